@@ -1,0 +1,7 @@
+"""`python -m afterimage`."""
+
+import sys
+
+from afterimage.cli import main
+
+sys.exit(main())

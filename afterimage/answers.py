@@ -1,0 +1,123 @@
+"""An answer as JSON and as text for people, and its evidence as files."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afterimage.documents import gap_document
+from afterimage.times import spell_duration
+from memory.camera import CameraInfo
+
+if TYPE_CHECKING:
+    from stream.answer import Answer, CameraAnswer, Coverage
+
+
+def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:
+    """Write each evidence frame as a JPEG; returns the path of each (camera, frame).
+
+    They go beside the cameras, into `answers/ID/` of the memory, or into a temporary directory where that cannot be written.
+    """
+    if not answer.evidence:
+        return {}
+    directory = memory / "answers" / answer.id
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        writable = os.access(directory, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        directory = Path(tempfile.mkdtemp(prefix=f"afterimage-{answer.id}-"))
+    paths = {}
+    for item in answer.evidence:
+        path = directory / f"{item.camera}-{item.frame}.jpg"
+        path.write_bytes(item.image)
+        paths[item.camera, item.frame] = str(path)
+    return paths
+
+
+def answer_document(answer: "Answer", images: dict[tuple[str, int], str]) -> dict[str, Any]:
+    """The answer as DESIGN's JSON. With several cameras, `coverage` and `provenance` are the first one's, and `cameras` has all."""
+    first = answer.parts[0]
+    document: dict[str, Any] = {
+        "id": answer.id,
+        "question": answer.question,
+        "answer": answer.text,
+        "notice": answer.notice,
+        "evidence": [
+            {
+                "camera": item.camera,
+                "frame": item.frame,
+                "time": item.time,
+                "weight": round(item.weight, 6),
+                "image": images.get((item.camera, item.frame)),
+            }
+            for item in answer.evidence
+        ],
+        "coverage": _coverage(first.coverage),
+        "provenance": first.provenance,
+        "timing": {name: round(value, 4) for name, value in {**first.timing, "total_s": answer.total_s}.items()},
+    }
+    if len(answer.parts) > 1 or answer.skipped:
+        document["cameras"] = [_camera(part) for part in answer.parts]
+        document["skipped"] = answer.skipped
+    return document
+
+
+def _camera(part: "CameraAnswer") -> dict[str, Any]:
+    return {
+        "camera": part.coverage.camera,
+        "answer": part.text,
+        "coverage": _coverage(part.coverage),
+        "provenance": part.provenance,
+        "timing": {name: round(value, 4) for name, value in part.timing.items()},
+    }
+
+
+def _coverage(coverage: "Coverage") -> dict[str, Any]:
+    return {
+        "camera": coverage.camera,
+        "frames": coverage.frames,
+        "first_time": coverage.first_time,
+        "last_time": coverage.last_time,
+        "gaps": [gap_document(gap) for gap in coverage.gaps],
+        "lag_s": round(coverage.lag_s, 3),
+        "recall": coverage.recall,
+        "recalled": coverage.recalled,
+        "visible": coverage.visible,
+        "positions": coverage.positions,
+    }
+
+
+def print_answer(answer: "Answer", images: dict[tuple[str, int], str], zones: dict[str, CameraInfo], *, text: bool = True) -> None:
+    """The answer for a person: text, evidence, coverage, each time in its camera's zone. `text` False where it was streamed."""
+    if text:
+        print(answer.text or "(the model said nothing)")
+    if answer.notice:
+        print(f"\nnote: {answer.notice}")
+    if answer.evidence:
+        print("\nevidence")
+    for item in answer.evidence:
+        when = zones[item.camera].local(item.time)
+        image = images.get((item.camera, item.frame), "")
+        print(f"  {item.camera}  {when:%Y-%m-%d %H:%M:%S}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+    print("\ncoverage")
+    for part in answer.parts:
+        _print_coverage(part.coverage, zones[part.coverage.camera])
+    for name, why in answer.skipped.items():
+        print(f"  {name}: not asked: {why}")
+    timing = answer.parts[0].timing
+    print(f"\nfirst token after {timing['first_token_s']:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}")
+
+
+def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
+    first, last = info.local(coverage.first_time), info.local(coverage.last_time)
+    length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
+    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
+    print(f"  {coverage.camera}: {coverage.frames} frames, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z} ({length})")
+    print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
+    for gap in coverage.gaps:
+        start = info.local(gap.start)
+        lasting = gap.end != gap.end
+        end = "still" if lasting else f"{info.local(gap.end):%H:%M:%S}, {spell_duration(gap.seconds)}"
+        print(f"    gap: {start:%Y-%m-%d %H:%M:%S} to {end} ({gap.reason})")

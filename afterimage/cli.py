@@ -1,0 +1,162 @@
+"""The command line. Loads only argparse until a command runs, so that `--help` and `info` answer at once.
+
+Every command takes --json (one JSON document on standard output; progress on standard error) and exits 0 on success, 2 on bad
+usage or input, 1 on failure.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from afterimage import __version__
+from configs.errors import AfterimageError
+
+_EXAMPLES = """\
+examples:
+  afterimage watch rtsp://user:password@camera/stream --memory ./memory --camera "front door"
+  afterimage replay yesterday.mp4 --memory ./memory --start 2026-11-19T08:00
+  afterimage ask "What colour was the car?" --memory ./memory --last 2h
+  afterimage ask "Is anybody there?" --memory ./memory --at 14:03 --json
+  afterimage info ./memory
+
+Times: 2026-11-20T14:03:00 (the camera's zone unless one is given), 14:03 (today), now, or Unix seconds.
+Set AFTERIMAGE_DEBUG=1 to see the traceback of a failure.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="afterimage",
+        description="Watches live video, remembers every second of it, and answers questions about anything it has seen.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"afterimage {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_watch(commands)
+    _add_replay(commands)
+    _add_ask(commands)
+    _add_info(commands)
+    _add_demo(commands)
+    return parser
+
+
+_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(commands: _Commands, name: str, module: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(module=module)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return parser
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--memory", required=True, metavar="DIR", help="the memory to record into; made if it is not there")
+    parser.add_argument("--camera", metavar="NAME", help="the camera's name (default: from the source)")
+    parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
+    parser.add_argument(
+        "--model", metavar="PRESET|PATH|HUB_ID",
+        help="whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
+        "hub id (default: the camera's own, else tiny)",
+    )  # fmt: skip
+    parser.add_argument("--timezone", metavar="ZONE", help="the camera's time zone, e.g. Europe/Paris (default: this machine's)")
+    parser.add_argument(
+        "--ack-file", metavar="FILE", help="append 'id time crc' of each frame, only after it is durable on disk"
+    )
+
+
+def _add_watch(commands: _Commands) -> None:
+    parser = _command(
+        commands, "watch", "afterimage.commands.record", "watch a live source and remember it",
+        "SOURCE is rtsp://, http(s):// (HLS or MJPEG), a webcam (/dev/video0)\nor a test pattern (lavfi:testsrc2=size=640x360:rate=25). "
+        "Reconnects for ever once the first frame\nhas come in. Ctrl-C ends it cleanly.",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="SOURCE")
+    _add_recording(parser)
+    parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
+    parser.add_argument("--keep-trying", action="store_true", help="wait for a source that is not there yet")
+    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
+    parser.add_argument("--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for a connection (default: 10)")
+    parser.add_argument("--read-timeout", type=float, default=10.0, metavar="S", help="seconds without data that count as lost (default: 10)")
+    parser.set_defaults(live=True)
+
+
+def _add_replay(commands: _Commands) -> None:
+    parser = _command(
+        commands, "replay", "afterimage.commands.record", "take a recorded file in, by the same path as a live stream",
+        "The recording keeps its own clock.",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="FILE")
+    _add_recording(parser)
+    parser.add_argument("--speed", default="max", help="1 for the recording's own pace, 10, ... or max (default)")
+    parser.add_argument("--start", metavar="TIME", help="when the recording began (default: the file's creation time, else now)")
+    parser.set_defaults(live=False)
+
+
+def _add_ask(commands: _Commands) -> None:
+    parser = _command(
+        commands, "ask", "afterimage.commands.ask", "ask about anything a memory has seen",
+        "Works while a camera is being watched. Prints the answer,\nthe frames that prove it, and what it could and could not know.",
+    )  # fmt: skip
+    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("--memory", required=True, metavar="DIR")
+    parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="ask this camera (repeatable; default: all)")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="look back no further than this")
+    parser.add_argument("--last", metavar="DURATION", help="look back this far, e.g. 2h")
+    parser.add_argument("--at", metavar="TIME", help="answer as of this moment: nothing later is seen")
+    parser.add_argument("--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)")
+    parser.add_argument("--evidence", type=int, default=8, metavar="N", help="frames to name as evidence, at most (default: 8)")
+    parser.add_argument("--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with")
+
+
+def _add_info(commands: _Commands) -> None:
+    parser = _command(commands, "info", "afterimage.commands.info", "say what a memory holds")
+    parser.add_argument("memory", metavar="DIR")
+
+
+def _add_demo(commands: _Commands) -> None:
+    parser = _command(
+        commands, "demo", "afterimage.commands.demo", "see the whole of it: history, a live stream, questions in mid-stream",
+        "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, and asks "
+        "three questions\nwhile it runs. Takes under three minutes.",
+    )  # fmt: skip
+    parser.add_argument("--output", metavar="DIR", default="demo-output", help="where video, memory and pictures go (default: demo-output)")
+    parser.add_argument("--seed", type=int, default=0, help="of the synthetic world (default: 0)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    chosen = build_parser().parse_args(arguments)
+    try:
+        status: int = importlib.import_module(chosen.module).run(chosen)
+        sys.stdout.flush()
+        return status
+    except AfterimageError as error:
+        return _fail(error, error.exit_status)
+    except KeyboardInterrupt:
+        print("afterimage: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more to it
+        return 1
+    except Exception as error:  # the last line of defence: one line for a person, the traceback on request
+        return _fail(error, 1)
+
+
+def _fail(error: Exception, status: int) -> int:
+    if os.environ.get("AFTERIMAGE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    text = str(error).splitlines()[0] if str(error) else ""
+    named = isinstance(error, AfterimageError)
+    message = text if named else f"{type(error).__name__}: {text} (this should not happen; AFTERIMAGE_DEBUG=1 shows where)"
+    print(f"afterimage: error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,57 @@
+"""`afterimage info`. Loads neither torch nor faiss."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from afterimage.documents import dump, gap_document
+from afterimage.times import spell_duration
+from memory.commit import FORMAT_VERSION
+from memory.directory import Memory
+from memory.reader import CameraReader, MemorySnapshot
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what a memory holds."""
+    memory = Memory(Path(arguments.memory))
+    held = [(reader, reader.snapshot()) for reader in memory.cameras()]
+    if arguments.json:
+        dump({"format": FORMAT_VERSION, "cameras": [_document(reader, snapshot) for reader, snapshot in held]})
+        return 0
+    for reader, snapshot in held:
+        _print(reader, snapshot)
+    return 0
+
+
+def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
+    lasting = [snapshot.open_gap] if snapshot.open_gap else []
+    return {
+        "id": reader.info.id,
+        "name": reader.info.name,
+        "frames": snapshot.frames,
+        "first_time": float(snapshot.times[0]) if snapshot.frames else None,
+        "last_time": float(snapshot.times[-1]) if snapshot.frames else None,
+        "gaps": [gap_document(gap) for gap in (*snapshot.gaps, *lasting)],
+        "bytes": reader.bytes_on_disk(),
+        "spec": snapshot.spec.model_dump(),
+        "fps": reader.info.fps,
+        "timezone": reader.info.timezone,
+    }
+
+
+def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
+    info, spec = reader.info, snapshot.spec
+    print(f"{info.id} ({info.name})")
+    if snapshot.frames:
+        first, last = info.local(float(snapshot.times[0])), info.local(float(snapshot.times[-1]))
+        length = spell_duration(snapshot.frames / info.fps)
+        print(f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z}")
+    else:
+        print("  no frame yet")
+    print(f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame")
+    for gap in snapshot.gaps[-10:]:
+        print(f"  gap: {info.local(gap.start):%Y-%m-%d %H:%M:%S}, {spell_duration(gap.seconds)} ({gap.reason})")
+    if len(snapshot.gaps) > 10:
+        print(f"  and {len(snapshot.gaps) - 10} earlier gaps; --json lists all")
+    if snapshot.open_gap:
+        print(f"  {snapshot.open_gap.reason} since {info.local(snapshot.open_gap.start):%Y-%m-%d %H:%M:%S %Z}")

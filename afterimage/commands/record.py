@@ -1,0 +1,164 @@
+"""`afterimage watch` and `afterimage replay`: one path, two kinds of source."""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from afterimage.times import parse_duration, parse_time, spell_duration
+from configs import UsageError
+from memory.camera import camera_id, local_timezone
+from memory.errors import MemoryNotFound
+from memory.reader import CameraReader
+from memory.repository import Acknowledgement
+from stream.address import SourceAddress, parse_source
+from stream.ingest import CameraIngest, IngestConfig
+from stream.reader import SourceConfig
+from stream.session import Session
+from stream.session import run as run_loop
+
+PROGRESS_EVERY = 5.0  # seconds between two progress lines
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record until the source ends, the time is up, or Ctrl-C."""
+    address = parse_source(arguments.source)
+    if address.live != arguments.live:
+        other = "watch" if address.live else "replay"
+        raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterimage {other}`")
+    if not arguments.fps > 0:
+        raise UsageError(f"--fps {arguments.fps:g}: must be above 0")
+    memory = Path(arguments.memory)
+    name = arguments.camera or address.suggested_name
+    stored = _stored_model(memory, name)
+    from model.checkpoint import load_encoders  # loads torch: not before the arguments are known to make sense
+
+    encoders = load_encoders(arguments.model or stored or "tiny")
+    if encoders.notice:
+        print(f"note: {encoders.notice}", file=sys.stderr)
+    config = _config(arguments, address)
+    with _AckFile(arguments.ack_file) as acks:
+        session = Session(memory, encoders, timezone=arguments.timezone, on_durable=acks.write, on_state=_say_state)
+        ingest = session.add(name, config)
+        run_loop(_record(session, ingest, parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None))
+    _report(arguments, ingest)
+    return 0
+
+
+def _stored_model(memory: Path, name: str) -> str | None:
+    """The model that this camera was recorded with so far."""
+    try:
+        return CameraReader(memory / camera_id(name)).spec.model
+    except MemoryNotFound:
+        return None
+
+
+def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
+    if arguments.live:
+        source = SourceConfig(
+            open_timeout_s=arguments.open_timeout,
+            read_timeout_s=arguments.read_timeout,
+            rtsp_transport="udp" if arguments.udp else "tcp",
+        )
+        return IngestConfig(address, fps=arguments.fps, live=True, keep_trying=arguments.keep_trying, source=source)
+    zone = arguments.timezone or local_timezone()
+    start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
+    return IngestConfig(address, fps=arguments.fps, live=False, speed=_speed(arguments.speed), start=start)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = math.inf if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not speed > 0:
+        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times, or max")
+    return speed
+
+
+async def _record(session: Session, ingest: CameraIngest, seconds: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, session.stop)
+    if seconds is not None:
+        loop.call_later(seconds, session.stop)
+    progress = loop.create_task(_progress(ingest))
+    async with session:
+        try:
+            await session.run()
+        finally:
+            progress.cancel()
+
+
+async def _progress(ingest: CameraIngest) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(PROGRESS_EVERY)
+        stats = ingest.stats
+        if stats.state == "online":
+            rate = stats.recorded / (time.monotonic() - began)
+            at = f", newest {ingest.repository.info.local(stats.last_time):%H:%M:%S}" if stats.last_time else ""
+            dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
+            print(f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s)", file=sys.stderr)
+
+
+def _say_state(ingest: CameraIngest) -> None:
+    stats = ingest.stats
+    print(f"{ingest.repository.info.id}: {stats.state}{f' ({stats.detail})' if stats.detail else ''}", file=sys.stderr)
+
+
+def _report(arguments: argparse.Namespace, ingest: CameraIngest) -> None:
+    stats, repository = ingest.stats, ingest.repository
+    lag = stats.median_latency()
+    document = {
+        "camera": repository.info.id,
+        "recorded": stats.recorded,
+        "frames": repository.frames,
+        "dropped": ingest.inbox.dropped,
+        "reconnects": stats.reconnects,
+        "last_time": repository.last_time,
+        "median_latency_s": None if math.isnan(lag) else round(lag, 4),
+        "detail": stats.detail,
+    }
+    if arguments.json:
+        print(json.dumps(document))
+        return
+    span = spell_duration(repository.frames / repository.info.fps)
+    print(f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}")
+    if stats.recorded:
+        print(f'ask about it: afterimage ask "What happened?" --memory {arguments.memory}')
+
+
+@dataclass
+class _AckFile:
+    """Appends a line per durable frame. A line is written only after the frame itself was fsync'd."""
+
+    path: str | None
+    _file: IO[str] | None = None
+
+    def __enter__(self) -> "_AckFile":
+        if self.path:
+            try:
+                self._file = open(self.path, "a", encoding="ascii")
+            except OSError as error:
+                raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
+        return self
+
+    def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
+        """Called in the camera's write thread."""
+        if self._file and acknowledgements:
+            self._file.writelines(f"{ack.frame} {ack.time!r} {ack.crc:08x}\n" for ack in acknowledgements)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def __exit__(self, *unused: Any) -> None:
+        if self._file:
+            self._file.close()

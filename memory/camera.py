@@ -1,0 +1,79 @@
+"""What is known of one camera apart from its frames: `camera.json`, its id, its directory."""
+
+import re
+import time
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from configs import UsageError
+from memory.commit import FORMAT_VERSION, read_json, require_format, write_json
+from memory.errors import DamagedMemory
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """Fixed when the camera is created. `fps` is frames kept per second; `random_constant` seeds every random choice."""
+
+    id: str
+    name: str
+    fps: float = 1.0
+    timezone: str = "UTC"
+    random_constant: int = 0  # the same for every camera unless asked otherwise, so that a replay chooses as live did
+    created: float = 0.0
+
+    def local(self, seconds: float) -> datetime:
+        """A Unix time in this camera's zone."""
+        return datetime.fromtimestamp(seconds, _zone(self.timezone))
+
+
+def camera_id(name: str) -> str:
+    """The directory name for a camera's display name: 'Front door' -> 'front-door'. Raises UsageError when nothing is left of it."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:64]
+    if not slug:
+        raise UsageError(f"camera name {name!r}: use letters or digits")
+    return slug
+
+
+def local_timezone() -> str:
+    """The IANA name of this machine's zone, or UTC where it has none."""
+    try:
+        target = str(Path("/etc/localtime").resolve())
+        name = target.split("zoneinfo/", 1)[1]
+        ZoneInfo(name)
+        return name
+    except (IndexError, OSError, ValueError, ZoneInfoNotFoundError):
+        return "UTC"
+
+
+def new_camera(name: str, *, fps: float, timezone: str | None = None, random_constant: int = 0) -> CameraInfo:
+    """Describe a camera that does not exist yet."""
+    zone = timezone or local_timezone()
+    _zone(zone)
+    return CameraInfo(camera_id(name), name, fps, zone, random_constant, time.time())
+
+
+def read_camera(directory: Path) -> CameraInfo:
+    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory."""
+    path = directory / "camera.json"
+    values = read_json(path, missing=f"{directory}: is not a camera of a memory")
+    require_format(values.pop("format", None), where=path)
+    try:
+        return CameraInfo(**values)
+    except TypeError as error:
+        raise DamagedMemory(f"{path}: {error}") from None
+
+
+def write_camera(directory: Path, info: CameraInfo) -> None:
+    """Write `camera.json`, durably."""
+    write_json(directory / "camera.json", {"format": FORMAT_VERSION, **asdict(info)})
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(f"unknown time zone '{name}'; use an IANA name such as Europe/Paris") from None

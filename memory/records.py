@@ -1,0 +1,58 @@
+"""What one camera's memory is made of: frames, and the gaps between them."""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TimeBasis(IntEnum):
+    """Whose clock gave a frame its canonical time."""
+
+    ARRIVAL = 0  # this machine's clock when the frame came in
+    SOURCE = 1  # the source's own clock (RTCP, prft, HLS program date)
+    FILE = 2  # a recording: start time plus presentation time
+
+
+GapReason = Literal["lost", "not recording", "dropped", "jump", "paused"]
+GAP_REASONS: tuple[GapReason, ...] = (
+    "lost",
+    "not recording",
+    "dropped",
+    "jump",
+    "paused",
+)  # stored by position: append only
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame as it enters the memory. Times are Unix seconds.
+
+    tokens: [P, Dv] in the spec's dtype. embedding: float32 [De], unit norm. image: a JPEG.
+    """
+
+    time: float  # canonical: strictly ascending within a camera
+    arrival_time: float
+    image: bytes
+    tokens: NDArray[np.floating]
+    embedding: NDArray[np.float32]
+    source_time: float = math.nan  # NaN where the source gave none
+    time_basis: TimeBasis = TimeBasis.ARRIVAL
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Between two frames nothing was recorded. `before_frame` is the id of the first frame after it; -1 while it lasts."""
+
+    start: float  # time of the last frame before
+    end: float  # time of the first frame after; NaN while it lasts
+    reason: GapReason
+    before_frame: int
+
+    @property
+    def seconds(self) -> float:
+        """Length; NaN while it lasts."""
+        return self.end - self.start

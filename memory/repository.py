@@ -1,0 +1,237 @@
+"""The writing side of one camera's memory: journal first, then sealed chunks, then the committed count.
+
+Durable means: `sync` has returned. A frame that was synced survives a kill at any moment and a power cut; one that was
+appended but not synced may be lost, and is never acknowledged. Threads: one at a time (the caller's writer thread).
+"""
+
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from memory.camera import CameraInfo, camera_id, new_camera, read_camera, write_camera
+from memory.chunks import SEAL_FRAMES, SealedFrames
+from memory.commit import Commit, write_json
+from memory.durable import make_directory
+from memory.errors import NotWritable, RepositoryError
+from memory.journal import Journal
+from memory.lock import CameraLock
+from memory.pending import frame_record, gap_record, restore
+from memory.reader import read_spec
+from memory.records import FrameRecord, Gap, GapReason
+from memory.spec import FeatureSpec, require_same
+
+LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when nothing said why
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """This frame is durable. `crc` is that of its journal record."""
+
+    frame: int
+    time: float
+    crc: int
+
+
+class Repository:
+    """One camera's memory, open for writing. There is one at a time (CameraBusy otherwise); readers need none."""
+
+    def __init__(self, directory: Path, info: CameraInfo, spec: FeatureSpec, lock: CameraLock) -> None:
+        """Use `open_camera`. Recovers what a crash left: an unfinished record is cut, sealed rows beyond the commit ignored."""
+        self.directory, self.info, self.spec = directory, info, spec
+        self._lock = lock
+        self._closed = False
+        self._commit = Commit.read(directory)
+        self._sealed = SealedFrames(directory, self._commit.generation, writable=True)
+        self._gaps = self._sealed.gaps(self._commit.gaps)
+        self._journal = Journal(directory / "journal")
+        self._pending = restore(
+            self._journal.recovered, spec, sealed=self._commit.frames, where=directory / "journal",
+            sealed_gaps_before=self._gaps[-1].before_frame if self._gaps else -1,
+        )  # fmt: skip
+        self._journal.recovered = []
+        self._synced = self._pending.end
+        self._last_time = self._newest_time()
+        self._next_gap: GapReason | None = "not recording" if self._last_time is not None else None
+
+    def _newest_time(self) -> float | None:
+        if self._pending.frames:
+            return self._pending.frames[-1].time
+        if self._commit.frames:
+            return float(self._sealed.scalars("times", self._commit.frames - 1, self._commit.frames)[0])
+        return None
+
+    @property
+    def frames(self) -> int:
+        """How many frames were ever recorded: the id that the next one gets."""
+        return self._pending.end
+
+    @property
+    def last_time(self) -> float | None:
+        """Canonical time of the newest frame, Unix seconds."""
+        return self._last_time
+
+    @property
+    def recovered_bytes(self) -> int:
+        """Bytes of an unfinished record that were cut off when this was opened."""
+        return self._journal.cut_bytes
+
+    def append(self, frame: FrameRecord) -> int:
+        """Write one frame to the journal; returns its id. Readers may see it at once; it is durable after `sync`.
+
+        Raises ValueError when its time does not follow the last one, or its features are not of this memory's spec.
+        """
+        self._check(frame)
+        gap = self._gap_before(frame.time)
+        if gap:
+            self._journal.append(*gap_record(gap))
+            self._pending.gaps.append(gap)
+            self._pending.open_gap = None
+        frame_id = self._pending.end
+        self._pending.crcs.append(self._journal.append(*frame_record(frame_id, frame)))
+        self._pending.frames.append(frame)
+        self._last_time, self._next_gap = frame.time, None
+        return frame_id
+
+    def _check(self, frame: FrameRecord) -> None:
+        tokens = self.spec.tokens
+        shape = (tokens.tokens_per_frame, tokens.width)
+        if frame.tokens.shape != shape or frame.tokens.dtype != tokens.dtype:
+            raise ValueError(
+                f"tokens are {frame.tokens.dtype} {frame.tokens.shape}, the spec says {tokens.dtype} {shape}"
+            )
+        if frame.embedding.shape != (self.spec.index.width,) or frame.embedding.dtype != np.float32:
+            raise ValueError(f"embedding is {frame.embedding.shape}, the spec says float32 ({self.spec.index.width},)")
+        if not (np.isfinite(frame.tokens).all() and np.isfinite(frame.embedding).all()):
+            raise ValueError("features hold NaN or infinity: the encoder overflowed; run it in float32 or bfloat16")
+        if self._last_time is not None and not frame.time > self._last_time:
+            raise ValueError(f"frame time {frame.time} does not follow the last one, {self._last_time}")
+
+    def _gap_before(self, time: float) -> Gap | None:
+        if self._last_time is None:
+            return None
+        silence, period = time - self._last_time, 1 / self.info.fps
+        reason = self._next_gap
+        if reason is None and silence > max(LONG_SILENCE, 2.5 * period):
+            reason = "jump"
+        if reason is None or silence < 1.5 * period:
+            return None  # nothing is missing: the next frame came when it was due
+        return Gap(self._last_time, time, reason, self._pending.end)
+
+    def interrupted(self, reason: GapReason) -> None:
+        """From here on nothing comes in, because of `reason`; the next frame ends the gap. Durable, so that readers can say so."""
+        if self._last_time is None or self._next_gap is not None:
+            return
+        self._next_gap = reason
+        self._pending.open_gap = Gap(self._last_time, math.nan, reason, -1)
+        self._journal.append(*gap_record(self._pending.open_gap))
+        self.sync()
+
+    def missed(self, reason: GapReason) -> None:
+        """Frames before the next one were lost on this side, because of `reason`."""
+        self._next_gap = self._next_gap or reason
+
+    def sync(self) -> list[Acknowledgement]:
+        """Make everything appended durable; returns what became so. Seals whole chunks on the way."""
+        self._journal.sync()
+        start = max(0, self._synced - self._pending.first)
+        fresh = [
+            Acknowledgement(self._pending.first + row, self._pending.frames[row].time, self._pending.crcs[row])
+            for row in range(start, len(self._pending.frames))
+        ]
+        self._synced = self._pending.end
+        while len(self._pending.frames) >= SEAL_FRAMES:
+            self._seal()
+        return fresh
+
+    def _seal(self) -> None:
+        pending, end = self._pending, self._pending.first + SEAL_FRAMES
+        self._sealed.write(pending.first, pending.frames[:SEAL_FRAMES])
+        gaps = [gap for gap in pending.gaps if gap.before_frame < end]
+        self._sealed.write_gaps(self._commit.gaps, gaps)
+        self._commit = Commit(end, self._commit.gaps + len(gaps), self._commit.generation)
+        self._commit.write(self.directory)
+        del pending.frames[:SEAL_FRAMES], pending.crcs[:SEAL_FRAMES]
+        pending.first, pending.gaps = end, pending.gaps[len(gaps) :]
+        self._renew_journal()
+
+    def _renew_journal(self) -> None:
+        pending = self._pending
+        records = [frame_record(pending.first + row, frame) for row, frame in enumerate(pending.frames)]
+        for gap in reversed(pending.gaps):
+            records.insert(gap.before_frame - pending.first, gap_record(gap))
+        if pending.open_gap:
+            records.append(gap_record(pending.open_gap))
+        self._journal.replace(records)
+
+    def close(self) -> list[Acknowledgement]:
+        """Sync, note that recording ends here, release the camera. Returns what the last sync made durable.
+
+        A camera that never held a frame is removed again. Closing twice is fine.
+        """
+        if self._closed:
+            return []
+        self._closed = True
+        try:
+            fresh = self.sync()
+            self.interrupted("not recording")
+            self._journal.close()
+            if not self.frames:
+                shutil.rmtree(self.directory)
+        finally:
+            self._lock.close()
+        return fresh
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_camera(
+    memory: Path, name: str, spec: FeatureSpec, *, fps: float = 1.0, timezone: str | None = None
+) -> Repository:
+    """Open the camera called `name` in the memory at `memory` for writing, creating either where it is not there.
+
+    Raises NotWritable, CameraBusy (which process has it), SpecMismatch (names reembed), FormatMismatch, DamagedMemory.
+    """
+    directory = memory / camera_id(name)
+    try:
+        make_directory(directory)
+        lock = CameraLock(directory / "lock", camera=directory.name)
+    except OSError as error:
+        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+    try:
+        if not (directory / "camera.json").exists():
+            _create(directory, name, spec, fps=fps, timezone=timezone)
+        info = read_camera(directory)
+        if info.fps != fps:
+            raise RepositoryError(
+                f"camera '{info.id}' keeps {info.fps:g} frames per second, not {fps:g}; use --fps {info.fps:g}"
+            )
+        stored = read_spec(directory, Commit.read(directory).generation)
+        require_same(stored, spec, where=f"camera '{info.id}'")
+        return Repository(directory, info, stored, lock)
+    except OSError as error:
+        lock.close()
+        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _create(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:
+    # camera.json comes last: a camera without it was being created when the process died, and is created anew.
+    info = new_camera(name, fps=fps, timezone=timezone)
+    SealedFrames(directory, 1, writable=True).create(spec)
+    write_json(directory / "generation-1" / "spec.json", spec.model_dump())
+    Commit(frames=0, gaps=0, generation=1).write(directory)
+    write_camera(directory, info)

@@ -1,0 +1,72 @@
+"""What the stored features are, so that they are never mistaken for another model's.
+
+A memory stores its spec beside its features (`generation-N/spec.json`); a reader compares it with the model at hand before
+a single token is used. Two halves, because the tokens that MemAug attends to and the embeddings that the index searches
+come from different encoders.
+"""
+
+from typing import Literal
+
+from configs import Schema
+from memory.errors import SpecMismatch
+
+
+class TokenSpec(Schema):
+    """How the tokens [T, tokens_per_frame, width] were made."""
+
+    encoder: str  # name of the vision tower, for people
+    weights: str  # hash of the tower's weights as stored in its checkpoint: "sha256:..."
+    resolution: int  # pixels; frames are squashed to resolution x resolution
+    tokens_per_frame: int  # 64: an 8x8 grid (Hour-LLaVA), row-major
+    width: int  # Dv
+    dtype: Literal["float16", "float32"] = "float16"
+    pooling: str = "bilinear"  # how the tower's patch grid became tokens_per_frame tokens
+    preprocessing: str = "square-bicubic-half"  # squash, bicubic, (x/255 - 0.5)/0.5
+    frames_per_record: int = 1  # frames that one row of tokens covers (clips of VideoChat-Flash: 4)
+
+
+class IndexSpec(Schema):
+    """How the unit-norm embeddings [T, width] were made."""
+
+    encoder: str
+    weights: str
+    resolution: int
+    width: int  # De
+    preprocessing: str = "square-bicubic-half"
+
+
+class FeatureSpec(Schema):
+    """Both halves, and the model (preset, hub id or directory) whose encoders made them."""
+
+    model: str
+    tokens: TokenSpec
+    index: IndexSpec
+
+    def differences(self, other: "FeatureSpec") -> list[str]:
+        """`tokens.width: 96 here, 1152 there` for every field that differs; names of models and encoders do not count."""
+        found = []
+        for half in ("tokens", "index"):
+            mine, theirs = getattr(self, half), getattr(other, half)
+            for field in type(mine).model_fields:
+                if field == "encoder":
+                    continue
+                here, there = getattr(mine, field), getattr(theirs, field)
+                if here != there:
+                    found.append(f"{half}.{field}: {_short(here)} in memory, {_short(there)} in the model")
+        return found
+
+
+def require_same(stored: FeatureSpec, model: FeatureSpec, *, where: str) -> None:
+    """Raise SpecMismatch, naming what differs and `reembed`, unless features of `stored` can serve `model`."""
+    different = stored.differences(model)
+    if different:
+        raise SpecMismatch(
+            f"{where}: its features were made by '{stored.model}', not by '{model.model}' ({different[0]}"
+            f"{f' and {len(different) - 1} more' if len(different) > 1 else ''}); use --model {stored.model}, "
+            "or rebuild them from the stored images with `reembed`"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:19]}..." if len(text) > 22 else text

@@ -1,0 +1,116 @@
+"""Grouped-query attention of MemAug, not causal. Parameter names are the published ones (Wqkv, Wq, Wkv, Wo).
+
+Key and value heads are never copied for the query heads that share them: these are folded into the sequence instead, which is
+exact without a causal mask and works on every backend of scaled_dot_product_attention.
+
+Legend: B batch, Q query tokens, M memory tokens, D width, H query heads, G key/value heads, d dimensions of a head.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from model.errors import CheckpointError
+from model.rope import Rotation, rotate
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Geometry shared by both attentions: the language model's head counts over the language model's width."""
+
+    width: int  # D
+    query: int  # H
+    key_value: int  # G
+
+    def __post_init__(self) -> None:
+        if self.width % self.query or self.query % self.key_value:
+            raise CheckpointError(
+                f"width {self.width}, {self.query} query heads and {self.key_value} key/value heads do not divide; "
+                "check num_attention_heads and num_key_value_heads in config.json"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of one head, d."""
+        return self.width // self.query
+
+    @property
+    def key_value_width(self) -> int:
+        """Width of all keys, and of all values, of one token."""
+        return self.key_value * self.dim
+
+
+class SelfAttention(nn.Module):
+    """Every query token attends to every other."""
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
+        self.heads = heads
+        self.Wqkv = nn.Linear(heads.width, heads.width + 2 * heads.key_value_width)
+        self.Wo = nn.Linear(heads.width, heads.width)
+
+    def forward(self, x_BQD: Tensor, rotary: Rotation, valid_BQ: Tensor | None = None) -> Tensor:
+        """[B, Q, D] -> [B, Q, D]; rows where `valid_BQ` is False are attended to by none."""
+        widths = [self.heads.width, self.heads.key_value_width, self.heads.key_value_width]
+        q, k, v = (split_heads(part, self.heads.dim) for part in self.Wqkv(x_BQD).split(widths, dim=-1))
+        q, k = rotate(q, rotary), rotate(k, rotary)
+        return self.Wo(grouped_attention(q, k.transpose(1, 2), v.transpose(1, 2), valid_BQ))
+
+
+class CrossAttention(nn.Module):
+    """Query tokens attend to the memory, whose keys and values do not depend on the question and are made once."""
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
+        self.heads = heads
+        self.Wq = nn.Linear(heads.width, heads.width)
+        self.Wkv = nn.Linear(heads.width, 2 * heads.key_value_width)
+        self.Wo = nn.Linear(heads.width, heads.width)
+
+    def keys_values(self, memory_BMD: Tensor, rotary: Rotation) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values of memory tokens, [B, G, M, d] each."""
+        k, v = (split_heads(part, self.heads.dim) for part in self.Wkv(memory_BMD).chunk(2, dim=-1))
+        return rotate(k, rotary).transpose(1, 2), v.transpose(1, 2)
+
+    def queries(self, x_BQD: Tensor, rotary: Rotation) -> Tensor:
+        """Rotated queries [B, Q, H, d]."""
+        return rotate(split_heads(self.Wq(x_BQD), self.heads.dim), rotary)
+
+    def forward(self, q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:
+        """What the queries read from the memory, [B, Q, D]."""
+        return self.Wo(grouped_attention(q_BQHd, k_BGMd, v_BGMd, valid_BM))
+
+
+def split_heads(x_BLD: Tensor, head_dim: int) -> Tensor:
+    """[B, L, heads * d] -> [B, L, heads, d]."""
+    return x_BLD.unflatten(-1, (-1, head_dim))
+
+
+def fold_groups(q_BQHd: Tensor, groups: int) -> Tensor:
+    """[B, Q, H, d] -> [B, G, (H/G) * Q, d]: the query heads that share a key head, one after another along the sequence."""
+    return q_BQHd.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+
+
+def grouped_attention(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:
+    """Softmax attention with scale 1/sqrt(d); keys where `valid_BM` is False count for nothing. Returns [B, Q, H * d]."""
+    queries, groups = q_BQHd.shape[1], k_BGMd.shape[1]
+    mask = None if valid_BM is None else valid_BM[:, None, None, :]
+    out = scaled_dot_product_attention(fold_groups(q_BQHd, groups), k_BGMd, v_BGMd, attn_mask=mask)
+    return out.unflatten(2, (-1, queries)).permute(0, 3, 1, 2, 4).flatten(2)
+
+
+def frame_attention(q_BQHd: Tensor, k_BGMd: Tensor, tokens_per_frame: int, frames_per_block: int = 256) -> Tensor:
+    """Attention mass on each frame, mean over heads and query rows: float32 [B, M / tokens_per_frame], each row summing to 1.
+
+    Exact and blockwise over the keys: a block of scores is reduced to its frames' log masses before the next is made, so that
+    nothing of size [H, Q, M] ever exists.
+    """
+    groups = k_BGMd.shape[1]
+    q_BGRd = fold_groups(q_BQHd, groups).float() * q_BQHd.shape[-1] ** -0.5
+    log_masses = [
+        (q_BGRd @ keys.float().transpose(-1, -2)).unflatten(-1, (-1, tokens_per_frame)).logsumexp(-1)
+        for keys in k_BGMd.split(frames_per_block * tokens_per_frame, dim=2)
+    ]
+    return torch.cat(log_masses, dim=-1).softmax(-1).mean(dim=(1, 2))

@@ -1,0 +1,83 @@
+"""The index's own small image-text encoder: a SigLIP model with both towers. Frames and questions meet in one space.
+
+Published Hour-LLaVA towers have neither a pooling head nor a text tower, so search needs an encoder of its own.
+
+Legend: B frames, S pixels per side, N texts, De width of an embedding.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase, SiglipConfig, SiglipModel
+
+from memory.spec import IndexSpec
+from model.errors import CheckpointError, InputMismatch, TokenizerMissing
+from model.vision import pixels
+
+
+def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
+    """The two towers of a SigLIP configuration; parameters on the meta device."""
+    if config.get("model_type") != "siglip" or "text_config" not in config:
+        raise CheckpointError(
+            f"index encoder of type '{config.get('model_type')}' is not supported; use a SigLIP checkpoint with both towers"
+        )
+    with torch.device("meta"):
+        model = SiglipModel(SiglipConfig(**{k: v for k, v in config.items() if k != "model_type"}))
+    vision, text = model.vision_model.embeddings, model.text_model.embeddings
+    vision.position_ids = torch.arange(vision.num_positions)[None]
+    text.position_ids = torch.arange(text.position_embedding.num_embeddings)[None]
+    return model.eval()
+
+
+class IndexEncoder:
+    """Frames and texts to unit vectors whose inner product says how well they match."""
+
+    def __init__(
+        self, model: SiglipModel, tokenizer: PreTrainedTokenizerBase | None, *, name: str, weights: str
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        vision = model.config.vision_config
+        self.spec = IndexSpec(
+            encoder=name, weights=weights, resolution=int(vision.image_size), width=int(vision.hidden_size)
+        )
+
+    @torch.inference_mode()
+    def encode_images(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 RGB [B, S, S, 3], S the spec's resolution, to float32 [B, De] of unit norm."""
+        return _to_numpy(self.image_embeddings(frames))
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
+        """Texts to float32 [N, De] of unit norm. Raises TokenizerMissing when the encoder came without a tokenizer."""
+        return _to_numpy(self.text_embeddings(texts))
+
+    def image_embeddings(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The images' unit vectors as a tensor, differentiable in the weights."""
+        side = self.spec.resolution
+        if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
+            raise InputMismatch(
+                f"frames of shape {frames.shape} were given to an index that takes [B, {side}, {side}, 3]"
+            )
+        like = next(self.model.parameters())
+        return functional.normalize(self.model.vision_model(pixels(frames, like)).pooler_output, dim=-1)
+
+    def text_embeddings(self, texts: list[str]) -> Tensor:
+        """The texts' unit vectors as a tensor, differentiable in the weights. Padded to full length, as SigLIP was trained."""
+        if self.tokenizer is None:
+            raise TokenizerMissing(
+                f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
+            )
+        length = self.model.config.text_config.max_position_embeddings
+        ids = self.tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        device = next(self.model.parameters()).device
+        return functional.normalize(self.model.text_model(ids["input_ids"].to(device)).pooler_output, dim=-1)
+
+
+def _to_numpy(x_ND: Tensor) -> NDArray[np.float32]:
+    unit = functional.normalize(x_ND.float(), dim=-1)  # exact to float32 whatever the weights' dtype
+    return unit.cpu().numpy()

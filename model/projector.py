@@ -1,0 +1,11 @@
+"""From vision width to language width: `mlp2x_gelu` (Linear, exact GELU, Linear), under its published parameter names 0 and 2."""
+
+from torch import nn
+
+
+class Projector(nn.Sequential):
+    """[..., Dv] -> [..., D], token by token."""
+
+    def __init__(self, vision_width: int, width: int) -> None:
+        super().__init__(nn.Linear(vision_width, width), nn.GELU(), nn.Linear(width, width))
+        self.vision_width = vision_width

@@ -1,0 +1,297 @@
+"""A question, and the answer with what proves it. Synchronous: one thread at a time uses an Answerer.
+
+    snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug attends to) -> layout -> MemAug -> decoder
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import UsageError
+from memory.directory import Memory
+from memory.errors import NothingRecorded
+from memory.forgetting import plan_repetition, plan_visible
+from memory.positions import VideoLayout, plan_layout
+from memory.reader import MemorySnapshot, frames_between, gaps_touching
+from memory.recall import RecallPlan, plan_recall
+from memory.records import Gap
+from memory.spec import require_same
+
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from model.checkpoint import AfterimageModel
+    from model.prompt import Prompt
+
+LONGEST_QUESTION = 2000  # characters
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, of which cameras (none named: all), about which span. Times are Unix seconds; None leaves a side open."""
+
+    text: str
+    cameras: tuple[str, ...] = ()
+    start: float | None = None
+    at: float | None = None
+    last_s: float | None = None  # seconds before `at` (or now); instead of start
+    seed: int = 0
+    evidence: int = 8  # frames named as evidence, at most
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A frame that MemAug rested on. weight: its share of the attention, all frames of its camera summing to 1."""
+
+    camera: str
+    frame: int
+    time: float
+    weight: float
+    image: bytes = field(repr=False)  # JPEG
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind."""
+
+    camera: str
+    frames: int
+    first_time: float
+    last_time: float
+    gaps: tuple[Gap, ...]
+    lag_s: float
+    recall: str
+    positions: str
+    recalled: int
+    visible: int
+
+
+@dataclass(frozen=True)
+class CameraAnswer:
+    """One camera's answer."""
+
+    text: str
+    evidence: tuple[Evidence, ...]
+    coverage: Coverage
+    provenance: dict[str, object]
+    timing: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question: one camera's, or several merged. `skipped` says which cameras could not be asked, and why."""
+
+    id: str
+    question: str
+    text: str
+    parts: tuple[CameraAnswer, ...]
+    notice: str | None
+    skipped: dict[str, str]
+    total_s: float
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """Evidence of all cameras, heaviest first."""
+        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Everything that the model is given for one question to one camera, before a single weight is used.
+
+    first: id of the span's first frame. frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
+    """
+
+    snapshot: MemorySnapshot
+    first: int
+    span_frames: int
+    recall: RecallPlan
+    layout: VideoLayout
+    features: NDArray[np.floating]
+    prompt: "Prompt"
+    visible_frames: NDArray[np.int64]
+    seconds: float
+
+
+class Answerer:
+    """Answers questions to one memory with one model."""
+
+    def __init__(self, memory: Memory, model: "AfterimageModel") -> None:
+        self.memory, self.model = memory, model
+
+    def ask(self, question: Question, *, on_text: Callable[[str], None] | None = None) -> Answer:
+        """Answer from everything committed by now. on_text receives the text as it is generated (one camera only).
+
+        Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch.
+        """
+        began = time.perf_counter()
+        text = question.text.strip()
+        if not text:
+            raise UsageError("the question is empty; ask, for example: \"What colour was the car?\"")
+        if len(text) > LONGEST_QUESTION:
+            raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
+        names = question.cameras or tuple(self.memory.camera_ids())
+        parts: list[CameraAnswer] = []
+        skipped: dict[str, str] = {}
+        nothing: NothingRecorded | None = None
+        for name in names:
+            try:
+                parts.append(self._ask_camera(name, question, on_text if len(names) == 1 else None))
+            except NothingRecorded as error:
+                nothing = error
+                skipped[name] = str(error)
+        if not parts:
+            raise nothing or UsageError("no camera was named")
+        merged = parts[0].text if len(names) == 1 else "\n".join(f"{part.coverage.camera}: {part.text}" for part in parts)
+        return Answer(
+            uuid.uuid4().hex[:12], text, merged, tuple(parts), self.model.notice, skipped, time.perf_counter() - began
+        )
+
+    def look(self, name: str, question: Question, now: float) -> Sight:
+        """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
+        reader = self.memory.camera(name)
+        snapshot = reader.snapshot()
+        require_same(snapshot.spec, self.model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
+        first, end = self._span(snapshot, question, now)
+        count, ids = end - first, first
+        preset = self.model.preset
+        shown = plan_repetition(count, shortest=preset.forgetting.shortest)
+        visible = self._visible(snapshot, question.text, first, count)
+        visible_frames = shown[visible]
+        recall = plan_recall(count, visible_frames, self._nearest(snapshot, question.text, first, end), preset.recall)
+        layout = plan_layout(
+            count, recall.frames, visible, frame_ids=ids, config=preset.forgetting, policy=preset.positions,
+            trained_frames=preset.trained_frames, random_constant=snapshot.info.random_constant,
+            grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
+        )  # fmt: skip
+        # The span ends when its last frame's second does, as a recording of it would.
+        seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
+        prompt = self.model.prompt(question.text.strip(), frames=count, seconds=seconds)
+        features = snapshot.tokens(first + recall.frames)
+        return Sight(snapshot, first, count, recall, layout, features, prompt, visible_frames, seconds)
+
+    def _span(self, snapshot: MemorySnapshot, question: Question, now: float) -> tuple[int, int]:
+        at = question.at
+        start = question.start
+        if question.last_s is not None:
+            start = (now if at is None else at) - question.last_s
+        if start is not None and at is not None and start > at:
+            raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
+        first, end = frames_between(snapshot.times, start, at)
+        if end > first:
+            return first, end
+        info, times = snapshot.info, snapshot.times
+        if not len(times):
+            raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
+        if at is not None and at < times[0]:
+            raise NothingRecorded(
+                f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
+            )
+        raise NothingRecorded(
+            f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
+            f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
+        )
+
+    def _visible(self, snapshot: MemorySnapshot, text: str, first: int, count: int) -> NDArray[np.int64]:
+        config = self.model.preset.forgetting
+        vectors = question = None
+        if config.temporal in ("keyframe", "question-guided"):
+            vectors, question = self.model.forgetting_vectors(snapshot.tokens(np.arange(first, first + count)), text)
+        return plan_visible(
+            count, config, frame_ids=first, random_constant=snapshot.info.random_constant,
+            frame_vectors=vectors, question_vector=question,
+        )  # fmt: skip
+
+    def _nearest(self, snapshot: MemorySnapshot, text: str, first: int, end: int) -> NDArray[np.int64]:
+        """Span numbers of the frames whose embeddings lie nearest to the question; only asked for when recall is bounded."""
+        recall = self.model.preset.recall
+        if end - first <= recall.budget:
+            return np.empty(0, dtype=np.int64)
+        index = self.memory.index(snapshot.info.id)
+        index.catch_up(snapshot)
+        query = self.model.encoders.index.encode_texts([text])[0]
+        hits = index.search(query, recall.nearest, first=first, end=end)
+        return np.array([hit.frame - first for hit in hits], dtype=np.int64)
+
+    def _ask_camera(self, name: str, question: Question, on_text: Callable[[str], None] | None) -> CameraAnswer:
+        clock, now = time.perf_counter, time.time()
+        began = clock()
+        sight = self.look(name, question, now)
+        seen = clock()
+        inputs = self.model.language_model.inputs_embeds(sight.features, sight.layout, sight.prompt)
+        text, first_token = "", None
+        for piece in self.model.generate_text(inputs, seed=question.seed, max_new_tokens=question.max_new_tokens):
+            first_token = first_token or clock()
+            text += piece
+            if on_text:
+                on_text(piece)
+        done = clock()
+        timing = {
+            "recall_s": seen - began,
+            "first_token_s": (first_token or done) - began,
+            "total_s": done - began,
+        }
+        evidence = self._evidence(sight, inputs.frame_weights, question.evidence)
+        return CameraAnswer(
+            text.strip(), evidence, self._coverage(sight, question, now), self._provenance(sight, question), timing
+        )
+
+    def _evidence(self, sight: Sight, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
+        if weights is None:
+            return ()
+        heaviest = np.argsort(-weights, kind="stable")[:most]
+        frames = sight.first + sight.recall.frames[heaviest]
+        snapshot = sight.snapshot
+        return tuple(
+            Evidence(snapshot.info.id, int(frame), float(snapshot.times[frame]), float(weights[row]), snapshot.image(int(frame)))
+            for row, frame in zip(heaviest, frames, strict=True)
+        )
+
+    def _coverage(self, sight: Sight, question: Question, now: float) -> Coverage:
+        times, end = sight.snapshot.times, sight.first + sight.span_frames
+        first_time, last_time = float(times[sight.first]), float(times[end - 1])
+        moment = now if question.at is None else question.at
+        start = first_time if question.start is None and question.last_s is None else min(first_time, _start(question, now))
+        return Coverage(
+            camera=sight.snapshot.info.id,
+            frames=sight.span_frames,
+            first_time=first_time,
+            last_time=last_time,
+            gaps=_gaps(sight.snapshot, start, moment),
+            lag_s=max(0.0, moment - last_time),
+            recall=sight.recall.mode,
+            positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",
+            recalled=len(sight.recall.frames),
+            visible=len(np.unique(sight.visible_frames)),
+        )
+
+    def _provenance(self, sight: Sight, question: Question) -> dict[str, object]:
+        return {
+            "model": self.model.preset.name,
+            "weights": self.model.weights_hash,
+            "trained": self.model.trained,
+            "camera": sight.snapshot.info.id,
+            "generation": sight.snapshot.generation,
+            "first_frame": sight.first,
+            "last_frame": sight.first + sight.span_frames - 1,
+            "seed": question.seed,
+            "random_constant": sight.snapshot.info.random_constant,
+            "recall": sight.recall.mode,
+        }
+
+
+def _start(question: Question, now: float) -> float:
+    if question.last_s is not None:
+        return (now if question.at is None else question.at) - question.last_s
+    return question.start or 0.0
+
+
+def _gaps(snapshot: MemorySnapshot, start: float, end: float) -> tuple[Gap, ...]:
+    """Gaps that the span touches; the time before the first frame, when it was asked about, is one."""
+    earliest = float(snapshot.times[0])
+    before = [Gap(start, earliest, "not recording", 0)] if start < earliest else []
+    return (*before, *gaps_touching(snapshot, start, end))

@@ -1,0 +1,63 @@
+"""The errors of this room.
+
+AfterimageError                         (configs.errors)
+`- StreamError                          exit status 1
+   |- SourceError                       where video comes from
+   |  |- BadUrl                         2: not an address that can be opened at all
+   |  |- SourceNotFound                 2: nothing is there, or it may not be read
+   |  |- NotAVideo                      2: something is there, but no picture can be decoded from it
+   |  |- AuthenticationFailed           2: the server refused the user name or the password
+   |  |- SourceUnreachable              1: the host does not answer, or not in the way it should
+   |  |  `- SourceTimeout               1: nothing came within the open or read timeout
+   |  `- SourceLost                     1: it was there and went away (end-of-file on a live source included)
+   |- ServerError                       1: the built-in test server cannot run on this machine
+   `- WriterError                       1: a video file cannot be written as asked
+
+The texts are one line, name the source in its redacted form, and say what to do. They are safe to print, log and publish.
+"""
+
+from configs.errors import AfterimageError, UsageError
+
+
+class StreamError(AfterimageError):
+    """Base of everything that goes wrong in `stream`."""
+
+
+class SourceError(StreamError):
+    """A source of video cannot be opened or read."""
+
+
+class BadUrl(SourceError, UsageError):
+    """The text given as a source is not an address that can be opened."""
+
+
+class SourceNotFound(SourceError, UsageError):
+    """No such file, device or stream, or no permission to read it."""
+
+
+class NotAVideo(SourceError, UsageError):
+    """It can be read, but no picture can be decoded from it."""
+
+
+class AuthenticationFailed(SourceError, UsageError):
+    """The server refused the user name or the password (401 or 403)."""
+
+
+class SourceUnreachable(SourceError):
+    """The host or the server does not answer as it should."""
+
+
+class SourceTimeout(SourceUnreachable):
+    """Nothing came within the open or the read timeout: a frozen server, a dropped network."""
+
+
+class SourceLost(SourceError):
+    """A source that was being read went away."""
+
+
+class ServerError(StreamError):
+    """The built-in server for tests and demonstrations cannot run here."""
+
+
+class WriterError(StreamError):
+    """A video file cannot be written as asked."""

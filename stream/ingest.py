@@ -1,0 +1,248 @@
+"""How one camera's video becomes memory. Three stages, each its own thread, joined by bounded queues.
+
+    decode (one per source)  --Sampled-->  encode (one for all cameras)  --FrameRecord-->  write (one per camera)
+                            DropOldest (live) or Blocking (recordings)      Blocking
+
+Threads: `decode` owns PyAV, the sampler and the clock; `encode` owns the encoders; `write` owns the repository. They share
+nothing but the queues and the counters of IngestStats, each of which one thread writes.
+"""
+
+import math
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import UsageError
+from memory.records import FrameRecord, GapReason, TimeBasis
+from memory.repository import Acknowledgement, Repository
+from model.preprocess import to_square
+from stream.address import SourceAddress
+from stream.clock import LiveClock, RecordedClock
+from stream.media import encode_jpeg
+from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
+from stream.reader import Ended, Frame, Lost, Opened, Retry, SourceConfig, read_events
+from stream.sampler import Sampler
+
+if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
+    from model.checkpoint import Encoders
+
+LIVE_QUEUE = 8  # frames waiting for the encoder; at 1 FPS, the delay beyond which fresh frames matter more
+RECORDED_QUEUE = 32  # frames; two encoder batches
+WRITE_QUEUE = 64  # frames waiting for the disk
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A frame chosen by the sampler, ready for the encoders. Pixels are uint8 RGB squares of each encoder's resolution."""
+
+    time: float
+    arrival_time: float
+    source_time: float
+    time_basis: TimeBasis
+    token_pixels: NDArray[np.uint8]
+    index_pixels: NDArray[np.uint8]
+    image: bytes
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """Nothing comes in from here on, because of `reason`."""
+
+    reason: GapReason
+
+
+Item = Sampled | Interruption
+Stored = FrameRecord | Interruption
+
+
+@dataclass
+class IngestStats:
+    """Counters of one camera since its session began. Latencies: seconds from arrival to durable, of the latest frames."""
+
+    state: str = "starting"  # starting | online | offline | ended
+    detail: str = ""
+    sampled: int = 0
+    recorded: int = 0
+    reconnects: int = 0
+    last_time: float | None = None
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
+
+    def median_latency(self) -> float:
+        """Median of the latest latencies, seconds; NaN before the first frame."""
+        return statistics.median(self.latencies) if self.latencies else math.nan
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How one source is taken in."""
+
+    address: SourceAddress
+    fps: float = 1.0
+    live: bool = True
+    speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as it goes
+    start: float | None = None  # Unix time of a recording's first frame
+    keep_trying: bool = False
+    source: SourceConfig = field(default_factory=SourceConfig)
+
+
+class CameraIngest:
+    """One camera's three stages. The session runs `decode` and `write` in threads of their own and calls `encode_next`."""
+
+    def __init__(
+        self,
+        config: IngestConfig,
+        repository: Repository,
+        encoders: "Encoders",
+        work: threading.Condition,
+        *,
+        on_durable: Callable[[Sequence[Acknowledgement]], None] = lambda acknowledgements: None,
+        on_state: Callable[["CameraIngest"], None] = lambda ingest: None,
+    ) -> None:
+        """work: the condition that the encode thread waits on, shared by all cameras. on_durable is called in the write thread."""
+        self.config, self.repository, self.stats = config, repository, IngestStats()
+        self._encoders = encoders
+        self._on_durable, self._on_state = on_durable, on_state
+        self.inbox: BoundedQueue[Item] = DropOldest(LIVE_QUEUE, work) if config.live else Blocking(RECORDED_QUEUE, work)
+        self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
+        self._drops_seen = 0
+        self._clock: LiveClock | RecordedClock | None = None
+        if config.live:
+            self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
+
+    def _say(self, state: str, detail: str = "") -> None:
+        self.stats.state, self.stats.detail = state, detail
+        self._on_state(self)
+
+    # --- decode thread ---
+
+    def decode(self, stop: threading.Event) -> None:
+        """Read the source until it ends or `stop` is set. Raises the source's error."""
+        config = self.config
+        sampler = Sampler(config.fps)
+        pace = _Pace(config.speed, stop)
+        try:
+            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying):
+                match event:
+                    case Frame():
+                        self._take(event, sampler, pace)
+                    case Opened():
+                        self._connected(event, sampler)
+                    case Lost():
+                        self.inbox.put(Interruption("lost"))
+                        self._say("offline", event.reason)
+                    case Retry():
+                        self._say("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
+                    case Ended():
+                        self.stats.detail = event.reason
+        except Closed:
+            pass  # the session is being stopped
+        finally:
+            self.inbox.close()
+
+    def _connected(self, event: Opened, sampler: Sampler) -> None:
+        if isinstance(self._clock, LiveClock):
+            self._clock.connected()
+        else:
+            self._clock = self._recorded_clock(event.start_time)
+        self.stats.reconnects += self.stats.state == "offline"
+        sampler.restart(nominal_rate=event.rate)
+        self._say("online", f"{event.codec} {event.width}x{event.height}")
+
+    def _recorded_clock(self, file_start: float | None) -> RecordedClock:
+        last, info = self.repository.last_time, self.repository.info
+        start = next(value for value in (self.config.start, file_start, time.time()) if value is not None)
+        if last is not None and start <= last:
+            raise UsageError(
+                f"{self.config.address.redacted}: a recording that starts at {info.local(start):%Y-%m-%d %H:%M:%S} lies before "
+                f"the newest frame of camera '{info.id}' ({info.local(last):%Y-%m-%d %H:%M:%S}); give a later --start or another --camera"
+            )
+        return RecordedClock(start)
+
+    def _take(self, event: Frame, sampler: Sampler, pace: "_Pace") -> None:
+        if sampler.admit(event.pts_s) is None or self._clock is None:
+            return
+        pace.wait_until(sampler.position_s)
+        when = self._clock.time_of(sampler.position_s, event.arrival_time)
+        rgb = event.picture.rgb()
+        vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
+        token_pixels = to_square(rgb, vision)
+        self.inbox.put(
+            Sampled(
+                time=when,
+                arrival_time=event.arrival_time,
+                source_time=math.nan if event.source_time is None else event.source_time,
+                time_basis=TimeBasis.ARRIVAL if self.config.live else TimeBasis.FILE,
+                token_pixels=token_pixels,
+                index_pixels=token_pixels if index == vision else to_square(rgb, index),
+                image=encode_jpeg(rgb, short_side=max(vision, index)),
+            )
+        )
+        self.stats.sampled += 1
+
+    # --- encode thread ---
+
+    def hand_over(self, item: Stored) -> None:
+        """Give the writer what the encoder made. A writer that failed takes nothing more; `Session.run` raises its error."""
+        try:
+            self.outbox.put(item)
+        except Closed:
+            self.inbox.close()
+
+    # --- write thread ---
+
+    def write(self) -> None:
+        """Append what the encoder hands over, sync after every batch, until the queue is closed."""
+        try:
+            while True:
+                self._store(self.outbox.take(WRITE_QUEUE))
+        except Closed:
+            pass
+        finally:
+            self.outbox.close()
+            self._on_durable(self.repository.close())
+            self._say("ended", self.stats.detail)
+
+    def _store(self, batch: list[Stored]) -> None:
+        for item in batch:
+            if isinstance(item, Interruption):
+                self.repository.interrupted(item.reason)
+            else:
+                self._note_drops()
+                self.repository.append(item)
+        acknowledged = self.repository.sync()
+        now = time.time()
+        for item in batch:
+            if isinstance(item, FrameRecord):
+                self.stats.recorded += 1
+                self.stats.last_time = item.time
+                self.stats.latencies.append(now - item.arrival_time)
+        self._on_durable(acknowledged)
+
+    def _note_drops(self) -> None:
+        if self.inbox.dropped > self._drops_seen:
+            self._drops_seen = self.inbox.dropped
+            self.repository.missed("dropped")
+
+
+class _Pace:
+    """Holds a recording back to `speed` times its own pace; decode thread only."""
+
+    def __init__(self, speed: float, stop: threading.Event) -> None:
+        self._speed, self._stop = speed, stop
+        self._began: float | None = None
+
+    def wait_until(self, position_s: float) -> None:
+        """Return when the frame at `position_s` is due, or the session stops."""
+        if math.isinf(self._speed):
+            return
+        due = position_s / self._speed
+        if self._began is None:
+            self._began = time.monotonic() - due
+        self._stop.wait(max(0.0, self._began + due - time.monotonic()))

@@ -1,0 +1,52 @@
+"""Takes credentials out of addresses and of any text that may quote one. Pure; errs on the side of hiding too much.
+
+Hidden: `user:password@` of a URL (also when the password holds unescaped `/`, `@` or `?`), and the values of query keys that name a
+secret (`token=`, `password=`, `sig=` ...), in URLs and in free text.
+"""
+
+import re
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+# A key is secret when its name holds one of these, ...
+_SECRET_PARTS = "token|passw|pwd|secret|auth|signature|credential|session|policy|hdn(?:ea|ts|tl)"
+# ... or ends in one of these (`key` and `apikey`, but not `keyframe`).
+_SECRET_ENDS = "key|keyid|key-pair-id|pass|sig|hmac|jwt|user|username|login|usr"
+_SECRET_KEY = re.compile(rf"(?:{_SECRET_PARTS})|(?:{_SECRET_ENDS})$", re.IGNORECASE)
+
+_URL = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})(?P<rest>[^\s\"'<>]+)")
+_PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^\s&;\"'<>#]+)")
+
+
+def redact(text: str) -> str:
+    """`text` with every credential in it replaced by `***`. Leaves text without credentials as it is."""
+    return _PAIR.sub(_hide_pair, _URL.sub(_hide_userinfo, text))
+
+
+def _hide_userinfo(match: re.Match[str]) -> str:
+    rest = match["rest"]
+    end = _userinfo_end(rest)
+    return match["scheme"] + (rest if end is None else f"{HIDDEN}@{rest[end + 1 :]}")
+
+
+def _userinfo_end(rest: str) -> int | None:
+    """Where in `rest` (a URL after `scheme://`) the `@` stands that ends the credentials; None when there are none.
+
+    By the letter of RFC 3986 credentials end at the last `@` before the first `/`. People paste passwords unescaped, so an `@` later in
+    the path still counts when what stands before it looks like `user:...`.
+    """
+    path = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority = path.split("/", 1)[0]
+    if "@" in path and ("@" in authority or ":" in authority):
+        return path.rindex("@")
+    port = authority.partition(":")[2]
+    if "@" in rest and port and not port.isdigit():
+        return rest.rindex("@")
+    return None
+
+
+def _hide_pair(match: re.Match[str]) -> str:
+    key, value = unquote(match["key"]), unquote(match["value"])
+    nested_credentials = "://" in value and "@" in value
+    return f"{match['key']}={HIDDEN}" if nested_credentials or _SECRET_KEY.search(key) else match[0]

@@ -1,0 +1,31 @@
+"""Small made-up frames for tests of the memory."""
+
+import numpy as np
+
+from memory.records import FrameRecord
+from memory.spec import FeatureSpec, IndexSpec, TokenSpec
+
+START = 1_700_000_000.0
+
+
+def make_spec(*, width: int = 6, cells: int = 4, weights: str = "sha256:aa") -> FeatureSpec:
+    return FeatureSpec(
+        model="made-up",
+        tokens=TokenSpec(encoder="tower", weights=weights, resolution=8, tokens_per_frame=cells, width=width),
+        index=IndexSpec(encoder="pair", weights="sha256:bb", resolution=8, width=5),
+    )
+
+
+def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
+    """Frame `number` of a made-up video: the same content whenever it is made."""
+    random = np.random.default_rng(number)
+    embedding = random.standard_normal(spec.index.width).astype(np.float32)
+    when = START + number if time is None else time
+    return FrameRecord(
+        time=when,
+        arrival_time=when + 0.25,
+        source_time=when - 0.5 if number % 3 else float("nan"),
+        image=random.bytes(20 + number % 7),
+        tokens=random.standard_normal((spec.tokens.tokens_per_frame, spec.tokens.width)).astype(spec.tokens.dtype),
+        embedding=embedding / np.linalg.norm(embedding),
+    )

@@ -5,6 +5,8 @@ Published Hour-LLaVA towers have neither a pooling head nor a text tower, so sea
 Legend: B frames, S pixels per side, N texts, De width of an embedding.
 """
 
+import re
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,9 +75,24 @@ class IndexEncoder:
                 f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
             )
         length = self.model.config.text_config.max_position_embeddings
-        ids = self.tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        ids = torch.tensor([_padded_ids(self.tokenizer, text, length) for text in texts])
         device = next(self.model.parameters()).device
-        return functional.normalize(self.model.text_model(ids["input_ids"].to(device)).pooler_output, dim=-1)
+        return functional.normalize(self.model.text_model(ids.to(device)).pooler_output, dim=-1)
+
+
+def canonical(text: str) -> str:
+    """Lower case, no ASCII punctuation, single spaces: the only texts that SigLIP was trained on."""
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\s+", " ", bare).strip()
+
+
+def _padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
+    """Token ids, the end token, then padding to `length`; longer texts lose their end."""
+    ids = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    end = tokenizer.eos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    ids = [*ids[: length - 1], end]
+    return ids + [pad] * (length - len(ids))
 
 
 def _to_numpy(x_ND: Tensor) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """A question, and the answer with what proves it. Synchronous: one thread at a time uses an Answerer.
 
-    snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug attends to) -> layout -> MemAug -> decoder
+snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug attends to) -> layout -> MemAug -> decoder
 """
 
 import time
@@ -23,7 +23,7 @@ from memory.records import Gap
 from memory.spec import require_same
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from model.checkpoint import AfterimageModel
+    from model.loaded import AfterimageModel
     from model.prompt import Prompt
 
 LONGEST_QUESTION = 2000  # characters
@@ -131,7 +131,7 @@ class Answerer:
         began = time.perf_counter()
         text = question.text.strip()
         if not text:
-            raise UsageError("the question is empty; ask, for example: \"What colour was the car?\"")
+            raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
         if len(text) > LONGEST_QUESTION:
             raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
         names = question.cameras or tuple(self.memory.camera_ids())
@@ -146,7 +146,9 @@ class Answerer:
                 skipped[name] = str(error)
         if not parts:
             raise nothing or UsageError("no camera was named")
-        merged = parts[0].text if len(names) == 1 else "\n".join(f"{part.coverage.camera}: {part.text}" for part in parts)
+        merged = (
+            parts[0].text if len(names) == 1 else "\n".join(f"{part.coverage.camera}: {part.text}" for part in parts)
+        )
         return Answer(
             uuid.uuid4().hex[:12], text, merged, tuple(parts), self.model.notice, skipped, time.perf_counter() - began
         )
@@ -222,7 +224,7 @@ class Answerer:
         began = clock()
         sight = self.look(name, question, now)
         seen = clock()
-        inputs = self.model.language_model.inputs_embeds(sight.features, sight.layout, sight.prompt)
+        inputs = self.model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
         text, first_token = "", None
         for piece in self.model.generate_text(inputs, seed=question.seed, max_new_tokens=question.max_new_tokens):
             first_token = first_token or clock()
@@ -247,7 +249,13 @@ class Answerer:
         frames = sight.first + sight.recall.frames[heaviest]
         snapshot = sight.snapshot
         return tuple(
-            Evidence(snapshot.info.id, int(frame), float(snapshot.times[frame]), float(weights[row]), snapshot.image(int(frame)))
+            Evidence(
+                snapshot.info.id,
+                int(frame),
+                float(snapshot.times[frame]),
+                float(weights[row]),
+                snapshot.image(int(frame)),
+            )
             for row, frame in zip(heaviest, frames, strict=True)
         )
 
@@ -255,7 +263,9 @@ class Answerer:
         times, end = sight.snapshot.times, sight.first + sight.span_frames
         first_time, last_time = float(times[sight.first]), float(times[end - 1])
         moment = now if question.at is None else question.at
-        start = first_time if question.start is None and question.last_s is None else min(first_time, _start(question, now))
+        start = (
+            first_time if question.start is None and question.last_s is None else min(first_time, _start(question, now))
+        )
         return Coverage(
             camera=sight.snapshot.info.id,
             frames=sight.span_frames,

@@ -16,7 +16,9 @@ class BackoffConfig(Schema):
     first_s: float = Field(default=0.5, gt=0)  # a camera that dropped one connection is usually back at once
     max_s: float = Field(default=30.0, gt=0)  # a rebooted camera is noticed within half a minute
     factor: float = Field(default=2.0, ge=1, le=10)
-    jitter: float = Field(default=0.3, ge=0, le=1)  # share of the wait that is random, so that many cameras do not return in step
+    jitter: float = Field(
+        default=0.3, ge=0, le=1
+    )  # share of the wait that is random, so that many cameras do not return in step
     healthy_s: float = Field(default=5.0, ge=0)  # a connection that gave pictures this long starts the waits afresh
 
     @model_validator(mode="after")

@@ -16,12 +16,15 @@ _HLS_SEGMENT = 20.0  # seconds ahead allowed for HLS: a segment of several secon
 class RecordedClock:
     """Times of a recording that began at `start` (Unix seconds)."""
 
-    def __init__(self, start: float) -> None:
-        self._start, self._last = start, -math.inf
+    def __init__(self, start: float, *, fps: float = 1.0) -> None:
+        """fps: frames sampled per second; where the recording's clock restarts, its next frame comes one period after the last."""
+        self._start, self._period, self._last = start, 1 / fps, -math.inf
 
-    def time_of(self, position_s: float, arrival_time: float) -> float:
-        """Canonical time of the frame at `position_s` (Sampler.position_s)."""
-        self._last = max(self._start + position_s, self._last + SMALLEST_STEP)
+    def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
+        """Canonical time of the frame at `pts_s`; restarted: `pts_s` cannot be compared with those before."""
+        if restarted:
+            self._start = self._last + self._period - pts_s
+        self._last = max(self._start + pts_s, self._last + SMALLEST_STEP)
         return self._last
 
 
@@ -38,9 +41,9 @@ class LiveClock:
         """A new connection has its own presentation clock."""
         self._offset = None
 
-    def time_of(self, position_s: float, arrival_time: float) -> float:
-        """Canonical time of the frame at `position_s` (Sampler.position_s) that came in at `arrival_time`."""
-        if self._offset is None or not -self._ahead <= arrival_time - (self._offset + position_s) <= _BEHIND:
-            self._offset = arrival_time - position_s
-        self._last = max(self._offset + position_s, self._last + SMALLEST_STEP)
+    def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
+        """Canonical time of the frame at `pts_s` that came in at `arrival_time`; restarted: its stream's clock began anew."""
+        if self._offset is None or restarted or not -self._ahead <= arrival_time - (self._offset + pts_s) <= _BEHIND:
+            self._offset = arrival_time - pts_s
+        self._last = max(self._offset + pts_s, self._last + SMALLEST_STEP)
         return self._last

@@ -25,17 +25,20 @@ from memory.repository import Acknowledgement, Repository
 from model.preprocess import to_square
 from stream.address import SourceAddress
 from stream.clock import LiveClock, RecordedClock
+from stream.events import Ended, Frame, Lost, Opened, Retry
 from stream.media import encode_jpeg
 from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
-from stream.reader import Ended, Frame, Lost, Opened, Retry, SourceConfig, read_events
+from stream.reader import read_events
 from stream.sampler import Sampler
+from stream.sources import SourceConfig
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.checkpoint import Encoders
+    from model.loaded import Encoders
 
 LIVE_QUEUE = 8  # frames waiting for the encoder; at 1 FPS, the delay beyond which fresh frames matter more
 RECORDED_QUEUE = 32  # frames; two encoder batches
 WRITE_QUEUE = 64  # frames waiting for the disk
+SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class IngestStats:
     sampled: int = 0
     recorded: int = 0
     reconnects: int = 0
+    damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
 
@@ -151,7 +155,7 @@ class CameraIngest:
             self._clock.connected()
         else:
             self._clock = self._recorded_clock(event.start_time)
-        self.stats.reconnects += self.stats.state == "offline"
+        self.stats.reconnects += self.stats.state == "offline" and self.stats.sampled > 0
         sampler.restart(nominal_rate=event.rate)
         self._say("online", f"{event.codec} {event.width}x{event.height}")
 
@@ -163,13 +167,15 @@ class CameraIngest:
                 f"{self.config.address.redacted}: a recording that starts at {info.local(start):%Y-%m-%d %H:%M:%S} lies before "
                 f"the newest frame of camera '{info.id}' ({info.local(last):%Y-%m-%d %H:%M:%S}); give a later --start or another --camera"
             )
-        return RecordedClock(start)
+        return RecordedClock(start, fps=self.config.fps)
 
     def _take(self, event: Frame, sampler: Sampler, pace: "_Pace") -> None:
-        if sampler.admit(event.pts_s) is None or self._clock is None:
+        self.stats.damaged = event.damaged
+        chosen = sampler.admit(event.pts_s)
+        if chosen is None or self._clock is None:
             return
-        pace.wait_until(sampler.position_s)
-        when = self._clock.time_of(sampler.position_s, event.arrival_time)
+        pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
+        when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
         rgb = event.picture.rgb()
         vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
         token_pixels = to_square(rgb, vision)
@@ -181,7 +187,7 @@ class CameraIngest:
                 time_basis=TimeBasis.ARRIVAL if self.config.live else TimeBasis.FILE,
                 token_pixels=token_pixels,
                 index_pixels=token_pixels if index == vision else to_square(rgb, index),
-                image=encode_jpeg(rgb, short_side=max(vision, index)),
+                image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),
             )
         )
         self.stats.sampled += 1
@@ -238,11 +244,11 @@ class _Pace:
         self._speed, self._stop = speed, stop
         self._began: float | None = None
 
-    def wait_until(self, position_s: float) -> None:
-        """Return when the frame at `position_s` is due, or the session stops."""
+    def wait_until(self, pts_s: float, *, restarted: bool) -> None:
+        """Return when the frame at `pts_s` is due, or the session stops."""
         if math.isinf(self._speed):
             return
-        due = position_s / self._speed
-        if self._began is None:
+        due = pts_s / self._speed
+        if self._began is None or restarted:
             self._began = time.monotonic() - due
         self._stop.wait(max(0.0, self._began + due - time.monotonic()))

@@ -5,7 +5,7 @@ gir1.2-gst-rtsp-server-1.0, python3-gi), so `stream.serve` runs this file with t
 this project. Standard input is the recording, as written by `stream.serve.write_recording`:
 
     one JSON line   {"codec": "h264", "round_ns": length of one round}
-    per packet      <QQQI: presentation time, decoding time, duration (nanoseconds), size; then `size` bytes, Annex B
+    per packet      <QQI: presentation time from the first frame's and duration (nanoseconds), size; then `size` bytes, Annex B
 
 Prints one JSON line {"url": ...} when it listens.
 
@@ -18,7 +18,7 @@ import json
 import struct
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import gi
 
@@ -27,16 +27,17 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402  (only after require_version)
 
-HEADER = struct.Struct("<QQQI")
+HEADER = struct.Struct("<QQI")
 PAYLOADERS = {"h264": ("video/x-h264", "h264parse", "rtph264pay"), "hevc": ("video/x-h265", "h265parse", "rtph265pay")}
 ROLE = "viewer"
 
 
-class Packet:
-    """One access unit and its times in nanoseconds from the start of the recording."""
+class Packet(NamedTuple):
+    """One access unit; times in nanoseconds, `pts` from the start of the recording."""
 
-    def __init__(self, pts: int, dts: int, duration: int, data: bytes) -> None:
-        self.pts, self.dts, self.duration, self.data = pts, dts, duration, data
+    pts: int
+    duration: int
+    data: bytes
 
 
 def read_recording(file: BinaryIO) -> tuple[str, int, list[Packet]]:
@@ -44,8 +45,8 @@ def read_recording(file: BinaryIO) -> tuple[str, int, list[Packet]]:
     about = json.loads(file.readline())
     packets = []
     while header := file.read(HEADER.size):
-        pts, dts, duration, size = HEADER.unpack(header)
-        packets.append(Packet(pts, dts, duration, file.read(size)))
+        pts, duration, size = HEADER.unpack(header)
+        packets.append(Packet(pts, duration, file.read(size)))
     return about["codec"], about["round_ns"], packets
 
 
@@ -72,7 +73,7 @@ class Feeder:
             source.emit("end-of-stream")
             return
         buffer = Gst.Buffer.new_wrapped(packet.data)
-        buffer.pts, buffer.dts, buffer.duration = packet.pts + offset, packet.dts + offset, packet.duration
+        buffer.pts, buffer.duration = packet.pts + offset, packet.duration
         source.emit("push-buffer", buffer)
 
 
@@ -94,7 +95,9 @@ def make_factory(codec: str, round_ns: int, packets: list[Packet], loop: bool) -
     return factory
 
 
-def require_password(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, word: str) -> None:
+def require_password(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, word: str
+) -> None:
     """Only `user` with `word` may play; digest and basic authentication are both offered."""
     token = GstRtspServer.RTSPToken()
     token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
@@ -108,21 +111,34 @@ def require_password(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RT
     factory.set_permissions(permissions)
 
 
+def elements() -> list[str]:
+    """The GStreamer elements that serving needs."""
+    return [element for _, parser, payloader in PAYLOADERS.values() for element in (parser, payloader)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Serves the recording on standard input over RTSP on 127.0.0.1.")
     parser.add_argument("--port", default="0")
     parser.add_argument("--loop", action="store_true")
     parser.add_argument("--user")
-    parser.add_argument("--password")
+    parser.add_argument("--password", default="")
+    parser.add_argument(
+        "--check", action="store_true", help="say whether every part of GStreamer that this needs is installed"
+    )
     arguments = parser.parse_args()
 
     Gst.init(None)
+    missing = [name for name in ("appsrc", *elements()) if Gst.ElementFactory.find(name) is None]
+    if missing:
+        print(f"GStreamer lacks {', '.join(missing)}", file=sys.stderr)
+    if missing or arguments.check:
+        return 1 if missing else 0
     factory = make_factory(*read_recording(sys.stdin.buffer), loop=arguments.loop)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(arguments.port)
     if arguments.user is not None:
-        require_password(server, factory, arguments.user, arguments.password or "")
+        require_password(server, factory, arguments.user, arguments.password)
     server.get_mount_points().add_factory("/live", factory)
     if server.attach(None) == 0:
         print(f"port {arguments.port} cannot be bound: another program is listening there", file=sys.stderr)

@@ -17,7 +17,9 @@ from configs import UsageError
 
 TOLERANCE_S = 0.001  # a frame this little before its slot belongs to it: containers round to 1/1000 s, RTP to 1/90000 s
 REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitter); beyond, the clock restarted
-STUCK_FRAMES = 50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
+STUCK_FRAMES = (
+    50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
+)
 DEFAULT_RATE = 25.0  # frames per second assumed of a stream that states neither times nor a rate
 
 

@@ -23,7 +23,7 @@ from stream.answer import Answer, Answerer, Question
 from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.checkpoint import AfterimageModel, Encoders
+    from model.loaded import AfterimageModel, Encoders
 
 ENCODER_BATCH = 16  # frames, of all cameras together
 _STOP_PATIENCE = 3.0  # seconds that a blocked read may delay the end; the decode thread is a daemon and is left behind
@@ -34,9 +34,9 @@ OnDurable = Callable[[CameraIngest, Sequence[Acknowledgement]], None]
 class Session:
     """Takes in any number of cameras until they end or `stop` is called.
 
-        async with Session(memory, encoders) as session:
-            session.add("front door", IngestConfig(parse_source("rtsp://...")))
-            await session.run()
+    async with Session(memory, encoders) as session:
+        session.add("front door", IngestConfig(parse_source("rtsp://...")))
+        await session.run()
     """
 
     def __init__(
@@ -100,7 +100,9 @@ class Session:
         for camera in self.cameras:
             camera.inbox.close()
 
-    async def ask(self, model: "AfterimageModel", question: Question, on_text: Callable[[str], None] | None = None) -> Answer:
+    async def ask(
+        self, model: "AfterimageModel", question: Question, on_text: Callable[[str], None] | None = None
+    ) -> Answer:
         """Answer from what is committed by now, in the language thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._language, self._ask, model, question, on_text)
@@ -113,7 +115,9 @@ class Session:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
         for camera in self.cameras:
             camera.repository.close()

@@ -21,9 +21,9 @@ from memory.reader import CameraReader
 from memory.repository import Acknowledgement
 from stream.address import SourceAddress, parse_source
 from stream.ingest import CameraIngest, IngestConfig
-from stream.reader import SourceConfig
 from stream.session import Session
 from stream.session import run as run_loop
+from stream.sources import SourceConfig
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
 

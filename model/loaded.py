@@ -1,0 +1,67 @@
+"""A model that is ready to run: what `load_pretrained` and `load_encoders` return."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from memory.spec import FeatureSpec
+from model.index_encoder import IndexEncoder
+from model.preset import ModelPreset
+from model.video_language import VideoLanguageModel
+from model.vision import VisionEncoder
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What turns frames into a memory: the vision tower and the index's encoder. Enough to watch; answering needs the whole model."""
+
+    vision: VisionEncoder
+    index: IndexEncoder
+    preset: ModelPreset
+
+    @property
+    def name(self) -> str:
+        """The model's name, as it stands in a memory's spec."""
+        return self.preset.name
+
+    @property
+    def notice(self) -> str | None:
+        """A sentence that says so when the model is not trained."""
+        return self.preset.notice
+
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """What a memory made by these encoders holds."""
+        return FeatureSpec(model=self.name, tokens=self.vision.spec, index=self.index.spec)
+
+
+@dataclass(frozen=True)
+class AfterimageModel:
+    """The whole model. The index's encoder is loaded when it is first asked for: answering from given features needs none."""
+
+    preset: ModelPreset
+    video_language: VideoLanguageModel
+    vision: VisionEncoder
+    tokenizer: PreTrainedTokenizerBase | None  # None: the checkpoint has none, and questions must come as token ids
+    weights_hash: str  # fingerprint of the weights as stored, for provenance
+    config: Mapping[str, Any]  # config.json of the checkpoint, as it stands
+    tower_config: Mapping[str, Any]
+    load_index: Callable[[], IndexEncoder]
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The vision tower with the index's encoder. Raises HubUnreachable or CheckpointError when the latter cannot be had."""
+        return Encoders(self.vision, self.load_index(), self.preset)
+
+    @property
+    def notice(self) -> str | None:
+        """A sentence that says so when the model is not trained."""
+        return self.preset.notice
+
+    @property
+    def trained(self) -> bool:
+        """Whether the answers mean anything."""
+        return self.preset.trained

@@ -1,0 +1,98 @@
+"""What a source tells its reader, in the order it happens. Frozen; texts are redacted.
+
+Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, for ever
+Opened  Frame Frame ...  Ended                                          a recording
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+TimeBasis = Literal["source", "arrival", "file"]
+
+
+class Picture:
+    """A decoded frame that is turned into RGB only when asked, since most frames are not remembered."""
+
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: av.VideoFrame) -> None:
+        self._frame = frame
+
+    @property
+    def width(self) -> int:
+        """Pixels, as coded (before `rgb` turns it upright)."""
+        return self._frame.width
+
+    @property
+    def height(self) -> int:
+        """Pixels, as coded."""
+        return self._frame.height
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3], upright: a telephone's rotation (quarter turns) is undone. About 1 ms at 640x360."""
+        pixels: NDArray[Any] = self._frame.to_ndarray(format="rgb24")
+        quarter_turns = round(self._frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, where it says so."""
+
+    codec: str
+    width: int
+    height: int
+    rate: float | None
+    start_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame.
+
+    pts_s: seconds since the first frame of this connection, on the source's own clock; None where the source gives no time.
+    arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None where it is unknown.
+    time_basis: "file" for recordings; else "source" while source_time is known, "arrival" while not.
+    damaged: packets of this connection so far that were skipped because they could not be decoded.
+    """
+
+    pts_s: float | None
+    arrival_time: float
+    source_time: float | None
+    time_basis: TimeBasis
+    picture: Picture
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An outage begins. Once per outage; `at` is when it was noticed (Unix seconds)."""
+
+    reason: str
+    at: float
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The next attempt follows in `delay_s` seconds. attempt: 1 for the first of an outage. reason: why the last one failed."""
+
+    attempt: int
+    delay_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The recording is over. Not sent when the reader was told to stop."""
+
+    reason: str
+    frames: int = 0
+    damaged: int = 0
+
+
+Event = Opened | Frame | Lost | Retry | Ended

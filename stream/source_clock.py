@@ -1,0 +1,50 @@
+"""Raw timestamps of one connection to seconds since its first frame, and to the camera's wall clock. Pure."""
+
+from fractions import Fraction
+
+# FFmpeg counts RTSP time from the RTP time that the server's answer to PLAY names, or else from the first packet itself, and its
+# parser loses the first picture's stamp. So that stamp was 0, unless the next one is further away than this (a camera that
+# waited for its next key frame).
+_RTSP_START_S = 5.0
+
+
+class SourceClock:
+    """Timestamps of one connection. `rate` is the frame rate the stream states (None: unknown); rtsp: see _RTSP_START_S."""
+
+    def __init__(self, time_base: Fraction, *, rate: float | None = None, rtsp: bool = False) -> None:
+        self._unit = float(time_base)
+        self._step = 1.0 / rate if rate else 0.04  # seconds per frame
+        self._rtsp = rtsp
+        self._start: float | None = None
+        self._leading = 0  # frames before the first that has a time
+        self._has_pts = False
+        self._wall_offset: float | None = None  # Unix seconds at time 0 of the stream's clock
+
+    def seconds(self, pts: int | None, dts: int | None) -> float | None:
+        """Seconds since the first frame. `dts` stands in for streams that have no presentation times at all (AVI); else None."""
+        self._has_pts = self._has_pts or pts is not None
+        raw = pts if self._has_pts else dts
+        if raw is None:
+            if self._start is not None:
+                return None
+            self._leading += 1
+            return (self._leading - 1) * self._step
+        time = raw * self._unit
+        if self._start is None:
+            self._start = self._start_before(time)
+        return time - self._start
+
+    def _start_before(self, time: float) -> float:
+        """The first frame's time, given the first known one."""
+        if self._leading and self._rtsp and 0 < time < _RTSP_START_S:
+            return 0.0
+        return time - self._leading * self._step
+
+    def learn_wall_clock(self, pts: int | None, unix_us: int) -> None:
+        """A packet's presentation time and the source's own wall clock for it (microseconds; from RTCP sender reports)."""
+        if pts is not None:
+            self._wall_offset = unix_us / 1e6 - pts * self._unit
+
+    def wall(self, pts: int | None) -> float | None:
+        """The source's wall clock at `pts`, Unix seconds; None while unknown."""
+        return None if pts is None or self._wall_offset is None else pts * self._unit + self._wall_offset

@@ -1,0 +1,267 @@
+"""One connection to one source: open, demux, decode. PyAV's whole reading side is here and in `stream.failures`.
+
+Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot
+be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+
+FFmpeg's own log stays silent: PyAV leaves it off unless asked, and what went wrong is told through errors, redacted.
+"""
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
+
+import av
+from pydantic import Field
+
+from configs import Schema
+from stream.address import SourceAddress
+from stream.backoff import BackoffConfig
+from stream.errors import NotAVideo, SourceTimeout
+from stream.events import Picture
+from stream.failures import explain_opening, explain_reading
+from stream.source_clock import SourceClock
+
+_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
+_CLOCKLESS_FORMATS = {
+    "mpjpeg",
+    "mjpeg",
+    "jpeg_pipe",
+    "image2pipe",
+}  # live, these get made-up times of 1/25 s: use arrival
+_GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
+_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
+_PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
+
+Packet: TypeAlias = "av.Packet[Any]"
+Wait = Callable[[float], object]
+
+
+class SourceConfig(Schema):
+    """How sources are opened and read. Seconds."""
+
+    open_timeout_s: float = Field(default=10.0, gt=0)
+    read_timeout_s: float = Field(
+        default=10.0, gt=0
+    )  # for HLS: more than 1.5 segments, which come at once and then nothing
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decoder_threads: int = Field(
+        default=1, ge=1, le=64
+    )  # one: many cameras share the cores, and no frame waits for the next
+    backoff: BackoffConfig = BackoffConfig()
+
+
+class Decoded(NamedTuple):
+    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture."""
+
+    pts_s: float | None
+    source_time: float | None
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class About:
+    """What the container says of its video.
+
+    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length at all.
+    """
+
+    codec: str
+    rate: float | None
+    start_time: float | None
+    duration_s: float | None
+    finite: bool
+
+
+class Connection:
+    """An open source. Use as a context manager, in one thread; `frames` can be gone through once."""
+
+    def __init__(
+        self,
+        address: SourceAddress,
+        config: SourceConfig,
+        *,
+        wait: Wait,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Opens it. wait: sleeps so many seconds, or less when told to stop. Raises SourceError, redacted."""
+        self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
+        self.damaged = 0  # packets skipped because they could not be decoded
+        self._container = _open(address, config)
+        try:
+            self._stream = _video_stream(self._container, address)
+            self._stream.codec_context.thread_count = config.decoder_threads
+            self.about = _about(self._container, self._stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        self._paced = address.kind == "pattern" or (address.live and self.finite)
+        self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
+        unit = self._stream.time_base
+        assert unit is not None, "every demuxed stream has a time base"
+        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._last_s = 0.0  # presentation time of the newest frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    def frames(self, stop: threading.Event) -> Iterator[Decoded]:
+        """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
+        began = last_picture = self._monotonic()
+        for packet in self._packets():
+            if stop.is_set():
+                return
+            for frame in self._decode(packet):
+                now = last_picture = self._monotonic()
+                pts_s = now - began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
+                self._last_s = max(self._last_s, pts_s or 0.0)
+                if self._paced and pts_s is not None:
+                    self._wait(max(0.0, began + pts_s - now))
+                    if stop.is_set():
+                        return
+                yield Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame))
+            if self._address.live and self._monotonic() - last_picture > self._config.read_timeout_s:
+                raise SourceTimeout(
+                    f"{self._address.redacted}: data came, but no picture for {self._config.read_timeout_s:g} s"
+                )
+
+    def _packets(self) -> Iterator[Packet]:
+        """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
+
+        Of a live source packets of all streams, so that sound going on without pictures does not keep us inside demux().
+        """
+        failures = 0
+        while failures < _GIVE_UP_AFTER:
+            packets = self._container.demux() if self._address.live else self._container.demux(self._stream)
+            try:
+                for packet in packets:
+                    failures = 0
+                    yield packet
+                return
+            except (av.FFmpegError, OSError) as error:
+                failure = explain_reading(error, self._address, self._config.read_timeout_s)
+            if self._address.live:
+                raise failure  # outside the handler, so that no chained error carries the address with its credentials
+            failures += 1
+            self.damaged += 1
+        drain: Packet = av.Packet()
+        yield drain
+
+    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
+        if packet.size and packet.stream_index != self._stream.index:
+            return []
+        if packet.has_sidedata("prft"):
+            (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
+            self._clock.learn_wall_clock(packet.pts, wall_us)
+        try:
+            frames = self._stream.codec_context.decode(packet if packet.size else None)
+        except av.error.EOFError:
+            return []  # drained already
+        except (av.FFmpegError, ValueError):
+            self.damaged += 1
+            return []
+        self.damaged += packet.is_corrupt
+        return frames
+
+    def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
+        if self._address.live:
+            return self._clock.wall(pts)
+        start = self.about.start_time
+        return None if start is None or pts_s is None else start + pts_s
+
+    def ending(self) -> str:
+        """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""
+        words = ["end of file"]
+        if self.damaged:
+            words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+        missing = (self.about.duration_s or 0.0) - self._last_s
+        if missing > _EARLY_END_S:
+            words.append(f"it stops {missing:.1f} s before its stated length")
+        return "; ".join(words)
+
+
+def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputContainer:
+    options: dict[str, str] = {}
+    format_name: str | None = None
+    timeout = (config.open_timeout_s, config.read_timeout_s) if address.live else None
+    match address.kind:
+        case "rtsp":
+            # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
+            options = {
+                "rtsp_transport": config.rtsp_transport,
+                "allowed_media_types": "video",
+                "analyzeduration": "500000",
+            }
+        case "hls" | "http":
+            options = {"live_start_index": "-1"}  # the newest segment, not a burst of old ones
+        case "device":
+            format_name = "v4l2"
+        case "pattern":
+            format_name = "lavfi"
+    try:
+        return av.open(
+            address.url, "r", format=format_name, options=options, timeout=timeout, metadata_errors="replace"
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        failure = explain_opening(error, address, config.open_timeout_s)
+    raise failure  # outside the handler, so that no chained error carries the address with its credentials
+
+
+def _video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
+    """The first video stream that is not the cover picture of a piece of music. Raises NotAVideo."""
+    pictures_only = False
+    for stream in container.streams.video:
+        if stream.disposition & av.stream.Disposition.attached_pic:
+            pictures_only = True
+        elif stream.codec_context is None:
+            raise NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+        elif stream.codec_context.name not in _TEXT_CODECS:
+            return stream
+    kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+    found = (
+        "only a cover picture"
+        if pictures_only
+        else f"only {' and '.join(kinds)}"
+        if kinds
+        else "nothing that is a picture"
+    )
+    raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
+
+
+def _about(container: av.container.InputContainer, stream: av.VideoStream) -> About:
+    rate = stream.average_rate or stream.guessed_rate
+    duration = None
+    if stream.duration and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration and len(container.streams) == 1:  # else it may be the sound's, which can be longer
+        duration = container.duration / 1e6
+    return About(
+        codec=stream.codec_context.name,
+        rate=float(rate) if rate else None,
+        start_time=_start_time({**stream.metadata, **container.metadata}),
+        duration_s=duration,
+        finite=container.duration is not None,
+    )
+
+
+def _start_time(metadata: dict[str, str]) -> float | None:
+    """Unix seconds at which the recording says it began; None when it says nothing, or something before 1971 (an unset clock)."""
+    for key in ("com.apple.quicktime.creationdate", "creation_time", "DATE_UTC"):
+        try:
+            began = datetime.fromisoformat(metadata[key])
+        except (KeyError, ValueError):
+            continue
+        seconds = began.timestamp()
+        if seconds > 365 * 86_400:
+            return seconds
+    return None

@@ -1,0 +1,35 @@
+"""Shared by all tests. On CI no integration test may be skipped: AFTERIMAGE_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+
+SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    required = os.environ.get("AFTERIMAGE_REQUIRE_INTEGRATION") == "1" and item.get_closest_marker("integration")
+    if required and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped where it must run: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small models are fastest on one thread, and two threads beside another job collapse."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def shared_videos() -> list[Path]:
+    """Real camera footage, where this checkout has it beside it."""
+    return sorted(SHARED_VIDEOS.glob("*.mp4"))

@@ -1,0 +1,199 @@
+"""The command line as a stranger meets it: real processes, one clear line for every mistake, the exit status of the design."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from memory.directory import Memory
+from memory.repository import open_camera
+from tests.clips import make_clip
+from tests.memory_world import make_frame, make_spec
+
+START = 1_700_000_000.0
+
+
+def afterimage(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "afterimage", *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=120, rate=10)
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
+    path = tmp_path_factory.mktemp("memory") / "m"
+    done = afterimage("replay", clip, "--memory", path, "--camera", "Front door", "--start", START, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["recorded"] == 12
+    return path
+
+
+def test_ask_prints_the_document_of_the_design(memory: Path) -> None:
+    done = afterimage("ask", "What is yellow?", "--memory", memory, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert {"id", "answer", "evidence", "coverage", "provenance", "timing"} <= set(document)
+    coverage = document["coverage"]
+    assert (coverage["frames"], coverage["first_time"], coverage["last_time"]) == (12, START, START + 11)
+    assert (coverage["recall"], coverage["positions"]) == ("full", "true")
+    assert coverage["lag_s"] > 0
+    assert "untrained" in document["notice"]
+    assert document["provenance"]["trained"] is False
+    weights = [item["weight"] for item in document["evidence"]]
+    assert weights == sorted(weights, reverse=True)
+    assert 0 < sum(weights) <= 1.001
+    for item in document["evidence"]:
+        assert item["camera"] == "front-door"
+        assert item["time"] == START + item["frame"]
+        assert Path(item["image"]).read_bytes().startswith(b"\xff\xd8")
+    assert 0 < document["timing"]["first_token_s"] <= document["timing"]["total_s"]
+
+
+def test_the_same_question_gives_the_same_answer(memory: Path) -> None:
+    first, second = (
+        json.loads(afterimage("ask", "What?", "--memory", memory, "--at", START + 5, "--json").stdout) for _ in range(2)
+    )
+    assert first["answer"] == second["answer"]
+    assert first["provenance"] == second["provenance"]
+    for one, other in zip(first["evidence"], second["evidence"], strict=True):
+        assert (one["frame"], one["weight"]) == (other["frame"], other["weight"])
+    assert first["coverage"]["frames"] == 6
+    assert first["coverage"]["lag_s"] == 0
+    assert all(item["time"] <= START + 5 for item in first["evidence"])
+
+
+def test_spans(memory: Path) -> None:
+    document = json.loads(
+        afterimage("ask", "What?", "--memory", memory, "--from", START + 2, "--at", START + 4.9, "--json").stdout
+    )
+    assert (document["coverage"]["first_time"], document["coverage"]["frames"]) == (START + 2, 3)
+    document = json.loads(
+        afterimage("ask", "What?", "--memory", memory, "--last", "3s", "--at", START + 8, "--json").stdout
+    )
+    assert (document["coverage"]["first_time"], document["coverage"]["frames"]) == (START + 5, 4)
+    early = json.loads(afterimage("ask", "What?", "--memory", memory, "--from", START - 60, "--json").stdout)
+    assert early["coverage"]["gaps"][0] == {"start": START - 60, "end": START, "seconds": 60.0, "reason": "not recording"}
+
+
+def test_ask_for_people_names_evidence_coverage_and_the_untrained_model(memory: Path) -> None:
+    done = afterimage("ask", "What is yellow?", "--memory", memory)
+    assert done.returncode == 0
+    for part in ("evidence", "coverage", "12 frames", "2023-11-14", "untrained"):
+        assert part in done.stdout
+
+
+def test_info(memory: Path) -> None:
+    document = json.loads(afterimage("info", memory, "--json").stdout)
+    assert document["format"] == 1
+    (camera,) = document["cameras"]
+    assert (camera["id"], camera["name"], camera["frames"]) == ("front-door", "Front door", 12)
+    assert (camera["first_time"], camera["last_time"]) == (START, START + 11)
+    assert camera["spec"]["tokens"]["tokens_per_frame"] == 64
+    assert camera["bytes"] > 0
+    assert "12 frames" in afterimage("info", memory).stdout
+
+
+MISTAKES = [
+    (["replay", "nowhere.mp4", "--memory", "{new}"], 2, "nowhere.mp4: no such file"),
+    (["replay", "{text}", "--memory", "{new}"], 2, "{text}"),
+    (["replay", "{clip}", "--memory", "/dev/null/m"], 2, "cannot be written"),
+    (["replay", "{clip}", "--memory", "{new}", "--model", "tinny"], 2, "did you mean 'tiny'"),
+    (["replay", "{clip}", "--memory", "{new}", "--speed", "fast"], 2, "--speed fast"),
+    (["replay", "{clip}", "--memory", "{new}", "--fps", "0"], 2, "above 0"),
+    (["replay", "{clip}", "--memory", "{memory}", "--camera", "Front door", "--start", "1600000000"], 2, "lies before"),
+    (["replay", "rtsp://127.0.0.1/x", "--memory", "{new}"], 2, "use `afterimage watch`"),
+    (["watch", "{clip}", "--memory", "{new}"], 2, "use `afterimage replay`"),
+    (["watch", "rtsp://", "--memory", "{new}"], 2, "malformed"),
+    (["watch", "rtsp://user:secret@127.0.0.1:{closed}/x", "--memory", "{new}"], 1, "127.0.0.1"),
+    (["ask", "", "--memory", "{memory}"], 2, "the question is empty"),
+    (["ask", "  ", "--memory", "{memory}"], 2, "the question is empty"),
+    (["ask", "What?", "--memory", "{new}"], 2, "no memory at"),
+    (["ask", "What?", "--memory", "{memory}", "--camera", "back"], 2, "there are: front-door"),
+    (["ask", "What?", "--memory", "{memory}", "--at", "1600000000"], 2, "nothing was recorded before"),
+    (["ask", "What?", "--memory", "{memory}", "--at", "soon"], 2, "is not a time"),
+    (["ask", "What?", "--memory", "{memory}", "--last", "2h"], 2, "nothing was recorded"),
+    (["ask", "What?", "--memory", "{memory}", "--from", "1700000009", "--at", "1700000003"], 2, "ends before it begins"),
+    (["info", "{new}"], 2, "no memory at"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "message"), MISTAKES, ids=[" ".join(m[0])[:60] for m in MISTAKES])
+def test_mistakes_get_one_clear_line(arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a video\n" * 100)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = free.getsockname()[1]
+    places = {"new": tmp_path / "new", "text": text, "clip": clip, "memory": memory, "closed": closed}
+    done = afterimage(*(argument.format(**places) for argument in arguments))
+    assert done.returncode == status, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("afterimage: error: ")]
+    assert len(errors) == 1
+    assert message.format(**places) in errors[0]
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr + done.stdout
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())  # nothing half-made is left
+
+
+def test_a_memory_of_another_spec_or_format_is_refused(tmp_path: Path, clip: Path) -> None:
+    with open_camera(tmp_path, "a", make_spec()) as repository:
+        repository.append(make_frame(0, make_spec()))
+    done = afterimage("ask", "What?", "--memory", tmp_path, "--model", "tiny")
+    assert done.returncode == 2
+    assert "reembed" in done.stderr
+    done = afterimage("replay", clip, "--memory", tmp_path, "--camera", "a", "--model", "tiny")
+    assert done.returncode == 2
+    assert "reembed" in done.stderr
+    camera = tmp_path / "a" / "camera.json"
+    camera.write_text(camera.read_text().replace('"format": 1', '"format": 7'))
+    done = afterimage("info", tmp_path)
+    assert done.returncode == 2
+    assert "storage format 7" in done.stderr
+
+
+def test_a_second_writer_is_told_who_has_the_camera(memory: Path, clip: Path) -> None:
+    reader = Memory(memory).camera("Front door")
+    with open_camera(memory, "Front door", reader.spec):
+        done = afterimage("replay", clip, "--memory", memory, "--camera", "Front door")
+        assert done.returncode == 2
+        assert f"process {os.getpid()}" in done.stderr
+        assert afterimage("ask", "What?", "--memory", memory, "--json").returncode == 0  # readers do not mind
+
+
+def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(tmp_path: Path) -> None:
+    acks = tmp_path / "acks"
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "afterimage", "watch", "lavfi:testsrc2=size=160x120:rate=10", "--memory", str(tmp_path / "m"),
+         "--camera", "pattern", "--ack-file", str(acks), "--json", "--fps", "5"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (not acks.exists() or len(acks.read_text().splitlines()) < 10):
+            time.sleep(0.05)
+        watch.send_signal(signal.SIGINT)
+        out, error = watch.communicate(timeout=30)
+    finally:
+        watch.kill()
+    assert watch.returncode == 0, error
+    document = json.loads(out)
+    lines = [line.split() for line in acks.read_text().splitlines()]
+    assert len(lines) == document["frames"] >= 10
+    snapshot = Memory(tmp_path / "m").camera("pattern").snapshot()
+    assert [int(frame) for frame, _, _ in lines] == list(range(snapshot.frames))
+    assert [float(when) for _, when, _ in lines] == snapshot.times.tolist()
+    assert all(re.fullmatch(r"[0-9a-f]{8}", crc) for _, _, crc in lines)
+    assert snapshot.open_gap is not None
+    assert snapshot.open_gap.reason == "not recording"

@@ -1,0 +1,58 @@
+"""The strict loader: unknown keys are fatal, and the nearest known key is named."""
+
+from pathlib import Path
+
+import pytest
+
+from configs import ConfigError, Schema, load, preset_names, preset_path
+
+
+class Forgetting(Schema):
+    stride: int = 4
+    ratio: float = 0.25
+
+
+class Live(Schema):
+    camera: str
+    forgetting: Forgetting = Forgetting()
+    layers: list[Forgetting] = []
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "live.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_reads_nested_values(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "camera: door\nforgetting: {stride: 2}\n"), Live)
+    assert loaded == Live(camera="door", forgetting=Forgetting(stride=2))
+    with pytest.raises(Exception, match="frozen"):
+        loaded.camera = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("camera: a\nforgetting: {strid: 2}", "live.yaml: forgetting.strid: unknown key; did you mean 'stride'?"),
+        ("camera: a\nlayers: [{ratoi: 2}]", "live.yaml: layers.0.ratoi: unknown key; did you mean 'ratio'?"),
+        ("camera: a\nzzz: 1", "live.yaml: zzz: unknown key"),
+        ("forgetting: {}", "live.yaml: camera: missing"),
+        ("camera: a\nforgetting: {stride: many}", "live.yaml: forgetting.stride: .*many"),
+        ("- a\n- b", "live.yaml: expected keys and values"),
+        ("camera: [", "live.yaml: not valid YAML"),
+        ("", "camera: missing"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(write(tmp_path, text), Live)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_unknown_preset() -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load("/nowhere/at/all.yaml", Live)
+    assert "tiny" in preset_names()
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        preset_path("tinny")

@@ -1,0 +1,134 @@
+"""Golden numbers: what the published implementations computed, compared case by case in float32.
+
+`GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs on the cases found there (default tests/golden), so that further cases can be dropped
+in without touching code. A case is recognised by its place: hour_llava/NAME/, memaug/NAME.safetensors, videochat_flash/*.safetensors.
+"""
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from memory.forgetting import ForgettingConfig
+from memory.positions import plan_layout
+from model.attention import Heads
+from model.checkpoint import load_pretrained
+from model.memaug import MemAug
+from model.projector import Projector
+from model.prompt import from_ids
+from model.splice import plan_queries
+from model.video_language import VideoLanguageModel
+from model.vision import GRID
+
+GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
+
+
+class Case(NamedTuple):
+    """Tensors and metadata of one golden file."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads(self.metadata["config"])
+
+    def weights(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors below a prefix, named without it."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+class Embedding(nn.Module):
+    """As much of a language model as MemAug's cases have."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def embed(self, ids: np.ndarray) -> Tensor:
+        return self.weight[torch.from_numpy(ids)]
+
+
+def read_case(path: Path) -> Case:
+    with safe_open(path, framework="pt") as file:
+        return Case({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
+
+
+def cases(pattern: str) -> list[Any]:
+    found = sorted(GOLDEN.glob(pattern))
+    return [pytest.param(path, id=path.stem) for path in found]
+
+
+def close(got: Tensor | np.ndarray, expected: Tensor) -> None:
+    torch.testing.assert_close(torch.as_tensor(got), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_directory_holds_cases() -> None:
+    assert any(GOLDEN.glob("*/*")), f"no golden cases in {GOLDEN}"
+
+
+@pytest.mark.parametrize("path", cases("memaug/*.safetensors"))
+@torch.inference_mode()
+def test_memaug(path: Path) -> None:
+    case = read_case(path)
+    config, frames = case.config, case.config["frames"]
+    raw = np.random.default_rng(config["feature_seed"]).standard_normal(
+        (frames, 8, 8, config["mm_hidden_size"]), dtype=np.float32
+    )
+    features = raw.reshape(frames, GRID * GRID, -1)
+    prompt = from_ids(case.tensors["input_ids"].numpy(), _optional(case.tensors, "labels"))
+    layout = plan_layout(frames, config=ForgettingConfig(spatial=config["spatial_sampling_type"]), policy="true")
+    positions = plan_queries(layout.query_position_ids(), prompt).positions
+    np.testing.assert_array_equal(positions, case.tensors["expected.query_position_ids"].numpy())
+    assert layout.key_position_ids()[-1] == case.tensors["expected.last_key_position_id"].item()
+    inputs = memaug_model(case).inputs_embeds(features, layout, prompt, want_evidence=True)
+    close(inputs.inputs_embeds, case.tensors["expected.inputs_embeds"])
+    assert inputs.frame_weights is not None
+    assert inputs.frame_weights.shape == (frames,)
+    assert inputs.frame_weights.sum() == pytest.approx(1)
+
+
+def memaug_model(case: Case) -> VideoLanguageModel:
+    config = case.config
+    heads = Heads(config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"])
+    projector = Projector(config["mm_hidden_size"], config["hidden_size"])
+    memaug = MemAug(heads, depth=config["memaug_depth"], rope_theta=config["rope_theta"])
+    projector.load_state_dict(case.weights("model.mm_projector."))
+    memaug.load_state_dict(case.weights("model.vision_resampler."))
+    newline = nn.Parameter(case.tensors["model.image_newline"])
+    language: Any = Embedding(case.tensors["model.embed_tokens.weight"])
+    return VideoLanguageModel(projector, memaug, newline, language)
+
+
+def _optional(tensors: dict[str, Tensor], name: str) -> np.ndarray | None:
+    return tensors[name].numpy() if name in tensors else None
+
+
+@pytest.mark.parametrize("path", cases("hour_llava/*"))
+def test_hour_llava(path: Path) -> None:
+    case = read_case(path / "expected.safetensors")
+    frames = int(case.metadata["frames"])
+    model = load_pretrained(path, device="cpu", dtype="float32")
+    noise = np.random.default_rng(int(case.metadata["frames_seed"]))
+    coarse = noise.integers(0, 256, (frames, 24, 24, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        parts = [
+            model.vision.features(part.repeat(16, 1).repeat(16, 2)) for part in np.array_split(coarse, -(-frames // 8))
+        ]
+    features = torch.cat(parts)
+    close(features, case.tensors["pooled_features"])
+    layout = plan_layout(frames, config=model.preset.forgetting, policy="true")
+    prompt = from_ids(case.tensors["input_ids"].numpy(), _optional(case.tensors, "labels"))
+    inputs = model.video_language.inputs_embeds(features, layout, prompt)
+    close(inputs.inputs_embeds, case.tensors["inputs_embeds"])
+    close(model.video_language.first_token_logits(inputs), case.tensors["last_logits"])
+    expected = case.tensors["greedy_tokens"].tolist()
+    stream = model.video_language.generate(inputs, max_new_tokens=len(expected))
+    assert list(islice(stream, len(expected))) == expected

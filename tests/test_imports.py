@@ -1,0 +1,72 @@
+"""Who may load what. Measured in fresh interpreters, since a test session has everything loaded already."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def loaded_after(code: str) -> set[str]:
+    program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("module", ["forgetting", "positions", "recall", "spec"])
+def test_the_pure_plans_load_numpy_only(module: str) -> None:
+    assert not loaded_after(f"import memory.{module}") & {"zarr", "faiss", "av", "torch", "uvloop"}
+
+
+def test_the_model_room_loads_without_the_store_and_without_video() -> None:
+    modules = [f"model.{path.stem}" for path in (ROOT / "model").glob("*.py") if path.stem != "__init__"]
+    block = (
+        "import importlib.abc\n"
+        "class Block(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name.split('.')[0] in {'zarr', 'faiss', 'av', 'aiomqtt', 'uvloop'}: raise ImportError(name + ' is blocked')\n"
+        "sys.meta_path.insert(0, Block())\n"
+    )
+    loaded = loaded_after(block + "import " + ", ".join(modules))
+    assert "torch" in loaded
+    assert not loaded & {"zarr", "faiss", "av", "uvloop"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import afterimage",
+        "import afterimage.cli; afterimage.cli.build_parser().format_help()",
+        "import afterimage.commands.info",
+        "import stream.answer, stream.session, stream.ingest",
+        "import memory.directory, memory.repository",
+        "import model.preset, model.preprocess",
+    ],
+)
+def test_these_never_wait_for_torch(code: str) -> None:
+    assert not loaded_after(code) & {"torch", "transformers", "faiss"}
+
+
+def process_seconds(*arguments: str) -> float:
+    """User and system time of one process: what the machine's other work does not change."""
+    before = os.times()
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=False, cwd=ROOT)
+    after = os.times()
+    return (after.children_user + after.children_system) - (before.children_user + before.children_system)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("info", "nowhere")])
+def test_help_and_info_answer_within_half_a_second_of_process_time(arguments: tuple[str, ...]) -> None:
+    bare = min(process_seconds("-c", "pass") for _ in range(3))
+    ours = min(process_seconds("-m", "afterimage", *arguments) for _ in range(3))
+    assert ours - bare < 0.5
+
+
+def test_public_names_are_all_there() -> None:
+    import afterimage
+
+    for name in afterimage.__all__:
+        assert getattr(afterimage, name) is not None

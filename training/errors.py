@@ -1,0 +1,21 @@
+"""What can go wrong while worlds are made, models are trained and measured.
+
+TrainingError(AfterimageError)          exit status 1
+`- (the trainer's own failures hang here)
+WorldError(UsageError)                  exit status 2: a world, or a question about one, that cannot be
+`- TruthError                           a truth file that is missing, damaged or of another format
+"""
+
+from configs import AfterimageError, UsageError
+
+
+class TrainingError(AfterimageError):
+    """Training or measuring failed."""
+
+
+class WorldError(UsageError):
+    """A world, or a question about one, that cannot be."""
+
+
+class TruthError(WorldError):
+    """A truth file that is missing, damaged or of another format."""

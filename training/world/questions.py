@@ -1,0 +1,124 @@
+"""Questions about a story, asked at a moment of it, with the answer that is true then. A pure function of (script, at, seed).
+
+Answers are short and closed: a colour, a shape, `yes`, `00:04:12`, `3 seconds`, `red circle, digit 7, blue star`, or `not seen`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from configs import Schema
+from training.errors import WorldError
+from training.world.facts import KINDS, Fact, facts
+from training.world.history import History, history_at
+from training.world.phrasing import word, wordings
+from training.world.script import Script
+from training.world.vocabulary import HELD_OUT_PAIRS
+
+_LETTERS = "ABCDEFGH"
+_UNSEEN_SHARE = {"exists": 0.5, "scene seen": 0.5}  # balanced, so that neither "yes" nor "no" is worth a guess
+_UNSEEN_SHARE_ELSEWHERE = 0.15
+
+
+class Question(Schema):
+    """A question put at `at_s`, and its true answer."""
+
+    kind: str
+    text: str
+    answer: str
+    wrong: tuple[str, ...]  # other answers that would fit the question
+    at_s: float  # story time at which it is put; the answer is about everything until then
+    value: float | None = None  # the answer as a number: seconds since the story began, a length in seconds, or a count
+    seen: bool = True  # False where the truth is "not seen" or "no"
+    about: tuple[str, ...] = ()  # the things asked about: "red circle"
+    events: tuple[int, ...] = ()  # numbers of the events that prove the answer
+    spans: tuple[tuple[float, float], ...] = ()  # when those were on show, not after at_s
+    wording: int = 0
+    held_out_wording: bool = False
+    held_out_pair: bool = False  # it is about a colour-shape pair that training never shows
+    multiple_choice: bool = False
+
+
+@dataclass(frozen=True)
+class QuestionPlan:
+    """Which questions are wanted. Kinds come in turn, as far as the story has something to ask of them."""
+
+    count: int = 10
+    kinds: Sequence[str] = KINDS
+    held_out_wordings: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown or not self.kinds:
+            raise WorldError(f"no question is of kind '{''.join(unknown[:1])}'; there are: {', '.join(KINDS)}")
+
+
+def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
+    """Up to plan.count different questions that have one true answer at story time `at_s`.
+
+    Raises WorldError where answers are in doubt, because something has just changed: see `settled_time`.
+    """
+    plan = plan or QuestionPlan()
+    history = history_at(script, at_s)
+    rng = Random(f"afterimage questions 1, world {script.seed}, at {at_s!r}, seed {plan.seed}")
+    pools = {kind: facts(kind, history, rng) for kind in rng.sample(list(plan.kinds), len(plan.kinds))}
+    asked: list[Question] = []
+    while len(asked) < plan.count and any(pools.values()):
+        for kind, pool in pools.items():
+            if pool and len(asked) < plan.count:
+                fact = _draw(kind, pool, rng)
+                pool.remove(fact)
+                number = rng.choice(wordings(kind, held_out=plan.held_out_wordings))
+                asked.append(_put(fact, number, history, plan))
+    return asked
+
+
+def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Question:
+    """The same question with lettered answers to choose from; its answer is the letter.
+
+    Fewer than `options` are offered where the question has no more. Raises WorldError if it has a single answer only.
+    """
+    if not question.wrong or not 2 <= options <= len(_LETTERS):
+        raise WorldError(f"'{question.text}' has {len(question.wrong) + 1} answers to offer, {options} were asked for")
+    rng = Random(f"afterimage choices 1, {question.text}, {question.answer}, seed {seed}")
+    offered = rng.sample(question.wrong, min(options - 1, len(question.wrong)))
+    offered.insert(rng.randint(0, len(offered)), question.answer)
+    lines = [f"{letter}. {offer}" for letter, offer in zip(_LETTERS, offered, strict=False)]
+    letters = dict(zip(offered, _LETTERS, strict=False))
+    return question.model_copy(
+        update={
+            "text": "\n".join([question.text, *lines]),
+            "answer": letters[question.answer],
+            "wrong": tuple(letter for offer, letter in letters.items() if offer != question.answer),
+            "multiple_choice": True,
+        }
+    )
+
+
+def _draw(kind: str, pool: list[Fact], rng: Random) -> Fact:
+    """One fact, the share of "not seen" and "no" being as stated above."""
+    seen = [fact for fact in pool if fact.seen]
+    unseen = [fact for fact in pool if not fact.seen]
+    want_unseen = rng.random() < _UNSEEN_SHARE.get(kind, _UNSEEN_SHARE_ELSEWHERE)
+    return rng.choice((unseen if want_unseen else seen) or seen or unseen)
+
+
+def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> Question:
+    pairs = {(reference.colour, reference.shape) for reference in fact.about}
+    pairs |= {(event.colour, event.shape) for event in fact.events}
+    return Question(
+        kind=fact.kind,
+        text=word(fact.kind, number, fact.slots),
+        answer=fact.answer,
+        wrong=fact.wrong,
+        at_s=history.at_s,
+        value=fact.value,
+        seen=fact.seen,
+        about=tuple(reference.noun for reference in fact.about),
+        events=tuple(event.number for event in fact.events),
+        spans=tuple((event.start_s, min(event.end_s, history.at_s)) for event in fact.events),
+        wording=number,
+        held_out_wording=plan.held_out_wordings,
+        held_out_pair=any(pair in HELD_OUT_PAIRS for pair in pairs),
+    )

@@ -1,0 +1,76 @@
+"""A script's picture at any moment: uint8 [H, W, 3], a pure function of (script, t, size).
+
+Panoramas and sprites are drawn once; a frame is one copied window of a panorama and at most a few stamps. Nothing grows with the
+length of the story.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import WorldError
+from training.world.scenery import panorama
+from training.world.script import Event, Script, Segment
+from training.world.sprites import Sprite, event_sprite, passer_sprite
+
+_TURNS = 2  # widths of the frame that a panorama holds before it comes round again
+_LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so that a lit panorama serves thousands of frames
+_HOURS = (0.0, 5.0, 6.5, 8.0, 17.0, 19.0, 21.0, 24.0)
+_LIGHT = np.array(  # share of red, green and blue at those hours: night, dawn, day, dusk, night
+    [(0.50, 0.56, 0.74)] * 2
+    + [(0.96, 0.84, 0.78)]
+    + [(1.0, 1.0, 1.0)] * 2
+    + [(0.98, 0.80, 0.70)]
+    + [(0.50, 0.56, 0.74)] * 2
+)
+
+
+class Renderer:
+    """Draws one script at one size. Not thread-safe: it keeps the panoramas it has drawn."""
+
+    def __init__(self, script: Script, *, width: int = 640, height: int = 360) -> None:
+        """Raises WorldError below 64x36 pixels, where nothing of the world could be told apart."""
+        if width < 64 or height < 36:
+            raise WorldError(f"a world of {width}x{height} pixels cannot be seen; it needs at least 64x36")
+        self.script, self.width, self.height = script, width, height
+        self._passer = passer_sprite(width, height)
+        self._sprites: dict[tuple[str, str | None], Sprite] = {}
+        self._panoramas: dict[str, NDArray[np.uint8]] = {}
+        self._lit: tuple[tuple[str, int], NDArray[np.uint8]] | None = None
+
+    def frame(self, t: float) -> NDArray[np.uint8]:
+        """The picture at story time `t` (seconds), uint8 [H, W, 3], newly made."""
+        segment = self.script.segment_at(t)
+        elapsed = t - segment.start_s
+        offset = int((segment.offset * _TURNS + segment.drift * elapsed) * self.width) % (_TURNS * self.width)
+        picture = self._scenery(segment, t)[:, offset : offset + self.width].copy()
+        across = (segment.offset + segment.passer_speed * elapsed) % 1.4 - 0.2  # it leaves the frame and comes back
+        self._passer.stamp(picture, across * self.width, segment.passer_height * self.height)
+        for event in self.script.visible_at(t):
+            x, y = event.centre_at(t)
+            self._sprite(event).stamp(picture, x * self.width, y * self.height)
+        return picture
+
+    def _scenery(self, segment: Segment, t: float) -> NDArray[np.uint8]:
+        """The scene's panorama in the light of the hour, one frame wider than its period, [H, 3W, 3]."""
+        step = int((self.script.start_hour + t / 3600) * _LIGHT_STEPS_PER_HOUR) % (24 * _LIGHT_STEPS_PER_HOUR)
+        if self._lit is None or self._lit[0] != (segment.scene, step):
+            if segment.scene not in self._panoramas:
+                drawn = panorama(segment.scene, self.script.seed, self.height, _TURNS * self.width)
+                self._panoramas[segment.scene] = np.concatenate([drawn, drawn[:, : self.width]], axis=1)
+            self._lit = (segment.scene, step), _light(self._panoramas[segment.scene], step / _LIGHT_STEPS_PER_HOUR)
+        return self._lit[1]
+
+    def _sprite(self, event: Event) -> Sprite:
+        key = event.name, event.size
+        if key not in self._sprites:
+            self._sprites[key] = event_sprite(event, self.width, self.height)
+        return self._sprites[key]
+
+
+def _light(picture: NDArray[np.uint8], hour: float) -> NDArray[np.uint8]:
+    """The picture [H, P, 3] in the light of an hour of the day, through one table of 256 values a channel."""
+    lit = np.empty_like(picture)
+    for channel in range(3):
+        table = (np.arange(256) * np.interp(hour, _HOURS, _LIGHT[:, channel])).astype(np.uint8)
+        np.take(table, picture[..., channel], out=lit[..., channel])
+    return lit

@@ -1,0 +1,104 @@
+"""The truth beside a video, as JSON: the script, and captions of every clip, of every event and of the whole.
+
+    {"format": 1, "script": {"seed", "duration_s", "segments": [...], "events": [...], ...},
+     "captions": {"clips": [{"start_s", "end_s", "text"}], "events": [{"number", "start_s", "end_s", "text"}], "whole": text},
+     "video": {"start_s", "end_s", "rate", "width", "height", "codec"} | null}
+
+Story times are seconds since the story began; a frame of the video lies at video.start_s + its presentation time.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from configs import Schema
+from training.errors import TruthError
+from training.world.history import name_of
+from training.world.script import Event, Script, Segment
+from training.world.vocabulary import STILL, article, clock, length, listing
+
+FORMAT = 1
+
+
+class VideoFacts(Schema):
+    """Which part of the story a video file shows, and how."""
+
+    start_s: float
+    end_s: float
+    rate: float  # frames per second
+    width: int
+    height: int
+    codec: str
+
+
+def truth_of(script: Script, video: VideoFacts | None = None) -> dict[str, Any]:
+    """The truth document, JSON-able."""
+    return {
+        "format": FORMAT,
+        "script": script.model_dump(mode="json"),
+        "captions": {
+            "clips": [_caption(segment, clip_caption(script, segment)) for segment in script.segments],
+            "events": [{"number": event.number, **_caption(event, event_caption(event))} for event in script.events],
+            "whole": whole_caption(script),
+        },
+        "video": video.model_dump(mode="json") if video else None,
+    }
+
+
+def truth_path(video: Path) -> Path:
+    """Where the truth of a video file lies: `story.mp4` -> `story.truth.json`."""
+    return video.with_name(f"{video.stem}.truth.json")
+
+
+def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
+    """The script, and what the video beside it shows of it. Raises TruthError naming the file and what is wrong with it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterimage world` writes it anew") from None
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video anew")
+    try:
+        video = document["video"]
+        return Script.model_validate(document["script"]), VideoFacts.model_validate(video) if video else None
+    except (KeyError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise TruthError(f"{path}: is damaged ({first}); make the video anew") from None
+
+
+def event_caption(event: Event) -> str:
+    """`At 00:00:12 a big red circle appears in the top left of the forest scene for 3 seconds.`"""
+    lasting = length(event.end_s - event.start_s)
+    if event.kind == "object":
+        what = article(f"{event.size} {event.colour} {event.shape}")
+    else:
+        what = name_of(event).the
+    if event.motion != STILL:
+        return f"At {clock(event.start_s)} {what} moves {event.motion} across the {event.scene} scene for {lasting}."
+    return f"At {clock(event.start_s)} {what} appears in the {event.place} of the {event.scene} scene for {lasting}."
+
+
+def clip_caption(script: Script, segment: Segment) -> str:
+    """One scene while it lasts, with what happens in it."""
+    way = "right" if segment.drift > 0 else "left"
+    said = (
+        f"From {clock(segment.start_s)} to {clock(segment.end_s)} the camera pans {way} over the {segment.scene} scene."
+    )
+    inside = [event for event in script.events if segment.start_s <= event.start_s < segment.end_s]
+    return " ".join([said, *map(event_caption, inside)])
+
+
+def whole_caption(script: Script, until_s: float | None = None) -> str:
+    """The story until `until_s`, or all of it: its scenes in order of their first showing, then everything shown, in order."""
+    end = script.duration_s if until_s is None else until_s
+    scenes = list(dict.fromkeys(segment.scene for segment in script.segments if segment.start_s <= end))
+    shown = [name_of(event).a for event in script.events if event.start_s <= end]
+    told = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
+    return f"{told} In this order appear {listing(shown)}." if shown else f"{told} Nothing appears."
+
+
+def _caption(timed: Event | Segment, text: str) -> dict[str, Any]:
+    return {"start_s": timed.start_s, "end_s": timed.end_s, "text": text}

@@ -1,0 +1,80 @@
+"""What the world is made of, and the words for it.
+
+Geometry is in shares of the frame (x of its width, y of its height), so that any resolution shows the same world. Sizes are
+chosen for a model that sees 64x64 pixels: the smallest object is then 11x20 pixels, a letter of a word about 10x16.
+"""
+
+from typing import Final, Literal
+
+Split = Literal["test", "validation", "train"]
+Kind = Literal["object", "digit", "word"]
+
+COLOURS: Final[dict[str, tuple[int, int, int]]] = {
+    "red": (214, 32, 38),
+    "orange": (245, 128, 18),
+    "yellow": (252, 220, 42),
+    "green": (32, 158, 66),
+    "blue": (30, 84, 220),
+    "purple": (142, 44, 190),
+}
+SHAPES: Final = ("circle", "square", "triangle", "star", "cross", "ring")
+SIZES: Final[dict[str, float]] = {"small": 0.33, "big": 0.50}  # diameter as a share of the frame's height
+PLACES: Final[dict[str, tuple[float, float]]] = {
+    "top left": (0.21, 0.28),
+    "top right": (0.79, 0.28),
+    "bottom left": (0.21, 0.72),
+    "bottom right": (0.79, 0.72),
+    "middle": (0.50, 0.50),
+}
+JITTER: Final = (0.03, 0.015)  # how far from its place an object may sit; still inside the frame at the big size
+MOTIONS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {  # from where to where
+    "left": ((0.82, 0.50), (0.18, 0.50)),
+    "right": ((0.18, 0.50), (0.82, 0.50)),
+    "up": ((0.50, 0.72), (0.50, 0.28)),
+    "down": ((0.50, 0.28), (0.50, 0.72)),
+}
+STILL: Final = "still"
+SCENES: Final = ("beach", "city", "desert", "forest", "meadow", "mountains")
+DIGITS: Final = tuple("0123456789")
+WORDS: Final = ("BUS", "CAFE", "EXIT", "HELP", "MILK", "STOP", "TAXI", "ZOO")
+ROWS: Final[dict[str, float]] = {"top": 0.21, "middle": 0.50, "bottom": 0.79}  # where a word's banner hangs
+DIGIT_CARD: Final = (0.30, 0.52)  # width and height of the card that a digit is printed on
+WORD_BANNER: Final = (0.88, 0.38)
+
+# One shape of every colour is kept from training, so that "colour and shape" is learnt and not 36 pictures.
+HELD_OUT_PAIRS: Final = frozenset((colour, SHAPES[(number + 2) % len(SHAPES)]) for number, colour in enumerate(COLOURS))
+
+# Seeds that people type belong to the test split, so that no number given on a command line was ever trained on.
+FIRST_VALIDATION_SEED: Final = 2**31
+FIRST_TRAINING_SEED: Final = 2**32
+
+
+def split_of(seed: int) -> Split:
+    """The split that a seed belongs to: test below 2^31, validation below 2^32, train from there on."""
+    if seed < FIRST_VALIDATION_SEED:
+        return "test"
+    return "validation" if seed < FIRST_TRAINING_SEED else "train"
+
+
+def article(noun: str) -> str:
+    """`a red circle`, `an orange star`."""
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def clock(seconds: float) -> str:
+    """Time since the story began, whole seconds: `01:02:03`."""
+    whole = int(seconds)
+    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def length(seconds: float) -> str:
+    """A length of time in words, to whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`."""
+    whole = round(seconds)
+    parts = [(whole // 3600, "hour"), (whole % 3600 // 60, "minute"), (whole % 60, "second")]
+    said = [f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number]
+    return " ".join(said) or "0 seconds"
+
+
+def listing(items: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,41 @@
+"""One synthetic world: its story, its picture at any moment, and questions about it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.world.questions import Question, QuestionPlan, questions_at
+from training.world.render import Renderer
+from training.world.script import WorldConfig, make_script
+from training.world.truth import truth_of
+
+
+class World:
+    """The world of a seed. Deterministic, and never larger in memory for being longer."""
+
+    def __init__(
+        self,
+        seed: int,
+        duration_s: float = 600.0,
+        *,
+        config: WorldConfig | None = None,
+        width: int = 640,
+        height: int = 360,
+    ) -> None:
+        """Raises WorldError for a duration outside [10 s, 24 h], a negative seed or a picture too small to see."""
+        self.script = make_script(seed, duration_s, config)
+        self.width, self.height = width, height
+        self._renderer = Renderer(self.script, width=width, height=height)
+
+    def frame(self, t: float) -> NDArray[np.uint8]:
+        """The picture at story time `t` (seconds), uint8 [height, width, 3]."""
+        return self._renderer.frame(t)
+
+    def truth(self) -> dict[str, Any]:
+        """The truth document of `training.world.truth`, JSON-able."""
+        return truth_of(self.script)
+
+    def questions(self, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
+        """Questions with one true answer at story time `at_s`; see `questions_at`."""
+        return questions_at(self.script, at_s, plan)

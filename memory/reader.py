@@ -78,6 +78,12 @@ class MemorySnapshot:
         early = self._sealed.tokens(ids[:split])
         return np.concatenate([early, np.stack(late)]) if late else early
 
+    def mean_tokens(self, first: int, end: int) -> NDArray[np.float64]:
+        """Each frame's mean token, float64 [end - first, Dv]: what keyframe forgetting compares. Reads them piece by piece."""
+        pieces = [np.arange(start, min(start + 256, end)) for start in range(first, end, 256)]
+        means = [self.tokens(ids).mean(axis=1, dtype=np.float64) for ids in pieces]
+        return np.concatenate(means) if means else np.empty((0, self.spec.tokens.width))
+
     def embeddings(self, first: int, end: int) -> NDArray[np.float32]:
         """float32 [end - first, De], unit norm, of frames [first, end)."""
         split = min(max(first, self._sealed_frames), end)

@@ -187,7 +187,7 @@ def _finish(network: Network, sources: Sources, target: Target) -> None:
 def _vision_encoder(tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, Source]) -> VisionEncoder:
     names = sorted(name for name in tensors if name.startswith(TOWER_PREFIX))
     weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name].read()) for name in names)
-    return VisionEncoder(tower, name=sources.config.mm_vision_tower or sources.where, weights=weights)
+    return VisionEncoder(tower, name=sources.tower_name, weights=weights)
 
 
 def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None) -> ModelPreset:

@@ -110,5 +110,7 @@ def index_config(architecture: Architecture) -> dict[str, Any]:
             "num_hidden_layers": text.layers,
             "num_attention_heads": text.heads,
             "max_position_embeddings": text.positions,
+            "bos_token_id": None,
+            "eos_token_id": None,  # the tokenizer's is used; SigLIP's own default lies outside this vocabulary
         },
     }

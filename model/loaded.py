@@ -1,6 +1,6 @@
 """A model that is ready to run: what `load_pretrained` and `load_encoders` return."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,9 +8,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from memory.spec import FeatureSpec
+from model import prompt
 from model.index_encoder import IndexEncoder
+from model.language import stream_text
 from model.preset import ModelPreset
-from model.video_language import VideoLanguageModel
+from model.prompt import Prompt
+from model.video_language import VideoInputs, VideoLanguageModel
 from model.vision import VisionEncoder
 
 
@@ -65,3 +68,14 @@ class AfterimageModel:
     def trained(self) -> bool:
         """Whether the answers mean anything."""
         return self.preset.trained
+
+    def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
+        """The published prompt around a video of so many frames and seconds. Raises TokenizerMissing, InputMismatch."""
+        return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
+
+    def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
+        """Stream the answer's text. Raises TokenizerMissing."""
+        tokens = self.video_language.generate(
+            inputs, max_new_tokens=max_new_tokens or self.preset.max_new_tokens, seed=seed
+        )
+        return stream_text(tokens, prompt.require_tokenizer(self.tokenizer))

@@ -60,11 +60,7 @@ def build(
     question = question.strip()
     if not question:
         raise InputMismatch("the question is empty; ask something")
-    if tokenizer is None:
-        raise TokenizerMissing(
-            "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
-            "language model into its directory, or pass token ids (Prompt.before, Prompt.after)"
-        )
+    tokenizer = require_tokenizer(tokenizer)
     # Apart, these pieces become the same ids as together: a newline never merges with what follows it, control tokens with nothing.
     time = TIME_SENTENCE.format(seconds=seconds, frames=frames)
     head = _ids(tokenizer, f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n")
@@ -72,6 +68,16 @@ def build(
     asked = _ids(tokenizer, question, plain=True)
     tail = _ids(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
     return Prompt(head, np.concatenate([lead, asked, tail]), slice(len(lead), len(lead) + len(asked)))
+
+
+def require_tokenizer(tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
+    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none."""
+    if tokenizer is None:
+        raise TokenizerMissing(
+            "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
+            "language model into its directory, or pass token ids (Prompt.before, Prompt.after)"
+        )
+    return tokenizer
 
 
 def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) -> Prompt:

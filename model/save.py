@@ -62,6 +62,7 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
         part = {name: tensors[name].contiguous() for name in names}
         unfinished = directory / f"{file}.unfinished"
         save_file(part, unfinished, metadata={"format": "pt"})
+        unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
         os.replace(unfinished, directory / file)
     if plan.is_sharded:
         write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})

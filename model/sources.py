@@ -52,6 +52,12 @@ class Sources:
         return {**self.tensors, **new}
 
     @property
+    def tower_name(self) -> str:
+        """The vision tower's name, for people: its hub id, or where it lies."""
+        named = self.config.mm_vision_tower or ""
+        return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
+
+    @property
     def untied_head(self) -> Source | None:
         """A stored lm_head that the configuration says is tied to the embedding."""
         return self.tensors.get(HEAD) if self.config.tie_word_embeddings else None

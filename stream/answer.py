@@ -199,10 +199,14 @@ class Answerer:
         )
 
     def _visible(self, snapshot: MemorySnapshot, text: str, first: int, count: int) -> NDArray[np.int64]:
-        config = self.model.preset.forgetting
+        config, model = self.model.preset.forgetting, self.model.video_language
         vectors = question = None
-        if config.temporal in ("keyframe", "question-guided"):
-            vectors, question = self.model.forgetting_vectors(snapshot.tokens(np.arange(first, first + count)), text)
+        if config.temporal == "keyframe":
+            vectors = snapshot.mean_tokens(first, first + count)
+        elif config.temporal == "question-guided":
+            ids = np.arange(first, first + count)
+            vectors = np.concatenate([model.frame_vectors(snapshot.tokens(part)) for part in np.split(ids, range(256, count, 256))])
+            question = model.question_vector(self.model.prompt(text, frames=count, seconds=0.0))
         return plan_visible(
             count, config, frame_ids=first, random_constant=snapshot.info.random_constant,
             frame_vectors=vectors, question_vector=question,
@@ -226,7 +230,7 @@ class Answerer:
         seen = clock()
         inputs = self.model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
         text, first_token = "", None
-        for piece in self.model.generate_text(inputs, seed=question.seed, max_new_tokens=question.max_new_tokens):
+        for piece in self.model.answer(inputs, seed=question.seed, max_new_tokens=question.max_new_tokens):
             first_token = first_token or clock()
             text += piece
             if on_text:

@@ -29,13 +29,15 @@ from stream.events import Ended, Frame, Lost, Opened, Retry
 from stream.media import encode_jpeg
 from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
-from stream.sampler import Sampler
+from stream.sampler import Chosen, Sampler
 from stream.sources import SourceConfig
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import Encoders
 
-LIVE_QUEUE = 8  # frames waiting for the encoder; at 1 FPS, the delay beyond which fresh frames matter more
+LIVE_QUEUE_S = (
+    16.0  # seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once
+)
 RECORDED_QUEUE = 32  # frames; two encoder batches
 WRITE_QUEUE = 64  # frames waiting for the disk
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
@@ -113,10 +115,11 @@ class CameraIngest:
         self.config, self.repository, self.stats = config, repository, IngestStats()
         self._encoders = encoders
         self._on_durable, self._on_state = on_durable, on_state
-        self.inbox: BoundedQueue[Item] = DropOldest(LIVE_QUEUE, work) if config.live else Blocking(RECORDED_QUEUE, work)
+        self.inbox = _inbox(config, work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
         self._drops_seen = 0
         self._clock: LiveClock | RecordedClock | None = None
+        self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         if config.live:
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
 
@@ -139,12 +142,14 @@ class CameraIngest:
                     case Opened():
                         self._connected(event, sampler)
                     case Lost():
+                        self._release()
                         self.inbox.put(Interruption("lost"))
                         self._say("offline", event.reason)
                     case Retry():
                         self._say("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.stats.detail = event.reason
+            self._release()
         except Closed:
             pass  # the session is being stopped
         finally:
@@ -172,25 +177,36 @@ class CameraIngest:
     def _take(self, event: Frame, sampler: Sampler, pace: "_Pace") -> None:
         self.stats.damaged = event.damaged
         chosen = sampler.admit(event.pts_s)
-        if chosen is None or self._clock is None:
-            return
-        pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
-        when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
+        if chosen is not None:
+            pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
+            self._held.append((chosen, event))
+        if self._clock is not None:
+            self._clock.observe(event.pts_s, event.arrival_time)
+            if self._clock.settled or len(self._held) >= _live_capacity(self.config.fps):
+                self._release()
+
+    def _release(self) -> None:
+        """Give the chosen frames that waited for the clock their times, and pass them on."""
+        held, self._held = self._held, []
+        for chosen, event in held:
+            if self._clock is not None:
+                when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
+                self.inbox.put(self._prepare(event, when))
+                self.stats.sampled += 1
+
+    def _prepare(self, event: Frame, when: float) -> Sampled:
         rgb = event.picture.rgb()
         vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
         token_pixels = to_square(rgb, vision)
-        self.inbox.put(
-            Sampled(
-                time=when,
-                arrival_time=event.arrival_time,
-                source_time=math.nan if event.source_time is None else event.source_time,
-                time_basis=TimeBasis.ARRIVAL if self.config.live else TimeBasis.FILE,
-                token_pixels=token_pixels,
-                index_pixels=token_pixels if index == vision else to_square(rgb, index),
-                image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),
-            )
+        return Sampled(
+            time=when,
+            arrival_time=event.arrival_time,
+            source_time=math.nan if event.source_time is None else event.source_time,
+            time_basis=TimeBasis.ARRIVAL if self.config.live else TimeBasis.FILE,
+            token_pixels=token_pixels,
+            index_pixels=token_pixels if index == vision else to_square(rgb, index),
+            image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),
         )
-        self.stats.sampled += 1
 
     # --- encode thread ---
 
@@ -235,6 +251,14 @@ class CameraIngest:
         if self.inbox.dropped > self._drops_seen:
             self._drops_seen = self.inbox.dropped
             self.repository.missed("dropped")
+
+
+def _inbox(config: IngestConfig, work: threading.Condition) -> BoundedQueue[Item]:
+    return DropOldest(_live_capacity(config.fps), work) if config.live else Blocking(RECORDED_QUEUE, work)
+
+
+def _live_capacity(fps: float) -> int:
+    return max(4, math.ceil(LIVE_QUEUE_S * fps))
 
 
 class _Pace:

@@ -23,7 +23,7 @@ from stream.address import SourceAddress
 from stream.backoff import BackoffConfig
 from stream.errors import NotAVideo, SourceTimeout
 from stream.events import Picture
-from stream.failures import explain_opening, explain_reading
+from stream.failures import explain_opening, explain_reading, silence
 from stream.source_clock import SourceClock
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
@@ -33,6 +33,11 @@ _CLOCKLESS_FORMATS = {
     "jpeg_pipe",
     "image2pipe",
 }  # live, these get made-up times of 1/25 s: use arrival
+_MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
+_QUICK_START = {
+    "fpsprobesize": "3",
+    "analyzeduration": "500000",
+}  # frames, microseconds: else opening waits for 20 frames
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
@@ -144,7 +149,7 @@ class Connection:
         while failures < _GIVE_UP_AFTER:
             packets = self._container.demux() if self._address.live else self._container.demux(self._stream)
             try:
-                for packet in packets:
+                for packet in self._in_time(packets):
                     failures = 0
                     yield packet
                 return
@@ -156,6 +161,18 @@ class Connection:
             self.damaged += 1
         drain: Packet = av.Packet()
         yield drain
+
+    def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """The packets as they come. After a timeout FFmpeg first hands out the packet its parser held back, and would then wait a second
+        time before it reports the failure: raises SourceTimeout right after that packet instead.
+        """
+        asked = self._monotonic()
+        for packet in packets:
+            late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
+            yield packet
+            if late:
+                raise silence(self._address, self._config.read_timeout_s)
+            asked = self._monotonic()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         if packet.size and packet.stream_index != self._stream.index:
@@ -203,7 +220,7 @@ def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputCon
                 "analyzeduration": "500000",
             }
         case "hls" | "http":
-            options = {"live_start_index": "-1"}  # the newest segment, not a burst of old ones
+            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "device":
             format_name = "v4l2"
         case "pattern":
@@ -239,7 +256,7 @@ def _video_stream(container: av.container.InputContainer, address: SourceAddress
 
 
 def _about(container: av.container.InputContainer, stream: av.VideoStream) -> About:
-    rate = stream.average_rate or stream.guessed_rate
+    rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)

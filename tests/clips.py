@@ -11,7 +11,9 @@ from stream.media import VideoWriter
 def picture(number: int, *, width: int = 160, height: int = 120) -> NDArray[np.uint8]:
     """Frame `number` of the test clip: a gradient that drifts, a bright block that walks, and a number of bars that counts."""
     y, x = np.mgrid[0:height, 0:width]
-    rgb = np.stack([(x + 5 * number) % 256, (2 * y + 3 * number) % 256, (x + y + 7 * number) % 256], axis=-1).astype(np.uint8)
+    rgb = np.stack([(x + 5 * number) % 256, (2 * y + 3 * number) % 256, (x + y + 7 * number) % 256], axis=-1).astype(
+        np.uint8
+    )
     left = (11 * number) % (width - 30)
     rgb[height // 3 : height // 3 + 30, left : left + 30] = (250, 240, 10)
     for bar in range(number % 8):
@@ -19,7 +21,9 @@ def picture(number: int, *, width: int = 160, height: int = 120) -> NDArray[np.u
     return rgb
 
 
-def make_clip(path: Path, *, frames: int, rate: int = 10, width: int = 160, height: int = 120, codec: str = "libx264") -> Path:
+def make_clip(
+    path: Path, *, frames: int, rate: int = 10, width: int = 160, height: int = 120, codec: str = "libx264"
+) -> Path:
     """Write a clip of `frames` frames at `rate` per second."""
     with VideoWriter(path, width, height, rate, codec=codec) as writer:
         for number in range(frames):

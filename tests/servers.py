@@ -61,7 +61,14 @@ class LiveServer:
     def start(self, file: Path | None = None) -> None:
         """Start (again), on the same port if there was one; with another file if one is given. Returns when clients may come."""
         self.file = file or self.file
-        command = [sys.executable, "-m", "stream.serve", f"{self.option}={self.file}", f"--port={self.port}", *self._arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "stream.serve",
+            f"{self.option}={self.file}",
+            f"--port={self.port}",
+            *self._arguments,
+        ]
         self._process = subprocess.Popen(
             command,
             cwd=Path(__file__).parent.parent,
@@ -114,7 +121,9 @@ class LiveServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.kill()
         self._close_pipes()
 

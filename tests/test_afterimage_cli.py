@@ -22,7 +22,11 @@ START = 1_700_000_000.0
 
 def afterimage(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "afterimage", *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
+        [sys.executable, "-m", "afterimage", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -84,7 +88,12 @@ def test_spans(memory: Path) -> None:
     )
     assert (document["coverage"]["first_time"], document["coverage"]["frames"]) == (START + 5, 4)
     early = json.loads(afterimage("ask", "What?", "--memory", memory, "--from", START - 60, "--json").stdout)
-    assert early["coverage"]["gaps"][0] == {"start": START - 60, "end": START, "seconds": 60.0, "reason": "not recording"}
+    assert early["coverage"]["gaps"][0] == {
+        "start": START - 60,
+        "end": START,
+        "seconds": 60.0,
+        "reason": "not recording",
+    }
 
 
 def test_ask_for_people_names_evidence_coverage_and_the_untrained_model(memory: Path) -> None:
@@ -124,13 +133,19 @@ MISTAKES = [
     (["ask", "What?", "--memory", "{memory}", "--at", "1600000000"], 2, "nothing was recorded before"),
     (["ask", "What?", "--memory", "{memory}", "--at", "soon"], 2, "is not a time"),
     (["ask", "What?", "--memory", "{memory}", "--last", "2h"], 2, "nothing was recorded"),
-    (["ask", "What?", "--memory", "{memory}", "--from", "1700000009", "--at", "1700000003"], 2, "ends before it begins"),
+    (
+        ["ask", "What?", "--memory", "{memory}", "--from", "1700000009", "--at", "1700000003"],
+        2,
+        "ends before it begins",
+    ),
     (["info", "{new}"], 2, "no memory at"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "status", "message"), MISTAKES, ids=[" ".join(m[0])[:60] for m in MISTAKES])
-def test_mistakes_get_one_clear_line(arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path) -> None:
+def test_mistakes_get_one_clear_line(
+    arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path
+) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a video\n" * 100)
     with socket.socket() as free:

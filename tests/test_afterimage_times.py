@@ -30,7 +30,9 @@ def test_nonsense_times_name_what_to_write(text: str) -> None:
         parse_time(text, timezone="UTC", now=NOON)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172800), ("0.5h", 1800)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172800), ("0.5h", 1800)]
+)
 def test_durations(text: str, expected: float) -> None:
     assert parse_duration(text) == expected
 
@@ -41,6 +43,8 @@ def test_nonsense_durations(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(4.2, "4.2 s"), (42, "42 s"), (570, "9 min 30 s"), (11100, "3 h 05 min"), (187200, "2 d 4 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.2, "4.2 s"), (42, "42 s"), (570, "9 min 30 s"), (11100, "3 h 05 min"), (187200, "2 d 4 h")]
+)
 def test_spelling(seconds: float, text: str) -> None:
     assert spell_duration(seconds) == text

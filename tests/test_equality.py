@@ -151,7 +151,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=CLIP_FRAMES, rate=CLIP_RATE)
 
 
-def test_replay_equals_offline_whatever_the_camera_is_called(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_replay_equals_offline_whatever_the_camera_is_called(
+    model: AfterimageModel, clip: Path, tmp_path: Path
+) -> None:
     for name in ("front door", "another camera"):
         take_in(model, tmp_path, name, str(clip), live=False)
     first, second = look(model, tmp_path, "front door"), look(model, tmp_path, "another camera")
@@ -182,7 +184,9 @@ def test_one_altered_frame_changes_the_answer(model: AfterimageModel, clip: Path
     assert np.abs(plain.inputs_embeds - altered.inputs_embeds).max() > 0
 
 
-def test_rolling_forgetting_is_offline_forgetting_at_every_moment(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_rolling_forgetting_is_offline_forgetting_at_every_moment(
+    model: AfterimageModel, clip: Path, tmp_path: Path
+) -> None:
     take_in(model, tmp_path, "a", str(clip), live=False)
     snapshot = Memory(tmp_path).camera("a").snapshot()
     answerer = Answerer(Memory(tmp_path), model)

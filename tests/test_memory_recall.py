@@ -17,7 +17,10 @@ def situations(draw: st.DrawFn) -> tuple[int, np.ndarray, np.ndarray, RecallConf
     decayed = np.linspace(0, frames - 1, count, dtype=int)
     nearest = np.array(draw(st.lists(st.integers(0, frames - 1), max_size=60, unique=True)), dtype=np.int64)
     config = RecallConfig(
-        budget=budget, window=draw(st.integers(0, 80)), nearest=draw(st.integers(0, 80)), neighbours=draw(st.integers(0, 3))
+        budget=budget,
+        window=draw(st.integers(0, 80)),
+        nearest=draw(st.integers(0, 80)),
+        neighbours=draw(st.integers(0, 3)),
     )
     return frames, decayed, nearest, config
 

@@ -44,6 +44,34 @@ def test_a_clock_gone_wrong_is_anchored_anew() -> None:
     assert clock.time_of(5.0, START + 61, restarted=True) == START + 61  # or began anew
 
 
+def test_what_was_buffered_before_the_first_read_lies_in_the_past() -> None:
+    clock = LiveClock()
+    for number in range(28):  # 2.8 s of a 10 FPS stream, all at once
+        clock.observe(number / 10, START + number * 1e-4)
+        assert not clock.settled
+    clock.observe(2.8, START + 0.1)
+    assert clock.settled
+    times = [clock.time_of(float(second), START) - START for second in range(3)]
+    assert times == pytest.approx([-2.7, -1.7, -0.7], abs=0.01)
+    assert times[1] - times[0] == pytest.approx(1.0)
+    assert clock.time_of(3.0, START + 0.3) - START == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_stream_without_a_burst_settles_with_its_second_frame() -> None:
+    clock = LiveClock()
+    clock.observe(0.0, START)
+    clock.observe(0.1, START + 0.11)
+    assert clock.settled
+    assert clock.time_of(0.0, START) == START
+
+
+def test_a_stream_without_times_settles_at_once() -> None:
+    clock = LiveClock()
+    clock.observe(None, START)
+    assert clock.settled
+    assert clock.time_of(0.0, START) == START
+
+
 def test_hls_segments_may_run_ahead() -> None:
     clock = LiveClock(bursts=True)
     assert [clock.time_of(float(k), START) - START for k in range(6)] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

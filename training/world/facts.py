@@ -93,8 +93,7 @@ def _absent(keys: _Keys, history: History) -> Iterator[Reference]:
     """References by colour, shape or both to things that were not seen; the likeliest to be mistaken first."""
     found = set()
     for colour, shape in history.absent_pairs():
-        known = {"colour": colour, "shape": shape}
-        reference = Reference(**{key: known[key] for key in keys})
+        reference = Reference(colour=colour if "colour" in keys else None, shape=shape if "shape" in keys else None)
         if reference not in found and not history.denoted(reference):
             found.add(reference)
             yield reference
@@ -183,7 +182,7 @@ def _neighbours(kind: str, history: History, rng: Random) -> Iterator[Fact]:
 def _durations(history: History, rng: Random) -> Iterator[Fact]:
     for event in history.singles:
         if event.end_s <= history.at_s:
-            seconds = event.end_s - event.start_s
+            seconds = round(event.end_s - event.start_s, 1)
             wrong = tuple(length(other) for other in range(1, 8) if other != round(seconds))
             about = name_of(event)
             yield Fact("duration", {"the": about.the}, length(seconds), wrong, (about,), (event,), value=seconds)
@@ -193,7 +192,7 @@ def _gaps(history: History, rng: Random) -> Iterator[Fact]:
     """How long after the start of one thing another started."""
     for pair in _drawn(combinations(history.singles, 2), rng):
         one, two = (name_of(event) for event in pair)
-        gap = pair[1].start_s - pair[0].start_s
+        gap = round(pair[1].start_s - pair[0].start_s, 1)
         wrong = tuple(length(gap * factor) for factor in (0.25, 0.5, 2, 3))
         slots = {"one": one.the, "two": two.the}
         yield Fact("gap", slots, length(gap), wrong, (one, two), pair, value=gap)
@@ -223,7 +222,7 @@ def _scenes_seen(history: History, rng: Random) -> Iterator[Fact]:
     for scene in SCENES:
         seen = scene in history.scenes
         answer, wrong = ("yes", "no") if seen else ("no", "yes")
-        yield Fact("scene seen", {"scene": scene}, answer, (wrong,), (Reference(scene=scene),), seen=seen)
+        yield Fact("scene seen", {"scene": scene}, answer, (wrong,), seen=seen)
 
 
 def _showings(history: History, event: Event) -> list[Event]:

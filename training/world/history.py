@@ -41,10 +41,8 @@ class Reference:
 
     @property
     def noun(self) -> str:
-        """`red circle`, `red object`, `digit 7`, with its qualifier."""
-        if self.kind != "object":
-            return f"{self.kind} {self.text}{self.qualifier}"
-        words = (self.size, self.colour, self.shape or "object")
+        """`red circle`, `red object`, `digit 7`, `digit`, with its qualifier."""
+        words = (self.size, self.colour, self.shape or "object") if self.kind == "object" else (self.kind, self.text)
         return " ".join(said for said in words if said) + self.qualifier
 
     @property

@@ -97,11 +97,13 @@ def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Q
 
 
 def _draw(kind: str, pool: list[Fact], rng: Random) -> Fact:
-    """One fact, the share of "not seen" and "no" being as stated above."""
+    """One fact: the share of "not seen" and "no" is as stated above, and all other answers are equally likely."""
     seen = [fact for fact in pool if fact.seen]
     unseen = [fact for fact in pool if not fact.seen]
     want_unseen = rng.random() < _UNSEEN_SHARE.get(kind, _UNSEEN_SHARE_ELSEWHERE)
-    return rng.choice((unseen if want_unseen else seen) or seen or unseen)
+    drawn_from = (unseen if want_unseen else seen) or seen or unseen
+    answer = rng.choice(list(dict.fromkeys(fact.answer for fact in drawn_from)))
+    return rng.choice([fact for fact in drawn_from if fact.answer == answer])
 
 
 def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> Question:

@@ -16,11 +16,11 @@ _TURNS = 2  # widths of the frame that a panorama holds before it comes round ag
 _LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so that a lit panorama serves thousands of frames
 _HOURS = (0.0, 5.0, 6.5, 8.0, 17.0, 19.0, 21.0, 24.0)
 _LIGHT = np.array(  # share of red, green and blue at those hours: night, dawn, day, dusk, night
-    [(0.50, 0.56, 0.74)] * 2
+    [(0.56, 0.61, 0.78)] * 2
     + [(0.96, 0.84, 0.78)]
     + [(1.0, 1.0, 1.0)] * 2
     + [(0.98, 0.80, 0.70)]
-    + [(0.50, 0.56, 0.74)] * 2
+    + [(0.56, 0.61, 0.78)] * 2
 )
 
 

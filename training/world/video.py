@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from training.world.world import World
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """How the file is encoded. The default is as fast as x264 goes, with a key frame every second for live viewers."""
+    """How the file is encoded. What is not said here is the writer's choice: as fast as the encoder goes."""
 
     rate: int = 10  # frames per second
     codec: str = "libx264"
-    options: dict[str, str] = field(default_factory=lambda: {"preset": "ultrafast", "crf": "23", "g": "10"})
+    options: Mapping[str, str] = field(default_factory=dict)  # the encoder's own
+    start_time: float | None = None  # Unix seconds of the first frame, kept as the file's creation time
 
 
 def write_video(
@@ -30,37 +31,38 @@ def write_video(
     end_s: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the story from `start_s` to `end_s` (default: all) to `path`; returns the path of the truth beside it.
+    """Write the story from `start_s` to `end_s` (default: all of it) to `path`; returns the path of the truth beside it.
 
-    The picture is the world's. `progress` is called with frames done and frames in all, once per second of video. The file appears
-    under its name only when it is whole, after its truth. Raises WorldError for an empty part; OSError and stream errors pass through.
+    `progress` is called with frames done and frames in all, once per second of video. The file appears under its name only when it
+    is whole, and after its truth. Raises WorldError for an empty part and WriterError where the file cannot be written.
     """
     video = video or VideoFormat()
     end_s = world.script.duration_s if end_s is None else end_s
     frames = round((end_s - start_s) * video.rate)
     if not 0 <= start_s < end_s <= world.script.duration_s or frames < 1:
         raise WorldError(f"no video from {start_s:g} to {end_s:g} s of a story of {world.script.duration_s:g} s")
+    size = world.width, world.height
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the container is told by the suffix
     try:
         with VideoWriter(
-            partial, world.width, world.height, video.rate, codec=video.codec, options=dict(video.options)
+            partial, *size, video.rate, codec=video.codec, options=video.options, start_time=video.start_time
         ) as writer:
-            for number in range(frames):
-                writer.write(world.frame(start_s + number / video.rate), pts_s=number / video.rate)
-                if progress and ((number + 1) % video.rate == 0 or number + 1 == frames):
-                    progress(number + 1, frames)
-        facts = VideoFacts(
-            start_s=start_s, end_s=end_s, rate=video.rate, width=world.width, height=world.height, codec=video.codec
+            for done in range(1, frames + 1):
+                writer.write(world.frame(start_s + (done - 1) / video.rate))
+                if progress and (done % video.rate == 0 or done == frames):
+                    progress(done, frames)
+        shows = VideoFacts(
+            start_s=start_s, end_s=end_s, rate=video.rate, width=size[0], height=size[1], codec=video.codec
         )
-        truth = _write_truth(world, facts, truth_path(path))
+        truth = _write_truth(world, shows, truth_path(path))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return truth
 
 
-def _write_truth(world: World, facts: VideoFacts, path: Path) -> Path:
+def _write_truth(world: World, shows: VideoFacts, path: Path) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(truth_of(world.script, facts), indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(truth_of(world.script, shows), indent=1), encoding="utf-8")
     os.replace(partial, path)
     return path

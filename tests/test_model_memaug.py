@@ -1,0 +1,276 @@
+"""MemAug: the fast paths equal the plain ones, evidence is exact, and memory stays bounded."""
+
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from memory.forgetting import ForgettingConfig
+from memory.positions import VideoLayout, plan_layout
+from model import memaug as memaug_module
+from model import video_language
+from model.attention import Heads, frame_attention, grouped_attention
+from model.errors import CheckpointError, InputMismatch
+from model.memaug import EvidenceRequest, KeysValues, MemAug, Memory
+from model.projector import Projector
+from model.prompt import Prompt
+from model.rope import rotate, rotation
+from model.video_language import VideoLanguageModel
+
+HEADS = Heads(width=64, query=4, key_value=2)
+FRAMES = 40
+
+
+class Words(nn.Module):
+    """As much of a language model as embedding needs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(50, width, generator=torch.Generator().manual_seed(5)))
+
+    def embed(self, ids: np.ndarray) -> Tensor:
+        return self.table[torch.from_numpy(ids)]
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def built(heads: Heads = HEADS, depth: int = 4, vision_width: int = 48) -> VideoLanguageModel:
+    language: Any = Words(heads.width)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VideoLanguageModel(
+            Projector(vision_width, heads.width),
+            MemAug(heads, depth=depth, rope_theta=1e6),
+            nn.Parameter(torch.randn(heads.width)),
+            language,
+        )
+    return model.eval()
+
+
+def layout_of(frames: int = FRAMES, **settings: Any) -> VideoLayout:
+    values = {"spatial": "uniform", "min_frames": 4, "max_frames": 8} | settings
+    return plan_layout(frames, config=ForgettingConfig(**values))
+
+
+PROMPT = Prompt(np.array([1, 2, 3]), np.array([4, 5, 6, 7, 8]), slice(1, 4))
+
+
+def test_rotation_turns_the_first_half_of_a_head_only() -> None:
+    x = randn(1, 3, 2, 16)
+    turned = rotate(x, rotation(torch.tensor([[0.0, 1.0, 2.5]]), 16, 1e6))
+    torch.testing.assert_close(turned[0, 0], x[0, 0])
+    torch.testing.assert_close(turned[..., 8:], x[..., 8:])
+    assert not torch.allclose(turned[0, 1, :, :8], x[0, 1, :, :8])
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    angle = torch.tensor(2.5)  # the first pair turns by the position itself
+    expected = x[0, 2, 0, 0] * angle.cos() - x[0, 2, 0, 4] * angle.sin()
+    torch.testing.assert_close(turned[0, 2, 0, 0], expected)
+
+
+def test_grouped_attention_equals_copied_heads() -> None:
+    q, k, v = randn(2, 5, 6, 8), randn(2, 3, 9, 8, seed=1), randn(2, 3, 9, 8, seed=2)
+    valid = torch.tensor([[True] * 9, [True] * 6 + [False] * 3])
+    scores = torch.einsum("bqhd,bhmd->bhqm", q, k.repeat_interleave(2, 1)) / 8**0.5
+    weights = scores.masked_fill(~valid[:, None, None], -torch.inf).softmax(-1)
+    expected = torch.einsum("bhqm,bhmd->bqhd", weights, v.repeat_interleave(2, 1)).flatten(2)
+    torch.testing.assert_close(grouped_attention(q, k, v, valid), expected)
+
+
+@pytest.mark.parametrize("block", [1, 3, 256])
+def test_evidence_equals_the_whole_attention_matrix(block: int) -> None:
+    q, k = 3 * randn(1, 4, 6, 8), 3 * randn(1, 3, 7 * 5, 8, seed=1)
+    scores = torch.einsum("bqhd,bhmd->bhqm", q, k.repeat_interleave(2, 1)) / 8**0.5
+    expected = scores.softmax(-1).unflatten(-1, (7, 5)).sum(-1).mean((1, 2))
+    torch.testing.assert_close(frame_attention(q, k, 5, frames_per_block=block), expected)
+
+
+def test_evidence_survives_scores_that_overflow_a_plain_exponential() -> None:
+    q, k = 200 * randn(1, 2, 2, 8), 200 * randn(1, 2, 12, 8, seed=1)
+    mass = frame_attention(q, k, 3, frames_per_block=2)
+    assert torch.isfinite(mass).all()
+    torch.testing.assert_close(mass.sum(-1), torch.ones(1))
+
+
+def test_evidence_comes_from_the_named_blocks() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of()
+    default = model.inputs_embeds(features, layout, PROMPT).frame_weights
+    per_block = []
+    for block in range(4):
+        model.evidence_blocks = (block,)
+        per_block.append(model.inputs_embeds(features, layout, PROMPT).frame_weights)
+    assert default is not None
+    np.testing.assert_allclose(default, np.mean(per_block[:3], axis=0), rtol=1e-6)
+    assert np.abs(per_block[0] - per_block[3]).max() > 1e-5
+
+
+def test_evidence_finds_a_frame_that_the_question_points_at() -> None:
+    """With keys that single out one frame, its weight is nearly all; repeats of it are added up."""
+    k = torch.zeros(1, 1, 6 * 3, 8)
+    k[:, :, 2 * 3 : 4 * 3] = 10.0
+    mass = frame_attention(torch.full((1, 2, 1, 8), 10.0), k, 3)
+    torch.testing.assert_close(mass[0], torch.tensor([0, 0, 0.5, 0.5, 0, 0]))
+
+
+def test_a_memory_made_in_chunks_equals_one_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48).numpy(), layout_of()
+    whole = model.inputs_embeds(features, layout, PROMPT)
+    monkeypatch.setattr(video_language, "FRAMES_PER_CHUNK", 7)
+    monkeypatch.setattr(memaug_module, "MLP_ROWS", 11)
+    chunked = model.inputs_embeds(features, layout, PROMPT)
+    torch.testing.assert_close(chunked.inputs_embeds, whole.inputs_embeds)
+    np.testing.assert_allclose(chunked.frame_weights, whole.frame_weights, rtol=1e-5)
+
+
+def test_the_same_inputs_give_the_same_bits() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of()
+    first, second = (model.inputs_embeds(features, layout, PROMPT) for _ in range(2))
+    assert torch.equal(first.inputs_embeds, second.inputs_embeds)
+    np.testing.assert_array_equal(first.frame_weights, second.frame_weights)
+
+
+def test_a_memory_serves_several_questions() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of()
+    memory = model.remember(features, layout)
+    for word in (4, 9):
+        prompt = Prompt(np.array([1, 2]), np.array([word, 8]))
+        reused = model.inputs_embeds(features, layout, prompt, memory=memory)
+        assert torch.equal(reused.inputs_embeds, model.inputs_embeds(features, layout, prompt).inputs_embeds)
+
+
+def test_what_is_not_visible_still_reaches_the_answer() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of()
+    hidden = next(i for i in range(FRAMES) if i not in layout.key_rows[layout.visible])
+    changed = features.clone()
+    changed[hidden] += 5
+    plain, other = (model.inputs_embeds(f, layout, PROMPT).inputs_embeds for f in (features, changed))
+    assert (plain - other).abs().max() > 1e-4
+
+
+def test_text_rows_enter_as_they_were_embedded() -> None:
+    model = built()
+    out = model.inputs_embeds(randn(FRAMES, 64, 48), layout_of(), PROMPT).inputs_embeds
+    torch.testing.assert_close(out[:3], model.language.embed(PROMPT.before))
+    torch.testing.assert_close(out[-5:], model.language.embed(PROMPT.after))
+    assert len(out) == 3 + 8 * 17 + 5
+
+
+def test_gradients_reach_every_parameter_and_the_features() -> None:
+    model = built(depth=2)
+    features = randn(FRAMES, 64, 48).requires_grad_()
+    model.assemble(features, layout_of(), PROMPT).inputs_embeds.square().sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    assert without == []
+    assert features.grad is not None
+    assert (features.grad.abs().sum((1, 2)) > 0).all()
+
+
+def test_differentiable_and_inference_paths_agree() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of()
+    inference = model.inputs_embeds(features, layout, PROMPT)
+    training = model.assemble(features, layout, PROMPT, want_evidence=True)
+    torch.testing.assert_close(training.inputs_embeds.detach(), inference.inputs_embeds)
+    np.testing.assert_allclose(training.frame_weights, inference.frame_weights, rtol=1e-5)
+
+
+def test_the_smallest_repository_runs() -> None:
+    model = built()
+    features, layout = randn(FRAMES, 64, 48), layout_of(repository_scale=0.06)
+    inputs = model.inputs_embeds(features, layout, PROMPT)
+    assert inputs.frame_weights is not None
+    assert np.count_nonzero(inputs.frame_weights) == len(layout.visible)
+
+
+def test_padding_of_a_batch_changes_nothing() -> None:
+    memaug = built().memaug
+    queries, keys = randn(1, 6, 64), randn(1, 15, 64, seed=1)
+    positions_q, positions_k = torch.arange(6.0)[None], torch.arange(15.0)[None]
+    alone, mass = memaug(
+        queries, positions_q, memaug.remember([(keys, positions_k)], 15), evidence=EvidenceRequest(torch.arange(2), 5)
+    )
+    wide_q = torch.cat([queries, randn(1, 3, 64, seed=2)], 1)
+    wide_k = torch.cat([keys, randn(1, 5, 64, seed=3)], 1)
+    valid_k, valid_q = torch.arange(20)[None] < 15, torch.arange(9)[None] < 6
+    memory = memaug.remember([(wide_k, torch.arange(20.0)[None])], 20, valid_k)
+    padded, wide_mass = memaug(
+        wide_q, torch.arange(9.0)[None], memory, valid_BQ=valid_q, evidence=EvidenceRequest(torch.arange(2), 5)
+    )
+    torch.testing.assert_close(padded[:, :6], alone)
+    torch.testing.assert_close(wide_mass[:, :3], mass)
+    torch.testing.assert_close(wide_mass[:, 3], torch.zeros(1))
+
+
+def test_parts_that_do_not_fit_are_refused_with_both_numbers() -> None:
+    model = built()
+    with pytest.raises(InputMismatch, match=r"\(39, 64, 48\).*\(40, 64, 48\)"):
+        model.inputs_embeds(randn(39, 64, 48), layout_of(), PROMPT)
+    with pytest.raises(CheckpointError, match="64, 5 query heads"):
+        Heads(64, 5, 5)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Bytes of tensors made under this mode that are alive, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given | self.seen:
+                self._count(tensor.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        size, address = storage.nbytes(), storage.data_ptr()
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.seen.add(address)
+        weakref.finalize(storage, self._forget, size, address)
+
+    def _forget(self, size: int, address: int) -> None:
+        self.live -= size
+        self.seen.discard(address)
+
+
+def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:
+    """The 3B model's proportions, an hour of frames: at most 1.5 x (keys and values + queries + outputs), evidence included."""
+    heads = Heads(width=64, query=16, key_value=2)
+    model = built(heads)
+    frames = 3600
+    features = np.broadcast_to(randn(1, 64, 48).numpy().astype(np.float16), (frames, 64, 48))
+    layout = plan_layout(frames, config=ForgettingConfig(spatial="uniform"))
+    keys = frames * 65 * 2 * heads.key_value_width * 4 * 4  # keys and values of four blocks, float32
+    rows = (len(layout.query_position_ids()) + 8) * heads.width * 4
+    with torch.inference_mode(), LiveBytes() as bytes_:
+        memory = model._remember(features, layout)
+        # attention itself over so many keys belongs on a GPU; one frame's queries exercise every allocation per key
+        small = plan_layout(frames, visible=np.array([0, 3599]), config=ForgettingConfig(spatial="uniform"))
+        model.assemble(features, small, PROMPT, want_evidence=True, memory=memory)
+    assert bytes_.peak <= 1.5 * (keys + 2 * rows)
+
+
+def test_peak_memory_per_query_is_bounded() -> None:
+    """Many queries over a small memory: the blocks hold a few rows each at a time, never their fourfold hidden width at once."""
+    memaug = built().memaug
+    queries, positions = randn(1, 8804, 64), torch.arange(8804.0)[None]
+    keys = KeysValues(randn(1, 2, 65, 16), randn(1, 2, 65, 16, seed=1))
+    rows = queries.nbytes
+    with torch.inference_mode(), LiveBytes() as bytes_:
+        memaug(queries, positions, Memory([keys] * 4))
+    assert bytes_.peak <= 9 * rows

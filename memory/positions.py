@@ -31,6 +31,8 @@ from memory.forgetting import (
 
 Policy = Literal["true", "interpolate", "rank"]
 
+NEWLINE = -1  # stands for the newline token where others are named by their place among the features' tokens
+
 TRAINED_FRAMES = 3600  # frames; the longest video of Hour-LLaVA's training, an hour at 1 FPS
 
 
@@ -51,10 +53,17 @@ class VideoLayout:
         """Memory tokens of one key frame, its newline included."""
         return (self.tokens_per_frame if self.key_cells is None else self.key_cells.shape[1]) + 1
 
+    def key_tokens(self) -> NDArray[np.int64]:
+        """Places of the memory's tokens among the R * P tokens of the features, NEWLINE between frames: int64 [N * (C + 1)]."""
+        return self._tokens(self.key_rows, self._attended)
+
     def key_position_ids(self) -> NDArray[np.float64]:
         """Rotary positions of the memory's tokens: float64 [N * (C + 1)]."""
-        cells = self.key_cells if self.key_cells is not None else np.arange(self.tokens_per_frame)[None]
-        return self._position_ids(self.key_numbers, cells)
+        return self._position_ids(self.key_numbers, self._attended)
+
+    def query_tokens(self) -> NDArray[np.int64]:
+        """Places of the decayed tokens among the R * P tokens of the features, NEWLINE between frames: int64 [V * (K + 1)]."""
+        return self._tokens(self.key_rows[self.visible], self.cells)
 
     def query_position_ids(self) -> NDArray[np.float64]:
         """Rotary positions of the decayed tokens, not yet shifted by the text before them: float64 [V * (K + 1)]."""
@@ -64,11 +73,22 @@ class VideoLayout:
         """Weights per key frame [N] -> per row of the feature array [R]: repeated frames are added up."""
         return np.bincount(self.key_rows, weights=key_weights, minlength=self.rows).astype(np.float64)
 
+    @property
+    def _attended(self) -> NDArray[np.int64]:
+        """Cells of each key frame that are attended to, [N, C]."""
+        if self.key_cells is not None:
+            return self.key_cells
+        return np.broadcast_to(np.arange(self.tokens_per_frame), (len(self.key_rows), self.tokens_per_frame))
+
+    def _tokens(self, rows: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        tokens = np.full((len(rows), cells.shape[1] + 1), NEWLINE, dtype=np.int64)
+        tokens[:, :-1] = rows[:, None] * self.tokens_per_frame + cells
+        return tokens.reshape(-1)
+
     def _position_ids(self, numbers: NDArray[np.float64], cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        per_frame = self.tokens_per_frame + 1
-        cells = np.broadcast_to(cells, (len(numbers), cells.shape[1]))
-        offsets = np.concatenate([cells, np.full((len(numbers), 1), self.tokens_per_frame)], axis=1)
-        return (numbers[:, None] * per_frame + offsets).reshape(-1)
+        ids = np.empty((len(numbers), cells.shape[1] + 1))
+        ids[:, :-1], ids[:, -1] = cells, self.tokens_per_frame
+        return (ids + numbers[:, None] * (self.tokens_per_frame + 1)).reshape(-1)
 
 
 def plan_layout(

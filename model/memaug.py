@@ -35,9 +35,10 @@ class Memory:
 class EvidenceRequest:
     """Which query rows' attention to report, in which blocks (None: all but the last), over frames of how many memory tokens."""
 
-    rows: Tensor  # int64, rows of the queries
+    rows_Bn: Tensor  # int64, rows of the queries
     tokens_per_frame: int
     blocks: Sequence[int] | None = None
+    valid_Bn: Tensor | None = None  # False where a batch was padded
 
 
 class MemAugBlock(nn.Module):
@@ -111,7 +112,7 @@ class MemAug(nn.Module):
             x_BQD = block.gather(x_BQD, rotary, valid_BQ)
             q_BQHd = block.cross_attn.queries(x_BQD, rotary)
             if evidence is not None and number in self.evidence_blocks(evidence.blocks):
-                masses.append(frame_attention(q_BQHd[:, evidence.rows], kept.keys, evidence.tokens_per_frame))
+                masses.append(_evidence_of(q_BQHd, kept.keys, evidence, memory.valid_BM))
             x_BQD = block.read(x_BQD, q_BQHd, kept, memory.valid_BM)
             x_BQD = block.digest(x_BQD)
         return x_BQD, torch.stack(masses).mean(0) if masses else None
@@ -122,6 +123,13 @@ class MemAug(nn.Module):
 
     def _blocks(self) -> list[MemAugBlock]:
         return list(self.layers)  # type: ignore[arg-type]
+
+
+def _evidence_of(q_BQHd: Tensor, k_BGMd: Tensor, request: EvidenceRequest, valid_BM: Tensor | None) -> Tensor:
+    """One block's attention mass per frame, [B, frames]."""
+    batch = torch.arange(len(q_BQHd), device=q_BQHd.device)[:, None]
+    rows_BnHd = q_BQHd[batch, request.rows_Bn]
+    return frame_attention(rows_BnHd, k_BGMd, request.tokens_per_frame, valid_Bn=request.valid_Bn, valid_BM=valid_BM)
 
 
 def _empty(like_BGmd: Tensor, total: int) -> Tensor:

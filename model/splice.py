@@ -3,10 +3,14 @@
 Query positions run on: the text before counts from 0, the decayed tokens take their own ids shifted by that text's length, the text
 after goes on from the largest. Key positions are NOT shifted: a quirk of the published code that the weights have learnt.
 
+A layout (memory.positions.VideoLayout, model.images.ImageLayout) names visual tokens by their places among the tokens at hand, NEWLINE
+standing for the learned newline.
+
 Legend: n tokens before, V decayed (visual) tokens, m tokens after, Q = joined text + V, D width, L = n + V + m.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.prompt import Prompt
+
+
+class Layout(Protocol):
+    """Which visual tokens are keys and which are queries, and their positions."""
+
+    def key_tokens(self) -> NDArray[np.int64]: ...
+
+    def key_position_ids(self) -> NDArray[np.float64]: ...
+
+    def query_tokens(self) -> NDArray[np.int64]: ...
+
+    def query_position_ids(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)

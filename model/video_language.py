@@ -1,10 +1,10 @@
 """A video, a question, an answer: projector, MemAug and language model composed.
 
-Legend: R rows of features, P tokens per frame, Dv vision width, N key frames, V visible frames, K kept cells, C key cells,
-Q query tokens, M memory tokens, D width, L tokens of the language model's input.
+Legend: R rows of features, P tokens per frame, Dv vision width, N key frames, V visual tokens among the queries, Q query tokens,
+M memory tokens, D width, L tokens of the language model's input.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memory.positions import VideoLayout
+from memory.positions import NEWLINE, VideoLayout
 from model.errors import InputMismatch
 from model.language import LanguageModel
 from model.memaug import EvidenceRequest, MemAug, Memory
 from model.projector import Projector
 from model.prompt import Prompt
-from model.splice import join_queries, plan_queries, splice
+from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
 
-FRAMES_PER_CHUNK = 64  # key frames that are projected at once; bounds memory, changes no result
+TOKENS_PER_CHUNK = 64 * 65  # memory tokens that are projected at once; bounds memory, changes no result
 
 Features = NDArray[np.floating] | Tensor
+TokenReader = Callable[[NDArray[np.int64]], Tensor]  # places among the visual tokens [n] -> projected tokens [n, D]
 
 
 @dataclass(frozen=True)
@@ -60,41 +61,32 @@ class VideoLanguageModel(nn.Module):
         want_evidence: bool = True,
         memory: Memory | None = None,
     ) -> VideoInputs:
-        """Everything up to the language model, without gradients.
+        """Everything up to the language model, without gradients (model.batch has them).
 
         features [R, P, Dv]: the recalled frames' tokens in any float dtype. `memory` from `remember`, of the same features and
         layout, saves making it again: it does not depend on the question. Raises InputMismatch where the parts do not fit.
         """
-        return self.assemble(features, layout, prompt, want_evidence=want_evidence, memory=memory)
+        self.check(features, layout)
+        read = self.feature_reader(features)
+        plan = plan_queries(layout.query_position_ids(), prompt)
+        request = self._evidence_request(plan, layout) if want_evidence else None
+        memory = self._remember(read, layout) if memory is None else memory
+        embeds, mass = self._augment(read(layout.query_tokens()), plan, prompt, memory, request)
+        return VideoInputs(embeds, None if mass is None else _normalised(layout.fold(mass.double().cpu().numpy())))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> Memory:
         """The memory that MemAug attends to, reusable for every question about this layout."""
-        return self._remember(features, layout)
+        self.check(features, layout)
+        return self._remember(self.feature_reader(features), layout)
 
-    def assemble(
-        self,
-        features: Features,
-        layout: VideoLayout,
-        prompt: Prompt,
-        *,
-        want_evidence: bool = False,
-        memory: Memory | None = None,
-    ) -> VideoInputs:
-        """The same as `inputs_embeds`, differentiable: what training calls."""
-        self._check(features, layout)
-        memory = self._remember(features, layout) if memory is None else memory
-        before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
+    @torch.inference_mode()
+    def image_inputs(self, tokens_TD: Tensor, layout: Layout, prompt: Prompt) -> VideoInputs:
+        """The same for images, whose projected tokens [T, D] model.images arranges. Images give no evidence."""
+        read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
-        queries_QD = join_queries(before_nD, self._decayed(features, layout), after_mD, prompt)
-        request = None
-        if want_evidence and len(plan.question):
-            rows = torch.from_numpy(plan.question).to(queries_QD.device)
-            request = EvidenceRequest(rows, layout.key_tokens_per_frame, self.evidence_blocks)
-        positions_BQ = self._positions(plan.positions)
-        augmented_BQD, mass = self.memaug(queries_QD[None], positions_BQ, memory, evidence=request)
-        weights = None if mass is None else _normalised(layout.fold(mass[0].double().cpu().numpy()))
-        return VideoInputs(splice(before_nD, augmented_BQD[0, plan.visual], after_mD), weights)
+        embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, self._remember(read, layout), None)
+        return VideoInputs(embeds, None)
 
     def first_token_logits(self, inputs: VideoInputs) -> Tensor:
         """float32 [vocab]: scores of the answer's first token, for multiple choice."""
@@ -111,9 +103,10 @@ class VideoLanguageModel(nn.Module):
     @torch.inference_mode()
     def frame_vectors(self, features: Features) -> NDArray[np.float64]:
         """Each frame's mean token after the projector, [R, D]: what question-guided forgetting compares."""
+        frames = max(1, TOKENS_PER_CHUNK // features.shape[1])
         parts = [
-            self.projector(self._tensor(features[start : start + FRAMES_PER_CHUNK])).mean(1).double().cpu()
-            for start in range(0, len(features), FRAMES_PER_CHUNK)
+            self.projector(self.tensor(features[start : start + frames])).mean(1).double().cpu()
+            for start in range(0, len(features), frames)
         ]
         return torch.cat(parts).numpy()
 
@@ -122,49 +115,63 @@ class VideoLanguageModel(nn.Module):
         """Mean embedding of the question's tokens, [D]."""
         return self.language.embed(prompt.after[prompt.question]).mean(0).double().cpu().numpy()
 
-    def _remember(self, features: Features, layout: VideoLayout) -> Memory:
-        positions = layout.key_position_ids()
-        return self.memaug.remember(self._memory_chunks(features, layout, positions), len(positions))
+    def feature_reader(self, features: Features) -> TokenReader:
+        """Reads tokens of features [R, P, Dv] by place, projected; NEWLINE reads the newline."""
+        flat = features.reshape(-1, features.shape[-1])
+        return lambda places: self._with_newlines(self.projector(self.tensor(flat[places])), places)
 
-    def _memory_chunks(
-        self, features: Features, layout: VideoLayout, positions: NDArray[np.float64]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Projected key frames with their newlines and positions, chunk by chunk; in one piece where gradients are wanted."""
-        frames, tokens = len(layout.key_rows), layout.key_tokens_per_frame
-        step = frames if torch.is_grad_enabled() else FRAMES_PER_CHUNK
-        for start in range(0, frames, step):
-            chunk_NPD = self._tensor(features[layout.key_rows[start : start + step]])
-            if layout.key_cells is not None:
-                chunk_NPD = _take_cells(chunk_NPD, layout.key_cells[start : start + step])
-            span = slice(start * tokens, (start + len(chunk_NPD)) * tokens)
-            yield self._with_newlines(self.projector(chunk_NPD))[None], self._positions(positions[span])
+    def token_reader(self, tokens_TD: Tensor) -> TokenReader:
+        """Reads tokens that are projected already."""
+        return lambda places: self._with_newlines(tokens_TD[torch.from_numpy(places).to(tokens_TD.device)], places)
 
-    def _decayed(self, features: Features, layout: VideoLayout) -> Tensor:
-        """The decayed tokens [V * (K + 1), D]; only kept cells are projected."""
-        visible_VPD = self._tensor(features[layout.key_rows[layout.visible]])
-        return self._with_newlines(self.projector(_take_cells(visible_VPD, layout.cells)))
-
-    def _with_newlines(self, tokens_FCD: Tensor) -> Tensor:
-        """Frames of tokens [F, C, D] to one sequence [F * (C + 1), D], each frame ended by the newline."""
-        return torch.cat([tokens_FCD, self.newline.expand(len(tokens_FCD), 1, -1)], dim=1).flatten(0, 1)
-
-    def _tensor(self, features: Features) -> Tensor:
+    def tensor(self, features: Features) -> Tensor:
+        """Features on the model's device and in its dtype."""
         rows = torch.from_numpy(np.ascontiguousarray(features)) if isinstance(features, np.ndarray) else features
         return rows.to(device=self.newline.device, dtype=self.newline.dtype)
 
-    def _positions(self, positions_Q: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(positions_Q).to(device=self.newline.device, dtype=torch.float32)[None]
+    def positions(self, ids: NDArray[np.float64]) -> Tensor:
+        """Position ids for MemAug, float32: exact to 16.7 million, beyond which the position policies keep them below."""
+        return torch.from_numpy(ids).to(device=self.newline.device, dtype=torch.float32)
 
-    def _check(self, features: Features, layout: VideoLayout) -> None:
+    def check(self, features: Features, layout: VideoLayout) -> None:
+        """Raise InputMismatch, quoting both shapes, unless the features are what the layout and the model expect."""
         expected = (layout.rows, layout.tokens_per_frame, self.projector.vision_width)
         if tuple(features.shape) != expected:
             raise InputMismatch(f"features have shape {tuple(features.shape)} but layout and model expect {expected}")
 
+    def _augment(
+        self, visual_VD: Tensor, plan: QueryPlan, prompt: Prompt, memory: Memory, request: EvidenceRequest | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The language model's input [L, D], and the evidence per key frame [N] where requested."""
+        before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
+        queries_QD = join_queries(before_nD, visual_VD, after_mD, prompt)
+        augmented_BQD, mass_BN = self.memaug(
+            queries_QD[None], self.positions(plan.positions)[None], memory, evidence=request
+        )
+        embeds_LD = splice(before_nD, augmented_BQD[0, plan.visual], after_mD)
+        return embeds_LD, None if mass_BN is None else mass_BN[0]
 
-def _take_cells(tokens_FPD: Tensor, cells_FK: NDArray[np.int64]) -> Tensor:
-    """The named cells of each frame, [F, K, D]."""
-    places = torch.from_numpy(np.ascontiguousarray(cells_FK)).to(tokens_FPD.device)
-    return tokens_FPD.gather(1, places[..., None].expand(-1, -1, tokens_FPD.shape[-1]))
+    def _remember(self, read: TokenReader, layout: Layout) -> Memory:
+        places, ids = layout.key_tokens(), layout.key_position_ids()
+        starts = range(0, len(places), TOKENS_PER_CHUNK)
+        chunks = (
+            (
+                read(places[start : start + TOKENS_PER_CHUNK])[None],
+                self.positions(ids[start : start + TOKENS_PER_CHUNK])[None],
+            )
+            for start in starts
+        )
+        return self.memaug.remember(chunks, len(places))
+
+    def _evidence_request(self, plan: QueryPlan, layout: VideoLayout) -> EvidenceRequest | None:
+        if not len(plan.question):
+            return None
+        rows_1n = torch.from_numpy(plan.question).to(self.newline.device)[None]
+        return EvidenceRequest(rows_1n, layout.key_tokens_per_frame, self.evidence_blocks)
+
+    def _with_newlines(self, tokens_nD: Tensor, places: NDArray[np.int64]) -> Tensor:
+        newlines = torch.from_numpy(places == NEWLINE).to(tokens_nD.device)
+        return torch.where(newlines[:, None], self.newline, tokens_nD)
 
 
 def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -158,7 +158,7 @@ class Answerer:
         reader = self.memory.camera(name)
         snapshot = reader.snapshot()
         require_same(snapshot.spec, self.model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
-        first, end = self._span(snapshot, question, now)
+        first, end = find_span(snapshot, question, now)
         count, ids = end - first, first
         preset = self.model.preset
         shown = plan_repetition(count, shortest=preset.forgetting.shortest)
@@ -175,28 +175,6 @@ class Answerer:
         prompt = self.model.prompt(question.text.strip(), frames=count, seconds=seconds)
         features = snapshot.tokens(first + recall.frames)
         return Sight(snapshot, first, count, recall, layout, features, prompt, visible_frames, seconds)
-
-    def _span(self, snapshot: MemorySnapshot, question: Question, now: float) -> tuple[int, int]:
-        at = question.at
-        start = question.start
-        if question.last_s is not None:
-            start = (now if at is None else at) - question.last_s
-        if start is not None and at is not None and start > at:
-            raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
-        first, end = frames_between(snapshot.times, start, at)
-        if end > first:
-            return first, end
-        info, times = snapshot.info, snapshot.times
-        if not len(times):
-            raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
-        if at is not None and at < times[0]:
-            raise NothingRecorded(
-                f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
-            )
-        raise NothingRecorded(
-            f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
-            f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
-        )
 
     def _visible(self, snapshot: MemorySnapshot, text: str, first: int, count: int) -> NDArray[np.int64]:
         config, model = self.model.preset.forgetting, self.model.video_language
@@ -296,6 +274,28 @@ class Answerer:
             "random_constant": sight.snapshot.info.random_constant,
             "recall": sight.recall.mode,
         }
+
+
+def find_span(snapshot: MemorySnapshot, question: Question, now: float) -> tuple[int, int]:
+    """The frames [first, end) that a question looks at. Raises NothingRecorded, saying what there is, or UsageError."""
+    at = question.at
+    start = question.start if question.last_s is None else _start(question, now)
+    if start is not None and at is not None and start > at:
+        raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
+    first, end = frames_between(snapshot.times, start, at)
+    if end > first:
+        return first, end
+    info, times = snapshot.info, snapshot.times
+    if not len(times):
+        raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
+    if at is not None and at < times[0]:
+        raise NothingRecorded(
+            f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
+        )
+    raise NothingRecorded(
+        f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
+        f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
+    )
 
 
 def _start(question: Question, now: float) -> float:

@@ -38,6 +38,16 @@ def silence(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     return SourceTimeout(f"{address.redacted}: nothing came for {timeout_s:g} s{hint}")
 
 
+def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed under us."""
+    return SourceTimeout(f"{address.redacted}: data came, but no picture for {timeout_s:g} s")
+
+
+def codec_changed(address: SourceAddress) -> SourceLost:
+    """A live stream that gave pictures gives only packets now that its decoder cannot read."""
+    return SourceLost(f"{address.redacted}: its packets cannot be decoded any more; perhaps its codec changed")
+
+
 def _classify(error: Exception, address: SourceAddress, timeout_s: float) -> tuple[type[SourceError], str]:
     if isinstance(error, _REFUSED):
         return (

@@ -21,9 +21,9 @@ from pydantic import Field
 from configs import Schema
 from stream.address import SourceAddress
 from stream.backoff import BackoffConfig
-from stream.errors import NotAVideo, SourceTimeout
+from stream.errors import NotAVideo
 from stream.events import Picture
-from stream.failures import explain_opening, explain_reading, silence
+from stream.failures import codec_changed, explain_opening, explain_reading, no_picture, silence
 from stream.source_clock import SourceClock
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
@@ -39,6 +39,7 @@ _QUICK_START = {
     "analyzeduration": "500000",
 }  # frames, microseconds: else opening waits for 20 frames
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
+_UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
@@ -109,8 +110,9 @@ class Connection:
         self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
+        self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
-        self._last_s = 0.0  # presentation time of the newest frame
+        self._end_s = 0.0  # where the newest frame ends, seconds
 
     def __enter__(self) -> Self:
         return self
@@ -123,22 +125,30 @@ class Connection:
     def frames(self, stop: threading.Event) -> Iterator[Decoded]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
         began = last_picture = self._monotonic()
+        undecodable_from = self.damaged  # the count when the newest picture came
         for packet in self._packets():
             if stop.is_set():
                 return
             for frame in self._decode(packet):
-                now = last_picture = self._monotonic()
+                now = self._monotonic()
                 pts_s = now - began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
-                self._last_s = max(self._last_s, pts_s or 0.0)
-                if self._paced and pts_s is not None:
-                    self._wait(max(0.0, began + pts_s - now))
-                    if stop.is_set():
+                if pts_s is not None:
+                    self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
+                    if self._paced and not self._due(began + pts_s - now, stop):
                         return
                 yield Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame))
+                last_picture = self._monotonic()
+                undecodable_from = self.damaged
             if self._address.live and self._monotonic() - last_picture > self._config.read_timeout_s:
-                raise SourceTimeout(
-                    f"{self._address.redacted}: data came, but no picture for {self._config.read_timeout_s:g} s"
-                )
+                raise no_picture(self._address, self._config.read_timeout_s)
+            if self._address.live and self._end_s > 0 and self.damaged - undecodable_from > _UNDECODABLE:
+                raise codec_changed(self._address)
+
+    def _due(self, in_s: float, stop: threading.Event) -> bool:
+        """Wait until a frame is due that should be shown in `in_s` seconds. False when told to stop meanwhile."""
+        if in_s > 0:
+            self._wait(in_s)
+        return not stop.is_set()
 
     def _packets(self) -> Iterator[Packet]:
         """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
@@ -175,13 +185,14 @@ class Connection:
             asked = self._monotonic()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
-        if packet.size and packet.stream_index != self._stream.index:
+        last = packet.size == 0 and packet.pts is None and packet.dts is None
+        if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return []
         if packet.has_sidedata("prft"):
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
             self._clock.learn_wall_clock(packet.pts, wall_us)
         try:
-            frames = self._stream.codec_context.decode(packet if packet.size else None)
+            frames = self._stream.codec_context.decode(None if last else packet)
         except av.error.EOFError:
             return []  # drained already
         except (av.FFmpegError, ValueError):
@@ -201,7 +212,7 @@ class Connection:
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
-        missing = (self.about.duration_s or 0.0) - self._last_s
+        missing = (self.about.duration_s or 0.0) - self._end_s
         if missing > _EARLY_END_S:
             words.append(f"it stops {missing:.1f} s before its stated length")
         return "; ".join(words)
@@ -214,11 +225,7 @@ def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputCon
     match address.kind:
         case "rtsp":
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
-            options = {
-                "rtsp_transport": config.rtsp_transport,
-                "allowed_media_types": "video",
-                "analyzeduration": "500000",
-            }
+            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **_QUICK_START}
         case "hls" | "http":
             options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "device":

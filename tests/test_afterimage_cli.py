@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from afterimage.cli import main
 from memory.directory import Memory
 from memory.repository import open_camera
 from tests.clips import make_clip
@@ -144,7 +145,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "status", "message"), MISTAKES, ids=[" ".join(m[0])[:60] for m in MISTAKES])
 def test_mistakes_get_one_clear_line(
-    arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path
+    arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a video\n" * 100)
@@ -152,14 +153,22 @@ def test_mistakes_get_one_clear_line(
         free.bind(("127.0.0.1", 0))
         closed = free.getsockname()[1]
     places = {"new": tmp_path / "new", "text": text, "clip": clip, "memory": memory, "closed": closed}
-    done = afterimage(*(argument.format(**places) for argument in arguments))
-    assert done.returncode == status, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("afterimage: error: ")]
+    before = set(memory.iterdir())
+    assert main([argument.format(**places) for argument in arguments]) == status
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if line.startswith("afterimage: error: ")]
     assert len(errors) == 1
     assert message.format(**places) in errors[0]
-    assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr + done.stdout
-    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())  # nothing half-made is left
+    assert "Traceback" not in printed.err
+    assert "secret" not in printed.err + printed.out
+    assert set(memory.iterdir()) == before  # nothing half-made is left
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
+
+
+def test_a_mistake_ends_a_real_process_the_same_way(tmp_path: Path) -> None:
+    done = afterimage("replay", "nowhere.mp4", "--memory", tmp_path / "m")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == ["afterimage: error: nowhere.mp4: no such file; a live source needs its scheme, such as rtsp://"]
 
 
 def test_a_memory_of_another_spec_or_format_is_refused(tmp_path: Path, clip: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from transformers import Qwen2Config, Qwen2Model
 
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
@@ -24,8 +25,10 @@ from model.memaug import MemAug
 from model.projector import Projector
 from model.prompt import from_ids
 from model.splice import plan_queries
+from model.token_merge import ClipCompressor
 from model.video_language import VideoLanguageModel
 from model.vision import GRID
+from model.visual_dropout import DroppingDecoder, VisualDropoutConfig
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 
@@ -132,3 +135,33 @@ def test_hour_llava(path: Path) -> None:
     expected = case.tensors["greedy_tokens"].tolist()
     stream = model.video_language.generate(inputs, max_new_tokens=len(expected))
     assert list(islice(stream, len(expected))) == expected
+
+
+@pytest.mark.parametrize("path", cases("videochat_flash/token_merge_*.safetensors"))
+@torch.inference_mode()
+def test_token_merge(path: Path) -> None:
+    case = read_case(path)
+    config = case.config
+    compressor = ClipCompressor(config["mm_hidden_size"], config["hidden_size"], heads=config["merge_heads"])
+    compressor.mlp.load_state_dict(case.weights("mlp."))
+    close(compressor(case.tensors["input.features"], config["frames_per_clip"]), case.tensors["expected.tokens"])
+
+
+@pytest.mark.parametrize("path", cases("videochat_flash/visual_dropout_*.safetensors"))
+@torch.inference_mode()
+def test_visual_dropout(path: Path) -> None:
+    case = read_case(path)
+    config = case.config
+    settings = {key: value for key, value in config.items() if key in Qwen2Config().to_dict() or key == "rope_theta"}
+    model = Qwen2Model(Qwen2Config(**settings)).eval()
+    names = model.state_dict().keys()
+    model.load_state_dict({name: tensor for name, tensor in case.tensors.items() if name in names})
+    dropout = VisualDropoutConfig(
+        kind=config["llm_compress_type"],
+        layers=config["llm_compress_layer_list"],
+        ratios=config["llm_image_token_ratio_list"],
+    )
+    spans = [[(config["first_visual_position"], config["visual_tokens"])]]
+    out = DroppingDecoder(model, dropout).forward(case.tensors["input.embeds"], spans)
+    assert out.layer_lengths == case.tensors["expected.sequence_lengths"].tolist()
+    close(out.hidden, case.tensors["expected.last_hidden_state"])

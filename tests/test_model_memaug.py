@@ -16,7 +16,7 @@ from model import memaug as memaug_module
 from model import video_language
 from model.attention import Heads, frame_attention, grouped_attention
 from model.errors import CheckpointError, InputMismatch
-from model.memaug import EvidenceRequest, KeysValues, MemAug, Memory
+from model.memaug import KeysValues, MemAug, Memory
 from model.projector import Projector
 from model.prompt import Prompt
 from model.rope import rotate, rotation
@@ -123,7 +123,7 @@ def test_a_memory_made_in_chunks_equals_one_made_at_once(monkeypatch: pytest.Mon
     model = built()
     features, layout = randn(FRAMES, 64, 48).numpy(), layout_of()
     whole = model.inputs_embeds(features, layout, PROMPT)
-    monkeypatch.setattr(video_language, "FRAMES_PER_CHUNK", 7)
+    monkeypatch.setattr(video_language, "TOKENS_PER_CHUNK", 77)
     monkeypatch.setattr(memaug_module, "MLP_ROWS", 11)
     chunked = model.inputs_embeds(features, layout, PROMPT)
     torch.testing.assert_close(chunked.inputs_embeds, whole.inputs_embeds)
@@ -166,50 +166,12 @@ def test_text_rows_enter_as_they_were_embedded() -> None:
     assert len(out) == 3 + 8 * 17 + 5
 
 
-def test_gradients_reach_every_parameter_and_the_features() -> None:
-    model = built(depth=2)
-    features = randn(FRAMES, 64, 48).requires_grad_()
-    model.assemble(features, layout_of(), PROMPT).inputs_embeds.square().sum().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
-    assert without == []
-    assert features.grad is not None
-    assert (features.grad.abs().sum((1, 2)) > 0).all()
-
-
-def test_differentiable_and_inference_paths_agree() -> None:
-    model = built()
-    features, layout = randn(FRAMES, 64, 48), layout_of()
-    inference = model.inputs_embeds(features, layout, PROMPT)
-    training = model.assemble(features, layout, PROMPT, want_evidence=True)
-    torch.testing.assert_close(training.inputs_embeds.detach(), inference.inputs_embeds)
-    np.testing.assert_allclose(training.frame_weights, inference.frame_weights, rtol=1e-5)
-
-
 def test_the_smallest_repository_runs() -> None:
     model = built()
     features, layout = randn(FRAMES, 64, 48), layout_of(repository_scale=0.06)
     inputs = model.inputs_embeds(features, layout, PROMPT)
     assert inputs.frame_weights is not None
     assert np.count_nonzero(inputs.frame_weights) == len(layout.visible)
-
-
-def test_padding_of_a_batch_changes_nothing() -> None:
-    memaug = built().memaug
-    queries, keys = randn(1, 6, 64), randn(1, 15, 64, seed=1)
-    positions_q, positions_k = torch.arange(6.0)[None], torch.arange(15.0)[None]
-    alone, mass = memaug(
-        queries, positions_q, memaug.remember([(keys, positions_k)], 15), evidence=EvidenceRequest(torch.arange(2), 5)
-    )
-    wide_q = torch.cat([queries, randn(1, 3, 64, seed=2)], 1)
-    wide_k = torch.cat([keys, randn(1, 5, 64, seed=3)], 1)
-    valid_k, valid_q = torch.arange(20)[None] < 15, torch.arange(9)[None] < 6
-    memory = memaug.remember([(wide_k, torch.arange(20.0)[None])], 20, valid_k)
-    padded, wide_mass = memaug(
-        wide_q, torch.arange(9.0)[None], memory, valid_BQ=valid_q, evidence=EvidenceRequest(torch.arange(2), 5)
-    )
-    torch.testing.assert_close(padded[:, :6], alone)
-    torch.testing.assert_close(wide_mass[:, :3], mass)
-    torch.testing.assert_close(wide_mass[:, 3], torch.zeros(1))
 
 
 def test_parts_that_do_not_fit_are_refused_with_both_numbers() -> None:
@@ -258,10 +220,10 @@ def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:
     keys = frames * 65 * 2 * heads.key_value_width * 4 * 4  # keys and values of four blocks, float32
     rows = (len(layout.query_position_ids()) + 8) * heads.width * 4
     with torch.inference_mode(), LiveBytes() as bytes_:
-        memory = model._remember(features, layout)
+        memory = model.remember(features, layout)
         # attention itself over so many keys belongs on a GPU; one frame's queries exercise every allocation per key
         small = plan_layout(frames, visible=np.array([0, 3599]), config=ForgettingConfig(spatial="uniform"))
-        model.assemble(features, small, PROMPT, want_evidence=True, memory=memory)
+        model.inputs_embeds(features, small, PROMPT, memory=memory)
     assert bytes_.peak <= 1.5 * (keys + 2 * rows)
 
 

@@ -10,7 +10,7 @@ from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
 from memory.directory import Memory
-from stream.answer import Answerer, Question
+from stream.answer import Answerer, Question, find_span
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,6 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         evidence=max(0, arguments.evidence),
     )
+    if len(cameras) == 1:
+        find_span(cameras[0].snapshot(), question, now)
+
     from model.checkpoint import load_pretrained  # loads torch: not before the question is known to make sense
 
     model = load_pretrained(arguments.model or cameras[0].spec.model)

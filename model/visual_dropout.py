@@ -1,0 +1,261 @@
+"""Progressive visual dropout inside the decoder: video-level compression of VideoChat-Flash (arXiv 2501.00574, section 2).
+
+After some layers, part of the visual tokens vanishes for all later ones: evenly spread ones stay, or those that the prompt's last token
+attends to most. Positions are renumbered, so a layer's position ids are its cache's places. Only the score rows that decide are ever
+computed, never an L x L matrix; batches may hold several visual spans per sequence, each of which keeps its own share.
+
+Legend: B sequences, padded on the right; L tokens, D width, H query heads, G key/value heads, d dimensions of a head, n score rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
+
+from configs import Schema
+from model.attention import grouped_attention
+from model.errors import InputMismatch
+from model.prompt import IGNORED_LABEL
+
+CACHE_STEP = 128  # tokens by which a cache grows while decoding
+
+Rotary = tuple[Tensor, Tensor]
+Layer = Any  # a decoder layer of transformers
+
+
+class VisualDropoutConfig(Schema):
+    """When visual tokens are dropped, down to which share of their first number, and by which rule."""
+
+    kind: Literal["uniform", "attention", "uniform0_attention", "uniform1_attention"] = "attention"
+    layers: tuple[int, ...] = (24,)  # drop after this many layers
+    ratios: tuple[float, ...] = (1.0, 0.5)  # share of the original visual tokens from each drop on; first 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "VisualDropoutConfig":
+        if len(self.ratios) != len(self.layers) + 1 or self.ratios[0] != 1:
+            raise ValueError(f"{len(self.layers)} layers need {len(self.layers) + 1} ratios, the first of them 1")
+        if list(self.layers) != sorted(set(self.layers)) or (self.layers and self.layers[0] < 1):
+            raise ValueError("layers must ascend from 1")
+        if list(self.ratios) != sorted(self.ratios, reverse=True) or self.ratios[-1] < 0:
+            raise ValueError("ratios must fall, and none below 0")
+        return self
+
+    def by_attention(self, stage: int) -> bool:
+        """Whether drop number `stage` (from 0) looks at attention; otherwise it spreads evenly."""
+        even = {"uniform": len(self.layers), "attention": 0, "uniform0_attention": 1, "uniform1_attention": 2}
+        return stage >= even[self.kind]
+
+
+class Span(NamedTuple):
+    """A run of visual tokens in a sequence."""
+
+    start: int
+    count: int
+    original: int  # how many there were at first: ratios refer to this number
+
+
+@dataclass
+class LayerCache:
+    """Keys and values [B, G, capacity, d] of one layer, and how many places of each sequence are taken."""
+
+    keys: Tensor
+    values: Tensor
+    lengths: Tensor  # int64 [B]
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What leaves the decoder."""
+
+    hidden: Tensor  # [B, L', D] after the final norm
+    lengths: list[int]  # of each sequence, in the last layer
+    labels: Tensor | None  # int64 [B, L'], without those of dropped tokens
+    layer_lengths: list[int]  # L that each layer processed, of the longest sequence
+    cache: list[LayerCache] = field(default_factory=list)
+
+
+@dataclass
+class _State:
+    """A batch on its way through the layers."""
+
+    x_BLD: Tensor
+    lengths: list[int]
+    spans: list[list[Span]]
+    labels: list[Tensor] | None
+
+
+class DroppingDecoder:
+    """Runs a Qwen2 or Qwen3 decoder of transformers with dropout of visual tokens between its layers."""
+
+    def __init__(self, model: PreTrainedModel, config: VisualDropoutConfig) -> None:
+        """model: the base model (embed_tokens, layers, norm), as `Qwen2ForCausalLM.model`."""
+        if config.layers and config.layers[-1] >= len(model.layers):
+            raise InputMismatch(f"dropout after layer {config.layers[-1]} of a decoder of {len(model.layers)} layers")
+        self.model, self.config = model, config
+
+    def forward(
+        self,
+        embeds_BLD: Tensor,
+        spans: Sequence[Sequence[tuple[int, int]]],
+        *,
+        lengths: Sequence[int] | None = None,
+        labels: Tensor | None = None,
+        keep_cache: bool = False,
+    ) -> Dropped:
+        """Whole sequences through all layers.
+
+        spans: (start, count) of the visual runs of each sequence, ascending. lengths: without padding; None: all L. labels [B, L]: in
+        training, the positions before each supervised run decide what stays, and a sequence without one drops nothing by attention;
+        without labels the last token of each sequence decides. keep_cache: for `decode`.
+        """
+        state = self._start(embeds_BLD, spans, lengths, labels)
+        cache, layer_lengths = [], []
+        for number, layer in enumerate(self.model.layers):
+            if number in self.config.layers:
+                self._drop(state, layer, self.config.layers.index(number))
+            rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
+            q, k, v = _project(layer, state.x_BLD, rotary)
+            layer_lengths.append(state.x_BLD.shape[1])
+            # right padding: a causal mask alone keeps it from every real token
+            read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            state.x_BLD = _finish(layer, state.x_BLD, read.transpose(1, 2).flatten(2))
+            if keep_cache:
+                cache.append(LayerCache(k, v, torch.tensor(state.lengths, device=k.device)))
+        kept_labels = None
+        if state.labels is not None:
+            kept_labels = pad_sequence(state.labels, batch_first=True, padding_value=IGNORED_LABEL)
+        return Dropped(self.model.norm(state.x_BLD), state.lengths, kept_labels, layer_lengths, cache)
+
+    @torch.inference_mode()
+    def decode(self, embeds_BD: Tensor, cache: list[LayerCache]) -> Tensor:
+        """One further token of each sequence: hidden state [B, D] after the final norm. Nothing is dropped; the cache grows."""
+        x_B1D = embeds_BD[:, None]
+        for layer, kept in zip(self.model.layers, cache, strict=True):
+            rotary = self._rotary(x_B1D, kept.lengths[:, None])
+            q_BH1d, k_BG1d, v_BG1d = _project(layer, x_B1D, rotary)
+            _append(kept, k_BG1d, v_BG1d)
+            valid_BL = torch.arange(kept.keys.shape[2], device=x_B1D.device) < kept.lengths[:, None]
+            read = grouped_attention(q_BH1d.transpose(1, 2), kept.keys, kept.values, valid_BL)
+            x_B1D = _finish(layer, x_B1D, read)
+        return self.model.norm(x_B1D)[:, 0]
+
+    def _start(
+        self,
+        embeds_BLD: Tensor,
+        spans: Sequence[Sequence[tuple[int, int]]],
+        lengths: Sequence[int] | None,
+        labels: Tensor | None,
+    ) -> _State:
+        batch, longest = embeds_BLD.shape[:2]
+        sizes = [longest] * batch if lengths is None else list(lengths)
+        if len(spans) != batch or len(sizes) != batch:
+            raise InputMismatch(
+                f"{batch} sequences but {len(spans)} lists of spans and {len(sizes)} lengths were given"
+            )
+        for places, size in zip(spans, sizes, strict=True):
+            if any(start + count > size for start, count in places):
+                raise InputMismatch(f"a visual span ends beyond its sequence of {size} tokens")
+        runs = [[Span(start, count, count) for start, count in places] for places in spans]
+        rows = None if labels is None else [row[:size] for row, size in zip(labels, sizes, strict=True)]
+        return _State(embeds_BLD, sizes, runs, rows)
+
+    def _drop(self, state: _State, layer: Layer, stage: int) -> None:
+        """Take visual tokens out of the state, as drop number `stage` before `layer` wants it."""
+        ratio = self.config.ratios[stage + 1]
+        kept = []
+        for row, length in enumerate(state.lengths):
+            scores = self._scores(state, row, layer) if self.config.by_attention(stage) else None
+            undecided = self.config.by_attention(stage) and scores is None
+            kept.append(
+                torch.arange(length)
+                if undecided
+                else _kept_places(state.spans[row], length, ratio, None if scores is None else scores.cpu())
+            )
+        rows = [x[places.to(x.device)] for x, places in zip(state.x_BLD, kept, strict=True)]
+        state.x_BLD = pad_sequence(rows, batch_first=True)
+        if state.labels is not None:
+            state.labels = [row[places.to(row.device)] for row, places in zip(state.labels, kept, strict=True)]
+        state.spans = [_moved(runs, places) for runs, places in zip(state.spans, kept, strict=True)]
+        state.lengths = [len(places) for places in kept]
+
+    @torch.no_grad()
+    def _scores(self, state: _State, row: int, layer: Layer) -> Tensor | None:
+        """float32 [length]: attention that the deciding rows pay each token in the coming layer, mean over heads and rows."""
+        length = state.lengths[row]
+        deciding = torch.tensor([length - 1]) if state.labels is None else _before_answers(state.labels[row])
+        if not len(deciding) or not state.spans[row]:
+            return None
+        x_1LD = state.x_BLD[row : row + 1, :length]
+        q_1HLd, k_1GLd, _ = _project(layer, x_1LD, self._rotary(x_1LD, torch.arange(length, device=x_1LD.device)[None]))
+        deciding = deciding.to(x_1LD.device)
+        q_GRnd = q_1HLd[0, :, deciding].unflatten(0, (k_1GLd.shape[1], -1))
+        scores = (q_GRnd @ k_1GLd[0, :, None].transpose(-1, -2)).float() * q_GRnd.shape[-1] ** -0.5
+        later = torch.arange(length, device=deciding.device) > deciding[:, None]
+        return scores.masked_fill(later, -torch.inf).softmax(-1).mean(dim=(0, 1, 2))
+
+    def _rotary(self, like: Tensor, positions: Tensor) -> Rotary:
+        return self.model.rotary_emb(like, positions)
+
+
+def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotated queries [B, H, L, d] and keys, and values [B, G, L, d], of one layer."""
+    attention = layer.self_attn
+    h_BLD = layer.input_layernorm(x_BLD)
+    q, k, v = (
+        project(h_BLD).unflatten(-1, (-1, attention.head_dim))
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    if hasattr(attention, "q_norm"):  # Qwen3 normalises each head
+        q, k = attention.q_norm(q), attention.k_norm(k)
+    q, k = apply_rotary_pos_emb(q.transpose(1, 2), k.transpose(1, 2), *rotary)
+    return q, k, v.transpose(1, 2)
+
+
+def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:
+    """The rest of a layer, after its attention has read."""
+    x_BLD = x_BLD + layer.self_attn.o_proj(read_BLX)
+    return x_BLD + layer.mlp(layer.post_attention_layernorm(x_BLD))
+
+
+def _append(cache: LayerCache, k_BG1d: Tensor, v_BG1d: Tensor) -> None:
+    """Write one token per sequence at its own next place; the room grows in steps."""
+    if int(cache.lengths.max()) == cache.keys.shape[2]:
+        cache.keys, cache.values = (pad(part, (0, 0, 0, CACHE_STEP)) for part in (cache.keys, cache.values))
+    rows = torch.arange(len(k_BG1d), device=k_BG1d.device)
+    cache.keys[rows, :, cache.lengths] = k_BG1d[:, :, 0]
+    cache.values[rows, :, cache.lengths] = v_BG1d[:, :, 0]
+    cache.lengths = cache.lengths + 1
+
+
+def _kept_places(spans: Sequence[Span], length: int, ratio: float, scores: Tensor | None) -> Tensor:
+    """Places that stay, ascending: all text, and of each span its share, evenly spread or best scored."""
+    stays = torch.ones(length, dtype=torch.bool)
+    for span in spans:
+        share = int(span.original * ratio)
+        if scores is None:  # integer linspace of torch, as published: others round some places differently
+            chosen = torch.linspace(0, span.count - 1, share, dtype=torch.long)
+        else:
+            chosen = scores[span.start : span.start + span.count].topk(share).indices
+        stays[span.start : span.start + span.count] = False
+        stays[span.start + chosen] = True
+    return stays.nonzero()[:, 0]
+
+
+def _moved(spans: Sequence[Span], kept: Tensor) -> list[Span]:
+    """The spans in the sequence of the kept places."""
+    edges = torch.tensor([[span.start, span.start + span.count] for span in spans]).reshape(-1, 2)
+    places = torch.searchsorted(kept, edges)
+    return [Span(int(a), int(b - a), span.original) for (a, b), span in zip(places, spans, strict=True)]
+
+
+def _before_answers(labels_L: Tensor) -> Tensor:
+    """Places right before each supervised run."""
+    supervised = labels_L != IGNORED_LABEL
+    return (supervised[1:] & ~supervised[:-1]).nonzero()[:, 0]

@@ -1,12 +1,12 @@
 """Afterimage watches live video, remembers every second of it, and answers questions about anything it has seen.
 
-    import afterimage
+import afterimage
 
-    seen = afterimage.open("./memory")                       # a memory that `afterimage watch` or `replay` recorded
-    answer = afterimage.ask(seen, "What colour was the car?")
-    print(answer.text, [(e.camera, e.time, e.weight) for e in answer.evidence])
+seen = afterimage.open("./memory")                       # a memory that `afterimage watch` or `replay` recorded
+answer = afterimage.ask(seen, "What colour was the car?")
+print(answer.text, [(e.camera, e.time, e.weight) for e in answer.evidence])
 
-    model = afterimage.load_pretrained("tiny")               # or a hub id, or a directory in the published layout
+model = afterimage.load_pretrained("tiny")               # or a hub id, or a directory in the published layout
 """
 
 from typing import TYPE_CHECKING, Any

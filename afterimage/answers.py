@@ -89,7 +89,9 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
     }
 
 
-def print_answer(answer: "Answer", images: dict[tuple[str, int], str], zones: dict[str, CameraInfo], *, text: bool = True) -> None:
+def print_answer(
+    answer: "Answer", images: dict[tuple[str, int], str], zones: dict[str, CameraInfo], *, text: bool = True
+) -> None:
     """The answer for a person: text, evidence, coverage, each time in its camera's zone. `text` False where it was streamed."""
     if text:
         print(answer.text or "(the model said nothing)")
@@ -107,14 +109,18 @@ def print_answer(answer: "Answer", images: dict[tuple[str, int], str], zones: di
     for name, why in answer.skipped.items():
         print(f"  {name}: not asked: {why}")
     timing = answer.parts[0].timing
-    print(f"\nfirst token after {timing['first_token_s']:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}")
+    print(
+        f"\nfirst token after {timing['first_token_s']:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}"
+    )
 
 
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     first, last = info.local(coverage.first_time), info.local(coverage.last_time)
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
-    print(f"  {coverage.camera}: {coverage.frames} frames, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z} ({length})")
+    print(
+        f"  {coverage.camera}: {coverage.frames} frames, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z} ({length})"
+    )
     print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
     for gap in coverage.gaps:
         start = info.local(gap.start)

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from afterimage import __version__
 from configs.errors import AfterimageError
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _command(commands: _Commands, name: str, module: str, summary: str, more: str = "") -> argparse.ArgumentParser:
@@ -58,7 +59,9 @@ def _command(commands: _Commands, name: str, module: str, summary: str, more: st
 
 
 def _add_recording(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", required=True, metavar="DIR", help="the memory to record into; made if it is not there")
+    parser.add_argument(
+        "--memory", required=True, metavar="DIR", help="the memory to record into; made if it is not there"
+    )
     parser.add_argument("--camera", metavar="NAME", help="the camera's name (default: from the source)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
     parser.add_argument(
@@ -66,7 +69,9 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
         help="whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
         "hub id (default: the camera's own, else tiny)",
     )  # fmt: skip
-    parser.add_argument("--timezone", metavar="ZONE", help="the camera's time zone, e.g. Europe/Paris (default: this machine's)")
+    parser.add_argument(
+        "--timezone", metavar="ZONE", help="the camera's time zone, e.g. Europe/Paris (default: this machine's)"
+    )
     parser.add_argument(
         "--ack-file", metavar="FILE", help="append 'id time crc' of each frame, only after it is durable on disk"
     )
@@ -83,8 +88,16 @@ def _add_watch(commands: _Commands) -> None:
     parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
     parser.add_argument("--keep-trying", action="store_true", help="wait for a source that is not there yet")
     parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
-    parser.add_argument("--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for a connection (default: 10)")
-    parser.add_argument("--read-timeout", type=float, default=10.0, metavar="S", help="seconds without data that count as lost (default: 10)")
+    parser.add_argument(
+        "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for a connection (default: 10)"
+    )
+    parser.add_argument(
+        "--read-timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds without data that count as lost (default: 10)",
+    )
     parser.set_defaults(live=True)
 
 
@@ -96,7 +109,9 @@ def _add_replay(commands: _Commands) -> None:
     parser.add_argument("source", metavar="FILE")
     _add_recording(parser)
     parser.add_argument("--speed", default="max", help="1 for the recording's own pace, 10, ... or max (default)")
-    parser.add_argument("--start", metavar="TIME", help="when the recording began (default: the file's creation time, else now)")
+    parser.add_argument(
+        "--start", metavar="TIME", help="when the recording began (default: the file's creation time, else now)"
+    )
     parser.set_defaults(live=False)
 
 
@@ -107,13 +122,21 @@ def _add_ask(commands: _Commands) -> None:
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION")
     parser.add_argument("--memory", required=True, metavar="DIR")
-    parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="ask this camera (repeatable; default: all)")
+    parser.add_argument(
+        "--camera", metavar="NAME", action="append", default=[], help="ask this camera (repeatable; default: all)"
+    )
     parser.add_argument("--from", dest="start", metavar="TIME", help="look back no further than this")
     parser.add_argument("--last", metavar="DURATION", help="look back this far, e.g. 2h")
     parser.add_argument("--at", metavar="TIME", help="answer as of this moment: nothing later is seen")
-    parser.add_argument("--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)")
-    parser.add_argument("--evidence", type=int, default=8, metavar="N", help="frames to name as evidence, at most (default: 8)")
-    parser.add_argument("--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)"
+    )
+    parser.add_argument(
+        "--evidence", type=int, default=8, metavar="N", help="frames to name as evidence, at most (default: 8)"
+    )
+    parser.add_argument(
+        "--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with"
+    )
 
 
 def _add_info(commands: _Commands) -> None:
@@ -124,10 +147,15 @@ def _add_info(commands: _Commands) -> None:
 def _add_demo(commands: _Commands) -> None:
     parser = _command(
         commands, "demo", "afterimage.commands.demo", "see the whole of it: history, a live stream, questions in mid-stream",
-        "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, and asks "
-        "three questions\nwhile it runs. Takes under three minutes.",
+        "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, "
+        "and asks three questions\nwhile it runs. Takes under three minutes.",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="DIR", default="demo-output", help="where video, memory and pictures go (default: demo-output)")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default="demo-output",
+        help="where video, memory and pictures go (default: demo-output)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic world (default: 0)")
 
 
@@ -157,6 +185,8 @@ def _fail(error: Exception, status: int) -> int:
         traceback.print_exception(error)
     text = str(error).splitlines()[0] if str(error) else ""
     named = isinstance(error, AfterimageError)
-    message = text if named else f"{type(error).__name__}: {text} (this should not happen; AFTERIMAGE_DEBUG=1 shows where)"
+    message = (
+        text if named else f"{type(error).__name__}: {text} (this should not happen; AFTERIMAGE_DEBUG=1 shows where)"
+    )
     print(f"afterimage: error: {message}", file=sys.stderr)
     return status

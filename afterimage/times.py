@@ -21,7 +21,11 @@ def parse_time(text: str, *, timezone: str, now: float) -> float:
     try:
         if clock:
             hour, minute, second = (int(part or 0) for part in clock.groups())
-            return datetime.fromtimestamp(now, zone).replace(hour=hour, minute=minute, second=second, microsecond=0).timestamp()
+            return (
+                datetime.fromtimestamp(now, zone)
+                .replace(hour=hour, minute=minute, second=second, microsecond=0)
+                .timestamp()
+            )
         moment = datetime.fromisoformat(plain)
     except ValueError:
         raise UsageError(f"'{text}' is not a time; write 2026-11-20T14:03:00, 14:03, now, or Unix seconds") from None

@@ -1,12 +1,14 @@
-"""How much of the sealed arrays counts: a small file, replaced as a whole, that is the last step of every seal."""
+"""What of a camera's files counts: `committed`, a small file replaced as a whole, the last step of every change."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from memory.durable import write_file
 from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound
+from memory.removal import Removal, remove_document
 
 FORMAT_VERSION = 1
 
@@ -18,7 +20,7 @@ def read_json(path: Path, *, missing: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise MemoryNotFound(missing) from None
     except (OSError, ValueError) as error:
-        raise DamagedMemory(f"{path}: cannot be read ({error})") from None
+        raise DamagedMemory(f"{path}: cannot be read ({error}); `afterimage fsck --repair` may restore it") from None
     if not isinstance(value, dict):
         raise DamagedMemory(f"{path}: is not a JSON object")
     return value
@@ -31,24 +33,28 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Commit:
-    """`committed`: how many frames and gap records are sealed, and which generation is the one in use."""
+    """How many frames and gap records are sealed, which generation is in use, and which frames are gone (ascending, disjoint)."""
 
     frames: int
     gaps: int
     generation: int
+    removed: Sequence[Removal] = field(default=())
 
     @classmethod
     def read(cls, camera: Path) -> "Commit":
         """The state of the camera at `camera`."""
-        values = read_json(camera / "committed", missing=f"{camera}: is not a camera of a memory")
+        path = camera / "committed"
+        values = read_json(path, missing=f"{camera}: is not a camera of a memory")
         try:
-            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]))
+            removed = tuple(remove_document(item) for item in values.get("removed", []))
+            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed)
         except (KeyError, TypeError, ValueError):
-            raise DamagedMemory(f"{camera / 'committed'}: frames, gaps or generation is missing") from None
+            raise DamagedMemory(f"{path}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it") from None
 
     def write(self, camera: Path) -> None:
-        """Make it so: from here on these rows count."""
-        write_json(camera / "committed", asdict(self))
+        """Make it so: from here on this is what counts."""
+        counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
+        write_json(camera / "committed", {**counts, "removed": [removal.document() for removal in self.removed]})
 
 
 def require_format(version: object, *, where: Path) -> None:

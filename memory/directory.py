@@ -18,7 +18,7 @@ class Memory:
         """Raises MemoryNotFound unless `path` is a directory that holds at least one camera."""
         self.path = path
         self._readers: dict[str, CameraReader] = {}
-        self._indexes: "dict[str, FrameIndex]" = {}
+        self._indexes: dict[str, FrameIndex] = {}
         if not path.is_dir():
             raise MemoryNotFound(f"no memory at {path}; `afterimage watch` or `afterimage replay` makes one")
         if not self.camera_ids():

@@ -1,11 +1,43 @@
-"""Writes that survive a power cut: temporary file, fsync, rename, fsync of the directory. In this order, always."""
+"""Writes that survive a power cut: temporary file, fsync, rename, fsync of the directory. In this order, always.
+
+Every change that a memory makes to the disk goes through this module, one step at a time, so that a test can watch the steps
+(`observed`), stop at any of them as a crash would, or replay them with what was never fsync'd left out.
+"""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Literal
+
+StepKind = Literal["create", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir", "fsync-directory"]
+Observer = Callable[[StepKind, Path, bytes | int | Path | None], None]  # called before the step is taken
+
+PARTIAL = ".partial"  # suffix of files that are being written: a crash may leave them, and nobody reads them
+
+_observer: Observer | None = None
+
+
+@contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """Tell `observer` of every step from here on, in whichever thread; an exception that it raises prevents the step."""
+    global _observer
+    before, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = before
+
+
+def _about_to(kind: StepKind, path: Path, detail: bytes | int | Path | None = None) -> None:
+    if _observer is not None:
+        _observer(kind, path, detail)
 
 
 def fsync_directory(path: Path) -> None:
     """Make renames and new names in `path` durable."""
+    _about_to("fsync-directory", path)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -20,20 +52,67 @@ def make_directory(path: Path) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
+        _about_to("mkdir", directory)
         directory.mkdir(exist_ok=True)
         fsync_directory(directory.parent)
 
 
 def write_file(path: Path, data: bytes | memoryview) -> None:
     """Put `data` at `path` as a whole: a reader, or a crash at any moment, sees the old content or the new, never a mixture."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _about_to("create", temporary)
+        with temporary.open("wb", buffering=0) as file:
+            append(file, temporary, data)
+            fsync_file(file, temporary)
+        _about_to("rename", temporary, path)
         temporary.replace(path)
-    except BaseException:
+    except Exception:
         temporary.unlink(missing_ok=True)
         raise
     fsync_directory(path.parent)
+
+
+def append(file: IO[bytes], path: Path, data: bytes | memoryview) -> None:
+    """Write `data` at the end of an unbuffered open file: all of it, or OSError."""
+    if _observer is not None:
+        _about_to("write", path, bytes(data))
+    view = memoryview(data)
+    while view.nbytes:
+        view = view[file.write(view) :]
+
+
+def truncate(file: IO[bytes], path: Path, size: int) -> None:
+    """Cut an open file to `size` bytes and go on writing there."""
+    _about_to("truncate", path, size)
+    file.truncate(size)
+    file.seek(size)
+
+
+def fsync_file(file: IO[bytes], path: Path) -> None:
+    """Make what was written to an unbuffered open file durable."""
+    _about_to("fsync", path)
+    os.fsync(file.fileno())
+
+
+def unlink(path: Path) -> bool:
+    """Remove a file; False when there was none. Durable once its directory is fsync'd."""
+    if not path.is_file():
+        return False
+    _about_to("unlink", path)
+    path.unlink(missing_ok=True)
+    return True
+
+
+def remove_tree(path: Path) -> int:
+    """Remove a directory with everything in it, durably; returns how many files went."""
+    if not path.is_dir():
+        return 0
+    count = sum(unlink(file) for file in sorted(path.rglob("*")) if not file.is_dir())
+    for directory in sorted((entry for entry in path.rglob("*") if entry.is_dir()), reverse=True):
+        _about_to("rmdir", directory)
+        directory.rmdir()
+    _about_to("rmdir", path)
+    shutil.rmtree(path)
+    fsync_directory(path.parent)
+    return count

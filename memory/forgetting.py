@@ -136,20 +136,25 @@ def plan_cells(
     ids, repeats [V]: each frame's absolute id, and which showing of it this is (0 unless a short video is repeated).
     """
     if config.spatial == "uniform":
-        cells = uniform_cells(grid, config.spatial_ratio)
+        cells = uniform_cells(grid, grid, config.spatial_ratio)
         return np.broadcast_to(cells, (len(ids), len(cells)))
     kept = -(-(grid * grid) // config.spatial_ratio)
     rows = [
-        _lowest(_philox([0, int(frame), int(repeat), _SPATIAL_STREAM], random_constant).random_raw(grid * grid), kept)
+        random_cells(grid * grid, kept, frame=int(frame), repeat=int(repeat), constant=random_constant)
         for frame, repeat in zip(ids, repeats, strict=True)
     ]
     return np.stack(rows) if rows else np.empty((0, kept), dtype=np.int64)
 
 
-def uniform_cells(grid: int, ratio: int) -> NDArray[np.int64]:
+def random_cells(cells: int, kept: int, *, frame: int, repeat: int, constant: int) -> NDArray[np.int64]:
+    """`kept` of the cells, ascending: a function of (constant, frame, repeat) alone."""
+    return _lowest(_philox([0, frame, repeat, _SPATIAL_STREAM], constant).random_raw(cells), kept)
+
+
+def uniform_cells(rows: int, columns: int, ratio: int) -> NDArray[np.int64]:
     """Every n-th row and m-th column with n * m = ratio, m the larger: [::2, ::2] for the paper's 4."""
     row_step = 1 << (int(ratio).bit_length() - 1) // 2
-    cells = np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
+    cells = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
     return cells[::row_step, :: ratio // row_step].reshape(-1)
 
 

@@ -3,8 +3,9 @@
     "AFTRJNL1"                                         8 bytes, once
     length u32 | crc32 u32 | header_length u32 | header (JSON) | parts          repeated; length counts from header_length
 
-A crash can leave one unfinished record at the end; it was never acknowledged and is cut off when a writer opens the file.
-A record that fails its checksum *before* others is damage, and is said so.
+Each header says up to which byte the journal had been fsync'd when the record was written (`durable`). So a record that fails its
+checksum is told apart: beyond what any sound record knows to be durable, it is what a crash left of a write that was never
+acknowledged, and is cut off when a writer opens the file; before that, it is damage, and is said so.
 """
 
 import json
@@ -12,17 +13,22 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memory.durable import fsync_directory, write_file
+from memory import durable
+from memory.durable import write_file
 from memory.errors import DamagedMemory
+from memory.failpoints import reach
 
 MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32
 _HEADER_LENGTH = struct.Struct("<I")
 _LARGEST_RECORD = 1 << 30  # bytes; a length beyond it is not a length
+_HEADER_START = b'{"durable": '  # every header begins so: where to look for the next sound record after a damaged one
+
+Entry = tuple[Mapping[str, Any], Mapping[str, bytes]]  # header and parts of a record to be written
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,23 @@ class Record:
     crc: int = 0  # filled in when read or written
 
 
-def encode(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> tuple[bytes, int]:
-    """The record's bytes and its CRC."""
-    text = json.dumps({**header, "parts": {name: len(part) for name, part in parts.items()}}).encode()
+@dataclass
+class Scan:
+    """What a journal's bytes hold. end: where its sound records end. damage: what is wrong before that, one line each.
+
+    torn: bytes after `end`, of writes that were never acknowledged.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    end: int = 0
+    damage: list[str] = field(default_factory=list)
+    torn: int = 0
+
+
+def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_bytes: int = 0) -> tuple[bytes, int]:
+    """The record's bytes and its CRC. durable_bytes: how much of the journal is known to be durable."""
+    whole = {"durable": durable_bytes, **header, "parts": {name: len(part) for name, part in parts.items()}}
+    text = json.dumps(whole).encode()
     payload = b"".join([_HEADER_LENGTH.pack(len(text)), text, *parts.values()])
     crc = zlib.crc32(payload)
     return _PREFIX.pack(len(payload), crc) + payload, crc
@@ -52,98 +72,117 @@ def _decode(payload: bytes, crc: int) -> Record:
     return Record(header, parts, crc)
 
 
-def scan(data: bytes, *, where: str) -> tuple[list[Record], int]:
-    """All whole records of a journal's bytes, and the offset at which they end.
-
-    Raises DamagedMemory when the file is no journal, or when a damaged record is followed by sound ones.
-    """
+def scan(data: bytes, *, where: str) -> Scan:
+    """Every sound record of a journal's bytes, going on after damaged ones. Raises DamagedMemory when the file is no journal."""
     if len(data) < len(MAGIC):
-        return [], 0
+        return Scan(torn=len(data))
     if not data.startswith(MAGIC):
-        raise DamagedMemory(f"{where}: is not a journal; move it away to go on without the frames in it")
-    records: list[Record] = []
-    offset = len(MAGIC)
-    for start, end, crc in _frames(data, offset):
-        payload = data[start:end]
-        if zlib.crc32(payload) != crc:
-            if _sound_record_after(data, end):
-                raise DamagedMemory(f"{where}: record {len(records)} at byte {start - _PREFIX.size} fails its checksum")
-            break
-        records.append(_decode(payload, crc))
-        offset = end
-    return records, offset
+        raise DamagedMemory(f"{where}: is not a journal; `afterimage fsck --repair` goes on without the frames in it")
+    found = Scan(end=len(MAGIC))
+    holes: list[tuple[int, int]] = []
+    known_durable = 0
+    for start, end, crc in _sound_records(data):
+        if start > found.end:
+            holes.append((found.end, start))
+        record = _decode(data[start + _PREFIX.size : end], crc)
+        if any(hole_end > int(record.header["durable"]) for _, hole_end in holes):
+            break  # a sound record after a torn one: the disk wrote them in another order, and neither was acknowledged
+        known_durable = max(known_durable, int(record.header["durable"]))
+        found.records.append(record)
+        found.end = end
+    found.damage = [f"bytes {start} to {end} fail their checksum" for start, end in holes if end <= found.end]
+    if known_durable > found.end:
+        found.damage.append(f"bytes {found.end} to {known_durable} are missing")
+    found.torn = len(data) - found.end
+    return found
 
 
-def _frames(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, crc) of each payload that lies whole within `data`."""
-    while offset + _PREFIX.size <= len(data):
+def _sound_records(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(start, end, crc) of each record whose checksum is right, in order of place; looks for the next one after a damaged one."""
+    offset: int | None = len(MAGIC)
+    while offset is not None and offset + _PREFIX.size <= len(data):
         length, crc = _PREFIX.unpack_from(data, offset)
-        start = offset + _PREFIX.size
-        if not _HEADER_LENGTH.size <= length <= _LARGEST_RECORD or start + length > len(data):
-            return
-        yield start, start + length, crc
-        offset = start + length
+        start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
+        if _HEADER_LENGTH.size <= length <= _LARGEST_RECORD and end <= len(data) and zlib.crc32(data[start:end]) == crc:
+            yield offset, end, crc
+            offset = end
+        else:
+            offset = _next_header(data, offset + 1)
 
 
-def _sound_record_after(data: bytes, offset: int) -> bool:
-    return any(zlib.crc32(data[start:end]) == crc for start, end, crc in _frames(data, offset))
+def _next_header(data: bytes, offset: int) -> int | None:
+    """Where the next record may begin, at `offset` or later."""
+    before = _PREFIX.size + _HEADER_LENGTH.size
+    place = data.find(_HEADER_START, offset + before)
+    return place - before if place >= 0 else None
 
 
 class Journal:
     """The writer's end of a journal file. One thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates `path`, cutting off an unfinished record. `recovered` holds the records that were there."""
+        """Opens or creates `path`, cutting off what a crash left unfinished. `recovered` holds the records that were there.
+
+        Raises DamagedMemory, naming `fsck --repair`, when acknowledged records are damaged.
+        """
         self.path = path
         if not path.exists():
             write_file(path, MAGIC)
-        self.recovered, end = scan(path.read_bytes(), where=str(path))
-        self.cut_bytes = path.stat().st_size - max(end, len(MAGIC))  # of an unfinished record: never acknowledged
-        self._file = path.open("r+b")
-        if end == 0:
-            self._file.write(MAGIC)
-            self.cut_bytes = 0
-        else:
-            self._file.truncate(end)
-            self._file.seek(end)
+        found = scan(path.read_bytes(), where=str(path))
+        if found.damage:
+            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterimage fsck --repair` goes on without those frames")
+        self.recovered, self.cut_bytes = found.records, found.torn
+        if not found.end:
+            write_file(path, MAGIC)
+        self._file = path.open("r+b", buffering=0)
+        self._end = max(found.end, len(MAGIC))
+        durable.truncate(self._file, path, self._end)
+        self._durable = 0
+        self._suspect = False  # a failed fsync leaves nobody knowing what reached the disk
         self.sync()
 
     def append(self, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> int:
         """Write one record (durable only after `sync`); returns its CRC. A failed write leaves no trace behind."""
-        data, crc = encode(header, parts)
-        start = self._file.tell()
+        data, crc = encode(header, parts, durable_bytes=self._durable)
+        reach("append.before-write")
         try:
-            self._file.write(data)
-            self._file.flush()
+            durable.append(self._file, self.path, data)
         except OSError:
-            self._rewind(start)
+            durable.truncate(self._file, self.path, self._end)  # a full disk can leave half a record
             raise
+        self._end += len(data)
+        reach("append.after-write")
         return crc
 
-    def _rewind(self, start: int) -> None:
-        # A full disk can leave half a record, in the file and in Python's buffer: reopen without either.
-        descriptor = self._file.fileno()
-        try:
-            os.ftruncate(descriptor, start)
-        finally:
-            self._file = self.path.open("r+b")
-            self._file.seek(start)
-
     def sync(self) -> None:
-        """Make everything appended so far durable."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Make everything appended so far durable. After a failure the file is not trusted: `replace` it (see `suspect`)."""
+        if self._durable == self._end:
+            return
+        try:
+            durable.fsync_file(self._file, self.path)
+        except OSError:
+            self._suspect = True
+            raise
+        self._durable = self._end
+        reach("append.after-fsync")
 
-    def replace(self, records: Sequence[tuple[Mapping[str, Any], Mapping[str, bytes]]]) -> None:
+    @property
+    def suspect(self) -> bool:
+        """An fsync failed: the kernel may have dropped what it could not write, and a second fsync would not say so."""
+        return self._suspect
+
+    def replace(self, records: Sequence[Entry]) -> None:
         """Start afresh with only `records`; atomic, durable."""
-        write_file(self.path, b"".join([MAGIC, *(encode(header, parts)[0] for header, parts in records)]))
+        data = b"".join([MAGIC, *(encode(header, parts)[0] for header, parts in records)])
+        write_file(self.path, data)
         self._file.close()
-        self._file = self.path.open("r+b")
+        self._file = self.path.open("r+b", buffering=0)
         self._file.seek(0, os.SEEK_END)
+        self._end = self._durable = len(data)
+        self._suspect = False
 
     def close(self) -> None:
         """Sync and close."""
         if not self._file.closed:
             self.sync()
             self._file.close()
-            fsync_directory(self.path.parent)

@@ -75,16 +75,16 @@ class VisionEncoder:
 
     def features(self, frames: NDArray[np.uint8]) -> Tensor:
         """The same as a tensor [B, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
+        return pool(self.patches(frames), GRID)
+
+    def patches(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The last kept layer's output [B, N, Dv], not pooled: what single images are given by."""
         side = self.spec.resolution
         if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
             raise InputMismatch(
                 f"frames of shape {frames.shape} were given to a tower that takes [B, {side}, {side}, 3]"
             )
-        return pool(self.patches(pixels(frames, next(self.tower.parameters()))), GRID)
-
-    def patches(self, pixels_B3SS: Tensor) -> Tensor:
-        """Normalised pixels to the last kept layer's output [B, N, Dv], not pooled."""
-        x_BND = self._embed(pixels_B3SS)
+        x_BND = self._embed(pixels(frames, next(self.tower.parameters())))
         for layer in self.tower.encoder.layers:
             x_BND = layer(x_BND, None)
         return x_BND

@@ -9,7 +9,7 @@ Legend: B sequences, padded on the right; L tokens, D width, H query heads, G ke
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from pydantic import model_validator
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
-from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
+from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
 from configs import Schema
 from model.attention import grouped_attention
@@ -53,7 +53,8 @@ class VisualDropoutConfig(Schema):
         return stage >= even[self.kind]
 
 
-class Span(NamedTuple):
+@dataclass(frozen=True)
+class Span:
     """A run of visual tokens in a sequence."""
 
     start: int
@@ -88,6 +89,7 @@ class _State:
     x_BLD: Tensor
     lengths: list[int]
     spans: list[list[Span]]
+    prompt_ends: list[int]  # place of each prompt's last token
     labels: list[Tensor] | None
 
 
@@ -106,16 +108,17 @@ class DroppingDecoder:
         spans: Sequence[Sequence[tuple[int, int]]],
         *,
         lengths: Sequence[int] | None = None,
+        prompt_ends: Sequence[int] | None = None,
         labels: Tensor | None = None,
         keep_cache: bool = False,
     ) -> Dropped:
         """Whole sequences through all layers.
 
-        spans: (start, count) of the visual runs of each sequence, ascending. lengths: without padding; None: all L. labels [B, L]: in
-        training, the positions before each supervised run decide what stays, and a sequence without one drops nothing by attention;
-        without labels the last token of each sequence decides. keep_cache: for `decode`.
+        spans: (start, count) of the visual runs of each sequence, ascending. lengths: without padding; None: all L. prompt_ends: place
+        of the token whose attention decides what stays; None: each sequence's last. labels [B, L]: in training, the places before each
+        supervised run decide instead, and a sequence without one drops nothing by attention. keep_cache: for `decode`.
         """
-        state = self._start(embeds_BLD, spans, lengths, labels)
+        state = self._start(embeds_BLD, spans, lengths, prompt_ends, labels)
         cache, layer_lengths = [], []
         for number, layer in enumerate(self.model.layers):
             if number in self.config.layers:
@@ -151,6 +154,7 @@ class DroppingDecoder:
         embeds_BLD: Tensor,
         spans: Sequence[Sequence[tuple[int, int]]],
         lengths: Sequence[int] | None,
+        prompt_ends: Sequence[int] | None,
         labels: Tensor | None,
     ) -> _State:
         batch, longest = embeds_BLD.shape[:2]
@@ -164,38 +168,45 @@ class DroppingDecoder:
                 raise InputMismatch(f"a visual span ends beyond its sequence of {size} tokens")
         runs = [[Span(start, count, count) for start, count in places] for places in spans]
         rows = None if labels is None else [row[:size] for row, size in zip(labels, sizes, strict=True)]
-        return _State(embeds_BLD, sizes, runs, rows)
+        ends = [size - 1 for size in sizes] if prompt_ends is None else list(prompt_ends)
+        return _State(embeds_BLD, sizes, runs, ends, rows)
 
     def _drop(self, state: _State, layer: Layer, stage: int) -> None:
         """Take visual tokens out of the state, as drop number `stage` before `layer` wants it."""
         ratio = self.config.ratios[stage + 1]
         kept = []
         for row, length in enumerate(state.lengths):
-            scores = self._scores(state, row, layer) if self.config.by_attention(stage) else None
-            undecided = self.config.by_attention(stage) and scores is None
+            if not self.config.by_attention(stage):
+                kept.append(_kept_places(state.spans[row], length, ratio, None))
+                continue
+            scores = self._scores(state, row, layer)
             kept.append(
-                torch.arange(length)
-                if undecided
-                else _kept_places(state.spans[row], length, ratio, None if scores is None else scores.cpu())
+                torch.arange(length) if scores is None else _kept_places(state.spans[row], length, ratio, scores.cpu())
             )
         rows = [x[places.to(x.device)] for x, places in zip(state.x_BLD, kept, strict=True)]
         state.x_BLD = pad_sequence(rows, batch_first=True)
         if state.labels is not None:
             state.labels = [row[places.to(row.device)] for row, places in zip(state.labels, kept, strict=True)]
         state.spans = [_moved(runs, places) for runs, places in zip(state.spans, kept, strict=True)]
+        state.prompt_ends = [
+            int(torch.searchsorted(places, end)) for end, places in zip(state.prompt_ends, kept, strict=True)
+        ]
         state.lengths = [len(places) for places in kept]
 
     @torch.no_grad()
     def _scores(self, state: _State, row: int, layer: Layer) -> Tensor | None:
         """float32 [length]: attention that the deciding rows pay each token in the coming layer, mean over heads and rows."""
         length = state.lengths[row]
-        deciding = torch.tensor([length - 1]) if state.labels is None else _before_answers(state.labels[row])
+        deciding = (
+            torch.tensor([state.prompt_ends[row]]) if state.labels is None else _before_answers(state.labels[row])
+        )
         if not len(deciding) or not state.spans[row]:
             return None
-        x_1LD = state.x_BLD[row : row + 1, :length]
-        q_1HLd, k_1GLd, _ = _project(layer, x_1LD, self._rotary(x_1LD, torch.arange(length, device=x_1LD.device)[None]))
-        deciding = deciding.to(x_1LD.device)
-        q_GRnd = q_1HLd[0, :, deciding].unflatten(0, (k_1GLd.shape[1], -1))
+        h_1LD = layer.input_layernorm(state.x_BLD[row : row + 1, :length])
+        deciding = deciding.to(h_1LD.device)
+        k_1GLd = _keys(layer, h_1LD, self._rotary(h_1LD, torch.arange(length, device=h_1LD.device)[None]))
+        q_1Hnd = _queries(layer, h_1LD[:, deciding], self._rotary(h_1LD, deciding[None]))
+        q_GRnd = q_1Hnd[0].unflatten(0, (k_1GLd.shape[1], -1))
         scores = (q_GRnd @ k_1GLd[0, :, None].transpose(-1, -2)).float() * q_GRnd.shape[-1] ** -0.5
         later = torch.arange(length, device=deciding.device) > deciding[:, None]
         return scores.masked_fill(later, -torch.inf).softmax(-1).mean(dim=(0, 1, 2))
@@ -206,16 +217,33 @@ class DroppingDecoder:
 
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated queries [B, H, L, d] and keys, and values [B, G, L, d], of one layer."""
-    attention = layer.self_attn
     h_BLD = layer.input_layernorm(x_BLD)
-    q, k, v = (
-        project(h_BLD).unflatten(-1, (-1, attention.head_dim))
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    if hasattr(attention, "q_norm"):  # Qwen3 normalises each head
-        q, k = attention.q_norm(q), attention.k_norm(k)
-    q, k = apply_rotary_pos_emb(q.transpose(1, 2), k.transpose(1, 2), *rotary)
-    return q, k, v.transpose(1, 2)
+    values = _heads(layer, layer.self_attn.v_proj(h_BLD)).transpose(1, 2)
+    return _queries(layer, h_BLD, rotary), _keys(layer, h_BLD, rotary), values
+
+
+def _queries(layer: Layer, h_BLD: Tensor, rotary: Rotary) -> Tensor:
+    """Rotated queries [B, H, L, d] of normalised hidden states."""
+    q = _heads(layer, layer.self_attn.q_proj(h_BLD))
+    q = layer.self_attn.q_norm(q) if hasattr(layer.self_attn, "q_norm") else q  # Qwen3 normalises each head
+    return _rotated(q, rotary)
+
+
+def _keys(layer: Layer, h_BLD: Tensor, rotary: Rotary) -> Tensor:
+    """Rotated keys [B, G, L, d] of normalised hidden states."""
+    k = _heads(layer, layer.self_attn.k_proj(h_BLD))
+    k = layer.self_attn.k_norm(k) if hasattr(layer.self_attn, "k_norm") else k
+    return _rotated(k, rotary)
+
+
+def _heads(layer: Layer, x_BLX: Tensor) -> Tensor:
+    return x_BLX.unflatten(-1, (-1, layer.self_attn.head_dim))
+
+
+def _rotated(x_BLHd: Tensor, rotary: Rotary) -> Tensor:
+    cos, sin = (part[:, None] for part in rotary)
+    x_BHLd = x_BLHd.transpose(1, 2)
+    return x_BHLd * cos + rotate_half(x_BHLd) * sin
 
 
 def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:

@@ -183,7 +183,9 @@ class Answerer:
             vectors = snapshot.mean_tokens(first, first + count)
         elif config.temporal == "question-guided":
             ids = np.arange(first, first + count)
-            vectors = np.concatenate([model.frame_vectors(snapshot.tokens(part)) for part in np.split(ids, range(256, count, 256))])
+            vectors = np.concatenate(
+                [model.frame_vectors(snapshot.tokens(part)) for part in np.split(ids, range(256, count, 256))]
+            )
             question = model.question_vector(self.model.prompt(text, frames=count, seconds=0.0))
         return plan_visible(
             count, config, frame_ids=first, random_constant=snapshot.info.random_constant,

@@ -50,9 +50,11 @@ def codec_changed(address: SourceAddress) -> SourceLost:
 
 def _classify(error: Exception, address: SourceAddress, timeout_s: float) -> tuple[type[SourceError], str]:
     if isinstance(error, _REFUSED):
+        if "@" not in address.redacted:
+            return AuthenticationFailed, "the server asks for a password; write user:password@ before the host"
         return (
             AuthenticationFailed,
-            "the server refused the user name or password; check them (percent-encode special characters)",
+            "the server refused the user name or password (percent-encode their special characters)",
         )
     if isinstance(error, av.error.HTTPNotFoundError):
         return SourceNotFound, "the server has no such stream (404); check the path"

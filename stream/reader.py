@@ -7,7 +7,7 @@ event. Whoever closes the generator, or drops it, closes the connection.
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from stream.address import SourceAddress
 from stream.backoff import Backoff
@@ -53,53 +53,35 @@ class _Reader:
     ) -> None:
         self._address, self._config, self._stop = address, config, stop
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
-        self._damaged = 0  # packets of the current connection
+        self._was_live = False  # a live connection, not a recording's, has given pictures
+        self._first_picture_at: float | None = None  # of the present connection, as are these:
+        self._frames = 0
+        self._damaged = 0  # packets
 
     def recording(self) -> Iterator[Event]:
         """Opened, frames, Ended. Raises NotAVideo when not one frame can be decoded."""
-        frames = 0
         with self._connect() as connection:
-            for event in self._events(connection):
-                frames += isinstance(event, Frame)
-                yield event
+            yield from self._events(connection)
             if self._stop.is_set():
                 return
-            if not frames:
+            if not self._frames:
                 raise NotAVideo(
                     f"{self._address.redacted}: not one picture in it can be decoded ({connection.ending()})"
                 )
-            yield Ended(connection.ending(), frames, connection.damaged)
+            yield Ended(connection.ending(), self._frames, connection.damaged)
 
     def live(self, backoff: Backoff, keep_trying: bool) -> Iterator[Event]:
         """Opened, frames, Lost, Retry, Opened ... for ever; Ended only for a recording behind a live kind of address."""
-        patient, down = keep_trying, False
-        was_live = False
-        while not self._stop.is_set():
-            began: float | None = None  # when the first picture of this connection came
-            self._damaged = 0
-            try:
-                with self._connect() as connection:
-                    if connection.finite and was_live:
-                        raise SourceLost(f"{self._address.redacted}: the broadcast is over; waiting for the next")
-                    for event in self._events(connection):
-                        if isinstance(event, Opened):
-                            began = self._monotonic()
-                            patient, down, was_live = True, False, not connection.finite
-                        yield event
-                    if self._stop.is_set():
-                        return
-                    if connection.finite and began is not None:
-                        yield Ended(connection.ending(), damaged=connection.damaged)
-                        return
-                failure: SourceError = SourceLost(f"{self._address.redacted}: the stream ended")
-            except SourceError as error:
-                failure = error
-            if self._stop.is_set():
+        down = False  # Lost was said, and no picture came since
+        while True:
+            failure = yield from self._one_connection()
+            if failure is None or self._stop.is_set():
                 return
-            if not patient:
+            if not (keep_trying or self._was_live):
                 raise failure
-            if began is not None:
-                backoff.connection_ended(self._monotonic() - began)
+            if self._first_picture_at is not None:
+                down = False
+                backoff.connection_ended(self._monotonic() - self._first_picture_at)
             if not down:
                 down = True
                 yield Lost(str(failure), self._clock(), self._damaged)
@@ -107,26 +89,43 @@ class _Reader:
             yield Retry(backoff.attempt, delay_s, str(failure))
             self._sleep(delay_s)
 
+    def _one_connection(self) -> Generator[Event, None, SourceError | None]:
+        """Events of one connection to a live source. Returns why it failed; None when it was told to stop or a recording ended."""
+        self._first_picture_at, self._damaged = None, 0
+        if self._stop.is_set():
+            return None
+        try:
+            with self._connect() as connection:
+                if connection.finite and self._was_live:
+                    return SourceLost(f"{self._address.redacted}: the broadcast is over; waiting for the next")
+                for event in self._events(connection):
+                    if self._first_picture_at is None:
+                        self._first_picture_at = self._monotonic()
+                        self._was_live = not connection.finite
+                    yield event
+                if self._stop.is_set():
+                    return None
+                if connection.finite and self._first_picture_at is not None:
+                    yield Ended(connection.ending(), self._frames, connection.damaged)
+                    return None
+        except SourceError as error:
+            return error
+        return SourceLost(f"{self._address.redacted}: the stream ended")
+
     def _connect(self) -> Connection:
         return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic)
 
     def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
         """Opened as soon as there is a picture, then the pictures."""
-        opened = False
+        self._frames = 0
         for decoded in connection.frames(self._stop):
-            if not opened:
-                opened = True
-                about, picture = connection.about, decoded.picture
+            picture, about = decoded.picture, connection.about
+            if self._frames == 0:
                 yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
+            self._frames += 1
             self._damaged = connection.damaged
-            yield Frame(
-                decoded.pts_s,
-                self._clock(),
-                decoded.source_time,
-                self._basis(decoded),
-                decoded.picture,
-                connection.damaged,
-            )
+            basis = self._basis(decoded)
+            yield Frame(decoded.pts_s, self._clock(), decoded.source_time, basis, picture, connection.damaged)
 
     def _basis(self, decoded: Decoded) -> TimeBasis:
         if not self._address.live:

@@ -20,12 +20,12 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-import gi
+import gi  # type: ignore[import-not-found]
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402  (only after require_version)
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402
 
 HEADER = struct.Struct("<QQI")
 PAYLOADERS = {"h264": ("video/x-h264", "h264parse", "rtph264pay"), "hevc": ("video/x-h265", "h265parse", "rtph265pay")}
@@ -98,12 +98,12 @@ def make_factory(codec: str, round_ns: int, packets: list[Packet], loop: bool) -
 def require_password(
     server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, word: str
 ) -> None:
-    """Only `user` with `word` may play; digest and basic authentication are both offered."""
+    """Only `user` with `word` may play; digest authentication, as most cameras ask for."""
     token = GstRtspServer.RTSPToken()
     token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, word), token)
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.add_digest(user, word, token)
     server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role(ROLE, GstRtspServer.RTSP_PERM_MEDIA_FACTORY_ACCESS, True)

@@ -1,11 +1,12 @@
 """One connection to one source: open, demux, decode. PyAV's whole reading side is here and in `stream.failures`.
 
-Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot
-be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
+cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
 
 FFmpeg's own log stays silent: PyAV leaves it off unless asked, and what went wrong is told through errors, redacted.
 """
 
+import math
 import struct
 import threading
 import time
@@ -27,17 +28,11 @@ from stream.failures import codec_changed, explain_opening, explain_reading, no_
 from stream.source_clock import SourceClock
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
-_CLOCKLESS_FORMATS = {
-    "mpjpeg",
-    "mjpeg",
-    "jpeg_pipe",
-    "image2pipe",
-}  # live, these get made-up times of 1/25 s: use arrival
+# Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
+_CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
-_QUICK_START = {
-    "fpsprobesize": "3",
-    "analyzeduration": "500000",
-}  # frames, microseconds: else opening waits for 20 frames
+# Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
+_QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
@@ -48,16 +43,14 @@ Wait = Callable[[float], object]
 
 
 class SourceConfig(Schema):
-    """How sources are opened and read. Seconds."""
+    """How sources are opened and read. Times in seconds."""
 
     open_timeout_s: float = Field(default=10.0, gt=0)
-    read_timeout_s: float = Field(
-        default=10.0, gt=0
-    )  # for HLS: more than 1.5 segments, which come at once and then nothing
+    read_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest silence of a live source. For HLS above 1.5 segments: they come at once, and then nothing."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
-    decoder_threads: int = Field(
-        default=1, ge=1, le=64
-    )  # one: many cameras share the cores, and no frame waits for the next
+    decoder_threads: int = Field(default=1, ge=1, le=64)
+    """One, because cameras share the cores, and threads that decode ahead would delay every frame."""
     backoff: BackoffConfig = BackoffConfig()
 
 
@@ -112,6 +105,7 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._began: float | None = None  # when the first frame came, on the monotonic clock
         self._end_s = 0.0  # where the newest frame ends, seconds
 
     def __enter__(self) -> Self:
@@ -124,30 +118,37 @@ class Connection:
 
     def frames(self, stop: threading.Event) -> Iterator[Decoded]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
-        began = last_picture = self._monotonic()
-        undecodable_from = self.damaged  # the count when the newest picture came
+        newest_at, sound_until = (
+            self._monotonic(),
+            math.inf,
+        )  # when the newest picture came, and how many packets were damaged by then
         for packet in self._packets():
             if stop.is_set():
                 return
             for frame in self._decode(packet):
-                now = self._monotonic()
-                pts_s = now - began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
-                if pts_s is not None:
-                    self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
-                    if self._paced and not self._due(began + pts_s - now, stop):
-                        return
-                yield Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame))
-                last_picture = self._monotonic()
-                undecodable_from = self.damaged
-            if self._address.live and self._monotonic() - last_picture > self._config.read_timeout_s:
+                decoded = self._stamped(frame)
+                if self._paced and not self._due(decoded.pts_s, stop):
+                    return
+                yield decoded
+                newest_at, sound_until = self._monotonic(), self.damaged
+            if self._address.live and self._monotonic() - newest_at > self._config.read_timeout_s:
                 raise no_picture(self._address, self._config.read_timeout_s)
-            if self._address.live and self._end_s > 0 and self.damaged - undecodable_from > _UNDECODABLE:
+            if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _due(self, in_s: float, stop: threading.Event) -> bool:
-        """Wait until a frame is due that should be shown in `in_s` seconds. False when told to stop meanwhile."""
-        if in_s > 0:
-            self._wait(in_s)
+    def _stamped(self, frame: av.VideoFrame) -> Decoded:
+        now = self._monotonic()
+        self._began = now if self._began is None else self._began
+        pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
+        if pts_s is not None:
+            self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
+        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame))
+
+    def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
+        """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
+        wait_s = 0.0 if pts_s is None or self._began is None else self._began + pts_s - self._monotonic()
+        if wait_s > 0:
+            self._wait(wait_s)
         return not stop.is_set()
 
     def _packets(self) -> Iterator[Packet]:
@@ -173,8 +174,10 @@ class Connection:
         yield drain
 
     def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets as they come. After a timeout FFmpeg first hands out the packet its parser held back, and would then wait a second
-        time before it reports the failure: raises SourceTimeout right after that packet instead.
+        """The packets as they come; raises SourceTimeout after one that came too late.
+
+        When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
+        before it reports the failure.
         """
         asked = self._monotonic()
         for packet in packets:
@@ -243,22 +246,14 @@ def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputCon
 
 def _video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
     """The first video stream that is not the cover picture of a piece of music. Raises NotAVideo."""
-    pictures_only = False
+    found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     for stream in container.streams.video:
-        if stream.disposition & av.stream.Disposition.attached_pic:
-            pictures_only = True
-        elif stream.codec_context is None:
+        if stream.codec_context is None:
             raise NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+        if stream.disposition & av.stream.Disposition.attached_pic:
+            found = "only a cover picture"
         elif stream.codec_context.name not in _TEXT_CODECS:
             return stream
-    kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
-    found = (
-        "only a cover picture"
-        if pictures_only
-        else f"only {' and '.join(kinds)}"
-        if kinds
-        else "nothing that is a picture"
-    )
     raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
 
 

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -81,14 +82,20 @@ class LiveServer:
         self.url = json.loads(self._first_line())["url"]
 
     def _first_line(self) -> str:
-        assert self._process is not None and self._process.stdout is not None and self._process.stderr is not None
+        output, errors = self._pipes()
         with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if selector.select(START_WITHIN_S) else ""
+            selector.register(output, selectors.EVENT_READ)
+            line = output.readline() if selector.select(START_WITHIN_S) else ""
         if not line:
             self.kill()
-            raise RuntimeError(f"the server did not start: {self._process.stderr.read() or 'it said nothing'}")
+            raise RuntimeError(f"the server did not start: {errors.read() or 'it said nothing'}")
         return line
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        assert self._process is not None, "start it first"
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        return self._process.stdout, self._process.stderr
 
     def kill(self) -> None:
         """SIGKILL, as when the power goes. Connections are cut by the kernel."""
@@ -113,9 +120,8 @@ class LiveServer:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def _close_pipes(self) -> None:
-        for pipe in (self._process.stdout, self._process.stderr) if self._process else ():
-            if pipe:
-                pipe.close()
+        for pipe in self._pipes() if self._process else ():
+            pipe.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -144,11 +150,11 @@ class HlsServer(LiveServer):
     option = "--hls"
 
 
-def wait_until(condition: "object", within_s: float, every_s: float = 0.05) -> bool:
-    """Poll a callable until it is true; False when `within_s` seconds have passed."""
+def wait_until(condition: Callable[[], object], within_s: float, every_s: float = 0.02) -> bool:
+    """Poll `condition` until it is true; False when `within_s` seconds have passed."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if condition():  # type: ignore[operator]
+        if condition():
             return True
         time.sleep(every_s)
     return False

@@ -145,7 +145,13 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "status", "message"), MISTAKES, ids=[" ".join(m[0])[:60] for m in MISTAKES])
 def test_mistakes_get_one_clear_line(
-    arguments: list[str], status: int, message: str, memory: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    status: int,
+    message: str,
+    memory: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not a video\n" * 100)
@@ -168,7 +174,9 @@ def test_mistakes_get_one_clear_line(
 def test_a_mistake_ends_a_real_process_the_same_way(tmp_path: Path) -> None:
     done = afterimage("replay", "nowhere.mp4", "--memory", tmp_path / "m")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines() == ["afterimage: error: nowhere.mp4: no such file; a live source needs its scheme, such as rtsp://"]
+    assert done.stderr.splitlines() == [
+        "afterimage: error: nowhere.mp4: no such file; a live source needs its scheme, such as rtsp://"
+    ]
 
 
 def test_a_memory_of_another_spec_or_format_is_refused(tmp_path: Path, clip: Path) -> None:

@@ -15,7 +15,7 @@ class Forgetting(Schema):
 class Live(Schema):
     camera: str
     forgetting: Forgetting = Forgetting()
-    layers: list[Forgetting] = []
+    layers: tuple[Forgetting, ...] = ()
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -28,7 +28,7 @@ from stream.ingest import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from tests.clips import make_clip
-from tests.servers import RtspServer, rtsp_available
+from tests.servers import RtspServer, need_rtsp
 
 FPS = 5.0  # sampled per second: many frames of memory in few seconds of live stream
 CLIP_FRAMES, CLIP_RATE = 100, 10
@@ -164,9 +164,7 @@ def test_replay_equals_offline_whatever_the_camera_is_called(
 
 @pytest.mark.integration
 def test_live_equals_replay_equals_offline(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
-    available, reason = rtsp_available()
-    if not available:
-        pytest.skip(reason)
+    need_rtsp()
     with RtspServer(clip) as server:
         take_in(model, tmp_path, "live one", server.url, live=True)
     take_in(model, tmp_path, "replayed", str(clip), live=False)

@@ -168,8 +168,8 @@ def test_cells_kept(ratio: int, kept: int, rule: str) -> None:
 
 
 def test_uniform_cells_are_every_second_row_and_column() -> None:
-    np.testing.assert_array_equal(uniform_cells(8, 4), np.arange(64).reshape(8, 8)[::2, ::2].ravel())
-    assert len(uniform_cells(27, 4)) == 196  # the paper's 196 of 729
+    np.testing.assert_array_equal(uniform_cells(8, 8, 4), np.arange(64).reshape(8, 8)[::2, ::2].ravel())
+    assert len(uniform_cells(27, 27, 4)) == 196  # the paper's 196 of 729
 
 
 def test_random_cells_differ_by_frame_constant_and_repeat() -> None:

@@ -1,14 +1,11 @@
 """MemAug: the fast paths equal the plain ones, evidence is exact, and memory stays bounded."""
 
-import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from memory.forgetting import ForgettingConfig
 from memory.positions import VideoLayout, plan_layout
@@ -21,6 +18,7 @@ from model.projector import Projector
 from model.prompt import Prompt
 from model.rope import rotate, rotation
 from model.video_language import VideoLanguageModel
+from tests.live_bytes import LiveBytes
 
 HEADS = Heads(width=64, query=4, key_value=2)
 FRAMES = 40
@@ -180,34 +178,6 @@ def test_parts_that_do_not_fit_are_refused_with_both_numbers() -> None:
         model.inputs_embeds(randn(39, 64, 48), layout_of(), PROMPT)
     with pytest.raises(CheckpointError, match="64, 5 query heads"):
         Heads(64, 5, 5)
-
-
-class LiveBytes(TorchDispatchMode):
-    """Bytes of tensors made under this mode that are alive, and their peak."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.seen: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given | self.seen:
-                self._count(tensor.untyped_storage())
-        return out
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        size, address = storage.nbytes(), storage.data_ptr()
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        self.seen.add(address)
-        weakref.finalize(storage, self._forget, size, address)
-
-    def _forget(self, size: int, address: int) -> None:
-        self.live -= size
-        self.seen.discard(address)
 
 
 def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:

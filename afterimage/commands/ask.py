@@ -16,7 +16,9 @@ from stream.answer import Answerer, Question, find_span
 def run(arguments: argparse.Namespace) -> int:
     """Answer one question."""
     if not arguments.question.strip():
-        raise UsageError('the question is empty; ask, for example: afterimage ask "What colour was the car?" --memory DIR')
+        raise UsageError(
+            'the question is empty; ask, for example: afterimage ask "What colour was the car?" --memory DIR'
+        )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     memory = Memory(Path(arguments.memory))

@@ -30,8 +30,8 @@ from stream.ingest import CameraIngest, IngestConfig
 from stream.serve import rtsp_missing
 from stream.session import Session
 from stream.session import run as run_loop
-from training.world import QuestionPlan, World, settled_time
 from training.world import Question as WorldQuestion
+from training.world import QuestionPlan, World, settled_time
 from training.world.video import write_video
 
 STORY_S, HISTORY_S = 600.0, 540.0
@@ -120,8 +120,10 @@ def _server(show: Show, video: Path) -> Iterator[str]:
 
 
 async def _watch(show: Show, history: Path, url: str) -> tuple[list[Asked], CameraIngest]:
-    await _replay(show, history)
-    show.say(f"3. The last minute, live, from {url.split(':')[0].upper()} in another process; three questions in mid-stream")
+    history_began = await _replay(show, history)
+    show.say(
+        f"3. The last minute, live, from {url.split(':')[0].upper()} in another process; three questions in mid-stream"
+    )
     session = Session(show.memory, show.model.encoders)
     async with session:
         ingest = session.add(CAMERA, IngestConfig(parse_source(url), live=True))
@@ -130,7 +132,7 @@ async def _watch(show: Show, history: Path, url: str) -> tuple[list[Asked], Came
         try:
             for number, (moment, as_of, kinds) in enumerate(SCHEDULE, 1):
                 await _until(task, ingest, moment)
-                asked.append(await _ask(show, session, ingest, number, as_of, kinds))
+                asked.append(await _ask(show, session, ingest, number, as_of, kinds, history_began))
             await _until(task, ingest, STORY_S - HISTORY_S - 1)
         finally:
             session.stop()
@@ -138,15 +140,17 @@ async def _watch(show: Show, history: Path, url: str) -> tuple[list[Asked], Came
     return asked, ingest
 
 
-async def _replay(show: Show, history: Path) -> None:
-    began = time.monotonic()
+async def _replay(show: Show, history: Path) -> float:
+    """Take the history in; returns the Unix time at which it begins."""
+    began, start = time.monotonic(), time.time() - HISTORY_S
     show.say(f"2. Nine minutes of it replayed as history, at full speed, into {show.memory}")
     async with Session(show.memory, show.model.encoders) as session:
-        config = IngestConfig(parse_source(str(history)), live=False, start=time.time() - HISTORY_S)
+        config = IngestConfig(parse_source(str(history)), live=False, start=start)
         ingest = session.add(CAMERA, config)
         await session.run()
     seconds = time.monotonic() - began
     show.say(f"   {ingest.stats.recorded} frames in {seconds:.1f} s ({HISTORY_S / seconds:.0f} times real time)\n")
+    return start
 
 
 async def _until(task: "asyncio.Task[None]", ingest: CameraIngest, live_s: float) -> None:
@@ -157,12 +161,20 @@ async def _until(task: "asyncio.Task[None]", ingest: CameraIngest, live_s: float
             await task
             raise AfterimageError("the live stream ended before its questions were asked")
         if time.monotonic() > deadline:
-            raise AfterimageError(f"the live stream gave only {ingest.stats.recorded} frames; its server is too slow or gone")
+            raise AfterimageError(
+                f"the live stream gave only {ingest.stats.recorded} frames; its server is too slow or gone"
+            )
         await asyncio.sleep(0.05)
 
 
 async def _ask(
-    show: Show, session: Session, ingest: CameraIngest, number: int, as_of: float | None, kinds: tuple[str, ...]
+    show: Show,
+    session: Session,
+    ingest: CameraIngest,
+    number: int,
+    as_of: float | None,
+    kinds: tuple[str, ...],
+    history_began: float,
 ) -> Asked:
     newest = ingest.stats.last_time
     assert newest is not None, "frames have been recorded"
@@ -170,14 +182,14 @@ async def _ask(
     story_now = HISTORY_S + ingest.stats.recorded - 1
     moment = settled_time(show.world.script, story_now if as_of is None else as_of)
     truth = show.world.questions(moment, QuestionPlan(count=1, kinds=kinds, seed=number))[0]
-    at = live_began + moment - HISTORY_S
+    at = history_began + moment if moment < HISTORY_S else live_began + moment - HISTORY_S
     info = ingest.repository.info
     before = "" if as_of is None else f", as of {spell_duration(story_now - moment)} earlier"
     show.say(f"\n   {info.local(newest):%H:%M:%S}  question {number}{before}: {truth.text}")
     answer = await session.ask(show.model, Question(truth.text, (CAMERA,), at=at))
     sheet = _draw_sheet(show, number, answer, truth, info)
     if not show.quiet:
-        print(f"   answer: {answer.text or '(nothing)'!r}\n   truth:  {truth.answer}")
+        print(f"   answer: {printable(answer.text)}\n   truth:  {truth.answer}")
         _indent(answer, save_evidence(answer, show.memory), info)
     show.say(f"   contact sheet: {sheet}")
     return Asked(truth, answer, sheet, answer.parts[0].coverage.lag_s)
@@ -189,7 +201,8 @@ def _indent(answer: Answer, images: dict[tuple[str, int], str], info: CameraInfo
 
 def _draw_sheet(show: Show, number: int, answer: Answer, truth: WorldQuestion, info: CameraInfo) -> Path:
     items = [
-        SheetItem(item.image, item.camera, f"{info.local(item.time):%Y-%m-%d %H:%M:%S}", item.weight) for item in answer.evidence
+        SheetItem(item.image, item.camera, f"{info.local(item.time):%Y-%m-%d %H:%M:%S}", item.weight)
+        for item in answer.evidence
     ]
     path = show.directory / f"evidence-{number}.png"
     subtitle = f"answer: {printable(answer.text)}    truth: {truth.answer}"
@@ -198,9 +211,9 @@ def _draw_sheet(show: Show, number: int, answer: Answer, truth: WorldQuestion, i
 
 
 def printable(text: str) -> str:
-    """Text that fits a picture: an untrained model says anything at all."""
+    """Text that fits a picture: an untrained model says anything, or nothing."""
     shown = "".join(sign if sign.isprintable() else "." for sign in text)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return (shown if len(shown) <= 60 else shown[:57] + "...") or "(no words)"
 
 
 def _document(show: Show, asked: list[Asked], ingest: CameraIngest, seconds: float) -> dict[str, Any]:

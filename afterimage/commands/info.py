@@ -45,10 +45,14 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     if snapshot.frames:
         first, last = info.local(float(snapshot.times[0])), info.local(float(snapshot.times[-1]))
         length = spell_duration(snapshot.frames / info.fps)
-        print(f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z}")
+        print(
+            f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z}"
+        )
     else:
         print("  no frame yet")
-    print(f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame")
+    print(
+        f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
+    )
     for gap in snapshot.gaps[-10:]:
         print(f"  gap: {info.local(gap.start):%Y-%m-%d %H:%M:%S}, {spell_duration(gap.seconds)} ({gap.reason})")
     if len(snapshot.gaps) > 10:

@@ -48,7 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     with _AckFile(arguments.ack_file) as acks:
         session = Session(memory, encoders, timezone=arguments.timezone, on_durable=acks.write, on_state=_say_state)
         ingest = session.add(name, config)
-        run_loop(_record(session, ingest, parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None))
+        run_loop(
+            _record(
+                session, ingest, parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
+            )
+        )
     _report(arguments, ingest)
     return 0
 
@@ -132,7 +136,9 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest) -> None:
         print(json.dumps(document))
         return
     span = spell_duration(repository.frames / repository.info.fps)
-    print(f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}")
+    print(
+        f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}"
+    )
     if stats.recorded:
         print(f'ask about it: afterimage ask "What happened?" --memory {arguments.memory}')
 

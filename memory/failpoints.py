@@ -1,0 +1,50 @@
+"""Named places where a test can kill this process, as a power switch or the kernel's out-of-memory killer would.
+
+AFTERIMAGE_FAILPOINT=seal.before-commit:3 ends the process with SIGKILL when it gets to that place for the third time. Without
+the variable `reach` is an empty function.
+"""
+
+import os
+import signal
+
+POINTS = (
+    "append.before-write",
+    "append.after-write",
+    "append.after-fsync",
+    "seal.before",
+    "seal.half-written",
+    "seal.before-commit",
+    "seal.after-commit",
+    "seal.after-journal",
+    "evict.before-commit",
+    "evict.after-commit",
+    "evict.half-erased",
+    "evict.after-erase",
+    "forget.before-commit",
+    "forget.after-commit",
+    "forget.half-erased",
+    "forget.after-erase",
+    "index.before-segment",
+    "index.after-segment",
+    "index.after-about",
+)
+
+_armed, _, _count = os.environ.get("AFTERIMAGE_FAILPOINT", "").partition(":")
+
+if _armed:
+    if _armed not in POINTS:
+        raise SystemExit(f"AFTERIMAGE_FAILPOINT={_armed}: no such place; there are: {', '.join(POINTS)}")
+    _left = int(_count or 1)
+
+    def reach(name: str) -> None:
+        """Die here when this place is armed and its time has come."""
+        global _left
+        if name == _armed:
+            _left -= 1
+            if _left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+else:
+
+    def reach(name: str) -> None:
+        """Nothing: no failpoint is armed."""

@@ -1,0 +1,81 @@
+"""What a memory no longer holds, and why: ranges of frame ids that were evicted, forgotten, or lost to damage.
+
+Pure. A range stays for ever, so that "no longer remembered" is never taken for "not seen": it keeps the times of its first and
+last frame, nothing of what was in them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+RemovalReason = Literal["evicted", "forgotten", "damaged"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Frames [first, end) are gone. start, stop: times of the first and the last of them. at: when they were removed.
+
+    erased: nothing is left to do. Until then their bytes may still be on the disk, and a writer that opens the memory finishes the
+    work. (Frames lost to damage are not erased: what is left of them stays until somebody forgets or evicts it.)
+    """
+
+    first: int
+    end: int
+    start: float
+    stop: float
+    reason: RemovalReason
+    at: float
+    erased: bool = False
+
+    @property
+    def frames(self) -> int:
+        """How many frames went."""
+        return self.end - self.first
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def remove_document(values: dict[str, Any]) -> Removal:
+    """A removal from its JSON. Raises TypeError for anything else."""
+    return Removal(**values)
+
+
+def present(frames: int, removals: Sequence[Removal]) -> NDArray[np.int64]:
+    """Ids below `frames` that no removal covers, ascending: int64."""
+    if not removals:
+        return np.arange(frames, dtype=np.int64)
+    kept = np.ones(frames, dtype=bool)
+    for removal in removals:
+        kept[removal.first : removal.end] = False
+    return np.flatnonzero(kept).astype(np.int64)
+
+
+def runs(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ascending ids as half-open ranges: [3, 4, 5, 9] -> [(3, 6), (9, 10)]."""
+    if not len(ids):
+        return []
+    breaks = np.flatnonzero(np.diff(ids) != 1) + 1
+    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(ids, breaks)]
+
+
+def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, ...]:
+    """All of them, by frame; neighbours that were evicted one after the other become one range, so that the list stays short."""
+    ordered = sorted([*removals, *new], key=lambda removal: removal.first)
+    merged: list[Removal] = []
+    for removal in ordered:
+        last = merged[-1] if merged else None
+        if last and last.end == removal.first and last.reason == removal.reason == "evicted" and last.erased == removal.erased:
+            merged[-1] = replace(last, end=removal.end, stop=removal.stop, at=removal.at)
+        else:
+            merged.append(removal)
+    return tuple(merged)
+
+
+def touching(removals: Sequence[Removal], start: float, end: float) -> tuple[Removal, ...]:
+    """Those that overlap the span [start, end]."""
+    return tuple(removal for removal in removals if removal.start <= end and removal.stop >= start)

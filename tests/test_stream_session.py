@@ -1,0 +1,291 @@
+"""Whole sessions against real server processes: outages, frozen servers, changed cameras, questions in mid-stream."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory.directory import Memory
+from memory.reader import MemorySnapshot
+from model.checkpoint import load_pretrained
+from model.loaded import AfterimageModel
+from stream.address import parse_source
+from stream.answer import Answer, Question
+from stream.errors import NotAVideo
+from stream.ingest import CameraIngest, IngestConfig
+from stream.session import Session
+from stream.session import run as run_loop
+from stream.sources import SourceConfig
+from tests.clips import make_clip
+from tests.conftest import shared_videos
+from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
+
+
+@pytest.fixture(scope="module")
+def model() -> AfterimageModel:
+    return load_pretrained("tiny")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=120, rate=10)
+
+
+class Watch:
+    """`afterimage watch` in a process of its own."""
+
+    def __init__(self, url: str, directory: Path, *options: str) -> None:
+        self.memory, self.acks = directory / "memory", directory / "acks"
+        command = [sys.executable, "-m", "afterimage", "watch", url, "--memory", str(self.memory), "--camera", "door",
+                   "--ack-file", str(self.acks), "--json", *options]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def frames(self) -> int:
+        return len(self.acks.read_text().splitlines()) if self.acks.exists() else 0
+
+    def wait_for(self, frames: int, *, within: float = 40) -> None:
+        deadline = time.monotonic() + within
+        while self.frames() < frames:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline, f"{self.frames()} of {frames} frames after {within} s"
+            time.sleep(0.05)
+
+    def stop(self) -> dict[str, object]:
+        self.process.send_signal(signal.SIGINT)
+        out, error = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, error
+        document: dict[str, object] = json.loads(out)
+        return document
+
+    def snapshot(self) -> MemorySnapshot:
+        return Memory(self.memory).camera("door").snapshot()
+
+
+@contextmanager
+def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
+    watch = Watch(url, directory, *options)
+    try:
+        yield watch
+    finally:
+        watch.process.kill()
+        watch.process.wait()
+
+
+def ask(memory: Path, *options: str) -> dict[str, object]:
+    command = [
+        sys.executable,
+        "-m",
+        "afterimage",
+        "ask",
+        "What was there?",
+        "--memory",
+        str(memory),
+        "--json",
+        *options,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+@pytest.mark.integration
+def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(clip: Path, tmp_path: Path) -> None:
+    need_rtsp()
+    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
+        watch.wait_for(8)
+        server.kill()
+        killed = time.time()
+        time.sleep(5)
+        before = watch.snapshot()
+        held = watch.frames()
+        during = ask(watch.memory)  # from another process, while the camera is away
+        server.restart()
+        watch.wait_for(held + 6)
+        resumed = float(watch.snapshot().times[held])
+        document = watch.stop()
+        assert before.open_gap is not None
+        assert before.open_gap.reason == "lost"
+        assert during["coverage"]["gaps"][-1]["end"] is None  # type: ignore[index]  # it lasts
+        snapshot = watch.snapshot()
+        (gap,) = snapshot.gaps
+        assert (gap.reason, gap.before_frame) == ("lost", held)
+        assert gap.start == pytest.approx(killed, abs=1.5)
+        assert gap.end == resumed
+        assert 5 <= gap.seconds <= 20
+        assert document["reconnects"] == 1
+        lines = [line.split() for line in watch.acks.read_text().splitlines()]
+        assert [int(frame) for frame, _, _ in lines] == list(range(snapshot.frames))
+        assert [float(when) for _, when, _ in lines] == snapshot.times.tolist()
+        assert (np.diff(snapshot.times) > 0).all()
+        touching = ask(watch.memory, "--from", str(gap.start - 1))
+        assert touching["coverage"]["gaps"][0]["reason"] == "lost"  # type: ignore[index]
+        earlier = ask(watch.memory, "--at", str(gap.start - 0.5))
+        assert earlier["coverage"]["gaps"] == []  # type: ignore[index]
+
+
+@pytest.mark.integration
+def test_a_frozen_server_is_noticed_within_the_read_timeout(clip: Path, tmp_path: Path) -> None:
+    need_rtsp()
+    impatient = ("--fps", "2", "--read-timeout", "2", "--open-timeout", "2")
+    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, *impatient) as watch:
+        watch.wait_for(6)
+        server.freeze()
+        frozen = time.monotonic()
+        while watch.snapshot().open_gap is None:
+            assert time.monotonic() - frozen < 6
+            time.sleep(0.1)
+        held = watch.frames()
+        server.thaw()
+        watch.wait_for(held + 4)
+        watch.stop()
+        assert [gap.reason for gap in watch.snapshot().gaps] == ["lost"]
+
+
+@pytest.mark.integration
+def test_wrong_password_is_one_line_and_never_shown(clip: Path, tmp_path: Path) -> None:
+    need_rtsp()
+    server = RtspServer(clip, user="guard", password="right")
+    with server, watching(server.url_with("guard", "wr0ng-secret"), tmp_path) as watch:
+        out, error = watch.process.communicate(timeout=60)
+        assert watch.process.returncode == 2
+        assert "wr0ng-secret" not in out + error
+        assert "password" in error.splitlines()[-1]
+        assert not watch.memory.exists() or not list(watch.memory.iterdir())
+
+
+@pytest.mark.integration
+def test_a_camera_that_changes_resolution_and_codec_goes_on(clip: Path, tmp_path: Path) -> None:
+    need_rtsp()
+    other = make_clip(tmp_path / "other.mp4", frames=120, rate=10, width=320, height=240, codec="libx265")
+    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
+        watch.wait_for(6)
+        server.kill()
+        server.restart(other)
+        held = watch.frames()
+        watch.wait_for(held + 6)
+        watch.stop()
+        sizes = {len(watch.snapshot().image(frame)) for frame in (0, held + 4)}
+        assert len(sizes) == 2
+
+
+def take(
+    model: AfterimageModel,
+    memory: Path,
+    config: IngestConfig,
+    *,
+    until: Callable[[CameraIngest], bool],
+    questions: int = 0,
+) -> tuple[CameraIngest, list[Answer]]:
+    """Watch in this process until a condition holds, asking meanwhile."""
+
+    async def main() -> tuple[CameraIngest, list[Answer]]:
+        answers: list[Answer] = []
+        async with Session(memory, model.encoders) as session:
+            ingest = session.add("door", config)
+            task = asyncio.create_task(session.run())
+            while not until(ingest) and not task.done():
+                if ingest.stats.recorded > 1 and len(answers) < questions:
+                    answers.append(await session.ask(model, Question("What was there?")))
+                await asyncio.sleep(0.02)
+            session.stop()
+            await task
+        return ingest, answers
+
+    result: tuple[CameraIngest, list[Answer]] = run_loop(main())
+    return result
+
+
+def test_questions_in_mid_stream_drop_no_frame(model: AfterimageModel, tmp_path: Path) -> None:
+    config = IngestConfig(parse_source("lavfi:testsrc2=size=160x120:rate=20"), fps=10.0)
+    ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 60, questions=10)
+    assert len(answers) == 10
+    assert ingest.inbox.dropped == 0
+    seen = [answer.parts[0].coverage.frames for answer in answers]
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]  # ingest went on between the questions
+    assert max(answer.parts[0].coverage.lag_s for answer in answers) < 2.0
+    snapshot = Memory(tmp_path).camera("door").snapshot()
+    assert snapshot.gaps == ()
+    np.testing.assert_allclose(np.diff(snapshot.times), 0.1, atol=0.011)
+
+
+@pytest.mark.integration
+def test_hls_from_a_real_server(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+    with HlsServer(clip, loop=True) as server:
+        config = IngestConfig(parse_source(server.url), fps=2.0)
+        ingest, _ = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 10)
+    assert ingest.inbox.dropped == 0
+    snapshot = Memory(tmp_path).camera("door").snapshot()
+    np.testing.assert_allclose(np.diff(snapshot.times[:10]), 0.5, atol=0.11)
+    assert abs(float(snapshot.times[-1]) - time.time()) < 10
+
+
+def test_a_failing_source_ends_the_session_with_its_cause(model: AfterimageModel, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(5000))
+    with pytest.raises(NotAVideo):
+        take(model, tmp_path / "m", IngestConfig(parse_source(str(broken)), live=False), until=lambda camera: False)
+    assert not list((tmp_path / "m").iterdir())
+
+
+def test_a_writer_that_fails_ends_the_session_with_its_cause(
+    model: AfterimageModel, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*unused: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("memory.journal.Journal.append", full)
+    with pytest.raises(OSError, match="No space"):
+        take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
+
+
+def test_two_cameras_share_the_encoder(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Session(tmp_path, model.encoders) as session:
+            for name in ("one", "two"):
+                session.add(name, IngestConfig(parse_source(str(clip)), live=False))
+            await session.run()
+
+    run_loop(main())
+    one, two = (Memory(tmp_path).camera(name).snapshot() for name in ("one", "two"))
+    assert one.frames == two.frames == 12
+    np.testing.assert_allclose(one.tokens(np.arange(12)), two.tokens(np.arange(12)), atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
+def test_real_footage_by_replay(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
+    if video is None:
+        pytest.skip("the shared videos are not beside this checkout")
+    ingest, _ = take(model, tmp_path, IngestConfig(parse_source(str(video)), live=False), until=lambda camera: False)
+    seconds = {"bottle-detection": 40, "car-detection": 30, "one-by-one-person-detection": 139}[video.stem]
+    assert abs(ingest.stats.recorded - seconds) <= 1
+    snapshot = Memory(tmp_path).camera("door").snapshot()
+    np.testing.assert_allclose(np.diff(snapshot.times), 1.0, atol=0.1)
+
+
+@pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
+def test_real_footage_by_rtsp(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
+    if video is None:
+        pytest.skip("the shared videos are not beside this checkout")
+    need_rtsp()
+    server: LiveServer
+    with RtspServer(video) as server:
+        config = IngestConfig(parse_source(server.url), source=SourceConfig(read_timeout_s=5))
+        ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 9, questions=1)
+    assert ingest.inbox.dropped == 0
+    assert answers[0].evidence
+    live = Memory(tmp_path).camera("door").snapshot()
+    take(model, tmp_path / "replay", IngestConfig(parse_source(str(video)), live=False), until=lambda camera: False)
+    replayed = Memory(tmp_path / "replay").camera("door").snapshot()
+    ids = np.arange(9)  # the very same frames
+    np.testing.assert_allclose(live.tokens(ids), replayed.tokens(ids), atol=2e-3, rtol=2e-3)
+    np.testing.assert_allclose(np.diff(live.times[:9]), np.diff(replayed.times[:9]), atol=1e-3)

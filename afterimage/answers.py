@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterimage.documents import gap_document
+from afterimage.documents import gap_document, removal_document
 from afterimage.times import spell_duration
 from memory.camera import CameraInfo
+from stream.span import describe_removal
 
 if TYPE_CHECKING:
     from stream.answer import Answer, CameraAnswer, Coverage
@@ -81,6 +82,8 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
         "first_time": coverage.first_time,
         "last_time": coverage.last_time,
         "gaps": [gap_document(gap) for gap in coverage.gaps],
+        "no_longer_remembered": [removal_document(gone) for gone in coverage.removed],
+        "damaged": coverage.damaged,
         "lag_s": round(coverage.lag_s, 3),
         "recall": coverage.recall,
         "recalled": coverage.recalled,
@@ -127,3 +130,9 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
         lasting = gap.end != gap.end
         end = "still" if lasting else f"{info.local(gap.end):%H:%M:%S}, {spell_duration(gap.seconds)}"
         print(f"    gap: {start:%Y-%m-%d %H:%M:%S} to {end} ({gap.reason})")
+    for gone in coverage.removed:
+        print(f"    {describe_removal(gone, info)}")
+    if coverage.damaged:
+        print(
+            f"    {coverage.damaged} frames could not be read and were left out; `afterimage fsck` says what is wrong"
+        )

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from memory.records import Gap
+from memory.removal import Removal
 
 
 def dump(document: dict[str, Any]) -> None:
@@ -19,4 +20,16 @@ def gap_document(gap: Gap) -> dict[str, Any]:
         "end": None if lasting else gap.end,
         "seconds": None if lasting else round(gap.seconds, 3),
         "reason": gap.reason,
+    }
+
+
+def removal_document(gone: Removal) -> dict[str, Any]:
+    """Frames that are no longer remembered, as JSON."""
+    return {
+        "start": gone.start,
+        "end": gone.stop,
+        "frames": gone.frames,
+        "first_frame": gone.first,
+        "reason": gone.reason,
+        "removed_at": gone.at,
     }

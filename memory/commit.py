@@ -49,7 +49,9 @@ class Commit:
             removed = tuple(remove_document(item) for item in values.get("removed", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed)
         except (KeyError, TypeError, ValueError):
-            raise DamagedMemory(f"{path}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it") from None
+            raise DamagedMemory(
+                f"{path}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
+            ) from None
 
     def write(self, camera: Path) -> None:
         """Make it so: from here on this is what counts."""

@@ -8,8 +8,14 @@ AfterimageError (configs.errors)
    |- FormatMismatch      usage    written by another format version
    |- SpecMismatch        usage    features of another model; names `reembed`
    |- NothingRecorded     usage    the span asked for holds no frame
+   |  `- NoLongerRemembered        what it held was evicted, forgotten or lost to damage
+   |- RequestRefused      usage    the process that writes the camera cannot do what was asked of it
    `- DamagedMemory                a file is missing, truncated or fails its checksum
+      `- DamagedFrames             the same, and these frames are what it costs
 """
+
+import numpy as np
+from numpy.typing import NDArray
 
 from configs.errors import AfterimageError, UsageError
 
@@ -54,5 +60,23 @@ class NothingRecorded(RepositoryError, UsageError):
     exit_status = 2
 
 
+class NoLongerRemembered(NothingRecorded):
+    """The span was recorded, but is not remembered any more."""
+
+
+class RequestRefused(RepositoryError, UsageError):
+    """The process that writes the camera cannot do what was asked of it."""
+
+    exit_status = 2
+
+
 class DamagedMemory(RepositoryError):
     """Stored data is missing, truncated, or fails its checksum."""
+
+
+class DamagedFrames(DamagedMemory):
+    """These frames cannot be read; the others can. frames: int64, ascending ids."""
+
+    def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
+        super().__init__(message)
+        self.frames = frames

@@ -1,24 +1,28 @@
-"""The frame index: which frames look like a text. FAISS over the embeddings of one camera, exact (inner product).
+"""The frame index: which frames of one camera look like a text. FAISS over the embeddings, in segments (memory.segments).
 
-It is a cache: rebuilt from the embeddings whenever its file is missing or disagrees with them. Threads: FAISS crashes when
-one thread adds while another searches, so every call holds this index's one lock.
+Exact up to about a million frames; beyond, old segments are searched approximately, and every result says which it was. The files
+are a cache: rebuilt from the embeddings whenever they are missing or disagree with them. Threads: FAISS crashes when one thread
+adds while another searches, so every call holds this index's one lock.
 """
 
-import json
-import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.durable import fsync_directory, write_file
-from memory.reader import MemorySnapshot
-
-_SAVE_EVERY = 4096  # frames added before the file is written anew
-_READ_AT_ONCE = 65536  # embeddings
+from memory import segments as pieces
+from memory.camera import CameraInfo
+from memory.commit import Commit
+from memory.errors import RepositoryError
+from memory.removal import Removal, runs
+from memory.segments import EXACT_FRAMES, INVERTED, LARGE, SMALL, Segment, build_flat, build_inverted, stored_vectors
+from memory.snapshot import MemorySnapshot
+from memory.spec import FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -29,105 +33,195 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True)
+class Found:
+    """The frames nearest to a query, best first. exact: every frame of the span was compared."""
+
+    hits: tuple[Hit, ...]
+    exact: bool
+
+
 class FrameIndex:
     """Index of one camera's frames. `catch_up` before `search`; both may be called from any thread."""
 
-    def __init__(self, directory: Path | None) -> None:
-        """directory: the camera's `index/`, or None to keep the index in memory only."""
-        self._directory = directory
+    def __init__(self, directory: Path | None, *, exact_frames: int = EXACT_FRAMES) -> None:
+        """directory: the camera's `index/`, or None to keep the index in memory only. exact_frames: how many may be compared one by one."""
+        self._directory, self._exact_frames = directory, exact_frames
         self._lock = threading.Lock()
-        self._index: faiss.Index | None = None
-        self._saved = 0
-        self.rebuilt: str | None = None  # why the file on disk was not used
+        self._identity: dict[str, Any] = {}
+        self._segments: list[Segment] = []
+        self._tail: Segment | None = (
+            None  # newest frames, less than a small segment; grows in place and is never written
+        )
+        self._sound: set[str] = set()  # files that were read or written here
+        self._loaded = False
+        self.rebuilt: str | None = None  # why the files on disk were not used
 
     @property
     def frames(self) -> int:
-        """Frames indexed."""
-        return self._index.ntotal if self._index is not None else 0
+        """Places indexed: one more than the newest frame's id."""
+        newest = self._tail or (self._segments[-1] if self._segments else None)
+        return newest.end if newest else 0
 
-    def catch_up(self, snapshot: MemorySnapshot, *, save: bool = False) -> None:
-        """Add what the snapshot holds and the index does not. Writes the file when asked, or after many additions."""
+    def catch_up(self, snapshot: MemorySnapshot, *, save: bool = True) -> None:
+        """Index what the snapshot holds and this does not. Writes new segments to disk, where it can."""
         with self._lock:
-            if self._index is None:
-                self._index = self._load(snapshot) or _empty(snapshot.spec.index.width)
-                self._saved = self._index.ntotal
-            while self._index.ntotal < snapshot.frames:
-                first = self._index.ntotal
-                self._index.add(snapshot.embeddings(first, min(first + _READ_AT_ONCE, snapshot.frames)))
-            late = self._index.ntotal - self._saved
-            if late >= _SAVE_EVERY or (save and late):
-                self._save(snapshot)
+            if not self._loaded or self._identity != _identity(snapshot):
+                self._load(snapshot)
+            before = list(self._segments)
+            self._fill(snapshot)
+            self._segments = _merged(self._segments, LARGE, "flat", build_flat)
+            if snapshot.end > self._exact_frames:
+                self._segments = _merged(self._segments, INVERTED, "ivf", build_inverted)
+            self._extend_tail(snapshot)
+            if save and self._segments != before:
+                self._save()
 
-    def search(self, query: NDArray[np.float32], top: int, *, first: int, end: int) -> list[Hit]:
-        """The `top` frames of [first, end) nearest to `query` [De] (unit norm), best first; ties by frame id."""
+    def search(
+        self, query: NDArray[np.float32], top: int, snapshot: MemorySnapshot, *, first: int = 0, end: int | None = None
+    ) -> Found:
+        """The `top` frames with ids in [first, end) nearest to `query` [De] (unit norm), best first; ties by frame id."""
+        stop = snapshot.end if end is None else min(end, snapshot.end)
+        if stop <= first or top < 1:
+            return Found((), exact=True)
+        holes = [*((gone.first, gone.end) for gone in snapshot.removed), *runs(snapshot.damaged)]
         with self._lock:
-            if self._index is None or end <= first or top < 1:
-                return []
-            only = faiss.IDSelectorRange(first, end)
-            scores, ids = self._index.search(
-                query[None], min(top, end - first), params=faiss.SearchParameters(sel=only)
-            )
-        found = [(float(score), int(frame)) for score, frame in zip(scores[0], ids[0], strict=True) if frame >= 0]
-        return [Hit(frame, score) for score, frame in sorted(found, key=lambda pair: (-pair[0], pair[1]))]
+            faiss.omp_set_num_threads(1)  # a single query is several times faster so (measured)
+            found: list[tuple[float, int]] = []
+            for segment in [*self._segments, *([self._tail] if self._tail else [])]:
+                found += segment.search(query, top, first=first, end=stop, holes=holes)
+            exact = all(part.kind == "flat" for part in self._segments if part.first < stop and part.end > first)
+        best = sorted(found, key=lambda pair: (-pair[0], pair[1]))[:top]
+        return Found(tuple(Hit(frame, score) for score, frame in best), exact)
 
-    # --- the file ---
+    # --- all below: under the lock ---
 
-    def _load(self, snapshot: MemorySnapshot) -> "faiss.Index | None":
+    def _load(self, snapshot: MemorySnapshot) -> None:
+        self._identity, self._loaded = _identity(snapshot), True
+        self._segments, self._tail, self.rebuilt, self._sound = [], None, None, set()
         if self._directory is None:
-            return None
-        try:
-            about = json.loads((self._directory / "about.json").read_text())
-            index = faiss.read_index(str(self._directory / about["file"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            self.rebuilt = f"unreadable ({type(error).__name__})"
-            return None
-        self.rebuilt = _disagreement(index, about, snapshot)
-        return None if self.rebuilt else index
-
-    def _save(self, snapshot: MemorySnapshot) -> None:
-        """New file, then `about.json` naming it, then the old file goes: a crash leaves a whole index or none."""
-        if self._directory is None or self._index is None:
             return
         try:
-            self._directory.mkdir(exist_ok=True)
-            name = f"{self._index.ntotal}.{os.getpid()}.faiss"
-            path = self._directory / name
-            faiss.write_index(self._index, str(path))
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            about = {"file": name, "frames": self._index.ntotal, **_identity(snapshot)}
-            write_file(self._directory / "about.json", json.dumps(about).encode())
-            for old in self._directory.glob("*.faiss"):
-                if old.name != name:
-                    old.unlink(missing_ok=True)
-            fsync_directory(self._directory)
-            self._saved = self._index.ntotal
-        except (OSError, RuntimeError):
+            identity, names = pieces.listed(self._directory)
+            if identity != self._identity:
+                raise ValueError("belongs to another generation or camera")
+            width = snapshot.spec.index.width
+            loaded = [pieces.load(self._directory, *name, width) for name in names if name[2] <= snapshot.end]
+            for segment in loaded:
+                _require_agreement(segment, snapshot)
+            self._segments, self._sound = loaded, {segment.file for segment in loaded}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            self.rebuilt = str(error)
+
+    def _fill(self, snapshot: MemorySnapshot) -> None:
+        """Build whole small segments wherever none covers them; the tail's vectors are used again where they are those."""
+        covered = {place for part in self._segments for place in range(part.first // SMALL, part.end // SMALL)}
+        for place in range(snapshot.end // SMALL):
+            if place in covered:
+                continue
+            first, end = place * SMALL, (place + 1) * SMALL
+            if any(gone.first <= first and gone.end >= end and gone.erased for gone in snapshot.removed):
+                continue
+            self._segments.append(build_flat(stored_vectors(snapshot, first, end), first))
+        self._segments.sort(key=lambda part: part.first)
+
+    def _extend_tail(self, snapshot: MemorySnapshot) -> None:
+        first = snapshot.end // SMALL * SMALL
+        if first == snapshot.end:
+            self._tail = None
+            return
+        known = self._tail.end if self._tail and self._tail.first == first else first
+        if known < snapshot.end:
+            fresh = stored_vectors(snapshot, known, snapshot.end)
+            if self._tail and self._tail.first == first:
+                self._tail.index.add(fresh)
+                self._tail = Segment(first, snapshot.end, "flat", self._tail.index)
+            else:
+                self._tail = build_flat(fresh, first)
+
+    def _save(self) -> None:
+        if self._directory is None:
+            return
+        try:
+            with pieces.locked(self._directory):
+                if forgotten_frames(Commit.read(self._directory.parent).removed) == self._identity["forgotten"]:
+                    pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
+                    self._sound = {segment.file for segment in self._segments}
+        except (OSError, RepositoryError):
             pass  # a cache in a read-only or full directory: the index in memory serves as well
 
 
-def _empty(width: int) -> faiss.Index:
-    # float16 codes halve the memory; recall 1.00 against float32 on a million vectors (measured).
-    return faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+def _merged(
+    segments: list[Segment], size: int, kind: pieces.Kind, build: Callable[[NDArray[np.float32], int], Segment]
+) -> list[Segment]:
+    """Flat segments that together fill an aligned run of `size` frames become one segment."""
+    merged: list[Segment] = []
+    groups: dict[int, list[Segment]] = {}
+    for segment in segments:
+        movable = segment.kind == "flat" and segment.end - segment.first < size
+        groups.setdefault(segment.first // size, []).append(segment) if movable else merged.append(segment)
+    for key, parts in groups.items():
+        if sum(part.end - part.first for part in parts) == size:
+            merged.append(build(np.concatenate([part.vectors() for part in parts]), key * size))
+        else:
+            merged += parts
+    return sorted(merged, key=lambda part: part.first)
 
 
-def _identity(snapshot: MemorySnapshot) -> dict[str, object]:
-    return {"generation": snapshot.generation, "weights": snapshot.spec.index.weights, "created": snapshot.info.created}
+def _identity(snapshot: MemorySnapshot) -> dict[str, Any]:
+    return identity_of(snapshot.info, snapshot.spec, snapshot.generation, snapshot.removed)
 
 
-def _disagreement(index: faiss.Index, about: dict[str, object], snapshot: MemorySnapshot) -> str | None:
-    """Why a loaded index cannot be used for this snapshot's camera, or None."""
-    if {key: about.get(key) for key in _identity(snapshot)} != _identity(snapshot):
-        return "belongs to another generation or camera"
-    if index.d != snapshot.spec.index.width or index.ntotal != about.get("frames"):
-        return (
-            f"holds {index.ntotal} vectors of {index.d}, expected {about.get('frames')} of {snapshot.spec.index.width}"
-        )
-    if index.ntotal and index.ntotal <= snapshot.frames:
-        last = index.ntotal - 1
-        stored = snapshot.embeddings(last, last + 1)[0]
-        if float(np.abs(index.reconstruct(last) - stored).max()) > 1e-3:
-            return f"frame {last} differs from the stored embedding"
-    return None
+def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: Sequence[Removal]) -> dict[str, Any]:
+    """What an index must have been built from to be used. Forgotten frames are part of it: no index that knew them may come back."""
+    return {
+        "generation": generation,
+        "weights": spec.index.weights,
+        "created": info.created,
+        "forgotten": forgotten_frames(removed),
+    }
+
+
+def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
+    """Ranges of frames that were forgotten on request."""
+    return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]
+
+
+def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
+    """Compare one frame of a flat segment with what is stored. Raises ValueError."""
+    if segment.kind != "flat":
+        return
+    low, high = np.searchsorted(snapshot.ids, (segment.first, segment.end))
+    if high > low:
+        frame = int(snapshot.ids[high - 1])
+        stored = stored_vectors(snapshot, frame, frame + 1)[0]
+        if float(np.abs(segment.index.reconstruct(frame - segment.first) - stored).max()) > 1e-3:
+            raise ValueError(f"{segment.file}: frame {frame} differs from the stored embedding")
+
+
+def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
+    """What in the index files disagrees with the embeddings, one line each; for `fsck`. Nothing where there are no files."""
+    try:
+        identity, names = pieces.listed(directory)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        return [f"about.json is unreadable ({error})"]
+    if identity != _identity(snapshot):
+        return ["belongs to another generation or camera"]
+    found = []
+    for kind, first, end in names:
+        try:
+            segment = pieces.load(directory, kind, first, end, snapshot.spec.index.width)
+            if kind == "flat":
+                stored = stored_vectors(snapshot, first, end)
+                apart = np.flatnonzero(np.abs(segment.vectors() - stored).max(axis=1) > 1e-3)
+                if len(apart):
+                    found.append(
+                        f"{segment.file}: frame {first + int(apart[0])} and {len(apart) - 1} more differ from their embeddings"
+                    )
+        except (OSError, ValueError) as error:
+            found.append(str(error))
+    return found

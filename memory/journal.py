@@ -26,9 +26,10 @@ MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32
 _HEADER_LENGTH = struct.Struct("<I")
 _LARGEST_RECORD = 1 << 30  # bytes; a length beyond it is not a length
+_ITSELF = -1  # `durable` of a record that was put there by `replace`: it and all before it are durable
 _HEADER_START = b'{"durable": '  # every header begins so: where to look for the next sound record after a damaged one
 
-Entry = tuple[Mapping[str, Any], Mapping[str, bytes]]  # header and parts of a record to be written
+Entry = tuple[dict[str, Any], dict[str, bytes]]  # header and parts of a record to be written
 
 
 @dataclass(frozen=True)
@@ -78,23 +79,26 @@ def scan(data: bytes, *, where: str) -> Scan:
         return Scan(torn=len(data))
     if not data.startswith(MAGIC):
         raise DamagedMemory(f"{where}: is not a journal; `afterimage fsck --repair` goes on without the frames in it")
+    sound = [(start, end, _decode(data[start + _PREFIX.size : end], crc)) for start, end, crc in _sound_records(data)]
+    known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
     found = Scan(end=len(MAGIC))
-    holes: list[tuple[int, int]] = []
-    known_durable = 0
-    for start, end, crc in _sound_records(data):
+    for start, end, record in sound:
+        if start > found.end and start > known:
+            break  # sound records after a torn one: the disk wrote them in another order, and none was acknowledged
         if start > found.end:
-            holes.append((found.end, start))
-        record = _decode(data[start + _PREFIX.size : end], crc)
-        if any(hole_end > int(record.header["durable"]) for _, hole_end in holes):
-            break  # a sound record after a torn one: the disk wrote them in another order, and neither was acknowledged
-        known_durable = max(known_durable, int(record.header["durable"]))
+            found.damage.append(f"bytes {found.end} to {start} fail their checksum")
         found.records.append(record)
         found.end = end
-    found.damage = [f"bytes {start} to {end} fail their checksum" for start, end in holes if end <= found.end]
-    if known_durable > found.end:
-        found.damage.append(f"bytes {found.end} to {known_durable} are missing")
+    if known > found.end:
+        found.damage.append(f"bytes {found.end} to {known} are missing")
     found.torn = len(data) - found.end
     return found
+
+
+def _durable_bytes(record: Record, end: int) -> int:
+    """How much of the journal a record knows to be durable."""
+    known = int(record.header["durable"])
+    return end if known == _ITSELF else known
 
 
 def _sound_records(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -173,7 +177,7 @@ class Journal:
 
     def replace(self, records: Sequence[Entry]) -> None:
         """Start afresh with only `records`; atomic, durable."""
-        data = b"".join([MAGIC, *(encode(header, parts)[0] for header, parts in records)])
+        data = b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF)[0] for header, parts in records)])
         write_file(self.path, data)
         self._file.close()
         self._file = self.path.open("r+b", buffering=0)

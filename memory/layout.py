@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
-TOKEN_CHUNK = 16  # frames; one frame out of many is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
-SCALAR_CHUNK = 4096  # rows; so that the times of 30 days are 633 files, not 40,500. Rewritten (atomically) while it fills
+TOKEN_CHUNK = (
+    16  # frames; one frame out of many is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
+)
+SCALAR_CHUNK = (
+    4096  # rows; so that the times of 30 days are 633 files, not 40,500. Rewritten (atomically) while it fills
+)
 GAP_CHUNK = 1024  # rows
 ROWS_AHEAD = 4096  # rows allocated at a time: one write of array metadata per so many frames
 
@@ -92,7 +96,9 @@ def scalar_layouts() -> Iterator[ArrayLayout]:
         yield ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), dtype)
 
 
-def feature_layouts(generation: int, tokens_row: tuple[int, int], dtype: str, embedding: int) -> tuple[ArrayLayout, ArrayLayout]:
+def feature_layouts(
+    generation: int, tokens_row: tuple[int, int], dtype: str, embedding: int
+) -> tuple[ArrayLayout, ArrayLayout]:
     """Tokens and embeddings of a generation. tokens_row: (tokens per frame, width); embedding: its width."""
     name = generation_name(generation)
     return (

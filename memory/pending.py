@@ -3,13 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from memory.errors import DamagedMemory
-from memory.journal import Record
+from memory.journal import Entry, Record
 from memory.records import FrameRecord, Gap, GapReason, TimeBasis
 from memory.spec import FeatureSpec
 
@@ -29,8 +27,29 @@ class Pending:
         """The id that the next frame gets."""
         return self.first + len(self.frames)
 
+    def add(self, frame: FrameRecord, crc: int) -> None:
+        """The next frame."""
+        self.frames.append(frame)
+        self.crcs.append(crc)
 
-def frame_record(frame_id: int, frame: FrameRecord) -> tuple[dict[str, Any], dict[str, bytes]]:
+    def add_gap(self, gap: Gap) -> None:
+        """A gap before the next frame; it replaces one that was noted there when that frame then could not be written."""
+        if self.gaps and self.gaps[-1].before_frame == gap.before_frame:
+            self.gaps.pop()
+        self.gaps.append(gap)
+        self.open_gap = None
+
+    def entries(self) -> list[Entry]:
+        """Journal entries of all of it, in the order in which it came."""
+        entries = [frame_record(self.first + row, frame) for row, frame in enumerate(self.frames)]
+        for gap in reversed(self.gaps):
+            entries.insert(max(0, gap.before_frame - self.first), gap_record(gap))
+        if self.open_gap:
+            entries.append(gap_record(self.open_gap))
+        return entries
+
+
+def frame_record(frame_id: int, frame: FrameRecord) -> Entry:
     """Header and parts of a frame's journal record."""
     header = {
         "type": "frame",
@@ -44,32 +63,44 @@ def frame_record(frame_id: int, frame: FrameRecord) -> tuple[dict[str, Any], dic
     return header, parts
 
 
-def gap_record(gap: Gap) -> tuple[dict[str, Any], dict[str, bytes]]:
+def gap_record(gap: Gap) -> Entry:
     """Header and parts of a gap's journal record; an open gap has no end."""
     end = None if math.isnan(gap.end) else gap.end
     return {"type": "gap", "start": gap.start, "end": end, "reason": gap.reason, "before": gap.before_frame}, {}
 
 
-def restore(
-    records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int, where: Path
-) -> Pending:
+def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Pending:
     """Rebuild what is pending from a journal's records.
 
     sealed: frames already sealed; their records, left by a crash between a seal and the journal's renewal, are passed over,
     and so are gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
-    Raises DamagedMemory when a frame is missing between them.
+    Frames that damage took from between the others are blank, and their time is NaN.
     """
     pending = Pending(sealed)
     for record in records:
         header = record.header
-        if header["type"] == "frame" and header["id"] >= sealed:
-            if header["id"] != pending.end:
-                raise DamagedMemory(f"{where}: expected frame {pending.end} next, found frame {header['id']}")
-            pending.frames.append(_frame(header, record.parts, spec))
-            pending.crcs.append(record.crc)
+        if header["type"] == "frame" and header["id"] >= pending.end:
+            while pending.end < header["id"]:
+                pending.add(blank_frame(spec, time=math.nan), 0)
+            pending.add(_frame(header, record.parts, spec), record.crc)
         elif header["type"] == "gap":
             _restore_gap(pending, header, sealed_gaps_before)
+    if pending.gaps and pending.gaps[-1].before_frame >= pending.end:
+        last = pending.gaps.pop()  # the frame that was to end it never came
+        pending.open_gap = Gap(last.start, math.nan, last.reason, -1)
     return pending
+
+
+def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
+    """A frame of which nothing is left but its place: no image, all features zero."""
+    tokens = spec.tokens
+    return FrameRecord(
+        time=time,
+        arrival_time=time,
+        image=b"",
+        tokens=np.zeros((tokens.tokens_per_frame, tokens.width), dtype=tokens.dtype),
+        embedding=np.zeros(spec.index.width, dtype=np.float32),
+    )
 
 
 def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before: int) -> None:
@@ -79,7 +110,7 @@ def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before
         return
     pending.open_gap = None
     if header["before"] > sealed_gaps_before:
-        pending.gaps.append(Gap(header["start"], header["end"], reason, header["before"]))
+        pending.add_gap(Gap(header["start"], header["end"], reason, header["before"]))
 
 
 def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureSpec) -> FrameRecord:

@@ -47,6 +47,10 @@ class VideoLayout:
     cells: NDArray[np.int64]  # [V, K] kept cells of each visible frame, ascending
     tokens_per_frame: int  # P
     key_cells: NDArray[np.int64] | None = None  # [N, C] cells of each key frame that are attended to; None: all P
+    key_frames: NDArray[np.int64] | None = (
+        None  # [N] number in the span of the frame each key shows, whatever the policy
+    )
+    span_frames: int = 0  # T; with key_frames, what model.marks tells the time by
 
     @property
     def key_tokens_per_frame(self) -> int:
@@ -129,6 +133,8 @@ def plan_layout(
         cells=cells,
         tokens_per_frame=grid * grid,
         key_cells=cells if decayed_only else None,
+        key_frames=shown[keys],
+        span_frames=span_frames,
     )
 
 

@@ -69,7 +69,12 @@ def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, .
     merged: list[Removal] = []
     for removal in ordered:
         last = merged[-1] if merged else None
-        if last and last.end == removal.first and last.reason == removal.reason == "evicted" and last.erased == removal.erased:
+        if (
+            last
+            and last.end == removal.first
+            and last.reason == removal.reason == "evicted"
+            and last.erased == removal.erased
+        ):
             merged[-1] = replace(last, end=removal.end, stop=removal.stop, at=removal.at)
         else:
             merged.append(removal)

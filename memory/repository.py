@@ -4,10 +4,10 @@ Durable means: `sync` has returned. A frame that was synced survives a kill at a
 appended but not synced may be lost, and is never acknowledged. Threads: one at a time (the caller's writer thread).
 """
 
+import errno
 import math
 import os
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,17 +15,20 @@ from typing import Self
 import numpy as np
 
 from memory.camera import CameraInfo, camera_id, new_camera, read_camera, write_camera
-from memory.chunks import SEAL_FRAMES, SealedFrames
+from memory.chunks import SealedFrames
 from memory.commit import Commit, write_json
-from memory.durable import make_directory
+from memory.durable import make_directory, remove_tree
 from memory.errors import NotWritable, RepositoryError
+from memory.failpoints import reach
 from memory.journal import Journal
+from memory.layout import SEAL_FRAMES
 from memory.lock import CameraLock
 from memory.pending import frame_record, gap_record, restore
 from memory.reader import read_spec
 from memory.records import FrameRecord, Gap, GapReason
 from memory.spec import FeatureSpec, require_same
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when nothing said why
 
 
@@ -51,11 +54,12 @@ class Repository:
         self._gaps = self._sealed.gaps(self._commit.gaps)
         self._journal = Journal(directory / "journal")
         self._pending = restore(
-            self._journal.recovered, spec, sealed=self._commit.frames, where=directory / "journal",
+            self._journal.recovered, spec, sealed=self._commit.frames,
             sealed_gaps_before=self._gaps[-1].before_frame if self._gaps else -1,
         )  # fmt: skip
         self._journal.recovered = []
         self._synced = self._pending.end
+        self.seal_error: OSError | None = None  # why the latest seal had to wait
         self._last_time = self._newest_time()
         self._next_gap: GapReason | None = "not recording" if self._last_time is not None else None
 
@@ -90,11 +94,9 @@ class Repository:
         gap = self._gap_before(frame.time)
         if gap:
             self._journal.append(*gap_record(gap))
-            self._pending.gaps.append(gap)
-            self._pending.open_gap = None
+            self._pending.add_gap(gap)
         frame_id = self._pending.end
-        self._pending.crcs.append(self._journal.append(*frame_record(frame_id, frame)))
-        self._pending.frames.append(frame)
+        self._pending.add(frame, self._journal.append(*frame_record(frame_id, frame)))
         self._last_time, self._next_gap = frame.time, None
         return frame_id
 
@@ -137,7 +139,13 @@ class Repository:
         self._next_gap = self._next_gap or reason
 
     def sync(self) -> list[Acknowledgement]:
-        """Make everything appended durable; returns what became so. Seals whole chunks on the way."""
+        """Make everything appended durable; returns what became so. Seals whole chunks on the way.
+
+        Raises OSError when the disk refuses (a full disk above all); nothing is lost by trying again later. A disk that has room for
+        the journal but not for a seal is no failure yet: the frames are durable, and are sealed by a later call.
+        """
+        if self._journal.suspect:
+            self._journal.replace(self._pending.entries())
         self._journal.sync()
         start = max(0, self._synced - self._pending.first)
         fresh = [
@@ -145,29 +153,33 @@ class Repository:
             for row in range(start, len(self._pending.frames))
         ]
         self._synced = self._pending.end
-        while len(self._pending.frames) >= SEAL_FRAMES:
-            self._seal()
+        try:
+            while len(self._pending.frames) >= SEAL_FRAMES:
+                self._seal()
+            self.seal_error = None
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self.seal_error = error
         return fresh
 
     def _seal(self) -> None:
         pending, end = self._pending, self._pending.first + SEAL_FRAMES
+        reach("seal.before")
         self._sealed.write(pending.first, pending.frames[:SEAL_FRAMES])
         gaps = [gap for gap in pending.gaps if gap.before_frame < end]
         self._sealed.write_gaps(self._commit.gaps, gaps)
-        self._commit = Commit(end, self._commit.gaps + len(gaps), self._commit.generation)
-        self._commit.write(self.directory)
+        reach("seal.before-commit")
+        self._put_commit(replace(self._commit, frames=end, gaps=self._commit.gaps + len(gaps)))
+        reach("seal.after-commit")
         del pending.frames[:SEAL_FRAMES], pending.crcs[:SEAL_FRAMES]
         pending.first, pending.gaps = end, pending.gaps[len(gaps) :]
-        self._renew_journal()
+        self._journal.replace(pending.entries())
+        reach("seal.after-journal")
 
-    def _renew_journal(self) -> None:
-        pending = self._pending
-        records = [frame_record(pending.first + row, frame) for row, frame in enumerate(pending.frames)]
-        for gap in reversed(pending.gaps):
-            records.insert(gap.before_frame - pending.first, gap_record(gap))
-        if pending.open_gap:
-            records.append(gap_record(pending.open_gap))
-        self._journal.replace(records)
+    def _put_commit(self, commit: Commit) -> None:
+        commit.write(self.directory)
+        self._commit = commit  # only now: a failed write has changed nothing
 
     def close(self) -> list[Acknowledgement]:
         """Sync, note that recording ends here, release the camera. Returns what the last sync made durable.
@@ -182,7 +194,7 @@ class Repository:
             self.interrupted("not recording")
             self._journal.close()
             if not self.frames:
-                shutil.rmtree(self.directory)
+                remove_tree(self.directory)
         finally:
             self._lock.close()
         return fresh

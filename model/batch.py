@@ -66,7 +66,11 @@ def assemble(model: VideoLanguageModel, samples: Sequence[Sample], *, want_evide
         evidence=_evidence_request(model, samples, plans) if want_evidence else None,
     )
     spliced = [
-        splice(before, rows[plan.visual][: 0 if sample.text_only else None], after)
+        splice(
+            before,
+            rows[plan.visual][: 0 if sample.text_only else None],
+            model.asked(after, rows, plan, sample.prompt),
+        )
         for (before, after), rows, plan, sample in zip(texts, augmented_BQD, plans, samples, strict=True)
     ]
     labels = [_labels(sample, len(row)) for sample, row in zip(samples, spliced, strict=True)]
@@ -84,9 +88,9 @@ def _visual_tokens(model: VideoLanguageModel, sample: Sample) -> tuple[Tensor, T
     """The projected decayed tokens and memory tokens of one sample."""
     if isinstance(sample.layout, VideoLayout):
         model.check(sample.features, sample.layout)
-        read = model.feature_reader(sample.features)
-    else:
-        read = model.token_reader(model.tensor(sample.features))
+        read, marker = model.feature_reader(sample.features), model.marker(sample.features, sample.layout)
+        return marker.queries(read(sample.layout.query_tokens())), marker.keys(read(sample.layout.key_tokens()))
+    read = model.token_reader(model.tensor(sample.features))
     return read(sample.layout.query_tokens()), read(sample.layout.key_tokens())
 
 

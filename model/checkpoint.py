@@ -19,6 +19,7 @@ from model.hub import locate
 from model.index_encoder import IndexEncoder, build_index_model
 from model.language import LanguageModel, build_decoder
 from model.loaded import AfterimageModel, Encoders
+from model.marks import MemoryMarks
 from model.memaug import MemAug
 from model.preset import ModelPreset, find_preset
 from model.projector import Projector
@@ -31,10 +32,10 @@ from model.published import (
     read_config,
 )
 from model.save import save_pretrained
-from model.sources import Sources, find_sources
-from model.tokenizer import byte_tokenizer, find_tokenizer, stop_ids
+from model.sources import Sources, architecture_tokenizer, find_sources
+from model.tokenizer import find_tokenizer, stop_ids
 from model.video_language import VideoLanguageModel
-from model.vision import VisionEncoder, build_tower
+from model.vision import GRID, VisionEncoder, build_tower
 from model.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
 
 __all__ = [
@@ -127,7 +128,8 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
         # older checkpoints store these buffers too
         stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
     elif preset.architecture is not None:
-        name, config, tokenizer = f"{preset.name} index", fresh.index_config(preset.architecture), byte_tokenizer()
+        tokenizer = architecture_tokenizer(preset.architecture)
+        name, config = f"{preset.name} index", fresh.index_config(preset.architecture, len(tokenizer))
         stored = {}
     else:
         raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
@@ -148,6 +150,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
         decoder_settings(sources.raw_config, vocabulary), qwen3=any(name.endswith("q_norm.weight") for name in tensors)
     )
     tower = build_tower(sources.tower_config)
+    _require_blocks(preset, config.memaug_depth)
     with torch.device("meta"):
         video_language = VideoLanguageModel(
             Projector(int(tower.config.hidden_size), config.hidden_size),
@@ -155,6 +158,13 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops),
             preset.evidence_blocks,
+            marks=MemoryMarks(
+                config.memory_marks,
+                tokens_per_frame=GRID * GRID,
+                vision_width=int(tower.config.hidden_size),
+                width=config.hidden_size,
+            ),
+            augmented_question=config.augmented_question,
         ).eval()
     return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
 
@@ -173,6 +183,14 @@ def choose_target(device: str | torch.device | None, dtype: str | torch.dtype | 
     if not isinstance(named, torch.dtype) or not named.is_floating_point:
         raise BackendUnavailable(f"dtype '{dtype}' cannot hold weights; use float32, bfloat16 or float16")
     return Target(chosen, named)
+
+
+def _require_blocks(preset: ModelPreset, depth: int) -> None:
+    beyond = [block for block in preset.evidence_blocks or () if not 0 <= block < depth]
+    if beyond:
+        raise CheckpointError(
+            f"{preset.name}: evidence_blocks names block {beyond[0]}, but MemAug has {depth} (from 0)"
+        )
 
 
 def _finish(network: Network, sources: Sources, target: Target) -> None:

@@ -14,12 +14,15 @@ from model.weights import Slot, Source
 MEMAUG = "memaug"  # what mm_resampler_type says of a checkpoint with MemAug
 INITIAL_STD = 0.02  # of MemAug's, the projector's and the decoder's weights (the published code's initialisation)
 TOWER_POSITION_STD = 1.0  # as strong as the pixels: where something is must be readable from a token's value
+# In a model that is built whole these are as strong as what they join, or MemAug's first norm would drown them.
+UNIT_STD = ("memory_marks.place", "embed_tokens.weight")
 
 
 def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> Source:
     """A source that draws a parameter from the seed and its name alone, in float32, whatever else is drawn.
 
-    tower: keep variance from layer to layer, as vision towers are initialised; otherwise N(0, 0.02).
+    tower: keep variance from layer to layer, as vision towers are initialised, and so MemAug where nothing around it is pretrained;
+    otherwise N(0, 0.02).
     """
     return Source(shape=lambda: slot.shape, read=lambda: _draw(name, slot.shape, seed, tower))
 
@@ -42,16 +45,23 @@ def _std(name: str, shape: tuple[int, ...], tower: bool) -> float:
         return shape[0] ** -0.5
     if not tower:
         return INITIAL_STD
+    if name.endswith(UNIT_STD):
+        return 1.0
     return TOWER_POSITION_STD if "position_embedding" in name else math.prod(shape[1:]) ** -0.5
 
 
-def published_config(architecture: Architecture, depth: int) -> dict[str, Any]:
+def published_config(architecture: Architecture, depth: int, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:
     """config.json of a model that is built from a seed, in the published layout."""
     language = architecture.language
+    switches: dict[str, Any] = {}
+    if architecture.memory_marks:
+        switches["memory_marks"] = list(architecture.memory_marks)
+    if architecture.augmented_question:
+        switches["augmented_question"] = True
     return {
         "architectures": ["HourLlavaQwenForCausalLM"],
         "model_type": "qwen2",
-        "vocab_size": BYTE_VOCABULARY,
+        "vocab_size": vocabulary,
         "hidden_size": language.width,
         "intermediate_size": language.mlp_width,
         "num_hidden_layers": language.layers,
@@ -60,9 +70,10 @@ def published_config(architecture: Architecture, depth: int) -> dict[str, Any]:
         "max_position_embeddings": language.positions,
         "rope_theta": language.rope_theta,
         "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": architecture.tied,
         "hidden_act": "silu",
         **memaug_keys("./vision_tower", architecture.vision.width, depth),
+        **switches,
     }
 
 
@@ -95,7 +106,7 @@ def vision_config(geometry: TowerGeometry, *, spare_layers: int) -> dict[str, An
     }
 
 
-def index_config(architecture: Architecture) -> dict[str, Any]:
+def index_config(architecture: Architecture, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:
     """A SigLIP configuration with both towers."""
     text = architecture.index_text
     return {
@@ -103,7 +114,7 @@ def index_config(architecture: Architecture) -> dict[str, Any]:
         "vision_config": vision_config(architecture.index_vision, spare_layers=0),
         "text_config": {
             "model_type": "siglip_text_model",
-            "vocab_size": BYTE_VOCABULARY,
+            "vocab_size": vocabulary,
             "hidden_size": text.width,
             "projection_size": architecture.index_vision.width,
             "intermediate_size": text.mlp_width,

@@ -6,7 +6,7 @@ one tile. Several pictures in one prompt are one tile each, padded to a square w
 Legend: S pixels per side of a tile, H and W pixels of a picture.
 """
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -52,8 +52,8 @@ def best_grid(height: int, width: int, side: int) -> tuple[int, int]:
         effective = min(int(width * scale) * int(height * scale), width * height)
         return effective, effective - rows * columns * side * side
 
-    grids: Iterable[tuple[int, int]] = product(range(1, MOST_TILES + 1), repeat=2)
-    return max(grids, key=worth)
+    per_side = range(1, MOST_TILES + 1)
+    return max(product(per_side, per_side), key=worth)
 
 
 def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -69,5 +69,5 @@ def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _fitted(height: int, width: int, most_high: int, most_wide: int) -> tuple[int, int]:
     """(width, height) of the picture scaled to touch the canvas, as PIL takes it."""
     if most_wide / width < most_high / height:
-        return most_wide, min(-(-height * most_wide // width), most_high)
-    return min(-(-width * most_high // height), most_wide), most_high
+        return most_wide, min(math.ceil(height * (most_wide / width)), most_high)
+    return min(math.ceil(width * (most_high / height)), most_wide), most_high

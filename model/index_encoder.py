@@ -75,7 +75,7 @@ class IndexEncoder:
                 f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
             )
         length = self.model.config.text_config.max_position_embeddings
-        ids = torch.tensor([_padded_ids(self.tokenizer, text, length) for text in texts])
+        ids = torch.tensor([padded_ids(self.tokenizer, text, length) for text in texts])
         device = next(self.model.parameters()).device
         return functional.normalize(self.model.text_model(ids.to(device)).pooler_output, dim=-1)
 
@@ -86,7 +86,7 @@ def canonical(text: str) -> str:
     return re.sub(r"\s+", " ", bare).strip()
 
 
-def _padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
+def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
     """Token ids, the end token, then padding to `length`; longer texts lose their end."""
     ids = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     end = tokenizer.eos_token_id

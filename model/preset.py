@@ -6,6 +6,7 @@ A model is named by a preset ("tiny"), a preset file, a directory in the publish
 import difflib
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +15,8 @@ from memory.forgetting import ForgettingConfig
 from memory.positions import TRAINED_FRAMES, Policy
 from memory.recall import RecallConfig
 from model.errors import ModelNotFound
+
+Mark = Literal["place", "time", "summary"]  # what model.marks can add to memory tokens
 
 PRESET_FILE = "preset.yaml"  # beside a checkpoint that this project saved
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
@@ -55,12 +58,16 @@ class LanguageGeometry(Schema):
 
 
 class Architecture(Schema):
-    """A whole model that is built from a seed rather than loaded, with a byte-level tokenizer."""
+    """A whole model that is built from a seed rather than loaded, with a byte-level tokenizer unless `tokenizer` names another."""
 
     vision: TowerGeometry
     language: LanguageGeometry
     index_vision: TowerGeometry
     index_text: TextGeometry
+    tokenizer: str | None = None  # a directory that holds one
+    tied: bool = True  # lm_head is the embedding
+    memory_marks: tuple[Mark, ...] = ()  # what is added to memory tokens; see model.marks
+    augmented_question: bool = False  # the decoder takes the question as MemAug left it
 
 
 class ModelPreset(Schema):
@@ -104,6 +111,8 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
     Raises ModelNotFound naming the nearest preset when it is none of these, ConfigError when a preset file is wrong.
     """
     text = str(name_or_path)
+    if not text:
+        raise ModelNotFound(f"the model's name is empty; presets: {', '.join(preset_names())}")
     if text in preset_names():
         return read_preset(preset_path(text))
     path = Path(text).expanduser()

@@ -13,6 +13,7 @@ from model.errors import InputMismatch, TokenizerMissing
 
 SYSTEM = "You are a helpful assistant."
 IMAGE_ID = -200  # stands for the video in published token sequences
+TURN = "<|im_end|>\n<|im_start|>assistant\n"  # ends the question, begins the answer
 IGNORED_LABEL = -100  # a token that training does not supervise
 
 TIME_SENTENCE = (
@@ -48,36 +49,28 @@ def build(
     tokenizer: PreTrainedTokenizerBase | None,
     question: str,
     *,
-    frames: int,
-    seconds: float,
+    frames: int | None = None,
+    seconds: float | None = None,
     system: str = SYSTEM,
 ) -> Prompt:
-    """Prompt for one question. frames: frames of the span, before any repetition; seconds: its duration.
+    """Prompt for one question about a video, or without `frames` and `seconds` about pictures.
 
-    Control tokens in the question are read as plain text, so that a question cannot end its own turn.
-    Raises TokenizerMissing without a tokenizer, InputMismatch for an empty question.
+    frames: frames of the span, before any repetition; seconds: its duration. Control tokens in the question are read as plain text, so
+    that a question cannot end its own turn. Raises TokenizerMissing without a tokenizer, InputMismatch for an empty question.
     """
-    question = question.strip()
-    if not question:
-        raise InputMismatch("the question is empty; ask something")
-    tokenizer = require_tokenizer(tokenizer)
+    time = "" if frames is None or seconds is None else f"{TIME_SENTENCE.format(seconds=seconds, frames=frames)}\n"
     # Apart, these pieces become the same ids as together: a newline never merges with what follows it, control tokens with nothing.
-    time = TIME_SENTENCE.format(seconds=seconds, frames=frames)
-    head = _ids(tokenizer, f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n")
-    lead = _ids(tokenizer, f"\n{time}\n")
-    asked = _ids(tokenizer, question, plain=True)
-    tail = _ids(tokenizer, "<|im_end|>\n<|im_start|>assistant\n")
+    text, tokenizer = _stripped(question), require_tokenizer(tokenizer)
+    head, asked = _ids(tokenizer, _opening(system)), _ids(tokenizer, text, plain=True)
+    lead, tail = _ids(tokenizer, f"\n{time}"), _ids(tokenizer, TURN)
     return Prompt(head, np.concatenate([lead, asked, tail]), slice(len(lead), len(lead) + len(asked)))
 
 
-def require_tokenizer(tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
-    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none."""
-    if tokenizer is None:
-        raise TokenizerMissing(
-            "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
-            "language model into its directory, or pass token ids (Prompt.before, Prompt.after)"
-        )
-    return tokenizer
+def build_text(tokenizer: PreTrainedTokenizerBase | None, question: str, *, system: str = SYSTEM) -> Prompt:
+    """Prompt for a question about nothing but itself: all of it stands before, the question's place is of no use."""
+    text, tokenizer = _stripped(question), require_tokenizer(tokenizer)
+    head, asked = _ids(tokenizer, _opening(system)), _ids(tokenizer, text, plain=True)
+    return Prompt(np.concatenate([head, asked, _ids(tokenizer, TURN)]), np.empty(0, dtype=np.int64))
 
 
 def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) -> Prompt:
@@ -92,6 +85,28 @@ def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) ->
         raise InputMismatch(f"prompt has {len(ids)} token ids but {len(labels)} labels were given")
     joins = labels == IGNORED_LABEL
     return Prompt(ids[:cut], ids[cut + 1 :], joins_before=joins[:cut], joins_after=joins[cut + 1 :])
+
+
+def require_tokenizer(tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
+    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none."""
+    if tokenizer is None:
+        raise TokenizerMissing(
+            "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
+            "language model into its directory, or pass token ids (Prompt.before, Prompt.after)"
+        )
+    return tokenizer
+
+
+def _stripped(question: str) -> str:
+    text = question.strip()
+    if not text:
+        raise InputMismatch("the question is empty; ask something")
+    return text
+
+
+def _opening(system: str) -> str:
+    """The system's turn, and the start of the user's."""
+    return f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, plain: bool = False) -> NDArray[np.int64]:

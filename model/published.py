@@ -15,12 +15,14 @@ from model.attention import Heads
 from model.errors import CheckpointError
 from model.fresh import MEMAUG
 from model.hub import Directory, Location, locate
+from model.preset import Mark
 from model.video_language import VideoLanguageModel
 from model.vision import KNOWN_TOWERS
 from model.weights import Slot, read_json, slots_of
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."
+MARKS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -68,6 +70,8 @@ class PublishedConfig(BaseModel):
     mm_resampler_type: str | None = None
     memaug_depth: int = 4
     spatial_sampling_type: Literal["uniform", "random"] = "random"
+    memory_marks: tuple[Mark, ...] = ()  # of this project's small models; see model.marks
+    augmented_question: bool = False  # likewise
 
     @property
     def heads(self) -> Heads:
@@ -132,6 +136,7 @@ def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: 
         **slots_of(model.memaug, MEMAUG_PREFIX),
         **slots_of(tower, TOWER_PREFIX),
         NEWLINE: Slot(model, "newline"),
+        **(slots_of(model.marks, MARKS_PREFIX) if model.marks is not None else {}),
     }
     if tied:
         del slots[HEAD]

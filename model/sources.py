@@ -13,6 +13,7 @@ from model.preset import Architecture, ModelPreset
 from model.published import (
     EMBEDDING,
     HEAD,
+    MARKS_PREFIX,
     MEMAUG_PREFIX,
     NEWLINE,
     PROJECTOR_PREFIX,
@@ -41,11 +42,14 @@ class Sources:
     drawn: tuple[str, ...]  # prefixes of names that are drawn from the seed
     seed: int
     read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
+    keeps_variance: tuple[str, ...] = (
+        TOWER_PREFIX,
+    )  # prefixes of drawn names that are initialised so; see model.fresh
 
     def complete(self, slots: Mapping[str, Slot]) -> dict[str, Source]:
         """The tensors with what is to be drawn for these slots."""
         new = {
-            name: fresh.seeded(name, slot, self.seed, tower=name.startswith(TOWER_PREFIX))
+            name: fresh.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
             for name, slot in slots.items()
             if name.startswith(self.drawn)
         }
@@ -117,7 +121,8 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
 
 
 def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
-    raw = fresh.published_config(architecture, preset.memaug_depth)
+    tokenizer = architecture_tokenizer(architecture)
+    raw = fresh.published_config(architecture, preset.memaug_depth, len(tokenizer))
     return Sources(
         where=preset.name,
         raw_config=raw,
@@ -126,8 +131,21 @@ def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
         tensors={},
         drawn=("",),
         seed=preset.seed,
-        read_tokenizer=byte_tokenizer,
+        read_tokenizer=lambda: tokenizer,
+        keeps_variance=(TOWER_PREFIX, PROJECTOR_PREFIX, MEMAUG_PREFIX, MARKS_PREFIX, EMBEDDING)
+        if architecture.memory_marks
+        else (TOWER_PREFIX,),
     )
+
+
+def architecture_tokenizer(architecture: Architecture) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model built from a seed: the directory it names, else bytes. Raises CheckpointError where none is there."""
+    if architecture.tokenizer is None:
+        return byte_tokenizer()
+    found = find_tokenizer(locate(architecture.tokenizer))
+    if found is None:
+        raise CheckpointError(f"architecture.tokenizer: {architecture.tokenizer} holds no tokenizer.json")
+    return found
 
 
 def _require_language_model(tensors: Mapping[str, Source], name: str) -> None:

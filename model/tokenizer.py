@@ -20,7 +20,7 @@ _FILES = (
     "merges.txt",
 )
 
-_CHATML = (
+CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
@@ -35,7 +35,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token=TURN_END, pad_token=PADDING, additional_special_tokens=[TURN_START]
     )
-    tokenizer.chat_template = _CHATML
+    tokenizer.chat_template = CHATML
     return tokenizer
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from memory.positions import NEWLINE, VideoLayout
 from model.errors import InputMismatch
 from model.language import LanguageModel
+from model.marks import FrameMarks, MemoryMarks
 from model.memaug import EvidenceRequest, MemAug, Memory
 from model.projector import Projector
 from model.prompt import Prompt
@@ -44,9 +45,17 @@ class VideoLanguageModel(nn.Module):
         newline: nn.Parameter,
         language: LanguageModel,
         evidence_blocks: Sequence[int] | None = None,
+        *,
+        marks: MemoryMarks | None = None,
+        augmented_question: bool = False,
     ) -> None:
-        """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last."""
+        """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
+
+        marks: see model.marks; None: none. augmented_question: hand the decoder the question's tokens as MemAug left them, not as they
+        were embedded; a small model learns faster so, published ones never do it.
+        """
         super().__init__()
+        self.marks, self.augmented_question = marks, augmented_question
         self.projector, self.memaug, self.language = projector, memaug, language
         self.newline = newline
         self.evidence_blocks = evidence_blocks
@@ -70,23 +79,30 @@ class VideoLanguageModel(nn.Module):
         read = self.feature_reader(features)
         plan = plan_queries(layout.query_position_ids(), prompt)
         request = self._evidence_request(plan, layout) if want_evidence else None
-        memory = self._remember(read, layout) if memory is None else memory
-        embeds, mass = self._augment(read(layout.query_tokens()), plan, prompt, memory, request)
+        marker = self.marker(features, layout)
+        memory = self._remember(read, layout, marker) if memory is None else memory
+        seen = marker.queries(read(layout.query_tokens()))
+        embeds, mass = self._augment(seen, plan, prompt, memory, request)
         return VideoInputs(embeds, None if mass is None else _normalised(layout.fold(mass.double().cpu().numpy())))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> Memory:
         """The memory that MemAug attends to, reusable for every question about this layout."""
         self.check(features, layout)
-        return self._remember(self.feature_reader(features), layout)
+        return self._remember(self.feature_reader(features), layout, self.marker(features, layout))
 
     @torch.inference_mode()
     def image_inputs(self, tokens_TD: Tensor, layout: Layout, prompt: Prompt) -> VideoInputs:
         """The same for images, whose projected tokens [T, D] model.images arranges. Images give no evidence."""
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
-        embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, self._remember(read, layout), None)
+        embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, self._remember(read, layout, None), None)
         return VideoInputs(embeds, None)
+
+    @torch.inference_mode()
+    def text_inputs(self, prompt: Prompt) -> VideoInputs:
+        """The same for text alone: the prompt as it is."""
+        return VideoInputs(torch.cat([self.language.embed(prompt.before), self.language.embed(prompt.after)]), None)
 
     def first_token_logits(self, inputs: VideoInputs) -> Tensor:
         """float32 [vocab]: scores of the answer's first token, for multiple choice."""
@@ -148,15 +164,33 @@ class VideoLanguageModel(nn.Module):
         augmented_BQD, mass_BN = self.memaug(
             queries_QD[None], self.positions(plan.positions)[None], memory, evidence=request
         )
-        embeds_LD = splice(before_nD, augmented_BQD[0, plan.visual], after_mD)
+        embeds_LD = splice(
+            before_nD, augmented_BQD[0, plan.visual], self.asked(after_mD, augmented_BQD[0], plan, prompt)
+        )
         return embeds_LD, None if mass_BN is None else mass_BN[0]
 
-    def _remember(self, read: TokenReader, layout: Layout) -> Memory:
+    def marker(self, features: Features, layout: VideoLayout) -> "Marker":
+        """What puts this model's marks on the tokens of one video."""
+        if self.marks is None or self.marks.empty:
+            return Marker(None, None, layout)
+        return Marker(self.marks, self.marks.of_layout(self.tensor(features), layout), layout)
+
+    def asked(self, after_mD: Tensor, augmented_QD: Tensor, plan: QueryPlan, prompt: Prompt) -> Tensor:
+        """The text after the video as the decoder takes it: its question's tokens augmented where that is switched on."""
+        if not self.augmented_question:
+            return after_mD
+        joins = prompt.joining()[1]
+        rows = np.arange(len(prompt.after))[prompt.question]
+        rows = torch.from_numpy(rows[joins[rows]]).to(after_mD.device)
+        asked = torch.from_numpy(plan.question).to(after_mD.device)
+        return after_mD.index_copy(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
+
+    def _remember(self, read: TokenReader, layout: Layout, marker: "Marker | None") -> Memory:
         places, ids = layout.key_tokens(), layout.key_position_ids()
         starts = range(0, len(places), TOKENS_PER_CHUNK)
         chunks = (
             (
-                read(places[start : start + TOKENS_PER_CHUNK])[None],
+                _marked(read(places[start : start + TOKENS_PER_CHUNK]), marker, start)[None],
                 self.positions(ids[start : start + TOKENS_PER_CHUNK])[None],
             )
             for start in starts
@@ -172,6 +206,41 @@ class VideoLanguageModel(nn.Module):
     def _with_newlines(self, tokens_nD: Tensor, places: NDArray[np.int64]) -> Tensor:
         newlines = torch.from_numpy(places == NEWLINE).to(tokens_nD.device)
         return torch.where(newlines[:, None], self.newline, tokens_nD)
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Puts marks on the memory's tokens and on the decayed ones of one video; does nothing where none are switched on."""
+
+    marks: MemoryMarks | None
+    frames: FrameMarks | None
+    layout: VideoLayout
+
+    def keys(self, tokens_nD: Tensor, start: int = 0) -> Tensor:
+        """Memory tokens from place `start` of the memory on."""
+        if self.marks is None:
+            return tokens_nD
+        numbers = np.arange(start, start + len(tokens_nD))
+        places = self.layout.key_tokens()[numbers]
+        return self._add(tokens_nD, numbers // self.layout.key_tokens_per_frame, places)
+
+    def queries(self, tokens_nD: Tensor) -> Tensor:
+        """All decayed tokens."""
+        if self.marks is None:
+            return tokens_nD
+        per_frame = self.layout.cells.shape[1] + 1
+        frames = self.layout.visible[np.arange(len(tokens_nD)) // per_frame]
+        return self._add(tokens_nD, frames, self.layout.query_tokens())
+
+    def _add(self, tokens_nD: Tensor, frames: NDArray[np.int64], places: NDArray[np.int64]) -> Tensor:
+        assert self.marks is not None, "callers have looked"
+        on = tokens_nD.device
+        cells = torch.from_numpy(self.marks.cells_of(places)).to(on)
+        return self.marks.add(tokens_nD, torch.from_numpy(frames).to(on), cells, self.frames)
+
+
+def _marked(tokens_nD: Tensor, marker: Marker | None, start: int) -> Tensor:
+    return tokens_nD if marker is None else marker.keys(tokens_nD, start)
 
 
 def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:

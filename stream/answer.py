@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 
 from configs import UsageError
 from memory.directory import Memory
-from memory.errors import NothingRecorded
+from memory.errors import DamagedFrames, NothingRecorded
 from memory.forgetting import plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
-from memory.reader import MemorySnapshot, frames_between, gaps_touching
 from memory.recall import RecallPlan, plan_recall
 from memory.records import Gap
+from memory.removal import Removal, touching
+from memory.snapshot import MemorySnapshot
 from memory.spec import require_same
+from stream.span import find_span, span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from model.loaded import AfterimageModel
     from model.prompt import Prompt
 
+_MOST_DAMAGE = 8  # times that a question starts over because frames could not be read
 LONGEST_QUESTION = 2000  # characters
 
 
@@ -56,13 +59,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind."""
+    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
+
+    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read.
+    """
 
     camera: str
     frames: int
     first_time: float
     last_time: float
     gaps: tuple[Gap, ...]
+    removed: tuple[Removal, ...]
+    damaged: int
     lag_s: float
     recall: str
     positions: str
@@ -103,18 +111,22 @@ class Answer:
 class Sight:
     """Everything that the model is given for one question to one camera, before a single weight is used.
 
-    first: id of the span's first frame. frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
+    ids: frame ids of the span. recall.frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
     """
 
     snapshot: MemorySnapshot
-    first: int
-    span_frames: int
+    ids: NDArray[np.int64]
     recall: RecallPlan
     layout: VideoLayout
     features: NDArray[np.floating]
     prompt: "Prompt"
     visible_frames: NDArray[np.int64]
     seconds: float
+
+    @property
+    def span_frames(self) -> int:
+        """Frames in the span."""
+        return len(self.ids)
 
 
 class Answerer:
@@ -157,14 +169,22 @@ class Answerer:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
         reader = self.memory.camera(name)
         snapshot = reader.snapshot()
+        for _ in range(_MOST_DAMAGE):
+            try:
+                return self._look(snapshot, question, now)
+            except DamagedFrames as error:  # removed meanwhile, or damaged: the answer rests on the others, and says so
+                snapshot = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
+        return self._look(snapshot, question, now)
+
+    def _look(self, snapshot: MemorySnapshot, question: Question, now: float) -> Sight:
         require_same(snapshot.spec, self.model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
-        count, ids = end - first, first
+        ids, count = snapshot.ids[first:end], end - first
         preset = self.model.preset
         shown = plan_repetition(count, shortest=preset.forgetting.shortest)
-        visible = self._visible(snapshot, question.text, first, count)
+        visible = self._visible(snapshot, question.text, ids)
         visible_frames = shown[visible]
-        recall = plan_recall(count, visible_frames, self._nearest(snapshot, question.text, first, end), preset.recall)
+        recall = plan_recall(count, visible_frames, self._nearest(snapshot, question.text, ids), preset.recall)
         layout = plan_layout(
             count, recall.frames, visible, frame_ids=ids, config=preset.forgetting, policy=preset.positions,
             trained_frames=preset.trained_frames, random_constant=snapshot.info.random_constant,
@@ -173,35 +193,33 @@ class Answerer:
         # The span ends when its last frame's second does, as a recording of it would.
         seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
         prompt = self.model.prompt(question.text.strip(), frames=count, seconds=seconds)
-        features = snapshot.tokens(first + recall.frames)
-        return Sight(snapshot, first, count, recall, layout, features, prompt, visible_frames, seconds)
+        features = snapshot.tokens(ids[recall.frames])
+        return Sight(snapshot, ids, recall, layout, features, prompt, visible_frames, seconds)
 
-    def _visible(self, snapshot: MemorySnapshot, text: str, first: int, count: int) -> NDArray[np.int64]:
+    def _visible(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         config, model = self.model.preset.forgetting, self.model.video_language
         vectors = question = None
         if config.temporal == "keyframe":
-            vectors = snapshot.mean_tokens(first, first + count)
+            vectors = snapshot.mean_tokens(ids)
         elif config.temporal == "question-guided":
-            ids = np.arange(first, first + count)
-            vectors = np.concatenate(
-                [model.frame_vectors(snapshot.tokens(part)) for part in np.split(ids, range(256, count, 256))]
-            )
-            question = model.question_vector(self.model.prompt(text, frames=count, seconds=0.0))
+            pieces = np.split(ids, range(256, len(ids), 256))
+            vectors = np.concatenate([model.frame_vectors(snapshot.tokens(part)) for part in pieces])
+            question = model.question_vector(self.model.prompt(text, frames=len(ids), seconds=0.0))
         return plan_visible(
-            count, config, frame_ids=first, random_constant=snapshot.info.random_constant,
+            len(ids), config, frame_ids=ids, random_constant=snapshot.info.random_constant,
             frame_vectors=vectors, question_vector=question,
         )  # fmt: skip
 
-    def _nearest(self, snapshot: MemorySnapshot, text: str, first: int, end: int) -> NDArray[np.int64]:
+    def _nearest(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Span numbers of the frames whose embeddings lie nearest to the question; only asked for when recall is bounded."""
         recall = self.model.preset.recall
-        if end - first <= recall.budget:
+        if len(ids) <= recall.budget:
             return np.empty(0, dtype=np.int64)
         index = self.memory.index(snapshot.info.id)
         index.catch_up(snapshot)
         query = self.model.encoders.index.encode_texts([text])[0]
-        hits = index.search(query, recall.nearest, first=first, end=end)
-        return np.array([hit.frame - first for hit in hits], dtype=np.int64)
+        found = index.search(query, recall.nearest, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
+        return np.searchsorted(ids, np.array([hit.frame for hit in found.hits], dtype=np.int64))
 
     def _ask_camera(self, name: str, question: Question, on_text: Callable[[str], None] | None) -> CameraAnswer:
         clock, now = time.perf_counter, time.time()
@@ -230,32 +248,36 @@ class Answerer:
         if weights is None:
             return ()
         heaviest = np.argsort(-weights, kind="stable")[:most]
-        frames = sight.first + sight.recall.frames[heaviest]
+        frames = sight.ids[sight.recall.frames[heaviest]]
         snapshot = sight.snapshot
         return tuple(
             Evidence(
                 snapshot.info.id,
                 int(frame),
-                float(snapshot.times[frame]),
+                snapshot.time_of(int(frame)),
                 float(weights[row]),
-                snapshot.image(int(frame)),
+                _image(snapshot, int(frame)),
             )
             for row, frame in zip(heaviest, frames, strict=True)
         )
 
     def _coverage(self, sight: Sight, question: Question, now: float) -> Coverage:
-        times, end = sight.snapshot.times, sight.first + sight.span_frames
-        first_time, last_time = float(times[sight.first]), float(times[end - 1])
+        snapshot = sight.snapshot
+        first_time, last_time = snapshot.time_of(int(sight.ids[0])), snapshot.time_of(int(sight.ids[-1]))
         moment = now if question.at is None else question.at
         start = (
-            first_time if question.start is None and question.last_s is None else min(first_time, _start(question, now))
+            first_time
+            if question.start is None and question.last_s is None
+            else min(first_time, span_start(question, now))
         )
         return Coverage(
-            camera=sight.snapshot.info.id,
+            camera=snapshot.info.id,
             frames=sight.span_frames,
             first_time=first_time,
             last_time=last_time,
-            gaps=_gaps(sight.snapshot, start, moment),
+            gaps=span_gaps(snapshot, start, moment),
+            removed=touching(snapshot.removed, start, moment),
+            damaged=int(np.count_nonzero((snapshot.damaged >= sight.ids[0]) & (snapshot.damaged <= sight.ids[-1]))),
             lag_s=max(0.0, moment - last_time),
             recall=sight.recall.mode,
             positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",
@@ -270,44 +292,17 @@ class Answerer:
             "trained": self.model.trained,
             "camera": sight.snapshot.info.id,
             "generation": sight.snapshot.generation,
-            "first_frame": sight.first,
-            "last_frame": sight.first + sight.span_frames - 1,
+            "first_frame": int(sight.ids[0]),
+            "last_frame": int(sight.ids[-1]),
             "seed": question.seed,
             "random_constant": sight.snapshot.info.random_constant,
             "recall": sight.recall.mode,
         }
 
 
-def find_span(snapshot: MemorySnapshot, question: Question, now: float) -> tuple[int, int]:
-    """The frames [first, end) that a question looks at. Raises NothingRecorded, saying what there is, or UsageError."""
-    at = question.at
-    start = question.start if question.last_s is None else _start(question, now)
-    if start is not None and at is not None and start > at:
-        raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
-    first, end = frames_between(snapshot.times, start, at)
-    if end > first:
-        return first, end
-    info, times = snapshot.info, snapshot.times
-    if not len(times):
-        raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
-    if at is not None and at < times[0]:
-        raise NothingRecorded(
-            f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
-        )
-    raise NothingRecorded(
-        f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
-        f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
-    )
-
-
-def _start(question: Question, now: float) -> float:
-    if question.last_s is not None:
-        return (now if question.at is None else question.at) - question.last_s
-    return question.start or 0.0
-
-
-def _gaps(snapshot: MemorySnapshot, start: float, end: float) -> tuple[Gap, ...]:
-    """Gaps that the span touches; the time before the first frame, when it was asked about, is one."""
-    earliest = float(snapshot.times[0])
-    before = [Gap(start, earliest, "not recording", 0)] if start < earliest else []
-    return (*before, *gaps_touching(snapshot, start, end))
+def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
+    """A frame's JPEG, or nothing where that alone is damaged: the answer does not rest on it."""
+    try:
+        return snapshot.image(frame)
+    except DamagedFrames:
+        return b""

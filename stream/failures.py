@@ -19,9 +19,16 @@ _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 
 
-def explain_opening(error: Exception, address: SourceAddress, timeout_s: float) -> SourceError:
-    """The error to raise for what PyAV raised while opening `address`. Keeps no reference to the original, which quotes the URL."""
-    kind, text = _classify(error, address, timeout_s)
+def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float) -> SourceError:
+    """The error to raise for what PyAV raised while opening `address`. Keeps no reference to the original, which quotes the URL.
+
+    took_s: how long it took; over RTSP a timeout comes as one of several other errors.
+    """
+    if isinstance(error, av.error.ExitError) or (address.live and took_s >= timeout_s):
+        return SourceTimeout(
+            f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
+        )
+    kind, text = _classify(error, address)
     return kind(f"{address.redacted}: {text}")
 
 
@@ -48,7 +55,7 @@ def codec_changed(address: SourceAddress) -> SourceLost:
     return SourceLost(f"{address.redacted}: its packets cannot be decoded any more; perhaps its codec changed")
 
 
-def _classify(error: Exception, address: SourceAddress, timeout_s: float) -> tuple[type[SourceError], str]:
+def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceError], str]:
     if isinstance(error, _REFUSED):
         if "@" not in address.redacted:
             return AuthenticationFailed, "the server asks for a password; write user:password@ before the host"
@@ -62,8 +69,6 @@ def _classify(error: Exception, address: SourceAddress, timeout_s: float) -> tup
         return SourceNotFound, "no such file or device"
     if isinstance(error, PermissionError) and address.kind in ("file", "device"):
         return SourceNotFound, "may not be read: permission denied"
-    if isinstance(error, av.error.ExitError):
-        return SourceTimeout, f"no answer within {timeout_s:g} s; check the address and that the camera is on"
     if isinstance(error, _UNSUPPORTED):
         return BadUrl, "this build of FFmpeg cannot read such an address"
     if address.kind == "pattern":

@@ -118,6 +118,7 @@ class CameraIngest:
         self.inbox = _inbox(config, work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
         self._drops_seen = 0
+        self._end_reason = "stopped"
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         if config.live:
@@ -148,7 +149,7 @@ class CameraIngest:
                     case Retry():
                         self._say("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
-                        self.stats.detail = event.reason
+                        self._end_reason = event.reason
             self._release()
         except Closed:
             pass  # the session is being stopped
@@ -229,7 +230,7 @@ class CameraIngest:
         finally:
             self.outbox.close()
             self._on_durable(self.repository.close())
-            self._say("ended", self.stats.detail)
+            self._say("ended", self._end_reason)
 
     def _store(self, batch: list[Stored]) -> None:
         for item in batch:

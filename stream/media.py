@@ -28,7 +28,8 @@ _KEY_FRAME_EVERY_S = 2.0  # a viewer who joins live waits no longer; HLS segment
 _PIXEL_FORMATS = {"gif": "rgb8", "mjpeg": "yuvj420p", "ffv1": "yuv444p"}
 _OPTIONS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "ultrafast", "crf": "23"},
-    "libx265": {"preset": "ultrafast", "crf": "26", "x265-params": "log-level=-1"},
+    # No B-frames: with them x265 gives the frame of a one-frame clip a random decoding time, which no container takes.
+    "libx265": {"preset": "ultrafast", "crf": "26", "x265-params": "log-level=-1:bframes=0"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "32", "b": "0"},
 }
 

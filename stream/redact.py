@@ -33,17 +33,12 @@ def _hide_userinfo(match: re.Match[str]) -> str:
 def _userinfo_end(rest: str) -> int | None:
     """Where in `rest` (a URL after `scheme://`) the `@` stands that ends the credentials; None when there are none.
 
-    By the letter of RFC 3986 credentials end at the last `@` before the first `/`. People paste passwords unescaped, so an `@` later in
-    the path still counts when what stands before it looks like `user:...`.
+    By the letter of RFC 3986 they end at the last `@` before the first `/`, `?` or `#`. People paste passwords unescaped, so when what
+    comes first could be `user:password` they are taken to end at the last `@` of all, even if that hides the host of some address.
     """
-    path = re.split(r"[?#]", rest, maxsplit=1)[0]
-    authority = path.split("/", 1)[0]
-    if "@" in path and ("@" in authority or ":" in authority):
-        return path.rindex("@")
-    port = authority.partition(":")[2]
-    if "@" in rest and port and not port.isdigit():
-        return rest.rindex("@")
-    return None
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    may_hold_credentials = "@" in authority or ":" in authority
+    return rest.rindex("@") if may_hold_credentials and "@" in rest else None
 
 
 def _hide_pair(match: re.Match[str]) -> str:

@@ -90,7 +90,7 @@ class Connection:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. Raises SourceError, redacted."""
         self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
         self.damaged = 0  # packets skipped because they could not be decoded
-        self._container = _open(address, config)
+        self._container = _open(address, config, monotonic)
         try:
             self._stream = _video_stream(self._container, address)
             self._stream.codec_context.thread_count = config.decoder_threads
@@ -221,7 +221,8 @@ class Connection:
         return "; ".join(words)
 
 
-def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputContainer:
+def _open(address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]) -> av.container.InputContainer:
+    began = monotonic()
     options: dict[str, str] = {}
     format_name: str | None = None
     timeout = (config.open_timeout_s, config.read_timeout_s) if address.live else None
@@ -240,7 +241,7 @@ def _open(address: SourceAddress, config: SourceConfig) -> av.container.InputCon
             address.url, "r", format=format_name, options=options, timeout=timeout, metadata_errors="replace"
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        failure = explain_opening(error, address, config.open_timeout_s)
+        failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
 
 

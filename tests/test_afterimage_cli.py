@@ -112,6 +112,7 @@ def test_info(memory: Path) -> None:
     assert (camera["first_time"], camera["last_time"]) == (START, START + 11)
     assert camera["spec"]["tokens"]["tokens_per_frame"] == 64
     assert camera["bytes"] > 0
+    assert "untrained" in camera["notice"]
     assert "12 frames" in afterimage("info", memory).stdout
 
 

@@ -10,7 +10,8 @@ from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
 from memory.directory import Memory
-from stream.answer import Answerer, Question, find_span
+from stream.answer import Answerer, Question
+from stream.span import find_span
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
                 session, ingest, parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
             )
         )
-    _report(arguments, ingest)
+    _report(arguments, ingest, encoders.notice)
     return 0
 
 
@@ -119,7 +119,7 @@ def _say_state(ingest: CameraIngest) -> None:
     print(f"{ingest.repository.info.id}: {stats.state}{f' ({stats.detail})' if stats.detail else ''}", file=sys.stderr)
 
 
-def _report(arguments: argparse.Namespace, ingest: CameraIngest) -> None:
+def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | None) -> None:
     stats, repository = ingest.stats, ingest.repository
     lag = stats.median_latency()
     document = {
@@ -131,6 +131,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest) -> None:
         "last_time": repository.last_time,
         "median_latency_s": None if math.isnan(lag) else round(lag, 4),
         "detail": stats.detail,
+        "notice": notice,
     }
     if arguments.json:
         print(json.dumps(document))

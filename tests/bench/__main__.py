@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.table import Table
 
-NAMES = ["ingest", "latency"]
+NAMES = ["ingest"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

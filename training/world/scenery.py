@@ -46,7 +46,8 @@ def _city(rng: np.random.Generator, height: int, width: int) -> Picture:
         while left < width:
             across = min(int(height * rng.uniform(0.16, 0.34)), width - left)
             top = int(height * (1 - tallest * rng.uniform(0.45, 1.0)))
-            draw.rectangle((left, top, left + across - max(2, height // 90), height), fill=colour)
+            wall = max(left, left + across - max(2, height // 90))  # the last house may be cut to a sliver
+            draw.rectangle((left, top, wall, height), fill=colour)
             if window:
                 _windows(draw, rng, (left, top, left + across, height), window)
             left += across

@@ -185,7 +185,7 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None)
     rng.shuffle(cast)
     slots = _draw_slots(rng, segments, min(len(cast), max(1, int(duration_s / SECONDS_PER_EVENT))), duration_s)
     events = [
-        _stage(rng, thing, number, start, seconds, scene, config.moving)
+        stage(rng, thing, number, start, seconds, scene, config.moving)
         for number, (thing, (start, seconds, scene)) in enumerate(zip(cast, slots, strict=False))
     ]
     return Script(
@@ -286,7 +286,7 @@ def _draw_start(rng: Random, ends: list[float], duration_s: float) -> float:
     return rng.choice(ends) + apart if manner == 1 else duration_s - apart
 
 
-def _stage(
+def stage(
     rng: Random, thing: dict[str, str], number: int, start: float, seconds: int, scene: str, moving: float
 ) -> Event:
     """Put a thing somewhere in the frame, or let it cross it. What crosses must be seen at least three times."""

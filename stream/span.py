@@ -1,0 +1,75 @@
+"""The span of time that a question looks at: which frames of a snapshot it holds, and why it may hold none. Pure."""
+
+import math
+from typing import Protocol
+
+from configs import UsageError
+from memory.camera import CameraInfo
+from memory.errors import NoLongerRemembered, NothingRecorded
+from memory.reader import frames_between, gaps_touching
+from memory.records import Gap
+from memory.removal import Removal, touching
+from memory.snapshot import MemorySnapshot
+
+
+class Span(Protocol):
+    """What bounds a span. Times are Unix seconds; None leaves a side open; last_s counts back from `at` (or now)."""
+
+    @property
+    def start(self) -> float | None: ...
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def last_s(self) -> float | None: ...
+
+
+def find_span(snapshot: MemorySnapshot, question: Span, now: float) -> tuple[int, int]:
+    """The rows [first, end) of the snapshot that a question looks at. Raises NothingRecorded, saying what there is, or UsageError."""
+    at = question.at
+    start = question.start if question.last_s is None else span_start(question, now)
+    if start is not None and at is not None and start > at:
+        raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
+    first, end = frames_between(snapshot.times, start, at)
+    if end > first:
+        return first, end
+    info, times = snapshot.info, snapshot.times
+    gone = touching(snapshot.removed, -math.inf if start is None else start, math.inf if at is None else at)
+    if gone:
+        raise NoLongerRemembered(f"camera '{info.id}': {describe_removal(gone[-1], info)}")
+    if not len(times):
+        raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
+    if at is not None and at < times[0]:
+        raise NothingRecorded(
+            f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
+        )
+    raise NothingRecorded(
+        f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
+        f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
+    )
+
+
+def describe_removal(gone: Removal, info: CameraInfo) -> str:
+    """What is no longer remembered and why, for a person."""
+    why = {
+        "evicted": "evicted by its retention",
+        "forgotten": "forgotten on request",
+        "damaged": "lost to damage on the disk",
+    }[gone.reason]
+    return (
+        f"{info.local(gone.start):%Y-%m-%d %H:%M:%S} to {info.local(gone.stop):%Y-%m-%d %H:%M:%S %Z} is no longer remembered: "
+        f"{gone.frames} frames were {why} on {info.local(gone.at):%Y-%m-%d %H:%M}"
+    )
+
+
+def span_start(question: Span, now: float) -> float:
+    if question.last_s is not None:
+        return (now if question.at is None else question.at) - question.last_s
+    return question.start or 0.0
+
+
+def span_gaps(snapshot: MemorySnapshot, start: float, end: float) -> tuple[Gap, ...]:
+    """Gaps that the span touches; the time before the first frame, when it was asked about, is one."""
+    earliest = float(snapshot.times[0])
+    gone = touching(snapshot.removed, start, earliest)
+    before = [Gap(start, earliest, "not recording", 0)] if start < earliest and not gone else []
+    return (*before, *gaps_touching(snapshot, start, end))

@@ -1,0 +1,121 @@
+"""The frame index: exact while it can be, the same as comparing every vector, never out of step with the memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory import index as index_module
+from memory import segments
+from memory.directory import Memory
+from memory.index import FrameIndex, differences
+from memory.repository import open_camera
+from memory.snapshot import MemorySnapshot
+from tests.memory_world import make_frame, make_spec
+
+SPEC = make_spec()
+
+
+@pytest.fixture(autouse=True)
+def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of 64, 256 and 512 frames, so that few frames go through every kind."""
+    for module in (index_module, segments):
+        for name, size in (("SMALL", 64), ("LARGE", 256), ("INVERTED", 512)):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, size)
+    monkeypatch.setattr(segments, "CELLS", 8)
+    monkeypatch.setattr(segments, "PROBES", 4)
+    monkeypatch.setattr(segments, "_TRAIN", 512)
+
+
+def record(memory: Path, count: int) -> None:
+    with open_camera(memory, "a", SPEC) as repository:
+        for number in range(repository.frames, repository.frames + count):
+            repository.append(make_frame(number, SPEC))
+
+
+def exact(snapshot: MemorySnapshot, query: np.ndarray, top: int) -> list[int]:
+    vectors = (
+        snapshot.embeddings(snapshot.ids).astype(np.float16).astype(np.float32)
+    )  # as precise as the index keeps them
+    order = np.argsort(-(vectors @ query), kind="stable")[:top]
+    return [int(snapshot.ids[row]) for row in order]
+
+
+def test_finds_what_comparing_every_vector_finds_within_the_span(tmp_path: Path) -> None:
+    record(tmp_path, 700)
+    memory = Memory(tmp_path)
+    snapshot, index = memory.camera("a").snapshot(), memory.index("a")
+    index.catch_up(snapshot)
+    query = make_frame(77, SPEC).embedding
+    found = index.search(query, 5, snapshot)
+    assert found.exact
+    assert [hit.frame for hit in found.hits] == exact(snapshot, query, 5)
+    assert found.hits[0].frame == 77
+    assert all(100 <= hit.frame < 300 for hit in index.search(query, 50, snapshot, first=100, end=300).hits)
+    assert [part.end - part.first for part in index._segments] == [256, 256, 64, 64]
+
+
+def test_a_saved_index_is_used_again_and_grows(tmp_path: Path) -> None:
+    record(tmp_path, 200)
+    snapshot = Memory(tmp_path).camera("a").snapshot()
+    FrameIndex(tmp_path / "a" / "index").catch_up(snapshot)
+    record(tmp_path, 150)
+    later = Memory(tmp_path).camera("a").snapshot()
+    again = FrameIndex(tmp_path / "a" / "index")
+    again.catch_up(later)
+    assert again.rebuilt is None
+    assert again.frames == 350
+    for number in (3, 199, 200, 349):
+        assert again.search(make_frame(number, SPEC).embedding, 1, later).hits[0].frame == number
+    assert not differences(tmp_path / "a" / "index", later)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "missing", "other vectors", "list"])
+def test_a_file_that_cannot_be_used_is_named_and_the_index_rebuilt(tmp_path: Path, harm: str) -> None:
+    record(tmp_path, 200)
+    snapshot = Memory(tmp_path).camera("a").snapshot()
+    FrameIndex(tmp_path / "a" / "index").catch_up(snapshot)
+    file = tmp_path / "a" / "index" / "flat-64-128.faiss"
+    if harm == "truncated":
+        file.write_bytes(file.read_bytes()[:60])
+    elif harm == "missing":
+        file.unlink()
+    elif harm == "other vectors":
+        file.write_bytes((tmp_path / "a" / "index" / "flat-0-64.faiss").read_bytes())
+    else:
+        (tmp_path / "a" / "index" / "about.json").write_text("{")
+    assert differences(tmp_path / "a" / "index", snapshot)
+    index = FrameIndex(tmp_path / "a" / "index")
+    index.catch_up(snapshot)
+    assert index.rebuilt
+    assert index.search(make_frame(77, SPEC).embedding, 1, snapshot).hits[0].frame == 77
+    assert not differences(tmp_path / "a" / "index", snapshot)
+
+
+def test_beyond_the_exact_limit_old_frames_are_searched_approximately_and_it_says_so(tmp_path: Path) -> None:
+    record(tmp_path, 1100)
+    snapshot = Memory(tmp_path).camera("a").snapshot()
+    index = FrameIndex(tmp_path / "a" / "index", exact_frames=600)
+    index.catch_up(snapshot)
+    assert {part.kind for part in index._segments} == {"ivf", "flat"}
+    assert not index.search(make_frame(5, SPEC).embedding, 3, snapshot).exact
+    assert index.search(make_frame(1090, SPEC).embedding, 3, snapshot, first=1024).exact
+    near = [
+        index.search(make_frame(number, SPEC).embedding, 1, snapshot).hits[0].frame == number
+        for number in range(0, 1100, 10)
+    ]
+    assert np.mean(near) > 0.9
+    again = FrameIndex(tmp_path / "a" / "index", exact_frames=600)
+    again.catch_up(snapshot)
+    assert again.rebuilt is None
+    assert again.search(make_frame(1030, SPEC).embedding, 1, snapshot).hits[0].frame == 1030
+
+
+def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
+    record(tmp_path, 100)
+    (tmp_path / "a" / "index").write_text("in the way")
+    snapshot = Memory(tmp_path).camera("a").snapshot()
+    index = FrameIndex(tmp_path / "a" / "index")
+    index.catch_up(snapshot)
+    assert index.search(make_frame(9, SPEC).embedding, 1, snapshot).hits[0].frame == 9

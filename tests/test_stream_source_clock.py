@@ -1,0 +1,58 @@
+"""Raw timestamps to seconds since the first frame, with the holes that real streams have."""
+
+from fractions import Fraction
+
+import pytest
+
+from stream.source_clock import SourceClock
+
+RTP = Fraction(1, 90_000)
+
+
+def test_times_count_from_the_first_frame() -> None:
+    clock = SourceClock(RTP)
+    assert [clock.seconds(pts, None) for pts in (126_000, 129_600, 216_000)] == pytest.approx([0.0, 0.04, 1.0])
+
+
+def test_a_missing_time_in_mid_stream_is_passed_on() -> None:
+    clock = SourceClock(RTP)
+    assert [clock.seconds(pts, None) for pts in (0, None, 7200)] == [0.0, None, pytest.approx(0.08)]
+
+
+def test_a_stream_without_presentation_times_is_read_by_its_decoding_times() -> None:
+    clock = SourceClock(Fraction(1, 10))
+    assert [clock.seconds(None, dts) for dts in (3, 4, 5)] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_decoding_times_are_ignored_once_there_are_presentation_times() -> None:
+    clock = SourceClock(Fraction(1, 10))
+    assert clock.seconds(0, -2) == 0.0
+    assert clock.seconds(None, -1) is None
+
+
+def test_leading_frames_without_a_time_are_one_frame_step_apart() -> None:
+    clock = SourceClock(Fraction(1, 1000), rate=10)
+    assert [clock.seconds(pts, None) for pts in (None, None, 5000, 5100)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("second", [3000, 45_000, 200_000])
+def test_the_first_rtsp_frame_stands_at_zero_whatever_the_next_interval(second: int) -> None:
+    clock = SourceClock(RTP, rate=30, rtsp=True)
+    assert clock.seconds(None, None) == 0.0
+    assert clock.seconds(second, None) == pytest.approx(second / 90_000)
+
+
+def test_an_rtsp_stream_that_begins_late_is_counted_from_its_first_frame() -> None:
+    clock = SourceClock(RTP, rate=10, rtsp=True)
+    assert clock.seconds(None, None) == 0.0
+    assert clock.seconds(9_000_000, None) == pytest.approx(0.1)
+
+
+def test_the_cameras_own_clock() -> None:
+    clock = SourceClock(RTP)
+    assert clock.wall(90_000) is None
+    clock.learn_wall_clock(90_000, 1_700_000_000_500_000)
+    assert clock.wall(180_000) == pytest.approx(1_700_000_001.5)
+    assert clock.wall(None) is None
+    clock.learn_wall_clock(None, 5)  # a report without a packet time teaches nothing
+    assert clock.wall(90_000) == pytest.approx(1_700_000_000.5)

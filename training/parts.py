@@ -1,0 +1,54 @@
+"""Which parameters learn, and how fast. A part that has no rate, or rate 0, is frozen: no gradient, and not in the optimizer.
+
+Published Hour-LLaVA code ignores per-module rates under its shipped configuration; here a part's rate is its group's in the optimizer,
+where a test reads it back.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from model.video_language import VideoLanguageModel
+from training.errors import TrainingError
+
+PARTS: Final = ("vision", "projector", "memaug", "language")
+
+
+def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The parameters of a whole model by part. The newline and the marks go with the projector: they are made for the same space."""
+    marks = [] if model.marks is None else list(model.marks.parameters())
+    return {
+        "vision": list(tower.parameters()),
+        "projector": [*model.projector.parameters(), model.newline, *marks],
+        "memaug": list(model.memaug.parameters()),
+        "language": list(model.language.parameters()),
+    }
+
+
+def parameter_groups(
+    parts: Mapping[str, list[nn.Parameter]], rates: Mapping[str, float], *, weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
+    """One optimizer group for each part that learns; gradients are switched on there and off everywhere else.
+
+    Raises TrainingError for a rate whose part does not exist, and when nothing would learn.
+    """
+    unknown = sorted(rates.keys() - parts.keys())
+    if unknown:
+        raise TrainingError(f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(parts)}")
+    groups = []
+    for name, parameters in parts.items():
+        rate = rates.get(name, 0.0)
+        for parameter in parameters:
+            parameter.requires_grad_(rate > 0)
+        if rate > 0 and parameters:
+            groups.append({"params": parameters, "lr": rate, "part": name, "weight_decay": weight_decay})
+    if not groups:
+        raise TrainingError("learning_rates: every part is frozen, so nothing would learn")
+    return groups
+
+
+def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate of every part, as the optimizer has it now."""
+    return {group["part"]: float(group["lr"]) for group in optimizer.param_groups}

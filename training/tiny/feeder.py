@@ -1,0 +1,63 @@
+"""Draws batches ahead in other processes. What a batch holds depends on its number alone, never on who draws it or when."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.pool import AsyncResult
+from typing import Any, Self
+
+import torch
+
+from memory.forgetting import ForgettingConfig
+from training.tiny.bank import BankConfig, plan_bank
+from training.tiny.lessons import LessonPlan
+from training.tiny.stories import Shelf, StoryBatch, Words, make_batch, shelf_of
+from training.tiny.words import train_tokenizer
+
+_shelf: Shelf | None = None
+_words: Words | None = None
+
+
+def _prepare(bank: BankConfig) -> None:
+    """Once per process."""
+    global _shelf, _words
+    torch.set_num_threads(1)
+    _shelf, _words = shelf_of(plan_bank(bank)), Words(train_tokenizer())
+
+
+def _draw(plan: LessonPlan, forgetting: ForgettingConfig, seed: int, number: int) -> StoryBatch:
+    assert _shelf is not None and _words is not None, "the process was prepared"  # noqa: PT018
+    return make_batch(plan, _shelf, _words, forgetting, seed=seed, number=number)
+
+
+class Feeder:
+    """Batches of the present lesson, by number."""
+
+    def __init__(self, bank: BankConfig, forgetting: ForgettingConfig, *, seed: int, workers: int, ahead: int) -> None:
+        """workers: processes; 1: draw in this one, 0: one per core but one."""
+        self._forgetting, self._seed, self._ahead = forgetting, seed, ahead
+        self._waiting: dict[int, AsyncResult[StoryBatch]] = {}
+        self._plan: LessonPlan | None = None
+        workers = workers or max(1, (os.cpu_count() or 2) - 1)
+        self._pool = multiprocessing.get_context("spawn").Pool(workers, _prepare, (bank,)) if workers > 1 else None
+        if self._pool is None:
+            _prepare(bank)
+
+    def batch(self, plan: LessonPlan, number: int) -> StoryBatch:
+        """Batch `number` of a lesson."""
+        if self._pool is None:
+            return _draw(plan, self._forgetting, self._seed, number)
+        if plan is not self._plan:
+            self._plan, self._waiting = plan, {}
+        for later in range(number, number + self._ahead):
+            if later not in self._waiting:
+                work: Callable[..., Any] = _draw
+                self._waiting[later] = self._pool.apply_async(work, (plan, self._forgetting, self._seed, later))
+        return self._waiting.pop(number).get()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._pool is not None:
+            self._pool.terminate()

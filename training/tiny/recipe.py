@@ -1,0 +1,48 @@
+"""The configuration of the whole making of the small model: configs/training/tiny.yaml."""
+
+from pydantic import Field
+
+from configs import Schema
+from memory.forgetting import ForgettingConfig
+from memory.recall import RecallConfig
+from model.preset import Architecture
+from training.tiny.bank import BankConfig
+from training.tiny.lessons import LessonPlan
+from training.trainer import TrainerConfig
+
+
+class SightConfig(Schema):
+    """The first stage."""
+
+    trainer: TrainerConfig
+    frames: int = 768  # per batch
+    texts: int = 512  # per batch
+    pool: int = 40_000  # texts drawn before it begins
+
+
+class StudyConfig(Schema):
+    """The second stage."""
+
+    trainer: TrainerConfig
+    lessons: tuple[LessonPlan, ...] = Field(min_length=1)
+    evidence_weight: float = 0.1
+    workers: int = 0  # processes that draw stories; 0: one per core but one
+    ahead: int = 48  # batches drawn ahead
+
+
+class Recipe(Schema):
+    """Everything that the shipped weights follow from."""
+
+    name: str = "tiny"
+    seed: int = 0
+    architecture: Architecture
+    memaug_depth: int = 4
+    forgetting: ForgettingConfig
+    recall: RecallConfig
+    trained_frames: int = 12_000
+    evidence_blocks: tuple[int, ...]
+    max_new_tokens: int = 32
+    notice: str
+    bank: BankConfig
+    sight: SightConfig
+    study: StudyConfig

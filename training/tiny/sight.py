@@ -1,0 +1,201 @@
+"""The first stage: the vision tower, and the index's image-text encoder, learn to see the world.
+
+The tower learns by reading: every one of a frame's tokens must tell, through one linear layer that is thrown away afterwards, what the
+frame shows and where. The index learns SigLIP's sigmoid loss (Zhai et al., arXiv 2303.15343) between frames and questions about
+them, several texts matching one frame and the other way round.
+
+Legend: B frames, N texts, P tokens per frame, S pixels per side, Dv width.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.index_encoder import IndexEncoder, padded_ids
+from model.vision import GRID, VisionEncoder, pool
+from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
+from training.trainer import Lesson
+from training.world.facts import KINDS
+from training.world.history import Reference
+from training.world.phrasing import word, wordings
+from training.world.script import WorldConfig
+from training.world.vocabulary import SCENES
+
+READ_TOKENS: Final = 12  # tokens of a frame that are read in one step, drawn anew each time
+ANYTHING: Final = 99  # a reference's label that every value fits
+_ANY_EVENT: Final = 98  # a reference's kind that everything shown fits, but not a bare scene
+_NEVER: Final = 97  # a label that nothing fits
+_PAIR_KINDS: Final = ("first", "gap")
+_NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # whose answer may lie in any event
+_BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: share of brightness, standard deviation in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts for the index. ids int64 [N, L]; wanted int16 [N, 2, len(LABELS)]: one or two references, ANYTHING where free."""
+
+    ids: NDArray[np.int64]
+    wanted: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class SightBatch:
+    """pixels uint8 [B, S, S, 3]; labels int64 [B, len(LABELS)]; centres [B, 2]; ids [N, L]; wanted [N, 2, len(LABELS)]."""
+
+    pixels: Tensor
+    labels: Tensor
+    centres: Tensor
+    ids: Tensor
+    wanted: Tensor
+
+
+class SightLearner(nn.Module):
+    """Both encoders, and the reader that the tower is taught with."""
+
+    def __init__(self, vision: VisionEncoder, index: IndexEncoder) -> None:
+        super().__init__()
+        self.tower, self.index = vision.tower, index.model
+        self._vision = vision
+        classes = sum(len(values) + (label != "scene") for label, values in VALUES.items())
+        self.reader = nn.Linear(vision.spec.width, classes + 2)
+
+    def forward(self, batch: SightBatch) -> Lesson:
+        """Losses of both encoders; accuracies of what the tower's tokens tell."""
+        images = augmented(batch.pixels)
+        reading, figures = self._read(images, batch)
+        matching, found = self._match(images, batch)
+        return Lesson(reading + matching, {"reading": reading, "matching": matching, "index_recall": found, **figures})
+
+    def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens_BPV = pool(self._vision.patches(images), GRID)
+        drawn = torch.randint(tokens_BPV.shape[1], (READ_TOKENS,), device=images.device)
+        told = self.reader(tokens_BPV[:, drawn])
+        loss, start = tokens_BPV.float().pow(2).mean() * 1e-3, 0  # keeps features in float16's range
+        figures: dict[str, Tensor] = {}
+        for column, label in enumerate(LABELS):
+            none = label != "scene"  # every other label has a class for "none"
+            size = len(VALUES[label]) + none
+            logits = told[..., start : start + size].float()
+            start += size
+            truth = batch.labels[:, column] % size if none else batch.labels[:, column]  # -1 becomes the last class
+            spread = truth[:, None].expand(-1, READ_TOKENS)
+            loss = loss + functional.cross_entropy(logits.flatten(0, 1), spread.flatten())
+            known = spread != size - 1 if none else torch.ones_like(spread, dtype=torch.bool)
+            figures[f"{label}/right"] = ((logits.argmax(-1) == spread) & known).sum()
+            figures[f"{label}/asked"] = known.sum()
+        seen = ~batch.centres[:, :1].isnan()
+        off = (told[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
+        return loss + 20 * off.pow(2).mean(), figures
+
+    def _match(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, Tensor]:
+        frames = functional.normalize(self.index.vision_model(images).pooler_output.float(), dim=-1)
+        texts = functional.normalize(self.index.text_model(batch.ids).pooler_output.float(), dim=-1)
+        wanted = batch.wanted[:, :, None]
+        same = (wanted == batch.labels) | (wanted == ANYTHING) | ((wanted == _ANY_EVENT) & (batch.labels != NO_LABEL))
+        match_NB = same.all(-1).any(1)
+        with torch.autocast(images.device.type, enabled=False):
+            logits = texts @ frames.T * self.index.logit_scale.float().exp() + self.index.logit_bias.float()
+        sign = match_NB.float() * 2 - 1
+        loss = -functional.logsigmoid(sign * logits).sum() / len(frames)
+        best = logits.argmax(1, keepdim=True)
+        asked = match_NB.any(1)
+        found = (match_NB.gather(1, best)[:, 0] & asked).sum() / asked.sum().clamp(min=1)
+        return loss, found
+
+
+def augmented(pixels_BSS3: Tensor) -> Tensor:
+    """uint8 to [-1, 1], [B, 3, S, S], a little brighter or darker and with noise."""
+    images = (pixels_BSS3.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    bright = 1 + (torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1) * _BRIGHTNESS
+    return images * bright + torch.randn_like(images) * _NOISE
+
+
+class SightBatches:
+    """Draws batches from a bank whose pixels lie on the device. A batch depends on the seed and its number alone."""
+
+    def __init__(self, bank: Bank, texts: Texts, *, frames: int, asked: int, seed: int, device: torch.device) -> None:
+        self._pixels = torch.from_numpy(bank.pixels).to(device)
+        self._labels = torch.from_numpy(bank.labels.astype(np.int64)).to(device)
+        self._centres = torch.from_numpy(bank.centres).to(device)
+        self._ids = torch.from_numpy(texts.ids).to(device)
+        self._wanted = torch.from_numpy(texts.wanted.astype(np.int64)).to(device)
+        self._shown = np.flatnonzero(bank.labels[:, 0] != NO_LABEL)
+        self._empty = np.flatnonzero(bank.labels[:, 0] == NO_LABEL)
+        self._frames, self._asked, self._seed, self._device = frames, asked, seed, device
+
+    def __call__(self, number: int) -> SightBatch:
+        """Batch `number`: two thirds of its frames show something."""
+        rng = np.random.default_rng([self._seed, number])
+        shown = rng.choice(self._shown, self._frames * 2 // 3)
+        rows = np.concatenate([shown, rng.choice(self._empty, self._frames - len(shown))])
+        asked = rng.integers(0, len(self._ids), self._asked)
+        at, about = (torch.from_numpy(numbers).to(self._device) for numbers in (rows, asked))
+        return SightBatch(self._pixels[at], self._labels[at], self._centres[at], self._ids[about], self._wanted[about])
+
+
+def make_texts(index: IndexEncoder, count: int, seed: int) -> Texts:
+    """Questions in trained wordings, and bare descriptions, each with what a frame must show to match."""
+    rng = Random(f"afterimage index texts 1, seed {seed}")
+    ids, wanted = [], []
+    length = index.model.config.text_config.max_position_embeddings
+    assert index.tokenizer is not None, "a small model is built with its tokenizer"
+    for _ in range(count):
+        text, references = draw_text(rng)
+        ids.append(padded_ids(index.tokenizer, text, length))
+        wanted.append((references * 2)[:2])
+    return Texts(np.array(ids, np.int64), np.array(wanted, np.int16))
+
+
+def draw_text(rng: Random) -> tuple[str, list[list[int]]]:
+    """A text, and the labels of one or two references that it matches."""
+    kind = rng.choice([*KINDS, "caption", "caption"])
+    one, two, three = _reference(rng, kind), _reference(rng, kind), _reference(rng, kind)
+    scene = rng.choice(SCENES)
+    if kind == "caption":
+        chosen = rng.choice((one, Reference(kind="object", scene=scene)))
+        text = rng.choice((chosen.noun, chosen.a, f"{scene} scene")) if chosen is one else f"{scene}"
+        labels = _labels(one) if chosen is one and not text.endswith("scene") else _scene_labels(scene)
+        return text, [labels]
+    slots = {"the": one.the, "a": one.a, "qualifier": one.qualifier, "one": one.the, "two": two.the, "three": three.the}
+    text = word(kind, rng.choice(wordings(kind, held_out=False)), {**slots, "scene": scene})
+    if kind == "scene seen":
+        return text, [_scene_labels(scene)]
+    if kind in ("now", "scene now", "scene before"):
+        return text, [[_NEVER] * len(LABELS)]  # asks for a time, not for a picture: nothing matches
+    if kind in _NEIGHBOUR_KINDS:
+        return text, [[_ANY_EVENT if label == "kind" else ANYTHING for label in LABELS]]
+    return text, [_labels(one), _labels(two)] if kind in _PAIR_KINDS else [_labels(one)]
+
+
+def _reference(rng: Random, kind: str) -> Reference:
+    """As questions of a kind name things."""
+    scene = rng.choice(SCENES) if rng.random() < 0.15 else None
+    if kind in ("digit", "word"):
+        return Reference(kind="digit" if kind == "digit" else "word", scene=scene)
+    named = rng.random()
+    if kind not in ("colour", "shape", "size", "where", "motion", "scene") and named < 0.2:
+        card = rng.choice(("digit", "word")) if named < 0.1 else "digit"
+        texts = [text for text in VALUES["text"] if text.isdigit() == (card == "digit")]
+        return Reference(kind="digit" if card == "digit" else "word", text=rng.choice(texts))
+    colour, shape = rng.choice(WorldConfig().colour_shape_pairs())
+    size = rng.choice(VALUES["size"]) if rng.random() < 0.25 else None
+    if kind == "colour":
+        return Reference(shape=shape, size=size, scene=scene)
+    if kind == "shape":
+        return Reference(colour=colour, size=size, scene=scene)
+    return Reference(colour=colour, shape=shape, size=size if kind == "caption" else None, scene=scene)
+
+
+def _labels(reference: Reference) -> list[int]:
+    named = {label: getattr(reference, label) for label in LABELS}
+    return [ANYTHING if value is None else CODE[label][value] for label, value in named.items()]
+
+
+def _scene_labels(scene: str) -> list[int]:
+    return [CODE["scene"][scene] if label == "scene" else ANYTHING for label in LABELS]

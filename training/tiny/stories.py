@@ -1,0 +1,289 @@
+"""Training stories: real scripts of the world whose frames come from the bank, with questions about them, as arrays.
+
+A story is never rendered: each of its events takes a clip of the same thing, scene and length from the bank, and takes over that clip's
+place and motion, so that the truth stays exact. Of the span only the frames that recall would bring are named: all events, the decayed
+frames, the newest window, and a spread of the rest.
+
+Legend: S stories, q questions per story, N recalled frames, V visible frames, L tokens.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
+from model.prompt import SYSTEM, TIME_SENTENCE
+from training.errors import TrainingError
+from training.tiny.bank import Job
+from training.tiny.lessons import LessonPlan
+from training.tiny.wobble import wobble
+from training.world import Question, QuestionPlan, questions_at, settled_time
+from training.world.facts import KINDS
+from training.world.script import Event, Script, make_script
+from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES, clock
+
+FIRST_STORY_SEED: Final = FIRST_TRAINING_SEED + 1_000_000  # above the bank's, so that no story shares its scenery's seed
+_TIMES = ("when", "last")
+_Key = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The bank without its pixels: clips by what they show, and rows of empty scenes."""
+
+    clips: dict[_Key, list[tuple[Event, int]]]
+    backgrounds: dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class StoryBatch:
+    """Everything about S stories with q questions each; texts are padded on the right with 0.
+
+    rows, numbers int64 [S, N]: bank row and number in the span of each recalled frame. spans int64 [S]. visible int64 [S, V]: places
+    among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video and where in it the
+    question stands. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames
+    that prove the answer. kinds int64 [S * q].
+    """
+
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    visible: NDArray[np.int64]
+    after: NDArray[np.int64]
+    after_lengths: NDArray[np.int64]
+    question: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    answer_lengths: NDArray[np.int64]
+    needles: NDArray[np.bool_]
+    kinds: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Story:
+    """One story, looked at as of `at_s`."""
+
+    script: Script
+    at_s: float
+    clip_rows: tuple[int, ...]  # first bank row of each event
+    questions: list[Question]
+
+    @property
+    def span(self) -> int:
+        """Frames that had been seen: one at every whole second."""
+        return math.floor(self.at_s) + 1
+
+
+def shelf_of(jobs: Sequence[Job]) -> Shelf:
+    """The shelf of a planned bank."""
+    clips: dict[_Key, list[tuple[Event, int]]] = {}
+    empty: dict[str, list[int]] = {scene: [] for scene in SCENES}
+    for job in jobs:
+        row_of = {t: row for row, t in enumerate(job.times, job.first_frame)}
+        busy = set()
+        for event in job.script.events:
+            first = math.ceil(event.start_s)
+            busy.update(range(first, math.ceil(event.end_s)))
+            clips.setdefault(_key(event, event.scene, _frames(event)), []).append((event, row_of[float(first)]))
+        empty[job.scene] += [row for t, row in row_of.items() if int(t) not in busy]
+    return Shelf(clips, {scene: np.array(rows) for scene, rows in empty.items()})
+
+
+def make_batch(
+    plan: LessonPlan, shelf: Shelf, words: "Words", forgetting: ForgettingConfig, *, seed: int, number: int
+) -> StoryBatch:
+    """Batch `number` of a lesson: a function of its arguments alone."""
+    rng = Random(f"afterimage stories 1, {plan.name}, seed {seed}, batch {number}")
+    draw = np.random.default_rng(rng.getrandbits(64))
+    stories = [_draw_story(plan, shelf, rng) for _ in range(plan.stories)]
+    frames = [_recall(story, plan, forgetting, draw) for story in stories]
+    visible = [np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)]
+    texts = [words.read(question, story.span, rng) for story in stories for question in story.questions]
+    needles = [
+        _inside(kept, question)
+        for story, kept in zip(stories, frames, strict=True)
+        for question in story.questions
+    ]
+    return StoryBatch(
+        rows=np.stack([_bank_rows(story, kept, shelf, draw) for story, kept in zip(stories, frames, strict=True)]),
+        numbers=np.stack(frames),
+        spans=np.array([story.span for story in stories]),
+        visible=np.stack(visible),
+        after=padded([text.after for text in texts]),
+        after_lengths=np.array([len(text.after) for text in texts]),
+        question=np.array([text.question for text in texts]),
+        answers=padded([text.answer for text in texts]),
+        answer_lengths=np.array([len(text.answer) for text in texts]),
+        needles=np.stack(needles),
+        kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
+    )
+
+
+@dataclass(frozen=True)
+class Text:
+    """Token ids of one question in its prompt, and of its answer."""
+
+    after: list[int]
+    question: tuple[int, int]
+    answer: list[int]
+
+
+class Words:
+    """Turns questions and answers into token ids, as model.prompt does, but without its per-call cost."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, wobble_share: float = 0.3) -> None:
+        self._core, self._wobble = tokenizer.backend_tokenizer, wobble_share
+        self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
+        self._end = self._ids("<|im_end|>")
+        self._newline = self._ids("\n")
+
+    @property
+    def head(self) -> list[int]:
+        """The prompt before the video."""
+        return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
+
+    def read(self, question: Question, span: int, rng: Random) -> Text:
+        """A question about a span of so many frames at 1 FPS; sometimes with a word that nobody knows."""
+        text = wobble(question.text, rng) if rng.random() < self._wobble else question.text
+        sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
+        lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
+        return Text(
+            lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer_of(question)) + self._end
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return self._core.encode(text, add_special_tokens=False).ids
+
+
+def answer_of(question: Question) -> str:
+    """What the model is taught to say. A time is that of the first frame that shows the thing: the frame is all it can see."""
+    if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
+        return clock(math.ceil(question.value))
+    return question.answer
+
+
+def padded(rows: list[list[int]]) -> NDArray[np.int64]:
+    """Rows of differing length, 0 on the right."""
+    table = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table
+
+
+def _draw_story(plan: LessonPlan, shelf: Shelf, rng: Random) -> Story:
+    """A story that something can be asked about; some are looked at while something is on show."""
+    while True:
+        low, high = plan.duration_s
+        duration = round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
+        script, rows = _cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
+        at = settled_time(script, _moment(script, rng))
+        if at < max(plan.frames + 1, 0.3 * duration):
+            continue
+        asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, rng)]
+        if asked:
+            return Story(script, at, rows, [asked[n % len(asked)] for n in range(plan.questions)])
+
+
+def _moment(script: Script, rng: Random) -> float:
+    manner = rng.random()
+    lasting = [event for event in script.events if event.end_s - event.start_s >= 3]
+    if manner < 0.3 and lasting:
+        event = rng.choice(lasting)
+        return rng.uniform(event.start_s + 2, event.end_s - 0.05)
+    return script.duration_s * (1.0 if manner < 0.7 else rng.uniform(0.4, 1.0))
+
+
+def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
+    return rng.choices(list(plan.kinds), list(plan.kinds.values()), k=plan.questions)
+
+
+def _ask(script: Script, at: float, kind: str, rng: Random) -> list[Question]:
+    """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact."""
+    return questions_at(script, at, QuestionPlan(count=1, kinds=(kind,), seed=rng.getrandbits(32)))
+
+
+def _cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
+    """The script with every event as one of the bank's clips shows it."""
+    events, rows = [], []
+    for event in script.events:
+        found = shelf.clips.get(_key(event, event.scene, _frames(event)))
+        if not found:
+            raise TrainingError(f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips")
+        clip, row = rng.choice(found)
+        moves = {name: getattr(clip, name) for name in ("place", "motion", "enters", "leaves")}
+        events.append(event.model_copy(update=moves))
+        rows.append(row)
+    fields = {name: getattr(script, name) for name in Script.model_fields}
+    return Script.model_construct(**{**fields, "events": tuple(events)}), tuple(rows)
+
+
+def _recall(story: Story, plan: LessonPlan, forgetting: ForgettingConfig, draw: np.random.Generator) -> NDArray[np.int64]:
+    """The N frames that MemAug may attend to, ascending: what is asked about first, then as recall takes them."""
+    asked = {number for question in story.questions for number in question.events}
+    begun = [event for event in story.script.events if event.start_s <= story.at_s]
+    classes = [
+        _visible(story.span, forgetting),
+        np.arange(max(0, story.span - plan.window), story.span),
+        *(_shown(event) for event in begun if event.number in asked),
+        *(_shown(event) for event in begun if event.number not in asked),
+        *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in begun),
+    ]
+    chosen: list[int] = []
+    taken: set[int] = set()
+    for number in np.concatenate(classes).tolist():
+        if 0 <= number < story.span and number not in taken and len(chosen) < plan.frames:
+            taken.add(number)
+            chosen.append(number)
+    if len(chosen) < plan.frames:
+        rest = np.setdiff1d(np.arange(story.span), chosen)
+        picks = np.linspace(0, len(rest) - 1, plan.frames - len(chosen)) + draw.uniform(-0.4, 0.4)
+        filled = np.unique(np.clip(np.rint(picks), 0, len(rest) - 1).astype(int))
+        chosen += rest[filled].tolist()
+    short = plan.frames - len(chosen)
+    if short:
+        chosen += draw.choice(np.setdiff1d(np.arange(story.span), chosen), short, replace=False).tolist()
+    return np.sort(np.array(chosen, np.int64))
+
+
+def _visible(span: int, forgetting: ForgettingConfig) -> NDArray[np.int64]:
+    """Decayed frames. Lessons never ask of spans so short that they would be repeated."""
+    return plan_temporal_forgetting(
+        span, ratio=forgetting.temporal_ratio, minimum=forgetting.min_frames, maximum=forgetting.max_frames
+    )
+
+
+def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.random.Generator) -> NDArray[np.int64]:
+    rows = np.empty(len(kept), np.int64)
+    for place, number in enumerate(kept.tolist()):
+        shown = next(iter(story.script.visible_at(float(number))), None)
+        if shown is None:
+            empty = shelf.backgrounds[story.script.segment_at(float(number)).scene]
+            rows[place] = empty[draw.integers(len(empty))]
+        else:
+            rows[place] = story.clip_rows[shown.number] + number - math.ceil(shown.start_s)
+    return rows
+
+
+def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
+    """Which frames lie in the events that prove the answer."""
+    mask = np.zeros(len(kept), bool)
+    for start, end in question.spans:
+        mask |= (kept >= start) & (kept < max(end, start + 1e-6))
+    return mask
+
+
+def _shown(event: Event) -> NDArray[np.int64]:
+    return np.arange(math.ceil(event.start_s), math.ceil(event.end_s))
+
+
+def _frames(event: Event) -> int:
+    return math.ceil(event.end_s) - math.ceil(event.start_s)
+
+
+def _key(event: Event, scene: str, frames: int) -> _Key:
+    return event.kind, event.colour, event.shape, event.size, event.text, scene, str(frames)

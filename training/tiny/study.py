@@ -1,0 +1,216 @@
+"""The second stage: MemAug and decoder learn to answer from frames whose features are final.
+
+The same arithmetic as model.video_language, batched: the memory of a story is made once for all its questions, which changes nothing
+(a test compares the two). The loss is the answer's cross-entropy, and a little of evidence: minus the log of the attention that the
+question's tokens pay to the frames that prove the answer (Hour-LLaVA has no such loss; it keeps the evidence honest).
+
+Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q query tokens, M memory
+tokens, D width, n tokens before the video, L tokens after it, Y answer tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memory.forgetting import uniform_cells
+from model.attention import frame_attention
+from model.memaug import KeysValues, MemAugBlock
+from model.rope import rotation
+from model.video_language import VideoLanguageModel
+from training.tiny.stories import StoryBatch
+from training.trainer import Lesson
+from training.world.facts import KINDS
+
+_LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away altogether
+
+
+class StudyLearner(nn.Module):
+    """A VideoLanguageModel that is taught from a table of frame features."""
+
+    def __init__(
+        self,
+        model: VideoLanguageModel,
+        head: Sequence[int],
+        *,
+        spatial_ratio: int,
+        evidence_weight: float = 0.1,
+        grid: int = 8,
+    ) -> None:
+        """head: token ids before the video."""
+        super().__init__()
+        if model.marks is None:
+            raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
+        self.model = model
+        self._evidence_weight, self._tokens = evidence_weight, grid * grid
+        self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
+        cells = torch.from_numpy(uniform_cells(grid, spatial_ratio).copy())
+        self.register_buffer("cells", torch.cat([cells, torch.tensor([self._tokens])]), persistent=False)
+        self.register_buffer("head", torch.tensor(list(head)), persistent=False)
+
+    def forward(self, batch: "DeviceBatch") -> Lesson:
+        """Loss, and how many answers of each kind are right from the first token to the last."""
+        embeds, mass = self._embeds(batch)
+        hidden = self.model.language(embeds)
+        first = embeds.shape[1] - batch.answers.shape[1]
+        logits = self.model.language.logits(_rows(hidden, batch.padding, batch.answers.shape[1], first))
+        places = torch.arange(batch.answers.shape[1], device=logits.device)
+        real = places < batch.answer_lengths[:, None]
+        losses = functional.cross_entropy(logits.float().flatten(0, 1), batch.answers.flatten(), reduction="none")
+        answering = (losses.view_as(real) * real).sum() / real.sum()
+        proven = batch.needles.any(1)
+        found = (mass * batch.needles).sum(1).clamp(min=_LEAST_MASS)
+        proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
+        right = ((logits.argmax(-1) == batch.answers) | ~real).all(1)
+        evident = (batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven).sum()
+        figures = {"answering": answering, "proving": proving, "evidence/right": evident, "evidence/asked": proven.sum()}
+        return Lesson(answering + self._evidence_weight * proving, figures | _by_kind(right, batch.kinds))
+
+    def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
+        """The decoder's input [B, n + V(C+1) + L + Y] with each row's text and answer adjoining, and the evidence [B, N]."""
+        model, each = self.model, batch.each
+        memory_SND, numbers = self._memory(batch)
+        stories, frames, per_frame, width = memory_SND.shape
+        positions_SM = (numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)).flatten(1)
+        kept = model.memaug.remember([(memory_SND.flatten(1, 2), positions_SM.float())], frames * per_frame)
+        seen = memory_SND[torch.arange(stories, device=numbers.device)[:, None], batch.visible][:, :, self.cells]
+        visual_BVD = seen.flatten(1, 2).repeat_interleave(each, 0)
+        spots = numbers.gather(1, batch.visible)[..., None] * per_frame + self.cells
+        spots_BV = spots.flatten(1).repeat_interleave(each, 0) + len(self.head)
+        embed = model.language.decoder.model.embed_tokens
+        before_BnD = embed(self.head).expand(len(visual_BVD), -1, -1)
+        after_BLD = embed(batch.after)
+        count = after_BLD.shape[1]
+        runs = torch.arange(count, device=numbers.device)
+        after_positions = spots_BV.max(1, keepdim=True).values + 1 + runs
+        queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
+        at = torch.cat([torch.arange(len(self.head), device=runs.device).expand(len(queries), -1), spots_BV, after_positions], 1)
+        valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
+        valid[:, -count:] = runs < batch.after_lengths[:, None]
+        asked = (runs >= batch.question[:, :1]) & (runs < batch.question[:, 1:])
+        augmented, mass = self._augment(queries, at.float(), kept.blocks, valid, asked, stories)
+        start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
+        if model.augmented_question:
+            after_BLD = torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), after_BLD)
+        answers = embed(batch.answers)
+        text = _joined(after_BLD, answers, batch.after_lengths)
+        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass
+
+    def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
+        """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
+        model, marks = self.model, self.model.marks
+        assert marks is not None, "checked when it was built"
+        features = batch.features.to(model.newline.dtype)
+        tokens = model.projector(features)
+        newline = model.newline.to(tokens.dtype).expand(*tokens.shape[:2], 1, -1)
+        said = marks.of_frames(features.mean(2), batch.numbers, batch.spans[:, None])
+        if said.summary is not None:
+            newline = newline + said.summary[:, :, None]
+        memory = torch.cat([tokens, newline], 2)
+        if marks.place is not None:
+            memory = memory + marks.place
+        return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
+
+    def _augment(
+        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, stories: int
+    ) -> tuple[Tensor, Tensor]:
+        """MemAug over every question at once; questions of a story share its memory."""
+        memaug, rows = self.model.memaug, x.shape[1]
+        rotary = rotation(at, memaug.heads.dim, memaug.rope_theta)
+        mask = valid if not bool(valid.all()) else None
+        masses = []
+        for number, (block, memory) in enumerate(zip(memaug.layers, kept, strict=True)):
+            assert isinstance(block, MemAugBlock)
+            x = block.gather(x, rotary, mask)
+            queries = block.cross_attn.queries(x, rotary)
+            if number in self._evidence_blocks:
+                masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, self._tokens + 1, stories))
+            x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
+            x = block.digest(x)
+        return x, torch.stack(masses).mean(0)
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """A StoryBatch on the device, with its features [S, N, P, Dv]."""
+
+    features: Tensor
+    numbers: Tensor
+    spans: Tensor
+    visible: Tensor
+    after: Tensor
+    after_lengths: Tensor
+    question: Tensor
+    answers: Tensor
+    answer_lengths: Tensor
+    needles: Tensor
+    kinds: Tensor
+
+    @property
+    def each(self) -> int:
+        """Questions per story."""
+        return len(self.after) // len(self.numbers)
+
+    @property
+    def padding(self) -> Tensor:
+        """Tokens that pad each row's text after the video, [B]."""
+        return self.after.shape[1] - self.after_lengths
+
+
+def to_device(batch: StoryBatch, features: Tensor) -> DeviceBatch:
+    """The batch beside the table of features [F, P, Dv], from which its frames are read."""
+    device = features.device
+    moved = {
+        field.name: torch.from_numpy(np.ascontiguousarray(getattr(batch, field.name))).to(device, non_blocking=True)
+        for field in fields(StoryBatch)
+    }
+    rows = moved.pop("rows")
+    return DeviceBatch(features[rows], **moved)
+
+
+def _fold(x: Tensor, stories: int) -> Tensor:
+    """[B, Q, ...] -> [S, q * Q, ...]."""
+    return x.reshape(stories, -1, *x.shape[2:])
+
+
+def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories: int) -> Tensor:
+    """Attention of each question's own tokens per frame, float32 [B, N]. queries [B, L, H, d] of the text after the video."""
+    longest = int(asked.sum(1).max())
+    order = asked.float().argsort(dim=1, descending=True, stable=True)[:, :longest]
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    chosen, real = queries[rows, order], asked[rows, order]
+    each = len(order) // stories
+    with torch.autocast(queries.device.type, enabled=False):
+        repeated = keys.repeat_interleave(each, 0)
+        return frame_attention(chosen, repeated, per_frame, valid_Bn=real, frames_per_block=4096)
+
+
+def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
+    """Each row's text with its answer right behind it; the text's padding goes to the end. [B, L + Y, D]."""
+    both = torch.cat([after, answers], 1)
+    count, places = after.shape[1], torch.arange(both.shape[1], device=after.device)
+    behind = places >= lengths[:, None]
+    source = torch.where(behind, places + count - lengths[:, None], places)
+    source = torch.where(source < both.shape[1], source, places)  # the tail is padding, whatever stands there
+    return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
+
+
+def _rows(hidden: Tensor, back: Tensor, count: int, first: int) -> Tensor:
+    """The hidden states that predict each row's answer [B, Y, D]: its text ends `back` rows before the padded end `first`."""
+    places = first - 1 - back[:, None] + torch.arange(count, device=hidden.device)
+    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def _by_kind(right: Tensor, kinds: Tensor) -> dict[str, Tensor]:
+    asked = torch.bincount(kinds, minlength=len(KINDS))
+    hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
+    return {f"{kind}/{what}": table[n] for n, kind in enumerate(KINDS) for what, table in (("right", hits), ("asked", asked))}
+
+
+def accuracies(figures: dict[str, float], plan_kinds: Sequence[str]) -> dict[str, float]:
+    """Accuracy of the kinds that a lesson asks, from a line of the log."""
+    return {kind: figures[f"accuracy/{kind}"] for kind in plan_kinds if f"accuracy/{kind}" in figures}
+

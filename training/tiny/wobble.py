@@ -1,0 +1,40 @@
+"""Questions as people put them: with a word that the model has never met, or another in its place.
+
+Twelve wordings of a kind are not English. So now and then a word that carries nothing is swapped for one made up on the spot, and the
+model learns to rest on the words that carry the meaning.
+"""
+
+import re
+from random import Random
+from typing import Final
+
+from training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, SIZES, WORDS
+
+# Words that tell one kind of question from another, or name a thing: never touched.
+_CARRIES: Final = frozenset(
+    """colour shape big small size large where place part way move moved went go direction left right up down scene background camera
+    behind digit card word sign say written read times often count number when time moment last latest recently first earlier earliest
+    second third order sort put before preceded after followed next just long seconds stay stayed visible between passed apart later
+    now present right this change still not or and object nothing at in did was there is has have see seen""".split()
+) | {word for text in (*COLOURS, *SHAPES, *SIZES, *PLACES, *MOTIONS, *SCENES, *WORDS) for word in text.lower().split()}
+_SYLLABLES: Final = "ba co de fi gu ha jo ka lu me no pi qua ro su ti ver wan xe yo zu ther ing tion ent".split()
+_OPENERS: Final = ("Please:", "So,", "Now then,", "Hey,", "Quick question:", "I wonder:", "One more thing:")
+
+
+def wobble(text: str, rng: Random) -> str:
+    """The question with one empty word swapped, or with an opening put before it. What is asked stays the same."""
+    if rng.random() < 0.25:
+        return f"{rng.choice(_OPENERS)} {text[0].lower()}{text[1:]}"
+    words = text.split(" ")
+    empty = [n for n, word in enumerate(words) if _bare(word) and _bare(word) not in _CARRIES]
+    if not empty:
+        return text
+    place = rng.choice(empty)
+    made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
+    words[place] = re.sub(r"[A-Za-z]+", made_up, words[place], count=1)
+    return " ".join(words)
+
+
+def _bare(word: str) -> str:
+    found = re.match(r"[A-Za-z]+", word)
+    return found.group().lower() if found else ""

@@ -1,0 +1,191 @@
+"""The training loop: optimizer, schedule, accumulation, precision, checkpoints and a log. accelerate runs underneath.
+
+What is learnt is a Learner's business; where batches come from, a function of the step's number alone. So a resumed run draws exactly
+what an uninterrupted one would, and on the CPU both end with the same bits.
+"""
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from pydantic import Field
+from torch import Tensor, nn
+
+from configs import Schema
+from training.errors import TrainingError
+from training.parts import parameter_groups, rates_of
+
+STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
+
+
+class TrainerConfig(Schema):
+    """How long and how fast. The defaults are the paper's where it names one."""
+
+    steps: int = Field(ge=1)  # optimizer steps
+    learning_rates: dict[str, float]  # by part; parts that are not named are frozen
+    warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps in which the rate rises from nothing
+    schedule: Literal["cosine", "constant"] = "cosine"
+    floor: float = Field(default=0.0, ge=0, le=1)  # share of the rate that cosine ends at
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0  # norm of the gradient
+    accumulate: int = Field(default=1, ge=1)  # batches per step
+    precision: Literal["no", "bf16"] = "no"
+    seed: int = 0
+    log_every: int = Field(default=10, ge=1)  # steps
+    save_every: int = Field(default=0, ge=0)  # steps; 0: only at the end
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one batch taught: the loss to descend, and figures for the log."""
+
+    loss: Tensor
+    figures: Mapping[str, Tensor]
+
+
+BatchOf = Callable[[int], Any]  # number of the batch -> batch
+OnLog = Callable[[dict[str, float]], None]
+
+
+class Trainer:
+    """Trains one Learner: a module whose forward takes a batch and returns a Lesson."""
+
+    def __init__(
+        self,
+        learner: nn.Module,
+        parts: Mapping[str, list[nn.Parameter]],
+        config: TrainerConfig,
+        directory: Path,
+        *,
+        cpu: bool = False,
+        on_log: OnLog | None = None,
+    ) -> None:
+        """directory: where checkpoints and the log go. Raises TrainingError for rates that fit no part."""
+        directory.mkdir(parents=True, exist_ok=True)
+        set_seed(config.seed)
+        self.config, self.directory, self.step = config, directory, 0
+        self.accelerator = Accelerator(
+            mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate, cpu=cpu
+        )
+        groups = parameter_groups(parts, config.learning_rates, weight_decay=config.weight_decay)
+        self._rates = [float(group["lr"]) for group in groups]
+        fused = self.accelerator.device.type == "cuda"
+        optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=fused)
+        self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self._on_log = on_log or (lambda figures: None)
+        self._sums: dict[str, Tensor] = {}
+        self._summed, self._since = 0, time.monotonic()
+
+    def run(self, batch_of: BatchOf, *, until: int | None = None) -> None:
+        """Train up to step `until` (default: all steps), from wherever the training stands. Saves at the end."""
+        end = self.config.steps if until is None else min(until, self.config.steps)
+        self.learner.train()
+        while self.step < end:
+            self._take_step(batch_of)
+            if self.step % self.config.log_every == 0 or self.step == end:
+                self._log()
+            if self.config.save_every and self.step % self.config.save_every == 0:
+                self.save()
+        self.save()
+
+    def save(self) -> None:
+        """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is."""
+        unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
+        self.accelerator.save_state(str(unfinished))
+        (unfinished / PROGRESS).write_text(json.dumps({"step": self.step}), encoding="utf-8")
+        old = self.directory / f"{STATE}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if final.exists():
+            os.replace(final, old)
+        os.replace(unfinished, final)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def resume(self) -> bool:
+        """Go on from the last checkpoint; False when there is none. Raises TrainingError for one that cannot be read."""
+        state = self.directory / STATE
+        if not state.exists() and (self.directory / f"{STATE}.old").exists():  # it ended between the two renames
+            os.replace(self.directory / f"{STATE}.old", state)
+        if not state.exists():
+            return False
+        try:
+            self.accelerator.load_state(str(state))
+            self.step = int(json.loads((state / PROGRESS).read_text(encoding="utf-8"))["step"])
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from None
+        return True
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rate of every part that learns, read from the optimizer."""
+        return rates_of(self.optimizer)
+
+    def _take_step(self, batch_of: BatchOf) -> None:
+        share = rate_share(self.step, self.config)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+        for number in range(self.config.accumulate):
+            batch = batch_of(self.step * self.config.accumulate + number)
+            with self.accelerator.accumulate(self.learner), self.accelerator.autocast():
+                lesson: Lesson = self.learner(batch)
+                self.accelerator.backward(lesson.loss)
+                if self.accelerator.sync_gradients:
+                    self.accelerator.clip_grad_norm_(self.learner.parameters(), self.config.clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            self._note({"loss": lesson.loss, **lesson.figures})
+        self.step += 1
+
+    def _note(self, figures: Mapping[str, Tensor]) -> None:
+        """Add figures up where they are; reading them would make the device wait."""
+        for name, value in figures.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1
+
+    def _log(self) -> None:
+        """Means since the last line. Figures that end in '/right' over '/asked' become accuracies."""
+        sums = {name: float(value) for name, value in self._sums.items()}
+        figures: dict[str, float] = {"step": float(self.step)}
+        for name, value in sums.items():
+            kind, _, what = name.rpartition("/")
+            if what == "right":
+                figures[f"accuracy/{kind}"] = value / max(1.0, sums[f"{kind}/asked"])
+            elif what != "asked":
+                figures[name] = value / self._summed
+        figures["steps_per_s"] = self._summed / self.config.accumulate / max(1e-9, time.monotonic() - self._since)
+        figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
+        self._sums, self._summed, self._since = {}, 0, time.monotonic()
+        if self.accelerator.is_main_process:
+            with (self.directory / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps({name: round(value, 6) for name, value in figures.items()}) + "\n")
+            print(one_line(figures), file=sys.stderr, flush=True)
+        self._on_log(figures)
+
+
+def rate_share(step: int, config: TrainerConfig) -> float:
+    """The share of its full rate that every part has at a step: linear warmup, then cosine or constant. Pure."""
+    warm = config.warmup * config.steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - warm) / max(1.0, config.steps - warm)
+    return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def one_line(figures: Mapping[str, float]) -> str:
+    """A line of the log for people."""
+    shown = [f"{name.removeprefix('accuracy/')} {value:.3g}" for name, value in figures.items() if name != "step" and not name.startswith("rate/")]
+    return f"step {figures['step']:.0f}  " + "  ".join(shown)

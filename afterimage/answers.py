@@ -128,8 +128,8 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     for gap in coverage.gaps:
         start = info.local(gap.start)
         lasting = gap.end != gap.end
-        end = "still" if lasting else f"{info.local(gap.end):%H:%M:%S}, {spell_duration(gap.seconds)}"
-        print(f"    gap: {start:%Y-%m-%d %H:%M:%S} to {end} ({gap.reason})")
+        when = "and still" if lasting else f"to {info.local(gap.end):%H:%M:%S}, {spell_duration(gap.seconds)}"
+        print(f"    gap: {start:%Y-%m-%d %H:%M:%S} {when} ({gap.reason})")
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
     if coverage.damaged:

@@ -4,7 +4,8 @@ Rows are written in whole seals of SEAL_FRAMES and are final (only a removal wri
 of their content, so their shape says nothing: the committed row count (memory.commit) does. Every chunk carries a CRC-32C.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from memory.layout import (
     SCALARS,
     SEAL_FRAMES,
     TOKEN_CHUNK,
+    ArrayLayout,
     generation_name,
 )
 from memory.records import GAP_REASONS, FrameRecord, Gap
@@ -31,10 +33,20 @@ from memory.spec import FeatureSpec
 from memory.store import DurableStore
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
-_FLAT = {
+_FLAT: Any = {
     "name": "default",
     "separator": ".",
 }  # one file per chunk, none of the nested directories that each need an fsync
+
+
+def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
+    """`offsets` and `times` of one seal's images; None where they cannot be read."""
+    try:
+        about = json.loads((camera / IMAGES / str(seal) / "zarr.json").read_text())["attributes"]
+        sound = len(about["offsets"]) == SEAL_FRAMES + 1 and len(about["times"]) == SEAL_FRAMES
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return dict(about) if sound else None
 
 
 class SealedFrames:
@@ -81,7 +93,7 @@ class SealedFrames:
             values = np.array([getattr(frame, _FIELDS[name]) for frame in frames], dtype=dtype)
             self._write_rows(f"frames/{name}", first, values)
         reach("seal.half-written")
-        self._write_images(first // SEAL_FRAMES, frames)
+        self.write_images(first // SEAL_FRAMES, [frame.image for frame in frames], [frame.time for frame in frames])
         self.write_features(
             first, np.stack([frame.tokens for frame in frames]), np.stack([frame.embedding for frame in frames])
         )
@@ -103,17 +115,21 @@ class SealedFrames:
             array.resize((-(-end // ROWS_AHEAD) * ROWS_AHEAD, *array.shape[1:]))
         array[first:end] = rows
 
-    def _write_images(self, seal: int, frames: list[FrameRecord]) -> None:
-        offsets = np.cumsum([0, *(len(frame.image) for frame in frames)]).tolist()
-        blob = np.frombuffer(b"".join(frame.image for frame in frames), dtype=np.uint8)
-        # The times stand here a second time, so that a damaged chunk of 4,096 of them can be rebuilt.
-        about = {"offsets": offsets, "times": [frame.time for frame in frames]}
+    def write_images(self, seal: int, images: Sequence[bytes], times: Sequence[float]) -> None:
+        """Pack the JPEGs of one seal. Their times stand here a second time, so that a damaged chunk of 4,096 can be rebuilt."""
+        offsets = np.cumsum([0, *map(len, images)]).tolist()
+        blob = np.frombuffer(b"".join(images) or b"\0", dtype=np.uint8)
         array = zarr.create_array(
-            self._store, name=f"{IMAGES}/{seal}", shape=(len(blob),), chunks=(max(1, len(blob)),), dtype="u1",
-            compressors=[Crc32cCodec()], attributes=about, chunk_key_encoding=_FLAT, overwrite=True,
-            config={"write_empty_chunks": True},
+            self._store, name=f"{IMAGES}/{seal}", shape=blob.shape, chunks=blob.shape, dtype="u1",
+            compressors=[Crc32cCodec()], attributes={"offsets": offsets, "times": list(times)},
+            chunk_key_encoding=_FLAT, overwrite=True, config={"write_empty_chunks": True},
         )  # fmt: skip
         array[:] = blob
+
+    def create_array(self, layout: ArrayLayout, rows: int) -> None:
+        """An array's metadata alone, for at least `rows` rows; chunk files that are there count again."""
+        ahead = -(-rows // ROWS_AHEAD) * ROWS_AHEAD
+        self._create(layout.name, (ahead, *layout.row), (layout.chunk, *layout.row), layout.dtype)
 
     # --- reading ---
 

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory import segments as pieces
-from memory.camera import CameraInfo
 from memory.commit import Commit
 from memory.errors import RepositoryError
-from memory.removal import Removal, runs
+from memory.index_files import Kind, forgotten_frames, identity_of, listed, locked
+from memory.removal import runs
 from memory.segments import EXACT_FRAMES, INVERTED, LARGE, SMALL, Segment, build_flat, build_inverted, stored_vectors
 from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class FrameIndex:
         if self._directory is None:
             return
         try:
-            identity, names = pieces.listed(self._directory)
+            identity, names = listed(self._directory)
             if identity != self._identity:
                 raise ValueError("belongs to another generation or camera")
             width = snapshot.spec.index.width
@@ -145,7 +144,7 @@ class FrameIndex:
         if self._directory is None:
             return
         try:
-            with pieces.locked(self._directory):
+            with locked(self._directory):
                 if forgotten_frames(Commit.read(self._directory.parent).removed) == self._identity["forgotten"]:
                     pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
                     self._sound = {segment.file for segment in self._segments}
@@ -154,7 +153,7 @@ class FrameIndex:
 
 
 def _merged(
-    segments: list[Segment], size: int, kind: pieces.Kind, build: Callable[[NDArray[np.float32], int], Segment]
+    segments: list[Segment], size: int, kind: Kind, build: Callable[[NDArray[np.float32], int], Segment]
 ) -> list[Segment]:
     """Flat segments that together fill an aligned run of `size` frames become one segment."""
     merged: list[Segment] = []
@@ -174,21 +173,6 @@ def _identity(snapshot: MemorySnapshot) -> dict[str, Any]:
     return identity_of(snapshot.info, snapshot.spec, snapshot.generation, snapshot.removed)
 
 
-def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: Sequence[Removal]) -> dict[str, Any]:
-    """What an index must have been built from to be used. Forgotten frames are part of it: no index that knew them may come back."""
-    return {
-        "generation": generation,
-        "weights": spec.index.weights,
-        "created": info.created,
-        "forgotten": forgotten_frames(removed),
-    }
-
-
-def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
-    """Ranges of frames that were forgotten on request."""
-    return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]
-
-
 def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
     """Compare one frame of a flat segment with what is stored. Raises ValueError."""
     if segment.kind != "flat":
@@ -204,7 +188,7 @@ def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
 def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
     """What in the index files disagrees with the embeddings, one line each; for `fsck`. Nothing where there are no files."""
     try:
-        identity, names = pieces.listed(directory)
+        identity, names = listed(directory)
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:

@@ -63,6 +63,11 @@ def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_byt
     return _PREFIX.pack(len(payload), crc) + payload, crc
 
 
+def encode_file(records: Sequence[Entry]) -> bytes:
+    """A whole journal that is to be put in place at once."""
+    return b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF)[0] for header, parts in records)])
+
+
 def _decode(payload: bytes, crc: int) -> Record:
     (size,) = _HEADER_LENGTH.unpack_from(payload)
     header = json.loads(payload[4 : 4 + size])
@@ -177,7 +182,7 @@ class Journal:
 
     def replace(self, records: Sequence[Entry]) -> None:
         """Start afresh with only `records`; atomic, durable."""
-        data = b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF)[0] for header, parts in records)])
+        data = encode_file(records)
         write_file(self.path, data)
         self._file.close()
         self._file = self.path.open("r+b", buffering=0)

@@ -1,35 +1,24 @@
 """The reading side: any number of processes, beside one writer or none. Readers take no lock and never block the writer."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import ConfigError, load_mapping
 from memory.camera import read_camera
 from memory.chunks import SealedFrames
-from memory.commit import Commit, read_json
-from memory.errors import DamagedMemory, FormatMismatch
+from memory.commit import Commit
+from memory.errors import DamagedMemory
 from memory.journal import Scan, scan
 from memory.pending import Pending, restore
 from memory.records import Gap
 from memory.removal import present
 from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
+from memory.specfile import read_spec
+from memory.usage import bytes_under
 
 _ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second
-
-
-def read_spec(directory: Path, generation: int) -> FeatureSpec:
-    """The spec of one generation of a camera."""
-    path = directory / f"generation-{generation}" / "spec.json"
-    values = read_json(path, missing=f"{path}: missing; the memory is damaged")
-    try:
-        return load_mapping(values, FeatureSpec, source=str(path))
-    except ConfigError as error:
-        raise FormatMismatch(f"{error}; the memory was written by another version of afterimage") from None
 
 
 class CameraReader:
@@ -98,17 +87,6 @@ class CameraReader:
     def bytes_on_disk(self) -> int:
         """Size of everything under the camera's directory, bytes."""
         return bytes_under(self.directory)
-
-
-def bytes_under(path: Path) -> int:
-    """Size of every file under a directory; what vanishes meanwhile counts nothing."""
-    total = 0
-    for entry in os.scandir(path):
-        try:
-            total += bytes_under(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def frames_between(times: NDArray[np.float64], start: float | None, end: float | None) -> tuple[int, int]:

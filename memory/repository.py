@@ -7,26 +7,33 @@ appended but not synced may be lost, and is never acknowledged. Threads: one at 
 import errno
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from memory import removing
 from memory.camera import CameraInfo, camera_id, new_camera, read_camera, write_camera
 from memory.chunks import SealedFrames
-from memory.commit import Commit, write_json
+from memory.commit import Commit
 from memory.durable import make_directory, remove_tree
+from memory.erase import Erased, blank_times
 from memory.errors import NotWritable, RepositoryError
 from memory.failpoints import reach
 from memory.journal import Journal
 from memory.layout import SEAL_FRAMES
 from memory.lock import CameraLock
-from memory.pending import frame_record, gap_record, restore
-from memory.reader import read_spec
+from memory.pending import blank_frame, frame_record, gap_record, restore
 from memory.records import FrameRecord, Gap, GapReason
+from memory.removal import Removal
+from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
+from memory.specfile import read_spec, write_spec
+from memory.usage import Usage
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when nothing said why
@@ -59,16 +66,23 @@ class Repository:
         )  # fmt: skip
         self._journal.recovered = []
         self._synced = self._pending.end
+        self._fresh: list[Acknowledgement] = []  # durable, but not reported yet
         self.seal_error: OSError | None = None  # why the latest seal had to wait
+        self._sealed_times: NDArray[np.float64] = np.empty(0)
+        self.usage = Usage(directory)
         self._last_time = self._newest_time()
         self._next_gap: GapReason | None = "not recording" if self._last_time is not None else None
+        removing.finish_interrupted(self)
 
     def _newest_time(self) -> float | None:
         if self._pending.frames:
             return self._pending.frames[-1].time
-        if self._commit.frames:
-            return float(self._sealed.scalars("times", self._commit.frames - 1, self._commit.frames)[0])
-        return None
+        if not self._commit.frames:
+            return None
+        newest = float(self._sealed.scalars("times", self._commit.frames - 1, self._commit.frames)[0])
+        if math.isnan(newest) and self._commit.removed:
+            return self._commit.removed[-1].stop
+        return newest
 
     @property
     def frames(self) -> int:
@@ -144,15 +158,7 @@ class Repository:
         Raises OSError when the disk refuses (a full disk above all); nothing is lost by trying again later. A disk that has room for
         the journal but not for a seal is no failure yet: the frames are durable, and are sealed by a later call.
         """
-        if self._journal.suspect:
-            self._journal.replace(self._pending.entries())
-        self._journal.sync()
-        start = max(0, self._synced - self._pending.first)
-        fresh = [
-            Acknowledgement(self._pending.first + row, self._pending.frames[row].time, self._pending.crcs[row])
-            for row in range(start, len(self._pending.frames))
-        ]
-        self._synced = self._pending.end
+        self.make_durable()
         try:
             while len(self._pending.frames) >= SEAL_FRAMES:
                 self._seal()
@@ -161,7 +167,20 @@ class Repository:
             if error.errno not in DISK_FULL:
                 raise
             self.seal_error = error
+        fresh, self._fresh = self._fresh, []
         return fresh
+
+    def make_durable(self) -> None:
+        """The first half of `sync`: everything appended is durable; what became so is reported by the next `sync`."""
+        if self._journal.suspect:
+            self._journal.replace(self._pending.entries())
+        self._journal.sync()
+        start = max(0, self._synced - self._pending.first)
+        self._fresh += [
+            Acknowledgement(self._pending.first + row, self._pending.frames[row].time, self._pending.crcs[row])
+            for row in range(start, len(self._pending.frames))
+        ]
+        self._synced = self._pending.end
 
     def _seal(self) -> None:
         pending, end = self._pending, self._pending.first + SEAL_FRAMES
@@ -170,16 +189,50 @@ class Repository:
         gaps = [gap for gap in pending.gaps if gap.before_frame < end]
         self._sealed.write_gaps(self._commit.gaps, gaps)
         reach("seal.before-commit")
-        self._put_commit(replace(self._commit, frames=end, gaps=self._commit.gaps + len(gaps)))
+        self.put_commit(replace(self._commit, frames=end, gaps=self._commit.gaps + len(gaps)))
         reach("seal.after-commit")
         del pending.frames[:SEAL_FRAMES], pending.crcs[:SEAL_FRAMES]
         pending.first, pending.gaps = end, pending.gaps[len(gaps) :]
         self._journal.replace(pending.entries())
         reach("seal.after-journal")
+        self.usage.sealed(end - SEAL_FRAMES)
 
-    def _put_commit(self, commit: Commit) -> None:
+    @property
+    def commit(self) -> Commit:
+        """What counts at present."""
+        return self._commit
+
+    def put_commit(self, commit: Commit) -> None:
+        """Make `commit` count, durably. For the modules of this room that remove frames."""
         commit.write(self.directory)
         self._commit = commit  # only now: a failed write has changed nothing
+
+    def times(self) -> NDArray[np.float64]:
+        """Times of all frames by id, float64 [frames]; NaN where they are evicted or damaged."""
+        known = len(self._sealed_times)
+        if known < self._commit.frames:
+            fresh = self._sealed.scalars("times", known, self._commit.frames)
+            self._sealed_times = np.concatenate([self._sealed_times, fresh])
+        return np.concatenate([self._sealed_times, [frame.time for frame in self._pending.frames]])
+
+    def blank_pending(self, removal: Removal) -> None:
+        """Take forgotten frames out of the journal; their places stay."""
+        pending, blank = self._pending, blank_times(removal)
+        rows = range(max(0, removal.first - pending.first), min(len(pending.frames), removal.end - pending.first))
+        for row in rows:
+            when = float(blank[pending.first + row - removal.first])
+            pending.frames[row] = blank_frame(self.spec, time=when)
+        self._sealed_times[removal.first : removal.end] = blank[: max(0, len(self._sealed_times) - removal.first)]
+        if removal.reason == "forgotten":
+            self._journal.replace(pending.entries())
+
+    def forget(self, start: float, stop: float) -> removing.Forgotten:
+        """Remove every frame with start <= time <= stop from every file. Raises OSError when a trace of them is left."""
+        return removing.forget(self, start, stop)
+
+    def enforce(self, limits: Limits, keep: Sequence[tuple[float, float]] = ()) -> Erased:
+        """Evict what the limits no longer allow, spans in `keep` excepted; returns what went."""
+        return removing.enforce(self, limits, keep)
 
     def close(self) -> list[Acknowledgement]:
         """Sync, note that recording ends here, release the camera. Returns what the last sync made durable.
@@ -244,6 +297,6 @@ def _create(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezo
     # camera.json comes last: a camera without it was being created when the process died, and is created anew.
     info = new_camera(name, fps=fps, timezone=timezone)
     SealedFrames(directory, 1, writable=True).create(spec)
-    write_json(directory / "generation-1" / "spec.json", spec.model_dump())
+    write_spec(directory, 1, spec)
     Commit(frames=0, gaps=0, generation=1).write(directory)
     write_camera(directory, info)

@@ -7,24 +7,21 @@ A vector's place in its segment is its frame id minus the segment's first; frame
 returned. Writing a vector twice (small, then merged) costs less than rewriting one growing file every few thousand frames.
 """
 
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.durable import fsync_directory, make_directory, unlink, write_file
+from memory.durable import write_file
 from memory.errors import DamagedFrames
 from memory.failpoints import reach
+from memory.index_files import Kind, drop_files
 from memory.snapshot import MemorySnapshot
-
-Kind = Literal["flat", "ivf"]
 
 SMALL, LARGE, INVERTED = 4096, 65536, 262144  # frames per segment; each a multiple of the one before
 EXACT_FRAMES = 1_000_000  # an exact search of a million 1152-vectors takes 60 ms (measured); beyond, cells are searched
@@ -54,14 +51,15 @@ class Segment:
         low, high = max(first, self.first), min(end, self.end)
         if low >= high:
             return []
-        selector = None
+        selector: Any = None
         if (low, high) != (self.first, self.end):
             selector = faiss.IDSelectorRange(low - self.first, high - self.first)
         for start, stop in holes:
             if start < high and stop > low:
                 hole = faiss.IDSelectorNot(faiss.IDSelectorRange(start - self.first, stop - self.first))
                 selector = faiss.IDSelectorAnd(selector, hole) if selector else hole
-        scores, places = self.index.search(query[None], min(top, high - low), params=self._parameters(selector))
+        wanted = min(top, high - low)
+        scores, places = self.index.search(query[None], wanted, params=self._parameters(selector))
         return [
             (float(score), int(place) + self.first)
             for score, place in zip(scores[0], places[0], strict=True)
@@ -70,8 +68,8 @@ class Segment:
 
     def _parameters(self, selector: Any) -> Any:
         if self.kind == "ivf":
-            return faiss.SearchParametersIVF(sel=selector, nprobe=PROBES)
-        return faiss.SearchParameters(sel=selector) if selector else None
+            return faiss.SearchParametersIVF(sel=selector, nprobe=PROBES)  # type: ignore[call-arg]
+        return faiss.SearchParameters(sel=selector) if selector else None  # type: ignore[call-arg]
 
     def vectors(self) -> NDArray[np.float32]:
         """All vectors, float32 [end - first, De]; flat segments only."""
@@ -115,17 +113,8 @@ def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np
 # --- files ---
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Alone in writing these files, among all processes: saving and forgetting must not cross."""
-    make_directory(directory)
-    with (directory / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def save(directory: Path, segments: Sequence[Segment], identity: dict[str, Any], *, sound: set[str]) -> None:
-    """Write the files that are not there yet (`sound`: those known to be right), then `about.json` naming all of them, then drop the others.
+    """Write the files that are not there yet (`sound`: known to be right), then `about.json` naming all, then drop the others.
 
     A crash at any moment leaves the old list with all its files, or the new one. Call it `locked`.
     """
@@ -138,37 +127,6 @@ def save(directory: Path, segments: Sequence[Segment], identity: dict[str, Any],
     write_file(directory / "about.json", json.dumps(about).encode())
     reach("index.after-about")
     drop_files(directory, keep={segment.file for segment in segments})
-
-
-def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]) -> int:
-    """Drop every segment that holds one of the frames [first, end); the others stay, under the new identity. Returns how many went."""
-    if not directory.is_dir():
-        return 0
-    with locked(directory):
-        try:
-            _, names = listed(directory)
-        except (OSError, ValueError):
-            names = []
-        kept = [name for name in names if name[2] <= first or name[1] >= end]
-        write_file(directory / "about.json", json.dumps({**identity, "segments": kept}).encode())
-        return drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
-
-
-def drop_files(directory: Path, *, keep: set[str]) -> int:
-    """Remove index files that are not among `keep`; returns how many."""
-    dropped = sum(unlink(path) for path in sorted(directory.glob("*.faiss")) if path.name not in keep)
-    if dropped:
-        fsync_directory(directory)
-    return dropped
-
-
-def listed(directory: Path) -> tuple[dict[str, Any], list[tuple[Kind, int, int]]]:
-    """`about.json`: the identity, and the segments it names. Raises FileNotFoundError, or ValueError where it is damaged."""
-    about = json.loads((directory / "about.json").read_text())
-    try:
-        return about, [(kind, int(first), int(end)) for kind, first, end in about.pop("segments")]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"about.json: {error}") from None
 
 
 def load(directory: Path, kind: Kind, first: int, end: int, width: int) -> Segment:

@@ -27,8 +27,8 @@ class Encoders:
 
     @property
     def name(self) -> str:
-        """The model's name, as it stands in a memory's spec."""
-        return self.preset.name
+        """What loads this model again, as it stands in a memory's spec."""
+        return self.preset.reference
 
     @property
     def notice(self) -> str | None:

@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from configs import Schema, load, preset_names, preset_path
 from memory.forgetting import ForgettingConfig
 from memory.positions import TRAINED_FRAMES, Policy
 from memory.recall import RecallConfig
+from model.compression import TokenMergingConfig, VisualDropoutConfig
 from model.errors import ModelNotFound
 
 Mark = Literal["place", "time", "summary"]  # what model.marks can add to memory tokens
@@ -89,7 +90,23 @@ class ModelPreset(Schema):
     positions: Policy = "interpolate"  # beyond the frames that the weights have seen
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
+    use_memaug: bool = True  # false: decayed tokens go to the decoder as they are, and give no evidence (the paper's ablation)
+    token_merging: TokenMergingConfig | None = None  # instead of pooling; features of the two do not mix
+    visual_dropout: VisualDropoutConfig | None = None
     max_new_tokens: int = Field(default=256, ge=1)
+
+    _found: str | None = PrivateAttr(default=None)
+
+    @property
+    def reference(self) -> str:
+        """What finds this preset again from anywhere: a shipped preset's name or a hub id, else an absolute path."""
+        return self._found or self.name
+
+    def found_at(self, reference: str | Path) -> "ModelPreset":
+        """The same preset, to be found again under `reference`."""
+        copy = self.model_copy()
+        copy._found = str(reference)
+        return copy
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelPreset":
@@ -114,14 +131,14 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
     if not text:
         raise ModelNotFound(f"the model's name is empty; presets: {', '.join(preset_names())}")
     if text in preset_names():
-        return read_preset(preset_path(text))
+        return read_preset(preset_path(text)).found_at(text)
     path = Path(text).expanduser()
     if path.is_file() and path.suffix in (".yaml", ".yml"):
-        return read_preset(path)
+        return read_preset(path).found_at(path.resolve())
     if (path / PRESET_FILE).is_file():
-        return read_preset(path / PRESET_FILE)
+        return read_preset(path / PRESET_FILE).found_at(path.resolve())
     if path.is_dir():
-        return ModelPreset(name=text, checkpoint=str(path.resolve()))
+        return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
     if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
         return ModelPreset(name=text, checkpoint=text)
     near = difflib.get_close_matches(text, preset_names(), n=1)

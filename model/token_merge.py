@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.compression import TOKENS_PER_CLIP
 from model.errors import InputMismatch
 from model.projector import Projector
 
-TOKENS_PER_FRAME = 16
-TOKENS_PER_IMAGE = 64
 FRAMES_PER_CLIP = 4
 
 
@@ -27,13 +26,17 @@ class ClipCompressor(nn.Module):
         self.heads = heads
 
     def forward(self, frames_FPC: Tensor, frames_per_clip: int = FRAMES_PER_CLIP) -> Tensor:
-        """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, 16 * frames, D] (64 for a single frame)."""
-        frames = len(frames_FPC)
-        if frames % frames_per_clip:
-            raise InputMismatch(f"{frames} frames do not make whole clips of {frames_per_clip}")
-        target = TOKENS_PER_IMAGE if frames_per_clip == 1 else TOKENS_PER_FRAME * frames_per_clip
-        clips_BNC = frames_FPC.unflatten(0, (-1, frames_per_clip)).flatten(1, 2)
-        return self.mlp(merge_tokens(clips_BNC, target, heads=self.heads))
+        """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, 64, D]."""
+        return self.mlp(merge_clips(frames_FPC, frames_per_clip, heads=self.heads))
+
+
+def merge_clips(frames_FPC: Tensor, frames_per_clip: int, *, heads: int) -> Tensor:
+    """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, 64, C]."""
+    frames = len(frames_FPC)
+    if frames % frames_per_clip:
+        raise InputMismatch(f"{frames} frames do not make whole clips of {frames_per_clip}")
+    clips_BNC = frames_FPC.unflatten(0, (-1, frames_per_clip)).flatten(1, 2)
+    return merge_tokens(clips_BNC, TOKENS_PER_CLIP, heads=heads)
 
 
 def merge_schedule(tokens: int, target: int) -> list[int]:

@@ -1,9 +1,10 @@
-"""The vision tower: any SigLIP or SigLIP 2 vision model of transformers without its last layer, then pooling to 8x8 tokens.
+"""The vision tower: any SigLIP or SigLIP 2 vision model of transformers without its last layer, then compression to a few tokens.
 
 The feature is what leaves the last kept layer, before post_layernorm (Hour-LLaVA deletes SigLIP's last layer; its checkpoints store
-post_layernorm, which nothing uses). Pooling is bilinear, as the published code and so the weights have it; the paper says average.
+post_layernorm, which nothing uses). Frames are pooled to 8x8 tokens, bilinearly, as the published code and so the weights have it (the
+paper says average); or, where a preset says so, similar tokens are merged (model.token_merge).
 
-Legend: B frames, S pixels per side, P tokens per frame (a grid x grid, row-major), N patches, Dv width.
+Legend: B frames, S pixels per side, P tokens per frame (a grid x grid, row-major), N patches, Dv width, R rows (frames, or clips).
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
 from memory.spec import TokenSpec
+from model.compression import TokenMergingConfig
 from model.errors import CheckpointError, InputMismatch
+from model.token_merge import merge_clips
 
 GRID = 8  # tokens per side of a pooled frame (Hour-LLaVA)
 
@@ -57,25 +60,43 @@ def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
 class VisionEncoder:
     """Frames to the tokens that a memory stores."""
 
-    def __init__(self, tower: PreTrainedModel, *, name: str, weights: str) -> None:
-        """`name` is for people; `weights` is the hash of the tower's tensors as its checkpoint stores them."""
-        self.tower = tower
+    def __init__(
+        self, tower: PreTrainedModel, *, name: str, weights: str, merging: TokenMergingConfig | None = None
+    ) -> None:
+        """`name` is for people; `weights` is the hash of the tower's tensors as its checkpoint stores them. merging: None pools."""
+        self.tower, self.merging = tower, merging
         config = tower.config
         self.naflex = config.model_type == "siglip2_vision_model"
         self.patch = int(config.patch_size)
         side = round(config.num_patches**0.5) * self.patch if self.naflex else int(config.image_size)
         self.spec = TokenSpec(
-            encoder=name, weights=weights, resolution=side, tokens_per_frame=GRID * GRID, width=int(config.hidden_size)
+            encoder=name,
+            weights=weights,
+            resolution=side,
+            tokens_per_frame=GRID * GRID if merging is None else merging.tokens_per_frame,
+            width=int(config.hidden_size),
+            pooling="bilinear" if merging is None else "merged",
+            frames_per_record=1 if merging is None else merging.frames_per_clip,
         )
 
     @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.floating]:
-        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [B, P, Dv] in the spec's dtype. The batch is the caller's choice."""
+        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [R, P, Dv] in the spec's dtype. The batch is the caller's choice.
+
+        R = B, one row per frame; where clips are merged R = B / frames_per_record, and a row holds the tokens of a whole clip.
+        """
         return self.features(frames).float().cpu().numpy().astype(self.spec.dtype)
 
     def features(self, frames: NDArray[np.uint8]) -> Tensor:
-        """The same as a tensor [B, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
-        return pool(self.patches(frames), GRID)
+        """The same as a tensor [R, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
+        return self.compress(self.patches(frames))
+
+    def compress(self, x_BND: Tensor) -> Tensor:
+        """Patches [B, N, Dv] to the rows that a memory stores, [R, P, Dv]."""
+        if self.merging is None:
+            return pool(x_BND, GRID)
+        heads = int(self.tower.config.num_attention_heads)
+        return merge_clips(x_BND, self.merging.frames_per_clip, heads=heads)
 
     def patches(self, frames: NDArray[np.uint8]) -> Tensor:
         """The last kept layer's output [B, N, Dv], not pooled: what single images are given by."""
@@ -84,7 +105,11 @@ class VisionEncoder:
             raise InputMismatch(
                 f"frames of shape {frames.shape} were given to a tower that takes [B, {side}, {side}, 3]"
             )
-        x_BND = self._embed(pixels(frames, next(self.tower.parameters())))
+        return self.run(pixels(frames, next(self.tower.parameters())))
+
+    def run(self, pixels_B3SS: Tensor) -> Tensor:
+        """The last kept layer's output [B, N, Dv] of pixels that are on the device already, in [-1, 1]: what training runs."""
+        x_BND = self._embed(pixels_B3SS)
         for layer in self.tower.encoder.layers:
             x_BND = layer(x_BND, None)
         return x_BND

@@ -9,18 +9,17 @@ Legend: B sequences, padded on the right; L tokens, D width, H query heads, G ke
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
-from configs import Schema
 from model.attention import grouped_attention
+from model.compression import VisualDropoutConfig
 from model.errors import InputMismatch
 from model.prompt import IGNORED_LABEL
 
@@ -28,29 +27,6 @@ CACHE_STEP = 128  # tokens by which a cache grows while decoding
 
 Rotary = tuple[Tensor, Tensor]
 Layer = Any  # a decoder layer of transformers
-
-
-class VisualDropoutConfig(Schema):
-    """When visual tokens are dropped, down to which share of their first number, and by which rule."""
-
-    kind: Literal["uniform", "attention", "uniform0_attention", "uniform1_attention"] = "attention"
-    layers: tuple[int, ...] = (24,)  # drop after this many layers
-    ratios: tuple[float, ...] = (1.0, 0.5)  # share of the original visual tokens from each drop on; first 1
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "VisualDropoutConfig":
-        if len(self.ratios) != len(self.layers) + 1 or self.ratios[0] != 1:
-            raise ValueError(f"{len(self.layers)} layers need {len(self.layers) + 1} ratios, the first of them 1")
-        if list(self.layers) != sorted(set(self.layers)) or (self.layers and self.layers[0] < 1):
-            raise ValueError("layers must ascend from 1")
-        if list(self.ratios) != sorted(self.ratios, reverse=True) or self.ratios[-1] < 0:
-            raise ValueError("ratios must fall, and none below 0")
-        return self
-
-    def by_attention(self, stage: int) -> bool:
-        """Whether drop number `stage` (from 0) looks at attention; otherwise it spreads evenly."""
-        even = {"uniform": len(self.layers), "attention": 0, "uniform0_attention": 1, "uniform1_attention": 2}
-        return stage >= even[self.kind]
 
 
 @dataclass(frozen=True)

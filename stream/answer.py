@@ -287,7 +287,7 @@ class Answerer:
 
     def _provenance(self, sight: Sight, question: Question) -> dict[str, object]:
         return {
-            "model": self.model.preset.name,
+            "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
             "trained": self.model.trained,
             "camera": sight.snapshot.info.id,

@@ -6,7 +6,6 @@ Threads: one `segmenter` reads the file and owns PyAV; the HTTP server has a thr
 import base64
 import io
 import json
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -35,7 +34,7 @@ class Shelf:
     def __init__(self) -> None:
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
-        self.ready = threading.Event()  # the first playlist is there
+        self.ready = threading.Event()  # the first playlist is there, or none will come
 
     def put(self, name: str, data: bytes) -> None:
         """Publish a file whole; the oldest segments make room."""
@@ -145,21 +144,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: standard error is for what goes wrong."""
 
 
-def _check(path: Path) -> None:
+def codec_of(path: Path) -> str:
+    """The codec of a file's first video stream. Raises NotAVideo."""
     try:
         with av.open(str(path)) as container:
-            codec = container.streams.video[0].codec_context.name if container.streams.video else None
+            if container.streams.video:
+                return container.streams.video[0].codec_context.name
     except (av.FFmpegError, ValueError):
-        codec = None
-    if codec is None:
-        raise NotAVideo(f"{path}: holds no video")
-    if codec not in _CARRIED:
-        raise ServerError(f"{path}: HLS here carries {', '.join(sorted(_CARRIED))}, not {codec}; convert it first")
+        pass
+    raise NotAVideo(f"{path}: holds no video that can be served")
 
 
 def serve_hls(path: Path, *, port: int = 0, loop: bool = False, login: tuple[str, str] | None = None) -> None:
     """Serve until the process is told to end. login: user and password that clients must give. Raises NotAVideo or ServerError."""
-    _check(path)
+    codec = codec_of(path)
+    if codec not in _CARRIED:
+        raise ServerError(f"{path}: HLS here carries {', '.join(sorted(_CARRIED))}, not {codec}; convert it first")
     shelf = Shelf()
     handler = type("Handler", (_Handler,), {"shelf": shelf, "login": login})
     try:
@@ -168,9 +168,16 @@ def serve_hls(path: Path, *, port: int = 0, loop: bool = False, login: tuple[str
         raise ServerError(f"port {port} cannot be bound: {error.strerror}") from error
     server.daemon_threads = True
     with server:
-        threading.Thread(target=segment, args=(path, shelf, loop), name="segmenter", daemon=True).start()
-        if not shelf.ready.wait(timeout=60):
+        threading.Thread(target=_fill, args=(path, shelf, loop), name="segmenter", daemon=True).start()
+        shelf.ready.wait()
+        if shelf.get(PLAYLIST) is None:
             raise ServerError(f"{path}: no segment could be made of it")
         print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}/{PLAYLIST}"}), flush=True)
-        sys.stdout.close()
         server.serve_forever(poll_interval=0.1)
+
+
+def _fill(path: Path, shelf: Shelf, loop: bool) -> None:
+    try:
+        segment(path, shelf, loop)
+    finally:
+        shelf.ready.set()  # also when it failed before the first segment: nobody waits for ever

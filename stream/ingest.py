@@ -211,6 +211,12 @@ class CameraIngest:
 
     # --- encode thread ---
 
+    def ready(self, batch: int) -> bool:
+        """Whether the encoder should take from this camera now. A recording at full speed waits until a batch is full: small batches
+        cost several times more per frame, and equal batches make two replays equal to the last bit."""
+        hurried = self.config.live or math.isfinite(self.config.speed)
+        return len(self.inbox) >= (1 if hurried or self.inbox.closed else batch)
+
     def hand_over(self, item: Stored) -> None:
         """Give the writer what the encoder made. A writer that failed takes nothing more; `Session.run` raises its error."""
         try:

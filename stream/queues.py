@@ -65,6 +65,11 @@ class BoundedQueue(ABC, Generic[T]):
             self._changed.notify_all()
 
     @property
+    def closed(self) -> bool:
+        """Nothing more will go in."""
+        return self._closed
+
+    @property
     def ended(self) -> bool:
         """Closed, and everything taken."""
         with self._changed:

@@ -118,14 +118,16 @@ class _Reader:
     def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
         """Opened as soon as there is a picture, then the pictures."""
         self._frames = 0
-        for decoded in connection.frames(self._stop):
-            picture, about = decoded.picture, connection.about
-            if self._frames == 0:
-                yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
-            self._frames += 1
+        try:
+            for decoded in connection.frames(self._stop):
+                picture, about = decoded.picture, connection.about
+                if self._frames == 0:
+                    yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
+                self._frames += 1
+                basis = self._basis(decoded)
+                yield Frame(decoded.pts_s, self._clock(), decoded.source_time, basis, picture, connection.damaged)
+        finally:
             self._damaged = connection.damaged
-            basis = self._basis(decoded)
-            yield Frame(decoded.pts_s, self._clock(), decoded.source_time, basis, picture, connection.damaged)
 
     def _basis(self, decoded: Decoded) -> TimeBasis:
         if not self._address.live:

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 
 from configs import UsageError
 
-TOLERANCE_S = 0.001  # a frame this little before its slot belongs to it: containers round to 1/1000 s, RTP to 1/90000 s
+# A frame this little before its slot belongs to it: containers cut times to whole milliseconds, RTP to 1/90000 s. Half a millisecond
+# more than needed, so that no whole millisecond lies on the edge.
+TOLERANCE_S = 0.0015
 REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitter); beyond, the clock restarted
 STUCK_FRAMES = (
     50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
 )
+BEYOND_BELIEF_S = 1e12  # seconds: a time that no clock has, from a damaged stream; it counts as none
 DEFAULT_RATE = 25.0  # frames per second assumed of a stream that states neither times nor a rate
 
 
@@ -89,7 +92,7 @@ class Sampler:
         return time < self._newest - REORDER_S or (time <= self._newest and self._idle >= STUCK_FRAMES)
 
     def _time_of(self, pts_s: float | None) -> float:
-        if pts_s is None or not math.isfinite(pts_s):
+        if pts_s is None or not abs(pts_s) < BEYOND_BELIEF_S:  # NaN included
             return self._newest + self._step() if self._anchored else 0.0
         if self._last_known is None and self._anchored:
             self._move_onto(pts_s)

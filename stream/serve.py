@@ -25,8 +25,8 @@ import av
 
 from configs import AfterimageError
 from stream.address import parse_source
-from stream.errors import NotAVideo, ServerError
-from stream.hls_server import serve_hls
+from stream.errors import ServerError
+from stream.hls_server import codec_of, serve_hls
 
 RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")
 RTSP_PACKAGES = (
@@ -64,13 +64,11 @@ def _system_python() -> str | None:
 
 def write_recording(path: Path, out: BinaryIO) -> None:
     """The video of `path` in the form that `rtsp_server.py` reads: see there. Raises NotAVideo, or ServerError for other codecs."""
+    codec = codec_of(path)
+    if codec not in _ANNEX_B:
+        raise ServerError(f"{path}: RTSP serves H.264 and H.265, not {codec}; convert it first")
     with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise NotAVideo(f"{path}: holds no video")
         stream = container.streams.video[0]
-        codec = stream.codec_context.name
-        if codec not in _ANNEX_B:
-            raise ServerError(f"{path}: RTSP serves H.264 and H.265, not {codec}; convert it first")
         self_contained = av.BitStreamFilterContext(_ANNEX_B[codec], stream)
         packets = [
             ready for packet in container.demux(stream) if packet.size for ready in self_contained.filter(packet)

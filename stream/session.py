@@ -141,8 +141,9 @@ class Session:
         """Wait for items; take them from the cameras in turn. None when every inbox has ended."""
         with self._work:
             while True:
-                share = max(1, ENCODER_BATCH // max(1, sum(len(camera.inbox) > 0 for camera in self.cameras)))
-                batch = [(camera, item) for camera in self.cameras for item in camera.inbox.take_now(share)]
+                ready = [camera for camera in self.cameras if camera.ready(ENCODER_BATCH)]
+                share = max(1, ENCODER_BATCH // max(1, len(ready)))
+                batch = [(camera, item) for camera in ready for item in camera.inbox.take_now(share)]
                 if batch:
                     return batch
                 if all(camera.inbox.ended for camera in self.cameras):

@@ -14,7 +14,7 @@ from stream.reader import Lost, Opened, Retry
 from stream.serve import main as serve
 from tests.clips import make_clip, picture
 from tests.conftest import shared_videos
-from tests.servers import RtspServer
+from tests.servers import RtspServer, need_rtsp
 from tests.transport_stream import join_transport_streams
 from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file
 
@@ -191,8 +191,12 @@ def test_with_patience_a_camera_that_comes_up_later_is_found(clip: Path) -> None
 
 
 def test_the_server_refuses_what_it_cannot_serve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_rtsp()
     clip = make_clip(tmp_path / "clip.webm", frames=3, codec="libvpx-vp9")
     assert serve(["--rtsp", str(clip)]) == 1
     assert "RTSP serves H.264 and H.265, not vp9" in capsys.readouterr().err
+    (tmp_path / "notes.txt.mp4").write_text("no video")
+    assert serve(["--rtsp", str(tmp_path / "notes.txt.mp4")]) == 2
+    assert "holds no video" in capsys.readouterr().err
     assert serve(["--rtsp", str(tmp_path / "missing.mp4")]) == 2
     assert "no such file" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_a_clock_that_never_advances_does_not_stop_the_memory(times: list[float]
     assert sampler.discontinuities >= 2
 
 
-@pytest.mark.parametrize("missing", [None, math.nan, math.inf])
+@pytest.mark.parametrize("missing", [None, math.nan, math.inf, -1e300])
 def test_frames_without_a_time_follow_at_the_last_step(missing: float | None) -> None:
     times = [0.0, 0.25, 0.5, *[missing] * 6]  # the missing ones stand for 0.75, 1.0 ... 2.0
     assert slots(Sampler(1), times) == [0, None, None, None, 1, None, None, None, 2]

@@ -34,8 +34,9 @@ class TrainerConfig(Schema):
     steps: int = Field(ge=1)  # optimizer steps
     learning_rates: dict[str, float]  # by part; parts that are not named are frozen
     warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps in which the rate rises from nothing
-    schedule: Literal["cosine", "constant"] = "cosine"
-    floor: float = Field(default=0.0, ge=0, le=1)  # share of the rate that cosine ends at
+    schedule: Literal["cosine", "constant", "cooldown"] = "cosine"  # cooldown: constant, then a straight fall
+    cooldown: float = Field(default=0.2, ge=0, le=1)  # share of the steps in which it falls
+    floor: float = Field(default=0.0, ge=0, le=1)  # share of the rate that it ends at
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0  # norm of the gradient
@@ -87,17 +88,21 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._summed, self._since = 0, time.monotonic()
 
-    def run(self, batch_of: BatchOf, *, until: int | None = None) -> None:
-        """Train up to step `until` (default: all steps), from wherever the training stands. Saves at the end."""
+    def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
+        """Train up to step `until` (default: all steps), from wherever the training stands, and save.
+
+        deadline: seconds of time.monotonic() after which no step is begun. Returns whether all steps are done.
+        """
         end = self.config.steps if until is None else min(until, self.config.steps)
         self.learner.train()
-        while self.step < end:
+        while self.step < end and time.monotonic() < deadline:
             self._take_step(batch_of)
             if self.step % self.config.log_every == 0 or self.step == end:
                 self._log()
             if self.config.save_every and self.step % self.config.save_every == 0:
                 self.save()
         self.save()
+        return self.step >= self.config.steps
 
     def save(self) -> None:
         """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is."""
@@ -160,9 +165,9 @@ class Trainer:
         figures: dict[str, float] = {"step": float(self.step)}
         for name, value in sums.items():
             kind, _, what = name.rpartition("/")
-            if what == "right":
-                figures[f"accuracy/{kind}"] = value / max(1.0, sums[f"{kind}/asked"])
-            elif what != "asked":
+            if what == "right" and sums[f"{kind}/asked"]:
+                figures[f"accuracy/{kind}"] = value / sums[f"{kind}/asked"]
+            elif what not in ("right", "asked"):
                 figures[name] = value / self._summed
         figures["steps_per_s"] = self._summed / self.config.accumulate / max(1e-9, time.monotonic() - self._since)
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
@@ -175,17 +180,21 @@ class Trainer:
 
 
 def rate_share(step: int, config: TrainerConfig) -> float:
-    """The share of its full rate that every part has at a step: linear warmup, then cosine or constant. Pure."""
+    """The share of its full rate that every part has at a step: linear warmup, then as scheduled. Pure."""
     warm = config.warmup * config.steps
     if step < warm:
         return (step + 1) / (warm + 1)
     if config.schedule == "constant":
         return 1.0
+    if config.schedule == "cooldown":
+        left = (config.steps - step) / max(1.0, config.cooldown * config.steps)
+        return config.floor + (1 - config.floor) * min(1.0, left)
     done = (step - warm) / max(1.0, config.steps - warm)
     return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def one_line(figures: Mapping[str, float]) -> str:
     """A line of the log for people."""
-    shown = [f"{name.removeprefix('accuracy/')} {value:.3g}" for name, value in figures.items() if name != "step" and not name.startswith("rate/")]
+    told = {name: value for name, value in figures.items() if name != "step" and not name.startswith("rate/")}
+    shown = [f"{name.removeprefix('accuracy/')} {value:.3g}" for name, value in told.items()]
     return f"step {figures['step']:.0f}  " + "  ".join(shown)

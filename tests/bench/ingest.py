@@ -55,7 +55,15 @@ def run() -> list[Table]:
         tables = [_growth(directory, video, tiny.encoders)]
         pipeline = Table(
             "Ingest of a file: whole pipeline against its slowest stage alone",
-            ["geometry", "frames", "decode alone /s", "encode alone /s", "write alone /s", "pipeline /s", "of the slowest stage"],
+            [
+                "geometry",
+                "frames",
+                "decode alone /s",
+                "encode alone /s",
+                "write alone /s",
+                "pipeline /s",
+                "of the slowest stage",
+            ],
             "640x360 H.264 at 10 frames per second, sampled at 1; stages measured one after another in the same run. Encoders run on "
             "one torch thread at the tiny geometry and on two at the base geometry.",
         )
@@ -136,7 +144,10 @@ def _growth(directory: Path, video: Path, encoders: Encoders) -> Table:
             await task
 
     run_loop(main())
-    table = Table("Ten-minute replay at full speed: resident memory", ["after 1 min of stream, MB", "at its highest, MB", "growth, MB"])
+    table = Table(
+        "Ten-minute replay at full speed: resident memory",
+        ["after 1 min of stream, MB", "at its highest, MB", "growth, MB"],
+    )
     table.add(f"{readings[0]:.0f}", f"{max(readings):.0f}", f"{max(readings) - readings[0]:.1f}")
     return table
 
@@ -152,7 +163,14 @@ def _live(directory: Path, model: AfterimageModel) -> Table:
         ingest, questions = run_loop(_watch(directory / label.split()[0], model, asking))
         latencies = ingest.stats.latencies
         worst = max(latencies) if latencies else math.nan
-        table.add(label, questions, ingest.stats.recorded, ingest.inbox.dropped, f"{ingest.stats.median_latency():.3f}", f"{worst:.3f}")
+        table.add(
+            label,
+            questions,
+            ingest.stats.recorded,
+            ingest.inbox.dropped,
+            f"{ingest.stats.median_latency():.3f}",
+            f"{worst:.3f}",
+        )
     return table
 
 

@@ -73,7 +73,7 @@ class SightLearner(nn.Module):
         return Lesson(reading + matching, {"reading": reading, "matching": matching, "index_recall": found, **figures})
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        tokens_BPV = pool(self._vision.patches(images), GRID)
+        tokens_BPV = pool(self._vision.run(images), GRID)
         drawn = torch.randint(tokens_BPV.shape[1], (READ_TOKENS,), device=images.device)
         told = self.reader(tokens_BPV[:, drawn])
         loss, start = tokens_BPV.float().pow(2).mean() * 1e-3, 0  # keeps features in float16's range

@@ -100,7 +100,7 @@ def make_batch(
     """Batch `number` of a lesson: a function of its arguments alone."""
     rng = Random(f"afterimage stories 1, {plan.name}, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
-    stories = [_draw_story(plan, shelf, rng) for _ in range(plan.stories)]
+    stories = [_draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
     frames = [_recall(story, plan, forgetting, draw) for story in stories]
     visible = [np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)]
     texts = [words.read(question, story.span, rng) for story in stories for question in story.questions]
@@ -175,14 +175,15 @@ def padded(rows: list[list[int]]) -> NDArray[np.int64]:
     return table
 
 
-def _draw_story(plan: LessonPlan, shelf: Shelf, rng: Random) -> Story:
-    """A story that something can be asked about; some are looked at while something is on show."""
+def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rng: Random) -> Story:
+    """A story that something can be asked about, long enough that every batch has as many recalled and as many visible frames."""
+    shortest = max(plan.frames, forgetting.max_frames * forgetting.temporal_ratio) + 1
     while True:
         low, high = plan.duration_s
         duration = round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
         script, rows = _cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
         at = settled_time(script, _moment(script, rng))
-        if at < max(plan.frames + 1, 0.3 * duration):
+        if at < max(shortest, 0.3 * duration):
             continue
         asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, rng)]
         if asked:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memory.forgetting import uniform_cells
-from model.attention import frame_attention
+from model.attention import fold_groups
 from model.memaug import KeysValues, MemAugBlock
 from model.rope import rotation
 from model.video_language import VideoLanguageModel
@@ -47,7 +47,7 @@ class StudyLearner(nn.Module):
         self.model = model
         self._evidence_weight, self._tokens = evidence_weight, grid * grid
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
-        cells = torch.from_numpy(uniform_cells(grid, spatial_ratio).copy())
+        cells = torch.from_numpy(uniform_cells(grid, grid, spatial_ratio).copy())
         self.register_buffer("cells", torch.cat([cells, torch.tensor([self._tokens])]), persistent=False)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
 
@@ -182,10 +182,12 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories:
     order = asked.float().argsort(dim=1, descending=True, stable=True)[:, :longest]
     rows = torch.arange(len(order), device=order.device)[:, None]
     chosen, real = queries[rows, order], asked[rows, order]
-    each = len(order) // stories
-    with torch.autocast(queries.device.type, enabled=False):
-        repeated = keys.repeat_interleave(each, 0)
-        return frame_attention(chosen, repeated, per_frame, valid_Bn=real, frames_per_block=4096)
+    groups = keys.shape[1]
+    folded = fold_groups(_fold(chosen, stories), groups) * chosen.shape[-1] ** -0.5
+    scores = (folded @ keys.transpose(-1, -2)).float()
+    mass_SGRF = scores.unflatten(-1, (-1, per_frame)).logsumexp(-1).softmax(-1)
+    mass = mass_SGRF.unflatten(2, (-1, len(order) // stories, longest)).mean((1, 2)).flatten(0, 1)  # [B, rows, N]
+    return (mass * real[..., None]).sum(1) / real.sum(1, keepdim=True)
 
 
 def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:

@@ -1,0 +1,254 @@
+"""The invariants of one camera, each checked against the files. Reads only; runs beside a writer; loads neither torch nor faiss.
+
+Order matters to repair: what says how to read the rest (camera.json, committed, spec, array metadata) comes first, and when that is
+wrong nothing after it is looked at.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.camera import read_camera
+from memory.commit import Commit
+from memory.durable import PARTIAL
+from memory.erase import camera_layouts, traces
+from memory.errors import DamagedMemory, MemoryNotFound, RepositoryError
+from memory.findings import Finding
+from memory.journal import scan
+from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
+from memory.pending import Pending, restore
+from memory.removal import present, runs
+from memory.repair import Repair
+from memory.settings import FILE as SETTINGS
+from memory.settings import read_settings
+from memory.specfile import read_spec, spec_path
+
+GAPS = ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "float64")
+_UNIT_TOLERANCE = 1e-3
+
+
+def check_camera(camera: Path) -> list[Finding]:
+    """Everything that is wrong with the camera at `camera`; empty when it is sound."""
+    repair = Repair(camera)
+    for stage in (_check_identity, _check_metadata):
+        found = list(stage(camera, repair))
+        if any(finding.severity == "damage" for finding in found):
+            return found
+    commit = Commit.read(camera)
+    return [
+        *_check_removals(camera, commit, repair),
+        *_check_chunks(camera, commit, repair),
+        *_check_times(camera, commit, repair),
+        *_check_features(camera, commit, repair),
+        *_check_gaps(camera, commit, repair),
+        *_check_journal(camera, commit, repair),
+        *_check_leftovers(camera, repair),
+    ]
+
+
+def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
+    """camera.json, committed, spec.json, settings.json."""
+    try:
+        read_camera(camera)
+    except (DamagedMemory, MemoryNotFound) as error:
+        yield Finding(camera / "camera.json", _reason(error), fix=repair.rebuild_camera)
+    try:
+        commit = Commit.read(camera)
+    except (DamagedMemory, MemoryNotFound) as error:
+        yield Finding(camera / "committed", _reason(error), fix=repair.rebuild_commit)
+        return
+    try:
+        read_spec(camera, commit.generation)
+    except RepositoryError as error:
+        yield Finding(spec_path(camera, commit.generation), _reason(error))
+    try:
+        read_settings(camera)
+    except RepositoryError as error:
+        yield Finding(camera / SETTINGS, f"{_reason(error)}; its limits and privacy masks are lost, set them again")
+
+
+def _reason(error: RepositoryError) -> str:
+    text = str(error).partition(": ")[2] or str(error)
+    return text.partition(";")[0]
+
+
+def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
+    """zarr.json of every array: there, of the right type, and large enough for the committed rows."""
+    commit = Commit.read(camera)
+    wanted = [(layout, commit.frames) for layout in camera_layouts(camera)]
+    for layout, rows in [*wanted, (GAPS, commit.gaps)]:
+        path = camera / layout.name / "zarr.json"
+        try:
+            metadata = json.loads(path.read_text())
+            chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            wrong = None
+            if list(chunk) != [layout.chunk, *layout.row] or np.dtype(metadata["data_type"]) != np.dtype(layout.dtype):
+                wrong = f"says chunks of {chunk} {metadata['data_type']}, expected {[layout.chunk, *layout.row]} {layout.dtype}"
+            elif metadata["shape"][0] < rows:
+                wrong = f"says {metadata['shape'][0]} rows, but {rows} are committed"
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            wrong = f"is missing or unreadable ({type(error).__name__})"
+        if wrong:
+            yield Finding(path, wrong, fix=repair.metadata(layout, rows))
+
+
+def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    end = 0
+    for gone in commit.removed:
+        if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
+            yield Finding(
+                camera / "committed",
+                f"removed frames {gone.first} to {gone.end} overlap or are no range",
+                fix=repair.rebuild_commit,
+            )
+        end = gone.end
+        if not gone.erased:
+            yield Finding(
+                camera / "committed", f"removal of frames {gone.first} to {gone.end - 1} was interrupted; the next writer finishes it",
+                severity="note", fix=repair.finish_removals,
+            )  # fmt: skip
+        elif gone.reason == "forgotten":
+            for trace in traces(camera, gone, sealed=commit.frames):
+                yield Finding(
+                    Path(trace.split(": ")[0]),
+                    "still holds forgotten frames",
+                    (gone.first, gone.end),
+                    fix=repair.erase_again(gone),
+                )
+
+
+def _check_chunks(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    """Every chunk that holds a remembered frame is there, whole, and as it was written."""
+    ids = present(commit.frames, commit.removed)
+    for layout in camera_layouts(camera):
+        for chunk in np.unique(ids // layout.chunk).tolist():
+            wrong = layout.check(camera, chunk)
+            if wrong:
+                lost = _within(ids, chunk * layout.chunk, (chunk + 1) * layout.chunk)
+                yield Finding(layout.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(layout, chunk, lost))
+    for seal in np.unique(ids // SEAL_FRAMES).tolist():
+        wrong = check_images(camera / IMAGES / str(seal))
+        if wrong:
+            lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+            yield Finding(camera / IMAGES / str(seal), wrong, _range(lost), fix=repair.images(seal))
+
+
+def check_images(directory: Path) -> str | None:
+    """What is wrong with one seal's images, or None."""
+    try:
+        about = json.loads((directory / "zarr.json").read_text())["attributes"]
+        offsets, times = about["offsets"], about["times"]
+        data = (directory / "c.0").read_bytes()
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, LookupError, TypeError):
+        return "its offsets are unreadable"
+    if len(offsets) != SEAL_FRAMES + 1 or len(times) != SEAL_FRAMES or (np.diff(offsets) < 0).any():
+        return "its offsets are no offsets"
+    if len(data) != max(1, offsets[-1]) + 4:
+        return f"has {len(data)} bytes instead of {max(1, offsets[-1]) + 4}"
+    return None if checksum_holds(data) else "fails its checksum"
+
+
+def _within(ids: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
+    low, high = np.searchsorted(ids, (first, end))
+    return ids[low:high]
+
+
+def _range(ids: NDArray[np.int64]) -> tuple[int, int]:
+    return int(ids[0]), int(ids[-1]) + 1
+
+
+def sealed_rows(camera: Path, layout: ArrayLayout, frames: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """(first frame, rows) of every sound chunk, cut at the committed count."""
+    for chunk in layout.chunks(0, frames):
+        if layout.check(camera, chunk) is None:
+            yield chunk * layout.chunk, layout.rows(camera, chunk)[: frames - chunk * layout.chunk]
+
+
+def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    layout = next(layout for layout in camera_layouts(camera) if layout.name == "frames/times")
+    times = np.full(commit.frames, np.nan)
+    for first, rows in sealed_rows(camera, layout, commit.frames):
+        times[first : first + len(rows)] = rows
+    ids = present(commit.frames, commit.removed)
+    ids = ids[np.isfinite(times[ids])]  # the others lie in chunks that were found missing
+    back = np.flatnonzero(np.diff(times[ids]) <= 0)
+    for place in back[:10].tolist():
+        frame = int(ids[place + 1])
+        yield Finding(
+            layout.file(camera, frame // layout.chunk), f"the time of frame {frame} does not follow that of frame {ids[place]}",
+            (frame, frame + 1), fix=repair.drop_frames(np.array([frame])),
+        )  # fmt: skip
+
+
+def _check_features(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    """Tokens are finite; embeddings have unit length (zero where they were lost, which search leaves out)."""
+    keep = np.zeros(commit.frames, dtype=bool)
+    keep[present(commit.frames, commit.removed)] = True
+    name = f"generation-{commit.generation}/"
+    for layout in camera_layouts(camera):
+        if not layout.name.startswith(name):
+            continue
+        for first, rows in sealed_rows(camera, layout, commit.frames):
+            flat = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
+            bad = ~np.isfinite(flat).all(axis=1)
+            if layout.name.endswith("embeddings"):
+                length = np.linalg.norm(flat, axis=1)
+                bad |= (np.abs(length - 1) > _UNIT_TOLERANCE) & (length > 0)
+            wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
+            for start, end in runs(wrong):
+                what = "no unit vector" if layout.name.endswith("embeddings") else "not finite"
+                yield Finding(
+                    layout.file(camera, start // layout.chunk), f"the row of frame {start} is {what}", (start, end),
+                    fix=repair.drop_frames(np.arange(start, end)),
+                )  # fmt: skip
+
+
+def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    for chunk in GAPS.chunks(0, commit.gaps) if commit.gaps else ():
+        wrong = GAPS.check(camera, chunk)
+        if wrong is None:
+            rows = GAPS.rows(camera, chunk)[: commit.gaps - chunk * GAP_CHUNK]
+            sound = (
+                np.isfinite(rows.astype(float)).all()
+                and (rows[:, 1] > rows[:, 0]).all()
+                and (np.diff(rows[:, 2]) > 0).all()
+            )
+            wrong = None if sound else "holds gaps that end before they begin, or out of order"
+        if wrong:
+            yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)
+
+
+def _check_journal(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    path = camera / "journal"
+    try:
+        found = scan(path.read_bytes() if path.exists() else b"", where="journal")
+        pending = restore(
+            found.records, read_spec(camera, commit.generation), sealed=commit.frames, sealed_gaps_before=-1
+        )
+    except (DamagedMemory, ValueError, LookupError) as error:
+        yield Finding(path, str(error).removeprefix("journal: ").partition(";")[0], fix=repair.journal)
+        return
+    for damage in found.damage:
+        yield Finding(path, damage, _lost(pending), fix=repair.journal)
+    if _lost(pending) and not found.damage:
+        yield Finding(path, "frames are missing between its records", _lost(pending), fix=repair.journal)
+    if found.torn:
+        what = f"{found.torn} bytes at its end are no whole record: an unfinished write, which the next writer cuts off"
+        yield Finding(path, what, severity="note", fix=repair.journal)
+
+
+def _lost(pending: Pending) -> tuple[int, int] | None:
+    lost = [pending.first + row for row, frame in enumerate(pending.frames) if np.isnan(frame.time)]
+    return (lost[0], lost[-1] + 1) if lost else None
+
+
+def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
+    for path in sorted(camera.rglob(f".*{PARTIAL}")):
+        yield Finding(
+            path, "was being written when the process died; nobody reads it", severity="note", fix=repair.delete(path)
+        )

@@ -1,0 +1,210 @@
+"""Taking frames out of every file that holds them, and proving it.
+
+The range is committed as removed first, so that readers stop seeing it; then the bytes go, chunk by chunk, and each step can be
+done again: a crash in between is finished by the next writer. Chunks that hold nothing else are deleted, the others are written
+anew with those rows blank. (What a file system or a disk keeps of deleted blocks is not in this software's hands.)
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.commit import read_json
+from memory.durable import PARTIAL, fsync_directory, remove_tree, unlink, write_file
+from memory.errors import RepositoryError
+from memory.failpoints import reach
+from memory.layout import (
+    IMAGES,
+    SEAL_FRAMES,
+    ArrayLayout,
+    checksum_holds,
+    feature_layouts,
+    generations,
+    scalar_layouts,
+    with_checksum,
+)
+from memory.removal import Removal
+from memory.spec import FeatureSpec
+from memory.specfile import read_spec
+
+ANSWERS = "answers"  # directory of a memory where the evidence of answers is kept: ANSWERS/ID/CAMERA-FRAME.jpg
+
+
+@dataclass
+class Erased:
+    """What an erasure did. freed: bytes on the disk."""
+
+    deleted: int = 0  # files
+    rewritten: int = 0  # files
+    freed: int = 0
+
+    def include(self, other: "Erased") -> None:
+        """Count what another erasure did, too."""
+        self.deleted += other.deleted
+        self.rewritten += other.rewritten
+        self.freed += other.freed
+
+    def drop(self, path: Path) -> None:
+        """Delete a file, if it is there."""
+        size = path.stat().st_size if path.is_file() else 0
+        if unlink(path):
+            self.deleted += 1
+            self.freed += size
+            fsync_directory(path.parent)
+
+    def rewrite(self, path: Path, data: bytes) -> None:
+        """Replace a file."""
+        write_file(path, data)
+        self.rewritten += 1
+
+
+def blank_times(removal: Removal) -> NDArray[np.float64]:
+    """Times that a forgotten range keeps: evenly spread between its ends, so that they ascend and say nothing."""
+    return np.linspace(removal.start, removal.stop, removal.frames)
+
+
+def camera_layouts(camera: Path) -> Iterator[ArrayLayout]:
+    """Every per-frame array of a camera, all generations."""
+    yield from scalar_layouts()
+    for number in generations(camera):
+        spec = _spec_or_none(camera, number)
+        if spec:
+            row = (spec.tokens.tokens_per_frame, spec.tokens.width)
+            yield from feature_layouts(number, row, spec.tokens.dtype, spec.index.width)
+
+
+def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:
+    try:
+        return read_spec(camera, generation)
+    except RepositoryError:
+        return None
+
+
+def erase(camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int) -> Erased:
+    """Remove the bytes of the sealed frames of `removal` (the journal is the writer's). removed: all of the camera's removals."""
+    done = Erased()
+    end = min(removal.end, sealed)
+    covered = np.zeros(max(sealed, removal.end) + 1, dtype=bool)
+    for gone in removed:
+        covered[gone.first : gone.end] = True
+    for layout in camera_layouts(camera):
+        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
+            low, high = chunk * layout.chunk, min((chunk + 1) * layout.chunk, sealed)
+            path = layout.file(camera, chunk)
+            if covered[low:high].all() and high == (chunk + 1) * layout.chunk:
+                done.drop(path)
+            elif removal.reason == "forgotten" and path.is_file():
+                _blank_rows(camera, layout, chunk, removal, done)
+        reach(f"{_verb(removal)}.half-erased")
+    for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
+        low, high = seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES
+        directory = camera / IMAGES / str(seal)
+        if covered[low:high].all() and directory.is_dir():
+            done.freed += sum(path.stat().st_size for path in directory.iterdir())
+            done.deleted += remove_tree(directory)
+        elif removal.reason == "forgotten" and directory.is_dir():
+            _blank_images(directory, seal, removal, done)
+    return done
+
+
+def _verb(removal: Removal) -> str:
+    return "forget" if removal.reason == "forgotten" else "evict"
+
+
+def _blank_rows(camera: Path, layout: ArrayLayout, chunk: int, removal: Removal, done: Erased) -> None:
+    path = layout.file(camera, chunk)
+    if layout.check(camera, chunk):
+        done.drop(path)  # cannot be read, so it cannot be told apart from what it holds of these frames
+        return
+    rows = layout.rows(camera, chunk).copy()
+    first, end = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
+    rows[first - chunk * layout.chunk : end - chunk * layout.chunk] = blank_rows(layout, removal, first, end)
+    data = with_checksum(rows.tobytes())
+    if data != path.read_bytes():
+        done.rewrite(path, data)
+
+
+def blank_rows(layout: ArrayLayout, removal: Removal, first: int, end: int) -> Any:
+    """What rows [first, end) of a forgotten range hold afterwards."""
+    if layout.name in ("frames/times", "frames/arrival_times"):
+        return blank_times(removal)[first - removal.first : end - removal.first]
+    return np.nan if layout.name == "frames/source_times" else 0
+
+
+def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) -> None:
+    about, blob = directory / "zarr.json", directory / "c.0"
+    first, end = max(removal.first, seal * SEAL_FRAMES), min(removal.end, (seal + 1) * SEAL_FRAMES)
+    low, high = first - seal * SEAL_FRAMES, end - seal * SEAL_FRAMES
+    try:
+        metadata = json.loads(about.read_text())
+        offsets, times = metadata["attributes"]["offsets"], metadata["attributes"]["times"]
+        data = bytearray(blob.read_bytes())
+        sound = checksum_holds(bytes(data)) and len(offsets) == SEAL_FRAMES + 1
+    except (OSError, ValueError, LookupError, TypeError):
+        sound = False
+    if not sound:
+        done.drop(blob)
+        done.drop(about)
+        return
+    data[offsets[low] : offsets[high]] = bytes(offsets[high] - offsets[low])
+    content = with_checksum(bytes(data[:-4]))
+    if content != blob.read_bytes():
+        done.rewrite(blob, content)
+    blank = blank_times(removal)[first - removal.first : end - removal.first].tolist()
+    if times[low:high] != blank:
+        times[low:high] = blank
+        done.rewrite(about, json.dumps(metadata).encode())
+
+
+def erase_leftovers(camera: Path, removal: Removal) -> Erased:
+    """Remove what may hold forgotten frames outside the arrays: unfinished files of a crash, evidence of answers given."""
+    done = Erased()
+    for path in sorted(camera.rglob(f".*{PARTIAL}")):
+        if path.parent.name != "index":
+            done.drop(path)
+    for path in evidence_files(camera, removal):
+        done.drop(path)
+    return done
+
+
+def evidence_files(camera: Path, removal: Removal) -> list[Path]:
+    """Images of these frames that were saved as evidence of an answer."""
+    found = []
+    for path in camera.parent.glob(f"{ANSWERS}/*/{camera.name}-*.jpg"):
+        number = path.stem.removeprefix(f"{camera.name}-")
+        if number.isdigit() and removal.first <= int(number) < removal.end:
+            found.append(path)
+    return sorted(found)
+
+
+def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
+    """Files that still hold something of forgotten frames: the proof is that there are none. Reads every chunk concerned."""
+    found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
+    end = min(removal.end, sealed)
+    for layout in camera_layouts(camera):
+        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
+            path = layout.file(camera, chunk)
+            if not path.is_file():
+                continue
+            first, stop = max(removal.first, chunk * layout.chunk), min(end, (chunk + 1) * layout.chunk)
+            rows = layout.rows(camera, chunk)[first - chunk * layout.chunk : stop - chunk * layout.chunk]
+            blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, first, stop), dtype=rows.dtype), rows.shape)
+            if not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f"):
+                found.append(f"{path}: rows of forgotten frames")
+    for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
+        found += _image_traces(camera / IMAGES / str(seal), seal, removal, end)
+    return found
+
+
+def _image_traces(directory: Path, seal: int, removal: Removal, end: int) -> list[str]:
+    if not (directory / "c.0").is_file():
+        return []
+    offsets = read_json(directory / "zarr.json", missing=f"{directory}: no offsets")["attributes"]["offsets"]
+    low, high = max(removal.first - seal * SEAL_FRAMES, 0), min(end - seal * SEAL_FRAMES, SEAL_FRAMES)
+    data = (directory / "c.0").read_bytes()[offsets[low] : offsets[high]]
+    return [f"{directory}: images of forgotten frames"] if any(data) else []

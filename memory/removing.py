@@ -1,0 +1,157 @@
+"""Forgetting on request and evicting by retention: the writer's steps, in an order that a crash can interrupt anywhere.
+
+committed (removed, not erased) -> bytes erased -> committed (erased). The second step can be repeated; whoever opens the camera for
+writing next repeats it where it was interrupted.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.erase import Erased, erase, erase_leftovers, traces
+from memory.failpoints import reach
+from memory.index_files import forget_files, identity_of
+from memory.removal import Removal, RemovalReason, add, present, runs
+from memory.retention import Limits, plan_eviction
+
+if TYPE_CHECKING:
+    from memory.repository import Repository
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What `forget` removed, and the proof: files that still hold something of it (there are none, or it raises)."""
+
+    removals: tuple[Removal, ...]
+    erased: Erased
+    checked: int  # frames whose every chunk was read again
+
+    @property
+    def frames(self) -> int:
+        """Frames that are gone."""
+        return sum(removal.frames for removal in self.removals)
+
+
+def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
+    """Remove every frame with start <= time <= stop from every file, and check that it is gone."""
+    repository.make_durable()  # what is forgotten must not come back from a record that was never synced
+    ids = _frames_in(repository, start, stop)
+    new = remove(repository, runs(ids), "forgotten")
+    done = Erased()
+    for removal in new:
+        done.include(_erase(repository, removal))
+    _mark_erased(repository, new)
+    checked = prove_forgotten(repository, new)
+    return Forgotten(new, done, checked)
+
+
+def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> int:
+    """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames checked."""
+    for removal in removals:
+        left = traces(repository.directory, removal, sealed=repository.commit.frames)
+        if left:
+            raise OSError(f"{left[0]}; forgetting did not finish, run it again")
+    return sum(removal.frames for removal in removals)
+
+
+def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
+    """Evict what the limits no longer allow."""
+    if limits == Limits(None, None):
+        return Erased()
+    sealed = repository.commit.frames
+    times = repository.times()[:sealed]
+    held = np.zeros(sealed, dtype=bool)
+    held[present(sealed, repository.commit.removed)] = True
+    ranges = plan_eviction(times, held, limits=limits, used=repository.usage.bytes, keep=keep)
+    done = evict(repository, ranges) if ranges else Erased()
+    repository.usage.freed(done.freed)
+    return done
+
+
+def evict(repository: "Repository", ranges: Sequence[tuple[int, int]]) -> Erased:
+    """Remove whole seals (frame ranges) that retention no longer allows."""
+    new = remove(repository, ranges, "evicted")
+    done = Erased()
+    for removal in new:
+        done.include(_erase(repository, removal))
+    _mark_erased(repository, new)
+    return done
+
+
+def finish_interrupted(repository: "Repository") -> Erased:
+    """Complete removals that a crash interrupted."""
+    done = Erased()
+    unfinished = [removal for removal in repository.commit.removed if not removal.erased]
+    for removal in unfinished:
+        done.include(_erase(repository, removal))
+    _mark_erased(repository, unfinished)
+    return done
+
+
+def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
+    """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
+    times = repository.times()
+    now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
+    new = tuple(
+        Removal(first, end, *_ends(times[first:end], repository), reason, now, erased=False) for first, end in ranges
+    )
+    kept = [gone for gone in repository.commit.removed if not _replaced(gone, new)]
+    reach(f"{verb}.before-commit")
+    if new:
+        repository.put_commit(replace(repository.commit, removed=add(kept, new)))
+    reach(f"{verb}.after-commit")
+    return new
+
+
+def _replaced(gone: Removal, new: Sequence[Removal]) -> bool:
+    """Ranges lost to damage are taken over by what forgets or evicts them."""
+    return gone.reason == "damaged" and any(fresh.first <= gone.first and gone.end <= fresh.end for fresh in new)
+
+
+def _ends(times: NDArray[np.float64], repository: "Repository") -> tuple[float, float]:
+    sound = times[np.isfinite(times)]
+    if len(sound):
+        return float(sound[0]), float(sound[-1])
+    last = repository.last_time or 0.0
+    return last, last
+
+
+def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[np.int64]:
+    """Ids in the span that are remembered, or that damage has taken: what is left of those must go, too."""
+    times = repository.times()
+    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    ids = present(len(times), gone)
+    inside = ids[(times[ids] >= start) & (times[ids] <= stop)]
+    lost = [removal for removal in repository.commit.removed if removal.reason == "damaged"]
+    whole = [np.arange(gone.first, gone.end) for gone in lost if gone.start <= stop and gone.stop >= start]
+    if len(inside):  # frames whose time is damaged lie in the span when their neighbours do
+        unknown = ids[np.isnan(times[ids])]
+        whole.append(unknown[(unknown > inside[0]) & (unknown < inside[-1])])
+    return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
+
+
+def _erase(repository: "Repository", removal: Removal) -> Erased:
+    directory, commit = repository.directory, repository.commit
+    repository.blank_pending(removal)
+    done = erase(directory, removal, commit.removed, sealed=commit.frames)
+    identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
+    whole = removal.reason == "evicted"
+    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
+    if removal.reason == "forgotten":
+        done.include(erase_leftovers(directory, removal))
+    reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
+    return done
+
+
+def _mark_erased(repository: "Repository", removals: Sequence[Removal]) -> None:
+    if removals:
+        ranges = {(removal.first, removal.end) for removal in removals}
+        marked = [
+            replace(gone, erased=True) if (gone.first, gone.end) in ranges else gone
+            for gone in repository.commit.removed
+        ]
+        repository.put_commit(replace(repository.commit, removed=add(marked, ())))

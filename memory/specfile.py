@@ -1,0 +1,29 @@
+"""`spec.json`: the spec of one generation of a camera."""
+
+from pathlib import Path
+
+from configs import ConfigError, load_mapping
+from memory.commit import read_json, write_json
+from memory.errors import FormatMismatch
+from memory.layout import generation_name
+from memory.spec import FeatureSpec
+
+
+def spec_path(camera: Path, generation: int) -> Path:
+    """Where it lies."""
+    return camera / generation_name(generation) / "spec.json"
+
+
+def read_spec(camera: Path, generation: int) -> FeatureSpec:
+    """The spec of one generation of a camera. Raises MemoryNotFound, DamagedMemory or FormatMismatch."""
+    path = spec_path(camera, generation)
+    values = read_json(path, missing=f"{path}: missing; the memory is damaged")
+    try:
+        return load_mapping(values, FeatureSpec, source=str(path))
+    except ConfigError as error:
+        raise FormatMismatch(f"{error}; the memory was written by another version of afterimage") from None
+
+
+def write_spec(camera: Path, generation: int, spec: FeatureSpec) -> None:
+    """Write it, durably."""
+    write_json(spec_path(camera, generation), spec.model_dump())

@@ -1,0 +1,27 @@
+"""`python -m training.tiny CONFIG --out DIR [--minutes M]`: make the small model, or go on making it."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from configs import load
+from training.tiny.make import make
+from training.tiny.recipe import Recipe
+
+
+def main() -> int:
+    """0 when the model is finished, 3 when the time ran out first: the same command goes on."""
+    parser = argparse.ArgumentParser(prog="python -m training.tiny", description=main.__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long, to be resumed")
+    parser.add_argument("--cpu", action="store_true")
+    arguments = parser.parse_args()
+    deadline = time.monotonic() + 60 * arguments.minutes
+    done = make(load(arguments.config, Recipe), arguments.out, deadline=deadline, cpu=arguments.cpu)
+    return 0 if done else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

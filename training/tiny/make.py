@@ -1,0 +1,183 @@
+"""Makes the small model, end to end and resumable: bank, sight, features, study, checkpoint in the published layout.
+
+    DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
+    DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
+    DIR/model/          the finished model
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.checkpoint import load_pretrained
+from model.loaded import AfterimageModel
+from model.preset import ModelPreset
+from model.save import save_pretrained
+from model.vision import GRID, VisionEncoder, pool
+from training.parts import parts_of
+from training.tiny.bank import Bank, index_bank, make_bank, plan_bank
+from training.tiny.feeder import Feeder
+from training.tiny.lessons import Progress
+from training.tiny.recipe import Recipe
+from training.tiny.sight import SightBatches, SightLearner, make_texts
+from training.tiny.stories import Words
+from training.tiny.study import StudyLearner, accuracies, to_device
+from training.tiny.words import train_tokenizer
+from training.trainer import Trainer
+
+_ENCODE_BATCH = 2048  # frames
+LESSONS_FILE = "lessons.json"
+
+
+def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
+    """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again."""
+    directory.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
+    model = _fresh_model(recipe, directory, device)
+    with _told("bank"):
+        bank = _bank(recipe, directory)
+    with _told("sight"):
+        if not _see(recipe, model, bank, directory / "sight", device, deadline):
+            return False
+    with _told("features"):
+        features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
+    with _told("study"):
+        done = _learn(recipe, model, features, directory / "study", device, deadline)
+    with _told("model"):
+        save_model(recipe, model, directory / "model")
+    return done
+
+
+def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> Tensor:
+    """Features of all frames as a memory would store them: float16 [F, P, Dv], on the device."""
+    parts = []
+    with torch.inference_mode():
+        for part in pixels.split(_ENCODE_BATCH):
+            images = (part.to(device).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+            parts.append(pool(vision.run(images), GRID).half())
+    return torch.cat(parts)
+
+
+def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
+    """The model in the published layout, in float16: half the bytes, and nothing that the answers would show."""
+    trained = model.preset.model_copy(update={"trained": True, "notice": recipe.notice})
+    for module in (model.video_language, model.vision.tower, model.encoders.index.model):
+        module.half()
+    object.__setattr__(model, "preset", trained)
+    save_pretrained(model, directory)
+
+
+def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
+    words = directory / "tokenizer"
+    if not words.exists():
+        train_tokenizer().save_pretrained(words)
+    preset = ModelPreset(
+        name=recipe.name,
+        architecture=recipe.architecture.model_copy(update={"tokenizer": str(words.resolve())}),
+        index_encoder=None,
+        memaug_depth=recipe.memaug_depth,
+        seed=recipe.seed,
+        trained=False,
+        notice="in training",
+        forgetting=recipe.forgetting,
+        recall=recipe.recall,
+        trained_frames=recipe.trained_frames,
+        evidence_blocks=recipe.evidence_blocks,
+        max_new_tokens=recipe.max_new_tokens,
+    )
+    path = directory / "fresh.yaml"
+    path.write_text(json.dumps(preset.model_dump(mode="json", exclude_unset=True)), encoding="utf-8")  # JSON is YAML
+    return load_pretrained(path, device=device, dtype=torch.float32)
+
+
+def _bank(recipe: Recipe, directory: Path) -> Bank:
+    finished = directory / "bank.done"
+    if finished.exists():
+        jobs = plan_bank(recipe.bank)
+        return index_bank(jobs, _mapped(recipe, directory, jobs[-1].first_frame + len(jobs[-1].times)))
+    bank = make_bank(recipe.bank, directory)
+    finished.touch()
+    return bank
+
+
+def _mapped(recipe: Recipe, directory: Path, frames: int):  # noqa: ANN202 (a memory map is an array)
+    import numpy as np
+
+    side = recipe.bank.image_size
+    return np.memmap(directory / "bank.pixels", np.uint8, "r", shape=(frames, side, side, 3))
+
+
+def _see(
+    recipe: Recipe, model: AfterimageModel, bank: Bank, directory: Path, device: torch.device, deadline: float
+) -> bool:
+    config = recipe.sight
+    learner = SightLearner(model.vision, model.encoders.index)
+    parts = {"vision": [*learner.tower.parameters(), *learner.reader.parameters()], "index": list(learner.index.parameters())}
+    trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu")
+    trainer.resume()
+    done = trainer.step >= config.trainer.steps
+    if not done:
+        texts = make_texts(model.encoders.index, config.pool, recipe.seed)
+        batches = SightBatches(bank, texts, frames=config.frames, asked=config.texts, seed=recipe.seed, device=device)
+        done = trainer.run(batches, deadline=deadline)
+    for module in (learner.tower, learner.index):  # as they will be stored: features must be those of the shipped weights
+        module.half().float().eval().requires_grad_(False)
+    return done
+
+
+def _learn(
+    recipe: Recipe, model: AfterimageModel, features: Tensor, directory: Path, device: torch.device, deadline: float
+) -> bool:
+    config = recipe.study
+    learner = StudyLearner(
+        model.video_language,
+        Words(train_tokenizer()).head,
+        spatial_ratio=recipe.forgetting.spatial_ratio,
+        evidence_weight=config.evidence_weight,
+    )
+    progress = Progress(list(config.lessons))
+    parts = {name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"}
+
+    def note(figures: dict[str, float]) -> None:
+        step = int(figures["step"])
+        if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
+            print(f"step {step}: lesson '{progress.plan.name}' begins", file=sys.stderr, flush=True)
+        _write(directory / LESSONS_FILE, progress.state())
+
+    trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
+    if trainer.resume():
+        _restore(progress, directory / LESSONS_FILE)
+    with Feeder(
+        recipe.bank, recipe.forgetting, seed=recipe.seed, workers=config.workers, ahead=config.ahead
+    ) as feeder:
+        done = trainer.run(lambda number: to_device(feeder.batch(progress.plan, number), features), deadline=deadline)
+    model.video_language.eval()
+    return done
+
+
+def _restore(progress: Progress, path: Path) -> None:
+    state = json.loads(path.read_text(encoding="utf-8"))
+    progress.lesson, progress.since, progress.accuracy = state["lesson"], state["since"], state["accuracy"]
+
+
+def _write(path: Path, document: object) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(json.dumps(document), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+@contextmanager
+def _told(stage: str) -> Iterator[None]:
+    """Say how long a stage took."""
+    began = time.monotonic()
+    print(f"{stage} ...", file=sys.stderr, flush=True)
+    yield
+    print(f"{stage}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)

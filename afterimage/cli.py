@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from afterimage import __version__
+from afterimage.cli_memory import add_memory_commands
 from configs.errors import AfterimageError
 
 _EXAMPLES = """\
@@ -42,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_info(commands)
     _add_demo(commands)
+    add_memory_commands(commands)
     return parser
 
 

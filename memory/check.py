@@ -96,27 +96,20 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
 
 
 def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    end = 0
+    path, end = camera / "committed", 0
     for gone in commit.removed:
         if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
-            yield Finding(
-                camera / "committed",
-                f"removed frames {gone.first} to {gone.end} overlap or are no range",
-                fix=repair.rebuild_commit,
-            )
+            what = f"removed frames {gone.first} to {gone.end} overlap or are no range"
+            yield Finding(path, what, fix=repair.rebuild_commit)
         end = gone.end
         if not gone.erased:
-            yield Finding(
-                camera / "committed", f"removal of frames {gone.first} to {gone.end - 1} was interrupted; the next writer finishes it",
-                severity="note", fix=repair.finish_removals,
-            )  # fmt: skip
+            what = f"removal of frames {gone.first} to {gone.end - 1} was interrupted; the next writer finishes it"
+            yield Finding(path, what, severity="note", fix=repair.finish_removals)
         elif gone.reason == "forgotten":
             for trace in traces(camera, gone, sealed=commit.frames):
+                where = Path(trace.split(": ")[0])
                 yield Finding(
-                    Path(trace.split(": ")[0]),
-                    "still holds forgotten frames",
-                    (gone.first, gone.end),
-                    fix=repair.erase_again(gone),
+                    where, "still holds forgotten frames", (gone.first, gone.end), fix=repair.erase_again(gone)
                 )
 
 
@@ -212,12 +205,8 @@ def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findin
     for chunk in GAPS.chunks(0, commit.gaps) if commit.gaps else ():
         wrong = GAPS.check(camera, chunk)
         if wrong is None:
-            rows = GAPS.rows(camera, chunk)[: commit.gaps - chunk * GAP_CHUNK]
-            sound = (
-                np.isfinite(rows.astype(float)).all()
-                and (rows[:, 1] > rows[:, 0]).all()
-                and (np.diff(rows[:, 2]) > 0).all()
-            )
+            rows = GAPS.rows(camera, chunk)[: commit.gaps - chunk * GAP_CHUNK].astype(np.float64)
+            sound = np.isfinite(rows).all() and (rows[:, 1] > rows[:, 0]).all() and (np.diff(rows[:, 2]) > 0).all()
             wrong = None if sound else "holds gaps that end before they begin, or out of order"
         if wrong:
             yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)

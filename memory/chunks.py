@@ -33,6 +33,7 @@ from memory.spec import FeatureSpec
 from memory.store import DurableStore
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
+_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
 _FLAT: Any = {
     "name": "default",
     "separator": ".",
@@ -80,7 +81,7 @@ class SealedFrames:
         # NaN is never stored in tokens, embeddings or times, so it marks a chunk whose file is missing.
         zarr.create_array(
             self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
-            fill_value=0 if dtype == "u1" else np.nan, chunk_key_encoding=_FLAT, config={"write_empty_chunks": True},
+            fill_value=255 if dtype == "u1" else np.nan, chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
         )  # fmt: skip
 
     # --- writing ---
@@ -122,7 +123,7 @@ class SealedFrames:
         array = zarr.create_array(
             self._store, name=f"{IMAGES}/{seal}", shape=blob.shape, chunks=blob.shape, dtype="u1",
             compressors=[Crc32cCodec()], attributes={"offsets": offsets, "times": list(times)},
-            chunk_key_encoding=_FLAT, overwrite=True, config={"write_empty_chunks": True},
+            chunk_key_encoding=_FLAT, overwrite=True, config=_EVERY_CHUNK,
         )  # fmt: skip
         array[:] = blob
 
@@ -230,7 +231,9 @@ class SealedFrames:
     def _open(self, name: str) -> Any:
         if name not in self._arrays:
             try:
-                array = zarr.open_array(self._store, path=name, mode="r" if self._store.read_only else "r+")
+                mode = "r" if self._store.read_only else "r+"
+                with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
+                    array = zarr.open_array(self._store, path=name, mode=mode)
             except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
                 raise self._damaged(name, "missing or unreadable") from error
             if name.startswith(IMAGES):

@@ -185,6 +185,20 @@ def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
             raise ValueError(f"{segment.file}: frame {frame} differs from the stored embedding")
 
 
+def _held(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.int64]:
+    """Places of a segment whose frames are remembered: an evicted frame's vector goes when the whole segment does."""
+    low, high = np.searchsorted(snapshot.ids, (first, end))
+    return snapshot.ids[low:high] - first
+
+
+def is_stale(directory: Path, snapshot: MemorySnapshot) -> bool:
+    """The files were built from another generation, or before frames were forgotten: no damage, they are built anew."""
+    try:
+        return listed(directory)[0] != _identity(snapshot)
+    except (OSError, ValueError):
+        return False
+
+
 def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
     """What in the index files disagrees with the embeddings, one line each; for `fsck`. Nothing where there are no files."""
     try:
@@ -194,14 +208,15 @@ def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
     except (OSError, ValueError) as error:
         return [f"about.json is unreadable ({error})"]
     if identity != _identity(snapshot):
-        return ["belongs to another generation or camera"]
+        return []
     found = []
     for kind, first, end in names:
         try:
             segment = pieces.load(directory, kind, first, end, snapshot.spec.index.width)
             if kind == "flat":
-                stored = stored_vectors(snapshot, first, end)
-                apart = np.flatnonzero(np.abs(segment.vectors() - stored).max(axis=1) > 1e-3)
+                held = _held(snapshot, first, end)
+                stored = stored_vectors(snapshot, first, end)[held]
+                apart = held[np.abs(segment.vectors()[held] - stored).max(axis=1) > 1e-3]
                 if len(apart):
                     found.append(
                         f"{segment.file}: frame {first + int(apart[0])} and {len(apart) - 1} more differ from their embeddings"

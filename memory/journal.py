@@ -38,7 +38,6 @@ class Record:
 
     header: Mapping[str, Any]
     parts: Mapping[str, bytes]
-    crc: int = 0  # filled in when read or written
 
 
 @dataclass
@@ -54,28 +53,27 @@ class Scan:
     torn: int = 0
 
 
-def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_bytes: int = 0) -> tuple[bytes, int]:
-    """The record's bytes and its CRC. durable_bytes: how much of the journal is known to be durable."""
+def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_bytes: int = 0) -> bytes:
+    """The record's bytes. durable_bytes: how much of the journal is known to be durable."""
     whole = {"durable": durable_bytes, **header, "parts": {name: len(part) for name, part in parts.items()}}
     text = json.dumps(whole).encode()
     payload = b"".join([_HEADER_LENGTH.pack(len(text)), text, *parts.values()])
-    crc = zlib.crc32(payload)
-    return _PREFIX.pack(len(payload), crc) + payload, crc
+    return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def encode_file(records: Sequence[Entry]) -> bytes:
     """A whole journal that is to be put in place at once."""
-    return b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF)[0] for header, parts in records)])
+    return b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF) for header, parts in records)])
 
 
-def _decode(payload: bytes, crc: int) -> Record:
+def _decode(payload: bytes) -> Record:
     (size,) = _HEADER_LENGTH.unpack_from(payload)
     header = json.loads(payload[4 : 4 + size])
     offset, parts = 4 + size, {}
     for name, length in header.pop("parts").items():
         parts[name] = payload[offset : offset + length]
         offset += length
-    return Record(header, parts, crc)
+    return Record(header, parts)
 
 
 def scan(data: bytes, *, where: str) -> Scan:
@@ -84,7 +82,7 @@ def scan(data: bytes, *, where: str) -> Scan:
         return Scan(torn=len(data))
     if not data.startswith(MAGIC):
         raise DamagedMemory(f"{where}: is not a journal; `afterimage fsck --repair` goes on without the frames in it")
-    sound = [(start, end, _decode(data[start + _PREFIX.size : end], crc)) for start, end, crc in _sound_records(data)]
+    sound = [(start, end, _decode(data[start + _PREFIX.size : end])) for start, end in _sound_records(data)]
     known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
     found = Scan(end=len(MAGIC))
     for start, end, record in sound:
@@ -106,14 +104,14 @@ def _durable_bytes(record: Record, end: int) -> int:
     return end if known == _ITSELF else known
 
 
-def _sound_records(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(start, end, crc) of each record whose checksum is right, in order of place; looks for the next one after a damaged one."""
+def _sound_records(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of each record whose checksum is right, in order of place; looks for the next one after a damaged one."""
     offset: int | None = len(MAGIC)
     while offset is not None and offset + _PREFIX.size <= len(data):
         length, crc = _PREFIX.unpack_from(data, offset)
         start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
         if _HEADER_LENGTH.size <= length <= _LARGEST_RECORD and end <= len(data) and zlib.crc32(data[start:end]) == crc:
-            yield offset, end, crc
+            yield offset, end
             offset = end
         else:
             offset = _next_header(data, offset + 1)
@@ -150,9 +148,9 @@ class Journal:
         self._suspect = False  # a failed fsync leaves nobody knowing what reached the disk
         self.sync()
 
-    def append(self, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> int:
-        """Write one record (durable only after `sync`); returns its CRC. A failed write leaves no trace behind."""
-        data, crc = encode(header, parts, durable_bytes=self._durable)
+    def append(self, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+        """Write one record (durable only after `sync`). A failed write leaves no trace behind."""
+        data = encode(header, parts, durable_bytes=self._durable)
         reach("append.before-write")
         try:
             durable.append(self._file, self.path, data)
@@ -161,7 +159,6 @@ class Journal:
             raise
         self._end += len(data)
         reach("append.after-write")
-        return crc
 
     def sync(self) -> None:
         """Make everything appended so far durable. After a failure the file is not trusted: `replace` it (see `suspect`)."""

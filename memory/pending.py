@@ -18,7 +18,6 @@ class Pending:
 
     first: int
     frames: list[FrameRecord] = field(default_factory=list)
-    crcs: list[int] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     open_gap: Gap | None = None  # an outage that lasts: it has no frame after it yet
 
@@ -26,11 +25,6 @@ class Pending:
     def end(self) -> int:
         """The id that the next frame gets."""
         return self.first + len(self.frames)
-
-    def add(self, frame: FrameRecord, crc: int) -> None:
-        """The next frame."""
-        self.frames.append(frame)
-        self.crcs.append(crc)
 
     def add_gap(self, gap: Gap) -> None:
         """A gap before the next frame; it replaces one that was noted there when that frame then could not be written."""
@@ -81,8 +75,8 @@ def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed
         header = record.header
         if header["type"] == "frame" and header["id"] >= pending.end:
             while pending.end < header["id"]:
-                pending.add(blank_frame(spec, time=math.nan), 0)
-            pending.add(_frame(header, record.parts, spec), record.crc)
+                pending.frames.append(blank_frame(spec, time=math.nan))
+            pending.frames.append(_frame(header, record.parts, spec))
         elif header["type"] == "gap":
             _restore_gap(pending, header, sealed_gaps_before)
     if pending.gaps and pending.gaps[-1].before_frame >= pending.end:

@@ -1,6 +1,7 @@
 """What one camera's memory is made of: frames, and the gaps between them."""
 
 import math
+import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -17,13 +18,14 @@ class TimeBasis(IntEnum):
     FILE = 2  # a recording: start time plus presentation time
 
 
-GapReason = Literal["lost", "not recording", "dropped", "jump", "paused"]
+GapReason = Literal["lost", "not recording", "dropped", "jump", "paused", "disk full"]
 GAP_REASONS: tuple[GapReason, ...] = (
     "lost",
     "not recording",
     "dropped",
     "jump",
     "paused",
+    "disk full",
 )  # stored by position: append only
 
 
@@ -56,3 +58,9 @@ class Gap:
     def seconds(self) -> float:
         """Length; NaN while it lasts."""
         return self.end - self.start
+
+
+def frame_crc(image: bytes, tokens: NDArray[np.generic], embedding: NDArray[np.float32]) -> int:
+    """CRC-32 of what a frame is made of: what an acknowledgement names, and what can be checked at any later time."""
+    crc = zlib.crc32(tokens.tobytes(), zlib.crc32(image))
+    return zlib.crc32(embedding.tobytes(), crc)

@@ -96,10 +96,15 @@ def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: 
     """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
     times = repository.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
+    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    held = present(len(times), gone)
+    ranges = [
+        run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
+    ]
     new = tuple(
         Removal(first, end, *_ends(times[first:end], repository), reason, now, erased=False) for first, end in ranges
     )
-    kept = [gone for gone in repository.commit.removed if not _replaced(gone, new)]
+    kept = [piece for removal in repository.commit.removed for piece in _not_taken_over(removal, new)]
     reach(f"{verb}.before-commit")
     if new:
         repository.put_commit(replace(repository.commit, removed=add(kept, new)))
@@ -107,9 +112,14 @@ def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: 
     return new
 
 
-def _replaced(gone: Removal, new: Sequence[Removal]) -> bool:
-    """Ranges lost to damage are taken over by what forgets or evicts them."""
-    return gone.reason == "damaged" and any(fresh.first <= gone.first and gone.end <= fresh.end for fresh in new)
+def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:
+    """A range lost to damage gives way to what forgets or evicts its frames; other ranges never overlap."""
+    if removal.reason != "damaged":
+        return [removal]
+    left = np.setdiff1d(
+        np.arange(removal.first, removal.end), np.concatenate([np.arange(0), *(np.arange(n.first, n.end) for n in new)])
+    )
+    return [replace(removal, first=first, end=end) for first, end in runs(left)]
 
 
 def _ends(times: NDArray[np.float64], repository: "Repository") -> tuple[float, float]:

@@ -28,7 +28,7 @@ from memory.journal import Journal
 from memory.layout import SEAL_FRAMES
 from memory.lock import CameraLock
 from memory.pending import blank_frame, frame_record, gap_record, restore
-from memory.records import FrameRecord, Gap, GapReason
+from memory.records import FrameRecord, Gap, GapReason, frame_crc
 from memory.removal import Removal
 from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
@@ -41,7 +41,7 @@ LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when not
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """This frame is durable. `crc` is that of its journal record."""
+    """This frame is durable. crc: of its image, tokens and embedding (memory.records.frame_crc)."""
 
     frame: int
     time: float
@@ -110,7 +110,8 @@ class Repository:
             self._journal.append(*gap_record(gap))
             self._pending.add_gap(gap)
         frame_id = self._pending.end
-        self._pending.add(frame, self._journal.append(*frame_record(frame_id, frame)))
+        self._journal.append(*frame_record(frame_id, frame))
+        self._pending.frames.append(frame)
         self._last_time, self._next_gap = frame.time, None
         return frame_id
 
@@ -177,8 +178,10 @@ class Repository:
         self._journal.sync()
         start = max(0, self._synced - self._pending.first)
         self._fresh += [
-            Acknowledgement(self._pending.first + row, self._pending.frames[row].time, self._pending.crcs[row])
-            for row in range(start, len(self._pending.frames))
+            Acknowledgement(
+                self._pending.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding)
+            )
+            for row, frame in enumerate(self._pending.frames[start:], start)
         ]
         self._synced = self._pending.end
 
@@ -191,7 +194,7 @@ class Repository:
         reach("seal.before-commit")
         self.put_commit(replace(self._commit, frames=end, gaps=self._commit.gaps + len(gaps)))
         reach("seal.after-commit")
-        del pending.frames[:SEAL_FRAMES], pending.crcs[:SEAL_FRAMES]
+        del pending.frames[:SEAL_FRAMES]
         pending.first, pending.gaps = end, pending.gaps[len(gaps) :]
         self._journal.replace(pending.entries())
         reach("seal.after-journal")

@@ -20,9 +20,11 @@ class TokenSpec(Schema):
     tokens_per_frame: int  # 64: an 8x8 grid (Hour-LLaVA), row-major
     width: int  # Dv
     dtype: Literal["float16", "float32"] = "float16"
-    pooling: str = "bilinear"  # how the tower's patch grid became tokens_per_frame tokens
+    pooling: str = "bilinear"  # how the tower's patches became tokens_per_frame tokens: "bilinear" or "merged"
     preprocessing: str = "square-bicubic-half"  # squash, bicubic, (x/255 - 0.5)/0.5
-    frames_per_record: int = 1  # frames that one row of tokens covers (clips of VideoChat-Flash: 4)
+    frames_per_record: int = (
+        1  # frames that are compressed together (clips of VideoChat-Flash: 4); each keeps a row of its own
+    )
 
 
 class IndexSpec(Schema):

@@ -1,7 +1,8 @@
 """Grouped-query attention of MemAug, not causal. Parameter names are the published ones (Wqkv, Wq, Wkv, Wo).
 
 Key and value heads are never copied for the query heads that share them: these are folded into the sequence instead, which is
-exact without a causal mask and works on every backend of scaled_dot_product_attention.
+exact without a causal mask and works on every backend of scaled_dot_product_attention. Where only the backend that materialises the
+scores can serve (forced, or no fused kernel for the device and dtype), a few query rows go at a time.
 
 Legend: B batch, Q query tokens, M memory tokens, D width, H query heads, G key/value heads, d dimensions of a head.
 """
@@ -10,10 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
 from model.errors import CheckpointError
 from model.rope import Rotation, rotate
+
+SCORE_COPIES = (
+    8  # float32 scores, their softmax and a cast that the materialising backend holds at once, against 16-bit keys
+)
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,21 @@ def grouped_attention(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: 
     """Softmax attention with scale 1/sqrt(d); keys where `valid_BM` is False count for nothing. Returns [B, Q, H * d]."""
     queries, groups = q_BQHd.shape[1], k_BGMd.shape[1]
     mask = None if valid_BM is None else valid_BM[:, None, None, :]
-    out = scaled_dot_product_attention(fold_groups(q_BQHd, groups), k_BGMd, v_BGMd, attn_mask=mask)
+    q_BGRd = fold_groups(q_BQHd, groups)
+    rows = _rows_at_once(q_BGRd, k_BGMd, v_BGMd, mask)
+    parts = [scaled_dot_product_attention(part, k_BGMd, v_BGMd, attn_mask=mask) for part in q_BGRd.split(rows, dim=2)]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return out.unflatten(2, (-1, queries)).permute(0, 3, 1, 2, 4).flatten(2)
+
+
+def _rows_at_once(q_BGRd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, mask: Tensor | None) -> int:
+    """Query rows to give the backend in one call: all of them to a fused kernel; otherwise as many as keep the scores smaller than K."""
+    total = max(1, q_BGRd.shape[2])
+    if torch.is_grad_enabled():  # training keeps every score for the way back: pieces would save nothing
+        return total
+    if torch._fused_sdp_choice(q_BGRd, k_BGMd, v_BGMd, mask) != SDPBackend.MATH.value:
+        return total
+    return min(total, max(1, k_BGMd.shape[-1] // SCORE_COPIES))
 
 
 def frame_attention(

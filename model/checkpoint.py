@@ -35,7 +35,7 @@ from model.save import save_pretrained
 from model.sources import Sources, architecture_tokenizer, find_sources
 from model.tokenizer import find_tokenizer, stop_ids
 from model.video_language import VideoLanguageModel
-from model.vision import GRID, VisionEncoder, build_tower
+from model.vision import VisionEncoder, build_tower
 from model.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
 
 __all__ = [
@@ -78,7 +78,7 @@ def load_pretrained(
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     tokenizer = sources.read_tokenizer()
-    network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id))
+    network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
     tensors = sources.complete(network.slots)
     if sources.untied_head is not None:
         _warn_if_untied(tensors, sources.where)
@@ -89,7 +89,7 @@ def load_pretrained(
     return AfterimageModel(
         preset=_honest(preset, sources),
         video_language=network.video_language,
-        vision=_vision_encoder(network.tower, sources, tensors),
+        vision=_vision_encoder(network.tower, sources, tensors, preset),
         tokenizer=tokenizer,
         weights_hash=fingerprint,
         config=sources.raw_config,
@@ -116,7 +116,7 @@ def load_encoders(
     fill(slots, tensors, target)
     tower.to(target.device)
     return Encoders(
-        _vision_encoder(tower, sources, tensors), load_index_encoder(preset, target), _honest(preset, sources)
+        _vision_encoder(tower, sources, tensors, preset), load_index_encoder(preset, target), _honest(preset, sources)
     )
 
 
@@ -138,7 +138,7 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
     tensors = stored or {n: fresh.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
     fill(slots, tensors, target)
-    weights = digest((n, tensors[n].read()) for n in sorted(slots))
+    weights = digest((n, tensors[n]) for n in sorted(slots))
     return IndexEncoder(model.to(target.device), tokenizer, name=name, weights=weights)
 
 
@@ -156,15 +156,16 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             Projector(int(tower.config.hidden_size), config.hidden_size),
             MemAug(config.heads, depth=config.memaug_depth, rope_theta=config.memaug_theta),
             nn.Parameter(torch.empty(config.hidden_size)),
-            LanguageModel(decoder, stops),
+            LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
             marks=MemoryMarks(
                 config.memory_marks,
-                tokens_per_frame=GRID * GRID,
+                tokens_per_frame=preset.tokens_per_frame,
                 vision_width=int(tower.config.hidden_size),
                 width=config.hidden_size,
             ),
             augmented_question=config.augmented_question,
+            use_memaug=preset.use_memaug,
         ).eval()
     return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
 
@@ -202,10 +203,12 @@ def _finish(network: Network, sources: Sources, target: Target) -> None:
     network.tower.to(target.device)
 
 
-def _vision_encoder(tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, Source]) -> VisionEncoder:
+def _vision_encoder(
+    tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, Source], preset: ModelPreset
+) -> VisionEncoder:
     names = sorted(name for name in tensors if name.startswith(TOWER_PREFIX))
-    weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name].read()) for name in names)
-    return VisionEncoder(tower, name=sources.tower_name, weights=weights)
+    weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name]) for name in names)
+    return VisionEncoder(tower, name=sources.tower_name, weights=weights, merging=preset.token_merging)
 
 
 def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None) -> ModelPreset:

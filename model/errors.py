@@ -7,7 +7,7 @@ AfterimageError (configs.errors)
    |- CheckpointError      usage    not a checkpoint that this project can run
    |  |- DamagedCheckpoint          a file is missing or truncated
    |  `- TensorMismatch             names or shapes do not fit the configuration
-   |- TokenizerMissing     usage    text was given to a model without a tokenizer
+   |- TokenizerMissing     usage    text was given to a model without a tokenizer that can read it
    |- InputMismatch        usage    features, layout and prompt do not fit each other
    `- BackendUnavailable   usage    the device or backend asked for is not there
 """
@@ -44,7 +44,7 @@ class TensorMismatch(CheckpointError):
 
 
 class TokenizerMissing(ModelError, UsageError):
-    """Text was given to a model whose checkpoint has no tokenizer."""
+    """Text was given to a model whose checkpoint has no tokenizer, or one that lacks the prompt's control tokens."""
 
     exit_status = 2
 

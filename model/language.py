@@ -1,5 +1,6 @@
 """The language model: transformers' Qwen2, Qwen2.5 or Qwen3 under their own weight names, driven by our own loop.
 
+It runs as transformers runs it, or, where a preset says so, with visual tokens dropped between its layers (model.visual_dropout).
 Generation is streamed token by token and cached; every step runs in inference mode on its own, so that a consumer that pauses
 between tokens never finds itself inside it.
 
@@ -7,7 +8,7 @@ Legend: B batch, L tokens, D width, vocab entries of the vocabulary.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+
+from model.compression import VisualDropoutConfig
+from model.visual_dropout import DroppingDecoder, DroppingRun, Spans
 
 REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
 LONGEST_CHARACTER = (
@@ -38,14 +42,37 @@ def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedMode
     return decoder.eval()
 
 
+class Run(Protocol):
+    """One cached pass through the decoder."""
+
+    def advance(self, embeds_LD: Tensor) -> Tensor:
+        """Run further tokens; hidden state [D] after the final norm, of the last of them."""
+        ...
+
+
+class PlainRun:
+    """As transformers runs it."""
+
+    def __init__(self, decoder: PreTrainedModel) -> None:
+        self._model, self._cache = decoder.model, DynamicCache(config=decoder.config)
+
+    def advance(self, embeds_LD: Tensor) -> Tensor:
+        """Run further tokens; hidden state [D] after the final norm, of the last of them."""
+        output = self._model(inputs_embeds=embeds_LD[None], past_key_values=self._cache, use_cache=True)
+        return output.last_hidden_state[0, -1]
+
+
 class LanguageModel(nn.Module):
     """A decoder that takes embeddings and gives tokens."""
 
-    def __init__(self, decoder: PreTrainedModel, stop_ids: Collection[int] = ()) -> None:
-        """stop_ids end an answer; they are never yielded."""
+    def __init__(
+        self, decoder: PreTrainedModel, stop_ids: Collection[int] = (), dropout: VisualDropoutConfig | None = None
+    ) -> None:
+        """stop_ids end an answer; they are never yielded. dropout: of visual tokens, in answers; training says its own."""
         super().__init__()
         self.decoder = decoder
         self.stop_ids = frozenset(stop_ids)
+        self.dropping = None if dropout is None else DroppingDecoder(decoder.model, dropout)
 
     @property
     def width(self) -> int:
@@ -71,30 +98,40 @@ class LanguageModel(nn.Module):
         """Hidden states [..., D] to logits [..., vocab]."""
         return self.decoder.lm_head(hidden)
 
-    @torch.inference_mode()
-    def first_token_logits(self, embeds_LD: Tensor) -> Tensor:
-        """float32 [vocab]: the scores of the answer's first token."""
-        return self._advance(embeds_LD, DynamicCache(config=self.decoder.config))
+    def first_token_logits(self, embeds_LD: Tensor, *, visual: Spans = ()) -> Tensor:
+        """float32 [vocab]: the scores of the answer's first token. visual: (start, count) of the runs of visual tokens."""
+        return self._advance(self._run(visual), embeds_LD)
 
     def generate(
-        self, embeds_LD: Tensor, *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
+        self,
+        embeds_LD: Tensor,
+        *,
+        visual: Spans = (),
+        max_new_tokens: int,
+        seed: int = 0,
+        temperature: float = 0.0,
     ) -> Iterator[int]:
-        """Stream the answer's token ids. Greedy at temperature 0; else sampled from `seed` alone, alike on every device."""
-        cache = DynamicCache(config=self.decoder.config)
+        """Stream the answer's token ids. Greedy at temperature 0; else sampled from `seed` alone, alike on every device.
+
+        visual: (start, count) of the runs of visual tokens, which dropout needs to know.
+        """
+        run = self._run(visual)
         chance = torch.Generator().manual_seed(seed)
         step = embeds_LD
         for _ in range(max_new_tokens):
-            token = choose(self._advance(step, cache), temperature, chance)
+            token = choose(self._advance(run, step), temperature, chance)
             if token in self.stop_ids:
                 return
             yield token
             step = self._embed_one(token)
 
+    def _run(self, visual: Spans) -> Run:
+        return PlainRun(self.decoder) if self.dropping is None else DroppingRun(self.dropping, visual)
+
     @torch.inference_mode()
-    def _advance(self, embeds_LD: Tensor, cache: DynamicCache) -> Tensor:
-        """Run further tokens through the cached decoder; float32 logits [vocab] after the last of them."""
-        output = self.decoder.model(inputs_embeds=embeds_LD[None], past_key_values=cache, use_cache=True)
-        return self.logits(output.last_hidden_state[0, -1]).float()
+    def _advance(self, run: Run, embeds_LD: Tensor) -> Tensor:
+        """Run further tokens; float32 logits [vocab] after the last of them."""
+        return self.logits(run.advance(embeds_LD)).float()
 
     @torch.inference_mode()
     def _embed_one(self, token: int) -> Tensor:

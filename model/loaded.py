@@ -1,14 +1,18 @@
 """A model that is ready to run: what `load_pretrained` and `load_encoders` return."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from memory.spec import FeatureSpec
 from model import prompt
+from model.images import one_picture, several_pictures
 from model.index_encoder import IndexEncoder
 from model.language import stream_text
 from model.preset import ModelPreset
@@ -72,6 +76,24 @@ class AfterimageModel:
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
         """The published prompt around a video of so many frames and seconds. Raises TokenizerMissing, InputMismatch."""
         return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
+
+    def picture_inputs(
+        self, question: str, pictures: Sequence[NDArray[np.uint8]] = (), *, seed: int = 0
+    ) -> VideoInputs:
+        """What `answer` takes, for a question about pictures, uint8 RGB [H, W, 3] of any size: one in tiles, several, or none at all.
+
+        seed: of random spatial forgetting. Raises TokenizerMissing, InputMismatch.
+        """
+        network, forgetting = self.video_language, self.preset.forgetting
+        if not pictures:
+            return network.text_inputs(prompt.build_text(self.tokenizer, question))
+        about = prompt.build(self.tokenizer, question)
+        with torch.inference_mode():
+            if len(pictures) == 1:
+                tokens, layout = one_picture(pictures[0], self.vision, network.projector, forgetting, seed=seed)
+            else:
+                tokens, layout = several_pictures(pictures, self.vision, network.projector, forgetting, seed=seed)
+        return network.image_inputs(tokens, layout, about)
 
     def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
         """Stream the answer's text. Raises TokenizerMissing."""

@@ -14,7 +14,7 @@ from configs import Schema, load, preset_names, preset_path
 from memory.forgetting import ForgettingConfig
 from memory.positions import TRAINED_FRAMES, Policy
 from memory.recall import RecallConfig
-from model.compression import TokenMergingConfig, VisualDropoutConfig
+from model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from model.errors import ModelNotFound
 
 Mark = Literal["place", "time", "summary"]  # what model.marks can add to memory tokens
@@ -90,12 +90,17 @@ class ModelPreset(Schema):
     positions: Policy = "interpolate"  # beyond the frames that the weights have seen
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
-    use_memaug: bool = True  # false: decayed tokens go to the decoder as they are, and give no evidence (the paper's ablation)
+    use_memaug: bool = True  # false: decayed tokens reach the decoder as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; features of the two do not mix
     visual_dropout: VisualDropoutConfig | None = None
     max_new_tokens: int = Field(default=256, ge=1)
 
     _found: str | None = PrivateAttr(default=None)
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """Tokens that a memory keeps of each frame."""
+        return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
 
     @property
     def reference(self) -> str:

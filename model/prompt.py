@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from model.errors import InputMismatch, TokenizerMissing
+from model.tokenizer import TURN_END, TURN_START
 
 SYSTEM = "You are a helpful assistant."
 IMAGE_ID = -200  # stands for the video in published token sequences
-TURN = "<|im_end|>\n<|im_start|>assistant\n"  # ends the question, begins the answer
+TURN = f"{TURN_END}\n{TURN_START}assistant\n"  # ends the question, begins the answer
 IGNORED_LABEL = -100  # a token that training does not supervise
 
 TIME_SENTENCE = (
@@ -77,7 +78,10 @@ def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) ->
     """Prompt from published token ids, where IMAGE_ID stands for the video. With labels, only ignored tokens join the queries."""
     places = np.flatnonzero(ids == IMAGE_ID)
     if len(places) != 1:
-        raise InputMismatch(f"prompt has {len(places)} <image> places but 1 video was given")
+        raise InputMismatch(
+            f"prompt has {len(places)} <image> places but 1 video was given; put one {IMAGE_ID} where the video goes, or give the "
+            "question as text, for which the tokenizer needs no <image> token"
+        )
     cut = int(places[0])
     if labels is None:
         return Prompt(ids[:cut], ids[cut + 1 :])
@@ -88,11 +92,17 @@ def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) ->
 
 
 def require_tokenizer(tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
-    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none."""
+    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none, or one that cannot write the prompt's turns."""
     if tokenizer is None:
         raise TokenizerMissing(
             "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
             "language model into its directory, or pass token ids (Prompt.before, Prompt.after)"
+        )
+    lacking = [token for token in (TURN_START, TURN_END) if token not in tokenizer.get_vocab()]
+    if lacking:
+        raise TokenizerMissing(
+            f"this checkpoint's tokenizer has no {lacking[0]} token, so it cannot mark whose turn it is; copy tokenizer.json of the "
+            "language model that the checkpoint was trained from (a Qwen2 or Qwen3) over it"
         )
     return tokenizer
 
@@ -106,7 +116,7 @@ def _stripped(question: str) -> str:
 
 def _opening(system: str) -> str:
     """The system's turn, and the start of the user's."""
-    return f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"
+    return f"{TURN_START}system\n{system}{TURN_END}\n{TURN_START}user\n"
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, plain: bool = False) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ MARKS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+GENERATION_FILE = "generation_config.json"
 TOWER_DIRECTORY = "vision_tower"  # holds the config.json of a tower that no hub id names
 
 # What the published code offers besides, and published weights do not use.
@@ -110,9 +111,16 @@ def parse_config(raw: Mapping[str, Any], *, name: str, init_memaug: bool) -> Pub
     if config.mm_resampler_type != MEMAUG and not init_memaug:
         raise CheckpointError(
             f"{name}: a LLaVA checkpoint without MemAug (mm_resampler_type is {json.dumps(config.mm_resampler_type)}); "
-            "pass init_memaug=True to give it a fresh, untrained one"
+            "pass init_memaug=True, or set init_memaug: true in a preset file, to give it a fresh, untrained one"
         )
     return config
+
+
+def generation_stops(location: Location) -> tuple[int, ...]:
+    """The tokens that end an answer by generation_config.json, which instruction-tuned models keep beside config.json."""
+    path = location.find(GENERATION_FILE)
+    stops = None if path is None else read_json(path).get("eos_token_id")
+    return tuple(stops) if isinstance(stops, list) else (stops,) if stops is not None else ()
 
 
 def decoder_settings(raw: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from model.index_encoder import IndexEncoder
 from model.loaded import AfterimageModel
 from model.preset import PRESET_FILE, ModelPreset
-from model.published import TOWER_DIRECTORY, published_slots
+from model.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
 from model.vision import KNOWN_TOWERS
 from model.weights import INDEX_FILE, SINGLE_FILE, slots_of
 
@@ -35,6 +35,9 @@ def save_pretrained(model: AfterimageModel, directory: str | Path) -> None:
         write_json(root / TOWER_DIRECTORY / "config.json", model.tower_config)
     slots = published_slots(model.video_language, model.vision.tower, tied=bool(config.get("tie_word_embeddings")))
     write_tensors(root, {name: slot.value.detach() for name, slot in slots.items()})
+    stops = sorted(model.video_language.language.stop_ids)
+    if stops:
+        write_json(root / GENERATION_FILE, {"do_sample": False, "eos_token_id": stops})
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(root)
     own_index = _has_own_index(model.preset)

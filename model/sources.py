@@ -19,6 +19,7 @@ from model.published import (
     PROJECTOR_PREFIX,
     TOWER_PREFIX,
     PublishedConfig,
+    generation_stops,
     parse_config,
     read_config,
     tower_config,
@@ -42,6 +43,7 @@ class Sources:
     drawn: tuple[str, ...]  # prefixes of names that are drawn from the seed
     seed: int
     read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
+    stops: tuple[int, ...] = ()  # tokens that end an answer by generation_config.json
     keeps_variance: tuple[str, ...] = (
         TOWER_PREFIX,
     )  # prefixes of drawn names that are initialised so; see model.fresh
@@ -93,6 +95,7 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         drawn=(MEMAUG_PREFIX,) if lacks_memaug and preset.init_memaug else (),
         seed=preset.seed,
         read_tokenizer=lambda: find_tokenizer(location),
+        stops=generation_stops(location),
     )
 
 
@@ -117,6 +120,7 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
         drawn=(MEMAUG_PREFIX, PROJECTOR_PREFIX, NEWLINE),
         seed=preset.seed,
         read_tokenizer=lambda: find_tokenizer(decoder_place),
+        stops=generation_stops(decoder_place),
     )
 
 

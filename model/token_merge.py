@@ -30,13 +30,30 @@ class ClipCompressor(nn.Module):
         return self.mlp(merge_clips(frames_FPC, frames_per_clip, heads=self.heads))
 
 
-def merge_clips(frames_FPC: Tensor, frames_per_clip: int, *, heads: int) -> Tensor:
-    """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, 64, C]."""
+def merge_clips(frames_FPC: Tensor, frames_per_clip: int, *, heads: int, target: int = TOKENS_PER_CLIP) -> Tensor:
+    """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, target, C]."""
     frames = len(frames_FPC)
     if frames % frames_per_clip:
         raise InputMismatch(f"{frames} frames do not make whole clips of {frames_per_clip}")
     clips_BNC = frames_FPC.unflatten(0, (-1, frames_per_clip)).flatten(1, 2)
-    return merge_tokens(clips_BNC, TOKENS_PER_CLIP, heads=heads)
+    return merge_tokens(clips_BNC, target, heads=heads)
+
+
+def merge_frames(frames_FPC: Tensor, frames_per_clip: int, *, heads: int) -> Tensor:
+    """Consecutive frames [F, P, C] to rows of their own, [F, 64 / frames_per_clip, C]; the last clip may be short.
+
+    Rounds keep the order of their odd tokens, and a clip is flattened frame-major, so each frame's row holds its share of the clip:
+    what a memory that stores frame by frame can keep.
+    """
+    share = TOKENS_PER_CLIP // frames_per_clip
+    whole = len(frames_FPC) - len(frames_FPC) % frames_per_clip
+    parts = [(frames_FPC[:whole], frames_per_clip), (frames_FPC[whole:], len(frames_FPC) - whole)]
+    rows = [
+        merge_clips(part, frames, heads=heads, target=share * frames).unflatten(1, (frames, share)).flatten(0, 1)
+        for part, frames in parts
+        if len(part)
+    ]
+    return torch.cat(rows) if rows else frames_FPC[:, :share]
 
 
 def merge_schedule(tokens: int, target: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Tokenizers: the one that stands beside a checkpoint, and a byte-level one built in code for models that have no vocabulary."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -50,9 +51,11 @@ def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
     return None
 
 
-def stop_ids(tokenizer: PreTrainedTokenizerBase | None, configured: int | list[int] | None) -> frozenset[int]:
+def stop_ids(
+    tokenizer: PreTrainedTokenizerBase | None, configured: int | list[int] | None, further: Iterable[int] = ()
+) -> frozenset[int]:
     """Tokens that end an answer: the configured ones, the tokenizer's own end, and the end of a ChatML turn."""
-    ids = set(configured if isinstance(configured, list) else [configured])
+    ids: set[int | None] = {*(configured if isinstance(configured, list) else [configured]), *further}
     if tokenizer is not None:
         ids.add(tokenizer.eos_token_id)
         ids.add(tokenizer.get_vocab().get(TURN_END))

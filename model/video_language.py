@@ -20,6 +20,7 @@ from model.memaug import EvidenceRequest, MemAug, Memory
 from model.projector import Projector
 from model.prompt import Prompt
 from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from model.visual_dropout import Spans
 
 TOKENS_PER_CHUNK = 64 * 65  # memory tokens that are projected at once; bounds memory, changes no result
 
@@ -33,6 +34,7 @@ class VideoInputs:
 
     inputs_embeds: Tensor  # [L, D]
     frame_weights: NDArray[np.float64] | None  # [R], sums to 1: the evidence weight of each feature row
+    visual: Spans = ()  # where the visual tokens stand among the inputs
 
 
 class VideoLanguageModel(nn.Module):
@@ -48,14 +50,16 @@ class VideoLanguageModel(nn.Module):
         *,
         marks: MemoryMarks | None = None,
         augmented_question: bool = False,
+        use_memaug: bool = True,
     ) -> None:
         """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
 
         marks: see model.marks; None: none. augmented_question: hand the decoder the question's tokens as MemAug left them, not as they
-        were embedded; a small model learns faster so, published ones never do it.
+        were embedded; a small model learns faster so, published ones never do it. use_memaug: False answers from the decayed tokens as
+        they are, without evidence.
         """
         super().__init__()
-        self.marks, self.augmented_question = marks, augmented_question
+        self.marks, self.augmented_question, self.use_memaug = marks, augmented_question, use_memaug
         self.projector, self.memaug, self.language = projector, memaug, language
         self.newline = newline
         self.evidence_blocks = evidence_blocks
@@ -80,10 +84,12 @@ class VideoLanguageModel(nn.Module):
         plan = plan_queries(layout.query_position_ids(), prompt)
         request = self._evidence_request(plan, layout) if want_evidence else None
         marker = self.marker(features, layout)
-        memory = self._remember(read, layout, marker) if memory is None else memory
+        if memory is None and self.use_memaug:
+            memory = self._remember(read, layout, marker)
         seen = marker.queries(read(layout.query_tokens()))
         embeds, mass = self._augment(seen, plan, prompt, memory, request)
-        return VideoInputs(embeds, None if mass is None else _normalised(layout.fold(mass.double().cpu().numpy())))
+        weights = None if mass is None else _normalised(layout.fold(mass.double().cpu().numpy()))
+        return VideoInputs(embeds, weights, _visual(prompt, seen))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> Memory:
@@ -96,8 +102,10 @@ class VideoLanguageModel(nn.Module):
         """The same for images, whose projected tokens [T, D] model.images arranges. Images give no evidence."""
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
-        embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, self._remember(read, layout, None), None)
-        return VideoInputs(embeds, None)
+        seen = read(layout.query_tokens())
+        memory = self._remember(read, layout, None) if self.use_memaug else None
+        embeds, _ = self._augment(seen, plan, prompt, memory, None)
+        return VideoInputs(embeds, None, _visual(prompt, seen))
 
     @torch.inference_mode()
     def text_inputs(self, prompt: Prompt) -> VideoInputs:
@@ -106,14 +114,18 @@ class VideoLanguageModel(nn.Module):
 
     def first_token_logits(self, inputs: VideoInputs) -> Tensor:
         """float32 [vocab]: scores of the answer's first token, for multiple choice."""
-        return self.language.first_token_logits(inputs.inputs_embeds)
+        return self.language.first_token_logits(inputs.inputs_embeds, visual=inputs.visual)
 
     def generate(
         self, inputs: VideoInputs, *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
     ) -> Iterator[int]:
         """Stream the answer's token ids; greedy at temperature 0."""
         return self.language.generate(
-            inputs.inputs_embeds, max_new_tokens=max_new_tokens, seed=seed, temperature=temperature
+            inputs.inputs_embeds,
+            visual=inputs.visual,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            temperature=temperature,
         )
 
     @torch.inference_mode()
@@ -156,10 +168,12 @@ class VideoLanguageModel(nn.Module):
             raise InputMismatch(f"features have shape {tuple(features.shape)} but layout and model expect {expected}")
 
     def _augment(
-        self, visual_VD: Tensor, plan: QueryPlan, prompt: Prompt, memory: Memory, request: EvidenceRequest | None
+        self, visual_VD: Tensor, plan: QueryPlan, prompt: Prompt, memory: Memory | None, request: EvidenceRequest | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The language model's input [L, D], and the evidence per key frame [N] where requested."""
+        """The language model's input [L, D], and the evidence per key frame [N] where requested; no memory, nothing augmented."""
         before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
+        if memory is None:
+            return splice(before_nD, visual_VD, after_mD), None
         queries_QD = join_queries(before_nD, visual_VD, after_mD, prompt)
         augmented_BQD, mass_BN = self.memaug(
             queries_QD[None], self.positions(plan.positions)[None], memory, evidence=request
@@ -176,14 +190,14 @@ class VideoLanguageModel(nn.Module):
         return Marker(self.marks, self.marks.of_layout(self.tensor(features), layout), layout)
 
     def asked(self, after_mD: Tensor, augmented_QD: Tensor, plan: QueryPlan, prompt: Prompt) -> Tensor:
-        """The text after the video as the decoder takes it: its question's tokens augmented where that is switched on."""
+        """The text after the video as the decoder takes it: with what MemAug made of its question's tokens where that is switched on."""
         if not self.augmented_question:
             return after_mD
         joins = prompt.joining()[1]
-        rows = np.arange(len(prompt.after))[prompt.question]
-        rows = torch.from_numpy(rows[joins[rows]]).to(after_mD.device)
+        places = np.arange(len(prompt.after))[prompt.question]
+        rows = torch.from_numpy(places[joins[places]]).to(after_mD.device)
         asked = torch.from_numpy(plan.question).to(after_mD.device)
-        return after_mD.index_copy(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
+        return after_mD.index_add(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
 
     def _remember(self, read: TokenReader, layout: Layout, marker: "Marker | None") -> Memory:
         places, ids = layout.key_tokens(), layout.key_position_ids()
@@ -241,6 +255,10 @@ class Marker:
 
 def _marked(tokens_nD: Tensor, marker: Marker | None, start: int) -> Tensor:
     return tokens_nD if marker is None else marker.keys(tokens_nD, start)
+
+
+def _visual(prompt: Prompt, visual_VD: Tensor) -> Spans:
+    return ((len(prompt.before), len(visual_VD)),)
 
 
 def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:

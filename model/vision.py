@@ -4,9 +4,10 @@ The feature is what leaves the last kept layer, before post_layernorm (Hour-LLaV
 post_layernorm, which nothing uses). Frames are pooled to 8x8 tokens, bilinearly, as the published code and so the weights have it (the
 paper says average); or, where a preset says so, similar tokens are merged (model.token_merge).
 
-Legend: B frames, S pixels per side, P tokens per frame (a grid x grid, row-major), N patches, Dv width, R rows (frames, or clips).
+Legend: B frames, S pixels per side, P tokens per frame (pooled: a grid x grid, row-major), N patches, Dv width.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
 from memory.spec import TokenSpec
-from model.compression import TokenMergingConfig
+from model.compression import POOLED_TOKENS, TokenMergingConfig
 from model.errors import CheckpointError, InputMismatch
-from model.token_merge import merge_clips
+from model.token_merge import merge_frames
 
-GRID = 8  # tokens per side of a pooled frame (Hour-LLaVA)
+GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame
 
 # Geometry of the towers that published checkpoints name, so that a local copy of such a checkpoint needs no network.
 KNOWN_TOWERS: dict[str, dict[str, Any]] = {
@@ -73,7 +74,7 @@ class VisionEncoder:
             encoder=name,
             weights=weights,
             resolution=side,
-            tokens_per_frame=GRID * GRID if merging is None else merging.tokens_per_frame,
+            tokens_per_frame=POOLED_TOKENS if merging is None else merging.tokens_per_frame,
             width=int(config.hidden_size),
             pooling="bilinear" if merging is None else "merged",
             frames_per_record=1 if merging is None else merging.frames_per_clip,
@@ -81,22 +82,22 @@ class VisionEncoder:
 
     @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.floating]:
-        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [R, P, Dv] in the spec's dtype. The batch is the caller's choice.
+        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [B, P, Dv] in the spec's dtype. The batch is the caller's choice.
 
-        R = B, one row per frame; where clips are merged R = B / frames_per_record, and a row holds the tokens of a whole clip.
+        Where clips are merged (frames_per_record above 1) the frames are consecutive, clip by clip; only the last clip may be short.
         """
         return self.features(frames).float().cpu().numpy().astype(self.spec.dtype)
 
     def features(self, frames: NDArray[np.uint8]) -> Tensor:
-        """The same as a tensor [R, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
+        """The same as a tensor [B, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
         return self.compress(self.patches(frames))
 
     def compress(self, x_BND: Tensor) -> Tensor:
-        """Patches [B, N, Dv] to the rows that a memory stores, [R, P, Dv]."""
+        """Patches [B, N, Dv] to the tokens that a memory stores, [B, P, Dv]."""
         if self.merging is None:
             return pool(x_BND, GRID)
         heads = int(self.tower.config.num_attention_heads)
-        return merge_clips(x_BND, self.merging.frames_per_clip, heads=heads)
+        return merge_frames(x_BND, self.merging.frames_per_clip, heads=heads)
 
     def patches(self, frames: NDArray[np.uint8]) -> Tensor:
         """The last kept layer's output [B, N, Dv], not pooled: what single images are given by."""

@@ -26,6 +26,7 @@ from model.prompt import IGNORED_LABEL
 CACHE_STEP = 128  # tokens by which a cache grows while decoding
 
 Rotary = tuple[Tensor, Tensor]
+Spans = Sequence[tuple[int, int]]  # (start, count) of the runs of visual tokens of one sequence, ascending
 Layer = Any  # a decoder layer of transformers
 
 
@@ -81,7 +82,7 @@ class DroppingDecoder:
     def forward(
         self,
         embeds_BLD: Tensor,
-        spans: Sequence[Sequence[tuple[int, int]]],
+        spans: Sequence[Spans],
         *,
         lengths: Sequence[int] | None = None,
         prompt_ends: Sequence[int] | None = None,
@@ -90,7 +91,7 @@ class DroppingDecoder:
     ) -> Dropped:
         """Whole sequences through all layers.
 
-        spans: (start, count) of the visual runs of each sequence, ascending. lengths: without padding; None: all L. prompt_ends: place
+        spans: the visual runs of each sequence. lengths: without padding; None: all L. prompt_ends: place
         of the token whose attention decides what stays; None: each sequence's last. labels [B, L]: in training, the places before each
         supervised run decide instead, and a sequence without one drops nothing by attention. keep_cache: for `decode`.
         """
@@ -128,7 +129,7 @@ class DroppingDecoder:
     def _start(
         self,
         embeds_BLD: Tensor,
-        spans: Sequence[Sequence[tuple[int, int]]],
+        spans: Sequence[Spans],
         lengths: Sequence[int] | None,
         prompt_ends: Sequence[int] | None,
         labels: Tensor | None,
@@ -189,6 +190,22 @@ class DroppingDecoder:
 
     def _rotary(self, like: Tensor, positions: Tensor) -> Rotary:
         return self.model.rotary_emb(like, positions)
+
+
+class DroppingRun:
+    """One cached pass of one sequence: tokens are dropped from what comes first, the prompt, and from nothing after it."""
+
+    def __init__(self, decoder: DroppingDecoder, visual: Spans) -> None:
+        self._decoder, self._visual = decoder, visual
+        self._cache: list[LayerCache] | None = None
+
+    def advance(self, embeds_LD: Tensor) -> Tensor:
+        """Run the prompt, and from then on one token at a time; hidden state [D] after the final norm, of the last of them."""
+        if self._cache is None:
+            out = self._decoder.forward(embeds_LD[None], [self._visual], keep_cache=True)
+            self._cache = out.cache
+            return out.hidden[0, -1]
+        return self._decoder.decode(embeds_LD, self._cache)[0]
 
 
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:

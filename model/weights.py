@@ -1,17 +1,21 @@
 """Reads safetensors checkpoints tensor by tensor, checks every name and shape, and puts each tensor straight where it belongs.
 
-Modules are built on the meta device; a tensor goes from its file to the target dtype and device with no second copy of the model.
+Modules are built on the meta device; a tensor goes from its file to the target dtype and device with no second copy of the model. Files
+are read, not mapped: pages of a mapped file would stay resident beside the converted weights until the last tensor is done, and a file
+that is replaced later would change, or crash, a running model.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -19,6 +23,8 @@ from model.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
 from model.hub import Location
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
+PIECE_BYTES = 8 * 2**20  # of a tensor, read at once
 FINGERPRINT_BYTES = 32 * 1024  # of each tensor's start and end: enough to tell trained weights apart, cheap at any size
 
 
@@ -31,10 +37,17 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A tensor that can be had: from a file, or drawn from a seed. Neither call keeps it."""
+    """A tensor that can be had: from a file, or drawn from a seed. No call keeps it.
+
+    pieces: its values in order, flat, each piece valid until the next is asked for: of a large tensor, never all at once.
+    """
 
     shape: Callable[[], tuple[int, ...]]
-    read: Callable[[], Tensor]
+    pieces: Callable[[], Iterator[Tensor]]
+
+    def read(self) -> Tensor:
+        """The tensor as stored."""
+        return torch.cat([piece.clone() for piece in self.pieces()]).reshape(self.shape())
 
 
 @dataclass(frozen=True)
@@ -88,37 +101,52 @@ def open_tensors(location: Location) -> dict[str, Source]:
         raise DamagedCheckpoint(f"{location.name}: names no tensors; download it again")
 
     def source(name: str, file: str) -> Source:
-        return Source(shape=lambda: shard(file).shape(name), read=lambda: shard(file).read(name))
+        return Source(shape=lambda: shard(file).shape(name), pieces=lambda: shard(file).pieces(name))
 
     return {name: source(name, file) for name, file in shard_of.items()}
 
 
 class _Shard:
-    """One open safetensors file."""
+    """One safetensors file: 8 bytes that say how long its JSON header is, the header, then the tensors' bytes."""
 
     def __init__(self, location: Location, file: str) -> None:
         path = location.find(file)
         if path is None:
             raise DamagedCheckpoint(f"{location.name}: {file} is missing, though the index names it; download it")
         try:
-            self._file: Any = safe_open(path, framework="pt")
+            with safe_open(path, framework="pt"):
+                pass  # the library's own checks: offsets that fit the file and each other
+            with open(path, "rb") as raw:
+                length = int.from_bytes(raw.read(8), "little")
+                entries = json.loads(raw.read(length))
         except (SafetensorError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedCheckpoint(f"{path}: truncated or not safetensors ({reason}); download it again") from None
-        self._path = path
-        self.names = frozenset(self._file.keys())
+        self._path, self._start = path, 8 + length
+        self._entries = {name: entry for name, entry in entries.items() if name != "__metadata__"}
+        self.names = frozenset(self._entries)
+        self._buffer = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # one for all: freeing each would leave holes
 
     def shape(self, name: str) -> tuple[int, ...]:
-        self._require(name)
-        return tuple(self._file.get_slice(name).get_shape())
+        return tuple(self._entry(name)["shape"])
 
-    def read(self, name: str) -> Tensor:
-        self._require(name)
-        return self._file.get_tensor(name)
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        entry = self._entry(name)
+        if entry["dtype"] not in _DTYPES:
+            raise CheckpointError(f"{self._path}: '{name}' is stored as {entry['dtype']}, which cannot be weights here")
+        first, end = entry["data_offsets"]
+        with open(self._path, "rb") as file:
+            file.seek(self._start + first)
+            for start in range(first, end, PIECE_BYTES):
+                piece = self._buffer[: end - start]
+                if file.readinto(piece.numpy()) < len(piece):  # type: ignore[arg-type]
+                    raise DamagedCheckpoint(f"{self._path}: became shorter while it was read; download it again")
+                yield piece.view(_DTYPES[entry["dtype"]])
 
-    def _require(self, name: str) -> None:
-        if name not in self.names:
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        if name not in self._entries:
             raise DamagedCheckpoint(f"{self._path}: lacks '{name}', which the index says it holds; download it again")
+        return self._entries[name]
 
 
 def check(slots: Mapping[str, Slot], sources: Mapping[str, Source], *, where: str) -> None:
@@ -145,19 +173,28 @@ def fill(slots: Mapping[str, Slot], sources: Mapping[str, Source], target: Targe
     """
     state = hashlib.sha256()
     for name in sorted(slots):
-        tensor = sources[name].read()
-        raw = _describe(state, name, tensor)
-        state.update(raw[:FINGERPRINT_BYTES])
-        state.update(raw[-FINGERPRINT_BYTES:])
-        slots[name].put(tensor.to(device=target.device, dtype=target.dtype))
+        value = torch.empty(slots[name].shape, device=target.device, dtype=target.dtype)
+        head, tail, done = b"", b"", 0
+        for piece in sources[name].pieces():
+            if not done:
+                state.update(_description(name, piece.dtype, value.shape))
+                head = _bytes_of(piece)[:FINGERPRINT_BYTES].tobytes()
+            tail = (tail + _bytes_of(piece)[-FINGERPRINT_BYTES:].tobytes())[-FINGERPRINT_BYTES:]
+            value.view(-1)[done : done + len(piece)] = piece.to(value.device)
+            done += len(piece)
+        state.update(head + tail)
+        slots[name].put(value)
     return f"sha256:{state.hexdigest()}"
 
 
-def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+def digest(sources: Iterable[tuple[str, Source]]) -> str:
     """sha256 over the names, dtypes, shapes and every byte of tensors as stored, in the order given."""
     state = hashlib.sha256()
-    for name, tensor in tensors:
-        state.update(_describe(state, name, tensor))
+    for name, source in sources:
+        for number, piece in enumerate(source.pieces()):
+            if not number:
+                state.update(_description(name, piece.dtype, source.shape()))
+            state.update(_bytes_of(piece).data)
     return f"sha256:{state.hexdigest()}"
 
 
@@ -172,10 +209,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _describe(state: Any, name: str, tensor: Tensor) -> Any:
-    """Add a tensor's name, dtype and shape to the hash; returns its bytes as a flat array."""
-    state.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+def _description(name: str, dtype: torch.dtype, shape: Sequence[int]) -> bytes:
+    """What is hashed of a tensor besides its values."""
+    return f"{name}|{dtype}|{list(shape)}|".encode()
+
+
+def _bytes_of(piece: Tensor) -> NDArray[np.uint8]:
+    return piece.view(torch.uint8).numpy()
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import UsageError
-from memory.records import FrameRecord, GapReason, TimeBasis
+from memory.records import FrameRecord, TimeBasis
 from memory.repository import Acknowledgement, Repository
+from memory.settings import read_settings
 from model.preprocess import to_square
 from stream.address import SourceAddress
 from stream.clock import LiveClock, RecordedClock
+from stream.control import ControlServer
 from stream.events import Ended, Frame, Lost, Opened, Retry
+from stream.mask import apply_masks
 from stream.media import encode_jpeg
 from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
 from stream.sampler import Chosen, Sampler
 from stream.sources import SourceConfig
+from stream.writer import WRITE_QUEUE, CameraWriter, Interruption, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import Encoders
@@ -39,7 +44,6 @@ LIVE_QUEUE_S = (
     16.0  # seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once
 )
 RECORDED_QUEUE = 32  # frames; two encoder batches
-WRITE_QUEUE = 64  # frames waiting for the disk
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
 
@@ -56,22 +60,14 @@ class Sampled:
     image: bytes
 
 
-@dataclass(frozen=True)
-class Interruption:
-    """Nothing comes in from here on, because of `reason`."""
-
-    reason: GapReason
-
-
 Item = Sampled | Interruption
-Stored = FrameRecord | Interruption
 
 
 @dataclass
 class IngestStats:
     """Counters of one camera since its session began. Latencies: seconds from arrival to durable, of the latest frames."""
 
-    state: str = "starting"  # starting | online | offline | ended
+    state: str = "starting"  # starting | online | offline | paused | disk full | ended
     detail: str = ""
     sampled: int = 0
     recorded: int = 0
@@ -117,7 +113,11 @@ class CameraIngest:
         self._on_durable, self._on_state = on_durable, on_state
         self.inbox = _inbox(config, work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
-        self._drops_seen = 0
+        self.settings = read_settings(repository.directory)  # replaced as a whole by the write thread, read by decode
+        self._writer = CameraWriter(
+            repository, self.outbox, on_stored=self._stored, on_full=self._full,
+            drops=lambda: self.inbox.dropped, on_settings=self._read_settings,
+        )  # fmt: skip
         self._end_reason = "stopped"
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
@@ -178,6 +178,8 @@ class CameraIngest:
     def _take(self, event: Frame, sampler: Sampler, pace: "_Pace") -> None:
         self.stats.damaged = event.damaged
         chosen = sampler.admit(event.pts_s)
+        if chosen is not None and self._paused():
+            chosen = None
         if chosen is not None:
             pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
             self._held.append((chosen, event))
@@ -185,6 +187,17 @@ class CameraIngest:
             self._clock.observe(event.pts_s, event.arrival_time)
             if self._clock.settled or len(self._held) >= _live_capacity(self.config.fps):
                 self._release()
+
+    def _paused(self) -> bool:
+        """Whether a person has paused this live camera; says so once, and once when it goes on."""
+        paused = self.config.live and self.settings.paused
+        if paused and self.stats.state != "paused":
+            self._release()
+            self.inbox.put(Interruption("paused"))
+            self._say("paused", "on request; nothing is recorded")
+        elif not paused and self.stats.state == "paused":
+            self._say("online")
+        return paused
 
     def _release(self) -> None:
         """Give the chosen frames that waited for the clock their times, and pass them on."""
@@ -196,7 +209,7 @@ class CameraIngest:
                 self.stats.sampled += 1
 
     def _prepare(self, event: Frame, when: float) -> Sampled:
-        rgb = event.picture.rgb()
+        rgb = apply_masks(event.picture.rgb(), self.settings.masks)
         vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
         token_pixels = to_square(rgb, vision)
         return Sampled(
@@ -227,37 +240,37 @@ class CameraIngest:
     # --- write thread ---
 
     def write(self) -> None:
-        """Append what the encoder hands over, sync after every batch, until the queue is closed."""
+        """Append what the encoder hands over, sync after every batch, until the queue is closed. Orders come in by the control socket."""
         try:
-            while True:
-                self._store(self.outbox.take(WRITE_QUEUE))
-        except Closed:
-            pass
+            with self._control():
+                last = self._writer.run()
+            self._on_durable(last)
         finally:
             self.outbox.close()
-            self._on_durable(self.repository.close())
             self._say("ended", self._end_reason)
 
-    def _store(self, batch: list[Stored]) -> None:
-        for item in batch:
-            if isinstance(item, Interruption):
-                self.repository.interrupted(item.reason)
-            else:
-                self._note_drops()
-                self.repository.append(item)
-        acknowledged = self.repository.sync()
+    def _control(self) -> AbstractContextManager[object]:
+        try:
+            return ControlServer(self.repository.directory, self._writer.order)
+        except OSError:
+            return nullcontext()  # a file system without sockets: orders are refused while this records, nothing else changes
+
+    def _stored(self, frames: Sequence[FrameRecord], acknowledged: Sequence[Acknowledgement]) -> None:
         now = time.time()
-        for item in batch:
-            if isinstance(item, FrameRecord):
-                self.stats.recorded += 1
-                self.stats.last_time = item.time
-                self.stats.latencies.append(now - item.arrival_time)
+        for frame in frames:
+            self.stats.recorded += 1
+            self.stats.last_time = frame.time
+            self.stats.latencies.append(now - frame.arrival_time)
         self._on_durable(acknowledged)
 
-    def _note_drops(self) -> None:
-        if self.inbox.dropped > self._drops_seen:
-            self._drops_seen = self.inbox.dropped
-            self.repository.missed("dropped")
+    def _full(self, why: str | None) -> None:
+        if why and self.stats.state != "disk full":
+            self._say("disk full", why)
+        elif not why and self.stats.state == "disk full":
+            self._say("online")
+
+    def _read_settings(self) -> None:
+        self.settings = read_settings(self.repository.directory)
 
 
 def _inbox(config: IngestConfig, work: threading.Condition) -> BoundedQueue[Item]:

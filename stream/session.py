@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ from memory.directory import Memory
 from memory.records import FrameRecord
 from memory.repository import Acknowledgement, open_camera
 from stream.answer import Answer, Answerer, Question
+from stream.clips import ClipGatherer, Group
 from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
@@ -127,12 +129,11 @@ class Session:
 
     def _encode(self) -> None:
         """Batch whatever frames wait, of all cameras, and hand the features to each camera's writer."""
+        clips = ClipGatherer(self._encoders.feature_spec.tokens.frames_per_record)
         try:
-            while True:
-                batch = self._collect()
-                if batch is None:
-                    return
-                self._encode_batch(batch)
+            while (batch := self._collect()) is not None:
+                self._encode_groups(clips.gather(batch))
+            self._encode_groups(clips.rest())
         finally:
             for camera in self.cameras:
                 camera.outbox.close()
@@ -150,15 +151,24 @@ class Session:
                     return None
                 self._work.wait()
 
-    def _encode_batch(self, batch: list[tuple[CameraIngest, Sampled | Interruption]]) -> None:
-        frames = [item for _, item in batch if isinstance(item, Sampled)]
-        records = iter(encode_frames(self._encoders, frames))
-        for camera, item in batch:
-            camera.hand_over(next(records) if isinstance(item, Sampled) else item)
+    def _encode_groups(self, groups: Sequence[Group]) -> None:
+        """Whole clips (single frames, where frames are not merged) in one batch, short ones each alone."""
+        size = self._encoders.feature_spec.tokens.frames_per_record
+        clips = [group for _, group in groups if isinstance(group, list) and len(group) == size]
+        records = iter(encode_frames(self._encoders, [frame for clip in clips for frame in clip]))
+        for camera, group in groups:
+            if isinstance(group, Interruption):
+                camera.hand_over(group)
+                continue
+            for record in islice(records, size) if len(group) == size else encode_frames(self._encoders, group):
+                camera.hand_over(record)
 
 
 def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[FrameRecord]:
-    """Sampled frames to memory records: the one place where pixels become features, for live, replay and training alike."""
+    """Sampled frames to memory records: the one place where pixels become features, for live, replay and training alike.
+
+    Where an encoder compresses clips, the frames are consecutive ones, clip by clip, and only the last clip may be short.
+    """
     if not frames:
         return []
     tokens = encoders.vision.encode(np.stack([frame.token_pixels for frame in frames]))

@@ -9,13 +9,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 
+from configs import preset_path
 from memory.directory import Memory
 from memory.forgetting import plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
@@ -27,7 +30,8 @@ from stream.answer import Answerer, Question, Sight
 from stream.ingest import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
-from tests.clips import make_clip
+from tests.clips import make_clip, picture
+from tests.presets import write_preset
 from tests.servers import RtspServer, need_rtsp
 
 FPS = 5.0  # sampled per second: many frames of memory in few seconds of live stream
@@ -37,15 +41,26 @@ QUESTION = "Where was the yellow block before it left?"
 BATCH_TOLERANCE = 2e-3
 
 
-@pytest.fixture(scope="module", params=["all", "bounded"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
-    """The tiny geometry with random forgetting, so that random choices must agree too; recalling all frames, or some of them."""
-    from configs import preset_path
+PUBLISHED = {  # the published geometry but for width and depth: 27x27 patches pooled to 8x8, the paper's forgetting, grouped heads
+    "vision": {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 384, "patch_size": 14},
+    "language": {"width": 64, "layers": 2, "heads": 8, "key_value_heads": 1, "mlp_width": 96},
+}
 
+
+@pytest.fixture(scope="module", params=["all", "bounded", "published"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+    """Small geometries with random forgetting, so that random choices must agree too; recalling all frames, or some of them."""
+    directory = tmp_path_factory.mktemp("preset")
+    recall = {"budget": 24 if request.param == "bounded" else 96, "window": 4, "nearest": 4, "neighbours": 1}
+    if request.param == "published":
+        forgetting: dict[str, Any] = {
+            "spatial": "random"
+        }  # the rest is the paper's: 32..512 frames, one in four, 16 of 64 cells
+        return load_pretrained(write_preset(directory, geometry=PUBLISHED, forgetting=forgetting, recall=recall))
     preset = yaml.safe_load(preset_path("tiny").read_text())
     preset["forgetting"] = {"spatial": "random", "temporal": "random", "max_frames": 16, "min_frames": 8}
-    preset["recall"] = {"budget": 96 if request.param == "all" else 24, "window": 4, "nearest": 4, "neighbours": 1}
-    path = tmp_path_factory.mktemp("preset") / "random.yaml"
+    preset["recall"] = recall
+    path = directory / "random.yaml"
     path.write_text(yaml.safe_dump(preset))
     return load_pretrained(path)
 
@@ -109,9 +124,9 @@ def offline(model: AfterimageModel, path: Path, *, alter: int | None = None) -> 
     for pts, rgb in decoded(path):
         if pts >= len(chosen) / FPS - 1e-6:
             chosen.append(rgb[::-1] if alter == len(chosen) else rgb)
-    side = model.encoders.feature_spec.tokens.resolution
-    pixels = np.stack([to_square(rgb, side) for rgb in chosen])
-    tokens, embeddings = model.encoders.vision.encode(pixels), model.encoders.index.encode_images(pixels)
+    spec = model.encoders.feature_spec
+    tokens = model.encoders.vision.encode(np.stack([to_square(rgb, spec.tokens.resolution) for rgb in chosen]))
+    embeddings = model.encoders.index.encode_images(np.stack([to_square(rgb, spec.index.resolution) for rgb in chosen]))
     count, preset = len(chosen), model.preset
     visible = plan_visible(count, preset.forgetting)
     visible_frames = plan_repetition(count, shortest=preset.forgetting.shortest)[visible]
@@ -160,6 +175,31 @@ def test_replay_equals_offline_whatever_the_camera_is_called(
     np.testing.assert_array_equal(first.inputs_embeds, second.inputs_embeds)
     np.testing.assert_array_equal(first.logits, second.logits)
     assert_same(first, offline(model, clip))
+
+
+@pytest.mark.parametrize("model", ["published"], indirect=True)
+def test_the_published_geometry_is_what_it_says(model: AfterimageModel, clip: Path) -> None:
+    """Fifty frames are fewer than 128: repeated to 128 keys, 32 of them visible with 16 random cells each."""
+    seen = offline(model, clip)
+    patches = model.vision.patches(np.zeros((1, 384, 384, 3), dtype=np.uint8))
+    assert patches.shape[1] == 27 * 27
+    assert seen.features.shape[:2] == (50, 64)
+    assert seen.layout.key_rows.shape == (128,)
+    assert seen.layout.cells.shape == (32, 16)
+    assert len(np.unique(seen.layout.cells, axis=0)) > 25
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_is_a_video_of_one_frame(model: AfterimageModel, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"still{suffix}"
+    Image.fromarray(picture(3)).save(path)
+    for name in ("still", "again"):
+        take_in(model, tmp_path / "memory", name, str(path), live=False)
+    first, second = look(model, tmp_path / "memory", "still"), look(model, tmp_path / "memory", "again")
+    np.testing.assert_array_equal(first.logits, second.logits)
+    assert len(first.features) == 1
+    assert len(first.layout.key_rows) == model.preset.forgetting.shortest
+    assert_same(first, offline(model, path))
 
 
 @pytest.mark.integration

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from memory.camera import camera_id
 from memory.directory import Memory
@@ -328,53 +325,3 @@ def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
         child.join(10)
     assert isinstance(seen, int), seen
     assert seen > 0
-
-
-class MemoryAgainstList(RuleBasedStateMachine):
-    """Appends, syncs, closes, crashes and reopens in any order: the memory always equals a plain list."""
-
-    @initialize(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
-        import tempfile
-
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name)
-        self.frames: list[int] = []
-        self.repository = open_camera(self.path, "a", SPEC)
-
-    @rule(count=st.integers(1, 150))
-    def append(self, count: int) -> None:
-        for _ in range(count):
-            number = len(self.frames)
-            assert self.repository.append(make_frame(number, SPEC)) == number
-            self.frames.append(number)
-
-    @rule()
-    def sync(self) -> None:
-        self.repository.sync()
-
-    @rule()
-    def close_and_reopen(self) -> None:
-        self.repository.close()
-        self.repository = open_camera(self.path, "a", SPEC)
-
-    @rule()
-    def killed_and_reopened(self) -> None:
-        self.repository._lock.close()  # the kernel drops a dead process's lock; what it wrote is in the page cache
-        self.repository = open_camera(self.path, "a", SPEC)
-
-    @invariant()
-    def agrees(self) -> None:
-        if hasattr(self, "repository"):
-            assert_holds(CameraReader(self.path / "a").snapshot(), self.frames)
-
-    def teardown(self) -> None:
-        if hasattr(self, "repository"):
-            self.repository.close()
-            self.directory.cleanup()
-
-
-TestMemoryAgainstList = MemoryAgainstList.TestCase
-TestMemoryAgainstList.settings = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-)

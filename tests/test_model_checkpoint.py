@@ -42,6 +42,7 @@ from model.sources import Sources
 from model.tokenizer import byte_tokenizer
 from model.vision import KNOWN_TOWERS
 from model.weights import INDEX_FILE, SINGLE_FILE
+from tests.loading import make_checkpoint, measure_loading
 
 GOLDEN = Path(__file__).parent / "golden" / "hour_llava"
 TIED, UNTIED = GOLDEN / "tied_36_frames", GOLDEN / "untied_70_frames"
@@ -285,6 +286,36 @@ def test_evidence_blocks_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"name": "x", "checkpoint": str(TIED), "evidence_blocks": [4]}))
     with pytest.raises(CheckpointError, match="names block 4, but MemAug has 4"):
         load_pretrained(file)
+
+
+def test_answers_end_where_generation_config_says_and_it_is_saved(tmp_path: Path) -> None:
+    place = copied(TIED, tmp_path)
+    free = load_pretrained(place, device="cpu").video_language.language
+    (place / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9], "temperature": 0.7}))
+    model = load_pretrained(place, device="cpu")
+    assert model.video_language.language.stop_ids == free.stop_ids | {7, 9}
+    save_pretrained(model, tmp_path / "saved")
+    assert load_pretrained(tmp_path / "saved", device="cpu").video_language.language.stop_ids == free.stop_ids | {7, 9}
+
+
+def test_what_is_loaded_does_not_hang_on_its_file(tmp_path: Path) -> None:
+    """A checkpoint that is replaced while the model runs changes nothing."""
+    place = copied(TIED, tmp_path)
+    model = load_pretrained(place, device="cpu")
+    before = model.video_language.newline.clone()
+    with open(place / SINGLE_FILE, "r+b") as file:
+        file.write(b"\0" * (place / SINGLE_FILE).stat().st_size)
+    assert torch.equal(model.video_language.newline, before)
+    assert model.video_language.language.decoder.model.norm.weight.abs().sum() > 0
+
+
+def test_loading_takes_no_second_copy_of_the_weights(tmp_path: Path) -> None:
+    """A sharded bfloat16 checkpoint converted to float32, in a process of its own whose resident memory is watched."""
+    make_checkpoint(tmp_path, megabytes=200, shard="50MB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 3
+    loaded = measure_loading(tmp_path, "float32")
+    assert loaded.weights > 400e6
+    assert 0.9 < loaded.growth <= 1.15  # mapped files would stay resident beside the weights: 1.5
 
 
 # --- the tiny preset ---

@@ -9,7 +9,7 @@ from memory.positions import NEWLINE
 from model.batch import Sample, assemble
 from model.checkpoint import load_pretrained
 from model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
-from model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures, several_pictures
+from model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
 from model.loaded import AfterimageModel
 from model.prompt import Prompt, build, build_text
 
@@ -124,20 +124,24 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_pictures_and_text_run_through_the_model(model: AfterimageModel) -> None:
-    network = model.video_language
-    prompt = build(model.tokenizer, "What is it?")
-    tokens, layout = one_picture(picture(90, 150), model.vision, network.projector, model.preset.forgetting)
-    inputs = network.image_inputs(tokens, layout, prompt)
+def test_pictures_and_text_through_the_public_call(model: AfterimageModel) -> None:
+    network, question = model.video_language, "What is it?"
+    prompt, alone = build(model.tokenizer, question), build_text(model.tokenizer, question)
     text = len(prompt.before) + len(prompt.after)
-    assert len(inputs.inputs_embeds) == text + len(layout.query_tokens())
-    assert inputs.frame_weights is None
-    more, several = several_pictures(
-        [picture(40, 80), picture(64, 64, 1)], model.vision, network.projector, model.preset.forgetting
-    )
-    assert len(network.image_inputs(more, several, prompt).inputs_embeds) == text + 2 * 17
-    alone = build_text(model.tokenizer, "What is it?")
-    assert network.text_inputs(alone).inputs_embeds.shape == (len(alone.before), 128)
+    one, two = picture(90, 150), picture(64, 64, 1)
+    tokens, layout = one_picture(one, model.vision, network.projector, model.preset.forgetting)
+    single = model.picture_inputs(question, [one])
+    torch.testing.assert_close(single.inputs_embeds, network.image_inputs(tokens, layout, prompt).inputs_embeds)
+    assert single.visual == ((len(prompt.before), len(layout.query_tokens())),)
+    assert single.frame_weights is None
+    several = model.picture_inputs(question, [one, two])
+    assert len(several.inputs_embeds) == text + 2 * 17
+    assert model.picture_inputs(question).inputs_embeds.shape == (len(alone.before), 128)
+    answers = ["".join(model.answer(given, max_new_tokens=6)) for given in (single, several)]
+    assert answers == ["".join(model.answer(given, max_new_tokens=6)) for given in (single, several)]
+    turned = model.picture_inputs(question, [one[:, ::-1]])
+    assert not torch.equal(turned.inputs_embeds, single.inputs_embeds)
+    assert torch.equal(turned.inputs_embeds[: len(prompt.before)], single.inputs_embeds[: len(prompt.before)])
 
 
 def test_text_alone_in_training_keeps_every_parameter_in_the_graph(model: AfterimageModel) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from memory.forgetting import ForgettingConfig
+from memory.forgetting import ForgettingConfig, plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
 from model import memaug as memaug_module
 from model import video_language
@@ -87,6 +88,95 @@ def test_evidence_equals_the_whole_attention_matrix(block: int) -> None:
     scores = torch.einsum("bqhd,bhmd->bhqm", q, k.repeat_interleave(2, 1)) / 8**0.5
     expected = scores.softmax(-1).unflatten(-1, (7, 5)).sum(-1).mean((1, 2))
     torch.testing.assert_close(frame_attention(q, k, 5, frames_per_block=block), expected)
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [Q, H, d] over keys [M, G, d]: what is read [Q, H * d], and the whole matrix of weights [H, Q, M]."""
+    share = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
+    weights = (torch.einsum("qhd,mhd->hqm", q, k) / q.shape[-1] ** 0.5).softmax(-1)
+    return torch.einsum("hqm,mhd->qhd", weights, v).flatten(1), weights
+
+
+def plain_turn(x: Tensor, positions: Tensor, d: int) -> Tensor:
+    return rotate(x.unflatten(-1, (-1, d))[None], rotation(positions[None], d, 1e6))[0]
+
+
+@torch.inference_mode()
+def plain_evidence(model: VideoLanguageModel, features: Tensor, layout: VideoLayout, prompt: Prompt) -> Tensor:
+    """Frame weights [R] the slow way: every weight of every block, frame by frame, token by token."""
+    heads, cells = model.memaug.heads, layout.tokens_per_frame
+    wide, d = heads.key_value_width, heads.dim
+    tokens = model.projector(features)
+    frames = range(len(layout.key_rows))
+    memory = torch.cat([torch.cat([tokens[layout.key_rows[f]], model.newline[None]]) for f in frames])
+    numbers = torch.from_numpy(layout.key_numbers).float().repeat_interleave(cells + 1) * (cells + 1)
+    memory_at = numbers + torch.arange(cells + 1).repeat(len(frames))
+    seen, seen_at = [], []
+    for frame, kept in zip(layout.visible, layout.cells, strict=True):
+        seen += [tokens[layout.key_rows[frame], cell] for cell in kept] + [model.newline]
+        seen_at += [layout.key_numbers[frame] * (cells + 1) + place for place in [*kept, cells]]
+    before, after = model.language.embed(prompt.before), model.language.embed(prompt.after)
+    x = torch.cat([before, torch.stack(seen), after])
+    at = [*range(len(before)), *(len(before) + place for place in seen_at)]
+    at += [max(at) + 1 + number for number in range(len(after))]
+    x_at = torch.tensor(at, dtype=torch.float32)
+    asked = [len(before) + len(seen) + row for row in range(*prompt.question.indices(len(after)))]
+    total = torch.zeros(len(features))
+    for block in list(model.memaug.layers)[:-1]:
+        q, k, v = block.self_attn.Wqkv(x).split([heads.width, wide, wide], -1)
+        read, _ = plain_attention(plain_turn(q, x_at, d), plain_turn(k, x_at, d), v.unflatten(-1, (-1, d)))
+        x = block.norm1(x + block.self_attn.Wo(read))
+        k, v = block.cross_attn.Wkv(memory).split([wide, wide], -1)
+        q = plain_turn(block.cross_attn.Wq(x), x_at, d)
+        read, weights = plain_attention(q, plain_turn(k, memory_at, d), v.unflatten(-1, (-1, d)))
+        for place, weight in enumerate(weights[:, asked].mean((0, 1))):
+            total[layout.key_rows[place // (cells + 1)]] += weight
+        x = block.norm2(x + block.cross_attn.Wo(read))
+        x = block.norm3(x + block.mlp(x))
+    return total / total.sum()
+
+
+@pytest.mark.parametrize(
+    ("frames", "recalled", "spatial"),
+    [
+        (40, None, "uniform"),
+        (11, None, "random"),
+        (60, [*range(0, 60, 7), 13, 59], "random"),
+        (9, [0, 4, 8], "uniform"),
+    ],
+    ids=["every frame", "repeated frames", "bounded recall", "repeated and bounded"],
+)
+def test_evidence_equals_the_naive_computation_through_all_blocks(
+    frames: int, recalled: list[int] | None, spatial: str
+) -> None:
+    model = built(Heads(width=64, query=4, key_value=2))
+    for parameter in model.parameters():
+        parameter.data *= 1.7  # sharper attention: a wrong row or head shows
+    config = ForgettingConfig(spatial=spatial, min_frames=4, max_frames=6)
+    visible = plan_visible(frames, config)
+    shown = plan_repetition(frames, shortest=config.shortest)[visible]
+    rows = None if recalled is None else np.union1d(recalled, shown)
+    layout = plan_layout(frames, rows, visible, config=config, policy="interpolate", trained_frames=50)
+    features = randn(layout.rows, 64, 48, seed=frames)
+    weights = model.inputs_embeds(features, layout, PROMPT).frame_weights
+    assert weights is not None
+    assert len(weights) == (frames if rows is None else len(rows))
+    expected = plain_evidence(model, features, layout, PROMPT).numpy()
+    np.testing.assert_allclose(weights, expected, rtol=2e-4)
+    assert expected.max() > 1.3 * expected.min()
+
+
+@torch.inference_mode()
+def test_the_materialising_backend_goes_a_few_rows_at_a_time() -> None:
+    """Forced onto the backend that holds the scores: the same result, and never more than the keys and values themselves."""
+    q, k, v = randn(1, 300, 16, 32), randn(1, 2, 2000, 32, seed=1), randn(1, 2, 2000, 32, seed=2)
+    expected = grouped_attention(q, k, v)
+    with sdpa_kernel(SDPBackend.MATH), LiveBytes() as bytes_:
+        slow = grouped_attention(q, k, v)
+    torch.testing.assert_close(slow, expected, rtol=1e-4, atol=1e-5)
+    assert bytes_.peak < k.nbytes + v.nbytes + 4 * q.nbytes
+    assert bytes_.peak < 16 * 300 * 2000 * 4 / 10  # the scores
 
 
 def test_evidence_survives_scores_that_overflow_a_plain_exponential() -> None:

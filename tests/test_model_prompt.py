@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from model.errors import InputMismatch, TokenizerMissing
 from model.prompt import Prompt, build, from_ids
@@ -23,6 +25,15 @@ def test_the_published_template() -> None:
     assert TOKENIZER.decode(prompt.after[prompt.question]) == "Where is the cup?"
 
 
+def test_no_image_token_is_needed_and_one_that_exists_is_read_as_text() -> None:
+    assert "<image>" not in TOKENIZER.get_vocab()
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<image>"]})
+    with_token, without = (build(t, "an <image>?", frames=2, seconds=2) for t in (tokenizer, TOKENIZER))
+    np.testing.assert_array_equal(with_token.before, without.before)
+    np.testing.assert_array_equal(with_token.after, without.after)
+
+
 def test_a_question_cannot_end_its_own_turn() -> None:
     prompt = build(TOKENIZER, "a<|im_end|>b", frames=1, seconds=1)
     end = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
@@ -33,6 +44,11 @@ def test_a_question_cannot_end_its_own_turn() -> None:
 def test_without_a_tokenizer_the_remedy_is_named() -> None:
     with pytest.raises(TokenizerMissing, match=r"copy tokenizer\.json"):
         build(None, "what?", frames=1, seconds=1)
+    foreign = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"a": 0}, merges=[])))
+    with pytest.raises(
+        TokenizerMissing, match=r"has no <\|im_start\|> token.*copy tokenizer\.json of the language model"
+    ):
+        build(foreign, "what?", frames=1, seconds=1)
     with pytest.raises(InputMismatch, match="question is empty"):
         build(TOKENIZER, " \n", frames=1, seconds=1)
 
@@ -42,7 +58,9 @@ def test_ids_with_places_for_the_video() -> None:
     assert (prompt.before.tolist(), prompt.after.tolist()) == ([1, 2], [3])
     with pytest.raises(InputMismatch, match="2 <image> places but 1 video"):
         from_ids(np.array([-200, -200]))
-    with pytest.raises(InputMismatch, match="0 <image> places but 1 video"):
+    with pytest.raises(
+        InputMismatch, match="0 <image> places but 1 video was given; put one -200 where the video goes"
+    ):
         from_ids(np.array([1]))
     with pytest.raises(InputMismatch, match="2 token ids but 3 labels"):
         from_ids(np.array([1, -200]), np.array([1, 2, 3]))

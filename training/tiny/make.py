@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_model
+from safetensors.torch import save_model as save_model_file
+from torch import Tensor, nn
 
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
@@ -34,7 +36,7 @@ from training.tiny.words import train_tokenizer
 from training.trainer import Trainer
 
 _ENCODE_BATCH = 2048  # frames
-LESSONS_FILE = "lessons.json"
+LESSONS_FILE, ENCODERS_FILE = "lessons.json", "encoders.safetensors"
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
@@ -118,8 +120,11 @@ def _mapped(recipe: Recipe, directory: Path, frames: int):  # noqa: ANN202 (a me
 def _see(
     recipe: Recipe, model: AfterimageModel, bank: Bank, directory: Path, device: torch.device, deadline: float
 ) -> bool:
-    config = recipe.sight
+    config, finished = recipe.sight, directory / ENCODERS_FILE
     learner = SightLearner(model.vision, model.encoders.index)
+    if finished.exists():
+        load_model(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), finished, device=str(device))
+        return True
     parts = {"vision": [*learner.tower.parameters(), *learner.reader.parameters()], "index": list(learner.index.parameters())}
     trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu")
     trainer.resume()
@@ -130,6 +135,8 @@ def _see(
         done = trainer.run(batches, deadline=deadline)
     for module in (learner.tower, learner.index):  # as they will be stored: features must be those of the shipped weights
         module.half().float().eval().requires_grad_(False)
+    if done:
+        save_model_file(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), str(finished))
     return done
 
 

@@ -94,7 +94,7 @@ class StudyLearner(nn.Module):
         augmented, mass = self._augment(queries, at.float(), kept.blocks, valid, asked, stories)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
         if model.augmented_question:
-            after_BLD = torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), after_BLD)
+            after_BLD = after_BLD + torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
         answers = embed(batch.answers)
         text = _joined(after_BLD, answers, batch.after_lengths)
         return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass

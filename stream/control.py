@@ -1,0 +1,113 @@
+"""The control socket of a camera that is being written: `DIR/CAMERA/control`. One JSON object in, one out, per connection.
+
+Threads: `control-CAMERA` accepts connections and hands each order to the write thread, which owns the repository; it waits for the
+result and sends it. Only this user may connect (mode 0600). A stale socket of a dead process is replaced: the camera's lock is held.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from configs import AfterimageError
+from memory.errors import RequestRefused
+
+NAME = "control"
+_LONGEST = 1 << 20  # bytes of an order
+_PATIENCE_S = 600.0  # for an order to be carried out: forgetting hours of a slow disk takes minutes
+
+Order = dict[str, Any]
+
+
+class ControlServer:
+    """Listens until closed. `handle` is called in the control thread and returns the result, or raises AfterimageError."""
+
+    def __init__(self, camera: Path, handle: Callable[[Order], dict[str, Any]]) -> None:
+        self._handle = handle
+        self._path = camera / NAME
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path.unlink(missing_ok=True)
+        with _short(camera) as short:
+            self._socket.bind(short)
+        self._path.chmod(0o600)
+        self._socket.listen(4)
+        threading.Thread(target=self._serve, name=f"control-{camera.name}", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # closed
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(_PATIENCE_S)
+                connection.sendall(self._answer(connection).encode())
+
+    def _answer(self, connection: socket.socket) -> str:
+        try:
+            return json.dumps({"result": self._handle(json.loads(_receive(connection)))})
+        except AfterimageError as error:
+            return json.dumps({"error": str(error)})
+        except Exception as error:  # the asker gets the reason; the recording goes on
+            return json.dumps({"error": f"{type(error).__name__}: {error}"})
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+
+def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
+    """Have the process that writes `camera` carry out an order. None: nobody listens. Raises RequestRefused with its reason."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PATIENCE_S)
+        try:
+            with _short(camera) as short:
+                connection.connect(short)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        connection.sendall(json.dumps(order).encode())
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            answer = json.loads(_receive(connection))
+        except (OSError, ValueError):
+            raise RequestRefused(
+                f"camera '{camera.name}': the process that writes it ended before it answered; ask again"
+            ) from None
+    if "error" in answer:
+        raise RequestRefused(f"camera '{camera.name}': {answer['error']}")
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def _receive(connection: socket.socket) -> bytes:
+    parts, size = [], 0
+    while size < _LONGEST:
+        part = connection.recv(65536)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+@contextlib.contextmanager
+def _short(camera: Path) -> Iterator[str]:
+    """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
+    descriptor = os.open(camera, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{NAME}" if os.path.isdir("/proc/self/fd") else str(camera / NAME)
+    finally:
+        os.close(descriptor)

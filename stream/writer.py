@@ -1,0 +1,165 @@
+"""The write thread of one camera: appends what the encoder hands over, carries out orders, keeps retention, waits out a full disk.
+
+Threads: `run` is the write thread, the only one that touches the repository. `order` may be called from any other; it hands the
+order over and waits for its result.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from memory.errors import NotWritable
+from memory.orders import Order, carry_out, enforce
+from memory.records import FrameRecord, GapReason
+from memory.repository import DISK_FULL, Acknowledgement, Repository
+from stream.queues import Blocking, Closed
+
+WRITE_QUEUE = 64  # frames waiting for the disk
+ORDERS_EVERY_S = 0.25  # how long an order may wait while no frame comes
+RETENTION_EVERY_S = 30.0
+RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """Nothing comes in from here on, because of `reason`."""
+
+    reason: GapReason
+
+
+Stored = FrameRecord | Interruption
+
+
+class CameraWriter:
+    """Owns a repository until its queue is closed and empty; then closes it."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        outbox: Blocking[Stored],
+        *,
+        on_stored: Callable[[Sequence[FrameRecord], Sequence[Acknowledgement]], None],
+        on_full: Callable[[str | None], None],
+        drops: Callable[[], int] = lambda: 0,
+        on_settings: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_stored: these frames are durable. on_full: the disk is full (why), or no longer (None). drops: frames lost before the queue.
+
+        on_settings: the camera's settings were changed. All are called in the write thread.
+        """
+        self._repository, self._outbox = repository, outbox
+        self._on_stored, self._on_full, self._drops, self._on_settings = on_stored, on_full, drops, on_settings
+        self._orders: SimpleQueue[tuple[Order, Future[dict[str, Any]]]] = SimpleQueue()
+        self._drops_seen = 0
+        self._was_full = False
+        self._retention_due = 0.0  # monotonic: at once
+        self._ended = threading.Event()
+
+    def order(self, order: Order) -> dict[str, Any]:
+        """Have the write thread carry out an order; its result. Raises what it raised."""
+        future: Future[dict[str, Any]] = Future()
+        self._orders.put((order, future))
+        if self._ended.is_set():
+            self._refuse_orders()
+        return future.result()
+
+    def run(self) -> list[Acknowledgement]:
+        """The write thread. Returns what closing made durable."""
+        try:
+            while True:
+                batch = self._outbox.take(WRITE_QUEUE, timeout=ORDERS_EVERY_S)
+                self._store(batch)
+                self._serve_orders()
+                self._keep_retention()
+        except Closed:
+            pass
+        finally:
+            self._outbox.close()
+            self._ended.set()
+            self._refuse_orders()
+            last = self._repository.close()
+        return last
+
+    def _store(self, batch: list[Stored]) -> None:
+        """Append and sync; where the disk is full, keep the batch and try again until it is not."""
+        left = list(batch)
+        while batch:
+            try:
+                while left:
+                    self._append(left[0])
+                    left.pop(0)
+                acknowledged = self._repository.sync()
+                break
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                self._wait_for_space(error, len(left))
+        else:
+            return
+        self._say_full(
+            "sealing waits for space; new frames still fit the journal" if self._repository.seal_error else None
+        )
+        self._on_stored([item for item in batch if isinstance(item, FrameRecord)], acknowledged)
+
+    def _append(self, item: Stored) -> None:
+        if isinstance(item, Interruption):
+            self._repository.interrupted(item.reason)
+            return
+        dropped = self._drops()
+        if dropped > self._drops_seen:
+            self._drops_seen = dropped
+            self._repository.missed("disk full" if self._was_full else "dropped")
+            self._was_full = False
+        self._repository.append(item)
+
+    def _wait_for_space(self, error: OSError, waiting: int) -> None:
+        self._was_full = True
+        self._say_full(
+            f"the disk is full ({error.strerror}); {waiting} frames wait, recording goes on when there is space"
+        )
+        deadline = time.monotonic() + RETRY_FULL_S
+        while time.monotonic() < deadline:
+            self._serve_orders()  # forgetting makes space
+            if self._outbox.closed:
+                raise NotWritable(
+                    f"{self._repository.directory}: the disk is full; {waiting} frames that were never acknowledged are lost"
+                )
+            time.sleep(0.05)
+        self._keep_retention(now=True)
+
+    def _say_full(self, why: str | None) -> None:
+        self._on_full(why)
+
+    def _serve_orders(self) -> None:
+        while True:
+            try:
+                order, future = self._orders.get_nowait()
+            except Empty:
+                return
+            try:
+                result = carry_out(self._repository, order)
+                self._on_settings()
+                future.set_result(result)
+            except Exception as error:  # its asker gets it; the recording goes on
+                future.set_exception(error)
+
+    def _refuse_orders(self) -> None:
+        while True:
+            try:
+                _, future = self._orders.get_nowait()
+            except Empty:
+                return
+            future.set_exception(NotWritable(f"{self._repository.directory}: the recording has just ended; ask again"))
+
+    def _keep_retention(self, *, now: bool = False) -> None:
+        if now or time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + RETENTION_EVERY_S
+            try:
+                enforce(self._repository)
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise

@@ -1,0 +1,203 @@
+"""kill -9, again and again: `python -m tests.crash.kill --kills 200`. Prints a tally; exits 1 when a promise was broken.
+
+Half of the kills hit a running `afterimage watch` of a live test pattern at a random moment; the rest hit a writer at each named
+failpoint in turn (append, seal, evict, forget, index save). After each, `tests.crash.promises` is checked, and the answer to one
+fixed question as of one fixed time is compared with what it was.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from memory.directory import Memory
+from memory.failpoints import POINTS
+from tests.crash import writer
+from tests.crash.promises import broken_promises, read_acks
+
+PATIENCE_S = 60.0  # for a writer to get to its failpoint
+ROUNDS_PER_MEMORY = 12  # kills before a fresh memory: each check reads all of it
+QUESTION = "What is in the picture?"
+
+
+@dataclass
+class Tally:
+    """Kills by place, and every promise that was broken."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    answers: int = 0  # times that the fixed question got the same answer again
+    broken: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The tally as text."""
+        places = [f"  {place:<24} {count:>4}" for place, count in sorted(self.kills.items())]
+        total = f"{self.kills.total()} kills, {self.acknowledged} acknowledged frames checked, {self.answers} answers compared"
+        return [*places, total, *self.broken, f"{len(self.broken)} promises broken"]
+
+
+def kill_at_failpoint(directory: Path, point: str, dice: random.Random) -> bool:
+    """Start a writer with one failpoint armed and wait for it to die there; False when it did not."""
+    environment = {**os.environ, "AFTERIMAGE_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
+    command = [
+        sys.executable,
+        "-m",
+        "tests.crash.writer",
+        str(directory / "m"),
+        str(directory / "acks"),
+        str(directory / "log"),
+    ]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            return process.wait(PATIENCE_S) == -signal.SIGKILL
+        finally:
+            process.kill()
+
+
+def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
+    """Every failpoint in turn, over and over."""
+    directory = Path(tempfile.mkdtemp(prefix="afterimage-kill-"))
+    for number in range(kills):
+        if number % ROUNDS_PER_MEMORY == 0:
+            shutil.rmtree(directory)
+            directory.mkdir()
+        point = POINTS[number % len(POINTS)]
+        if not kill_at_failpoint(directory, point, dice):
+            tally.broken.append(f"{point}: the writer never got there")
+        tally.kills[point] += 1
+        found = broken_promises(
+            directory / "m", "a", directory / "acks", directory / "log", writer.SPEC, keep_s=writer.KEEP_S
+        )
+        tally.broken += [f"{point}: {what}" for what in found]
+        tally.acknowledged += len(read_acks(directory / "acks"))
+        if number % 10 == 9:
+            say(f"{number + 1} failpoint kills, {len(tally.broken)} promises broken")
+    shutil.rmtree(directory)
+
+
+class WatchKills:
+    """Kills of a running `afterimage watch`, with one question that must keep its answer."""
+
+    def __init__(self, directory: Path) -> None:
+        self.memory, self.acks, self.log = directory / "m", directory / "acks", directory / "log"
+        self._model: Any = None
+        self._fixed: tuple[float, object] | None = None  # as-of time and the answer that was given first
+
+    def kill_once(self, delay_s: float) -> None:
+        """Start a watch, let it record for a while, kill it."""
+        before = len(read_acks(self.acks))
+        command = [
+            sys.executable, "-m", "afterimage", "watch", "lavfi:testsrc2=size=96x64:rate=25", "--memory", str(self.memory),
+            "--camera", "a", "--fps", "25", "--ack-file", str(self.acks),
+        ]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while len(read_acks(self.acks)) == before and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(delay_s)
+            process.kill()
+
+    def broken(self) -> list[str]:
+        """Check every promise, and the answer."""
+        acks = read_acks(self.acks)
+        if not acks:
+            return ["the watch never acknowledged a frame"]
+        spec = Memory(self.memory).camera("a").spec
+        return [*self._broken_by(spec), *self._answer_changed(acks[len(acks) // 2].time)]
+
+    def _broken_by(self, spec: Any) -> list[str]:
+        from memory import repository
+
+        opened = repository.open_camera  # the watch keeps 25 frames per second, made-up writers one
+
+        def at_25(memory: Path, name: str, given: Any) -> Any:
+            return opened(memory, name, given, fps=25.0)
+
+        import tests.crash.promises as promises
+
+        promises.open_camera = at_25  # type: ignore[assignment]
+        try:
+            return broken_promises(self.memory, "a", self.acks, self.log, spec)
+        finally:
+            promises.open_camera = opened
+
+    def _answer_changed(self, moment: float) -> list[str]:
+        from model.checkpoint import load_pretrained
+        from stream.answer import Answerer, Question
+
+        self._model = self._model or load_pretrained("tiny")
+        at = self._fixed[0] if self._fixed else moment
+        answer = Answerer(Memory(self.memory), self._model).ask(Question(QUESTION, ("a",), at=at, max_new_tokens=12))
+        given = (
+            answer.text,
+            [(item.frame, item.time, item.weight) for item in answer.evidence],
+            answer.parts[0].coverage.frames,
+        )
+        if self._fixed is None:
+            self._fixed = (at, given)
+        return [] if self._fixed[1] == given else [f"the answer as of {at} changed: {self._fixed[1]} -> {given}"]
+
+
+def kill_watches(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
+    """Random moments of a running watch."""
+    directory = Path(tempfile.mkdtemp(prefix="afterimage-watch-"))
+    watch = WatchKills(directory)
+    for number in range(kills):
+        if number % ROUNDS_PER_MEMORY == 0:
+            shutil.rmtree(directory)
+            directory.mkdir()
+            watch = WatchKills(directory)
+        watch.kill_once(dice.uniform(0, 4))
+        tally.kills["watch, random moment"] += 1
+        tally.broken += [f"watch: {what}" for what in watch.broken()]
+        tally.acknowledged += len(read_acks(watch.acks))
+        tally.answers += 1
+        say(f"{number + 1} watch kills, {len(tally.broken)} promises broken")
+    shutil.rmtree(directory)
+
+
+def main() -> int:
+    """Run it all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.kill", description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--watches", type=int, help="how many of them hit a watch (default: half)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    watches = arguments.kills // 2 if arguments.watches is None else arguments.watches
+    tally, dice = Tally(), random.Random(arguments.seed)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    kill_failpoints(tally, arguments.kills - watches, dice, say)
+    kill_watches(tally, watches, dice, say)
+    if arguments.json:
+        print(
+            json.dumps(
+                {
+                    "kills": tally.kills,
+                    "acknowledged": tally.acknowledged,
+                    "answers": tally.answers,
+                    "broken": tally.broken,
+                }
+            )
+        )
+    else:
+        print("\n".join(tally.lines()))
+    return 1 if tally.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

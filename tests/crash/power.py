@@ -1,0 +1,146 @@
+"""Power loss: `python -m tests.crash.power`. Records a run, cuts the power after every step of it, reopens what is left.
+
+kill -9 keeps the page cache and so never tests fsync; here what was not fsync'd is lost, in three ways (tests.crash.disk). Prints a
+tally; exits 1 when a promise was broken.
+"""
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from memory.durable import observed
+from memory.index import FrameIndex
+from memory.reader import CameraReader
+from memory.repository import Repository, open_camera
+from memory.retention import Limits
+from tests.crash.disk import Disk, Recorder, Step, Survival
+from tests.crash.promises import broken_promises
+from tests.crash.writer import KEEP_S, SPEC, small_segments
+from tests.memory_world import START, make_frame
+
+SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
+NOT_TRACED = ("lock",)  # lock files carry no data; the kernel drops a lock with its holder
+
+
+def record(memory: Path, *, frames: int, seed: int) -> list[Step]:
+    """A run of a writer: appends, seals, index saves, forgetting, eviction, closing and reopening. Every step that it took."""
+    recorder, dice = Recorder(), random.Random(seed)
+    small_segments()
+    with observed(recorder):
+        while True:
+            with open_camera(memory, "a", SPEC) as repository:
+                _work(repository, recorder, dice, until=min(frames, repository.frames + frames // 2))
+                if repository.frames >= frames:
+                    break
+    return recorder.steps
+
+
+def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, until: int) -> None:
+    index = FrameIndex(repository.directory / "index")
+    while repository.frames < until:
+        for _ in range(dice.randint(1, 12)):
+            repository.append(make_frame(repository.frames, SPEC))
+        for ack in repository.sync():
+            recorder.promise("ack", f"{ack.frame} {ack.time!r} {ack.crc:08x}")
+        what = dice.random()
+        if what < 0.2:
+            index.catch_up(CameraReader(repository.directory).snapshot())
+        elif what < 0.4 and repository.last_time is not None:
+            stop = repository.last_time - dice.randint(0, 100)
+            start = stop - dice.randint(1, 30)
+            recorder.promise("log", f"forget {start!r} {stop!r}")
+            repository.forget(start, stop)
+            recorder.promise("log", f"forgotten {start!r} {stop!r}")
+        elif what < 0.5:
+            recorder.promise("log", f"evict {KEEP_S / 4!r}")
+            repository.enforce(Limits(KEEP_S / 4, None))
+
+
+def untraced(memory: Path, steps: Sequence[Step]) -> list[str]:
+    """Files whose content the trace does not explain: writes that went past `memory.durable`."""
+    disk = Disk()
+    for step in steps:
+        disk.take(step)
+    real = {path: path.read_bytes() for path in memory.rglob("*") if path.is_file() and path.name not in NOT_TRACED}
+    traced = disk.files()
+    return sorted(str(path) for path in real.keys() | traced.keys() if real.get(path) != traced.get(path))
+
+
+def cuts(steps: Sequence[Step], places: Sequence[int], seed: int) -> Iterator[tuple[int, Survival, list[str]]]:
+    """Cut the power after so many steps, for each of `places` and each way of surviving; yields the promises that were broken."""
+    disk, wanted = Disk(), sorted(set(places))
+    promised: dict[str, list[str]] = {"ack": [], "log": []}
+    for place, step in enumerate(steps, 1):
+        if step.kind in promised:
+            promised[step.kind].append(str(step.detail))
+        else:
+            disk.take(step)
+        if wanted and place == wanted[0]:
+            wanted.pop(0)
+            for survival in SURVIVALS:
+                left = disk.after_power_loss(survival, random.Random(seed + place))
+                yield place, survival, _check(left, promised)
+
+
+def evenly(count: int, places: int) -> list[int]:
+    """So many step numbers from 1 to `count`."""
+    return [1 + at * (count - 1) // max(1, places - 1) for at in range(places)]
+
+
+def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]]) -> list[str]:
+    directory = Path(tempfile.mkdtemp(prefix="afterimage-power-"))
+    try:
+        memory = directory / "m"
+        memory.mkdir()
+        for path, data in sorted(left.items()):
+            target = memory.joinpath(*path.parts[path.parts.index("m") + 1 :])
+            if data is None:
+                target.mkdir(exist_ok=True)
+            else:
+                target.write_bytes(data)
+        for name, lines in promised.items():
+            (directory / name).write_text("".join(f"{line}\n" for line in lines))
+        return broken_promises(memory, "a", directory / "ack", directory / "log", SPEC, keep_s=KEEP_S / 4)
+    finally:
+        shutil.rmtree(directory)
+
+
+def main() -> int:
+    """Record, cut, tally."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.power", description=__doc__)
+    parser.add_argument("--frames", type=int, default=300, help="frames that the recorded run appends (default: 300)")
+    parser.add_argument(
+        "--prefixes", type=int, default=0, help="cut after this many evenly spread steps (default: every step)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="afterimage-trace-"))
+    steps = record(root / "m", frames=arguments.frames, seed=arguments.seed)
+    missed = untraced(root / "m", steps)
+    count = len(steps)
+    spread = (
+        range(1, count + 1)
+        if not arguments.prefixes
+        else [1 + at * (count - 1) // arguments.prefixes for at in range(arguments.prefixes)]
+    )
+    broken, done = [f"not traced: {path}" for path in missed], 0
+    for place, survival, found in cuts(steps, spread, arguments.seed):
+        done += 1
+        broken += [f"power cut after step {place} of {count} ({survival} survives): {what}" for what in found]
+        if done % 150 == 0:
+            print(f"{done} power cuts, {len(broken)} promises broken", file=sys.stderr, flush=True)
+    shutil.rmtree(root)
+    print(
+        "\n".join(
+            [*broken, f"{count} steps recorded from {START:.0f} on, {done} power cuts, {len(broken)} promises broken"]
+        )
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

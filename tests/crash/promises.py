@@ -1,0 +1,92 @@
+"""What must hold after any crash, checked against the acknowledgement file and the log of requests, never against the memory itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from memory.erase import traces
+from memory.fsck import fsck
+from memory.reader import CameraReader
+from memory.records import frame_crc
+from memory.repository import open_camera
+from memory.snapshot import MemorySnapshot
+from memory.spec import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Acked:
+    """One line of an acknowledgement file."""
+
+    frame: int
+    time: float
+    crc: int
+
+
+def read_acks(path: Path) -> list[Acked]:
+    """Every whole line: a line that a kill cut short promised nothing."""
+    text = path.read_text() if path.exists() else ""
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return [Acked(int(frame), float(when), int(crc, 16)) for frame, when, crc in (line.split() for line in lines)]
+
+
+def read_requests(path: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]], bool]:
+    """(spans whose forgetting was asked for, spans that were reported forgotten, whether retention ever ran)."""
+    text = path.read_text() if path.exists() else ""
+    lines = [line.split() for line in text[: text.rfind("\n") + 1].splitlines()]
+    asked = [(float(line[1]), float(line[2])) for line in lines if line[0] == "forget"]
+    done = [(float(line[1]), float(line[2])) for line in lines if line[0] == "forgotten"]
+    return asked, done, any(line[0] == "evict" for line in lines)
+
+
+def broken_promises(
+    memory: Path, camera: str, acks: Path, log: Path, spec: FeatureSpec, *, keep_s: float = np.inf
+) -> list[str]:
+    """Reopen a camera after a crash; every promise that does not hold, one line each."""
+    directory = memory / camera
+    if not (directory / "camera.json").exists():  # killed while the camera was being made
+        return ["acknowledged frames, but no camera"] if read_acks(acks) else []
+    broken = [f"fsck before reopening: {finding.where.name} {finding.what}" for finding in fsck(directory).damage]
+    try:
+        with open_camera(memory, camera, spec) as repository:
+            frames = repository.frames
+    except Exception as error:
+        return [*broken, f"reopening failed: {error!r}"]
+    if not frames:
+        return ["acknowledged frames, but an empty camera"] if read_acks(acks) else broken
+    broken += [f"fsck after reopening: {finding.where.name} {finding.what}" for finding in fsck(directory).damage]
+    snapshot = CameraReader(directory).snapshot()
+    return [*broken, *_altered(snapshot, read_acks(acks), log, keep_s), *_left(snapshot, directory, log)]
+
+
+def _altered(snapshot: MemorySnapshot, acks: list[Acked], log: Path, keep_s: float) -> list[str]:
+    """Acknowledged frames that are missing though nobody asked for that, or are not what was acknowledged."""
+    asked, _, evicting = read_requests(log)
+    newest = max((ack.time for ack in acks), default=0.0)
+    present = set(snapshot.ids.tolist())
+    held = [ack for ack in acks if ack.frame in present]
+    tokens = snapshot.tokens(np.array([ack.frame for ack in held], dtype=np.int64))
+    embeddings = snapshot.embeddings(np.array([ack.frame for ack in held], dtype=np.int64))
+    broken = [
+        f"frame {ack.frame} was altered"
+        for row, ack in enumerate(held)
+        if snapshot.time_of(ack.frame) != ack.time
+        or frame_crc(snapshot.image(ack.frame), tokens[row], embeddings[row]) != ack.crc
+    ]
+    for ack in acks:
+        wanted_gone = any(start <= ack.time <= stop for start, stop in asked)
+        too_old = evicting and ack.time < newest - keep_s
+        if ack.frame not in present and not wanted_gone and not too_old:
+            broken.append(f"frame {ack.frame} is missing")
+    return broken
+
+
+def _left(snapshot: MemorySnapshot, directory: Path, log: Path) -> list[str]:
+    """Frames that were reported forgotten and are still there, and files that hold something of any forgotten frame."""
+    _, done, _ = read_requests(log)
+    inside = [snapshot.times[(snapshot.times >= start) & (snapshot.times <= stop)] for start, stop in done]
+    broken = [f"forgotten, yet still remembered: {len(times)} frames" for times in inside if len(times)]
+    for gone in snapshot.removed:
+        if gone.reason == "forgotten":
+            broken += traces(directory, gone, sealed=snapshot.sealed_frames)
+    return broken

@@ -1,0 +1,78 @@
+"""A writer that does everything a writer does, without a model, until it is killed: `python -m tests.crash.writer DIR ACKS LOG`.
+
+ACKS gets `id time crc` of each frame after it is durable; LOG gets `forget START STOP` before, and `forgotten START STOP` after, each
+request; `evict SECONDS` before retention runs. Both are fsync'd, so that they say no more and no less than what was promised.
+"""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+from memory import index as index_module
+from memory import segments
+from memory.index import FrameIndex
+from memory.reader import CameraReader
+from memory.repository import Repository, open_camera
+from memory.retention import Limits
+from tests.memory_world import make_frame, make_spec
+
+SPEC = make_spec()
+KEEP_S = 500.0  # seconds of made-up time that retention allows
+
+
+class Log:
+    """A text file that is durable line by line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="ascii")
+
+    def write(self, *lines: str) -> None:
+        """Append lines, durably."""
+        self._file.writelines(f"{line}\n" for line in lines)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def small_segments() -> None:
+    """Index segments of 64 and 256 frames, so that saving and merging happen all the time."""
+    for module in (index_module, segments):
+        for name, size in (("SMALL", 64), ("LARGE", 256)):
+            if hasattr(module, name):
+                setattr(module, name, size)
+
+
+def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Random) -> None:
+    """Append, sync, index, forget and evict in a random order."""
+    index = FrameIndex(repository.directory / "index")
+    while True:
+        for _ in range(dice.randint(1, 20)):
+            repository.append(make_frame(repository.frames, SPEC))
+        acks.write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
+        what = dice.random()
+        if what < 0.15:
+            index.catch_up(CameraReader(repository.directory).snapshot())
+        elif what < 0.25 and repository.last_time is not None:
+            stop = repository.last_time - dice.randint(0, 300)
+            start = stop - dice.randint(1, 40)
+            log.write(f"forget {start!r} {stop!r}")
+            repository.forget(start, stop)
+            log.write(f"forgotten {start!r} {stop!r}")
+        elif what < 0.35:
+            log.write(f"evict {KEEP_S!r}")
+            repository.enforce(Limits(KEEP_S, None))
+        elif what < 0.38:
+            repository.interrupted("lost")
+
+
+def main() -> None:
+    """Open the camera and go on until somebody kills this."""
+    memory, acks, log = (Path(argument) for argument in sys.argv[1:4])
+    small_segments()
+    with open_camera(memory, "a", SPEC) as repository:
+        print("ready", flush=True)
+        write_for_ever(repository, Log(acks), Log(log), random.Random(os.getpid()))
+
+
+if __name__ == "__main__":
+    main()

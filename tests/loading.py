@@ -1,0 +1,76 @@
+"""How much resident memory loading takes: a checkpoint in the published layout, made on the fly, loaded in a process of its own."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+WIDTH, LAYER_MB = 1024, 30  # a decoder layer of this width, in bfloat16
+
+
+class Loaded(NamedTuple):
+    """Sizes in bytes; growth is the highest resident memory while loading, less that before, over the weights."""
+
+    weights: int
+    growth: float
+    seconds: float
+
+
+def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
+    """A checkpoint of at least so many megabytes of bfloat16, in shards: vision tower, projector, MemAug, decoder."""
+    from model import save
+    from model.checkpoint import load_pretrained, save_pretrained
+    from tests.presets import write_preset
+
+    tower = {"width": 384, "layers": 4, "heads": 6, "mlp_width": 1536, "image_size": 378, "patch_size": 14}
+    # MemAug's four blocks hold some 100 MB at this width
+    language = {"width": WIDTH, "layers": max(1, -(-(megabytes - 100) // LAYER_MB)), "heads": 16, "key_value_heads": 2,
+                "mlp_width": 4096}  # fmt: skip
+    preset = write_preset(directory, geometry={"vision": tower, "language": language})
+    model = load_pretrained(preset, device="cpu", dtype="bfloat16")
+    before, save.SHARD_SIZE = save.SHARD_SIZE, shard
+    try:
+        save_pretrained(model, directory)
+    finally:
+        save.SHARD_SIZE = before
+
+
+def measure_loading(directory: Path, dtype: str) -> Loaded:
+    """Load the checkpoint in a process of its own."""
+    command = [sys.executable, "-m", "tests.loading", str(directory), dtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    return Loaded(**json.loads(done.stdout))
+
+
+def _measure_here(directory: str, dtype: str) -> Loaded:
+    import psutil
+    import torch
+
+    from model.checkpoint import load_pretrained
+
+    torch.set_num_threads(1)
+    load_pretrained("tiny", device="cpu")  # libraries load themselves at first use
+    process, readings, done = psutil.Process(), [0], threading.Event()
+    before = process.memory_info().rss
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            readings.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    model = load_pretrained(directory, device="cpu", dtype=dtype)
+    seconds = time.perf_counter() - began
+    done.set()
+    watcher.join()
+    parameters = [*model.video_language.parameters(), *model.vision.tower.parameters()]
+    weights = sum(parameter.nbytes for parameter in {id(p): p for p in parameters}.values())
+    return Loaded(weights, (max(*readings, process.memory_info().rss) - before) / weights, seconds)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure_here(*sys.argv[1:])._asdict()))

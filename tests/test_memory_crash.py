@@ -1,0 +1,240 @@
+"""Crashes: a state machine that may crash at any step of any operation, and short runs of the harness in tests/crash."""
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from memory.durable import observed
+from memory.erase import traces
+from memory.failpoints import POINTS
+from memory.fsck import fsck
+from memory.reader import CameraReader
+from memory.repository import open_camera
+from memory.retention import Limits
+from tests.crash import kill, power
+from tests.crash.promises import broken_promises, read_acks
+from tests.crash.writer import SPEC
+from tests.memory_world import START, make_frame
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+class CrashAt:
+    """Lets so many steps pass, then stops every one, in whichever thread."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self, *step: object) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Crash
+
+
+class MemoryAgainstList(RuleBasedStateMachine):
+    """Appends, syncs, forgets, evicts, reopens and crashes in any order: the memory always equals a plain list of frame numbers.
+
+    kept: frames that were synced and not removed. loose: appended since the last sync; a crash may take any number of the last of
+    them. doubtful: frames whose removal a crash interrupted; all of them are there, or none.
+    """
+
+    @initialize()
+    def begin(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name)
+        self.kept: list[int] = []
+        self.loose: list[int] = []
+        self.repository = open_camera(self.path, "a", SPEC)
+
+    def _append(self, count: int) -> None:
+        for _ in range(count):
+            number = self.repository.frames
+            self.loose.append(number)
+            assert self.repository.append(make_frame(number, SPEC)) == number
+
+    def _sync(self) -> None:
+        assert [ack.frame for ack in self.repository.sync()][-len(self.loose) or None :] == self.loose
+        self.kept, self.loose = self.kept + self.loose, []
+
+    def _range(self, place: float, count: int) -> list[int]:
+        """Frames whose forgetting is asked for."""
+        newest = self.repository.frames
+        first = int(place * newest)
+        return list(range(first, min(newest, first + count)))
+
+    @rule(count=st.integers(1, 150))
+    def append(self, count: int) -> None:
+        self._append(count)
+
+    @rule()
+    def sync(self) -> None:
+        self._sync()
+
+    @rule(place=st.floats(0, 1), count=st.integers(1, 90))
+    def forget(self, place: float, count: int) -> None:
+        self._sync()
+        gone = self._range(place, count)
+        if gone:
+            forgotten = self.repository.forget(START + gone[0], START + gone[-1])
+            assert forgotten.frames == len(set(gone) & set(self.kept))
+            self.kept = [number for number in self.kept if number not in set(gone)]
+
+    def _evictable(self, seconds: float) -> set[int]:
+        """Whole seals of which every frame is older than the limit allows, the newest seal excepted."""
+        sealed = self.repository.commit.frames
+        oldest = START + sealed - 1 - seconds
+        return {n for n in range(max(0, sealed - 64)) if START + (n // 64) * 64 + 63 < oldest}
+
+    @rule(seconds=st.integers(1, 300))
+    def evict(self, seconds: int) -> None:
+        self._sync()
+        gone = self._evictable(seconds)
+        self.repository.enforce(Limits(float(seconds), None))
+        present = set(CameraReader(self.path / "a").snapshot().ids.tolist())
+        removed = set(self.kept) - present
+        assert removed <= gone  # never more than the limit says; which seals still count as old is retention's own test
+        self.kept = [number for number in self.kept if number in present]
+
+    @rule()
+    def close_and_reopen(self) -> None:
+        if not self.repository.frames:
+            return
+        self._sync()
+        self.repository.close()
+        self.repository = open_camera(self.path, "a", SPEC)
+
+    @rule(
+        steps=st.integers(0, 120),
+        what=st.sampled_from(["append", "forget", "evict", "close"]),
+        count=st.integers(1, 150),
+        place=st.floats(0, 1),
+    )
+    def crash(self, steps: int, what: str, count: int, place: float) -> None:
+        doubtful: set[int] = set()
+        if what in ("forget", "evict"):
+            self._sync()
+            doubtful = set(self._range(place, count)) if what == "forget" else self._evictable(count)
+        try:
+            with observed(CrashAt(steps)):
+                if what == "append":
+                    self._append(count)
+                    self._sync()
+                elif what == "forget" and doubtful:
+                    self.repository.forget(START + min(doubtful), START + max(doubtful))
+                elif what == "evict":
+                    self.repository.enforce(Limits(float(count), None))
+                elif what == "close":
+                    self.repository.close()
+        except Crash:
+            time.sleep(0.02)  # steps that other threads had begun
+        self.repository._lock.close()  # as the kernel does with a dead process's lock
+        if not (self.path / "a" / "camera.json").exists():
+            assert not self.kept
+        self.repository = open_camera(self.path, "a", SPEC)
+        self._accept(doubtful)
+
+    def _accept(self, doubtful: set[int]) -> None:
+        """What a crash may do: cut unsynced frames from the end, and finish a removal or leave it."""
+        present = set(CameraReader(self.path / "a").snapshot().ids.tolist())
+        assert set(self.kept) - doubtful <= present
+        survived = [number for number in self.loose if number in present]
+        assert survived == self.loose[: len(survived)]
+        assert not fsck(self.path / "a").damage
+        self.kept = [number for number in self.kept + survived if number in present]
+        self.loose = []
+
+    @invariant()
+    def agrees(self) -> None:
+        if not hasattr(self, "repository"):
+            return
+        snapshot = CameraReader(self.path / "a").snapshot()
+        numbers = self.kept + self.loose
+        assert snapshot.ids.tolist() == numbers
+        frames = [make_frame(number, SPEC) for number in numbers]
+        np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
+        if numbers:
+            np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack([frame.tokens for frame in frames]))
+            assert snapshot.image(numbers[-1]) == frames[-1].image
+        for gone in snapshot.removed:
+            if gone.reason == "forgotten":
+                assert not traces(self.path / "a", gone, sealed=snapshot.sealed_frames)
+
+    def teardown(self) -> None:
+        if hasattr(self, "repository"):
+            self.repository.close()
+            self.directory.cleanup()
+
+
+TestMemoryAgainstList = MemoryAgainstList.TestCase
+TestMemoryAgainstList.settings = settings(
+    max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_each_failpoint_breaks_no_promise(tmp_path: Path, point: str) -> None:
+    assert kill.kill_at_failpoint(tmp_path, point, random.Random(3)), "the writer never got to the failpoint"
+    assert read_acks(tmp_path / "acks") or not point.startswith(("seal", "evict", "forget", "index"))
+    assert broken_promises(tmp_path / "m", "a", tmp_path / "acks", tmp_path / "log", SPEC, keep_s=500.0) == []
+
+
+def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
+    tally = kill.Tally()
+    kill.kill_watches(tally, 2, random.Random(5), lambda text: None)
+    assert tally.broken == []
+    assert tally.acknowledged > 0
+    assert tally.answers == 2
+
+
+def test_a_failpoint_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    import os
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import memory.failpoints"],
+        env={**os.environ, "AFTERIMAGE_FAILPOINT": "seal.nowhere:1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no such place" in done.stderr
+
+
+@pytest.fixture
+def whole_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorded run shrinks index segments; put them back afterwards."""
+    for name in ("SMALL", "LARGE"):
+        for module in ("memory.index", "memory.segments"):
+            monkeypatch.setattr(f"{module}.{name}", getattr(sys.modules["memory.segments"], name))
+
+
+def test_no_promise_is_broken_by_a_power_cut(tmp_path: Path, whole_segments: None) -> None:
+    steps = power.record(tmp_path / "m", frames=150, seed=1)
+    assert power.untraced(tmp_path / "m", steps) == []  # the model saw everything that was written
+    results = list(power.cuts(steps, power.evenly(len(steps), 40), seed=1))
+    assert len(results) == 120
+    assert [(place, survival, found) for place, survival, found in results if found] == []
+
+
+def test_the_power_harness_notices_a_missing_fsync(
+    tmp_path: Path, whole_segments: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A harness that cannot fail proves nothing: without the journal's fsync it must find lost frames."""
+
+    def no_fsync(real: Callable[..., None]) -> Callable[..., None]:
+        return lambda file, path: None if path.name == "journal" else real(file, path)
+
+    from memory import durable
+
+    monkeypatch.setattr(durable, "fsync_file", no_fsync(durable.fsync_file))
+    steps = power.record(tmp_path / "m", frames=60, seed=2)
+    assert any(found for _, _, found in power.cuts(steps, power.evenly(len(steps), 20), seed=2))

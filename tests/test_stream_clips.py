@@ -1,0 +1,49 @@
+"""Frames gathered into clips: whole ones at once, short ones at an interruption or the end, each camera for itself."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from memory.records import TimeBasis
+from stream.clips import ClipGatherer
+from stream.ingest import Interruption, Sampled
+
+LEFT: Any = object()  # the gatherer tells cameras apart and asks them nothing
+RIGHT: Any = object()
+LOST = Interruption("lost")
+
+
+def frame(number: int) -> Sampled:
+    pixels = np.zeros((1, 1, 3), dtype=np.uint8)
+    return Sampled(float(number), 0.0, math.nan, TimeBasis.FILE, pixels, pixels, b"")
+
+
+def numbers(groups: list[Any]) -> list[Any]:
+    name = {id(LEFT): "left", id(RIGHT): "right"}
+    return [
+        (name[id(camera)], group if isinstance(group, Interruption) else [item.time for item in group])
+        for camera, group in groups
+    ]
+
+
+def test_single_frames_pass_as_they_come() -> None:
+    items = [(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, LOST), (LEFT, frame(2))]
+    gatherer = ClipGatherer(1)
+    assert numbers(gatherer.gather(items)) == [("left", [0]), ("right", [1]), ("left", LOST), ("left", [2])]
+    assert gatherer.rest() == []
+
+
+def test_clips_are_whole_and_of_one_camera() -> None:
+    gatherer = ClipGatherer(3)
+    assert gatherer.gather([(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, frame(2))]) == []
+    assert numbers(gatherer.gather([(RIGHT, frame(3)), (LEFT, frame(4)), (LEFT, frame(5))])) == [("left", [0, 2, 4])]
+    assert numbers(gatherer.rest()) == [("right", [1, 3]), ("left", [5])]
+    assert gatherer.rest() == []
+
+
+def test_an_interruption_closes_its_cameras_clip() -> None:
+    gatherer = ClipGatherer(3)
+    items = [(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, LOST), (LEFT, frame(2)), (LEFT, frame(3)), (LEFT, frame(4))]
+    assert numbers(gatherer.gather(items)) == [("left", [0]), ("left", LOST), ("left", [2, 3, 4])]
+    assert numbers(gatherer.gather([(LEFT, LOST)])) == [("left", LOST)]

@@ -3,11 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench format clean
+.PHONY: demo tiny test check bench format clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/.core  ## history, a live stream and three questions, on synthetic video
 	$(BIN)/afterimage demo
+
+tiny: .venv/.dev  ## make the shipped small model anew, end to end (resumable; minutes on a GPU)
+	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output --resume
 
 test: .venv/.dev  ## every test
 	$(BIN)/python -m pytest -q

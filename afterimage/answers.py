@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterimage.documents import gap_document, removal_document
+from afterimage.documents import gap_document, printable, removal_document
 from afterimage.times import spell_duration
 from memory.camera import CameraInfo
 from stream.span import describe_removal
@@ -97,7 +97,7 @@ def print_answer(
 ) -> None:
     """The answer for a person: text, evidence, coverage, each time in its camera's zone. `text` False where it was streamed."""
     if text:
-        print(answer.text or "(the model said nothing)")
+        print(printable(answer.text) or "(the model said nothing)")
     if answer.notice:
         print(f"\nnote: {answer.notice}")
     if answer.evidence:

@@ -6,6 +6,7 @@ usage or input, 1 on failure.
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TypeAlias
 
 from afterimage import __version__
 from afterimage.cli_memory import add_memory_commands
+from afterimage.cli_training import add_training_commands
 from configs.errors import AfterimageError
 
 _EXAMPLES = """\
@@ -44,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_demo(commands)
     add_memory_commands(commands)
+    add_training_commands(commands)
     return parser
 
 
@@ -134,7 +137,11 @@ def _add_ask(commands: _Commands) -> None:
         "--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)"
     )
     parser.add_argument(
-        "--evidence", type=int, default=8, metavar="N", help="frames to name as evidence, at most (default: 8)"
+        "--evidence",
+        type=int,
+        default=8,
+        metavar="N",
+        help="frames to name as evidence, at most, of each camera (default: 8)",
     )
     parser.add_argument(
         "--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with"
@@ -163,6 +170,9 @@ def _add_demo(commands: _Commands) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     chosen = build_parser().parse_args(arguments)
     try:
         status: int = importlib.import_module(chosen.module).run(chosen)

@@ -1,6 +1,7 @@
 """What `--json` prints: one document on standard output. Loads nothing heavy."""
 
 import json
+import unicodedata
 from typing import Any
 
 from memory.records import Gap
@@ -10,6 +11,13 @@ from memory.removal import Removal
 def dump(document: dict[str, Any]) -> None:
     """One JSON document on standard output."""
     print(json.dumps(document, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """Text of a camera, a model or an error as a terminal may show it: control characters but line ends made visible."""
+    return "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" and letter != "\n" else letter for letter in text
+    )
 
 
 def gap_document(gap: Gap) -> dict[str, Any]:

@@ -2,21 +2,39 @@
 
 import re
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from configs import UsageError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_EARLIEST, _LATEST = (
+    -30_610_224_000.0,
+    253_370_764_800.0,
+)  # the years 1000 to 9998: a calendar can show every time of them
+LONGEST = 100 * 365.25 * 86400.0  # seconds; no camera has watched for longer
+
+
+def find_zone(name: str) -> ZoneInfo:
+    """The time zone of that IANA name. Raises UsageError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(f"unknown time zone '{name}'; use an IANA name such as Europe/Paris") from None
 
 
 def parse_time(text: str, *, timezone: str, now: float) -> float:
     """Unix seconds of `1700000000.5`, `2026-11-20T14:03:00+01:00`, `2026-11-20 14:03` (in `timezone`), `14:03` (today) or `now`."""
-    plain = text.strip()
+    moment = _moment(text, text.strip(), find_zone(timezone), now)
+    if not _EARLIEST <= moment <= _LATEST:
+        raise UsageError(f"'{text}' lies beyond the years 1000 to 9998")
+    return moment
+
+
+def _moment(text: str, plain: str, zone: ZoneInfo, now: float) -> float:
     if plain == "now":
         return now
     if re.fullmatch(r"\d{6,}(\.\d+)?", plain):
         return float(plain)
-    zone = ZoneInfo(timezone)
     clock = re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", plain)
     try:
         if clock:
@@ -27,14 +45,20 @@ def parse_time(text: str, *, timezone: str, now: float) -> float:
                 .timestamp()
             )
         moment = datetime.fromisoformat(plain)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
         raise UsageError(f"'{text}' is not a time; write 2026-11-20T14:03:00, 14:03, now, or Unix seconds") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
 
 
 def parse_duration(text: str) -> float:
     """Seconds of `90`, `90s`, `15m`, `2h`, `1h30m`, `3d`. Raises UsageError."""
-    plain = text.strip().lower()
+    seconds = _seconds(text, text.strip().lower())
+    if seconds > LONGEST:
+        raise UsageError(f"'{text}' is longer than a hundred years")
+    return seconds
+
+
+def _seconds(text: str, plain: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", plain):
         return float(plain)
     if not re.fullmatch(r"(\d+(\.\d+)?[smhdw])+", plain):

@@ -18,7 +18,7 @@ from memory.erase import camera_layouts, traces
 from memory.errors import DamagedMemory, MemoryNotFound, RepositoryError
 from memory.findings import Finding
 from memory.journal import scan
-from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
+from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds, journal_name
 from memory.pending import Pending, restore
 from memory.removal import present, runs
 from memory.repair import Repair
@@ -78,7 +78,7 @@ def _reason(error: RepositoryError) -> str:
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
     """zarr.json of every array: there, of the right type, and large enough for the committed rows."""
     commit = Commit.read(camera)
-    wanted = [(layout, commit.frames) for layout in camera_layouts(camera)]
+    wanted = [(layout, commit.frames) for layout in camera_layouts(camera, commit.generation)]
     for layout, rows in [*wanted, (GAPS, commit.gaps)]:
         path = camera / layout.name / "zarr.json"
         try:
@@ -116,7 +116,7 @@ def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
 def _check_chunks(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
     """Every chunk that holds a remembered frame is there, whole, and as it was written."""
     ids = present(commit.frames, commit.removed)
-    for layout in camera_layouts(camera):
+    for layout in camera_layouts(camera, commit.generation):
         for chunk in np.unique(ids // layout.chunk).tolist():
             wrong = layout.check(camera, chunk)
             if wrong:
@@ -163,7 +163,7 @@ def sealed_rows(camera: Path, layout: ArrayLayout, frames: int) -> Iterator[tupl
 
 
 def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    layout = next(layout for layout in camera_layouts(camera) if layout.name == "frames/times")
+    layout = next(layout for layout in camera_layouts(camera, commit.generation) if layout.name == "frames/times")
     times = np.full(commit.frames, np.nan)
     for first, rows in sealed_rows(camera, layout, commit.frames):
         times[first : first + len(rows)] = rows
@@ -183,7 +183,7 @@ def _check_features(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
     keep = np.zeros(commit.frames, dtype=bool)
     keep[present(commit.frames, commit.removed)] = True
     name = f"generation-{commit.generation}/"
-    for layout in camera_layouts(camera):
+    for layout in camera_layouts(camera, commit.generation):
         if not layout.name.startswith(name):
             continue
         for first, rows in sealed_rows(camera, layout, commit.frames):
@@ -213,7 +213,7 @@ def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findin
 
 
 def _check_journal(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    path = camera / "journal"
+    path = camera / journal_name(commit.generation)
     try:
         found = scan(path.read_bytes() if path.exists() else b"", where="journal")
         pending = restore(

@@ -68,10 +68,10 @@ def blank_times(removal: Removal) -> NDArray[np.float64]:
     return np.linspace(removal.start, removal.stop, removal.frames)
 
 
-def camera_layouts(camera: Path) -> Iterator[ArrayLayout]:
-    """Every per-frame array of a camera, all generations."""
+def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[ArrayLayout]:
+    """Every per-frame array of a camera: of one generation, or of all, those still being built included."""
     yield from scalar_layouts()
-    for number in generations(camera):
+    for number in generations(camera) if generation is None else [generation]:
         spec = _spec_or_none(camera, number)
         if spec:
             row = (spec.tokens.tokens_per_frame, spec.tokens.width)

@@ -11,6 +11,7 @@ from memory.durable import PARTIAL
 from memory.errors import RepositoryError
 from memory.findings import Finding
 from memory.index_files import drop_files
+from memory.layout import journal_name
 from memory.lock import CameraLock
 from memory.reader import CameraReader
 
@@ -88,7 +89,8 @@ def _check_beside_writer(camera: Path) -> list[Finding]:
 
 def _state(camera: Path) -> object:
     try:
-        return Commit.read(camera), (camera / "journal").stat().st_ino
+        commit = Commit.read(camera)
+        return commit, (camera / journal_name(commit.generation)).stat().st_ino
     except (RepositoryError, OSError):
         return None
 

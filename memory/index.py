@@ -115,15 +115,13 @@ class FrameIndex:
             self.rebuilt = str(error)
 
     def _fill(self, snapshot: MemorySnapshot) -> None:
-        """Build whole small segments wherever none covers them; the tail's vectors are used again where they are those."""
+        """Drop segments of which every frame is gone; build whole small ones wherever none covers them."""
+        self._segments = [part for part in self._segments if _remembered(snapshot, part.first, part.end)]
         covered = {place for part in self._segments for place in range(part.first // SMALL, part.end // SMALL)}
         for place in range(snapshot.end // SMALL):
-            if place in covered:
-                continue
             first, end = place * SMALL, (place + 1) * SMALL
-            if any(gone.first <= first and gone.end >= end and gone.erased for gone in snapshot.removed):
-                continue
-            self._segments.append(build_flat(stored_vectors(snapshot, first, end), first))
+            if place not in covered and _remembered(snapshot, first, end):
+                self._segments.append(build_flat(stored_vectors(snapshot, first, end), first))
         self._segments.sort(key=lambda part: part.first)
 
     def _extend_tail(self, snapshot: MemorySnapshot) -> None:
@@ -183,6 +181,12 @@ def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
         stored = stored_vectors(snapshot, frame, frame + 1)[0]
         if float(np.abs(segment.index.reconstruct(frame - segment.first) - stored).max()) > 1e-3:
             raise ValueError(f"{segment.file}: frame {frame} differs from the stored embedding")
+
+
+def _remembered(snapshot: MemorySnapshot, first: int, end: int) -> bool:
+    """Whether any of the frames [first, end) is remembered."""
+    low, high = np.searchsorted(snapshot.ids, (first, end))
+    return bool(high > low)
 
 
 def _held(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.int64]:

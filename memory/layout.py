@@ -34,6 +34,11 @@ def generation_name(number: int) -> str:
     return f"generation-{number}"
 
 
+def journal_name(generation: int) -> str:
+    """The journal's file: each generation has its own, so that one commit switches features sealed and not sealed together."""
+    return "journal" if generation == 1 else f"journal-{generation}"
+
+
 def generations(camera: Path) -> list[int]:
     """Numbers of the generations that a camera has, ascending; one that is still being built included."""
     names = [entry.name.removeprefix("generation-") for entry in camera.glob("generation-*") if entry.is_dir()]

@@ -10,12 +10,15 @@ from memory.camera import read_camera
 from memory.chunks import SealedFrames
 from memory.commit import Commit
 from memory.errors import DamagedMemory
+from memory.index_files import forgotten_frames
 from memory.journal import Scan, scan
+from memory.layout import journal_name
 from memory.pending import Pending, restore
 from memory.records import Gap
-from memory.removal import present
+from memory.removal import Removal
 from memory.snapshot import MemorySnapshot
 from memory.specfile import read_spec
+from memory.times import GrowingTimes
 from memory.usage import bytes_under
 
 _ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second
@@ -34,9 +37,10 @@ class CameraReader:
         self._generation = generation
         self.spec = read_spec(self.directory, generation)
         self._sealed = SealedFrames(self.directory, generation)
-        self._times: NDArray[np.float64] = np.empty(0)
+        self._times = GrowingTimes()
         self._gaps: list[Gap] = []
         self._gaps_known = 0
+        self._removed: Sequence[Removal] = ()
 
     def snapshot(self) -> MemorySnapshot:
         """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
@@ -45,21 +49,27 @@ class CameraReader:
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
-            journal = self._read_journal()
+            journal = self._read_journal(before.generation)
             pending = self._restore(journal, before)
             if Commit.read(self.directory) == before:
                 return self._build(before, pending)
         raise DamagedMemory(f"{self.directory}: the writer seals faster than it can be read")
 
+    def forgot_since(self, snapshot: MemorySnapshot) -> bool:
+        """Whether frames were forgotten after the snapshot was taken: what was read of it since may be blank."""
+        return forgotten_frames(Commit.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+
     def _catch_up(self, commit: Commit) -> None:
-        known = len(self._times)
+        if commit.removed != self._removed:
+            self._times, self._removed = GrowingTimes(), commit.removed  # forgetting blanks times
+        known = self._times.sealed
         if commit.frames > known:
-            self._times = np.concatenate([self._times, self._sealed.scalars("times", known, commit.frames)])
+            self._times.seal(self._sealed.scalars("times", known, commit.frames))
         if commit.gaps > self._gaps_known:
             self._gaps, self._gaps_known = self._sealed.gaps(commit.gaps), commit.gaps
 
-    def _read_journal(self) -> Scan:
-        path = self.directory / "journal"
+    def _read_journal(self, generation: int) -> Scan:
+        path = self.directory / journal_name(generation)
         try:
             return scan(path.read_bytes() if path.exists() else b"", where=str(path))
         except DamagedMemory:
@@ -70,14 +80,7 @@ class CameraReader:
         return restore(journal.records, self.spec, sealed=commit.frames, sealed_gaps_before=newest)
 
     def _build(self, commit: Commit, pending: Pending) -> MemorySnapshot:
-        times = np.concatenate([self._times[: commit.frames], [frame.time for frame in pending.frames]])
-        ids = present(len(times), commit.removed)
-        lost = np.flatnonzero(np.isnan(times[ids]))
-        damaged = ids[lost]
-        if len(ids) < len(times) or len(damaged):
-            ids = np.delete(ids, lost)
-            times = times[ids]
-        times.flags.writeable = ids.flags.writeable = False
+        times, ids, damaged = self._times.remembered([frame.time for frame in pending.frames], commit.removed)
         gaps = (*self._gaps, *pending.gaps)
         return MemorySnapshot(
             self.info, self.spec, self._generation, times, ids, tuple(commit.removed), damaged, gaps, pending.open_gap,

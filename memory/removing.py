@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.building import building_lock
 from memory.erase import Erased, erase, erase_leftovers, traces
 from memory.failpoints import reach
 from memory.index_files import forget_files, identity_of
@@ -147,7 +148,8 @@ def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[n
 def _erase(repository: "Repository", removal: Removal) -> Erased:
     directory, commit = repository.directory, repository.commit
     repository.blank_pending(removal)
-    done = erase(directory, removal, commit.removed, sealed=commit.frames)
+    with building_lock(directory):  # a generation that is being built must not bring the frames back
+        done = erase(directory, removal, commit.removed, sealed=commit.frames)
     identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
     whole = removal.reason == "evicted"
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)

@@ -20,7 +20,7 @@ from memory.durable import fsync_directory, remove_tree, unlink, write_file
 from memory.erase import camera_layouts, erase
 from memory.errors import DamagedMemory, RepositoryError
 from memory.journal import Scan, encode_file, scan
-from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
+from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, journal_name, with_checksum
 from memory.pending import blank_frame, restore
 from memory.records import Gap
 from memory.removal import Removal, add, present, runs
@@ -59,7 +59,7 @@ class Repair:
         if not specs:
             raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be restored")
         present_seals = sorted(int(entry.name) for entry in (self._camera / IMAGES).glob("*") if entry.name.isdigit())
-        journal = self._journal()
+        journal = self._journal(specs[-1])
         first_pending = min(
             (record.header["id"] for record in journal.records if record.header["type"] == "frame"), default=None
         )
@@ -224,7 +224,7 @@ class Repair:
         """Keep every sound record; frames between them that are lost get blank places."""
         commit = Commit.read(self._camera)
         spec = read_spec(self._camera, commit.generation)
-        pending = restore(self._journal().records, spec, sealed=commit.frames, sealed_gaps_before=-1)
+        pending = restore(self._journal(commit.generation).records, spec, sealed=commit.frames, sealed_gaps_before=-1)
         lost = [row for row, frame in enumerate(pending.frames) if np.isnan(frame.time)]
         times = np.array([frame.time for frame in pending.frames])
         for row in lost:
@@ -232,7 +232,7 @@ class Repair:
             later = times[row + 1 :][np.isfinite(times[row + 1 :])]
             times[row] = before + (float(later[0]) - before) / 1024 if len(later) else before + 1e-3
             pending.frames[row] = blank_frame(spec, time=float(times[row]))
-        write_file(self._camera / "journal", encode_file(pending.entries()))
+        write_file(self._camera / journal_name(commit.generation), encode_file(pending.entries()))
         if lost:
             now = time.time()
             ids = np.array(lost) + pending.first
@@ -256,8 +256,8 @@ class Repair:
         sound = times[np.isfinite(times)]
         return float(sound[-1]) if len(sound) else 0.0
 
-    def _journal(self) -> Scan:
-        path = self._camera / "journal"
+    def _journal(self, generation: int) -> Scan:
+        path = self._camera / journal_name(generation)
         try:
             return scan(path.read_bytes() if path.exists() else b"", where=str(path))
         except DamagedMemory:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory import removing
+from memory.building import drop_given_up
 from memory.camera import CameraInfo, camera_id, new_camera, read_camera, write_camera
 from memory.chunks import SealedFrames
 from memory.commit import Commit
@@ -25,11 +26,12 @@ from memory.erase import Erased, blank_times
 from memory.errors import NotWritable, RepositoryError
 from memory.failpoints import reach
 from memory.journal import Journal
-from memory.layout import SEAL_FRAMES
+from memory.layout import SEAL_FRAMES, journal_name
 from memory.lock import CameraLock
-from memory.pending import blank_frame, frame_record, gap_record, restore
+from memory.pending import Pending, blank_frame, frame_record, gap_record, restore
 from memory.records import FrameRecord, Gap, GapReason, frame_crc
 from memory.removal import Removal
+from memory.reserve import Reserve
 from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
 from memory.specfile import read_spec, write_spec
@@ -59,7 +61,7 @@ class Repository:
         self._commit = Commit.read(directory)
         self._sealed = SealedFrames(directory, self._commit.generation, writable=True)
         self._gaps = self._sealed.gaps(self._commit.gaps)
-        self._journal = Journal(directory / "journal")
+        self._journal = Journal(directory / journal_name(self._commit.generation))
         self._pending = restore(
             self._journal.recovered, spec, sealed=self._commit.frames,
             sealed_gaps_before=self._gaps[-1].before_frame if self._gaps else -1,
@@ -70,9 +72,11 @@ class Repository:
         self.seal_error: OSError | None = None  # why the latest seal had to wait
         self._sealed_times: NDArray[np.float64] = np.empty(0)
         self.usage = Usage(directory)
+        self.reserve = Reserve(directory)
         self._last_time = self._newest_time()
         self._next_gap: GapReason | None = "not recording" if self._last_time is not None else None
         removing.finish_interrupted(self)
+        drop_given_up(directory, self._commit.generation)
 
     def _newest_time(self) -> float | None:
         if self._pending.frames:
@@ -209,6 +213,10 @@ class Repository:
         """Make `commit` count, durably. For the modules of this room that remove frames."""
         commit.write(self.directory)
         self._commit = commit  # only now: a failed write has changed nothing
+
+    def pending(self) -> Pending:
+        """Frames and gaps that are not sealed. For the modules of this room; not to be changed."""
+        return self._pending
 
     def times(self) -> NDArray[np.float64]:
         """Times of all frames by id, float64 [frames]; NaN where they are evicted or damaged."""

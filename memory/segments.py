@@ -1,7 +1,7 @@
 """Pieces of a frame index: aligned runs of frames, each one FAISS index and one file, final once built.
 
     flat    [k * 4,096, ...) and, merged, [k * 65,536, ...): every vector compared, float16 codes
-    ivf     [k * 262,144, ...): 1,024 cells of which the nearest are compared; only beyond EXACT_FRAMES
+    ivf     [k * 131,072, ...): 512 cells of which the nearest are compared; only beyond EXACT_FRAMES
 
 A vector's place in its segment is its frame id minus the segment's first; frames that are gone have a zero vector and are never
 returned. Writing a vector twice (small, then merged) costs less than rewriting one growing file every few thousand frames.
@@ -23,9 +23,9 @@ from memory.failpoints import reach
 from memory.index_files import Kind, drop_files
 from memory.snapshot import MemorySnapshot
 
-SMALL, LARGE, INVERTED = 4096, 65536, 262144  # frames per segment; each a multiple of the one before
+SMALL, LARGE, INVERTED = 4096, 65536, 131072  # frames per segment; each a multiple of the one before
 EXACT_FRAMES = 1_000_000  # an exact search of a million 1152-vectors takes 60 ms (measured); beyond, cells are searched
-CELLS, PROBES = 1024, 48  # cells of an inverted segment, and how many of them a search looks into
+CELLS, PROBES = 512, 32  # cells of an inverted segment, and how many of them a search looks into
 _TRAIN = 64 * CELLS  # vectors; FAISS advises 39 to 256 per cell
 _READ_AT_ONCE = 65536  # embeddings
 

@@ -19,7 +19,7 @@ UNIT_STD = ("memory_marks.place", "embed_tokens.weight")
 # The last linears of MemAug's branches begin small: after a norm, a full branch outweighs the row that it is added to, and within four
 # blocks all rows are the same (measured: cosine 0.99 between the rows of a question), which training did not undo.
 BRANCH_ENDS = (".self_attn.Wo.weight", ".cross_attn.Wo.weight", ".mlp.2.weight")
-BRANCH_SCALE = 0.1
+BRANCH_SCALE = 0.1  # no tower has linears of these names
 
 
 def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> Source:
@@ -53,8 +53,7 @@ def _std(name: str, shape: tuple[int, ...], tower: bool) -> float:
         return 1.0
     if "position_embedding" in name:
         return TOWER_POSITION_STD
-    small = "vision_resampler" in name and name.endswith(BRANCH_ENDS)
-    return (BRANCH_SCALE if small else 1.0) * math.prod(shape[1:]) ** -0.5
+    return (BRANCH_SCALE if name.endswith(BRANCH_ENDS) else 1.0) * math.prod(shape[1:]) ** -0.5
 
 
 def published_config(architecture: Architecture, depth: int, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from model.preset import Architecture, ModelPreset
 from model.published import (
     EMBEDDING,
     HEAD,
-    MARKS_PREFIX,
     MEMAUG_PREFIX,
     NEWLINE,
     PROJECTOR_PREFIX,
@@ -136,7 +135,7 @@ def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
         drawn=("",),
         seed=preset.seed,
         read_tokenizer=lambda: tokenizer,
-        keeps_variance=(TOWER_PREFIX, PROJECTOR_PREFIX, MEMAUG_PREFIX, MARKS_PREFIX, EMBEDDING)
+        keeps_variance=("model.",)  # all but lm_head
         if architecture.memory_marks
         else (TOWER_PREFIX,),
     )

@@ -22,7 +22,8 @@ from model.prompt import Prompt
 from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
 from model.visual_dropout import Spans
 
-TOKENS_PER_CHUNK = 64 * 65  # memory tokens that are projected at once; bounds memory, changes no result
+TOKENS_PER_CHUNK = 16 * 65  # memory tokens that are projected at once, at least; bounds memory, changes no result
+CHUNKS = 64  # at most, of a long memory: what a chunk takes on its way stays a small share of its keys and values
 
 Features = NDArray[np.floating] | Tensor
 TokenReader = Callable[[NDArray[np.int64]], Tensor]  # places among the visual tokens [n] -> projected tokens [n, D]
@@ -201,13 +202,13 @@ class VideoLanguageModel(nn.Module):
 
     def _remember(self, read: TokenReader, layout: Layout, marker: "Marker | None") -> Memory:
         places, ids = layout.key_tokens(), layout.key_position_ids()
-        starts = range(0, len(places), TOKENS_PER_CHUNK)
+        size = max(TOKENS_PER_CHUNK, -(-len(places) // CHUNKS))
         chunks = (
             (
-                _marked(read(places[start : start + TOKENS_PER_CHUNK]), marker, start)[None],
-                self.positions(ids[start : start + TOKENS_PER_CHUNK])[None],
+                _marked(read(places[start : start + size]), marker, start)[None],
+                self.positions(ids[start : start + size])[None],
             )
-            for start in starts
+            for start in range(0, len(places), size)
         )
         return self.memaug.remember(chunks, len(places))
 

@@ -45,7 +45,12 @@ class LayerCache:
 
     keys: Tensor
     values: Tensor
-    lengths: Tensor  # int64 [B]
+    lengths: tuple[int, ...]  # [B]; kept on the host, so that decoding never waits for the device to tell
+
+    @property
+    def even(self) -> bool:
+        """Whether all sequences are of one length, as one alone always is."""
+        return len(set(self.lengths)) == 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class DroppingDecoder:
             read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             state.x_BLD = _finish(layer, state.x_BLD, read.transpose(1, 2).flatten(2))
             if keep_cache:
-                cache.append(LayerCache(k, v, torch.tensor(state.lengths, device=k.device)))
+                cache.append(LayerCache(k, v, tuple(state.lengths)))
         kept_labels = None
         if state.labels is not None:
             kept_labels = pad_sequence(state.labels, batch_first=True, padding_value=IGNORED_LABEL)
@@ -117,13 +122,14 @@ class DroppingDecoder:
     def decode(self, embeds_BD: Tensor, cache: list[LayerCache]) -> Tensor:
         """One further token of each sequence: hidden state [B, D] after the final norm. Nothing is dropped; the cache grows."""
         x_B1D = embeds_BD[:, None]
+        rotaries: dict[tuple[int, ...], Rotary] = {}  # layers between two drops share their positions
         for layer, kept in zip(self.model.layers, cache, strict=True):
-            rotary = self._rotary(x_B1D, kept.lengths[:, None])
-            q_BH1d, k_BG1d, v_BG1d = _project(layer, x_B1D, rotary)
+            if kept.lengths not in rotaries:
+                places_B1 = torch.tensor(kept.lengths, device=x_B1D.device)[:, None]
+                rotaries[kept.lengths] = self._rotary(x_B1D, places_B1)
+            q_BH1d, k_BG1d, v_BG1d = _project(layer, x_B1D, rotaries[kept.lengths])
             _append(kept, k_BG1d, v_BG1d)
-            valid_BL = torch.arange(kept.keys.shape[2], device=x_B1D.device) < kept.lengths[:, None]
-            read = grouped_attention(q_BH1d.transpose(1, 2), kept.keys, kept.values, valid_BL)
-            x_B1D = _finish(layer, x_B1D, read)
+            x_B1D = _finish(layer, x_B1D, _read(kept, q_BH1d.transpose(1, 2)))
         return self.model.norm(x_B1D)[:, 0]
 
     def _start(
@@ -247,12 +253,22 @@ def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:
 
 def _append(cache: LayerCache, k_BG1d: Tensor, v_BG1d: Tensor) -> None:
     """Write one token per sequence at its own next place; the room grows in steps."""
-    if int(cache.lengths.max()) == cache.keys.shape[2]:
+    if max(cache.lengths) == cache.keys.shape[2]:
         cache.keys, cache.values = (pad(part, (0, 0, 0, CACHE_STEP)) for part in (cache.keys, cache.values))
-    rows = torch.arange(len(k_BG1d), device=k_BG1d.device)
-    cache.keys[rows, :, cache.lengths] = k_BG1d[:, :, 0]
-    cache.values[rows, :, cache.lengths] = v_BG1d[:, :, 0]
-    cache.lengths = cache.lengths + 1
+    for row, place in [(slice(None), cache.lengths[0])] if cache.even else list(enumerate(cache.lengths)):
+        cache.keys[row, ..., place, :] = k_BG1d[row, ..., 0, :]
+        cache.values[row, ..., place, :] = v_BG1d[row, ..., 0, :]
+    cache.lengths = tuple(length + 1 for length in cache.lengths)
+
+
+def _read(cache: LayerCache, q_B1Hd: Tensor) -> Tensor:
+    """What one token of each sequence reads from its own places, [B, 1, H * d]."""
+    if cache.even:  # no mask: the fastest kernels take none
+        taken = cache.lengths[0]
+        return grouped_attention(q_B1Hd, cache.keys[:, :, :taken], cache.values[:, :, :taken])
+    places = torch.arange(cache.keys.shape[2], device=q_B1Hd.device)
+    valid_BL = places < torch.tensor(cache.lengths, device=q_B1Hd.device)[:, None]
+    return grouped_attention(q_B1Hd, cache.keys, cache.values, valid_BL)
 
 
 def _kept_places(spans: Sequence[Span], length: int, ratio: float, scores: Tensor | None) -> Tensor:

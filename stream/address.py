@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from stream.errors import BadUrl, NotAVideo, SourceNotFound
-from stream.redact import redact
+from stream.redact import redact, redact_address
 
 Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern"]
 
@@ -68,7 +68,7 @@ def parse_source(text: str) -> SourceAddress:
 
 
 def _url(text: str) -> SourceAddress:
-    shown = redact(text)
+    shown = redact_address(text)
     scheme = text.partition(":")[0].lower()
     if scheme not in _SCHEMES:
         raise BadUrl(f"{shown}: cannot read '{scheme}' addresses; known are file, {', '.join(_SCHEMES)}")
@@ -114,7 +114,8 @@ def _pattern(text: str) -> SourceAddress:
     graph = text.removeprefix(_PATTERN_PREFIX).strip()
     if not graph:
         raise BadUrl("lavfi: names no picture; for example lavfi:testsrc2=size=640x360:rate=25")
-    return SourceAddress("pattern", graph, text, live=True, suggested_name=re.split(r"[=,;]", graph)[0])
+    shown = _PATTERN_PREFIX + redact_address(graph)
+    return SourceAddress("pattern", graph, shown, live=True, suggested_name=re.split(r"[=,;]", graph)[0])
 
 
 def _device(path: str) -> SourceAddress:
@@ -136,7 +137,7 @@ def _file(text: str) -> SourceAddress:
     except (OSError, ValueError, RuntimeError):
         found = False  # a name too long, a NUL in it, a folder that may not be searched, an unknown ~user
     if not found:
-        raise SourceNotFound(f"{shown}: no such file; a live source needs its scheme, such as rtsp://")
+        raise SourceNotFound(f"{redact_address(text)}: no such file; a live source needs its scheme, such as rtsp://")
     if not is_file:
         raise NotAVideo(f"{shown}: is a folder or a special file; give one video file")
     if size == 0:

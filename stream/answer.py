@@ -4,8 +4,9 @@ snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug atten
 """
 
 import time
+import unicodedata
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from memory.records import Gap
 from memory.removal import Removal, touching
 from memory.snapshot import MemorySnapshot
 from memory.spec import require_same
+from stream.relevance import MOST_CAMERAS, relevant_cameras
 from stream.span import find_span, span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -144,11 +146,12 @@ class Answerer:
         text = question.text.strip()
         if not text:
             raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
+        if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
+            raise UsageError("the question holds bytes that are not UTF-8 text")
         if len(text) > LONGEST_QUESTION:
             raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
-        names = question.cameras or tuple(self.memory.camera_ids())
+        names, skipped = self._cameras(question)
         parts: list[CameraAnswer] = []
-        skipped: dict[str, str] = {}
         nothing: NothingRecorded | None = None
         for name in names:
             try:
@@ -165,13 +168,27 @@ class Answerer:
             uuid.uuid4().hex[:12], text, merged, tuple(parts), self.model.notice, skipped, time.perf_counter() - began
         )
 
+    def _cameras(self, question: Question) -> tuple[Sequence[str], dict[str, str]]:
+        """Which cameras to ask, and why not the others. Those that are named are all asked; of many that are not, the likeliest."""
+        named = tuple(dict.fromkeys(self.memory.camera(name).info.id for name in question.cameras))
+        names = named or tuple(self.memory.camera_ids())
+        if question.cameras or len(names) <= MOST_CAMERAS:
+            return names, {}
+        encoders = self.model.encoders
+        query = encoders.index.encode_texts([question.text])[0]
+        chosen, skipped = relevant_cameras(self.memory, names, question, query, encoders.feature_spec, time.time())
+        return chosen or names, skipped if chosen else {}
+
     def look(self, name: str, question: Question, now: float) -> Sight:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
         reader = self.memory.camera(name)
         snapshot = reader.snapshot()
         for _ in range(_MOST_DAMAGE):
             try:
-                return self._look(snapshot, question, now)
+                sight = self._look(snapshot, question, now)
+                if not reader.forgot_since(snapshot):
+                    return sight
+                snapshot = reader.snapshot()
             except DamagedFrames as error:  # removed meanwhile, or damaged: the answer rests on the others, and says so
                 snapshot = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
         return self._look(snapshot, question, now)

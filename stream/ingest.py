@@ -43,6 +43,9 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
 LIVE_QUEUE_S = (
     16.0  # seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once
 )
+MOST_AHEAD_S = (
+    60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it
+)
 RECORDED_QUEUE = 32  # frames; two encoder batches
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
@@ -116,13 +119,23 @@ class CameraIngest:
         self.settings = read_settings(repository.directory)  # replaced as a whole by the write thread, read by decode
         self._writer = CameraWriter(
             repository, self.outbox, on_stored=self._stored, on_full=self._full,
-            drops=lambda: self.inbox.dropped, on_settings=self._read_settings,
+            drops=lambda: self.inbox.dropped, on_settings=self._read_settings, stopping=lambda: self.inbox.closed,
         )  # fmt: skip
         self._end_reason = "stopped"
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         if config.live:
+            self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
+
+    def _refuse_future(self) -> None:
+        """Live frames go after the newest one. Were that one far ahead of the clock, their times would all be wrong."""
+        last, info = self.repository.last_time, self.repository.info
+        if last is not None and last > time.time() + MOST_AHEAD_S:
+            raise UsageError(
+                f"camera '{info.id}': its newest frame lies in the future, at {info.local(last):%Y-%m-%d %H:%M:%S %Z} (a recording, "
+                "or a clock that was wrong); watch into another --camera, or set this machine's clock"
+            )
 
     def _say(self, state: str, detail: str = "") -> None:
         self.stats.state, self.stats.detail = state, detail
@@ -153,6 +166,9 @@ class CameraIngest:
             self._release()
         except Closed:
             pass  # the session is being stopped
+        except BaseException:
+            self._end_reason = "failed"
+            raise
         finally:
             self.inbox.close()
 
@@ -253,7 +269,9 @@ class CameraIngest:
         try:
             return ControlServer(self.repository.directory, self._writer.order)
         except OSError:
-            return nullcontext()  # a file system without sockets: orders are refused while this records, nothing else changes
+            return (
+                nullcontext()
+            )  # a file system without sockets: orders are refused while this records, nothing else changes
 
     def _stored(self, frames: Sequence[FrameRecord], acknowledged: Sequence[Acknowledgement]) -> None:
         now = time.time()

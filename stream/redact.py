@@ -17,11 +17,28 @@ _SECRET_KEY = re.compile(rf"(?:{_SECRET_PARTS})|(?:{_SECRET_ENDS})$", re.IGNOREC
 
 _URL = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})(?P<rest>[^\s\"'<>]+)")
 _PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^\s&;\"'<>#]+)")
+# The same where the whole text is one address, so that nothing but its own syntax ends a part: passwords hold blanks and quotes, too.
+_ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})?(?P<rest>.*)", re.DOTALL)
+_ADDRESS_PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^&;#]+)")
 
 
 def redact(text: str) -> str:
     """`text` with every credential in it replaced by `***`. Leaves text without credentials as it is."""
     return _PAIR.sub(_hide_pair, _URL.sub(_hide_userinfo, text))
+
+
+def redact_address(text: str) -> str:
+    """`text`, which as a whole is meant to be an address, however malformed, without its credentials.
+
+    Without a scheme (`user:password@host/path`) credentials are what looks like them: a colon before an `@`.
+    """
+    match = _ADDRESS.fullmatch(text)
+    assert match is not None, "the pattern takes any text"
+    scheme, rest = match["scheme"] or "", match["rest"]
+    end = _userinfo_end(rest)
+    if end is not None and (scheme or ":" in rest[:end]):
+        rest = f"{HIDDEN}@{rest[end + 1 :]}"
+    return redact(scheme + _ADDRESS_PAIR.sub(_hide_pair, rest))
 
 
 def _hide_userinfo(match: re.Match[str]) -> str:

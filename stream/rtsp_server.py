@@ -84,7 +84,7 @@ def make_factory(codec: str, round_ns: int, packets: list[Packet], loop: bool) -
     factory.set_shared(False)
     factory.set_launch(
         f"( appsrc name=packets format=time max-bytes=1000000 caps={caps},stream-format=byte-stream,alignment=au"
-        f" ! {parser} ! {payloader} name=pay0 pt=96 config-interval=-1 )"
+        f" ! {parser} ! {payloader} name=pay0 pt=96 config-interval=0 )"
     )
 
     def configure(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:

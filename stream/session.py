@@ -64,10 +64,14 @@ class Session:
         repository = open_camera(
             self._memory, name, self._encoders.feature_spec, fps=config.fps, timezone=self._timezone
         )
-        ingest = CameraIngest(
-            config, repository, self._encoders, self._work,
-            on_durable=lambda acknowledgements: self._on_durable(ingest, acknowledgements), on_state=self._on_state,
-        )  # fmt: skip
+        try:
+            ingest = CameraIngest(
+                config, repository, self._encoders, self._work,
+                on_durable=lambda acknowledgements: self._on_durable(ingest, acknowledgements), on_state=self._on_state,
+            )  # fmt: skip
+        except BaseException:
+            repository.close()
+            raise
         self.cameras.append(ingest)
         return ingest
 

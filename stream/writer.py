@@ -46,13 +46,16 @@ class CameraWriter:
         on_full: Callable[[str | None], None],
         drops: Callable[[], int] = lambda: 0,
         on_settings: Callable[[], None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """on_stored: these frames are durable. on_full: the disk is full (why), or no longer (None). drops: frames lost before the queue.
 
-        on_settings: the camera's settings were changed. All are called in the write thread.
+        on_settings: the camera's settings were changed. stopping: nothing more comes in, so a full disk is not waited for. All are called
+        in the write thread.
         """
         self._repository, self._outbox = repository, outbox
         self._on_stored, self._on_full, self._drops, self._on_settings = on_stored, on_full, drops, on_settings
+        self._stopping = stopping
         self._orders: SimpleQueue[tuple[Order, Future[dict[str, Any]]]] = SimpleQueue()
         self._drops_seen = 0
         self._was_full = False
@@ -121,15 +124,19 @@ class CameraWriter:
         self._say_full(
             f"the disk is full ({error.strerror}); {waiting} frames wait, recording goes on when there is space"
         )
+        self._repository.reserve.release()  # forgetting and evicting make space, but must write a little first
+        self._keep_retention(now=True)
         deadline = time.monotonic() + RETRY_FULL_S
         while time.monotonic() < deadline:
-            self._serve_orders()  # forgetting makes space
-            if self._outbox.closed:
+            self._serve_orders()
+            # The queue itself stays open while the encoder waits for room in it.
+            if self._outbox.closed or self._stopping():
+                lost = waiting + len(self._outbox)
                 raise NotWritable(
-                    f"{self._repository.directory}: the disk is full; {waiting} frames that were never acknowledged are lost"
+                    f"{self._repository.directory}: the disk is full; {lost} frames that were never acknowledged are lost"
                 )
             time.sleep(0.05)
-        self._keep_retention(now=True)
+        self._repository.reserve.hold()
 
     def _say_full(self, why: str | None) -> None:
         self._on_full(why)

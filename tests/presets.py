@@ -1,9 +1,13 @@
-"""Preset files of small models that tests draw from a seed."""
+"""Small models that tests draw from a seed, and their preset files."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+
+from model.checkpoint import load_pretrained
+from model.loaded import AfterimageModel
 
 FORGETTING = {"spatial": "uniform", "temporal": "uniform", "max_frames": 8, "min_frames": 4}
 GEOMETRY = {
@@ -30,3 +34,16 @@ def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **c
     path = directory / "mine.yaml"
     path.write_text(yaml.safe_dump(preset | changes))
     return path
+
+
+def small_model() -> AfterimageModel:
+    """A model of random weights, in float32: tokens of width 96 from frames of 64 pixels, an index of width 96, a decoder of width 128."""
+    tower = {"width": 96, "layers": 3, "heads": 4, "mlp_width": 384, "image_size": 64, "patch_size": 8}
+    geometry = {
+        "vision": tower,
+        "language": {"width": 128, "layers": 3, "heads": 2, "key_value_heads": 2, "mlp_width": 384},
+        "index_vision": tower,
+        "index_text": {"width": 96, "layers": 3, "heads": 4, "mlp_width": 384, "positions": 128},
+    }
+    with TemporaryDirectory() as directory:
+        return load_pretrained(write_preset(Path(directory), geometry=geometry), device="cpu", dtype="float32")

@@ -230,3 +230,28 @@ def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(tmp_p
     assert all(re.fullmatch(r"[0-9a-f]{8}", crc) for _, _, crc in lines)
     assert snapshot.open_gap is not None
     assert snapshot.open_gap.reason == "not recording"
+
+
+def test_a_time_that_cameras_of_two_zones_understand_differently_is_refused(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, zone in (("one", "Europe/Paris"), ("two", "Asia/Kathmandu")):
+        recording = [
+            "replay",
+            str(clip),
+            "--memory",
+            str(tmp_path),
+            "--camera",
+            name,
+            "--timezone",
+            zone,
+            "--start",
+            str(START),
+        ]
+        assert main(recording) == 0
+    capsys.readouterr()
+    asking = ["ask", "What?", "--memory", str(tmp_path), "--json"]
+    assert main([*asking, "--at", "2023-11-14T23:20"]) == 2
+    assert "different moments" in capsys.readouterr().err
+    assert main([*asking, "--at", "2023-11-14T22:20Z"]) == 0
+    assert json.loads(capsys.readouterr().out)["coverage"]["frames"] == 12

@@ -48,3 +48,21 @@ def test_nonsense_durations(text: str) -> None:
 )
 def test_spelling(seconds: float, text: str) -> None:
     assert spell_duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59", "0001-01-01", "99999999999999999"])
+def test_times_that_no_calendar_shows(text: str) -> None:
+    with pytest.raises(UsageError, match="1000 to 9998"):
+        parse_time(text, timezone="Asia/Kathmandu", now=NOON)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "", "../../etc/passwd", "/etc/passwd"])
+def test_unknown_zones(zone: str) -> None:
+    with pytest.raises(UsageError, match="unknown time zone"):
+        parse_time("12:00", timezone=zone, now=NOON)
+
+
+def test_durations_longer_than_any_recording() -> None:
+    assert parse_duration("1000w") == 1000 * 604800
+    with pytest.raises(UsageError, match="hundred years"):
+        parse_duration("99999999999w")

@@ -14,11 +14,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from configs import preset_path
 from memory.directory import Memory
 from memory.forgetting import plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
@@ -57,12 +55,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "spatial": "random"
         }  # the rest is the paper's: 32..512 frames, one in four, 16 of 64 cells
         return load_pretrained(write_preset(directory, geometry=PUBLISHED, forgetting=forgetting, recall=recall))
-    preset = yaml.safe_load(preset_path("tiny").read_text())
-    preset["forgetting"] = {"spatial": "random", "temporal": "random", "max_frames": 16, "min_frames": 8}
-    preset["recall"] = recall
-    path = directory / "random.yaml"
-    path.write_text(yaml.safe_dump(preset))
-    return load_pretrained(path)
+    forgetting = {"spatial": "random", "temporal": "random", "max_frames": 16, "min_frames": 8}
+    return load_pretrained(write_preset(directory, forgetting=forgetting, recall=recall))
 
 
 @dataclass

@@ -41,6 +41,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterimage",
         "import afterimage.cli; afterimage.cli.build_parser().format_help()",
         "import afterimage.commands.info",
+        "import afterimage.commands.fsck, afterimage.commands.manage, afterimage.commands.exchange",
         "import stream.answer, stream.session, stream.ingest",
         "import memory.directory, memory.repository",
         "import model.preset, model.preprocess",

@@ -119,3 +119,20 @@ def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
     index = FrameIndex(tmp_path / "a" / "index")
     index.catch_up(snapshot)
     assert index.search(make_frame(9, SPEC).embedding, 1, snapshot).hits[0].frame == 9
+
+
+def test_segments_of_evicted_frames_are_dropped_from_memory_and_disk(tmp_path: Path) -> None:
+    from memory.retention import Limits
+
+    record(tmp_path, 700)
+    reader = Memory(tmp_path).camera("a")
+    index = FrameIndex(tmp_path / "a" / "index")
+    index.catch_up(reader.snapshot())
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        repository.enforce(Limits(100.0, None))
+    snapshot = reader.snapshot()
+    index.catch_up(snapshot)
+    assert [part.first for part in index._segments] == [512, 576]
+    assert sorted(path.name for path in (tmp_path / "a" / "index").glob("*.faiss")) == ["flat-512-576.faiss", "flat-576-640.faiss"]
+    assert index.search(make_frame(600, SPEC).embedding, 1, snapshot).hits[0].frame == 600
+    assert not differences(tmp_path / "a" / "index", snapshot)

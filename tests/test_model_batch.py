@@ -10,17 +10,17 @@ from torch import Tensor
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
 from model.batch import Sample, assemble
-from model.checkpoint import load_pretrained
 from model.errors import InputMismatch
 from model.prompt import Prompt, from_ids
 from model.video_language import VideoLanguageModel
+from tests.presets import small_model
 
 SMALL = ForgettingConfig(spatial="uniform", min_frames=2, max_frames=4)
 
 
 @pytest.fixture
 def model() -> VideoLanguageModel:
-    loaded = load_pretrained("tiny", device="cpu", dtype="float32").video_language
+    loaded = small_model().video_language
     return loaded.requires_grad_(True)
 
 

@@ -43,6 +43,7 @@ from model.tokenizer import byte_tokenizer
 from model.vision import KNOWN_TOWERS
 from model.weights import INDEX_FILE, SINGLE_FILE
 from tests.loading import make_checkpoint, measure_loading
+from tests.presets import write_preset
 
 GOLDEN = Path(__file__).parent / "golden" / "hour_llava"
 TIED, UNTIED = GOLDEN / "tied_36_frames", GOLDEN / "untied_70_frames"
@@ -318,30 +319,42 @@ def test_loading_takes_no_second_copy_of_the_weights(tmp_path: Path) -> None:
     assert 0.9 < loaded.growth <= 1.15  # mapped files would stay resident beside the weights: 1.5
 
 
-# --- the tiny preset ---
+# --- a model drawn from a seed, and the one that ships ---
 
 
-def test_tiny_is_the_same_everywhere_and_says_that_it_is_untrained() -> None:
+def test_a_seed_draws_the_same_weights_everywhere_and_says_that_they_are_random(tmp_path: Path) -> None:
+    path = write_preset(tmp_path)
     state = torch.get_rng_state()
-    model, encoders = load_pretrained("tiny", device="cpu"), load_encoders("tiny", device="cpu")
+    model, encoders = load_pretrained(path, device="cpu"), load_encoders(path, device="cpu")
     assert torch.equal(torch.get_rng_state(), state)
     assert encoders.feature_spec == model.encoders.feature_spec
-    assert model.weights_hash == load_pretrained("tiny", device="cpu").weights_hash
+    assert model.weights_hash == load_pretrained(path, device="cpu").weights_hash
+    assert model.weights_hash != load_pretrained(write_preset(tmp_path, seed=4), device="cpu").weights_hash
     assert not model.trained
-    assert "untrained" in (model.notice or "")
+    assert model.notice == "random weights"
     spec = encoders.feature_spec
-    assert (spec.tokens.resolution, spec.tokens.tokens_per_frame, spec.tokens.width) == (64, 64, 96)
+    assert (spec.tokens.resolution, spec.tokens.tokens_per_frame, spec.tokens.width) == (72, 64, 48)
 
 
-def test_tiny_survives_saving_with_its_index_and_tokenizer(tmp_path: Path) -> None:
+def test_the_shipped_model_loads_and_says_what_it_is() -> None:
     model = load_pretrained("tiny", device="cpu")
-    save_pretrained(model, tmp_path)
-    again = load_pretrained(tmp_path, device="cpu")
-    assert again.encoders.feature_spec.differences(model.encoders.feature_spec) == []
-    assert again.weights_hash == model.weights_hash
-    assert again.preset.model_dump(
-        exclude={"checkpoint", "architecture", "index_encoder", "seed"}
-    ) == model.preset.model_dump(exclude={"checkpoint", "architecture", "index_encoder", "seed"})
+    assert model.trained == model.preset.trained
+    assert model.notice
+    assert model.encoders.feature_spec == load_encoders("tiny", device="cpu").feature_spec
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["drawn from a seed", "shipped"])
+def test_a_model_survives_saving_with_its_index_and_tokenizer(drawn: bool, tmp_path: Path) -> None:
+    model = load_pretrained(
+        write_preset(tmp_path) if drawn else "tiny", device="cpu", dtype="float32" if drawn else None
+    )
+    save_pretrained(model, tmp_path / "saved")
+    again = load_pretrained(tmp_path / "saved", device="cpu")
+    saved = again.video_language.state_dict()
+    for name, tensor in model.video_language.state_dict().items():
+        assert torch.equal(saved[name], tensor), name
+    sources = {"checkpoint", "architecture", "index_encoder", "seed", "memaug_depth"}
+    assert again.preset.model_dump(exclude=sources) == model.preset.model_dump(exclude=sources)
     texts = ["a red circle", "Ein Ü?"]
     np.testing.assert_array_equal(again.encoders.index.encode_texts(texts), model.encoders.index.encode_texts(texts))
     one, two = (m.prompt("Where?", frames=3, seconds=3.0) for m in (model, again))

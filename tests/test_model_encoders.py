@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from model.checkpoint import load_pretrained
 from model.errors import CheckpointError, InputMismatch, TokenizerMissing
 from model.index_encoder import IndexEncoder, canonical
 from model.preprocess import to_square
 from model.vision import VisionEncoder, build_tower, pixels, pool
 from model.weights import slots_of
+from tests.presets import small_model
 
 GEOMETRY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
 
@@ -85,7 +85,7 @@ def test_a_frame_is_squashed_whatever_its_shape() -> None:
 
 
 def test_frames_of_another_size_are_refused_with_both_shapes() -> None:
-    encoders = load_pretrained("tiny", device="cpu").encoders
+    encoders = small_model().encoders
     with pytest.raises(InputMismatch, match=r"\(3, 40, 40, 3\).*\[B, 64, 64, 3\]"):
         encoders.vision.encode(frames_of(40))
     with pytest.raises(InputMismatch, match=r"\(3, 40, 40, 3\).*\[B, 64, 64, 3\]"):
@@ -100,7 +100,7 @@ def test_towers_that_are_not_siglip_are_refused() -> None:
 
 
 def test_index_embeddings_are_unit_vectors_that_do_not_depend_on_the_batch() -> None:
-    index = load_pretrained("tiny", device="cpu").encoders.index
+    index = small_model().encoders.index
     frames, texts = frames_of(64), ["a red circle", "a white digit on the left", "x" * 500]
     images, words = index.encode_images(frames), index.encode_texts(texts)
     assert images.shape == words.shape == (3, 96)
@@ -113,12 +113,12 @@ def test_index_embeddings_are_unit_vectors_that_do_not_depend_on_the_batch() -> 
 
 def test_texts_are_canonical_before_they_are_embedded() -> None:
     assert canonical("  A RED\n circle, please! ") == "a red circle please"
-    index = load_pretrained("tiny", device="cpu").encoders.index
+    index = small_model().encoders.index
     np.testing.assert_array_equal(index.encode_texts(["A red circle!"]), index.encode_texts(["a red circle"]))
 
 
 def test_an_index_without_tokenizer_says_so() -> None:
-    index = load_pretrained("tiny", device="cpu").encoders.index
+    index = small_model().encoders.index
     bare = IndexEncoder(index.model, None, name="bare", weights="sha256:0")
     with pytest.raises(TokenizerMissing, match="'bare' has no tokenizer"):
         bare.encode_texts(["a"])

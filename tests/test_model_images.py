@@ -7,18 +7,18 @@ import torch
 from memory.forgetting import ForgettingConfig
 from memory.positions import NEWLINE
 from model.batch import Sample, assemble
-from model.checkpoint import load_pretrained
 from model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
 from model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
 from model.loaded import AfterimageModel
 from model.prompt import Prompt, build, build_text
+from tests.presets import small_model
 
 RANDOM, UNIFORM = ForgettingConfig(spatial="random"), ForgettingConfig(spatial="uniform")
 
 
 @pytest.fixture(scope="module")
 def model() -> AfterimageModel:
-    return load_pretrained("tiny", device="cpu", dtype="float32")
+    return small_model()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Credentials never survive: in addresses, in free text that quotes them, in reprs, and in errors from the real library."""
 
+import re
 import string
 import threading
 import traceback
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from stream.address import parse_source
 from stream.errors import BadUrl, SourceError
 from stream.reader import SourceConfig, read_events
-from stream.redact import redact
+from stream.redact import redact, redact_address
 
 
 @pytest.mark.parametrize(
@@ -118,3 +119,29 @@ def test_no_event_tells_the_credentials() -> None:
             stop.set()
     assert [said.partition("(")[0] for said in events] == ["Lost", "Retry", "Retry"]
     assert not [said for said in (*events, repr(address), str(address)) if "hunter2" in said or "admin" in said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp://admin:hun ter2@camera/live",
+        'rtsp://admin:hun"ter2@camera/live',
+        "rtsp://admin:<hun'ter2>@camera/live",
+        "http://camera/live.m3u8?token=hun ter2",
+        "admin:hunter2@camera/live",
+        "rtsp:admin:hunter2@camera",
+        "lavfi:movie=rtsp\\\\://admin\\\\:hunter2@camera/live",
+    ],
+)
+def test_malformed_addresses_do_not_tell_their_credentials(text: str) -> None:
+    try:
+        shown = repr(parse_source(text))
+    except SourceError as error:
+        shown = everything_said(error)
+    assert "***" in shown
+    assert not re.search("admin|hun|ter2", shown)
+
+
+@pytest.mark.parametrize("text", ["rtsp://host:554/live?channel=1", "clips/me@home.mp4", "12:30.mp4"])
+def test_addresses_without_credentials_stay_as_they_are(text: str) -> None:
+    assert redact_address(text) == text

@@ -48,6 +48,19 @@ def test_live_gives_the_very_frames_of_the_file_over_tcp_and_udp(clip: Path) -> 
     assert len(second.frames) >= 38  # over UDP the server's goodbye may overtake the last frames
 
 
+def test_live_gives_the_very_frames_of_pictures_in_several_slices(tmp_path: Path) -> None:
+    """Most cameras cut a picture into slices; each must come as one picture, the first of a connection and every key frame too."""
+    clip = tmp_path / "clip.mp4"
+    with VideoWriter(
+        clip, 160, 120, RATE, options={"preset": "ultrafast", "x264-params": "slices=3", "g": "10"}
+    ) as video:
+        for number in range(30):
+            video.write(picture(number))
+    with RtspServer(clip) as server, Watcher(server.url, fps=RATE, config=PATIENT) as watch:
+        watch.until(lambda: watch.of(Lost))
+    assert_same_frames(watch.samples, samples_of_file(clip, RATE))
+
+
 def test_live_gives_the_very_frames_of_b_frames_at_a_variable_rate(tmp_path: Path) -> None:
     """The first interval is long: the lost stamp of the first RTSP picture must not be guessed from the nominal rate."""
     clip, times = tmp_path / "clip.mp4", [0.0, 0.35, 0.41, 0.6, 0.62, 0.97, 1.3, 1.31, 1.8, 2.3, 2.4]

@@ -1,9 +1,9 @@
 """What can go wrong while worlds are made, models are trained and measured.
 
 TrainingError(AfterimageError)          exit status 1
-`- (the trainer's own failures hang here)
 WorldError(UsageError)                  exit status 2: a world, or a question about one, that cannot be
 `- TruthError                           a truth file that is missing, damaged or of another format
+DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
 """
 
 from configs import AfterimageError, UsageError
@@ -19,3 +19,7 @@ class WorldError(UsageError):
 
 class TruthError(WorldError):
     """A truth file that is missing, damaged or of another format."""
+
+
+class DataError(UsageError):
+    """Annotations or cached features that cannot be trained on."""

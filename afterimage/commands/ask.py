@@ -3,13 +3,15 @@
 import argparse
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 from afterimage.answers import answer_document, print_answer, save_evidence
-from afterimage.documents import dump
+from afterimage.arguments import memory_path, seed
+from afterimage.documents import dump, printable
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
 from memory.directory import Memory
+from memory.reader import CameraReader
 from stream.answer import Answerer, Question
 from stream.span import find_span
 
@@ -22,16 +24,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(memory_path(arguments.memory))
     cameras = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    zone, now = cameras[0].info.timezone, time.time()
+    now = time.time()
     question = Question(
         arguments.question,
         tuple(arguments.camera),
-        start=parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None,
-        at=parse_time(arguments.at, timezone=zone, now=now) if arguments.at else None,
+        start=_time(arguments.start, cameras, now) if arguments.start else None,
+        at=_time(arguments.at, cameras, now) if arguments.at else None,
         last_s=parse_duration(arguments.last) if arguments.last else None,
-        seed=arguments.seed,
+        seed=seed(arguments.seed),
         evidence=max(0, arguments.evidence),
     )
     if len(cameras) == 1:
@@ -53,5 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
+    """A time as its camera's zone understands it. Raises UsageError where the cameras asked do not agree on what it means."""
+    moments = {zone: parse_time(text, timezone=zone, now=now) for zone in sorted({c.info.timezone for c in cameras})}
+    if len(set(moments.values())) > 1:
+        zones = ", ".join(moments)
+        raise UsageError(
+            f"'{text}' means different moments in the cameras' zones ({zones}); add an offset, such as +01:00"
+        )
+    return next(iter(moments.values()))
+
+
 def _stream(piece: str) -> None:
-    print(piece, end="", flush=True)
+    print(printable(piece), end="", flush=True)

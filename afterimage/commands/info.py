@@ -1,10 +1,10 @@
 """`afterimage info`. Loads neither torch nor faiss."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from afterimage.documents import dump, gap_document
+from afterimage.arguments import memory_path
+from afterimage.documents import dump, gap_document, printable
 from afterimage.times import spell_duration
 from configs import AfterimageError
 from memory.commit import FORMAT_VERSION
@@ -15,7 +15,7 @@ from model.preset import find_preset
 
 def run(arguments: argparse.Namespace) -> int:
     """Say what a memory holds."""
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(memory_path(arguments.memory))
     held = [(reader, reader.snapshot()) for reader in memory.cameras()]
     if arguments.json:
         dump({"format": FORMAT_VERSION, "cameras": [_document(reader, snapshot) for reader, snapshot in held]})
@@ -44,7 +44,7 @@ def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
 
 def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     info, spec = reader.info, snapshot.spec
-    print(f"{info.id} ({info.name})")
+    print(f"{info.id} ({printable(info.name)})")
     if snapshot.frames:
         first, last = info.local(float(snapshot.times[0])), info.local(float(snapshot.times[-1]))
         length = spell_duration(snapshot.frames / info.fps)

@@ -5,6 +5,7 @@ import asyncio
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from afterimage.times import parse_duration, parse_time, spell_duration
+from afterimage.arguments import camera_name, memory_path, sampling_rate, timeout
+from afterimage.times import find_zone, parse_duration, parse_time, spell_duration
 from configs import UsageError
 from memory.camera import camera_id, local_timezone
 from memory.errors import MemoryNotFound
@@ -34,25 +36,20 @@ def run(arguments: argparse.Namespace) -> int:
     if address.live != arguments.live:
         other = "watch" if address.live else "replay"
         raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterimage {other}`")
-    if not arguments.fps > 0:
-        raise UsageError(f"--fps {arguments.fps:g}: must be above 0")
-    memory = Path(arguments.memory)
-    name = arguments.camera or address.suggested_name
+    memory = memory_path(arguments.memory)
+    name = camera_name(arguments.camera, address.suggested_name)
+    config = _config(arguments, address)
+    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
     stored = _stored_model(memory, name)
     from model.checkpoint import load_encoders  # loads torch: not before the arguments are known to make sense
 
     encoders = load_encoders(arguments.model or stored or "tiny")
     if encoders.notice:
         print(f"note: {encoders.notice}", file=sys.stderr)
-    config = _config(arguments, address)
     with _AckFile(arguments.ack_file) as acks:
         session = Session(memory, encoders, timezone=arguments.timezone, on_durable=acks.write, on_state=_say_state)
         ingest = session.add(name, config)
-        run_loop(
-            _record(
-                session, ingest, parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
-            )
-        )
+        run_loop(_record(session, ingest, seconds))
     _report(arguments, ingest, encoders.notice)
     return 0
 
@@ -66,16 +63,19 @@ def _stored_model(memory: Path, name: str) -> str | None:
 
 
 def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
+    fps = sampling_rate(arguments.fps)
+    if arguments.timezone is not None:
+        find_zone(arguments.timezone)
     if arguments.live:
         source = SourceConfig(
-            open_timeout_s=arguments.open_timeout,
-            read_timeout_s=arguments.read_timeout,
+            open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
+            read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
             rtsp_transport="udp" if arguments.udp else "tcp",
         )
-        return IngestConfig(address, fps=arguments.fps, live=True, keep_trying=arguments.keep_trying, source=source)
+        return IngestConfig(address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source)
     zone = arguments.timezone or local_timezone()
     start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
-    return IngestConfig(address, fps=arguments.fps, live=False, speed=_speed(arguments.speed), start=start)
+    return IngestConfig(address, fps=fps, live=False, speed=_speed(arguments.speed), start=start)
 
 
 def _speed(text: str) -> float:
@@ -141,7 +141,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
         f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}"
     )
     if stats.recorded:
-        print(f'ask about it: afterimage ask "What happened?" --memory {arguments.memory}')
+        print(f'ask about it: afterimage ask "What happened?" --memory {shlex.quote(arguments.memory)}')
 
 
 @dataclass

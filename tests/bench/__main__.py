@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.table import Table
 
-NAMES = ["ingest"]
+NAMES = ["ingest", "cost", "gpu", "loading", "memaug", "recall_cost", "memory", "recall"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

@@ -1,119 +1,122 @@
-"""MemAug over an hour of video (234,000 keys): time and peak memory of the memory, of a question, and of the evidence.
+"""MemAug over ten minutes and an hour of video: latency and peak memory of a small geometry, against plain materialised attention.
 
-Needs a CUDA device for the published geometries; without one, only the tiny geometry runs.
+tests/bench/gpu.py measures the published geometries.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
+from memory.positions import VideoLayout, plan_layout
 from model.attention import Heads
 from model.memaug import MemAug
 from model.projector import Projector
 from model.prompt import Prompt
 from model.video_language import VideoLanguageModel
 from tests.bench.table import Table
+from tests.live_bytes import LiveBytes
 
-FRAMES = 3600  # an hour at 1 FPS
-TEXT = 100  # tokens of the prompt
+HEADS, VISION_WIDTH = Heads(64, 8, 1), 96  # the 3B model's ratio of query to key heads
+FRAMES = (600, 3600)  # ten minutes and an hour at 1 FPS
+VISIBLE, TEXT = 8, 60  # frames, tokens
 
-
-@dataclass(frozen=True)
-class Geometry:
-    name: str
-    heads: Heads
-    vision_width: int
-    max_frames: int  # visible
-    cuda: bool
-
-
-GEOMETRIES = [
-    Geometry("tiny", Heads(128, 2, 2), 96, 16, False),
-    Geometry("3B", Heads(2048, 16, 2), 1152, 512, True),
-    Geometry("7B", Heads(3584, 28, 4), 1152, 512, True),
-]
+T = TypeVar("T")
 
 
 class Words(nn.Module):
     """As much of a language model as embedding needs."""
 
-    def __init__(self, like: nn.Parameter) -> None:
+    def __init__(self, width: int, tokens: int = TEXT) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(TEXT, len(like), device=like.device, dtype=like.dtype))
+        self.table = nn.Parameter(torch.randn(tokens, width))
 
     def embed(self, ids: np.ndarray) -> Tensor:
         return self.table[torch.from_numpy(ids).to(self.table.device)]
 
 
 def run() -> list[Table]:
-    """Seconds for the tiny geometry; a minute or two more with a GPU."""
+    """Half a minute, on one thread."""
+    torch.set_num_threads(1)
     table = Table(
-        f"MemAug over {FRAMES} frames ({FRAMES * 65:,} keys)",
+        f"MemAug: width {HEADS.width}, {HEADS.query} query heads on {HEADS.key_value}, 4 blocks, float32, one thread",
         [
-            "geometry",
-            "device",
+            "frames",
+            "keys",
+            "queries",
+            "attention",
             "memory /s",
             "question /s",
-            "with evidence /s",
-            "peak /GiB",
+            "peak /MB",
             "of keys + queries + outputs",
         ],
-        "memory: projecting all frames and making keys and values of all four blocks; question: MemAug alone with that memory at hand. "
-        "Peak counts everything but the weights and the stored features; keys are the keys and values of four blocks.",
+        "memory: projecting all frames and making keys and values of all blocks; question: MemAug alone with that memory at hand. Peak: "
+        "tensors alive at once, without weights and stored features. keys: keys and values of four blocks. materialised: key heads copied, "
+        "scores and their softmax whole, as a plain implementation has it.",
     )
-    for geometry in GEOMETRIES:
-        if torch.cuda.is_available() or not geometry.cuda:
-            table.add(*_measure(geometry))
+    for frames in FRAMES:
+        for plain in (False, True):
+            _measure(table, frames, plain)
     return [table]
 
 
 @torch.inference_mode()
-def _measure(geometry: Geometry) -> list[Any]:
-    device = torch.device("cuda" if geometry.cuda else "cpu")
-    model = _model(geometry, device)
-    features = np.random.default_rng(0).standard_normal((64, 64, geometry.vision_width)).astype(np.float16)
-    features = np.resize(features, (FRAMES, 64, geometry.vision_width))
-    layout = plan_layout(
-        FRAMES, config=ForgettingConfig(spatial="uniform", min_frames=8, max_frames=geometry.max_frames)
+def _measure(table: Table, frames: int, plain: bool) -> None:
+    model, layout = _model(), _layout(frames)
+    features = np.resize(
+        np.random.default_rng(0).standard_normal((64, 64, VISION_WIDTH)).astype(np.float16), (frames, 64, VISION_WIDTH)
     )
-    prompt = Prompt(np.arange(20), np.arange(20, TEXT), slice(30, 60))
-    if geometry.cuda:
-        model.inputs_embeds(features[:40], plan_layout(40, config=ForgettingConfig()), prompt)  # first-use costs
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if geometry.cuda else 0
-    memory, remember_s = _timed(lambda: model.remember(features, layout))
-    _, question_s = _timed(lambda: model.inputs_embeds(features, layout, prompt, want_evidence=False, memory=memory))
-    _, evidence_s = _timed(lambda: model.inputs_embeds(features, layout, prompt, memory=memory))
-    row: list[Any] = [geometry.name, device.type, f"{remember_s:.2f}", f"{question_s:.2f}", f"{evidence_s:.2f}"]
-    if not geometry.cuda:
-        return [*row, "-", "-"]
-    size = model.newline.element_size()
-    keys = sum(part.nbytes for block in memory.blocks for part in block)
-    rows = 2 * (len(layout.query_tokens()) + TEXT) * geometry.heads.width * size
-    peak = torch.cuda.max_memory_allocated() - before
-    return [*row, f"{peak / 2**30:.2f}", f"{peak / (keys + rows):.2f}"]
+    prompt = Prompt(np.arange(20), np.arange(20, TEXT), slice(30, 45))
+
+    def ask(memory: Any = None) -> Any:
+        return model.inputs_embeds(features, layout, prompt, want_evidence=False, memory=memory)
+
+    with _attention(plain):
+        memory, remember_s = timed(lambda: model.remember(features, layout))
+        _, question_s = timed(partial(ask, memory))
+        keys = sum(part.nbytes for block in memory.blocks for part in block)
+        del memory
+        with LiveBytes() as live:
+            ask()
+    queries = len(layout.query_tokens()) + TEXT
+    rows = 2 * queries * HEADS.width * 4
+    table.add(
+        f"{frames:,}", f"{len(layout.key_tokens()):,}", queries, "materialised" if plain else "blockwise",
+        remember_s, question_s, f"{live.peak / 1e6:,.0f}", f"{live.peak / (keys + rows):.2f}",
+    )  # fmt: skip
 
 
-def _model(geometry: Geometry, device: torch.device) -> VideoLanguageModel:
-    dtype = torch.bfloat16 if geometry.cuda else torch.float32
-    width = geometry.heads.width
-    with torch.device(device):
-        newline = nn.Parameter(torch.randn(width, dtype=dtype))
-        language: Any = Words(newline)
-        projector = Projector(geometry.vision_width, width).to(dtype)
-        memaug = MemAug(geometry.heads, depth=4, rope_theta=1e6).to(dtype)
-    return VideoLanguageModel(projector, memaug, newline, language).eval()
+def _attention(plain: bool) -> AbstractContextManager[Any]:
+    return patch("model.attention.grouped_attention", _materialised) if plain else nullcontext()
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def _materialised(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:
+    share = q_BQHd.shape[2] // k_BGMd.shape[1]
+    keys, values = k_BGMd.repeat_interleave(share, 1), v_BGMd.repeat_interleave(share, 1)
+    weights = (q_BQHd.transpose(1, 2) @ keys.transpose(2, 3) * q_BQHd.shape[-1] ** -0.5).softmax(-1)
+    return (weights @ values).transpose(1, 2).flatten(2)
+
+
+def _layout(frames: int) -> VideoLayout:
+    return plan_layout(frames, config=ForgettingConfig(spatial="uniform", min_frames=8, max_frames=VISIBLE))
+
+
+def _model() -> VideoLanguageModel:
+    language: Any = Words(HEADS.width)
+    memaug = MemAug(HEADS, depth=4, rope_theta=1e6)
+    newline = nn.Parameter(torch.randn(HEADS.width))
+    return VideoLanguageModel(Projector(VISION_WIDTH, HEADS.width), memaug, newline, language).eval()
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """The result, and seconds until it is there, a GPU's included."""
     began = time.perf_counter()
     result = work()
     if torch.cuda.is_available():

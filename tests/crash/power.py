@@ -23,7 +23,10 @@ from tests.crash.writer import KEEP_S, SPEC, small_segments
 from tests.memory_world import START, make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
-NOT_TRACED = ("lock",)  # lock files carry no data; the kernel drops a lock with its holder
+NOT_TRACED = (
+    "lock",
+    "reserve",
+)  # carry no data: the kernel drops a lock with its holder, and reserved space is only space
 
 
 def record(memory: Path, *, frames: int, seed: int) -> list[Step]:

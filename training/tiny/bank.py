@@ -154,7 +154,9 @@ def things(scene: str) -> list[dict[str, str]]:
 def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Job:
     rng = Random(f"afterimage bank 1, seed {seed}, {scene}")
     pool = things(scene)
-    cast = [thing for _ in range(-(-config.clips // len(pool))) for thing in rng.sample(pool, len(pool))][: config.clips]
+    cast = [thing for _ in range(-(-config.clips // len(pool))) for thing in rng.sample(pool, len(pool))][
+        : config.clips
+    ]
     hours = [rng.uniform(0, 23.9) * 3600 for _ in range(HOURS)]
     starts = sorted(_starts(rng, hours, config.clips))
     events = tuple(
@@ -217,8 +219,6 @@ def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int
         with VideoWriter(path, width, height, rate=10) as writer:
             for picture in pictures:
                 writer.write(picture)
-        for event in read_events(
-            parse_source(str(path)), SourceConfig(), stop=threading.Event(), keep_trying=False
-        ):
+        for event in read_events(parse_source(str(path)), SourceConfig(), stop=threading.Event(), keep_trying=False):
             if isinstance(event, Frame):
                 yield event.picture.rgb()

@@ -27,7 +27,7 @@ class LessonPlan(Schema):
     questions: int = 8  # per story
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()
-    gate: dict[str, float] = {}  # kind -> accuracy that ends the lesson, all of them together
+    gate: dict[str, float] = Field(default_factory=dict)  # kind -> accuracy that ends the lesson, all of them together
     least: int = 0  # steps
     most: int = Field(ge=1)  # steps after which the lesson ends, learnt or not
 
@@ -59,7 +59,9 @@ class Progress:
         """After `step` steps in all, the last `steps` of which had these accuracies."""
         keep = _MEMORY**steps
         for kind, value in accuracies.items():
-            self.accuracy[kind] = value if kind not in self.accuracy else keep * self.accuracy[kind] + (1 - keep) * value
+            self.accuracy[kind] = (
+                value if kind not in self.accuracy else keep * self.accuracy[kind] + (1 - keep) * value
+            )
         taken, plan = step - self.since, self.plan
         learnt = bool(plan.gate) and all(self.accuracy.get(kind, 0.0) >= wanted for kind, wanted in plan.gate.items())
         if self.lesson + 1 < len(self.plans) and (taken >= plan.most or (learnt and taken >= plan.least)):

@@ -1,8 +1,8 @@
 """Makes the small model, end to end and resumable: bank, sight, features, study, checkpoint in the published layout.
 
-    DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
-    DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
-    DIR/model/          the finished model
+DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
+DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
+DIR/model/          the finished model
 """
 
 import json
@@ -12,9 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_model
 from safetensors.torch import save_model as save_model_file
 from torch import Tensor, nn
@@ -25,7 +28,7 @@ from model.preset import ModelPreset
 from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
 from training.parts import parts_of
-from training.tiny.bank import Bank, index_bank, make_bank, plan_bank
+from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
 from training.tiny.recipe import Recipe
@@ -50,7 +53,9 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
         if not _see(recipe, model, bank, directory / "sight", device, deadline):
             return False
     with _told("features"):
-        features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
+        jobs = plan_bank(_shelf_config(recipe))
+        used = jobs[-1].first_frame + len(jobs[-1].times)
+        features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
     with _told("study"):
         done = _learn(recipe, model, features, directory / "study", device, deadline)
     with _told("model"):
@@ -70,11 +75,11 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
 
 def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
     """The model in the published layout, in float16: half the bytes, and nothing that the answers would show."""
-    trained = model.preset.model_copy(update={"trained": True, "notice": recipe.notice})
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
-    object.__setattr__(model, "preset", trained)
-    save_pretrained(model, directory)
+    index = model.encoders.index
+    preset = model.preset.model_copy(update={"trained": True, "notice": recipe.notice})
+    save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
 
 
 def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
@@ -110,11 +115,14 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     return bank
 
 
-def _mapped(recipe: Recipe, directory: Path, frames: int):  # noqa: ANN202 (a memory map is an array)
-    import numpy as np
-
+def _mapped(recipe: Recipe, directory: Path, frames: int) -> NDArray[np.uint8]:
     side = recipe.bank.image_size
     return np.memmap(directory / "bank.pixels", np.uint8, "r", shape=(frames, side, side, 3))
+
+
+def _shelf_config(recipe: Recipe) -> BankConfig:
+    """The part of the bank that stories draw from."""
+    return recipe.bank.model_copy(update={"seeds": recipe.study.seeds or recipe.bank.seeds})
 
 
 def _see(
@@ -125,7 +133,10 @@ def _see(
     if finished.exists():
         load_model(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), finished, device=str(device))
         return True
-    parts = {"vision": [*learner.tower.parameters(), *learner.reader.parameters()], "index": list(learner.index.parameters())}
+    parts = {
+        "vision": [*learner.tower.parameters(), *learner.reader.parameters()],
+        "index": list(learner.index.parameters()),
+    }
     trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu")
     trainer.resume()
     done = trainer.step >= config.trainer.steps
@@ -133,7 +144,10 @@ def _see(
         texts = make_texts(model.encoders.index, config.pool, recipe.seed)
         batches = SightBatches(bank, texts, frames=config.frames, asked=config.texts, seed=recipe.seed, device=device)
         done = trainer.run(batches, deadline=deadline)
-    for module in (learner.tower, learner.index):  # as they will be stored: features must be those of the shipped weights
+    for module in (
+        learner.tower,
+        learner.index,
+    ):  # as they will be stored: features must be those of the shipped weights
         module.half().float().eval().requires_grad_(False)
     if done:
         save_model_file(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), str(finished))
@@ -151,7 +165,9 @@ def _learn(
         evidence_weight=config.evidence_weight,
     )
     progress = Progress(list(config.lessons))
-    parts = {name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"}
+    parts = {
+        name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
+    }
 
     def note(figures: dict[str, float]) -> None:
         step = int(figures["step"])
@@ -163,7 +179,7 @@ def _learn(
     if trainer.resume():
         _restore(progress, directory / LESSONS_FILE)
     with Feeder(
-        recipe.bank, recipe.forgetting, seed=recipe.seed, workers=config.workers, ahead=config.ahead
+        _shelf_config(recipe), recipe.forgetting, seed=recipe.seed, workers=config.workers, ahead=config.ahead
     ) as feeder:
         done = trainer.run(lambda number: to_device(feeder.batch(progress.plan, number), features), deadline=deadline)
     model.video_language.eval()

@@ -25,6 +25,7 @@ class StudyConfig(Schema):
 
     trainer: TrainerConfig
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)
+    seeds: int | None = None  # stories draw from so many of the bank's seeds only; null: from all
     evidence_weight: float = 0.1
     workers: int = 0  # processes that draw stories; 0: one per core but one
     ahead: int = 48  # batches drawn ahead

@@ -28,7 +28,9 @@ from training.world.facts import KINDS
 from training.world.script import Event, Script, make_script
 from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES, clock
 
-FIRST_STORY_SEED: Final = FIRST_TRAINING_SEED + 1_000_000  # above the bank's, so that no story shares its scenery's seed
+FIRST_STORY_SEED: Final = (
+    FIRST_TRAINING_SEED + 1_000_000
+)  # above the bank's, so that no story shares its scenery's seed
 _TIMES = ("when", "last")
 _Key = tuple[str | None, ...]
 
@@ -85,7 +87,7 @@ def shelf_of(jobs: Sequence[Job]) -> Shelf:
     empty: dict[str, list[int]] = {scene: [] for scene in SCENES}
     for job in jobs:
         row_of = {t: row for row, t in enumerate(job.times, job.first_frame)}
-        busy = set()
+        busy: set[int] = set()
         for event in job.script.events:
             first = math.ceil(event.start_s)
             busy.update(range(first, math.ceil(event.end_s)))
@@ -102,12 +104,12 @@ def make_batch(
     draw = np.random.default_rng(rng.getrandbits(64))
     stories = [_draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
     frames = [_recall(story, plan, forgetting, draw) for story in stories]
-    visible = [np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)]
+    visible = [
+        np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
+    ]
     texts = [words.read(question, story.span, rng) for story in stories for question in story.questions]
     needles = [
-        _inside(kept, question)
-        for story, kept in zip(stories, frames, strict=True)
-        for question in story.questions
+        _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
     ]
     return StoryBatch(
         rows=np.stack([_bank_rows(story, kept, shelf, draw) for story, kept in zip(stories, frames, strict=True)]),
@@ -214,7 +216,9 @@ def _cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int,
     for event in script.events:
         found = shelf.clips.get(_key(event, event.scene, _frames(event)))
         if not found:
-            raise TrainingError(f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips")
+            raise TrainingError(
+                f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips"
+            )
         clip, row = rng.choice(found)
         moves = {name: getattr(clip, name) for name in ("place", "motion", "enters", "leaves")}
         events.append(event.model_copy(update=moves))
@@ -223,7 +227,9 @@ def _cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int,
     return Script.model_construct(**{**fields, "events": tuple(events)}), tuple(rows)
 
 
-def _recall(story: Story, plan: LessonPlan, forgetting: ForgettingConfig, draw: np.random.Generator) -> NDArray[np.int64]:
+def _recall(
+    story: Story, plan: LessonPlan, forgetting: ForgettingConfig, draw: np.random.Generator
+) -> NDArray[np.int64]:
     """The N frames that MemAug may attend to, ascending: what is asked about first, then as recall takes them."""
     asked = {number for question in story.questions for number in question.events}
     begun = [event for event in story.script.events if event.start_s <= story.at_s]

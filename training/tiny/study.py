@@ -31,6 +31,9 @@ _LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away 
 class StudyLearner(nn.Module):
     """A VideoLanguageModel that is taught from a table of frame features."""
 
+    cells: Tensor  # kept cells of a frame, and its newline
+    head: Tensor  # token ids before the video
+
     def __init__(
         self,
         model: VideoLanguageModel,
@@ -66,14 +69,19 @@ class StudyLearner(nn.Module):
         proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
         right = ((logits.argmax(-1) == batch.answers) | ~real).all(1)
         evident = (batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven).sum()
-        figures = {"answering": answering, "proving": proving, "evidence/right": evident, "evidence/asked": proven.sum()}
+        figures = {
+            "answering": answering,
+            "proving": proving,
+            "evidence/right": evident,
+            "evidence/asked": proven.sum(),
+        }
         return Lesson(answering + self._evidence_weight * proving, figures | _by_kind(right, batch.kinds))
 
     def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """The decoder's input [B, n + V(C+1) + L + Y] with each row's text and answer adjoining, and the evidence [B, N]."""
         model, each = self.model, batch.each
         memory_SND, numbers = self._memory(batch)
-        stories, frames, per_frame, width = memory_SND.shape
+        stories, frames, per_frame, _ = memory_SND.shape
         positions_SM = (numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)).flatten(1)
         kept = model.memaug.remember([(memory_SND.flatten(1, 2), positions_SM.float())], frames * per_frame)
         seen = memory_SND[torch.arange(stories, device=numbers.device)[:, None], batch.visible][:, :, self.cells]
@@ -87,7 +95,9 @@ class StudyLearner(nn.Module):
         runs = torch.arange(count, device=numbers.device)
         after_positions = spots_BV.max(1, keepdim=True).values + 1 + runs
         queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
-        at = torch.cat([torch.arange(len(self.head), device=runs.device).expand(len(queries), -1), spots_BV, after_positions], 1)
+        at = torch.cat(
+            [torch.arange(len(self.head), device=runs.device).expand(len(queries), -1), spots_BV, after_positions], 1
+        )
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
         asked = (runs >= batch.question[:, :1]) & (runs < batch.question[:, 1:])
@@ -209,10 +219,13 @@ def _rows(hidden: Tensor, back: Tensor, count: int, first: int) -> Tensor:
 def _by_kind(right: Tensor, kinds: Tensor) -> dict[str, Tensor]:
     asked = torch.bincount(kinds, minlength=len(KINDS))
     hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
-    return {f"{kind}/{what}": table[n] for n, kind in enumerate(KINDS) for what, table in (("right", hits), ("asked", asked))}
+    return {
+        f"{kind}/{what}": table[n]
+        for n, kind in enumerate(KINDS)
+        for what, table in (("right", hits), ("asked", asked))
+    }
 
 
 def accuracies(figures: dict[str, float], plan_kinds: Sequence[str]) -> dict[str, float]:
     """Accuracy of the kinds that a lesson asks, from a line of the log."""
     return {kind: figures[f"accuracy/{kind}"] for kind in plan_kinds if f"accuracy/{kind}" in figures}
-

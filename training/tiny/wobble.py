@@ -11,14 +11,19 @@ from typing import Final
 from training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, SIZES, WORDS
 
 # Words that tell one kind of question from another, or name a thing: never touched.
-_CARRIES: Final = frozenset(
-    """colour shape big small size large where place part way move moved went go direction left right up down scene background camera
+_TELLING: Final = """
+    colour shape big small size large where place part way move moved went go direction left right up down scene background camera
     behind digit card word sign say written read times often count number when time moment last latest recently first earlier earliest
     second third order sort put before preceded after followed next just long seconds stay stayed visible between passed apart later
-    now present right this change still not or and object nothing at in did was there is has have see seen""".split()
-) | {word for text in (*COLOURS, *SHAPES, *SIZES, *PLACES, *MOTIONS, *SCENES, *WORDS) for word in text.lower().split()}
-_SYLLABLES: Final = "ba co de fi gu ha jo ka lu me no pi qua ro su ti ver wan xe yo zu ther ing tion ent".split()
+    now present right this change still not or and object nothing at in did was there is has have see seen
+"""
+_SYLLABLES: Final = """
+    ba co de fi gu ha jo ka lu me no pi qua ro su ti ver wan xe yo zu ther ing tion ent
+"""
 _OPENERS: Final = ("Please:", "So,", "Now then,", "Hey,", "Quick question:", "I wonder:", "One more thing:")
+_CARRIES: Final = frozenset(_TELLING.split()) | {
+    word for text in (*COLOURS, *SHAPES, *SIZES, *PLACES, *MOTIONS, *SCENES, *WORDS) for word in text.lower().split()
+}
 
 
 def wobble(text: str, rng: Random) -> str:
@@ -30,7 +35,7 @@ def wobble(text: str, rng: Random) -> str:
     if not empty:
         return text
     place = rng.choice(empty)
-    made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
+    made_up = "".join(rng.choice(_SYLLABLES.split()) for _ in range(rng.randint(1, 3)))
     words[place] = re.sub(r"[A-Za-z]+", made_up, words[place], count=1)
     return " ".join(words)
 

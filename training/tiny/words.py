@@ -53,7 +53,9 @@ def corpus() -> Iterator[str]:
     rng = Random(f"afterimage words 1, {VOCABULARY}")
     for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + _STORIES):
         script = make_script(seed, rng.choice((120.0, 900.0, 5000.0)))
-        for question in questions_at(script, settled_time(script, script.duration_s), QuestionPlan(count=60, seed=seed)):
+        for question in questions_at(
+            script, settled_time(script, script.duration_s), QuestionPlan(count=60, seed=seed)
+        ):
             yield from (question.text, question.answer, canonical(question.text), " " + question.answer)
             if len(question.wrong) > 1:
                 yield multiple_choice(question).text

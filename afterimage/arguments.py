@@ -1,0 +1,58 @@
+"""What people type, checked before anything slow or lasting happens. Pure; every error says what to write instead."""
+
+import math
+import unicodedata
+from pathlib import Path
+
+from configs import UsageError
+from memory.camera import camera_id
+
+FASTEST = 1000.0  # frames kept per second; no camera gives more
+_RESERVED = {"answers"}  # directories of a memory that are not cameras
+_LARGEST_SEED = 2**63 - 1  # what the generators of random numbers take
+
+
+def memory_path(text: str) -> Path:
+    """The memory's directory. An empty text is an unset variable in a script, not the present directory."""
+    if not text.strip():
+        raise UsageError("--memory is empty; name a directory")
+    return Path(text)
+
+
+def sampling_rate(fps: float) -> float:
+    """Frames to keep per second."""
+    if not 0 < fps <= FASTEST:
+        raise UsageError(f"--fps {fps:g}: must be above 0, and at most {FASTEST:g}")
+    return fps
+
+
+def timeout(option: str, seconds: float) -> float:
+    """A wait, seconds."""
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"{option} {seconds:g}: must be a positive number of seconds")
+    return seconds
+
+
+def seed(number: int) -> int:
+    """A seed of random choices."""
+    if not 0 <= number <= _LARGEST_SEED:
+        raise UsageError(f"--seed {number}: must be between 0 and {_LARGEST_SEED}")
+    return number
+
+
+def camera_name(given: str | None, suggested: str) -> str:
+    """The name to record under: the one given, else the source's, else (a source whose name has no letter of ours) 'camera'."""
+    if given is None:
+        return suggested if _has_id(suggested) and camera_id(suggested) not in _RESERVED else "camera"
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in given):
+        raise UsageError(f"--camera {given!r}: control characters cannot be part of a name")
+    if camera_id(given) in _RESERVED:
+        raise UsageError(f"--camera {given}: the memory itself uses that name; choose another")
+    return given
+
+
+def _has_id(name: str) -> bool:
+    try:
+        return bool(camera_id(name))
+    except UsageError:
+        return False

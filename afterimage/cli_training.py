@@ -1,0 +1,86 @@
+"""The part of the command line that learns and measures: its arguments. Loads only argparse."""
+
+import argparse
+from typing import TypeAlias
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_training_commands(commands: _Commands) -> None:
+    """world, evaluate and train."""
+    _add_world(commands)
+    _add_evaluate(commands)
+    _add_train(commands)
+
+
+def _command(commands: _Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(module=f"afterimage.commands.{name}", command=name)
+    return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+
+def _add_world(commands: _Commands) -> None:
+    parser = _command(
+        commands, "world", "make synthetic video with its truth",
+        "Scripted scenes, objects, digits and words, the same for\nthe same seed; questions with answers can be had with it.",
+    )  # fmt: skip
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
+    make.add_argument("output", metavar="FILE", help="for example story.mp4")
+    make.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
+    make.add_argument(
+        "--for", dest="seconds", default="10m", metavar="DURATION", help="how long, 10s to 24h (default: 10m)"
+    )
+    make.add_argument("--size", default="640x360", metavar="WIDTHxHEIGHT", help="pixels (default: 640x360)")
+    make.add_argument("--rate", type=int, default=10, help="frames per second (default: 10)")
+    make.add_argument("--codec", default="libx264", choices=("libx264", "libx265"), help="default: libx264")
+    make.add_argument("--questions", type=int, default=0, metavar="N", help="also print N questions with their answers")
+    _add_json(make)
+
+
+def _add_evaluate(commands: _Commands) -> None:
+    parser = _command(
+        commands, "evaluate", "measure a model's answers against known truth",
+        "Worlds of the given seeds are drawn, encoded as\nH.264, taken in like any recording, and asked about. Accuracies come with 95 % "
+        "intervals (Wilson), chance and majority.",
+    )  # fmt: skip
+    parser.add_argument("benchmark", choices=("world",), help="what to measure on")
+    parser.add_argument(
+        "--seeds", default="100..119", metavar="A..B", help="worlds, both ends included (default: 100..119)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=2000, help="length of every video, at 1 frame a second (default: 2000)"
+    )
+    parser.add_argument("--questions", type=int, default=30, metavar="N", help="questions per world (default: 30)")
+    parser.add_argument("--kinds", metavar="KIND,...", help="only these kinds of question")
+    parser.add_argument(
+        "--recall", default="bounded", metavar="MODE,...",
+        help="bounded (the preset's), full, or decayed: the memory cut to what stays visible (default: bounded)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pairs", default="seen", choices=("seen", "held-out", "all"), help="colour-shape pairs (default: seen)"
+    )
+    parser.add_argument("--held-out-wordings", action="store_true", help="questions worded as training never did")
+    parser.add_argument("--model", default="tiny", metavar="PRESET|PATH|HUB_ID", help="default: tiny")
+    parser.add_argument("--work", metavar="DIR", help="keep memories here, and ask those that are there already")
+    _add_json(parser)
+
+
+def _add_train(commands: _Commands) -> None:
+    parser = _command(
+        commands, "train", "train a model",
+        "CONFIG says what is trained on what: see configs/training/. Ends at a checkpoint\nin the published layout, "
+        "which every other command takes as --model.",
+    )  # fmt: skip
+    parser.add_argument("config", metavar="CONFIG", help="a training configuration (YAML)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoints, the log and the model go")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
+    parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
+    _add_json(parser)

@@ -1,0 +1,103 @@
+"""`afterimage evaluate world`: a model's answers against worlds that it was never trained on."""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from afterimage.documents import dump
+from configs import UsageError
+from training.evaluation.tables import Outcome, markdown, summary
+from training.world.facts import KINDS
+
+if TYPE_CHECKING:
+    from training.evaluation.worlds import WorldTest
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Take the worlds in, ask, and print the tables."""
+    test = _test(arguments)
+    began = time.monotonic()
+    if arguments.work:
+        outcomes = _measure(arguments, test, Path(arguments.work))
+    else:
+        with tempfile.TemporaryDirectory(prefix="afterimage-evaluate-") as directory:
+            outcomes = _measure(arguments, test, Path(directory))
+    document = _document(arguments, test, outcomes, time.monotonic() - began)
+    if arguments.json:
+        dump(document)
+        return 0
+    for mode, table in document["recall"].items():
+        print(
+            f"\n{len(test.seeds)} worlds of {test.frames} frames, {mode} recall; {table['seconds_median']} s an answer (median)\n"
+        )
+        print(markdown(table))
+        _print_mistakes(table)
+    return 0
+
+
+def parse_seeds(text: str) -> range:
+    """`100..119`, both ends included, or one seed. Raises UsageError."""
+    first, dots, last = text.partition("..")
+    if not first.isdigit() or (dots and not last.isdigit()) or (dots and int(last) < int(first)):
+        raise UsageError(f"--seeds {text}: give a range such as 100..119, or one seed")
+    return range(int(first), int(last if dots else first) + 1)
+
+
+def _test(arguments: argparse.Namespace) -> "WorldTest":
+    kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else KINDS
+    modes = tuple(arguments.recall.split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UsageError(f"--kinds {kind}: there is no such kind of question; there are: {', '.join(KINDS)}")
+    seeds = parse_seeds(arguments.seeds)
+    from training.evaluation.worlds import RecallMode, WorldTest  # loads torch: not before the arguments make sense
+
+    for mode in modes:
+        if mode not in get_args(RecallMode):
+            raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
+    return WorldTest(
+        seeds=seeds, frames=arguments.frames, questions=arguments.questions, kinds=kinds, pairs=arguments.pairs,
+        held_out_wordings=arguments.held_out_wordings, recall=modes,
+    )  # fmt: skip
+
+
+def _measure(arguments: argparse.Namespace, test: "WorldTest", directory: Path) -> list[Outcome]:
+    from model.checkpoint import load_pretrained
+    from training.evaluation.worlds import ask_all, take_in
+
+    model = load_pretrained(arguments.model)
+    take_in(test, model.encoders, directory, report=_say)
+    return list(ask_all(test, model, directory, report=_say))
+
+
+def _document(
+    arguments: argparse.Namespace, test: "WorldTest", outcomes: list[Outcome], seconds: float
+) -> dict[str, Any]:
+    return {
+        "benchmark": "world",
+        "model": arguments.model,
+        "seeds": [test.seeds[0], test.seeds[-1]],
+        "frames": test.frames,
+        "pairs": test.pairs,
+        "held_out_wordings": test.held_out_wordings,
+        "seconds": round(seconds, 1),
+        "recall": {mode: summary([outcome for outcome in outcomes if outcome.recall == mode]) for mode in test.recall},
+    }
+
+
+def _print_mistakes(table: dict[str, Any]) -> None:
+    lines = [
+        f"  {kind}: '{mistake['truth']}' answered '{mistake['said']}' {mistake['times']} times"
+        for kind, row in table["kinds"].items()
+        for mistake in row["mistakes"]
+        if mistake["times"] > 1
+    ]
+    if lines:
+        print("\nMistakes made more than once:", *lines, sep="\n")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,61 @@
+"""A generation that is being built: how far it is, and the lock that keeps forgetting and building apart."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memory.commit import read_json, write_json
+from memory.durable import fsync_directory, remove_tree, unlink
+from memory.errors import RepositoryError
+from memory.layout import generation_name, generations, journal_name
+from memory.specfile import spec_path
+
+_FILE = "building.json"
+
+
+@contextmanager
+def building_lock(camera: Path) -> Iterator[None]:
+    """Held while frames are read to be embedded anew until they are written, and while frames are erased."""
+    with (camera / "building.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_building(camera: Path, generation: int) -> bool:
+    """Whether a generation is not finished: it is not to be read."""
+    return (camera / generation_name(generation) / _FILE).exists()
+
+
+def frames_built(camera: Path, generation: int) -> int:
+    """How many frames a generation that is being built has."""
+    try:
+        return int(read_json(camera / generation_name(generation) / _FILE, missing="")["frames"])
+    except (RepositoryError, LookupError, TypeError, ValueError):
+        return 0
+
+
+def note_built(camera: Path, generation: int, frames: int) -> None:
+    """So many frames are built, durably."""
+    write_json(camera / generation_name(generation) / _FILE, {"frames": frames})
+
+
+def finish_building(camera: Path, generation: int) -> None:
+    """The generation is whole."""
+    if unlink(camera / generation_name(generation) / _FILE):
+        fsync_directory(camera / generation_name(generation))
+
+
+def drop_given_up(camera: Path, current: int) -> None:
+    """Remove what a crash left of generations: journals of earlier ones, and directories that lost their spec on the way out."""
+    keep = journal_name(current)
+    earlier = [camera / journal_name(number) for number in range(1, current)]
+    stale = [number for number in generations(camera) if number != current and not spec_path(camera, number).exists()]
+    if any(path.exists() for path in earlier) or stale:
+        with building_lock(camera):
+            dropped = [unlink(path) for path in earlier if path.name != keep]
+            for number in generations(camera):
+                if number != current and not spec_path(camera, number).exists():
+                    remove_tree(camera / generation_name(number))
+            if any(dropped):
+                fsync_directory(camera)

@@ -1,0 +1,162 @@
+"""A span of a camera as one file: features, times, images. For moving machines, and for training without a store.
+
+The file is a safetensors file (8 bytes of header length, JSON, raw arrays), written as a stream, so that a day of it needs no memory:
+
+    times, arrival_times, source_times f64 [T]; time_basis u8 [T]; tokens [T, P, Dv]; embeddings f32 [T, De];
+    images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
+    metadata: format, camera (JSON), spec (JSON)
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from configs import ConfigError, load_mapping
+from memory.camera import CameraInfo
+from memory.durable import fsync_directory
+from memory.errors import DamagedMemory, FormatMismatch
+from memory.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
+from memory.repository import Repository
+from memory.snapshot import MemorySnapshot
+from memory.spec import FeatureSpec
+
+FORMAT = "afterimage-span-1"
+_AT_ONCE = 256  # frames
+_TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint8": "U8", "int64": "I64"}
+
+Progress = Callable[[int, int], None]  # frames done, frames in all
+
+
+def export_span(
+    snapshot: MemorySnapshot, first: int, end: int, path: Path, progress: Progress = lambda done, total: None
+) -> int:
+    """Write rows [first, end) of a snapshot to `path`; returns the frames written. Raises DamagedFrames where one cannot be read."""
+    ids = snapshot.ids[first:end]
+    offsets = np.cumsum([0, *(len(snapshot.image(int(frame))) for frame in ids)]).astype(np.int64)
+    gaps = _gap_rows(snapshot, ids)
+    spec, count = snapshot.spec, len(ids)
+    shapes: list[tuple[str, str, tuple[int, ...]]] = [
+        ("arrival_times", "float64", (count,)), ("embeddings", "float32", (count, spec.index.width)), ("gaps", "float64", gaps.shape),
+        ("image_offsets", "int64", (count + 1,)), ("images", "uint8", (int(offsets[-1]),)), ("source_times", "float64", (count,)),
+        ("time_basis", "uint8", (count,)), ("times", "float64", (count,)),
+        ("tokens", spec.tokens.dtype, (count, spec.tokens.tokens_per_frame, spec.tokens.width)),
+    ]  # fmt: skip
+    whole = {"gaps": gaps, "image_offsets": offsets}
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("wb") as file:
+        _write_header(
+            file,
+            shapes,
+            {"format": FORMAT, "camera": json.dumps(asdict(snapshot.info)), "spec": spec.model_dump_json()},
+        )
+        for name, dtype, _ in shapes:
+            if name in whole:
+                file.write(np.ascontiguousarray(whole[name], dtype=dtype).tobytes())
+                continue
+            for start in range(0, count, _AT_ONCE):
+                file.write(_rows(snapshot, name, dtype, ids[start : start + _AT_ONCE]))
+                progress(start if name == "tokens" else 0, count)
+        file.flush()
+    temporary.replace(path)
+    fsync_directory(path.parent)
+    return count
+
+
+def _gap_rows(snapshot: MemorySnapshot, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    inside = [gap for gap in snapshot.gaps if len(ids) and ids[0] < gap.before_frame <= ids[-1]]
+    rows = [
+        (gap.start, gap.end, np.searchsorted(ids, gap.before_frame), GAP_REASONS.index(gap.reason)) for gap in inside
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _rows(snapshot: MemorySnapshot, name: str, dtype: str, ids: NDArray[np.int64]) -> bytes:
+    if name == "images":
+        return b"".join(snapshot.image(int(frame)) for frame in ids)
+    if name == "tokens":
+        return snapshot.tokens(ids).tobytes()
+    if name == "embeddings":
+        return snapshot.embeddings(ids).tobytes()
+    return np.asarray(snapshot.scalars(name, ids), dtype=dtype).tobytes()
+
+
+def _write_header(file: IO[bytes], shapes: list[tuple[str, str, tuple[int, ...]]], metadata: dict[str, str]) -> None:
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for name, dtype, shape in shapes:
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        header[name] = {"dtype": _TYPES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+
+
+class SpanFile:
+    """An exported span, read piece by piece. Raises FormatMismatch or DamagedMemory when it is no such file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = safe_open(path, framework="numpy")
+            about = self._file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise DamagedMemory(f"{path}: is not an exported span ({str(error).splitlines()[0]})") from None
+        if about.get("format") != FORMAT:
+            raise FormatMismatch(f"{path}: is not an exported span of format {FORMAT}; it says {about.get('format')}")
+        try:
+            self.info = CameraInfo(**json.loads(about["camera"]))
+            self.spec = load_mapping(json.loads(about["spec"]), FeatureSpec, source=str(path))
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise FormatMismatch(f"{path}: {error}") from None
+        self.times: NDArray[np.float64] = self._file.get_tensor("times")
+
+    def gaps(self) -> dict[int, Gap]:
+        """Gaps by the number of the frame that ends them."""
+        rows = self._file.get_tensor("gaps")
+        return {
+            int(before): Gap(start, end, GAP_REASONS[int(reason)], int(before)) for start, end, before, reason in rows
+        }
+
+    def frames(self) -> Iterator[FrameRecord]:
+        """Every frame, in order."""
+        slices = {name: self._file.get_slice(name) for name in ("tokens", "embeddings", "images")}
+        arrival, source, basis = (
+            self._file.get_tensor(name) for name in ("arrival_times", "source_times", "time_basis")
+        )
+        offsets = self._file.get_tensor("image_offsets")
+        for start in range(0, len(self.times), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(self.times))
+            tokens, embeddings = slices["tokens"][start:stop], slices["embeddings"][start:stop]
+            blob = (
+                slices["images"][int(offsets[start]) : int(offsets[stop])]
+                if offsets[stop] > offsets[start]
+                else np.empty(0, np.uint8)
+            )
+            for row in range(start, stop):
+                low, high = offsets[row] - offsets[start], offsets[row + 1] - offsets[start]
+                yield FrameRecord(
+                    time=float(self.times[row]), arrival_time=float(arrival[row]), source_time=float(source[row]),
+                    time_basis=TimeBasis(int(basis[row])), image=blob[low:high].tobytes(),
+                    tokens=tokens[row - start], embedding=embeddings[row - start],
+                )  # fmt: skip
+
+
+def import_span(span: SpanFile, repository: Repository, progress: Progress = lambda done, total: None) -> int:
+    """Append an exported span to a camera, gaps with their reasons; returns the frames. Its times must follow the camera's newest."""
+    gaps = span.gaps()
+    for number, frame in enumerate(span.frames()):
+        if number in gaps:
+            repository.missed(gaps[number].reason)
+        repository.append(frame)
+        if number % 64 == 63:
+            repository.sync()
+            progress(number + 1, len(span.times))
+    repository.sync()
+    return len(span.times)

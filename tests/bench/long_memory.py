@@ -1,0 +1,96 @@
+"""A memory of many days, made in a minute: a few real seals, linked under the names of all the others.
+
+Chunks know neither their place nor their frames, so a link of one is as good to read as a copy. Times and embeddings are written for
+every frame; tokens and images repeat.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from memory.camera import CameraInfo, write_camera
+from memory.chunks import SealedFrames
+from memory.commit import Commit
+from memory.layout import (
+    IMAGES,
+    SCALAR_CHUNK,
+    SEAL_FRAMES,
+    TOKEN_CHUNK,
+    ArrayLayout,
+    feature_layouts,
+    scalar_layouts,
+    with_checksum,
+)
+from memory.repository import open_camera
+from memory.spec import FeatureSpec
+from tests.memory_world import START, make_frame
+
+MODELS = 64  # real seals, and distinct runs of embeddings
+_MOST_LINKS = 20000  # of one file; ext4 allows 65,000
+PERIOD_FRAMES = 4096 * SEAL_FRAMES  # frames after which embeddings repeat
+
+
+def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str = "a") -> int:
+    """Camera `name` with `frames` frames (rounded down to whole seals), one a second from START; returns how many."""
+    with open_camera(memory, name, spec, timezone="UTC") as repository:
+        for number in range(MODELS * SEAL_FRAMES):
+            repository.append(make_frame(number, spec))
+        repository.sync()
+    camera, seals = memory / name, frames // SEAL_FRAMES
+    total = seals * SEAL_FRAMES
+    tokens, embeddings = feature_layouts(
+        1, (spec.tokens.tokens_per_frame, spec.tokens.width), spec.tokens.dtype, spec.index.width
+    )
+    for layout in scalar_layouts():
+        _write_scalars(camera, layout, total)
+    _link_chunks(camera, tokens, MODELS * SEAL_FRAMES // TOKEN_CHUNK, total // TOKEN_CHUNK)
+    _write_embeddings(camera, embeddings, seals)
+    for seal in range(MODELS, seals):
+        directory = camera / IMAGES / str(seal)
+        directory.mkdir()
+        for file in ("zarr.json", "c.0"):
+            os.link(_source(camera / IMAGES / str(seal % MODELS) / file, seal), directory / file)
+    sealed = SealedFrames(camera, 1, writable=True)
+    for layout in (*scalar_layouts(), tokens, embeddings):
+        (camera / layout.name / "zarr.json").unlink()
+        sealed.create_array(layout, total)
+    Commit(total, 0, 1).write(camera)
+    (camera / "journal").unlink()
+    write_camera(camera, CameraInfo(name, name, 1.0, "UTC", 0, START))
+    return total
+
+
+def _write_scalars(camera: Path, layout: ArrayLayout, total: int) -> None:
+    for chunk in range(-(-total // SCALAR_CHUNK)):
+        times = START + np.arange(chunk * SCALAR_CHUNK, (chunk + 1) * SCALAR_CHUNK, dtype=np.float64)
+        rows = times if layout.dtype == "f8" else np.zeros(SCALAR_CHUNK, dtype=layout.dtype)
+        layout.file(camera, chunk).write_bytes(with_checksum(rows.tobytes()))
+
+
+def _write_embeddings(camera: Path, layout: ArrayLayout, seals: int) -> None:
+    random, width = np.random.default_rng(7), layout.row[0]
+    for seal in range(seals):
+        path = layout.file(camera, seal)
+        if seal >= PERIOD_FRAMES // SEAL_FRAMES:
+            path.unlink(missing_ok=True)
+            os.link(layout.file(camera, seal % (PERIOD_FRAMES // SEAL_FRAMES)), path)
+            continue
+        rows = random.standard_normal((SEAL_FRAMES, width)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        path.write_bytes(with_checksum(rows.tobytes()))
+
+
+def _link_chunks(camera: Path, layout: ArrayLayout, real: int, count: int) -> None:
+    for chunk in range(real, count):
+        os.link(_source(layout.file(camera, chunk % real), chunk), layout.file(camera, chunk))
+
+
+def _source(path: Path, number: int) -> Path:
+    """The file to link to: copied anew where it has too many names already."""
+    if path.stat().st_nlink < _MOST_LINKS:
+        return path
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    return path

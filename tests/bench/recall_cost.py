@@ -1,0 +1,128 @@
+"""First token of a question to 1, 10 and 100 hours of made-up memory, all of it recalled and a bounded part of it.
+
+The memory is a real snapshot over frames that are made when they are read: nothing is written, and 100 hours need no disk.
+"""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memory.camera import CameraInfo
+from memory.index import FrameIndex
+from memory.snapshot import MemorySnapshot
+from memory.spec import FeatureSpec
+from model.checkpoint import load_pretrained
+from model.loaded import AfterimageModel
+from stream.answer import Answerer, Question
+from tests.bench.table import Table
+from tests.presets import GEOMETRY, write_preset
+
+HOURS = (1, 10, 100)
+BUDGET = 3600  # frames, as in the published presets
+PATTERNS = 64  # frames that differ; later ones repeat them
+MOST_BYTES = 4e9  # keys and values that a full recall may take here
+
+
+def run() -> list[Table]:
+    """A minute or two; on one thread, as a second one beside other work makes it slower."""
+    torch.set_num_threads(1)
+    table = Table(
+        "First token of a question to a long memory: full and bounded recall",
+        ["memory", "frames", "recall", "frames attended to", "keys", "keys and values /GB", "index, once /s", "first token /s"],
+        f"Small geometry on the CPU (width {GEOMETRY['language']['width']}, 4 MemAug blocks, 16 visible frames), float32; budget {BUDGET} "
+        "frames. First token: from the question to the first token, snapshot, index search, reading, MemAug and prefill included. Index: "
+        "what the first question took beyond that, when the index of all frames was built; full recall asks no index.",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as directory:
+        for hours in HOURS:
+            for budget in (10**9, BUDGET):
+                _measure(table, hours, _model(Path(directory), budget))
+    return [table]
+
+
+def _model(directory: Path, budget: int) -> AfterimageModel:
+    forgetting = {"spatial": "uniform", "min_frames": 8, "max_frames": 16}
+    recall = {"budget": budget, "window": 64, "nearest": 256, "neighbours": 1}
+    return load_pretrained(write_preset(directory, forgetting=forgetting, recall=recall), device="cpu")
+
+
+def _measure(table: Table, hours: int, model: AfterimageModel) -> None:
+    frames = hours * 3600
+    budget = model.preset.recall.budget
+    attended = min(frames, budget)
+    mode = "full" if attended == frames else "bounded"
+    heads = model.video_language.memaug.heads
+    size = attended * 65 * 2 * heads.key_value_width * 4 * len(model.video_language.memaug.layers)
+    cells: list[object] = [
+        f"{hours} h",
+        f"{frames:,}",
+        mode,
+        f"{attended:,}",
+        f"{attended * 65:,}",
+        f"{size / 1e9:.2f}",
+    ]
+    if size > MOST_BYTES:
+        table.add(*cells, "-", "not run")
+        return
+    if mode == "full" and budget == BUDGET:
+        return  # the same as with any larger budget
+    answerer = Answerer(_MadeUpMemory(frames, model.encoders.feature_spec), model)  # type: ignore[arg-type]
+    question = Question("Where was the red cup before it fell?", max_new_tokens=1)
+    first = answerer.ask(question).parts[0].timing["first_token_s"]
+    if mode == "full":
+        table.add(*cells, "-", first)
+        return
+    second = answerer.ask(question).parts[0].timing["first_token_s"]
+    table.add(*cells, max(0.0, first - second), second)
+
+
+class _MadeUpFrames:
+    """Stands in for sealed chunks: every frame is made from its number."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        random = np.random.default_rng(0)
+        shape = (PATTERNS, spec.tokens.tokens_per_frame, spec.tokens.width)
+        self._tokens = random.standard_normal(shape).astype(spec.tokens.dtype)
+        self._width = spec.index.width
+
+    def tokens(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        return self._tokens[ids % PATTERNS]
+
+    def embeddings(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        phases = np.outer(ids.astype(np.float64) + 1, np.sqrt(np.arange(2, self._width + 2)))
+        rows = np.sin(phases)  # no two frames alike
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    def image(self, frame: int) -> bytes:
+        return b""
+
+
+@dataclass
+class _MadeUpMemory:
+    """As much of a memory as an Answerer uses."""
+
+    frames: int
+    spec: FeatureSpec
+    _index: FrameIndex = field(default_factory=lambda: FrameIndex(None))
+
+    def camera_ids(self) -> list[str]:
+        return ["made-up"]
+
+    def camera(self, name: str) -> "_MadeUpMemory":
+        return self
+
+    def index(self, name: str) -> FrameIndex:
+        return self._index
+
+    def snapshot(self) -> MemorySnapshot:
+        ids = np.arange(self.frames, dtype=np.int64)
+        sealed: Any = _MadeUpFrames(self.spec)
+        return MemorySnapshot(
+            CameraInfo("made-up", "made-up"), self.spec, 0, 1e9 + ids.astype(np.float64), ids, (), ids[:0], (), None,
+            sealed, self.frames, (),
+        )  # fmt: skip

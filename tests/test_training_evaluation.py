@@ -1,0 +1,193 @@
+"""Measuring: what counts as right, intervals, tables, and the command from a rendered video to the figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from afterimage.cli import main
+from afterimage.commands.evaluate import parse_seeds
+from configs import UsageError
+from model.checkpoint import load_pretrained
+from training.errors import WorldError
+from training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
+from training.evaluation.tables import Outcome, Share, markdown, summary
+from training.evaluation.worlds import WorldTest, questions_for, with_recall
+from training.world import Question, read_truth
+from training.world.facts import KINDS
+
+
+def question(kind: str, answer: str, **changes: object) -> Question:
+    """A question with its truth."""
+    values = {"kind": kind, "text": "?", "answer": answer, "wrong": ("x", "y"), "at_s": 100.0}
+    return Question.model_validate({**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "value", "said", "right"),
+    [
+        ("colour", "red", None, " Red.", True),
+        ("colour", "red", None, "blue", False),
+        ("when", "00:01:00", 60.3, "00:01:05", True),
+        ("when", "00:01:00", 60.3, "00:01:06", False),
+        ("when", "not seen", None, "00:01:06", False),
+        ("when", "00:01:00", 60.3, "not seen", False),
+        ("last", "01:00:00", 3600.0, "00:59:56", True),
+        ("duration", "3 seconds", 3.0, "2 seconds", True),
+        ("duration", "3 seconds", 3.0, "5 seconds", False),
+        ("gap", "10 minutes", 600.0, "10 minutes 50 seconds", True),
+        ("gap", "10 seconds", 10.0, "16 seconds", False),
+        ("count", "3", 3.0, "4", False),
+        ("exists", "yes", None, "yes it was", False),
+    ],
+)
+def test_an_answer_is_right_within_the_tolerance_of_its_kind(
+    kind: str, truth: str, value: float | None, said: str, right: bool
+) -> None:
+    assert is_right(question(kind, truth, value=value), said) is right
+
+
+def test_a_letter_is_not_a_time() -> None:
+    chosen = question("when", "B", value=60.0, multiple_choice=True)
+    assert is_right(chosen, "b")
+    assert not is_right(chosen, "00:01:00")
+
+
+def test_times_and_lengths_are_read_from_text() -> None:
+    assert clock_seconds("at 01:02:03") == 3723
+    assert clock_seconds("soon") is None
+    assert length_seconds("1 hour 2 seconds") == 3602
+    assert length_seconds("long") is None
+    assert plain("  Not   seen. ") == "not seen"
+    assert says_not_seen("No.")
+    assert not says_not_seen("nothing")
+
+
+@pytest.mark.parametrize(
+    ("right", "asked", "low", "high"), [(9, 10, 0.596, 0.982), (0, 20, 0.0, 0.161), (50, 50, 0.929, 1.0)]
+)
+def test_intervals_are_wilsons(right: int, asked: int, low: float, high: float) -> None:
+    assert Share(right, asked).interval == pytest.approx((low, high), abs=5e-4)
+
+
+def test_nothing_asked_gives_no_figure_and_the_widest_interval() -> None:
+    assert Share(0, 0).document() == {"accuracy": None, "low": 0.0, "high": 1.0, "asked": 0}
+
+
+def test_the_summary_counts_kinds_evidence_denials_and_mistakes() -> None:
+    red = question("colour", "red", spans=((10.0, 13.0),), wrong=("blue", "green", "not seen"))
+    unseen = question("colour", "not seen", seen=False)
+    outcomes = [
+        Outcome(1, 100, "bounded", red, "red", 12.0, 0.1),
+        Outcome(1, 100, "bounded", red, "red", 13.0, 0.2),  # 13.0 is the first moment after the event
+        Outcome(1, 100, "bounded", red, "blue", 12.0, 0.3),
+        Outcome(1, 100, "bounded", unseen, "not seen", 50.0, 0.4),
+        Outcome(1, 100, "bounded", unseen, "green", 50.0, 0.5),
+    ]
+    table = summary(outcomes)
+    assert table["all"]["asked"] == 5
+    assert table["worlds"] == {1: {"right": 3, "asked": 5}}
+    assert table["kinds"]["colour"]["accuracy"] == 0.6
+    assert table["kinds"]["colour"]["chance"] == pytest.approx((3 * 0.25 + 2 / 3) / 5, abs=1e-4)
+    assert table["kinds"]["colour"]["majority"] == 0.6
+    assert {"truth": "red", "said": "blue", "times": 1} in table["kinds"]["colour"]["mistakes"]
+    assert (table["evidence"]["accuracy"], table["evidence"]["asked"]) == (0.5, 2)
+    assert (table["not_seen"]["accuracy"], table["not_seen"]["asked"]) == (0.5, 2)
+    assert "| colour | 0.60 |" in markdown(table)
+
+
+def test_seeds_are_a_range_or_one() -> None:
+    assert list(parse_seeds("3..5")) == [3, 4, 5]
+    assert list(parse_seeds("7")) == [7]
+    for wrong in ("a", "3..", "5..3", "3-5", ""):
+        with pytest.raises(UsageError, match=r"100\.\.119"):
+            parse_seeds(wrong)
+
+
+def test_worlds_of_the_training_split_are_refused() -> None:
+    with pytest.raises(WorldError, match="training split"):
+        WorldTest([2**32]).world(2**32)
+
+
+def test_questions_are_the_same_every_time_and_held_out_wordings_are_used_when_asked_for() -> None:
+    test = WorldTest([5], frames=300, questions=20)
+    script = test.world(5).script
+    assert questions_for(script, test) == questions_for(script, test)
+    assert len(questions_for(script, test)) == 20
+    held_out = WorldTest([5], frames=300, questions=20, held_out_wordings=True)
+    assert all(one.held_out_wording for one in questions_for(script, held_out))
+
+
+def test_recall_modes_change_only_what_is_recalled() -> None:
+    model = load_pretrained("tiny", device="cpu")
+    decayed = with_recall(model, "decayed").preset
+    assert decayed.recall.budget == decayed.forgetting.max_frames
+    assert with_recall(model, "full").preset.recall.budget > 86_400
+    assert with_recall(model, "bounded") is model
+
+
+def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped weights on worlds nobody trained on, through H.264 and ingest. The bar is low because the sample is small."""
+    command = ["evaluate", "world", "--seeds", "40..41", "--frames", "90", "--questions", "12", "--json"]
+    command += ["--kinds", "colour,shape,where,scene,exists", "--recall", "bounded,decayed", "--work", str(tmp_path)]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert "taken in" in captured.err
+    bounded, decayed = document["recall"]["bounded"], document["recall"]["decayed"]
+    assert bounded["all"]["asked"] == decayed["all"]["asked"] == 24
+    assert bounded["all"]["accuracy"] >= 0.75
+    assert decayed["all"]["accuracy"] < bounded["all"]["accuracy"]  # the answers come from the memory
+    script, _ = read_truth(tmp_path / "world-40-90-seen.truth.json")
+    assert script.seed == 40
+    assert main(command) == 0
+    again = capsys.readouterr()
+    assert "taken in" not in again.err
+    assert json.loads(again.out)["recall"]["bounded"]["all"] == bounded["all"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kinds", "taste"], "there is no such kind"),
+        (["--recall", "some"], "choose from bounded, full, decayed"),
+        (["--seeds", "4294967296"], "training split"),
+    ],
+)
+def test_evaluate_refuses_what_cannot_be_measured(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "world", "--frames", "60", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_world_make_writes_a_video_its_truth_and_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "story.mp4"
+    arguments = [
+        "world",
+        "make",
+        str(path),
+        "--seed",
+        "3",
+        "--for",
+        "40s",
+        "--size",
+        "128x72",
+        "--rate",
+        "2",
+        "--questions",
+        "4",
+        "--json",
+    ]
+    assert main(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert path.stat().st_size > 1000
+    assert len(document["questions"]) == 4
+    assert {one["kind"] for one in document["questions"]} <= set(KINDS)
+    script, facts = read_truth(Path(document["truth"]))
+    assert (script.seed, script.duration_s) == (3, 40.0)
+    assert facts is not None
+    assert facts.rate == 2
+    assert main(["world", "make", str(path), "--size", "large"]) == 2
+    assert "640x360" in capsys.readouterr().err
+    assert main(["world", "make", str(tmp_path / "no" / "story.mp4")]) == 2

@@ -1,0 +1,270 @@
+"""How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
+
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from configs import ConfigError, load
+from memory.forgetting import ForgettingConfig
+from memory.positions import plan_layout
+from model.checkpoint import load_pretrained
+from model.prompt import build
+from training.errors import TrainingError
+from training.tiny import make as making
+from training.tiny.bank import CODE, LABELS, NO_LABEL, Bank, BankConfig, make_bank, plan_bank
+from training.tiny.feeder import Feeder
+from training.tiny.lessons import LessonPlan, Progress
+from training.tiny.recipe import Recipe
+from training.tiny.sight import ANYTHING, draw_text
+from training.tiny.stories import Shelf, Words, make_batch, shelf_of
+from training.tiny.study import StudyLearner, to_device
+from training.tiny.wobble import wobble
+from training.tiny.words import train_tokenizer
+from training.world import WorldConfig, split_of
+from training.world.facts import KINDS
+from training.world.vocabulary import HELD_OUT_PAIRS
+
+RECIPE = Path(__file__).parents[1] / "configs" / "training" / "tiny.yaml"
+FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():  # noqa: ANN201 (a fixture)
+    return train_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return shelf_of(plan_bank(BankConfig(seeds=120)))
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    config = BankConfig(seeds=1, clips=4, backgrounds=3, image_size=64, encoded=1.0, workers=1)
+    return make_bank(config, tmp_path_factory.mktemp("bank"))
+
+
+def everything(**changes: object) -> LessonPlan:
+    """A lesson of all kinds."""
+    values = {
+        "name": "all", "kinds": dict.fromkeys(KINDS, 1.0), "frames": 40, "stories": 2, "questions": 3, "most": 1,
+        "duration_s": (120, 900),
+    }  # fmt: skip
+    return LessonPlan.model_validate({**values, **changes})
+
+
+def test_every_clip_shows_what_its_labels_say(bank: Bank) -> None:
+    assert len(bank.clips) == 6 * 4
+    for event, row in bank.clips:
+        label = dict(zip(LABELS, bank.labels[row].tolist(), strict=True))
+        assert label["scene"] == CODE["scene"][event.scene]
+        assert label["colour"] == (NO_LABEL if event.colour is None else CODE["colour"][event.colour])
+        assert label["place"] == (NO_LABEL if event.place is None else CODE["place"][event.place])
+    for scene, rows in bank.backgrounds.items():
+        assert len(rows) == 3
+        assert (bank.labels[rows, :-1] == NO_LABEL).all(), scene
+    assert len({picture.tobytes() for picture in bank.pixels[[row for _, row in bank.clips]]}) == len(bank.clips)
+
+
+def test_the_bank_shows_no_held_out_pair_and_no_seed_that_people_type(shelf: Shelf) -> None:
+    assert not {(key[1], key[2]) for key in shelf.clips} & HELD_OUT_PAIRS
+    assert all(split_of(job.seed) == "train" for job in plan_bank(BankConfig(seeds=2)))
+
+
+def test_a_batch_is_a_function_of_its_number(shelf: Shelf, tokenizer) -> None:
+    words, plan = Words(tokenizer), everything()
+    one = make_batch(plan, shelf, words, FORGETTING, seed=1, number=5)
+    two = make_batch(plan, shelf, words, FORGETTING, seed=1, number=5)
+    other = make_batch(plan, shelf, words, FORGETTING, seed=1, number=6)
+    assert np.array_equal(one.rows, two.rows)
+    assert np.array_equal(one.after, two.after)
+    assert not np.array_equal(one.numbers, other.numbers)
+
+
+def test_recalled_frames_ascend_hold_the_visible_ones_and_the_events_that_prove_answers(
+    shelf: Shelf, tokenizer
+) -> None:
+    plan = everything(stories=12, questions=4)
+    batch = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=3, number=0)
+    assert (np.diff(batch.numbers, axis=1) > 0).all()
+    assert (batch.numbers[:, -1] < batch.spans).all()
+    ends = np.take_along_axis(batch.numbers, batch.visible, axis=1)[:, [0, -1]]
+    assert (ends[:, 0] == 0).all()
+    assert (ends[:, 1] == batch.spans - 1).all()
+    proven = batch.needles.any(1).mean()
+    assert 0.4 < proven < 0.95  # the others ask about what was never seen, or about scenes
+
+
+def test_words_are_read_as_the_prompt_reads_them(tokenizer) -> None:
+    from training.world import QuestionPlan, make_script, questions_at, settled_time
+
+    script = make_script(2**32, 300.0)
+    question = questions_at(script, settled_time(script, 300.0), QuestionPlan(count=1))[0]
+    text = Words(tokenizer, wobble_share=0.0).read(question, 301, Random(0))
+    prompt = build(tokenizer, question.text, frames=301, seconds=301.0)
+    assert text.after == prompt.after.tolist()
+    assert slice(*text.question) == prompt.question
+    assert Words(tokenizer).head == prompt.before.tolist()
+
+
+def test_the_tokenizer_knows_the_worlds_words_and_still_reads_anything(tokenizer) -> None:
+    assert tokenizer.tokenize("Was there a purple triangle?") == ["Was", "Ġthere", "Ġa", "Ġpurple", "Ġtriangle", "?"]
+    assert tokenizer.tokenize("00:41") == ["0", "0", ":", "4", "1"]
+    strange = "Größe 日本 \x00 🙂"
+    assert tokenizer.decode(tokenizer(strange)["input_ids"]) == strange
+
+
+def test_a_wobbled_question_keeps_its_telling_words() -> None:
+    rng = Random(0)
+    heard = {wobble("What colour was the red circle in the forest scene?", rng) for _ in range(60)}
+    assert len(heard) > 10
+    assert all({"colour", "red", "circle", "forest"} <= set(text.replace("?", "").split()) for text in heard)
+
+
+def test_index_texts_say_which_frames_match() -> None:
+    rng = Random(1)
+    drawn = [draw_text(rng) for _ in range(400)]
+    assert all(1 <= len(wanted) <= 2 and all(len(row) == len(LABELS) for row in wanted) for _, wanted in drawn)
+    for text, wanted in drawn:
+        if "red" in text.split() and len(wanted) == 1 and wanted[0][1] < ANYTHING - 2:
+            assert wanted[0][1] == CODE["colour"]["red"]
+
+
+def test_lessons_end_when_they_are_learnt_or_too_long() -> None:
+    plans = [everything(gate={"colour": 0.9}, most=100, least=10), everything(name="last", most=1)]
+    progress = Progress(plans)
+    assert not progress.note(5, {"colour": 1.0}, 5)  # learnt, but too early
+    assert progress.note(10, {"colour": 1.0}, 5)
+    assert progress.plan.name == "last"
+    assert not progress.note(500, {}, 1)
+    slow = Progress(plans)
+    assert not slow.note(99, {"colour": 0.1}, 1)
+    assert slow.note(100, {"colour": 0.1}, 1)
+
+
+def test_lessons_name_kinds_that_exist() -> None:
+    with pytest.raises(ValueError, match="no question is of kind 'taste'"):
+        everything(kinds={"taste": 1.0})
+    with pytest.raises(ValueError, match="does not ask"):
+        everything(kinds={"colour": 1.0}, gate={"shape": 0.9})
+
+
+def test_a_bank_too_small_for_its_stories_is_named(tokenizer) -> None:
+    small = shelf_of(plan_bank(BankConfig(seeds=1, clips=4, backgrounds=3)))
+    with pytest.raises(TrainingError, match="give it more seeds"):
+        make_batch(everything(), small, Words(tokenizer), FORGETTING, seed=0, number=0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_study_runs_what_answers_run(number: int, shelf: Shelf, tokenizer) -> None:
+    """The batched path that shares a story's memory, against VideoLanguageModel on one question at a time, with the shipped weights."""
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    words, plan = Words(tokenizer, wobble_share=0.0), everything()
+    batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
+    table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
+    batch.rows[:] %= len(table)
+    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
+    with torch.no_grad():
+        embeds, mass = learner._embeds(to_device(batch, table))
+    for row in range(len(batch.after)):
+        story = row // plan.questions
+        start, end = batch.question[row]
+        prompt = model.prompt(
+            tokenizer.decode(batch.after[row, start:end]),
+            frames=int(batch.spans[story]),
+            seconds=float(batch.spans[story]),
+        )
+        layout = plan_layout(int(batch.spans[story]), batch.numbers[story], config=FORGETTING, trained_frames=12_000)
+        plain = model.video_language.inputs_embeds(table[batch.rows[story]], layout, prompt)
+        together = embeds[row, : len(plain.inputs_embeds)]
+        torch.testing.assert_close(together, plain.inputs_embeds, atol=2e-4, rtol=1e-3)
+        np.testing.assert_allclose(mass[row].numpy(), plain.frame_weights, atol=1e-5)
+
+
+def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf, tokenizer) -> None:
+    recipe = load(RECIPE, Recipe)
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    words = Words(tokenizer, wobble_share=0.0)
+    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16)
+    plan = everything(
+        kinds={"colour": 1.0}, frames=16, world=WorldConfig(objects=(1, 1), repeats=(0, 0), digits=(0, 0), words=(0, 0))
+    )
+    table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
+    batch = make_batch(plan, shelf, words, recipe.forgetting, seed=1, number=0)
+    batch.rows[:] %= len(table)
+    moved = to_device(batch, table)
+    for parameter in model.video_language.parameters():
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.video_language.parameters(), lr=3e-4)
+    losses = []
+    for _ in range(4):
+        lesson = learner(moved)
+        lesson.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(lesson.loss.detach()))
+    assert losses[-1] < losses[0]
+    assert int(lesson.figures["colour/asked"]) == len(batch.after)
+    assert int(lesson.figures["shape/asked"]) == 0
+
+
+def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer) -> None:
+    plan = everything(frames=33, stories=1)
+    with Feeder(BankConfig(seeds=120), FORGETTING, seed=1, workers=1, ahead=1) as feeder:
+        fed = feeder.batch(plan, 2)
+    drawn = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=1, number=2)
+    assert np.array_equal(fed.rows, drawn.rows)
+    assert np.array_equal(fed.answers, drawn.answers)
+
+
+def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few steps of everything on a bank of noise in place of pictures: what matters here is that the stages join."""
+    recipe = load(RECIPE, Recipe)
+    lesson = recipe.study.lessons[0].model_copy(update={"stories": 1, "questions": 2})
+    first = recipe.sight.trainer.model_copy(update={"steps": 1, "precision": "no"})
+    short = recipe.model_copy(
+        update={
+            "bank": BankConfig(seeds=60, clips=88, backgrounds=2, image_size=128, workers=1),
+            "sight": recipe.sight.model_copy(
+                update={"frames": 6, "texts": 4, "pool": 8, "trainer": first}
+            ),
+            "study": recipe.study.model_copy(
+                update={
+                    "lessons": (lesson,), "workers": 1, "seeds": None,
+                    "trainer": recipe.study.trainer.model_copy(update={"steps": 2, "precision": "no"}),
+                }
+            ),
+        }
+    )  # fmt: skip
+
+    def noise(recipe: Recipe, directory: Path) -> Bank:
+        from training.tiny.bank import index_bank
+
+        jobs = plan_bank(recipe.bank)
+        picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+        frames = jobs[-1].first_frame + len(jobs[-1].times)
+        return index_bank(jobs, np.lib.stride_tricks.as_strided(picture, (frames, 128, 128, 3), (0, 384, 3, 1)))
+
+    monkeypatch.setattr(making, "_bank", noise)
+    monkeypatch.setattr(
+        making, "encode_all", lambda vision, pixels, device: torch.zeros(1, 64, 128).half().expand(len(pixels), -1, -1)
+    )
+    assert making.make(short, tmp_path, cpu=True, deadline=0.0) is False
+    assert making.make(short, tmp_path, cpu=True) is True
+    model = load_pretrained(tmp_path / "model", device="cpu")
+    assert model.trained
+    assert model.notice == recipe.notice
+    size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
+    assert size < 25e6
+
+
+def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.read_text().replace("memaug_depth", "memaug_deph"))
+    with pytest.raises(ConfigError, match="did you mean 'memaug_depth'"):
+        load(path, Recipe)

@@ -1,0 +1,130 @@
+"""Annotations in the format of LLaVA and VideoMarathon, and their conversations as token ids with labels.
+
+    [{"id"?, "data_source"?, "video": "name.mp4", "conversations": [{"from": "human" | "gpt", "value": text}, ...]}, ...]
+
+Up to five question-answer pairs of one video make one multi-turn sample. Assistant turns are supervised, everything else is ignored;
+`supervise_roles` also supervises role and newline tokens, as the published template does. In training only tokens whose label is
+ignored join MemAug's queries: an answer never sees itself.
+
+Legend: n tokens before the video, m after it.
+"""
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from model.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
+from training.errors import DataError
+
+MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
+IMAGE_TAG: Final = "<image>"
+
+
+class Turn(BaseModel):
+    """One side's words."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    speaker: Literal["human", "gpt"] = Field(alias="from")
+    value: str
+
+
+class Annotation(BaseModel):
+    """A video with what was said about it. Keys that are not used here are let through: published files have many."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    video: str
+    conversations: tuple[Turn, ...]
+    data_source: str = ""
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Questions with their answers; the tag that stands for the video is taken out."""
+        asked = [turn.value.replace(IMAGE_TAG, "").strip() for turn in self.conversations[::2]]
+        return list(zip(asked, (turn.value.strip() for turn in self.conversations[1::2]), strict=True))
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """All annotations of a file. Raises DataError naming the first that is wrong."""
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(items, list) or not items:
+        raise DataError(f"{path}: a list of annotations is expected, with at least one")
+    return [_parse(path, number, item) for number, item in enumerate(items)]
+
+
+def _parse(path: Path, number: int, item: object) -> Annotation:
+    try:
+        annotation = Annotation.model_validate(item)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    speakers = [turn.speaker for turn in annotation.conversations]
+    if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
+        raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")
+    if len(speakers) > 2 * MOST_PAIRS:
+        raise DataError(f"{path}: item {number}: {len(speakers) // 2} questions, at most {MOST_PAIRS} make one sample")
+    return annotation
+
+
+def read_conversation(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: list[tuple[str, str]],
+    *,
+    frames: int,
+    seconds: float,
+    supervise_roles: bool = False,
+) -> tuple[Prompt, NDArray[np.int64]]:
+    """A conversation as a prompt, and labels [n + m]. Evidence is read from the first question's rows."""
+    head = _Ids(tokenizer)
+    head.say("<|im_start|>system\n", supervise_roles)
+    head.say(SYSTEM)
+    head.say("<|im_end|>\n<|im_start|>user\n", supervise_roles)
+    tail = _Ids(tokenizer)
+    tail.say(f"\n{TIME_SENTENCE.format(seconds=seconds, frames=frames)}\n")
+    question = slice(0, 0)
+    for number, (asked, answered) in enumerate(pairs):
+        if number:
+            tail.say("\n<|im_start|>user\n", supervise_roles)
+        start = len(tail.ids)
+        tail.say(asked, plain=True)
+        question = question if number else slice(start, len(tail.ids))
+        tail.say("<|im_end|>\n<|im_start|>assistant\n", supervise_roles)
+        tail.say(answered, True, plain=True)
+        tail.say("<|im_end|>", True)
+    labels = np.array(head.labels + tail.labels, np.int64)
+    ignored = labels == IGNORED_LABEL
+    cut = len(head.ids)
+    return (
+        Prompt(
+            np.array(head.ids, np.int64),
+            np.array(tail.ids, np.int64),
+            question,
+            joins_before=ignored[:cut],
+            joins_after=ignored[cut:],
+        ),
+        labels,
+    )
+
+
+class _Ids:
+    """Token ids that grow, each with its label."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self.ids: list[int] = []
+        self.labels: list[int] = []
+
+    def say(self, text: str, supervised: bool = False, *, plain: bool = False) -> None:
+        """Add a text; `plain` reads control tokens in it as ordinary characters."""
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+        self.ids += ids
+        self.labels += ids if supervised else [IGNORED_LABEL] * len(ids)

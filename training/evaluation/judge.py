@@ -1,0 +1,70 @@
+"""Is an answer right? Pure. Times and lengths have a tolerance; everything else must be the words of the truth."""
+
+import re
+from typing import Final
+
+from training.world import Question
+from training.world.facts import NOT_SEEN
+
+CLOCK_TOLERANCE_S: Final = 5.0  # of a moment
+LENGTH_TOLERANCE_S: Final = 1.0  # of a duration; a frame per second cannot tell better
+GAP_TOLERANCE: Final = 0.1  # of the time between two things, as a share of it, but never less than CLOCK_TOLERANCE_S
+NEEDLES: Final = (
+    "colour",
+    "shape",
+    "size",
+    "where",
+    "motion",
+    "scene",
+    "digit",
+    "word",
+    "when",
+)  # one moment holds the answer
+
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d)")
+_UNITS = {"hour": 3600, "minute": 60, "second": 1}
+
+
+def is_right(question: Question, answer: str) -> bool:
+    """Whether the answer is true."""
+    said, truth = plain(answer), plain(question.answer)
+    if said == truth:
+        return True
+    if question.value is None or question.multiple_choice:
+        return False
+    if question.kind in ("when", "last"):
+        moment = clock_seconds(said)
+        return moment is not None and abs(moment - question.value) <= CLOCK_TOLERANCE_S
+    if question.kind in ("duration", "gap"):
+        length = length_seconds(said)
+        allowed = LENGTH_TOLERANCE_S
+        if question.kind == "gap":
+            allowed = max(CLOCK_TOLERANCE_S, GAP_TOLERANCE * question.value)
+        return length is not None and abs(length - question.value) <= allowed
+    return False
+
+
+def says_not_seen(answer: str) -> bool:
+    """Whether the answer denies having seen what was asked about."""
+    return plain(answer) in (NOT_SEEN, "no")
+
+
+def plain(text: str) -> str:
+    """Lower case, single spaces, no full stop at the end."""
+    return re.sub(r"\s+", " ", text).strip().rstrip(".").lower()
+
+
+def clock_seconds(text: str) -> float | None:
+    """`00:04:12` -> 252; None where there is no clock in the text."""
+    found = _CLOCK.search(text)
+    return (
+        None
+        if found is None
+        else sum(int(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
+    )
+
+
+def length_seconds(text: str) -> float | None:
+    """`1 minute 12 seconds` -> 72; None where no length is told."""
+    found = re.findall(r"(\d+) (hour|minute|second)s?", text)
+    return float(sum(int(number) * _UNITS[unit] for number, unit in found)) if found else None

@@ -1,0 +1,128 @@
+"""Figures of an evaluation: accuracies with Wilson's intervals, chance, majority, evidence, confusions. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
+from training.world import Question
+
+_Z = 1.959964  # standard normal quantile of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One question put to one memory under one recall mode."""
+
+    seed: int
+    frames: int
+    recall: str
+    question: Question
+    answer: str
+    evidence_time: float | None  # story time of the frame with the largest weight
+    seconds: float  # that the answer took
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is true."""
+        return is_right(self.question, self.answer)
+
+    @property
+    def evident(self) -> bool | None:
+        """Whether the first evidence frame lies in an event that proves the answer; None where no single event does."""
+        if self.evidence_time is None or not self.question.spans or not self.question.seen:
+            return None
+        return any(start <= self.evidence_time < end for start, end in self.question.spans)
+
+
+@dataclass(frozen=True)
+class Share:
+    """`right` of `asked`, with the interval that the true share lies in with 95 % confidence (Wilson 1927)."""
+
+    right: int
+    asked: int
+
+    @property
+    def value(self) -> float:
+        """The share; NaN when nothing was asked."""
+        return self.right / self.asked if self.asked else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end."""
+        if not self.asked:
+            return 0.0, 1.0
+        n, p, z2 = self.asked, self.value, _Z * _Z
+        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def document(self) -> dict[str, Any]:
+        """JSON-able."""
+        low, high = self.interval
+        return {"accuracy": _rounded(self.value), "low": round(low, 4), "high": round(high, 4), "asked": self.asked}
+
+
+def share(outcomes: Sequence[Outcome]) -> Share:
+    """How many are right."""
+    return Share(sum(outcome.right for outcome in outcomes), len(outcomes))
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The whole table of outcomes that differ in seed and question only. JSON-able."""
+    kinds = sorted({outcome.question.kind for outcome in outcomes})
+    proven = [
+        outcome
+        for outcome in outcomes
+        if outcome.question.kind in NEEDLES and outcome.right and outcome.evident is not None
+    ]
+    unseen = [outcome for outcome in outcomes if not outcome.question.seen]
+    denied = Share(sum(says_not_seen(outcome.answer) for outcome in unseen), len(unseen))
+    times = sorted(outcome.seconds for outcome in outcomes)
+    return {
+        "all": share(outcomes).document(),
+        "needles": share([outcome for outcome in outcomes if outcome.question.kind in NEEDLES]).document(),
+        "kinds": {kind: _kind([outcome for outcome in outcomes if outcome.question.kind == kind]) for kind in kinds},
+        "evidence": Share(sum(bool(outcome.evident) for outcome in proven), len(proven)).document(),
+        "not_seen": denied.document(),
+        "worlds": {seed: _of_world(outcomes, seed) for seed in sorted({outcome.seed for outcome in outcomes})},
+        "seconds_median": round(times[len(times) // 2], 3) if times else None,
+    }
+
+
+def _of_world(outcomes: Sequence[Outcome], seed: int) -> dict[str, int]:
+    counted = share([outcome for outcome in outcomes if outcome.seed == seed])
+    return {"right": counted.right, "asked": counted.asked}
+
+
+def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    truths = Counter(plain(outcome.question.answer) for outcome in outcomes)
+    chances = [1 / (1 + len(set(outcome.question.wrong))) for outcome in outcomes]
+    wrong = Counter((plain(o.question.answer), plain(o.answer)) for o in outcomes if not o.right)
+    return {
+        **share(outcomes).document(),
+        "chance": _rounded(sum(chances) / len(chances)),
+        "majority": _rounded(truths.most_common(1)[0][1] / len(outcomes)),
+        "mistakes": [{"truth": truth, "said": said, "times": times} for (truth, said), times in wrong.most_common(3)],
+    }
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table of one summary, for people and for the model card."""
+    lines = ["| kind | accuracy | 95 % interval | asked | chance | majority |", "|---|---|---|---|---|---|"]
+    for kind, row in table["kinds"].items():
+        lines.append(f"{_cells(kind, row)} {row['chance']:.2f} | {row['majority']:.2f} |")
+    for name in ("all", "needles", "evidence", "not_seen"):
+        if table[name]["asked"]:
+            lines.append(_cells("*" + name.replace("_", " ") + "*", table[name]) + " | |")
+    return "\n".join(lines)
+
+
+def _cells(name: str, row: dict[str, Any]) -> str:
+    return f"| {name} | {row['accuracy']:.2f} | {row['low']:.2f}-{row['high']:.2f} | {row['asked']} |"
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)

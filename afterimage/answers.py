@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from afterimage.documents import gap_document, printable, removal_document
 from afterimage.times import spell_duration
-from memory.camera import CameraInfo
+from memory.camera import ANSWERS, CameraInfo
 from stream.span import describe_removal
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:
     """
     if not answer.evidence:
         return {}
-    directory = memory / "answers" / answer.id
+    directory = memory / ANSWERS / answer.id
     try:
         directory.mkdir(parents=True, exist_ok=True)
         writable = os.access(directory, os.W_OK)

@@ -8,7 +8,6 @@ from configs import UsageError
 from memory.camera import camera_id
 
 FASTEST = 1000.0  # frames kept per second; no camera gives more
-_RESERVED = {"answers"}  # directories of a memory that are not cameras
 _LARGEST_SEED = 2**63 - 1  # what the generators of random numbers take
 
 
@@ -43,11 +42,10 @@ def seed(number: int) -> int:
 def camera_name(given: str | None, suggested: str) -> str:
     """The name to record under: the one given, else the source's, else (a source whose name has no letter of ours) 'camera'."""
     if given is None:
-        return suggested if _has_id(suggested) and camera_id(suggested) not in _RESERVED else "camera"
+        return suggested if _has_id(suggested) else "camera"
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in given):
         raise UsageError(f"--camera {given!r}: control characters cannot be part of a name")
-    if camera_id(given) in _RESERVED:
-        raise UsageError(f"--camera {given}: the memory itself uses that name; choose another")
+    camera_id(given)  # refuses a name that leaves none
     return given
 
 

@@ -12,6 +12,9 @@ from configs import UsageError
 from memory.commit import FORMAT_VERSION, read_json, require_format, write_json
 from memory.errors import DamagedMemory
 
+LONGEST_ID = 120  # bytes: leaves room in a file name of 255
+ANSWERS = "answers"  # a memory's directory for evidence frames, which no camera may take
+
 
 @dataclass(frozen=True)
 class CameraInfo:
@@ -30,11 +33,19 @@ class CameraInfo:
 
 
 def camera_id(name: str) -> str:
-    """The directory name for a camera's display name: 'Front door' -> 'front-door'. Raises UsageError when nothing is left of it."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:64]
+    """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.
+
+    Letters and digits of any script stay, so that two names never become one id for lack of ASCII. Raises UsageError when nothing is
+    left of the name, or when it is `answers`, where a memory keeps the evidence of its answers.
+    """
+    slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", name).casefold()).strip("-")
+    slug = slug.encode()[:LONGEST_ID].decode(errors="ignore").strip("-")
     if not slug:
         raise UsageError(f"camera name {name!r}: use letters or digits")
+    if slug == ANSWERS:
+        raise UsageError(
+            f"camera name {name!r}: a memory keeps the evidence of its answers under that name; choose another"
+        )
     return slug
 
 

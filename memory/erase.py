@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.camera import ANSWERS
 from memory.commit import read_json
 from memory.durable import PARTIAL, fsync_directory, remove_tree, unlink, write_file
 from memory.errors import RepositoryError
@@ -31,8 +32,6 @@ from memory.layout import (
 from memory.removal import Removal
 from memory.spec import FeatureSpec
 from memory.specfile import read_spec
-
-ANSWERS = "answers"  # directory of a memory where the evidence of answers is kept: ANSWERS/ID/CAMERA-FRAME.jpg
 
 
 @dataclass

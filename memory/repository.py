@@ -23,9 +23,9 @@ from memory.chunks import SealedFrames
 from memory.commit import Commit
 from memory.durable import make_directory, remove_tree
 from memory.erase import Erased, blank_times
-from memory.errors import NotWritable, RepositoryError
+from memory.errors import DamagedMemory, NotWritable, RepositoryError
 from memory.failpoints import reach
-from memory.journal import Journal
+from memory.journal import MAGIC, Journal
 from memory.layout import SEAL_FRAMES, journal_name
 from memory.lock import CameraLock
 from memory.pending import Pending, blank_frame, frame_record, gap_record, restore
@@ -307,7 +307,23 @@ def open_camera(
 def _create(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:
     # camera.json comes last: a camera without it was being created when the process died, and is created anew.
     info = new_camera(name, fps=fps, timezone=timezone)
+    _clear_unfinished(directory)
     SealedFrames(directory, 1, writable=True).create(spec)
     write_spec(directory, 1, spec)
     Commit(frames=0, gaps=0, generation=1).write(directory)
     write_camera(directory, info)
+
+
+def _clear_unfinished(directory: Path) -> None:
+    """Remove what a creation that was killed left. Raises DamagedMemory where there are frames: then camera.json was lost, not late."""
+    started = (directory / "committed").exists() and Commit.read(directory).frames > 0
+    journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
+    if started or journals:
+        raise DamagedMemory(
+            f"{directory}: camera.json is missing but there are frames; `afterimage fsck` says what is left"
+        )
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            remove_tree(entry)
+        elif entry.name != "lock":
+            entry.unlink()

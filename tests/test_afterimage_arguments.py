@@ -44,7 +44,8 @@ def test_seeds_that_generators_do_not_take(number: int) -> None:
 def test_camera_names() -> None:
     assert camera_name("Front door", "clip") == "Front door"
     assert camera_name(None, "front 10.0.0.7") == "front 10.0.0.7"
-    assert camera_name(None, "日本") == "camera"
+    assert camera_name(None, "日本") == "日本"
+    assert camera_name(None, "...") == "camera"
     assert camera_name(None, "answers") == "camera"
 
 

@@ -133,6 +133,9 @@ def test_segments_of_evicted_frames_are_dropped_from_memory_and_disk(tmp_path: P
     snapshot = reader.snapshot()
     index.catch_up(snapshot)
     assert [part.first for part in index._segments] == [512, 576]
-    assert sorted(path.name for path in (tmp_path / "a" / "index").glob("*.faiss")) == ["flat-512-576.faiss", "flat-576-640.faiss"]
+    assert sorted(path.name for path in (tmp_path / "a" / "index").glob("*.faiss")) == [
+        "flat-512-576.faiss",
+        "flat-576-640.faiss",
+    ]
     assert index.search(make_frame(600, SPEC).embedding, 1, snapshot).hits[0].frame == 600
     assert not differences(tmp_path / "a" / "index", snapshot)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import UsageError
 from memory.camera import camera_id
+from memory.chunks import SealedFrames
 from memory.directory import Memory
 from memory.errors import (
     CameraBusy,
@@ -281,9 +283,42 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
         CameraReader(tmp_path / "a")
 
 
+@pytest.mark.parametrize("step", ["create", "write_spec", "Commit.write", "write_camera"])
+def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    target = "memory.chunks.SealedFrames.create" if step == "create" else f"memory.repository.{step}"
+    real = SealedFrames.create
+
+    def killed(*arguments: object) -> None:
+        if step == "create":
+            real(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_camera(tmp_path, "a", SPEC)
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        fill(repository, 3)
+    assert_holds(CameraReader(tmp_path / "a").snapshot(), [0, 1, 2])
+
+
+def test_a_lost_camera_file_is_damage_and_not_a_new_camera(tmp_path: Path) -> None:
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        fill(repository, 3)
+    (tmp_path / "a" / "camera.json").unlink()
+    with pytest.raises(DamagedMemory, match=r"camera.json is missing"):
+        open_camera(tmp_path, "a", SPEC)
+    assert (tmp_path / "a" / "journal").stat().st_size > 100
+
+
 def test_camera_ids() -> None:
     assert camera_id("Front door") == "front-door"
-    assert camera_id("Ärger / Übung") == "arger-ubung"
+    assert camera_id("Ärger / Übung") == "ärger-übung"
+    assert camera_id("日本 1") != camera_id("中国 1")
+    assert len(camera_id("日" * 200).encode()) <= 120
+    for name in ("...", "Answers", "-"):
+        with pytest.raises(UsageError):
+            camera_id(name)
     assert camera_id("../../etc") == "etc"
 
 

@@ -25,8 +25,9 @@ from tests.memory_world import START, make_frame
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
 NOT_TRACED = (
     "lock",
+    "building.lock",
     "reserve",
-)  # carry no data: the kernel drops a lock with its holder, and reserved space is only space
+)  # carry no data: the kernel drops a lock with its holder, reserved space is only space
 
 
 def record(memory: Path, *, frames: int, seed: int) -> list[Step]:

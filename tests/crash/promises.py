@@ -44,9 +44,11 @@ def broken_promises(
 ) -> list[str]:
     """Reopen a camera after a crash; every promise that does not hold, one line each."""
     directory = memory / camera
-    if not (directory / "camera.json").exists():  # killed while the camera was being made
-        return ["acknowledged frames, but no camera"] if read_acks(acks) else []
-    broken = [f"fsck before reopening: {finding.where.name} {finding.what}" for finding in fsck(directory).damage]
+    made = (directory / "camera.json").exists()  # else it was killed while the camera was being made: it is made again
+    if not made and read_acks(acks):
+        return ["acknowledged frames, but no camera"]
+    damage = fsck(directory).damage if made else []
+    broken = [f"fsck before reopening: {finding.where.name} {finding.what}" for finding in damage]
     try:
         with open_camera(memory, camera, spec) as repository:
             frames = repository.frames

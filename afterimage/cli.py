@@ -5,11 +5,13 @@ usage or input, 1 on failure.
 """
 
 import argparse
+import gc
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TypeAlias
 
 from afterimage import __version__
@@ -175,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     chosen = build_parser().parse_args(arguments)
     try:
-        status: int = importlib.import_module(chosen.module).run(chosen)
+        status: int = _load(chosen.module).run(chosen)
         sys.stdout.flush()
         return status
     except AfterimageError as error:
@@ -188,6 +190,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # the last line of defence: one line for a person, the traceback on request
         return _fail(error, 1)
+
+
+def _load(module: str) -> ModuleType:
+    """Import a command. Collecting garbage meanwhile finds none and takes a tenth of the time that `info` takes."""
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.enable()
 
 
 def _fail(error: Exception, status: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs.errors import ConfigError
@@ -40,6 +39,8 @@ def preset_path(name: str) -> Path:
 
 def load(path: str | Path, schema: type[S]) -> S:
     """Read the YAML file at `path` as `schema`. Raises ConfigError: `live.yaml: forgetting.strid: unknown key; did you mean 'stride'?`"""
+    import yaml  # here, because commands that read no configuration must not wait for it
+
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")

@@ -54,8 +54,8 @@ def test_ask_prints_the_document_of_the_design(memory: Path) -> None:
     assert (coverage["frames"], coverage["first_time"], coverage["last_time"]) == (12, START, START + 11)
     assert (coverage["recall"], coverage["positions"]) == ("full", "true")
     assert coverage["lag_s"] > 0
-    assert "untrained" in document["notice"]
-    assert document["provenance"]["trained"] is False
+    assert "synthetic world" in document["notice"]
+    assert document["provenance"]["trained"] is True
     weights = [item["weight"] for item in document["evidence"]]
     assert weights == sorted(weights, reverse=True)
     assert 0 < sum(weights) <= 1.001
@@ -97,10 +97,10 @@ def test_spans(memory: Path) -> None:
     }
 
 
-def test_ask_for_people_names_evidence_coverage_and_the_untrained_model(memory: Path) -> None:
+def test_ask_for_people_names_evidence_coverage_and_what_the_model_is(memory: Path) -> None:
     done = afterimage("ask", "What is yellow?", "--memory", memory)
     assert done.returncode == 0
-    for part in ("evidence", "coverage", "12 frames", "2023-11-14", "untrained"):
+    for part in ("evidence", "coverage", "12 frames", "2023-11-14", "synthetic world"):
         assert part in done.stdout
 
 
@@ -112,7 +112,6 @@ def test_info(memory: Path) -> None:
     assert (camera["first_time"], camera["last_time"]) == (START, START + 11)
     assert camera["spec"]["tokens"]["tokens_per_frame"] == 64
     assert camera["bytes"] > 0
-    assert "untrained" in camera["notice"]
     assert "12 frames" in afterimage("info", memory).stdout
 
 

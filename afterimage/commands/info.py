@@ -6,11 +6,9 @@ from typing import Any
 from afterimage.arguments import memory_path
 from afterimage.documents import dump, gap_document, printable
 from afterimage.times import spell_duration
-from configs import AfterimageError
 from memory.commit import FORMAT_VERSION
 from memory.directory import Memory
 from memory.reader import CameraReader, MemorySnapshot
-from model.preset import find_preset
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +36,6 @@ def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
         "spec": snapshot.spec.model_dump(),
         "fps": reader.info.fps,
         "timezone": reader.info.timezone,
-        "notice": _notice(snapshot),
     }
 
 
@@ -56,19 +53,9 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     print(
         f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
     )
-    if notice := _notice(snapshot):
-        print(f"  note: {notice}")
     for gap in snapshot.gaps[-10:]:
         print(f"  gap: {info.local(gap.start):%Y-%m-%d %H:%M:%S}, {spell_duration(gap.seconds)} ({gap.reason})")
     if len(snapshot.gaps) > 10:
         print(f"  and {len(snapshot.gaps) - 10} earlier gaps; --json lists all")
     if snapshot.open_gap:
         print(f"  {snapshot.open_gap.reason} since {info.local(snapshot.open_gap.start):%Y-%m-%d %H:%M:%S %Z}")
-
-
-def _notice(snapshot: MemorySnapshot) -> str | None:
-    """What the preset of this camera's model says of itself; None where the model is not here, or has nothing to say."""
-    try:
-        return find_preset(snapshot.spec.model).notice
-    except AfterimageError:
-        return None

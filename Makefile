@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo tiny test check bench format clean
 .DEFAULT_GOAL := demo
 
-demo: .venv/.core  ## history, a live stream and three questions, on synthetic video; SEED=n for another world
+demo: .venv/.core  ## history, a live stream and ten questions with their score, on synthetic video; SEED=n for another world
 	$(BIN)/afterimage demo $(if $(SEED),--seed $(SEED))
 
 tiny: .venv/.dev  ## make the shipped small model anew, end to end (resumable; minutes on a GPU)

@@ -159,7 +159,8 @@ def _add_demo(commands: _Commands) -> None:
     parser = _command(
         commands, "demo", "afterimage.commands.demo", "see the whole of it: history, a live stream, questions in mid-stream",
         "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, "
-        "and asks three questions\nwhile it runs. Takes under three minutes.",
+        "and puts ten questions drawn\nby the seed "
+        "while it runs, some as of earlier moments. Prints answer, truth and score. Takes under three minutes.",
     )  # fmt: skip
     parser.add_argument(
         "--output",
@@ -167,7 +168,8 @@ def _add_demo(commands: _Commands) -> None:
         default="demo-output",
         help="where video, memory and pictures go (default: demo-output)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the synthetic world (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the synthetic world and its questions (default: 0)")
+    parser.add_argument("--questions", type=int, default=10, metavar="N", help="how many are put (default: 10)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

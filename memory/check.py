@@ -18,7 +18,7 @@ from memory.erase import camera_layouts, traces
 from memory.errors import DamagedMemory, MemoryNotFound, RepositoryError
 from memory.findings import Finding
 from memory.journal import scan
-from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds, journal_name
+from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds, gaps_layout, journal_name
 from memory.pending import Pending, restore
 from memory.removal import present, runs
 from memory.repair import Repair
@@ -26,7 +26,7 @@ from memory.settings import FILE as SETTINGS
 from memory.settings import read_settings
 from memory.specfile import read_spec, spec_path
 
-GAPS = ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "float64")
+GAPS = gaps_layout()
 _UNIT_TOLERANCE = 1e-3
 
 

@@ -6,13 +6,12 @@ of their content, so their shape says nothing: the committed row count (memory.c
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 
 from memory.durable import make_directory
 from memory.errors import DamagedFrames, DamagedMemory
@@ -26,18 +25,17 @@ from memory.layout import (
     SEAL_FRAMES,
     TOKEN_CHUNK,
     ArrayLayout,
+    gaps_layout,
     generation_name,
+    scalar_layout,
 )
 from memory.records import GAP_REASONS, FrameRecord, Gap
 from memory.spec import FeatureSpec
-from memory.store import DurableStore
+
+if TYPE_CHECKING:
+    from memory.arrays import Arrays
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
-_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
-_FLAT: Any = {
-    "name": "default",
-    "separator": ".",
-}  # one file per chunk, none of the nested directories that each need an fsync
 
 
 def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
@@ -56,33 +54,32 @@ class SealedFrames:
     def __init__(self, camera: Path, generation: int, *, writable: bool = False) -> None:
         self._camera = camera
         self._generation = generation_name(generation)
-        self._store = DurableStore(camera, read_only=not writable)
-        self._arrays: dict[str, Any] = {}
+        self._writable = writable
+        self._opened: dict[str, Any] = {}
+
+    @cached_property
+    def _arrays(self) -> "Arrays":
+        from memory.arrays import Arrays  # late: see there
+
+        return Arrays(self._camera, writable=self._writable)
 
     def create(self, spec: FeatureSpec) -> None:
         """Lay out the empty arrays of a new camera."""
         make_directory(self._camera / "frames")
-        zarr.create_group(self._store, path="frames")
+        self._arrays.create_group("frames")
         for name, dtype in SCALARS.items():
-            self._create(f"frames/{name}", (0,), (SCALAR_CHUNK,), dtype)
-        self._create("frames/gaps", (0, 4), (GAP_CHUNK, 4), "f8")
-        zarr.create_group(self._store, path=IMAGES)
+            self._arrays.create(f"frames/{name}", (0,), (SCALAR_CHUNK,), dtype)
+        self._arrays.create("frames/gaps", (0, 4), (GAP_CHUNK, 4), "f8")
+        self._arrays.create_group(IMAGES)
         self.create_generation(spec)
 
     def create_generation(self, spec: FeatureSpec) -> None:
         """Lay out the empty feature arrays of this generation."""
-        zarr.create_group(self._store, path=self._generation)
+        self._arrays.create_group(self._generation)
         width, tokens = spec.index.width, spec.tokens
-        self._create(f"{self._generation}/embeddings", (0, width), (SEAL_FRAMES, width), "f4")
+        self._arrays.create(f"{self._generation}/embeddings", (0, width), (SEAL_FRAMES, width), "f4")
         shape = (tokens.tokens_per_frame, tokens.width)
-        self._create(f"{self._generation}/tokens", (0, *shape), (TOKEN_CHUNK, *shape), tokens.dtype)
-
-    def _create(self, path: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
-        # NaN is never stored in tokens, embeddings or times, so it marks a chunk whose file is missing.
-        zarr.create_array(
-            self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
-            fill_value=255 if dtype == "u1" else np.nan, chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
-        )  # fmt: skip
+        self._arrays.create(f"{self._generation}/tokens", (0, *shape), (TOKEN_CHUNK, *shape), tokens.dtype)
 
     # --- writing ---
 
@@ -120,43 +117,22 @@ class SealedFrames:
         """Pack the JPEGs of one seal. Their times stand here a second time, so that a damaged chunk of 4,096 can be rebuilt."""
         offsets = np.cumsum([0, *map(len, images)]).tolist()
         blob = np.frombuffer(b"".join(images) or b"\0", dtype=np.uint8)
-        array = zarr.create_array(
-            self._store, name=f"{IMAGES}/{seal}", shape=blob.shape, chunks=blob.shape, dtype="u1",
-            compressors=[Crc32cCodec()], attributes={"offsets": offsets, "times": list(times)},
-            chunk_key_encoding=_FLAT, overwrite=True, config=_EVERY_CHUNK,
-        )  # fmt: skip
-        array[:] = blob
+        self._arrays.put(f"{IMAGES}/{seal}", blob, {"offsets": offsets, "times": list(times)})
 
     def create_array(self, layout: ArrayLayout, rows: int) -> None:
         """An array's metadata alone, for at least `rows` rows; chunk files that are there count again."""
         ahead = -(-rows // ROWS_AHEAD) * ROWS_AHEAD
-        self._create(layout.name, (ahead, *layout.row), (layout.chunk, *layout.row), layout.dtype)
+        self._arrays.create(layout.name, (ahead, *layout.row), (layout.chunk, *layout.row), layout.dtype)
 
     # --- reading ---
 
     def scalars(self, name: str, first: int, end: int) -> NDArray[Any]:
         """Rows [first, end) of one of SCALARS; those of a missing or damaged chunk are NaN (0 in time_basis)."""
-        try:
-            return self._read(f"frames/{name}", first, end)
-        except DamagedMemory:
-            pass
-        rows = np.full(end - first, 0 if name == "time_basis" else np.nan, dtype=SCALARS[name])
-        for start in range(first - first % SCALAR_CHUNK, end, SCALAR_CHUNK):
-            low, high = max(first, start), min(end, start + SCALAR_CHUNK)
-            try:
-                rows[low - first : high - first] = self._read(f"frames/{name}", low, high)
-            except DamagedMemory:
-                continue
-        return rows
+        return scalar_layout(name).read(self._camera, first, end)
 
     def gaps(self, end: int) -> list[Gap]:
-        """The first `end` gap records; a damaged array of them costs only the gaps."""
-        if not end:
-            return []
-        try:
-            rows = self._read("frames/gaps", 0, end)
-        except DamagedMemory:
-            return []
+        """The first `end` gap records; damage costs only the gaps of its chunk."""
+        rows = gaps_layout().read(self._camera, 0, end)
         sound = rows[np.isfinite(rows).all(axis=1)]
         return [Gap(start, stop, GAP_REASONS[int(reason)], int(frame)) for start, stop, frame, reason in sound]
 
@@ -221,7 +197,7 @@ class SealedFrames:
     def _read(self, name: str, first: int, end: int) -> NDArray[Any]:
         array = self._open(name)
         if array.shape[0] < end:
-            self._arrays.pop(name, None)  # an open Zarr array never sees growth
+            self._opened.pop(name, None)  # an open Zarr array never sees growth
             array = self._open(name)
         try:
             return np.asarray(array[first:end])
@@ -229,17 +205,17 @@ class SealedFrames:
             raise self._damaged(name, f"{error}") from error
 
     def _open(self, name: str) -> Any:
-        if name not in self._arrays:
+        if name not in self._opened:
+            from memory.arrays import ArrayError
+
             try:
-                mode = "r" if self._store.read_only else "r+"
-                with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
-                    array = zarr.open_array(self._store, path=name, mode=mode)
-            except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
+                array = self._arrays.open(name)
+            except ArrayError as error:
                 raise self._damaged(name, "missing or unreadable") from error
             if name.startswith(IMAGES):
                 return array  # one per seal: not kept, so that memory stays flat
-            self._arrays[name] = array
-        return self._arrays[name]
+            self._opened[name] = array
+        return self._opened[name]
 
     def _damaged(self, name: str, why: str) -> DamagedMemory:
         return DamagedMemory(f"{self._camera / name}: {why.splitlines()[0] if why else 'unreadable'}")

@@ -10,6 +10,7 @@ A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * si
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -69,19 +70,35 @@ class ArrayLayout:
 
     def check(self, camera: Path, chunk: int) -> str | None:
         """What is wrong with a chunk's file, or None."""
+        return self._load(camera, chunk)[1]
+
+    def rows(self, camera: Path, chunk: int) -> NDArray[Any]:
+        """All rows of a chunk that `check` found sound."""
+        return self._shaped(self._load(camera, chunk)[0])
+
+    def read(self, camera: Path, first: int, end: int) -> NDArray[Any]:
+        """Rows [first, end); those of a chunk that is missing or damaged are NaN (0 where there is no NaN)."""
+        rows = np.full((end - first, *self.row), np.nan if self.dtype.startswith("f") else 0, dtype=self.dtype)
+        for chunk in self.chunks(first, end):
+            begin = chunk * self.chunk
+            low, high = max(first, begin), min(end, begin + self.chunk)
+            data, wrong = self._load(camera, chunk)
+            if wrong is None:
+                rows[low - first : high - first] = self._shaped(data)[low - begin : high - begin]
+        return rows
+
+    def _load(self, camera: Path, chunk: int) -> tuple[bytes, str | None]:
         try:
             data = self.file(camera, chunk).read_bytes()
         except FileNotFoundError:
-            return "is missing"
+            return b"", "is missing"
         except OSError as error:
-            return f"cannot be read ({error.strerror})"
+            return b"", f"cannot be read ({error.strerror})"
         if len(data) != self.chunk_bytes:
-            return f"has {len(data)} bytes instead of {self.chunk_bytes}"
-        return None if checksum_holds(data) else "fails its checksum"
+            return b"", f"has {len(data)} bytes instead of {self.chunk_bytes}"
+        return (data[:-4], None) if checksum_holds(data) else (b"", "fails its checksum")
 
-    def rows(self, camera: Path, chunk: int) -> NDArray[np.generic]:
-        """All rows of a chunk that `check` found sound."""
-        data = self.file(camera, chunk).read_bytes()[:-4]
+    def _shaped(self, data: bytes) -> NDArray[Any]:
         return np.frombuffer(data, dtype=self.dtype).reshape(self.chunk, *self.row)
 
 
@@ -95,10 +112,19 @@ def with_checksum(data: bytes) -> bytes:
     return data + google_crc32c.value(data).to_bytes(4, "little")
 
 
+def scalar_layout(name: str) -> ArrayLayout:
+    """One of SCALARS: an array of one number per frame."""
+    return ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
+
+
 def scalar_layouts() -> Iterator[ArrayLayout]:
-    """The arrays of one number per frame."""
-    for name, dtype in SCALARS.items():
-        yield ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), dtype)
+    """All of SCALARS."""
+    return map(scalar_layout, SCALARS)
+
+
+def gaps_layout() -> ArrayLayout:
+    """The gap records: start, end, before_frame, reason."""
+    return ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "f8")
 
 
 def feature_layouts(

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from memory.layout import SEAL_FRAMES
+from memory.repository import open_camera
+from tests.memory_world import make_frame, make_spec
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -57,6 +61,17 @@ def process_seconds(*arguments: str) -> float:
     subprocess.run([sys.executable, *arguments], capture_output=True, check=False, cwd=ROOT)
     after = os.times()
     return (after.children_user + after.children_system) - (before.children_user + before.children_system)
+
+
+def test_a_memory_s_times_are_read_without_zarr(tmp_path: Path) -> None:
+    """Loading it takes as long as all the rest of `info`."""
+    spec = make_spec()
+    repository = open_camera(tmp_path, "door", spec)
+    for number in range(SEAL_FRAMES + 1):
+        repository.append(make_frame(number, spec))
+    repository.close()
+    directory = str(tmp_path)
+    assert "zarr" not in loaded_after(f"import afterimage.cli; afterimage.cli.main(['info', {directory!r}])")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("info", "nowhere")])

@@ -12,9 +12,10 @@ from training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, 
 
 # Words that tell one kind of question from another, or name a thing: never touched.
 _TELLING: Final = """
-    colour shape big small size large where place part way move moved went go direction left right up down scene background camera
-    behind digit card word sign say written read times often count number when time moment last latest recently first earlier earliest
-    second third order sort put before preceded after followed next just long seconds stay stayed visible between passed apart later
+    colour shape big small size large where place part way move moved went go direction left right up down scene background landscape
+    camera view behind digit numeral card word sign say written read times often count number when time moment last latest recently first
+    earlier earliest second third previous order sort put before preceded after followed next just long seconds stay stayed visible
+    between passed apart later
     now present right this change still not or and object nothing at in did was there is has have see seen
 """
 _SYLLABLES: Final = """

@@ -6,9 +6,11 @@ Slots: {the} a definite reference ("the red circle"), {a} an indefinite one, {sc
 
 from typing import Final
 
+from training.world.phrasing_more import more_wordings
+
 HELD_OUT: Final = 3  # wordings of each kind that only validation and test use
 
-PHRASINGS: Final[dict[str, tuple[str, ...]]] = {
+_WRITTEN: Final[dict[str, tuple[str, ...]]] = {
     "colour": (
         "What colour was {the}?",
         "Which colour was {the}?",
@@ -360,6 +362,11 @@ PHRASINGS: Final[dict[str, tuple[str, ...]]] = {
         "Which scene gave way to the present one?",
         "What was on view until the latest change of scene?",
     ),
+}
+
+PHRASINGS: Final = {
+    kind: (*dict.fromkeys((*texts[:-HELD_OUT], *more_wordings(kind))), *texts[-HELD_OUT:])
+    for kind, texts in _WRITTEN.items()
 }
 
 

@@ -1,0 +1,54 @@
+"""Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+
+from memory.store import DurableStore
+
+_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
+_FLAT: Any = {
+    "name": "default",
+    "separator": ".",
+}  # one file per chunk, none of the nested directories that each need an fsync
+
+ArrayError = (OSError, KeyError, ValueError, zarr.errors.BaseZarrError)
+"""What Zarr raises for an array that is missing, damaged, or not an array."""
+
+
+class Arrays:
+    """The arrays under one directory: every chunk with a CRC-32C, every write durable when it returns."""
+
+    def __init__(self, directory: Path, *, writable: bool) -> None:
+        self._store, self._writable = DurableStore(directory, read_only=not writable), writable
+
+    def create_group(self, path: str) -> None:
+        """An empty group."""
+        zarr.create_group(self._store, path=path)
+
+    def create(self, path: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
+        """Lay out an array; chunk files that are there count again."""
+        # NaN is never stored in tokens, embeddings or times, so it marks a chunk whose file is missing.
+        zarr.create_array(
+            self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
+            fill_value=255 if dtype == "u1" else np.nan, chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
+        )  # fmt: skip
+
+    def put(self, path: str, values: NDArray[np.uint8], attributes: Mapping[str, Any]) -> None:
+        """A whole array in one chunk, in place of whatever was there."""
+        array = zarr.create_array(
+            self._store, name=path, shape=values.shape, chunks=values.shape, dtype="u1",
+            compressors=[Crc32cCodec()], attributes=dict(attributes),
+            chunk_key_encoding=_FLAT, overwrite=True, config=_EVERY_CHUNK,
+        )  # fmt: skip
+        array[:] = values
+
+    def open(self, path: str) -> Any:
+        """The zarr.Array at `path`. Raises one of ArrayError."""
+        with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
+            return zarr.open_array(self._store, path=path, mode="r+" if self._writable else "r")

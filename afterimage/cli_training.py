@@ -29,7 +29,8 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def _add_world(commands: _Commands) -> None:
     parser = _command(
         commands, "world", "make synthetic video with its truth",
-        "Scripted scenes, objects, digits and words, the same for\nthe same seed; questions with answers can be had with it.",
+        "Scripted scenes, objects, digits and words, the same for\nthe same seed; questions with answers can be had with it. "
+        "Objects may change in view or be partly\nhidden, and several cameras may share a story, where that is asked for.",
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
@@ -42,6 +43,31 @@ def _add_world(commands: _Commands) -> None:
     make.add_argument("--rate", type=int, default=10, help="frames per second (default: 10)")
     make.add_argument("--codec", default="libx264", choices=("libx264", "libx265"), help="default: libx264")
     make.add_argument("--questions", type=int, default=0, metavar="N", help="also print N questions with their answers")
+    make.add_argument(
+        "--choices", type=int, default=0, metavar="N", help="with N lettered answers each (default: open-ended)"
+    )
+    make.add_argument("--kinds", metavar="KIND,...", help="only these kinds of question (default: those the story has)")
+    make.add_argument(
+        "--changing",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of objects that change colour or size in view (default: 0)",
+    )
+    make.add_argument(
+        "--hidden",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of objects partly hidden behind something (default: 0)",
+    )
+    make.add_argument(
+        "--cameras",
+        type=int,
+        default=1,
+        metavar="N",
+        help="that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
+    )
     _add_json(make)
 
 
@@ -68,6 +94,13 @@ def _add_evaluate(commands: _Commands) -> None:
         "--pairs", default="seen", choices=("seen", "held-out", "all"), help="colour-shape pairs (default: seen)"
     )
     parser.add_argument("--held-out-wordings", action="store_true", help="questions worded as training never did")
+    parser.add_argument(
+        "--choices",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ask as multiple choice with N lettered answers (default: open-ended)",
+    )
     parser.add_argument("--model", default="tiny", metavar="PRESET|PATH|HUB_ID", help="default: tiny")
     parser.add_argument("--work", metavar="DIR", help="keep memories here, and ask those that are there already")
     _add_json(parser)

@@ -11,6 +11,8 @@ from afterimage.documents import dump
 from configs import UsageError
 from training.evaluation.tables import Outcome, markdown, summary
 from training.world.facts import KINDS
+from training.world.questions import MOST_CHOICES
+from training.world.twist_facts import EVERY_KIND
 
 if TYPE_CHECKING:
     from training.evaluation.worlds import WorldTest
@@ -50,8 +52,10 @@ def _test(arguments: argparse.Namespace) -> "WorldTest":
     kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else KINDS
     modes = tuple(arguments.recall.split(","))
     for kind in kinds:
-        if kind not in KINDS:
-            raise UsageError(f"--kinds {kind}: there is no such kind of question; there are: {', '.join(KINDS)}")
+        if kind not in EVERY_KIND:
+            raise UsageError(f"--kinds {kind}: there is no such kind of question; there are: {', '.join(EVERY_KIND)}")
+    if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
+        raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
     seeds = parse_seeds(arguments.seeds)
     from training.evaluation.worlds import RecallMode, WorldTest  # loads torch: not before the arguments make sense
 
@@ -60,7 +64,7 @@ def _test(arguments: argparse.Namespace) -> "WorldTest":
             raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
     return WorldTest(
         seeds=seeds, frames=arguments.frames, questions=arguments.questions, kinds=kinds, pairs=arguments.pairs,
-        held_out_wordings=arguments.held_out_wordings, recall=modes,
+        held_out_wordings=arguments.held_out_wordings, choices=arguments.choices, recall=modes,
     )  # fmt: skip
 
 
@@ -83,6 +87,7 @@ def _document(
         "frames": test.frames,
         "pairs": test.pairs,
         "held_out_wordings": test.held_out_wordings,
+        "choices": test.choices,
         "seconds": round(seconds, 1),
         "recall": {mode: summary([outcome for outcome in outcomes if outcome.recall == mode]) for mode in test.recall},
     }

@@ -1,35 +1,65 @@
-"""`afterimage world make`: synthetic video with its truth."""
+"""`afterimage world make`: synthetic video with its truth, of one camera or of several that share a story."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from afterimage.documents import dump
 from afterimage.times import parse_duration, spell_duration
 from configs import UsageError
-from training.world import QuestionPlan, World, settled_time
-from training.world.video import VideoFormat, write_video
+from training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
+from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
+from training.world.cameras import SharedStory, make_shared_story
+from training.world.truth import truth_path
+from training.world.twist_facts import kinds_of
+from training.world.video import VideoFormat, write_shared_videos, write_video
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the video."""
+    """Write the video, or one for each camera."""
     path = Path(arguments.output)
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such directory; make it first")
+    seconds, config = parse_duration(arguments.seconds), _config(arguments)
     width, height = _size(arguments.size)
-    world = World(arguments.seed, parse_duration(arguments.seconds), width=width, height=height)
     video = VideoFormat(rate=arguments.rate, codec=arguments.codec)
-    truth = write_video(world, path, video=video, progress=_show_progress)
-    questions = _questions(world, arguments.questions)
-    if arguments.json:
-        dump({"video": str(path), "truth": str(truth), "seconds": world.script.duration_s, "questions": questions})
+    if arguments.cameras == 1:
+        world = World(arguments.seed, seconds, config=config, width=width, height=height)
+        write_video(world, path, video=video, progress=_show_progress)
+        _tell(arguments, [path], world.script.duration_s, _questions(arguments, world))
         return 0
-    print(f"{path}  {spell_duration(world.script.duration_s)}, {path.stat().st_size / 1e6:.1f} MB")
-    print(f"{truth}  {len(world.script.segments)} scenes, {len(world.script.events)} events")
-    for question in questions:
-        print(f"  {question['text']}  ->  {question['answer']}")
+    story = make_shared_story(arguments.seed, seconds, arguments.cameras, config)
+    paths = write_shared_videos(story, path, width=width, height=height, video=video, progress=_show_progress)
+    _tell(arguments, list(paths.values()), story.duration_s, _shared_questions(arguments, story))
     return 0
+
+
+def _tell(arguments: argparse.Namespace, videos: Sequence[Path], seconds: float, questions: list[Question]) -> None:
+    told = [_with_choices(question, arguments.choices) for question in questions]
+    if arguments.json:
+        document: dict[str, Any] = {"video": str(videos[0]), "truth": str(truth_path(videos[0]))}
+        if len(videos) > 1:
+            document = {"videos": [{"video": str(path), "truth": str(truth_path(path))} for path in videos]}
+        dump({**document, "seconds": seconds, "questions": [one.model_dump(mode="json") for one in told]})
+        return
+    for path in videos:
+        print(
+            f"{path}  {spell_duration(seconds)}, {path.stat().st_size / 1e6:.1f} MB, truth in {truth_path(path).name}"
+        )
+    for question in told:
+        print(f"  {question.text}  ->  {question.answer}")
+
+
+def _config(arguments: argparse.Namespace) -> WorldConfig:
+    try:
+        return WorldConfig(changing=arguments.changing, hidden=arguments.hidden)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--{first['loc'][0]} {first['input']:g}: {first['msg']}") from None
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -39,11 +69,22 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _questions(world: World, count: int) -> list[dict[str, Any]]:
-    if count < 1:
+def _questions(arguments: argparse.Namespace, world: World) -> list[Question]:
+    if arguments.questions < 1:
         return []
+    kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else kinds_of(world.script.config)
     at = settled_time(world.script, world.script.duration_s)
-    return [question.model_dump(mode="json") for question in world.questions(at, QuestionPlan(count=count))]
+    return world.questions(at, QuestionPlan(count=arguments.questions, kinds=kinds))
+
+
+def _shared_questions(arguments: argparse.Namespace, story: SharedStory) -> list[Question]:
+    kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else CAMERA_KINDS
+    at = shared_settled_time(story, story.duration_s)
+    return shared_questions_at(story, at, count=arguments.questions, kinds=kinds)
+
+
+def _with_choices(question: Question, options: int) -> Question:
+    return multiple_choice(question, options=options) if options and question.wrong else question
 
 
 def _show_progress(done: int, total: int) -> None:

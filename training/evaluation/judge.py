@@ -5,6 +5,7 @@ from typing import Final
 
 from training.world import Question
 from training.world.facts import NOT_SEEN
+from training.world.vocabulary import COLOURS, SCENES, SHAPES
 
 CLOCK_TOLERANCE_S: Final = 5.0  # of a moment
 LENGTH_TOLERANCE_S: Final = 1.0  # of a duration; a frame per second cannot tell better
@@ -21,16 +22,23 @@ NEEDLES: Final = (
     "when",
 )  # one moment holds the answer
 
+SUMMARIES: Final = ("summary", "scene summary")  # judged by what they name, in any words around it
+
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d)")
+_NAMES = re.compile(rf"\b(?:(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})|digit \d|word \w+|{'|'.join(SCENES)})\b")
 _UNITS = {"hour": 3600, "minute": 60, "second": 1}
 
 
 def is_right(question: Question, answer: str) -> bool:
     """Whether the answer is true."""
     said, truth = plain(answer), plain(question.answer)
+    if question.multiple_choice:
+        return letter(answer) == question.answer
     if said == truth:
         return True
-    if question.value is None or question.multiple_choice:
+    if question.kind in SUMMARIES:
+        return bool(named(truth)) and named(said) == named(truth)
+    if question.value is None:
         return False
     if question.kind in ("when", "last"):
         moment = clock_seconds(said)
@@ -42,6 +50,17 @@ def is_right(question: Question, answer: str) -> bool:
             allowed = max(CLOCK_TOLERANCE_S, GAP_TOLERANCE * question.value)
         return length is not None and abs(length - question.value) <= allowed
     return False
+
+
+def letter(answer: str) -> str | None:
+    """The letter that an answer chooses: `B`, `b.`, `(B) red` or `B. red`; None where it begins with none."""
+    found = re.match(r"\W*([A-Ha-h])(?:\W|$)", answer.strip())
+    return found.group(1).upper() if found else None
+
+
+def named(text: str) -> set[str]:
+    """The things and scenes that a text names, in lower case: `red circle`, `digit 7`, `word stop`, `forest`."""
+    return set(_NAMES.findall(plain(text)))
 
 
 def says_not_seen(answer: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from training.errors import WorldError
 from training.world import Question, QuestionPlan, questions_at, settled_time
-from training.world.script import Script
+from training.world.story import Script
 
 QUIZ_KINDS: Final = (
     "colour", "shape", "where", "scene", "exists", "digit", "size", "scene seen", "now", "scene now",

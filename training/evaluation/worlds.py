@@ -21,9 +21,18 @@ from stream.session import Session
 from stream.session import run as run_loop
 from training.errors import WorldError
 from training.evaluation.tables import Outcome
-from training.world import Question, QuestionPlan, World, WorldConfig, questions_at, settled_time, split_of
+from training.world import (
+    Question,
+    QuestionPlan,
+    World,
+    WorldConfig,
+    multiple_choice,
+    questions_at,
+    settled_time,
+    split_of,
+)  # fmt: skip
 from training.world.facts import KINDS
-from training.world.script import Script
+from training.world.story import Script
 from training.world.video import VideoFormat, write_video
 
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
@@ -45,6 +54,7 @@ class WorldTest:
     kinds: Sequence[str] = KINDS
     pairs: Literal["seen", "held-out", "all"] = "seen"
     held_out_wordings: bool = False
+    choices: int = 0  # lettered answers that every question offers; 0: none
     recall: Sequence[RecallMode] = ("bounded",)
 
     def world(self, seed: int) -> World:
@@ -98,6 +108,8 @@ def questions_for(script: Script, test: WorldTest) -> list[Question]:
         asked += _draw(script, settled_time(script, moment), present, share, test)
     if others:
         asked += _draw(script, end, others, test.questions - len(asked), test)
+    if test.choices:
+        asked = [multiple_choice(question, options=test.choices) for question in asked if question.wrong]
     return asked
 
 

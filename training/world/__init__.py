@@ -1,14 +1,17 @@
 """The synthetic world: scripted video with its truth. Needs numpy, PIL and pydantic; only `training.world.video` writes files.
 
-vocabulary    words, colours, places, splits             script     seed -> story (pure)
-scenery, sprites, render   story, t -> picture           history    what was seen until t, and how to name it
-facts, phrasing, questions what can be asked at t        truth      JSON and captions          video    H.264 file with its truth
+vocabulary    words, colours, places, splits             config, story, script, twists   seed -> story (pure)
+scenery, sprites, covers, render   story, t -> picture   history    what was seen until t, and how to name it
+facts, twist_facts, phrasing, questions   what can be asked at t
+cameras       several cameras that share a story         truth      JSON and captions          video    H.264 file with its truth
 """
 
+from training.world.config import WorldConfig
 from training.world.history import settled_time
 from training.world.questions import Question, QuestionPlan, multiple_choice, questions_at
 from training.world.render import Renderer
-from training.world.script import Event, Script, Segment, WorldConfig, make_script
+from training.world.script import make_script
+from training.world.story import Event, Script, Segment
 from training.world.truth import VideoFacts, read_truth, truth_of, truth_path
 from training.world.vocabulary import split_of
 from training.world.world import World

@@ -10,7 +10,7 @@ from itertools import combinations, islice
 from random import Random
 
 from training.world.history import History, Reference, name_of
-from training.world.script import Event
+from training.world.story import Event
 from training.world.vocabulary import (
     COLOURS,
     DIGITS,
@@ -51,8 +51,8 @@ def facts(kind: str, history: History, rng: Random) -> list[Fact]:
 
 
 # What is asked about: which attribute, its values, and references to try, plainest first.
-_Keys = tuple[str, ...]
-_ATTRIBUTES: dict[str, tuple[str, tuple[str, ...], tuple[_Keys, ...]]] = {
+Keys = tuple[str, ...]
+_ATTRIBUTES: dict[str, tuple[str, tuple[str, ...], tuple[Keys, ...]]] = {
     "colour": ("colour", tuple(COLOURS), (("shape",), ("size", "shape"), ("shape", "place"), ("shape", "scene"))),
     "shape": ("shape", SHAPES, (("colour",), ("size", "colour"), ("colour", "place"), ("colour", "scene"))),
     "size": ("size", tuple(SIZES), (("colour", "shape"),)),
@@ -72,14 +72,14 @@ def _attribute_facts(kind: str, history: History) -> Iterator[Fact]:
             known = {key: getattr(event, key) for key in keys}
             reference = Reference(**known)
             denoted = history.denoted(reference)
-            answers = {getattr(one, attribute) for one in denoted}
-            if None in known.values() or len(answers) != 1 or None in answers:
+            answer, *others = {look for one in denoted for look in one.looks(attribute)}
+            if None in known.values() or others or answer is None:
                 continue
             if reference not in told:
                 told.add(reference)
-                yield _told(kind, reference, answers.pop(), values, denoted)
+                yield _told(kind, reference, answer, values, denoted)
             break
-    for reference in _absent(attempts[0], history):
+    for reference in absent(attempts[0], history):
         yield _told(kind, reference, NOT_SEEN, values, [])
 
 
@@ -89,7 +89,7 @@ def _told(kind: str, about: Reference, answer: str, values: tuple[str, ...], den
     return Fact(kind, slots, answer, wrong, (about,), tuple(denoted), seen=bool(denoted))
 
 
-def _absent(keys: _Keys, history: History) -> Iterator[Reference]:
+def absent(keys: Keys, history: History) -> Iterator[Reference]:
     """References by colour, shape or both to things that were not seen; the likeliest to be mistaken first."""
     found = set()
     for colour, shape in history.absent_pairs():
@@ -118,9 +118,9 @@ def _existence(history: History, rng: Random) -> Iterator[Fact]:
     for event in names.values():
         yield replace(_told("exists", name_of(event), "yes", (), _showings(history, event)), wrong=("no",))
     future = {event.name: event for event in history.script.events if event.name not in names}
-    absent = [name_of(event) for event in future.values()]
-    absent += [one for one in islice(_absent(("colour", "shape"), history), 12) if one not in absent]
-    for reference in absent:
+    missing = [name_of(event) for event in future.values()]
+    missing += [one for one in islice(absent(("colour", "shape"), history), 12) if one not in missing]
+    for reference in missing:
         yield replace(_told("exists", reference, "no", (), []), wrong=("yes",))
 
 
@@ -139,7 +139,7 @@ def _times(kind: str, history: History, rng: Random) -> Iterator[Fact]:
         wrong = _wrong_times(history, rng, event.start_s)
         about = name_of(event)
         yield Fact(kind, {"the": about.the}, clock(event.start_s), wrong, (about,), (event,), value=event.start_s)
-    for reference in _absent(("colour", "shape"), history):
+    for reference in absent(("colour", "shape"), history):
         yield _told(kind, reference, NOT_SEEN, _wrong_times(history, rng, None), [])
 
 
@@ -172,6 +172,8 @@ def _neighbours(kind: str, history: History, rng: Random) -> Iterator[Fact]:
     for event in history.singles:
         number = event.number + step
         found = history.events[number] if 0 <= number < len(history.events) else None
+        if found and found.change:
+            continue  # by which of its looks would it be named?
         answer = name_of(found).noun if found else NOTHING
         others = {name_of(other).noun for other in history.events if other is not event} - {answer}
         about = name_of(event)

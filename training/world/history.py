@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from training.errors import WorldError
-from training.world.script import Event, Script
+from training.world.story import Event, Script
 from training.world.vocabulary import STILL, Kind, article
 
 SETTLE_S = 2.0  # seconds after a change in which "now" depends on the sampling slot and on the lag of a live stream
@@ -26,10 +26,17 @@ class Reference:
     scene: str | None = None
 
     def denotes(self, event: Event) -> bool:
-        """Whether the event is one of those named. What moves might be said to be at any place, so every place fits it."""
+        """Whether the event is one of those named.
+
+        What moves might be said to be at any place, so every place fits it; what changes in view has both its looks.
+        """
         for name in ("kind", "colour", "shape", "size", "text", "place", "scene"):
-            wanted, actual = getattr(self, name), getattr(event, name)
-            if wanted is not None and wanted != actual and not (name == "place" and event.motion != STILL):
+            wanted = getattr(self, name)
+            if (
+                wanted is not None
+                and wanted not in event.looks(name)
+                and not (name == "place" and event.motion != STILL)
+            ):
                 return False
         return True
 
@@ -63,7 +70,10 @@ def name_of(event: Event) -> Reference:
 
 @dataclass(frozen=True)
 class History:
-    """The part of a script that is over or has begun at `at_s`. Build it with `history_at`."""
+    """The part of a script that is over or has begun at `at_s`. Build it with `history_at`.
+
+    A change that is still to come is no part of it: the events are as somebody knows them at `at_s`.
+    """
 
     script: Script
     at_s: float
@@ -72,13 +82,13 @@ class History:
 
     @property
     def singles(self) -> list[Event]:
-        """Events of things that were shown exactly once: their name alone denotes them."""
-        return [event for event in self.events if self.times_shown[event.name] == 1]
+        """Events of things that were shown exactly once, with one look: their name alone denotes them."""
+        return [event for event in self.events if self.times_shown[event.name] == 1 and event.change is None]
 
     @property
     def now(self) -> Event | None:
-        """The event on show."""
-        return next(iter(self.script.visible_at(self.at_s)), None)
+        """The event on show, as it looks now."""
+        return next((event.as_of(self.at_s) for event in self.script.visible_at(self.at_s)), None)
 
     @property
     def scenes(self) -> list[str]:
@@ -91,7 +101,7 @@ class History:
 
     def absent_pairs(self) -> Iterator[tuple[str, str]]:
         """Colour-shape pairs of the world's pool that were not seen; first those whose colour and shape were, apart."""
-        seen = {(event.colour, event.shape) for event in self.events}
+        seen = {(colour, event.shape) for event in self.events for colour in event.looks("colour")}
         colours, shapes = {colour for colour, _ in seen}, {shape for _, shape in seen}
         absent = [pair for pair in self.script.config.colour_shape_pairs() if pair not in seen]
         yield from sorted(absent, key=lambda pair: (pair[0] not in colours) + (pair[1] not in shapes))
@@ -104,8 +114,13 @@ def history_at(script: Script, at_s: float) -> History:
     settled = settled_time(script, at_s)
     if settled != at_s:
         raise WorldError(f"at {at_s:g} s something has just changed, so answers are in doubt; ask as of {settled:g} s")
-    begun = tuple(event for event in script.events if event.start_s <= at_s)
+    begun = tuple(_known(event, at_s) for event in script.events if event.start_s <= at_s)
     return History(script, at_s, begun, Counter(event.name for event in begun))
+
+
+def _known(event: Event, at_s: float) -> Event:
+    """The event without a change that has not come yet."""
+    return event if event.change is None or event.change.at_s <= at_s else event.model_copy(update={"change": None})
 
 
 def settled_time(script: Script, at_s: float) -> float:

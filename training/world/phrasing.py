@@ -6,6 +6,7 @@ Slots: {the} a definite reference ("the red circle"), {a} an indefinite one, {sc
 
 from typing import Final
 
+from training.world.further_phrasing import FURTHER_PHRASINGS
 from training.world.phrasing_more import more_wordings
 
 HELD_OUT: Final = 3  # wordings of each kind that only validation and test use
@@ -368,15 +369,16 @@ PHRASINGS: Final = {
     kind: (*dict.fromkeys((*texts[:-HELD_OUT], *more_wordings(kind))), *texts[-HELD_OUT:])
     for kind, texts in _WRITTEN.items()
 }
+_EVERY: Final = PHRASINGS | FURTHER_PHRASINGS
 
 
 def word(kind: str, number: int, slots: dict[str, str]) -> str:
     """The question of a kind in its wording `number`, with a capital letter."""
-    text = PHRASINGS[kind][number].format(**slots)
+    text = _EVERY[kind][number].format(**slots)
     return text[0].upper() + text[1:]
 
 
 def wordings(kind: str, *, held_out: bool) -> range:
     """Numbers of the wordings of a kind that are trained on, or of those that are kept from training."""
-    every = len(PHRASINGS[kind])
+    every = len(_EVERY[kind])
     return range(every - HELD_OUT, every) if held_out else range(every - HELD_OUT)

@@ -9,14 +9,20 @@ from random import Random
 
 from configs import Schema
 from training.errors import WorldError
-from training.world.facts import KINDS, Fact, facts
+from training.world.facts import KINDS, Fact
 from training.world.history import History, history_at
 from training.world.phrasing import word, wordings
-from training.world.script import Script
+from training.world.story import Script
+from training.world.twist_facts import EVERY_KIND, facts
 from training.world.vocabulary import HELD_OUT_PAIRS
 
 _LETTERS = "ABCDEFGH"
-_UNSEEN_SHARE = {"exists": 0.5, "scene seen": 0.5}  # balanced, so that neither "yes" nor "no" is worth a guess
+MOST_CHOICES = len(_LETTERS)
+_UNSEEN_SHARE = {
+    "exists": 0.5,
+    "scene seen": 0.5,
+    "hidden": 0.5,
+}  # balanced, so that neither "yes" nor "no" is worth a guess
 _UNSEEN_SHARE_ELSEWHERE = 0.15
 
 
@@ -33,6 +39,7 @@ class Question(Schema):
     about: tuple[str, ...] = ()  # the things asked about: "red circle"
     events: tuple[int, ...] = ()  # numbers of the events that prove the answer
     spans: tuple[tuple[float, float], ...] = ()  # when those were on show, not after at_s
+    cameras: tuple[str, ...] = ()  # of several that share a story: the one that saw each of the events
     wording: int = 0
     held_out_wording: bool = False
     held_out_pair: bool = False  # it is about a colour-shape pair that training never shows
@@ -49,9 +56,9 @@ class QuestionPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        unknown = [kind for kind in self.kinds if kind not in EVERY_KIND]
         if unknown or not self.kinds:
-            raise WorldError(f"no question is of kind '{''.join(unknown[:1])}'; there are: {', '.join(KINDS)}")
+            raise WorldError(f"no question is of kind '{''.join(unknown[:1])}'; there are: {', '.join(EVERY_KIND)}")
 
 
 def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
@@ -79,7 +86,7 @@ def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Q
 
     Fewer than `options` are offered where the question has no more. Raises WorldError if it has a single answer only.
     """
-    if not question.wrong or not 2 <= options <= len(_LETTERS):
+    if not question.wrong or not 2 <= options <= MOST_CHOICES:
         raise WorldError(f"'{question.text}' has {len(question.wrong) + 1} answers to offer, {options} were asked for")
     rng = Random(f"afterimage choices 1, {question.text}, {question.answer}, seed {seed}")
     offered = rng.sample(question.wrong, min(options - 1, len(question.wrong)))

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import WorldError
+from training.world.covers import draw_cover
 from training.world.scenery import panorama
-from training.world.script import Event, Script, Segment
 from training.world.sprites import Sprite, event_sprite, passer_sprite
+from training.world.story import COVER_MARGIN_S, Event, Script, Segment
+from training.world.vocabulary import camera_number
 
 _TURNS = 2  # widths of the frame that a panorama holds before it comes round again
 _LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so that a lit panorama serves thousands of frames
@@ -47,7 +49,10 @@ class Renderer:
         self._passer.stamp(picture, across * self.width, segment.passer_height * self.height)
         for event in self.script.visible_at(t):
             x, y = event.centre_at(t)
-            self._sprite(event).stamp(picture, x * self.width, y * self.height)
+            self._sprite(event.as_of(t)).stamp(picture, x * self.width, y * self.height)
+        for event in self.script.around(t, COVER_MARGIN_S):
+            if event.cover is not None:
+                draw_cover(event, picture)
         return picture
 
     def _scenery(self, segment: Segment, t: float) -> NDArray[np.uint8]:
@@ -55,7 +60,13 @@ class Renderer:
         step = int((self.script.start_hour + t / 3600) * _LIGHT_STEPS_PER_HOUR) % (24 * _LIGHT_STEPS_PER_HOUR)
         if self._lit is None or self._lit[0] != (segment.scene, step):
             if segment.scene not in self._panoramas:
-                drawn = panorama(segment.scene, self.script.seed, self.height, _TURNS * self.width)
+                drawn = panorama(
+                    segment.scene,
+                    self.script.seed,
+                    self.height,
+                    _TURNS * self.width,
+                    view=camera_number(self.script.camera),
+                )
                 self._panoramas[segment.scene] = np.concatenate([drawn, drawn[:, : self.width]], axis=1)
             self._lit = (segment.scene, step), _light(self._panoramas[segment.scene], step / _LIGHT_STEPS_PER_HOUR)
         return self._lit[1]

@@ -19,9 +19,9 @@ Line = NDArray[np.float32]  # [P]
 Colour = tuple[int, int, int]
 
 
-def panorama(scene: str, seed: int, height: int, width: int) -> NDArray[np.uint8]:
-    """The scene of a seed, uint8 [height, width, 3]; KeyError for a scene that is not in the vocabulary."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, SCENES.index(scene)]))
+def panorama(scene: str, seed: int, height: int, width: int, *, view: int = 0) -> NDArray[np.uint8]:
+    """The scene of a seed, uint8 [height, width, 3]. view: which of several cameras looks at it; each sees another part."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, SCENES.index(scene) + len(SCENES) * view]))
     picture = _PAINTERS[scene](rng, height, width)
     picture += 5.0 * _noise(rng, height, width, cells=24)[..., None]
     return np.clip(picture, 0, 255).astype(np.uint8)

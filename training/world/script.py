@@ -1,176 +1,34 @@
 """What happens in a world, and when: a pure function of a seed.
 
-A script is a row of scenes without a gap (each drifts; scenes change and return) and a few timed events in front of them: a
-coloured shape, a digit or a word is there for a whole number of seconds, from seconds to hours apart. Rules that keep the truth exact:
+Rules that keep the truth exact:
 
 - an event of n whole seconds shows on exactly n frames at 1 FPS, wherever it starts;
 - events stand at least MIN_GAP_S apart, so that two showings of one thing are two to anybody who sees a frame per second;
 - an event lies within one scene.
-
-Times are seconds since the story began, in tenths.
 """
 
 import bisect
 import math
-from functools import cached_property
 from random import Random
-from typing import Literal
 
-from pydantic import Field, model_validator
-
-from configs import Schema
 from training.errors import WorldError
-from training.world.vocabulary import (
-    COLOURS,
-    DIGIT_CARD,
-    DIGITS,
-    HELD_OUT_PAIRS,
-    JITTER,
-    MOTIONS,
-    PLACES,
-    ROWS,
-    SCENES,
-    SHAPES,
-    SIZES,
-    STILL,
-    WORD_BANNER,
-    WORDS,
-    Kind,
-)
+from training.world.config import WorldConfig
+from training.world.story import LONGEST_EVENT_S, Event, Script, Segment
+from training.world.twists import twist
+from training.world.vocabulary import DIGITS, JITTER, MOTIONS, PLACES, ROWS, SCENES, SIZES, STILL, WORDS
 
 MIN_DURATION_S = 10.0
 MAX_DURATION_S = 86_400.0
 MIN_GAP_S = 2.0  # between events
 SCENE_MARGIN_S = 0.5  # between an event and a change of scene
-LONGEST_EVENT_S = 5
 SECONDS_PER_EVENT = 8.0  # a story is never denser than one event in this many seconds
 _ATTEMPTS = 200  # places tried in time for one event before it is left out of a crowded story
-_ASPECT = 16 / 9  # for which sizes, given in heights, are turned into shares of the width
-
-Range = tuple[int, int]
-Point = tuple[float, float]
 
 
-class WorldConfig(Schema):
-    """How rich the stories are. Ranges are inclusive; the seed draws from them."""
+def make_script(seed: int, duration_s: float, config: WorldConfig | None = None, camera: str | None = None) -> Script:
+    """The story of `seed`, or the part of it that one of several cameras films. The same arguments give the same story, always.
 
-    objects: Range = (4, 8)  # different coloured shapes in one story
-    repeats: Range = (0, 3)  # further showings of one of them
-    digits: Range = (0, 2)
-    words: Range = (0, 1)
-    scenes: Range = (3, 5)  # different ones; they return
-    scene_length_s: tuple[float, float] = (15.0, 180.0)  # log-uniform
-    moving: float = Field(default=0.2, ge=0, le=1)  # share of showings that cross the frame
-    alike: float = Field(default=0.5, ge=0, le=1)  # share of stories whose objects share colours and shapes on purpose
-    pairs: Literal["seen", "held-out", "all"] = "seen"  # colour-shape pairs; see HELD_OUT_PAIRS
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "WorldConfig":
-        for name in ("objects", "repeats", "digits", "words", "scenes", "scene_length_s"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} is ({low}, {high}); it must be two ascending numbers from 0 on")
-        if self.scenes[0] < 2 or self.scenes[1] > len(SCENES) or self.scene_length_s[0] < 8:
-            raise ValueError(f"a story has 2 to {len(SCENES)} scenes of at least 8 seconds each")
-        return self
-
-    def colour_shape_pairs(self) -> list[tuple[str, str]]:
-        """The pairs that objects, and questions about absent ones, are drawn from."""
-        every = [(colour, shape) for colour in COLOURS for shape in SHAPES]
-        wanted = {"seen": (False,), "held-out": (True,), "all": (False, True)}[self.pairs]
-        return [pair for pair in every if (pair in HELD_OUT_PAIRS) in wanted]
-
-
-class Segment(Schema):
-    """One scene while it lasts, [start_s, end_s)."""
-
-    scene: str
-    start_s: float
-    end_s: float
-    offset: float  # where in the scene's panorama it begins, 0..1
-    drift: float  # widths of the frame per second; negative: the view pans left
-    passer_speed: float  # a grey, nameless thing passes behind the events: widths per second
-    passer_height: float  # and at which height, 0..1
-
-
-class Event(Schema):
-    """Something shown, [start_s, end_s). Fields that a kind does not have are None."""
-
-    number: int  # 0, 1, ... in order of time
-    kind: Kind
-    start_s: float
-    end_s: float
-    scene: str
-    colour: str | None = None
-    shape: str | None = None
-    size: str | None = None
-    text: str | None = None  # the digit or the word
-    place: str | None = None  # None while it moves
-    motion: str = STILL
-    enters: Point  # centre at start_s, shares of width and height
-    leaves: Point  # centre at end_s
-
-    @property
-    def name(self) -> str:
-        """`red circle`, `digit 7`, `word STOP`: two showings of one thing have the same name."""
-        return f"{self.colour} {self.shape}" if self.kind == "object" else f"{self.kind} {self.text}"
-
-    @property
-    def extent(self) -> Point:
-        """Width and height as shares of a 16:9 frame."""
-        if self.size is None:
-            return DIGIT_CARD if self.kind == "digit" else WORD_BANNER
-        return SIZES[self.size] / _ASPECT, SIZES[self.size]
-
-    def centre_at(self, t: float) -> Point:
-        """Where its centre is at story time `t`."""
-        share = min(max((t - self.start_s) / (self.end_s - self.start_s), 0.0), 1.0)
-        (x0, y0), (x1, y1) = self.enters, self.leaves
-        return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
-
-    def box_at(self, t: float) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom at story time `t`."""
-        (x, y), (width, height) = self.centre_at(t), self.extent
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-class Script(Schema):
-    """A whole story. JSON-able, and the truth that questions are drawn from."""
-
-    seed: int
-    duration_s: float
-    start_hour: float  # hour of the day at which it begins; the light follows it
-    config: WorldConfig
-    segments: tuple[Segment, ...]
-    events: tuple[Event, ...]
-
-    @cached_property
-    def _segment_starts(self) -> list[float]:
-        return [segment.start_s for segment in self.segments]
-
-    @cached_property
-    def _event_starts(self) -> list[float]:
-        return [event.start_s for event in self.events]
-
-    @cached_property
-    def changes(self) -> list[float]:
-        """Every moment at which an event begins or ends, or the scene changes, ascending."""
-        edges = [edge for event in self.events for edge in (event.start_s, event.end_s)]
-        return sorted({*edges, *self._segment_starts[1:]})
-
-    def segment_at(self, t: float) -> Segment:
-        """The scene shown at `t`; the last one from the end on."""
-        return self.segments[max(bisect.bisect_right(self._segment_starts, t) - 1, 0)]
-
-    def visible_at(self, t: float) -> tuple[Event, ...]:
-        """The events shown at `t`, in order of their start."""
-        first = bisect.bisect_right(self._event_starts, t - LONGEST_EVENT_S)
-        begun = bisect.bisect_right(self._event_starts, t)
-        return tuple(event for event in self.events[first:begun] if t < event.end_s)
-
-
-def make_script(seed: int, duration_s: float, config: WorldConfig | None = None) -> Script:
-    """The story of `seed`. The same arguments give the same story, always; its length changes the story.
+    Its length changes the story.
 
     Raises WorldError for a negative seed or a duration outside [10 s, 24 h].
     """
@@ -179,7 +37,7 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None)
     if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
         raise WorldError(f"a world of {duration_s:g} seconds cannot be made; it lasts {MIN_DURATION_S:g} s to 24 hours")
     config = config or WorldConfig()
-    rng = Random(f"afterimage world 1, seed {seed}")
+    rng = Random(f"afterimage world 1, seed {seed}" + (f", camera {camera}" if camera else ""))
     segments = _draw_segments(rng, duration_s, config)
     cast = _draw_cast(rng, config)
     rng.shuffle(cast)
@@ -188,13 +46,15 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None)
         stage(rng, thing, number, start, seconds, scene, config.moving)
         for number, (thing, (start, seconds, scene)) in enumerate(zip(cast, slots, strict=False))
     ]
+    start_hour = round(rng.uniform(0, 24), 2)
     return Script(
         seed=seed,
         duration_s=duration_s,
-        start_hour=round(rng.uniform(0, 24), 2),
+        start_hour=start_hour,
         config=config,
         segments=tuple(segments),
-        events=tuple(events),
+        events=tuple(twist(events, config, rng)),
+        camera=camera,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.world.script import Event
+from training.world.story import Event
 from training.world.vocabulary import COLOURS
 
 _OVERSAMPLING = 3

@@ -8,6 +8,7 @@ Story times are seconds since the story began; a frame of the video lies at vide
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from configs import Schema
 from training.errors import TruthError
 from training.world.history import name_of
-from training.world.script import Event, Script, Segment
+from training.world.story import Event, Script, Segment
 from training.world.vocabulary import STILL, article, clock, length, listing
 
 FORMAT = 1
@@ -76,9 +77,12 @@ def event_caption(event: Event) -> str:
         what = article(f"{event.size} {event.colour} {event.shape}")
     else:
         what = name_of(event).the
+    hidden = f", partly hidden behind a {event.cover.thing}," if event.cover else ""
     if event.motion != STILL:
-        return f"At {clock(event.start_s)} {what} moves {event.motion} across the {event.scene} scene for {lasting}."
-    return f"At {clock(event.start_s)} {what} appears in the {event.place} of the {event.scene} scene for {lasting}."
+        said = f"At {clock(event.start_s)} {what} moves {event.motion} across the {event.scene} scene for {lasting}"
+    else:
+        said = f"At {clock(event.start_s)} {what}{hidden} appears in the {event.place} of the {event.scene} scene for {lasting}"
+    return f"{said}; at {clock(event.change.at_s)} it turns {event.change.to}." if event.change else f"{said}."
 
 
 def clip_caption(script: Script, segment: Segment) -> str:
@@ -91,11 +95,15 @@ def clip_caption(script: Script, segment: Segment) -> str:
     return " ".join([said, *map(event_caption, inside)])
 
 
-def whole_caption(script: Script, until_s: float | None = None) -> str:
-    """The story until `until_s`, or all of it: its scenes in order of their first showing, then everything shown, in order."""
+def whole_caption(script: Script, until_s: float | None = None, numbers: Sequence[int] | None = None) -> str:
+    """The story until `until_s`, or all of it: its scenes in order of their first showing, then everything shown, in order.
+
+    numbers: tell of these events alone, in this order, true or not; None: of all.
+    """
     end = script.duration_s if until_s is None else until_s
     scenes = list(dict.fromkeys(segment.scene for segment in script.segments if segment.start_s <= end))
-    shown = [name_of(event).a for event in script.events if event.start_s <= end]
+    told_of = script.events if numbers is None else [script.events[number] for number in numbers]
+    shown = [name_of(event).a for event in told_of if event.start_s <= end]
     told = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
     return f"{told} In this order appear {listing(shown)}." if shown else f"{told} Nothing appears."
 

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stream.media import VideoWriter
 from training.errors import WorldError
-from training.world.truth import VideoFacts, truth_of, truth_path
+from training.world.cameras import SharedStory
+from training.world.truth import FORMAT, VideoFacts, truth_of, truth_path
 from training.world.world import World
 
 
@@ -61,8 +63,40 @@ def write_video(
     return truth
 
 
+def write_shared_videos(
+    story: SharedStory,
+    path: Path,
+    *,
+    width: int = 640,
+    height: int = 360,
+    video: VideoFormat | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Path]:
+    """One file for every camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
+
+    Returns the video of every camera. Raises as write_video does.
+    """
+    paths = {camera: path.with_name(f"{path.stem}-{camera}{path.suffix}") for camera in story.cameras}
+    for script in story.scripts:
+        world = World.of(script, width=width, height=height)
+        write_video(world, paths[script.camera or ""], video=video, progress=progress)
+    document = {
+        "format": FORMAT,
+        "seed": story.seed,
+        "duration_s": story.duration_s,
+        "cameras": {camera: video.name for camera, video in paths.items()},
+        "journeys": [journey.model_dump(mode="json") for journey in story.journeys],
+    }
+    _write_json(document, path.with_name(f"{path.stem}.story.json"))
+    return paths
+
+
 def _write_truth(world: World, shows: VideoFacts, path: Path) -> Path:
+    return _write_json(truth_of(world.script, shows), path)
+
+
+def _write_json(document: dict[str, Any], path: Path) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(truth_of(world.script, shows), indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
     os.replace(partial, path)
     return path

@@ -34,12 +34,20 @@ MOTIONS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {  
     "down": ((0.50, 0.28), (0.50, 0.72)),
 }
 STILL: Final = "still"
+Side = Literal["left", "right", "top", "bottom"]
+COVERS: Final[dict[str, tuple[Side, ...]]] = {  # what may stand in front of an object, and which sides of it it hides
+    "curtain": ("top",),
+    "hedge": ("bottom",),
+    "pillar": ("left", "right"),
+}
 SCENES: Final = ("beach", "city", "desert", "forest", "meadow", "mountains")
 DIGITS: Final = tuple("0123456789")
 WORDS: Final = ("BUS", "CAFE", "EXIT", "HELP", "MILK", "STOP", "TAXI", "ZOO")
 ROWS: Final[dict[str, float]] = {"top": 0.21, "middle": 0.50, "bottom": 0.79}  # where a word's banner hangs
 DIGIT_CARD: Final = (0.30, 0.52)  # width and height of the card that a digit is printed on
 WORD_BANNER: Final = (0.88, 0.38)
+
+CAMERAS: Final = ("gate", "hall", "yard", "pier")  # names of the cameras that may share a story
 
 # One shape of every colour is kept from training, so that "colour and shape" is learnt and not 36 pictures.
 HELD_OUT_PAIRS: Final = frozenset((colour, SHAPES[(number + 2) % len(SHAPES)]) for number, colour in enumerate(COLOURS))
@@ -54,6 +62,11 @@ def split_of(seed: int) -> Split:
     if seed < FIRST_VALIDATION_SEED:
         return "test"
     return "validation" if seed < FIRST_TRAINING_SEED else "train"
+
+
+def camera_number(camera: str | None) -> int:
+    """0 for the only camera of a story, 1, 2, ... for those that share one."""
+    return 0 if camera is None else 1 + CAMERAS.index(camera)
 
 
 def article(noun: str) -> str:

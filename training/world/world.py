@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.world.config import WorldConfig
 from training.world.questions import Question, QuestionPlan, questions_at
 from training.world.render import Renderer
-from training.world.script import WorldConfig, make_script
+from training.world.script import make_script
+from training.world.story import Script
 from training.world.truth import truth_of
 
 
@@ -24,9 +26,18 @@ class World:
         height: int = 360,
     ) -> None:
         """Raises WorldError for a duration outside [10 s, 24 h], a negative seed or a picture too small to see."""
-        self.script = make_script(seed, duration_s, config)
-        self.width, self.height = width, height
-        self._renderer = Renderer(self.script, width=width, height=height)
+        self._show(make_script(seed, duration_s, config), width, height)
+
+    @classmethod
+    def of(cls, script: Script, *, width: int = 640, height: int = 360) -> "World":
+        """The world of a script that is made already: that of one of several cameras. Raises WorldError as above."""
+        world = cls.__new__(cls)
+        world._show(script, width, height)
+        return world
+
+    def _show(self, script: Script, width: int, height: int) -> None:
+        self.script, self.width, self.height = script, width, height
+        self._renderer = Renderer(script, width=width, height=height)
 
     def frame(self, t: float) -> NDArray[np.uint8]:
         """The picture at story time `t` (seconds), uint8 [height, width, 3]."""

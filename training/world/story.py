@@ -1,0 +1,143 @@
+"""What a story is made of: scenes, the events before them, and all of it as one script.
+
+A script is a row of scenes without a gap (each drifts; scenes change and return) and a few timed events in front of them: a
+coloured shape, a digit or a word is there for a whole number of seconds, from seconds to hours apart. Times are seconds since the
+story began, in tenths.
+"""
+
+import bisect
+from functools import cached_property
+from typing import Literal
+
+from configs import Schema
+from training.world.config import WorldConfig
+from training.world.vocabulary import DIGIT_CARD, SIZES, STILL, WORD_BANNER, Kind, Side
+
+LONGEST_EVENT_S = 5
+COVER_MARGIN_S = 0.4  # that what hides an object stands before and after it
+_ASPECT = 16 / 9  # for which sizes, given in heights, are turned into shares of the width
+
+Point = tuple[float, float]
+
+
+class Segment(Schema):
+    """One scene while it lasts, [start_s, end_s)."""
+
+    scene: str
+    start_s: float
+    end_s: float
+    offset: float  # where in the scene's panorama it begins, 0..1
+    drift: float  # widths of the frame per second; negative: the view pans left
+    passer_speed: float  # a grey, nameless thing passes behind the events: widths per second
+    passer_height: float  # and at which height, 0..1
+
+
+class Change(Schema):
+    """An object takes another colour or another size while it is in view."""
+
+    at_s: float
+    attribute: Literal["colour", "size"]
+    to: str
+
+
+class Cover(Schema):
+    """Something in the foreground that hides a part of an object; it stands COVER_MARGIN_S longer on both ends."""
+
+    thing: str  # one of vocabulary.COVERS
+    side: Side  # of the object, that is hidden
+    share: float  # of the object's width or height
+
+
+class Event(Schema):
+    """Something shown, [start_s, end_s). Fields that a kind does not have are None."""
+
+    number: int  # 0, 1, ... in order of time
+    kind: Kind
+    start_s: float
+    end_s: float
+    scene: str
+    colour: str | None = None
+    shape: str | None = None
+    size: str | None = None
+    text: str | None = None  # the digit or the word
+    place: str | None = None  # None while it moves
+    motion: str = STILL
+    enters: Point  # centre at start_s, shares of width and height
+    leaves: Point  # centre at end_s
+    change: Change | None = None
+    cover: Cover | None = None
+
+    @property
+    def name(self) -> str:
+        """`red circle`, `digit 7`, `word STOP`: two showings of one thing have the same name. What changes has its first one."""
+        return f"{self.colour} {self.shape}" if self.kind == "object" else f"{self.kind} {self.text}"
+
+    @property
+    def extent(self) -> Point:
+        """Width and height as shares of a 16:9 frame."""
+        if self.size is None:
+            return DIGIT_CARD if self.kind == "digit" else WORD_BANNER
+        return SIZES[self.size] / _ASPECT, SIZES[self.size]
+
+    def as_of(self, t: float) -> "Event":
+        """The event as it looks at story time `t`: with the colour and the size that it has then, and no change to come."""
+        if self.change is None or t < self.change.at_s:
+            return self
+        return self.model_copy(update={self.change.attribute: self.change.to, "change": None})
+
+    def looks(self, attribute: str) -> tuple[str | None, ...]:
+        """Every value that an attribute takes while the event lasts, in order."""
+        first = getattr(self, attribute)
+        return (first, self.change.to) if self.change and self.change.attribute == attribute else (first,)
+
+    def centre_at(self, t: float) -> Point:
+        """Where its centre is at story time `t`."""
+        share = min(max((t - self.start_s) / (self.end_s - self.start_s), 0.0), 1.0)
+        (x0, y0), (x1, y1) = self.enters, self.leaves
+        return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
+
+    def box_at(self, t: float) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom at story time `t`."""
+        (x, y), (width, height) = self.centre_at(t), self.as_of(t).extent
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+class Script(Schema):
+    """A whole story. JSON-able, and the truth that questions are drawn from."""
+
+    seed: int
+    duration_s: float
+    start_hour: float  # hour of the day at which it begins; the light follows it
+    config: WorldConfig
+    segments: tuple[Segment, ...]
+    events: tuple[Event, ...]
+    camera: str | None = None  # which of several cameras films it; see cameras
+
+    @cached_property
+    def _segment_starts(self) -> list[float]:
+        return [segment.start_s for segment in self.segments]
+
+    @cached_property
+    def _event_starts(self) -> list[float]:
+        return [event.start_s for event in self.events]
+
+    @cached_property
+    def changes(self) -> list[float]:
+        """Every moment at which an event begins, changes or ends, or the scene changes, ascending."""
+        edges = [edge for event in self.events for edge in (event.start_s, event.end_s)]
+        turns = [event.change.at_s for event in self.events if event.change]
+        return sorted({*edges, *turns, *self._segment_starts[1:]})
+
+    def segment_at(self, t: float) -> Segment:
+        """The scene shown at `t`; the last one from the end on."""
+        return self.segments[max(bisect.bisect_right(self._segment_starts, t) - 1, 0)]
+
+    def visible_at(self, t: float) -> tuple[Event, ...]:
+        """The events shown at `t`, in order of their start."""
+        return tuple(event for event in self.around(t, 0.0) if event.start_s <= t < event.end_s)
+
+    def around(self, t: float, margin_s: float) -> tuple[Event, ...]:
+        """The events shown at `t`, or at most `margin_s` before or after it, in order of their start."""
+        first = bisect.bisect_right(self._event_starts, t - margin_s - LONGEST_EVENT_S)
+        begun = bisect.bisect_right(self._event_starts, t + margin_s)
+        return tuple(event for event in self.events[first:begun] if t < event.end_s + margin_s)

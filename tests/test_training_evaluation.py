@@ -118,6 +118,14 @@ def test_questions_are_the_same_every_time_and_held_out_wordings_are_used_when_a
     assert all(one.held_out_wording for one in questions_for(script, held_out))
 
 
+def test_choices_are_lettered_and_judged_by_the_letter() -> None:
+    test = WorldTest([5], frames=300, questions=20, choices=4)
+    asked = questions_for(test.world(5).script, test)
+    assert len(asked) >= 15
+    assert all(one.multiple_choice and one.answer in "ABCD" and "\nB. " in one.text for one in asked)
+    assert summary([Outcome(5, 300, "bounded", one, one.answer, None, 0.1) for one in asked])["all"]["accuracy"] == 1.0
+
+
 def test_recall_modes_change_only_what_is_recalled() -> None:
     model = load_pretrained("tiny", device="cpu")
     decayed = with_recall(model, "decayed").preset
@@ -150,6 +158,7 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "message"),
     [
         (["--kinds", "taste"], "there is no such kind"),
+        (["--choices", "9"], "2 to 8 answers"),
         (["--recall", "some"], "choose from bounded, full, decayed"),
         (["--seeds", "4294967296"], "training split"),
     ],

@@ -35,10 +35,13 @@ from training.world import (
     split_of,
     truth_of,
 )
+from training.world.camera_questions import CAMERA_KINDS
 from training.world.facts import KINDS
+from training.world.further_phrasing import FURTHER_PHRASINGS
 from training.world.phrasing import HELD_OUT, PHRASINGS
 from training.world.script import MIN_GAP_S
 from training.world.truth import whole_caption
+from training.world.twist_facts import TWIST_KINDS, kinds_of
 from training.world.video import write_video
 from training.world.vocabulary import (
     COLOURS,
@@ -289,6 +292,7 @@ class Showing:
     first: int
     last: int
     scene: str
+    seen: list[Event]  # as it looked in every second
 
     @property
     def name(self) -> str:
@@ -307,9 +311,20 @@ class Showing:
             return "still"
         return ("left" if x1 < x0 else "right") if abs(x1 - x0) > abs(y1 - y0) else ("up" if y1 < y0 else "down")
 
+    def told(self, question: Question) -> str:
+        """What is to be said of its looks, and of what hid it."""
+        first, last, cover = self.seen[0], self.seen[-1], self.event.cover
+        if question.kind in ("hidden", "behind"):
+            return ("yes" if cover else "no") if question.kind == "hidden" else (cover.thing if cover else "nothing")
+        changed = "colour" if first.colour != last.colour else "size" if first.size != last.size else "nothing"
+        if question.kind == "change":
+            return changed
+        assert changed in question.text
+        return str(getattr(first if question.kind == "at first" else last, changed))
+
     def fits(self, noun: str) -> bool:
         head, *qualifiers = re.split(r" in the ", noun)
-        words = {self.event.size, self.event.colour, self.event.shape, "object"}
+        words = {word for look in self.seen for word in (look.size, look.colour, look.shape, "object")}
         if self.event.kind != "object":
             words = {self.event.kind, self.event.text}
         if not set(head.split()) <= words:
@@ -335,11 +350,13 @@ class Viewer:
             scenes.append(script.segment_at(second).scene)
             visible = script.visible_at(second)
             assert len(visible) <= 1
-            now = visible[0].name if visible else "nothing"
-            if visible and showings and showings[-1].event == visible[0] and showings[-1].last == second - 1:
+            look = visible[0].as_of(second) if visible else None
+            now = look.name if look else "nothing"
+            if look and showings and showings[-1].event == visible[0] and showings[-1].last == second - 1:
                 showings[-1].last = second
-            elif visible:
-                showings.append(Showing(visible[0], second, second, scenes[-1]))
+                showings[-1].seen.append(look)
+            elif look:
+                showings.append(Showing(visible[0], second, second, scenes[-1], [look]))
         return cls(showings, scenes, now)
 
     def answers(self, question: Question) -> set[str]:
@@ -347,7 +364,9 @@ class Viewer:
         kind, fitting = question.kind, [[s for s in self.showings if s.fits(noun)] for noun in question.about]
         looks = {"colour": "colour", "shape": "shape", "size": "size", "digit": "text", "word": "text"}
         if kind in looks:
-            return {getattr(s.event, looks[kind]) for s in fitting[0]} or {"not seen"}
+            return {getattr(look, looks[kind]) for s in fitting[0] for look in s.seen} or {"not seen"}
+        if kind in ("change", "at first", "afterwards", "hidden", "behind"):
+            return {s.told(question) for s in fitting[0]} or {"not seen"}
         if kind in ("scene", "motion"):
             return {getattr(s, kind) for s in fitting[0]} or {"not seen"}
         if kind == "where":
@@ -412,6 +431,21 @@ def test_a_viewer_of_one_frame_per_second_gives_the_same_single_answer() -> None
     assert all(unseen[kind] for kind in ("colour", "shape", "where", "when", "exists", "digit", "word", "scene seen"))
 
 
+def test_a_viewer_agrees_where_things_change_in_view_or_are_hidden() -> None:
+    kinds: Counter[str] = Counter()
+    for seed in range(30):
+        script = make_script(seed, 600, WorldConfig(changing=0.7, hidden=0.5))
+        for moment in (200.0, 600.0, *(event.end_s - 0.3 for event in script.events if event.change)):
+            at = settled_time(script, moment)
+            viewer = Viewer.watch(script, at)
+            plan = QuestionPlan(count=120, kinds=kinds_of(script.config))
+            for question in questions_at(script, at, plan):
+                assert viewer.answers(question) == {question.answer}, question
+                kinds[question.kind] += 1
+    assert set(kinds) == {*KINDS, "change", "at first", "afterwards", "hidden", "behind"}
+    assert min(kinds.values()) >= 15
+
+
 def test_yes_is_as_frequent_as_no_and_something_on_show_is_asked_about() -> None:
     answers: Counter[str] = Counter()
     for seed in range(300):
@@ -442,7 +476,9 @@ def test_nothing_is_asked_while_the_answer_is_in_doubt() -> None:
 
 def test_every_kind_has_many_wordings_and_some_are_held_out() -> None:
     assert set(PHRASINGS) == set(KINDS)
-    assert all(len(set(wordings)) == len(wordings) >= 12 for wordings in PHRASINGS.values())
+    assert set(FURTHER_PHRASINGS) == {*TWIST_KINDS, *CAMERA_KINDS}
+    for wordings in (*PHRASINGS.values(), *FURTHER_PHRASINGS.values()):
+        assert len(set(wordings)) == len(wordings) >= 12
     assert HELD_OUT >= 3
     script = make_script(2, 600)
     at = settled_time(script, 590.0)

@@ -19,7 +19,7 @@ SECONDS_PER_JOURNEY: Final = 60.0  # a story has one for each of these, up to MO
 MOST_JOURNEYS: Final = 6
 LEG_S: Final = (3, 4)  # whole seconds that a camera sees a thing on its way
 BETWEEN_S: Final = (3.0, 20.0)  # seconds between one camera and the next
-_ATTEMPTS: Final = 300
+_ATTEMPTS: Final = 2000  # times tried for one journey before a crowded story goes without it
 
 
 class Leg(Schema):

@@ -103,9 +103,9 @@ def print_answer(
     if answer.evidence:
         print("\nevidence")
     for item in answer.evidence:
-        when = zones[item.camera].local(item.time)
+        when = zones[item.camera].show(item.time)
         image = images.get((item.camera, item.frame), "")
-        print(f"  {item.camera}  {when:%Y-%m-%d %H:%M:%S}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+        print(f"  {item.camera}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
     print("\ncoverage")
     for part in answer.parts:
         _print_coverage(part.coverage, zones[part.coverage.camera])
@@ -118,18 +118,15 @@ def print_answer(
 
 
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
-    first, last = info.local(coverage.first_time), info.local(coverage.last_time)
+    first, last = info.show(coverage.first_time), info.show(coverage.last_time)
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
-    print(
-        f"  {coverage.camera}: {coverage.frames} frames, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z} ({length})"
-    )
+    print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
     print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
     for gap in coverage.gaps:
-        start = info.local(gap.start)
         lasting = gap.end != gap.end
-        when = "and still" if lasting else f"to {info.local(gap.end):%H:%M:%S}, {spell_duration(gap.seconds)}"
-        print(f"    gap: {start:%Y-%m-%d %H:%M:%S} {when} ({gap.reason})")
+        when = "and still" if lasting else f"to {info.show(gap.end)}, {spell_duration(gap.seconds)}"
+        print(f"    gap: {info.show(gap.start)} {when} ({gap.reason})")
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
     if coverage.damaged:

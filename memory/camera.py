@@ -31,6 +31,10 @@ class CameraInfo:
         """A Unix time in this camera's zone."""
         return datetime.fromtimestamp(seconds, _zone(self.timezone))
 
+    def show(self, seconds: float) -> str:
+        """A Unix time for people, with this camera's zone: the hour that comes twice in autumn is told apart by it."""
+        return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
+
 
 def camera_id(name: str) -> str:
     """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.

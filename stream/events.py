@@ -5,13 +5,11 @@ Opened  Frame Frame ...  Ended                                          a record
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
-
-TimeBasis = Literal["source", "arrival", "file"]
 
 
 class Picture:
@@ -56,14 +54,12 @@ class Frame:
 
     pts_s: seconds since the first frame of this connection, on the source's own clock; None where the source gives no time.
     arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None where it is unknown.
-    time_basis: "file" for recordings; else "source" while source_time is known, "arrival" while not.
     damaged: packets of this connection so far that were skipped because they could not be decoded.
     """
 
     pts_s: float | None
     arrival_time: float
     source_time: float | None
-    time_basis: TimeBasis
     picture: Picture
     damaged: int = 0
 

@@ -47,6 +47,11 @@ MOST_AHEAD_S = (
     60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it
 )
 RECORDED_QUEUE = 32  # frames; two encoder batches
+_PARSED = {
+    "h264",
+    "hevc",
+    "mpeg4",
+}  # codecs of which FFmpeg hands over a frame only when the next one begins, over RTSP
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
 
@@ -77,6 +82,7 @@ class IngestStats:
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
+    clock: str = ""  # why the source's own clock is not believed, where it is not
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
 
     def median_latency(self) -> float:
@@ -133,7 +139,7 @@ class CameraIngest:
         last, info = self.repository.last_time, self.repository.info
         if last is not None and last > time.time() + MOST_AHEAD_S:
             raise UsageError(
-                f"camera '{info.id}': its newest frame lies in the future, at {info.local(last):%Y-%m-%d %H:%M:%S %Z} (a recording, "
+                f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
                 "or a clock that was wrong); watch into another --camera, or set this machine's clock"
             )
 
@@ -174,7 +180,7 @@ class CameraIngest:
 
     def _connected(self, event: Opened, sampler: Sampler) -> None:
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(held_back=self.config.address.kind == "rtsp" and event.codec in _PARSED)
         else:
             self._clock = self._recorded_clock(event.start_time)
         self.stats.reconnects += self.stats.state == "offline" and self.stats.sampled > 0
@@ -186,8 +192,8 @@ class CameraIngest:
         start = next(value for value in (self.config.start, file_start, time.time()) if value is not None)
         if last is not None and start <= last:
             raise UsageError(
-                f"{self.config.address.redacted}: a recording that starts at {info.local(start):%Y-%m-%d %H:%M:%S} lies before "
-                f"the newest frame of camera '{info.id}' ({info.local(last):%Y-%m-%d %H:%M:%S}); give a later --start or another --camera"
+                f"{self.config.address.redacted}: a recording that starts at {info.show(start)} lies before "
+                f"the newest frame of camera '{info.id}' ({info.show(last)}); give a later --start or another --camera"
             )
         return RecordedClock(start, fps=self.config.fps)
 
@@ -200,9 +206,21 @@ class CameraIngest:
             pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
             self._held.append((chosen, event))
         if self._clock is not None:
-            self._clock.observe(event.pts_s, event.arrival_time)
+            self._clock.observe(event.pts_s, event.arrival_time, event.source_time)
+            self._doubt_source_clock(event)
             if self._clock.settled or len(self._held) >= _live_capacity(self.config.fps):
                 self._release()
+
+    def _doubt_source_clock(self, event: Frame) -> None:
+        """Say once that the source's clock is not believed."""
+        if not isinstance(self._clock, LiveClock) or self._clock.disbelieved is None or self.stats.clock:
+            return
+        info, arrival = self.repository.info, event.arrival_time
+        self.stats.clock = (
+            f"its clock says {info.show(arrival + self._clock.disbelieved)} at {info.show(arrival)} of this machine's, and is "
+            "not believed: times are those of arrival; set the camera's clock by NTP"
+        )
+        self._say("online", self.stats.clock)
 
     def _paused(self) -> bool:
         """Whether a person has paused this live camera; says so once, and once when it goes on."""
@@ -221,10 +239,10 @@ class CameraIngest:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                self.inbox.put(self._prepare(event, when))
+                self.inbox.put(self._prepare(event, when, self._clock.basis))
                 self.stats.sampled += 1
 
-    def _prepare(self, event: Frame, when: float) -> Sampled:
+    def _prepare(self, event: Frame, when: float, basis: TimeBasis) -> Sampled:
         rgb = apply_masks(event.picture.rgb(), self.settings.masks)
         vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
         token_pixels = to_square(rgb, vision)
@@ -232,7 +250,7 @@ class CameraIngest:
             time=when,
             arrival_time=event.arrival_time,
             source_time=math.nan if event.source_time is None else event.source_time,
-            time_basis=TimeBasis.ARRIVAL if self.config.live else TimeBasis.FILE,
+            time_basis=basis,
             token_pixels=token_pixels,
             index_pixels=token_pixels if index == vision else to_square(rgb, index),
             image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterator
 from stream.address import SourceAddress
 from stream.backoff import Backoff
 from stream.errors import NotAVideo, SourceError, SourceLost
-from stream.events import Ended, Event, Frame, Lost, Opened, Picture, Retry, TimeBasis
-from stream.sources import Connection, Decoded, SourceConfig, Wait
+from stream.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
+from stream.sources import Connection, SourceConfig, Wait
 
 __all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
 
@@ -124,12 +124,6 @@ class _Reader:
                 if self._frames == 0:
                     yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
                 self._frames += 1
-                basis = self._basis(decoded)
-                yield Frame(decoded.pts_s, self._clock(), decoded.source_time, basis, picture, connection.damaged)
+                yield Frame(decoded.pts_s, self._clock(), decoded.source_time, picture, connection.damaged)
         finally:
             self._damaged = connection.damaged
-
-    def _basis(self, decoded: Decoded) -> TimeBasis:
-        if not self._address.live:
-            return "file"
-        return "arrival" if decoded.source_time is None else "source"

@@ -6,6 +6,7 @@ from fractions import Fraction
 # parser loses the first picture's stamp. So that stamp was 0, unless the next one is further away than this (a camera that
 # waited for its next key frame).
 _RTSP_START_S = 5.0
+_JUMP_S = 10.0  # a stream whose time jumps further has another clock now, of which the old reports say nothing
 
 
 class SourceClock:
@@ -19,6 +20,7 @@ class SourceClock:
         self._leading = 0  # frames before the first that has a time
         self._has_pts = False
         self._wall_offset: float | None = None  # Unix seconds at time 0 of the stream's clock
+        self._wall_at = 0.0  # where on the stream's clock that was last used
 
     def seconds(self, pts: int | None, dts: int | None) -> float | None:
         """Seconds since the first frame. `dts` stands in for streams that have no presentation times at all (AVI); else None."""
@@ -41,10 +43,18 @@ class SourceClock:
         return time - self._leading * self._step
 
     def learn_wall_clock(self, pts: int | None, unix_us: int) -> None:
-        """A packet's presentation time and the source's own wall clock for it (microseconds; from RTCP sender reports)."""
+        """A packet's presentation time and the source's own wall clock for it (Unix microseconds)."""
         if pts is not None:
-            self._wall_offset = unix_us / 1e6 - pts * self._unit
+            self._wall_at = pts * self._unit
+            self._wall_offset = unix_us / 1e6 - self._wall_at
 
     def wall(self, pts: int | None) -> float | None:
-        """The source's wall clock at `pts`, Unix seconds; None while unknown."""
-        return None if pts is None or self._wall_offset is None else pts * self._unit + self._wall_offset
+        """The source's wall clock at `pts`, Unix seconds; None while unknown, and after the stream's own clock has jumped."""
+        if pts is None or self._wall_offset is None:
+            return None
+        time = pts * self._unit
+        if abs(time - self._wall_at) > _JUMP_S:
+            self._wall_offset = None
+            return None
+        self._wall_at = time
+        return time + self._wall_offset

@@ -28,7 +28,9 @@ def find_span(snapshot: MemorySnapshot, question: Span, now: float) -> tuple[int
     at = question.at
     start = question.start if question.last_s is None else span_start(question, now)
     if start is not None and at is not None and start > at:
-        raise UsageError(f"the span ends before it begins: from {start:.3f} to {at:.3f}")
+        raise UsageError(
+            f"the span ends before it begins: from {snapshot.info.show(start)} to {snapshot.info.show(at)}"
+        )
     first, end = frames_between(snapshot.times, start, at)
     if end > first:
         return first, end
@@ -39,12 +41,10 @@ def find_span(snapshot: MemorySnapshot, question: Span, now: float) -> tuple[int
     if not len(times):
         raise NothingRecorded(f"camera '{info.id}' holds no frame yet")
     if at is not None and at < times[0]:
-        raise NothingRecorded(
-            f"camera '{info.id}': nothing was recorded before {info.local(times[0]):%Y-%m-%d %H:%M:%S %Z}, its first frame"
-        )
+        raise NothingRecorded(f"camera '{info.id}': nothing was recorded before {info.show(times[0])}, its first frame")
     raise NothingRecorded(
         f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
-        f"{info.local(times[0]):%Y-%m-%d %H:%M:%S} and {info.local(times[-1]):%Y-%m-%d %H:%M:%S %Z}"
+        f"{info.show(times[0])} and {info.show(times[-1])}"
     )
 
 
@@ -56,8 +56,8 @@ def describe_removal(gone: Removal, info: CameraInfo) -> str:
         "damaged": "lost to damage on the disk",
     }[gone.reason]
     return (
-        f"{info.local(gone.start):%Y-%m-%d %H:%M:%S} to {info.local(gone.stop):%Y-%m-%d %H:%M:%S %Z} is no longer remembered: "
-        f"{gone.frames} frames were {why} on {info.local(gone.at):%Y-%m-%d %H:%M}"
+        f"{info.show(gone.start)} to {info.show(gone.stop)} is no longer remembered: "
+        f"{gone.frames} frames were {why} on {info.show(gone.at)}"
     )
 
 

@@ -102,9 +102,8 @@ def test_the_cameras_clock_is_known_from_its_reports(clip: Path) -> None:
     with RtspServer(clip, loop=True) as server, Watcher(server.url) as watch:
         watch.until(lambda: watch.frames and watch.frames[-1][1].source_time)
     last = watch.frames[-1][1]
-    assert last.time_basis == "source"
     assert last.source_time == pytest.approx(time.time(), abs=2)
-    assert (watch.frames[0][1].source_time, watch.frames[0][1].time_basis) == (None, "arrival")
+    assert watch.frames[0][1].source_time is None  # reports come after the first seconds
 
 
 def test_a_killed_server_is_noticed_at_once_and_reconnected_to(clip: Path) -> None:

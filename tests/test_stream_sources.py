@@ -137,7 +137,6 @@ def test_any_container_gives_every_frame_at_its_time(tmp_path: Path, name: str, 
     assert events[-1] == Ended("end of file", frames=25)
     frames = frames_of(events)
     assert [frame.pts_s for frame in frames] == pytest.approx([number / 10 for number in range(25)], abs=0.002)
-    assert {frame.time_basis for frame in frames} == {"file"}
     assert [nearest(frame, 25) for frame in frames[::8]] == [0, 8, 16, 24]
 
 
@@ -384,7 +383,7 @@ def test_test_pictures_come_in_real_time_and_their_end_is_a_failure_to_recover_f
     first = frames_of(events)[:10]
     assert [frame.arrival_time - 1e9 - 1000 for frame in first] == pytest.approx([number / 10 for number in range(10)])
     assert [frame.pts_s for frame in first] == pytest.approx([number / 10 for number in range(10)])
-    assert {frame.time_basis for frame in first} == {"arrival"}
+    assert {frame.source_time for frame in first} == {None}
     assert fake.slept[9] == 3  # after nine waits between ten frames
     assert [event.attempt for event in events if isinstance(event, Retry)] == [
         1,

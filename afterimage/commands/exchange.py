@@ -66,8 +66,8 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
         last = repository.last_time
         if last is not None and len(span.times) and span.times[0] <= last:
             raise UsageError(
-                f"{path}: begins at {span.info.local(float(span.times[0])):%Y-%m-%d %H:%M:%S}, before the newest frame of camera "
-                f"'{repository.info.id}' ({repository.info.local(last):%Y-%m-%d %H:%M:%S}); give another --camera"
+                f"{path}: begins at {span.info.show(float(span.times[0]))}, before the newest frame of camera "
+                f"'{repository.info.id}' ({repository.info.show(last)}); give another --camera"
             )
         count = import_span(span, repository, _say)
         return {"camera": repository.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}

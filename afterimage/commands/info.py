@@ -43,19 +43,17 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     info, spec = reader.info, snapshot.spec
     print(f"{info.id} ({printable(info.name)})")
     if snapshot.frames:
-        first, last = info.local(float(snapshot.times[0])), info.local(float(snapshot.times[-1]))
+        first, last = info.show(float(snapshot.times[0])), info.show(float(snapshot.times[-1]))
         length = spell_duration(snapshot.frames / info.fps)
-        print(
-            f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S %Z}"
-        )
+        print(f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first} to {last}")
     else:
         print("  no frame yet")
     print(
         f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
     )
     for gap in snapshot.gaps[-10:]:
-        print(f"  gap: {info.local(gap.start):%Y-%m-%d %H:%M:%S}, {spell_duration(gap.seconds)} ({gap.reason})")
+        print(f"  gap: {info.show(gap.start)}, {spell_duration(gap.seconds)} ({gap.reason})")
     if len(snapshot.gaps) > 10:
         print(f"  and {len(snapshot.gaps) - 10} earlier gaps; --json lists all")
     if snapshot.open_gap:
-        print(f"  {snapshot.open_gap.reason} since {info.local(snapshot.open_gap.start):%Y-%m-%d %H:%M:%S %Z}")
+        print(f"  {snapshot.open_gap.reason} since {info.show(snapshot.open_gap.start)}")

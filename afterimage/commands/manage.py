@@ -150,8 +150,7 @@ def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
     proof = document["proof"]
     print(f"{document['camera']}: {document['frames']} frames forgotten, by {document['by']}")
     for gone in document["ranges"]:
-        start, end = reader.info.local(gone["start"]), reader.info.local(gone["end"])
-        print(f"  {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S %Z}: {gone['frames']} frames")
+        print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
     print(f"  proof: {proof['files_deleted']} files deleted, {proof['files_rewritten']} rewritten; "
           f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
 
@@ -160,7 +159,7 @@ def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
     settings = CameraSettings.model_validate(document["settings"])
     print(f"{document['camera']}: {'paused' if settings.paused else 'recording when watched'}; set by {document['by']}")
     for start, end in settings.keep:
-        print(f"  kept: {reader.info.local(start):%Y-%m-%d %H:%M:%S} to {reader.info.local(end):%Y-%m-%d %H:%M:%S %Z}")
+        print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
     for polygon in settings.masks:
         print(f"  blacked out: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
 

@@ -109,7 +109,7 @@ async def _progress(ingest: CameraIngest) -> None:
         stats = ingest.stats
         if stats.state == "online":
             rate = stats.recorded / (time.monotonic() - began)
-            at = f", newest {ingest.repository.info.local(stats.last_time):%H:%M:%S}" if stats.last_time else ""
+            at = f", newest {ingest.repository.info.local(stats.last_time):%H:%M:%S %Z}" if stats.last_time else ""
             dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
             print(f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s)", file=sys.stderr)
 

@@ -78,9 +78,7 @@ def _print(hits: list[dict[str, Any]], exact: bool, memory: Memory, notice: str 
         print("nothing was recorded in that span")
     for hit in hits:
         info = memory.camera(hit["camera"]).info
-        print(
-            f"{hit['camera']}  {info.local(hit['time']):%Y-%m-%d %H:%M:%S %Z}  frame {hit['frame']:<7} score {hit['score']:.3f}"
-        )
+        print(f"{hit['camera']}  {info.show(hit['time'])}  frame {hit['frame']:<7} score {hit['score']:.3f}")
     if not exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")
     if notice:

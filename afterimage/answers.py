@@ -84,6 +84,7 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
         "gaps": [gap_document(gap) for gap in coverage.gaps],
         "no_longer_remembered": [removal_document(gone) for gone in coverage.removed],
         "damaged": coverage.damaged,
+        "unreachable": coverage.unreachable,
         "lag_s": round(coverage.lag_s, 3),
         "recall": coverage.recall,
         "recalled": coverage.recalled,
@@ -132,4 +133,9 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     if coverage.damaged:
         print(
             f"    {coverage.damaged} frames could not be read and were left out; `afterimage fsck` says what is wrong"
+        )
+    if coverage.unreachable:
+        print(
+            f"    {coverage.unreachable} frames lie on the memory's store, which does not answer, and were left out; "
+            "`afterimage store status` says more"
         )

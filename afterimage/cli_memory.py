@@ -42,6 +42,9 @@ def _add_fsck(commands: _Commands) -> None:
     parser.add_argument(
         "--repair", action="store_true", help="put right what can be, and say what it cost; nothing readable is lost"
     )
+    parser.add_argument(
+        "--deep", action="store_true", help="also read every chunk that lies on an object store, not only look for it"
+    )
 
 
 def _add_search(commands: _Commands) -> None:

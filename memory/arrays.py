@@ -1,6 +1,7 @@
 """Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from memory.store import DurableStore
+from memory.store import CameraStore
 
 _EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
 _FLAT: Any = {
@@ -25,7 +26,7 @@ class Arrays:
     """The arrays under one directory: every chunk with a CRC-32C, every write durable when it returns."""
 
     def __init__(self, directory: Path, *, writable: bool) -> None:
-        self._store, self._writable = DurableStore(directory, read_only=not writable), writable
+        self._store, self._writable = CameraStore(directory, read_only=not writable), writable
 
     def create_group(self, path: str) -> None:
         """An empty group."""
@@ -52,3 +53,7 @@ class Arrays:
         """The zarr.Array at `path`. Raises one of ArrayError."""
         with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
             return zarr.open_array(self._store, path=path, mode="r+" if self._writable else "r")
+
+    def reading_ahead(self, keys: Sequence[str]) -> AbstractContextManager[None]:
+        """While these chunks are read one after the other, have those that lie on a store come in together."""
+        return self._store.reading_ahead(keys)

@@ -12,13 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.camera import read_camera
+from memory.check_store import FarChunks, check_store
 from memory.commit import Commit
 from memory.durable import PARTIAL
 from memory.erase import camera_layouts, traces
 from memory.errors import DamagedMemory, MemoryNotFound, RepositoryError
 from memory.findings import Finding
 from memory.journal import scan
-from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds, gaps_layout, journal_name
+from memory.layout import (
+    GAP_CHUNK,
+    IMAGES,
+    MISSING,
+    SEAL_FRAMES,
+    ArrayLayout,
+    checksum_holds,
+    gaps_layout,
+    journal_name,
+)
 from memory.pending import Pending, restore
 from memory.removal import present, runs
 from memory.repair import Repair
@@ -30,19 +40,24 @@ GAPS = gaps_layout()
 _UNIT_TOLERANCE = 1e-3
 
 
-def check_camera(camera: Path) -> list[Finding]:
-    """Everything that is wrong with the camera at `camera`; empty when it is sound."""
+def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
+    """Everything that is wrong with the camera at `camera`; empty when it is sound.
+
+    Of chunks that lie on a store it is checked that they are there and of the right size; deep: every one is read.
+    """
     repair = Repair(camera)
     for stage in (_check_identity, _check_metadata):
         found = list(stage(camera, repair))
         if any(finding.severity == "damage" for finding in found):
             return found
     commit = Commit.read(camera)
+    far = FarChunks(camera, deep=deep)
     return [
+        *check_store(camera, commit, far),
         *_check_removals(camera, commit, repair),
-        *_check_chunks(camera, commit, repair),
+        *_check_chunks(camera, commit, repair, far),
         *_check_times(camera, commit, repair),
-        *_check_features(camera, commit, repair),
+        *_check_features(camera, commit, repair, far),
         *_check_gaps(camera, commit, repair),
         *_check_journal(camera, commit, repair),
         *_check_leftovers(camera, repair),
@@ -113,34 +128,38 @@ def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
                 )
 
 
-def _check_chunks(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
     """Every chunk that holds a remembered frame is there, whole, and as it was written."""
     ids = present(commit.frames, commit.removed)
     for layout in camera_layouts(camera, commit.generation):
         for chunk in np.unique(ids // layout.chunk).tolist():
             wrong = layout.check(camera, chunk)
+            if wrong == MISSING:
+                wrong = far.check(str(layout.file(camera, chunk).relative_to(camera)), layout.chunk_bytes)
             if wrong:
                 lost = _within(ids, chunk * layout.chunk, (chunk + 1) * layout.chunk)
                 yield Finding(layout.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(layout, chunk, lost))
     for seal in np.unique(ids // SEAL_FRAMES).tolist():
-        wrong = check_images(camera / IMAGES / str(seal))
+        wrong = check_images(camera / IMAGES / str(seal), far)
         if wrong:
             lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
             yield Finding(camera / IMAGES / str(seal), wrong, _range(lost), fix=repair.images(seal))
 
 
-def check_images(directory: Path) -> str | None:
+def check_images(directory: Path, far: FarChunks) -> str | None:
     """What is wrong with one seal's images, or None."""
     try:
         about = json.loads((directory / "zarr.json").read_text())["attributes"]
         offsets, times = about["offsets"], about["times"]
-        data = (directory / "c.0").read_bytes()
+        data = (directory / "c.0").read_bytes() if (directory / "c.0").exists() else None
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, LookupError, TypeError):
         return "its offsets are unreadable"
     if len(offsets) != SEAL_FRAMES + 1 or len(times) != SEAL_FRAMES or (np.diff(offsets) < 0).any():
         return "its offsets are no offsets"
+    if data is None:
+        return far.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")
     if len(data) != max(1, offsets[-1]) + 4:
         return f"has {len(data)} bytes instead of {max(1, offsets[-1]) + 4}"
     return None if checksum_holds(data) else "fails its checksum"
@@ -155,11 +174,17 @@ def _range(ids: NDArray[np.int64]) -> tuple[int, int]:
     return int(ids[0]), int(ids[-1]) + 1
 
 
-def sealed_rows(camera: Path, layout: ArrayLayout, frames: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """(first frame, rows) of every sound chunk, cut at the committed count."""
+def sealed_rows(
+    camera: Path, layout: ArrayLayout, frames: int, far: FarChunks | None = None
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """(first frame, rows) of every sound chunk, cut at the committed count; of those on a store where `far` is there to read them."""
     for chunk in layout.chunks(0, frames):
-        if layout.check(camera, chunk) is None:
-            yield chunk * layout.chunk, layout.rows(camera, chunk)[: frames - chunk * layout.chunk]
+        wrong = layout.check(camera, chunk)
+        rows = layout.rows(camera, chunk) if wrong is None else None
+        if wrong == MISSING and far is not None:
+            rows = far.rows(layout, chunk)
+        if rows is not None:
+            yield chunk * layout.chunk, rows[: frames - chunk * layout.chunk]
 
 
 def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
@@ -178,7 +203,7 @@ def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findi
         )  # fmt: skip
 
 
-def _check_features(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
     """Tokens are finite; embeddings have unit length (zero where they were lost, which search leaves out)."""
     keep = np.zeros(commit.frames, dtype=bool)
     keep[present(commit.frames, commit.removed)] = True
@@ -186,7 +211,7 @@ def _check_features(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
     for layout in camera_layouts(camera, commit.generation):
         if not layout.name.startswith(name):
             continue
-        for first, rows in sealed_rows(camera, layout, commit.frames):
+        for first, rows in sealed_rows(camera, layout, commit.frames, far if far.deep else None):
             flat = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
             bad = ~np.isfinite(flat).all(axis=1)
             if layout.name.endswith("embeddings"):

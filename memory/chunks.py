@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.durable import make_directory
-from memory.errors import DamagedFrames, DamagedMemory
+from memory.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
 from memory.failpoints import reach
 from memory.layout import (
     GAP_CHUNK,
@@ -149,14 +149,17 @@ class SealedFrames:
         array = self._open(name)
         out = np.empty((len(ids), *array.shape[1:]), dtype=array.dtype)
         starts = np.flatnonzero(np.diff(ids // chunk, prepend=-2) > 1).tolist()
-        for start, end in zip(starts, [*starts[1:], len(ids)] if starts else [], strict=True):
-            wanted = ids[start:end]
-            first, last = int(wanted[0]), int(wanted[-1]) + 1
-            try:
-                rows = self._read(name, first, last)
-            except DamagedMemory:
-                raise self._damaged_frames(name, ids, chunk) from None
-            out[start:end] = rows if len(rows) == len(wanted) else rows[wanted - first]
+        try:
+            with self._arrays.reading_ahead(self._keys(name, np.unique(ids // chunk))):
+                for start, end in zip(starts, [*starts[1:], len(ids)] if starts else [], strict=True):
+                    wanted = ids[start:end]
+                    first, last = int(wanted[0]), int(wanted[-1]) + 1
+                    rows = self._read(name, first, last)
+                    out[start:end] = rows if len(rows) == len(wanted) else rows[wanted - first]
+        except DamagedMemory:
+            raise self._damaged_frames(name, ids, chunk) from None
+        except StoreError as error:
+            raise self._unreachable(name, chunk, error) from None
         if len(ids) and np.isnan(out.reshape(len(ids), -1)[:, 0]).any():
             raise self._damaged_frames(name, ids, chunk)
         return out
@@ -170,7 +173,21 @@ class SealedFrames:
             except DamagedMemory:
                 return False
 
-        return self._lost(name, self._unreadable(ids, chunk, sound))
+        try:
+            return self._lost(name, self._unreadable(ids, chunk, sound))
+        except StoreError as error:
+            return self._unreachable(name, chunk, error)
+
+    def _keys(self, name: str, chunks: NDArray[np.int64]) -> list[str]:
+        rest = ["0"] * (self._open(name).ndim - 1)
+        return [f"{name}/{'.'.join(['c', str(chunk), *rest])}" for chunk in chunks.tolist()]
+
+    def _unreachable(self, name: str, chunk: int, error: StoreError) -> UnreachableFrames:
+        """Every frame whose chunk of this array lies on the store: none of them can be read as long as it does not answer."""
+        far = np.ones(-(-self._open(name).shape[0] // chunk), dtype=bool)
+        here = [entry.name.split(".") for entry in (self._camera / name).glob("c.*")]
+        far[[int(parts[1]) for parts in here if parts[1].isdigit() and int(parts[1]) < len(far)]] = False
+        return UnreachableFrames(str(error), np.flatnonzero(np.repeat(far, chunk)))
 
     @staticmethod
     def _unreadable(ids: NDArray[np.int64], chunk: int, sound: Callable[[int], bool]) -> Iterable[int]:
@@ -186,6 +203,8 @@ class SealedFrames:
             offsets = self._open(name).attrs["offsets"]
             row = frame % SEAL_FRAMES
             return self._read(name, 0, offsets[-1])[offsets[row] : offsets[row + 1]].tobytes()
+        except StoreError as error:
+            raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError):
             raise self._lost(name, [frame]) from None
 

@@ -26,9 +26,14 @@ def read_json(path: Path, *, missing: str) -> dict[str, Any]:
     return value
 
 
+def encode_json(value: dict[str, Any]) -> bytes:
+    """A JSON file's content."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Replace `path`, atomically and durably."""
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_file(path, encode_json(value))
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,14 @@ class Commit:
                 f"{path}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
             ) from None
 
+    def encode(self) -> bytes:
+        """The content of `committed`."""
+        counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
+        return encode_json({**counts, "removed": [removal.document() for removal in self.removed]})
+
     def write(self, camera: Path) -> None:
         """Make it so: from here on this is what counts."""
-        counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
-        write_json(camera / "committed", {**counts, "removed": [removal.document() for removal in self.removed]})
+        write_file(camera / "committed", self.encode())
 
 
 def require_format(version: object, *, where: Path) -> None:

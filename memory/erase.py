@@ -36,16 +36,18 @@ from memory.specfile import read_spec
 
 @dataclass
 class Erased:
-    """What an erasure did. freed: bytes on the disk."""
+    """What an erasure did. freed: bytes on the disk and of objects that were nowhere else."""
 
     deleted: int = 0  # files
     rewritten: int = 0  # files
+    objects: int = 0  # deleted from the store
     freed: int = 0
 
     def include(self, other: "Erased") -> None:
         """Count what another erasure did, too."""
         self.deleted += other.deleted
         self.rewritten += other.rewritten
+        self.objects += other.objects
         self.freed += other.freed
 
     def drop(self, path: Path) -> None:
@@ -84,13 +86,16 @@ def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:
         return None
 
 
-def erase(camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int) -> Erased:
-    """Remove the bytes of the sealed frames of `removal` (the journal is the writer's). removed: all of the camera's removals."""
+def erase(
+    camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, spare: frozenset[int] = frozenset()
+) -> Erased:
+    """Remove the bytes of the sealed frames of `removal` (the journal is the writer's). removed: all of the camera's removals.
+
+    spare: seals whose images lie on a store that did not give them, so that they cannot be blanked now.
+    """
     done = Erased()
     end = min(removal.end, sealed)
-    covered = np.zeros(max(sealed, removal.end) + 1, dtype=bool)
-    for gone in removed:
-        covered[gone.first : gone.end] = True
+    covered = covered_frames(removed, max(sealed, removal.end) + 1)
     for layout in camera_layouts(camera):
         for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
             low, high = chunk * layout.chunk, min((chunk + 1) * layout.chunk, sealed)
@@ -106,9 +111,17 @@ def erase(camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed:
         if covered[low:high].all() and directory.is_dir():
             done.freed += sum(path.stat().st_size for path in directory.iterdir())
             done.deleted += remove_tree(directory)
-        elif removal.reason == "forgotten" and directory.is_dir():
+        elif removal.reason == "forgotten" and directory.is_dir() and seal not in spare:
             _blank_images(directory, seal, removal, done)
     return done
+
+
+def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:
+    """Which of the frames below `frames` are removed: bool [frames]."""
+    covered = np.zeros(frames, dtype=bool)
+    for gone in removed:
+        covered[gone.first : gone.end] = True
+    return covered
 
 
 def _verb(removal: Removal) -> str:

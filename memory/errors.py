@@ -10,8 +10,12 @@ AfterimageError (configs.errors)
    |- NothingRecorded     usage    the span asked for holds no frame
    |  `- NoLongerRemembered        what it held was evicted, forgotten or lost to damage
    |- RequestRefused      usage    the process that writes the camera cannot do what was asked of it
+   |- StoreError                   the object store cannot be used: base of the next two
+   |  |- StoreRefused     usage    it answers, but no: no such bucket, no access, another memory's objects
+   |  `- StoreUnreachable          it does not answer, or answers with an error of its own; trying again later may do
    `- DamagedMemory                a file is missing, truncated or fails its checksum
       `- DamagedFrames             the same, and these frames are what it costs
+         `- UnreachableFrames      nothing is wrong with these frames, but they lie on a store that does not answer
 """
 
 import numpy as np
@@ -70,6 +74,20 @@ class RequestRefused(RepositoryError, UsageError):
     exit_status = 2
 
 
+class StoreError(RepositoryError):
+    """The object store that holds sealed frames cannot be used. Its text never holds credentials."""
+
+
+class StoreRefused(StoreError, UsageError):
+    """The store answers, but does not do what it is asked for."""
+
+    exit_status = 2
+
+
+class StoreUnreachable(StoreError):
+    """The store does not answer."""
+
+
 class DamagedMemory(RepositoryError):
     """Stored data is missing, truncated, or fails its checksum."""
 
@@ -80,3 +98,7 @@ class DamagedFrames(DamagedMemory):
     def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
         super().__init__(message)
         self.frames = frames
+
+
+class UnreachableFrames(DamagedFrames):
+    """These frames, and all others that are not on this machine, cannot be read until their store answers again."""

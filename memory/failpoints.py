@@ -28,11 +28,18 @@ POINTS = (
     "index.after-segment",
     "index.after-about",
 )
+UPLOAD_POINTS = (  # only reached where a memory has a store
+    "upload.after-put",
+    "upload.before-release",
+    "upload.after-release",
+    "upload.before-publish",
+    "upload.half-erased",
+)
 
 _armed, _, _count = os.environ.get("AFTERIMAGE_FAILPOINT", "").partition(":")
 
 if _armed:
-    if _armed not in POINTS:
+    if _armed not in (*POINTS, *UPLOAD_POINTS):
         raise SystemExit(f"AFTERIMAGE_FAILPOINT={_armed}: no such place; there are: {', '.join(POINTS)}")
     _left = int(_count or 1)
 

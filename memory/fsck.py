@@ -8,12 +8,13 @@ from typing import Any
 from memory.check import check_camera
 from memory.commit import Commit
 from memory.durable import PARTIAL
-from memory.errors import RepositoryError
+from memory.errors import RepositoryError, UnreachableFrames
 from memory.findings import Finding
 from memory.index_files import drop_files
 from memory.layout import journal_name
 from memory.lock import CameraLock
 from memory.reader import CameraReader
+from memory.uploaded import frames_away
 
 _PASSES = 6  # what says how to read the rest is put right first, so later passes find more
 _ATTEMPTS = 3  # a writer changes files while they are being checked
@@ -53,14 +54,19 @@ def camera_directories(memory: Path) -> list[Path]:
     )
 
 
-def fsck(camera: Path, *, repair: bool = False, progress: Callable[[str], None] = lambda text: None) -> Report:
-    """Check one camera; with `repair`, put right what can be. Raises CameraBusy when it is to be repaired while it is written."""
+def fsck(
+    camera: Path, *, repair: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda text: None
+) -> Report:
+    """Check one camera; with `repair`, put right what can be. Raises CameraBusy when it is to be repaired while it is written.
+
+    deep: chunks that lie on a store are read, not only looked for.
+    """
     if not repair:
-        return Report(camera, _frames(camera), _check_beside_writer(camera))
+        return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
     with CameraLock(camera / "lock", camera=camera.name):
         report = Report(camera, 0)
         for _ in range(_PASSES):
-            report.findings = [*check_camera(camera), *_check_index(camera)]
+            report.findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
             fixable = [finding for finding in report.findings if finding.fix]
             if not fixable:
                 break
@@ -75,12 +81,12 @@ def fsck(camera: Path, *, repair: bool = False, progress: Callable[[str], None] 
     return report
 
 
-def _check_beside_writer(camera: Path) -> list[Finding]:
+def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:
     """Findings that stay when looked at again: a writer seals and evicts meanwhile."""
     findings: list[Finding] = []
     for _ in range(_ATTEMPTS):
         before = _state(camera)
-        findings = [*check_camera(camera), *_check_index(camera)]
+        findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
         if not findings or _state(camera) == before:
             break
     live = _is_written(camera)
@@ -103,12 +109,14 @@ def _is_written(camera: Path) -> bool:
     return False
 
 
-def _check_index(camera: Path) -> list[Finding]:
+def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     directory = camera / "index"
     if not (directory / "about.json").exists():
         return []
     try:
         snapshot = CameraReader(camera).snapshot()
+        if not deep:
+            snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
     except RepositoryError:
         return []  # said by the checks above
     from memory.index import differences, is_stale  # loads faiss: only where there is an index to compare
@@ -120,7 +128,10 @@ def _check_index(camera: Path) -> list[Finding]:
     if is_stale(directory, snapshot):
         what = "was built from another generation, or before frames were forgotten; the next question rebuilds it"
         return [Finding(directory, what, severity="note", fix=fix)]
-    return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
+    try:
+        return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
+    except UnreachableFrames:
+        return []  # said by the checks above
 
 
 def _frames(camera: Path) -> int:

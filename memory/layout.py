@@ -28,6 +28,7 @@ ROWS_AHEAD = 4096  # rows allocated at a time: one write of array metadata per s
 
 SCALARS = {"times": "f8", "arrival_times": "f8", "source_times": "f8", "time_basis": "u1"}
 IMAGES = "frames/images"
+MISSING = "is missing"  # what is wrong with a chunk file that is not there
 
 
 def generation_name(number: int) -> str:
@@ -44,6 +45,12 @@ def generations(camera: Path) -> list[int]:
     """Numbers of the generations that a camera has, ascending; one that is still being built included."""
     names = [entry.name.removeprefix("generation-") for entry in camera.glob("generation-*") if entry.is_dir()]
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def may_be_far(key: str) -> bool:
+    """Whether a path under a camera's directory is one that may lie on a store instead: a chunk of features, or a pack of images."""
+    folder, _, name = key.rpartition("/")
+    return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class ArrayLayout:
         try:
             data = self.file(camera, chunk).read_bytes()
         except FileNotFoundError:
-            return b"", "is missing"
+            return b"", MISSING
         except OSError as error:
             return b"", f"cannot be read ({error.strerror})"
         if len(data) != self.chunk_bytes:

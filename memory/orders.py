@@ -13,6 +13,7 @@ from memory.errors import RepositoryError, RequestRefused
 from memory.repository import Repository
 from memory.retention import Limits, limits_of
 from memory.settings import CameraSettings, read_memory_settings, read_settings, write_settings
+from memory.uploaded import Uploads
 
 Order = dict[str, Any]
 
@@ -46,6 +47,8 @@ def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]
         "proof": {
             "files_deleted": done.erased.deleted,
             "files_rewritten": done.erased.rewritten,
+            "objects_deleted": done.erased.objects,
+            "bucket_keeps_versions": Uploads.read(repository.directory).keeps_versions,
             "frames_checked": done.checked,
             "traces": 0,
         },
@@ -88,4 +91,4 @@ def _own_gigabytes(camera: Path) -> float | None:
 
 
 def _document(erased: Erased) -> dict[str, Any]:
-    return {"files_deleted": erased.deleted, "bytes": erased.freed}
+    return {"files_deleted": erased.deleted, "objects_deleted": erased.objects, "bytes": erased.freed}

@@ -13,14 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.building import building_lock
-from memory.erase import Erased, erase, erase_leftovers, traces
+from memory.erase import Erased, erase_leftovers, traces
+from memory.erase_objects import erase_everywhere
+from memory.errors import StoreError, StoreUnreachable
 from memory.failpoints import reach
 from memory.index_files import forget_files, identity_of
 from memory.removal import Removal, RemovalReason, add, present, runs
 from memory.retention import Limits, plan_eviction
+from memory.uploaded import PATIENCE_S, Uploads
 
 if TYPE_CHECKING:
     from memory.repository import Repository
+
+BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can wait for the next round
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,12 @@ def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
     repository.make_durable()  # what is forgotten must not come back from a record that was never synced
     ids = _frames_in(repository, start, stop)
     new = remove(repository, runs(ids), "forgotten")
-    done = Erased()
-    for removal in new:
-        done.include(_erase(repository, removal))
-    _mark_erased(repository, new)
+    done, left = _erase_all(repository, [*(gone for gone in repository.commit.removed if not gone.erased)], PATIENCE_S)
+    if left is not None:
+        raise StoreUnreachable(
+            f"the frames are forgotten on this machine and no question sees them, but the store still has some of their chunks ({left}); "
+            "the next watch deletes them when it answers, or run this again"
+        )
     checked = prove_forgotten(repository, new)
     return Forgotten(new, done, checked)
 
@@ -61,6 +68,7 @@ def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> in
 
 def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
     """Evict what the limits no longer allow."""
+    retry_removals(repository)
     if limits == Limits(None, None):
         return Erased()
     sealed = repository.commit.frames
@@ -75,22 +83,36 @@ def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float
 
 def evict(repository: "Repository", ranges: Sequence[tuple[int, int]]) -> Erased:
     """Remove whole seals (frame ranges) that retention no longer allows."""
-    new = remove(repository, ranges, "evicted")
-    done = Erased()
-    for removal in new:
-        done.include(_erase(repository, removal))
-    _mark_erased(repository, new)
-    return done
+    return _erase_all(repository, remove(repository, ranges, "evicted"), BRIEF_S)[0]
 
 
-def finish_interrupted(repository: "Repository") -> Erased:
-    """Complete removals that a crash interrupted."""
+def finish_interrupted(repository: "Repository") -> None:
+    """Complete removals that a crash interrupted, on this machine; on a store by `retry_removals`, so that opening never waits for it."""
+    _erase_all(repository, [gone for gone in repository.commit.removed if not gone.erased], None)
+
+
+def retry_removals(repository: "Repository") -> None:
+    """Complete removals that the store did not take part in, unless it is known not to answer."""
+    unfinished = [gone for gone in repository.commit.removed if not gone.erased]
+    if unfinished and Uploads.read(repository.directory).silent_since is None:
+        _erase_all(repository, unfinished, BRIEF_S)
+
+
+def _erase_all(
+    repository: "Repository", removals: Sequence[Removal], patience_s: float | None
+) -> tuple[Erased, StoreError | None]:
+    """Erase what is committed as removed. The error: why some of it is still on the store, and so not committed as erased."""
     done = Erased()
-    unfinished = [removal for removal in repository.commit.removed if not removal.erased]
-    for removal in unfinished:
-        done.include(_erase(repository, removal))
-    _mark_erased(repository, unfinished)
-    return done
+    left: StoreError | None = None
+    finished = []
+    for removal in removals:
+        erased, error = _erase(repository, removal, patience_s)
+        done.include(erased)
+        left = left or error
+        if error is None:
+            finished.append(removal)
+    _mark_erased(repository, finished)
+    return done, left
 
 
 def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
@@ -145,18 +167,18 @@ def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[n
     return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
 
 
-def _erase(repository: "Repository", removal: Removal) -> Erased:
+def _erase(repository: "Repository", removal: Removal, patience_s: float | None) -> tuple[Erased, StoreError | None]:
     directory, commit = repository.directory, repository.commit
     repository.blank_pending(removal)
     with building_lock(directory):  # a generation that is being built must not bring the frames back
-        done = erase(directory, removal, commit.removed, sealed=commit.frames)
+        done, left = erase_everywhere(directory, removal, commit.removed, sealed=commit.frames, patience_s=patience_s)
     identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
     whole = removal.reason == "evicted"
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
     if removal.reason == "forgotten":
         done.include(erase_leftovers(directory, removal))
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
-    return done
+    return done, left
 
 
 def _mark_erased(repository: "Repository", removals: Sequence[Removal]) -> None:

@@ -25,7 +25,7 @@ from memory.pending import blank_frame, restore
 from memory.records import Gap
 from memory.removal import Removal, add, present, runs
 from memory.specfile import read_spec
-from memory.store import DurableStore
+from memory.store import CameraStore
 
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
 
@@ -90,7 +90,7 @@ class Repair:
 
         def fix() -> str:
             unlink(self._camera / layout.name / "zarr.json")
-            store = DurableStore(self._camera)
+            store = CameraStore(self._camera)
             for group in (Path(layout.name).parent, Path("frames/images")):
                 if not (self._camera / group / "zarr.json").exists():
                     zarr.create_group(store, path=str(group))

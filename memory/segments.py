@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.durable import write_file
-from memory.errors import DamagedFrames
+from memory.errors import DamagedFrames, UnreachableFrames
 from memory.failpoints import reach
 from memory.index_files import Kind, drop_files
 from memory.snapshot import MemorySnapshot
@@ -98,12 +98,17 @@ def build_inverted(vectors: NDArray[np.float32], first: int) -> Segment:
 
 
 def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.float32]:
-    """The embeddings of frames [first, end) by place, float32 [end - first, De]; zero where a frame is gone or damaged."""
+    """The embeddings of frames [first, end) by place, float32 [end - first, De]; zero where a frame is gone or damaged.
+
+    Raises UnreachableFrames: what is merely out of reach must not be indexed as gone.
+    """
     rows = np.zeros((end - first, snapshot.spec.index.width), dtype=np.float32)
     low, high = np.searchsorted(snapshot.ids, (first, end))
     for ids in np.split(snapshot.ids[low:high], range(_READ_AT_ONCE, int(high - low), _READ_AT_ONCE)):
         try:
             rows[ids - first] = snapshot.embeddings(ids)
+        except UnreachableFrames:
+            raise
         except DamagedFrames as error:
             sound = np.setdiff1d(ids, error.frames)
             rows[sound - first] = snapshot.embeddings(sound)

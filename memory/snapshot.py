@@ -1,7 +1,7 @@
 """What one answer may see of one camera."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class MemorySnapshot:
 
     times: float64 [frames], canonical; ids: int64 [frames], their frame ids. Both strictly ascending; row and id differ as soon as
     frames have been removed. removed: what is no longer remembered. damaged: ids of frames left out because they cannot be read.
-    gaps: those before any of these frames. open_gap: the outage that lasts at the newest frame, if there is one.
+    unreachable: ids of frames left out because they lie on a store that does not answer. gaps: those before any of these frames.
+    open_gap: the outage that lasts at the newest frame, if there is one.
     Every method that reads frames takes ids, ascending, and raises DamagedFrames naming those that it could not read.
     """
 
@@ -38,6 +39,7 @@ class MemorySnapshot:
     _sealed: SealedFrames
     _sealed_frames: int
     _pending: tuple[FrameRecord, ...]
+    unreachable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def frames(self) -> int:
@@ -67,7 +69,8 @@ class MemorySnapshot:
         lasting = Gap(later.start, math.nan, later.reason, -1) if later and later.start <= at and count else None
         return replace(
             self, times=self.times[:count], ids=self.ids[:count], gaps=gaps, open_gap=lasting,
-            damaged=self.damaged[self.damaged < end], removed=tuple(gone for gone in self.removed if gone.start <= at),
+            damaged=self.damaged[self.damaged < end], unreachable=self.unreachable[self.unreachable < end],
+            removed=tuple(gone for gone in self.removed if gone.start <= at),
         )  # fmt: skip
 
     def without(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
@@ -75,6 +78,12 @@ class MemorySnapshot:
         keep = ~np.isin(self.ids, frames)
         damaged = np.union1d(self.damaged, self.ids[~keep])
         return replace(self, times=self.times[keep], ids=self.ids[keep], damaged=damaged)
+
+    def within_reach(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
+        """The same without sealed frames whose store does not answer; those in the journal are always here."""
+        keep = ~np.isin(self.ids, frames[frames < self._sealed_frames])
+        unreachable = np.union1d(self.unreachable, self.ids[~keep])
+        return replace(self, times=self.times[keep], ids=self.ids[keep], unreachable=unreachable)
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """[len(ids), P, Dv], in the spec's dtype."""

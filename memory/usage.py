@@ -1,4 +1,4 @@
-"""How many bytes a camera takes on the disk: counted once, then kept up as seals come and go."""
+"""How many bytes a camera takes, on the disk and on its store: counted once, then kept up as seals come and go."""
 
 import os
 from functools import cached_property
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from memory.erase import camera_layouts
 from memory.layout import IMAGES, SEAL_FRAMES
+from memory.uploaded import Uploads
 
 
 def bytes_under(path: Path) -> int:
@@ -33,11 +34,11 @@ class Usage:
     @cached_property
     def _counted(self) -> int:
         self._change = 0
-        return bytes_under(self._camera)
+        return bytes_under(self._camera) + Uploads.read(self._camera).away
 
     @property
     def bytes(self) -> int:
-        """On the disk now, as far as known."""
+        """On the disk now, and on a store alone, as far as known."""
         return self._counted + self._change
 
     def sealed(self, first: int) -> None:

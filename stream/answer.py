@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from configs import UsageError
 from memory.directory import Memory
-from memory.errors import DamagedFrames, NothingRecorded
+from memory.errors import DamagedFrames, NothingRecorded, StoreError, StoreUnreachable, UnreachableFrames
 from memory.forgetting import plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
 from memory.recall import RecallPlan, plan_recall
@@ -63,7 +63,8 @@ class Evidence:
 class Coverage:
     """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
 
-    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read.
+    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
+    on a store that did not answer.
     """
 
     camera: str
@@ -78,6 +79,7 @@ class Coverage:
     positions: str
     recalled: int
     visible: int
+    unreachable: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,11 @@ class Answerer:
             raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
         names, skipped = self._cameras(question)
         parts: list[CameraAnswer] = []
-        nothing: NothingRecorded | None = None
+        nothing: NothingRecorded | StoreError | None = None
         for name in names:
             try:
                 parts.append(self._ask_camera(name, question, on_text if len(names) == 1 else None))
-            except NothingRecorded as error:
+            except (NothingRecorded, StoreError) as error:
                 nothing = error
                 skipped[name] = str(error)
         if not parts:
@@ -183,14 +185,25 @@ class Answerer:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
         reader = self.memory.camera(name)
         snapshot = reader.snapshot()
+        silent: UnreachableFrames | None = None
         for _ in range(_MOST_DAMAGE):
             try:
                 sight = self._look(snapshot, question, now)
                 if not reader.forgot_since(snapshot):
                     return sight
                 snapshot = reader.snapshot()
+            except UnreachableFrames as error:  # the answer rests on what is here, and says so
+                silent, snapshot = error, snapshot.within_reach(error.frames)
             except DamagedFrames as error:  # removed meanwhile, or damaged: the answer rests on the others, and says so
-                snapshot = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
+                without = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
+                snapshot = without.within_reach(snapshot.unreachable)
+            except NothingRecorded:
+                if silent is None:
+                    raise
+                frames = len(snapshot.unreachable)
+                raise StoreUnreachable(
+                    f"camera '{name}': all of its {frames} frames that may matter lie on {silent}"
+                ) from None
         return self._look(snapshot, question, now)
 
     def _look(self, snapshot: MemorySnapshot, question: Question, now: float) -> Sight:
@@ -295,6 +308,7 @@ class Answerer:
             gaps=span_gaps(snapshot, start, moment),
             removed=touching(snapshot.removed, start, moment),
             damaged=int(np.count_nonzero((snapshot.damaged >= sight.ids[0]) & (snapshot.damaged <= sight.ids[-1]))),
+            unreachable=len(snapshot.unreachable),
             lag_s=max(0.0, moment - last_time),
             recall=sight.recall.mode,
             positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",

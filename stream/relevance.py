@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.directory import Memory
-from memory.errors import NothingRecorded, RepositoryError
+from memory.errors import NothingRecorded, RepositoryError, UnreachableFrames
 from memory.spec import require_same
 from stream.span import find_span
 
@@ -41,7 +41,10 @@ def relevant_cameras(
             skipped[name] = str(error)
             continue
         index = memory.index(name)
-        index.catch_up(snapshot)
+        try:
+            index.catch_up(snapshot)
+        except UnreachableFrames:
+            pass  # ranked by what was indexed before
         found = index.search(query, 1, snapshot, first=int(snapshot.ids[first]), end=int(snapshot.ids[end - 1]) + 1)
         scores[name] = found.hits[0].score if found.hits else -1.0
     ranked = sorted(scores, key=lambda name: (-scores[name], name))

@@ -20,7 +20,14 @@ def run(arguments: argparse.Namespace) -> int:
     reports = []
     for camera in camera_directories(memory):
         print(f"{camera.name}: checking", file=sys.stderr)
-        reports.append(fsck(camera, repair=arguments.repair, progress=lambda text: print(text, file=sys.stderr)))
+        reports.append(
+            fsck(
+                camera,
+                repair=arguments.repair,
+                deep=arguments.deep,
+                progress=lambda text: print(text, file=sys.stderr),
+            )
+        )
     clean = not any(report.damage for report in reports)
     if arguments.json:
         dump({"clean": clean, "cameras": [report.document() for report in reports]})

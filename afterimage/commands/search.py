@@ -1,6 +1,7 @@
 """`afterimage search`: the frames that look most like a text."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
 from memory.directory import Memory
+from memory.errors import UnreachableFrames
 from memory.reader import frames_between
 from memory.spec import require_same
 
@@ -39,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
         require_same(snapshot.spec, encoders.feature_spec, where=f"camera '{reader.info.id}'")
         first, end = _frames(snapshot, *spans[reader.info.id])
         index = memory.index(reader.info.id)
-        index.catch_up(snapshot)
+        try:
+            index.catch_up(snapshot)
+        except UnreachableFrames as error:
+            print(f"note: only frames that were indexed before are searched: {error}", file=sys.stderr)
         found = index.search(query, arguments.top, snapshot, first=first, end=end)
         exact &= found.exact
         hits += [

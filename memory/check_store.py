@@ -1,0 +1,131 @@
+"""What of a camera lies on its store, for `fsck`: that it is there, whole, and this camera's. Reads only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.commit import Commit
+from memory.erase_objects import object_traces, touched
+from memory.errors import DamagedMemory, StoreError
+from memory.findings import Finding
+from memory.layout import MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds
+from memory.objects import CameraObjects, objects_of
+from memory.upload import same_camera
+from memory.uploaded import FILE, Uploads, change, forget_uploads, seal_keys, trees_here
+
+
+@dataclass(frozen=True)
+class Missent:
+    """A seal that is here and was sent, but is not on the store."""
+
+    key: str
+    place: tuple[str, int]
+
+
+class FarChunks:
+    """The objects of a camera by one listing. Where that cannot be had, nothing is said about any of them."""
+
+    def __init__(self, camera: Path, *, deep: bool = False) -> None:
+        """deep: every object is read, and its checksum compared."""
+        self.deep = deep
+        self.camera = camera
+        self.trouble: str | None = None  # why nothing can be said
+        self.objects: CameraObjects | None = None
+        self.uploads = Uploads()
+        self.sizes: dict[str, int] = {}
+        try:
+            self.uploads = Uploads.read(camera)
+            if self.uploads.trees:
+                self._list()
+        except DamagedMemory:
+            self.trouble = "which of them lie on the store is not known"
+        except StoreError as error:
+            self.trouble = str(error)
+
+    def _list(self) -> None:
+        self.objects = objects_of(self.camera)
+        if self.objects is None:
+            self.trouble = "chunks were moved to a store, but store.json is gone; `afterimage store set` names it again"
+            return
+        theirs = self.objects.read("camera.json")
+        if theirs is None or not same_camera((self.camera / "camera.json").read_bytes(), theirs):
+            whose = "nothing" if theirs is None else "another memory's camera"
+            self.trouble = f"{self.objects.name}: holds {whose} where this camera's chunks were sent"
+            return
+        self.sizes = self.objects.sizes()
+
+    def check(self, key: str, size: int, *, name: str = "") -> str | None:
+        """What is wrong with a chunk whose file is not here; None where it is on the store, or where that is not known."""
+        if self.trouble is not None:
+            return None
+        if self.objects is None:
+            return f"{name}{MISSING}"
+        if key not in self.sizes:
+            return f"{name}{MISSING}, here and on {self.objects.name}"
+        if self.sizes[key] != size:
+            return f"{name}has {self.sizes[key]} bytes instead of {size} on {self.objects.name}"
+        if self.deep and not checksum_holds(self.objects.read(key) or b"\0" * 5):
+            return f"{name}fails its checksum on {self.objects.name}"
+        return None
+
+    def rows(self, layout: ArrayLayout, chunk: int) -> NDArray[np.generic] | None:
+        """All rows of a chunk that `check` finds sound; None for others."""
+        key = str(layout.file(self.camera, chunk).relative_to(self.camera))
+        data = self.objects.read(key) if self.objects is not None and key in self.sizes else None
+        if data is None or len(data) != layout.chunk_bytes or not checksum_holds(data):
+            return None
+        return np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
+
+    def missent(self) -> Iterator[Missent]:
+        """Chunks that are here and noted as sent, but are not there."""
+        here = trees_here(self.camera)
+        for name, tree in self.uploads.trees.items():
+            for seal in range(tree.released, tree.sent) if name in here else ():
+                for key in seal_keys(self.camera, name, seal):
+                    if (
+                        key not in self.sizes
+                        and (self.camera / key).exists()
+                        and (name, seal) not in self.uploads.again
+                    ):
+                        yield Missent(key, (name, seal))
+
+
+def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Finding]:
+    """The note of what was sent; the store itself; forgotten frames on it; and chunks that were sent, but have vanished from it."""
+    try:
+        Uploads.read(camera)
+    except DamagedMemory as error:
+
+        def begin_anew() -> str:
+            forget_uploads(camera)
+            return "everything that is here is sent once more; chunks that are not are read from the store as before"
+
+        yield Finding(camera / FILE, str(error).partition(": ")[2].partition(";")[0], fix=begin_anew)
+        return
+    if far.trouble is not None:
+        away = max((tree.released for tree in far.uploads.trees.values()), default=0) * SEAL_FRAMES
+        yield Finding(
+            camera / FILE, f"{far.trouble}; the chunks of up to {away} frames that lie there were not checked"
+        )
+        return
+    if far.objects is None:
+        return
+    for gone in commit.removed:
+        if gone.reason == "forgotten" and gone.erased:
+            items = touched(camera, far.uploads, gone, commit.removed, sealed=commit.frames)
+            there = [item for item in items if item.key in far.sizes and item.place not in far.uploads.again]
+            for trace in object_traces(camera, far.objects, gone, there):
+                what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"
+                yield Finding(Path(trace.split(": ")[0]), what, (gone.first, gone.end))
+    for lost in far.missent():
+
+        def send_again(place: tuple[str, int] = lost.place) -> str:
+            change(camera, {place})
+            return "is noted to be sent again"
+
+        yield Finding(
+            camera / lost.key, f"was sent to {far.objects.name}, but is not there; it is whole here", fix=send_again
+        )

@@ -1,0 +1,166 @@
+"""Taking frames out of the objects of a store, and proving it; around what `memory.erase` does to the files.
+
+Chunks that hold nothing else are deleted. A chunk shared with frames that stay is fetched first where it lies on the store alone, so
+that its rows are blanked here like any other's; then its object is deleted and the blanked chunk noted to be sent again. Each step can
+be done again. (What a bucket that keeps versions has of deleted objects is not in this software's hands: it is said so.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from memory.commit import Commit
+from memory.durable import make_directory, write_file
+from memory.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
+from memory.errors import StoreError, StoreUnreachable
+from memory.failpoints import reach
+from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
+from memory.objects import CameraObjects, objects_of
+from memory.removal import Removal
+from memory.uploaded import FRAMES, PATIENCE_S, Uploads, locked
+
+
+@dataclass(frozen=True)
+class Touched:
+    """An object that holds frames of a removal. whole: all its frames are removed. place: (tree, seal)."""
+
+    key: str
+    whole: bool
+    place: tuple[str, int]
+    layout: ArrayLayout | None  # None: a pack of images
+    chunk: int
+
+
+def erase_everywhere(
+    camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, patience_s: float | None = PATIENCE_S
+) -> tuple[Erased, StoreError | None]:
+    """Erase a removal's sealed frames from the files and from the store. The error: why the store may still have some of them.
+
+    patience_s: for others who are busy with the store; None: leave it alone for now.
+    """
+    objects = objects_of(camera)
+    done = Erased()
+    try:
+        if objects is None or not Uploads.read(camera).trees:
+            return erase(camera, removal, removed, sealed=sealed), None
+        if patience_s is None:
+            raise StoreUnreachable(f"{objects.name}: was not asked yet")
+        with locked(camera, patience_s=patience_s):
+            items = touched(camera, Uploads.read(camera), removal, removed, sealed=sealed)
+            if removal.reason == "forgotten":
+                fetch_shared(camera, objects, items)
+            done.include(erase(camera, removal, removed, sealed=sealed))
+            done.include(erase_objects(camera, objects, removal, items))
+        return done, None
+    except StoreError as error:
+        seals = range(removal.first // SEAL_FRAMES, -(-removal.end // SEAL_FRAMES))
+        far = frozenset(seal for seal in seals if not (camera / IMAGES / str(seal) / "c.0").exists())
+        done.include(erase(camera, removal, removed, sealed=sealed, spare=far))
+        return done, error
+
+
+def touched(
+    camera: Path, uploads: Uploads, removal: Removal, removed: Sequence[Removal], *, sealed: int
+) -> list[Touched]:
+    """The moving objects that may hold frames of a removal. (A seal that is not noted as sent may have been cut off half-way.)"""
+    end = min(removal.end, sealed)
+    covered = covered_frames(removed, max(sealed, removal.end) + SEAL_FRAMES)
+    found = []
+    for layout in camera_layouts(camera):
+        tree = layout.name.partition("/")[0]
+        if layout.chunk > SEAL_FRAMES or tree not in uploads.trees or end <= removal.first:
+            continue
+        for chunk in layout.chunks(removal.first, min(end, (uploads.trees[tree].sent + 1) * SEAL_FRAMES)):
+            low, high = chunk * layout.chunk, (chunk + 1) * layout.chunk
+            key = str(layout.file(camera, chunk).relative_to(camera))
+            found.append(Touched(key, bool(covered[low:high].all()), (tree, low // SEAL_FRAMES), layout, chunk))
+    sent = uploads.trees[FRAMES].sent if FRAMES in uploads.trees else -1
+    for seal in range(removal.first // SEAL_FRAMES, min(-(-end // SEAL_FRAMES), sent + 1)):
+        whole = bool(covered[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES].all())
+        found += [
+            Touched(f"{IMAGES}/{seal}/{name}", whole, (FRAMES, seal), None, seal) for name in ("c.0", "zarr.json")
+        ]
+    return found
+
+
+def fetch_shared(camera: Path, objects: CameraObjects, items: Sequence[Touched]) -> None:
+    """Bring chunks here that are to be blanked and lie on the store alone."""
+
+    def fetch(item: Touched) -> None:
+        data = objects.read(item.key)
+        if data is not None:
+            make_directory((camera / item.key).parent)
+            write_file(camera / item.key, data)
+
+    objects.each(fetch, [item for item in items if not item.whole and not (camera / item.key).exists()])
+
+
+def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> Erased:
+    """Delete every object that held frames of a removal, after its files were erased; and check that they are gone."""
+    forgotten = removal.reason == "forgotten"
+    items = [item for item in items if item.whole or forgotten]
+    keys = [item.key for item in items]
+    sizes: list[int | None] = objects.each(objects.size, keys)
+    held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
+    done = Erased()
+    uploads = Uploads.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
+    uploads.write(camera)  # before the objects go: a blanked chunk must not be missing from the store for ever
+    objects.delete([item.key for item, _ in held])
+    reach("upload.half-erased")
+    for item, size in held:
+        if item.key.endswith("zarr.json"):
+            continue
+        tree = uploads.trees[item.place[0]]
+        away = size if item.place[1] < tree.released else 0
+        uploads = uploads.with_tree(
+            item.place[0], replace(tree, bytes=max(0, tree.bytes - size), away=max(0, tree.away - away))
+        )
+        done.objects += 1
+        done.freed += away
+    if forgotten:
+        _replace_scalars(camera, objects, removal)
+        left: list[int | None] = objects.each(objects.size, keys)
+        if any(size is not None for size in left):
+            raise StoreUnreachable(f"{objects.name}: still shows objects that were deleted; run it again")
+    uploads.write(camera)
+    return done
+
+
+def _replace_scalars(camera: Path, objects: CameraObjects, removal: Removal) -> None:
+    """Times of forgotten frames are published, too: put the blanked ones over them."""
+
+    def put(path: Path) -> None:
+        if path.is_file() and objects.size(str(path.relative_to(camera))) is not None:
+            objects.put(str(path.relative_to(camera)), path.read_bytes())
+
+    layouts = [layout for layout in camera_layouts(camera) if layout.chunk > SEAL_FRAMES]
+    sealed = Commit.read(camera).frames
+    end = min(removal.end, sealed)
+    if end > removal.first:
+        objects.each(put, [layout.file(camera, c) for layout in layouts for c in layout.chunks(removal.first, end)])
+
+
+def object_traces(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> list[str]:
+    """Objects that still hold something of forgotten frames. Reads every one that holds other frames, too."""
+
+    def look(item: Touched) -> str | None:
+        data = objects.read(item.key) if item.layout and not item.whole else None
+        if item.whole:
+            left = objects.size(item.key) is not None
+        elif data is None or item.layout is None or len(data) != item.layout.chunk_bytes or not checksum_holds(data):
+            left = False
+        else:
+            left = _holds(item.layout, item.chunk, data, removal)
+        return f"{camera / item.key}: rows of forgotten frames, on the store" if left else None
+
+    return [trace for trace in objects.each(look, items) if trace]
+
+
+def _holds(layout: ArrayLayout, chunk: int, data: bytes, removal: Removal) -> bool:
+    low, high = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
+    all_rows = np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
+    rows = all_rows[low - chunk * layout.chunk : high - chunk * layout.chunk]
+    blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, low, high), dtype=rows.dtype), rows.shape)
+    return not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f")

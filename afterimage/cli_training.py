@@ -7,9 +7,10 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_training_commands(commands: _Commands) -> None:
-    """world, evaluate and train."""
+    """world, evaluate, extract and train."""
     _add_world(commands)
     _add_evaluate(commands)
+    _add_extract(commands)
     _add_train(commands)
 
 
@@ -106,11 +107,28 @@ def _add_evaluate(commands: _Commands) -> None:
     _add_json(parser)
 
 
+def _add_extract(commands: _Commands) -> None:
+    parser = _command(
+        commands, "extract", "cache what training reads of videos and memories",
+        "Takes every SOURCE in as `replay` does\nand keeps its features, one file per video, for a training configuration.",
+    )  # fmt: skip
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the files go; those that are there stay")
+    parser.add_argument(
+        "--model", default="tiny", metavar="PRESET|PATH|HUB_ID", help="whose tower sees (default: tiny)"
+    )
+    parser.add_argument(
+        "--frames", action="store_true", help="keep the frames themselves: for a stage that trains the vision tower"
+    )
+    _add_json(parser)
+
+
 def _add_train(commands: _Commands) -> None:
     parser = _command(
         commands, "train", "train a model",
         "CONFIG says what is trained on what: see configs/training/. Ends at a checkpoint\nin the published layout, "
-        "which every other command takes as --model.",
+        "which every other command takes as --model. On several devices:\n"
+        "accelerate launch --config_file configs/training/fsdp.yaml -m afterimage train CONFIG --out DIR",
     )  # fmt: skip
     parser.add_argument("config", metavar="CONFIG", help="a training configuration (YAML)")
     parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoints, the log and the model go")

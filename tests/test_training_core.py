@@ -120,7 +120,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(toy: Path, tmp_pat
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     from training.stages import StageLearner
 
-    learner = StageLearner(model.video_language, gradient_checkpointing=False)
+    learner = StageLearner(model, config)
     parts = parts_of(model.video_language, model.vision.tower)
     half = Trainer(learner, parts, config.trainer, tmp_path / "parts", cpu=True)
     half.run(StageData(config, model), until=3)
@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     first = trainer()
     assert not first.resume()
     assert first.run(lambda number: torch.ones(1))
-    assert float(first.learner.slope) == pytest.approx(1.0, abs=0.2)
+    assert first.learner.slope.item() == pytest.approx(1.0, abs=0.2)
     assert trainer().resume()
     (tmp_path / STATE / "progress.json").write_text("{")
     with pytest.raises(TrainingError, match="delete it to begin anew"):
@@ -177,7 +177,7 @@ def test_the_three_stages_run_an_epoch_over_three_cameras(toy: Path, tmp_path: P
 
 
 def test_the_tower_cannot_learn_from_cached_features(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cached features"):
+    with pytest.raises(DataError, match="cannot learn from cached features; give the stream `frames`"):
         train_stage(stage(toy, trainer={"steps": 1, "learning_rates": {"vision": 5e-6}}), tmp_path, cpu=True)
 
 
@@ -205,13 +205,16 @@ def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
     [
         ("{", "cannot be read as JSON"),
         ("[]", "with at least one"),
-        ('[{"conversations": []}]', "item 0: video"),
+        ('[{"video": "a.mp4"}]', "item 0: conversations"),
+        ('[{"video": "a.mp4", "image": "a.jpg", "conversations": [Q, A]}]', "both a video and an image"),
+        ('[{"image": [""], "conversations": [Q, A]}]', "names are expected"),
         ('[{"video": "a.mp4", "conversations": [{"from": "gpt", "value": "x"}]}]', "must take turns"),
     ],
 )
 def test_annotations_that_are_wrong_are_named(items: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(items)
+    turns = {"Q": '{"from": "human", "value": "x"}', "A": '{"from": "gpt", "value": "x"}'}
+    path.write_text(items.replace("Q,", f"{turns['Q']},").replace("A]", f"{turns['A']}]"))
     with pytest.raises(DataError, match=message):
         read_annotations(path)
 
@@ -228,13 +231,13 @@ def test_features_of_another_tower_and_missing_ones_are_refused(toy: Path, tmp_p
 
 
 def test_an_epoch_holds_every_item_by_its_weight_and_keeps_streams_apart() -> None:
-    order = plan_epoch([10, 4], [1.5, 2.0], 3, apart=True, seed=1, epoch=0)
+    order = plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=0)
     items = [pair for batch in order for pair in batch]
     assert sum(stream == 0 for stream, _ in items) == 15
     assert sorted(item for stream, item in items if stream == 1) == [0, 0, 1, 1, 2, 2, 3, 3]
     assert all(len({stream for stream, _ in batch}) == 1 for batch in order)
-    assert order == plan_epoch([10, 4], [1.5, 2.0], 3, apart=True, seed=1, epoch=0)
-    assert order != plan_epoch([10, 4], [1.5, 2.0], 3, apart=True, seed=1, epoch=1)
+    assert order == plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=0)
+    assert order != plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=1)
 
 
 def test_the_rate_rises_then_falls_as_scheduled() -> None:
@@ -263,6 +266,8 @@ def test_the_papers_stages_are_configured(part: str, number: int) -> None:
     rates = config.trainer.learning_rates
     assert rates["memaug"] == 1e-4
     assert ("language" in rates) == (number > 1)
+    assert rates.get("vision") == (5e-6 if number == 2 else None)
+    assert config.batching == ("one-stream" if number == 3 else "random")
     assert config.forgetting == ForgettingConfig(temporal_ratio=1 if number == 1 else 4)
     assert config.trainer.warmup == 0.03
     assert isinstance(config.streams[0], DataStream)

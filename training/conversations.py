@@ -2,9 +2,10 @@
 
     [{"id"?, "data_source"?, "video": "name.mp4", "conversations": [{"from": "human" | "gpt", "value": text}, ...]}, ...]
 
-Up to five question-answer pairs of one video make one multi-turn sample. Assistant turns are supervised, everything else is ignored;
-`supervise_roles` also supervises role and newline tokens, as the published template does. In training only tokens whose label is
-ignored join MemAug's queries: an answer never sees itself.
+`"image": "name.jpg"` instead of `video` makes a sample of one picture, a list of names one of several pictures; neither makes one of
+text alone. Up to five question-answer pairs of one video make one multi-turn sample. Assistant turns are supervised, everything else
+is ignored; `supervise_roles` also supervises role and newline tokens, as the published template does. In training only tokens whose
+label is ignored join MemAug's queries: an answer never sees itself.
 
 Legend: n tokens before the video, m after it.
 """
@@ -35,17 +36,30 @@ class Turn(BaseModel):
 
 
 class Annotation(BaseModel):
-    """A video with what was said about it. Keys that are not used here are let through: published files have many."""
+    """A video, pictures or nothing, with what was said about it. Keys that are not used are let through: published files have many."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    video: str
+    video: str | None = None
+    image: str | tuple[str, ...] | None = None
     conversations: tuple[Turn, ...]
     data_source: str = ""
 
     @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of the pictures, in order; none for a video and for text alone."""
+        if self.image is None:
+            return ()
+        return (self.image,) if isinstance(self.image, str) else self.image
+
+    @property
+    def name(self) -> str:
+        """What the sample is about, for messages."""
+        return self.video or ", ".join(self.pictures) or "a sample of text alone"
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Questions with their answers; the tag that stands for the video is taken out."""
+        """Questions with their answers; the tags that stand for video and pictures are taken out: these go before the first."""
         asked = [turn.value.replace(IMAGE_TAG, "").strip() for turn in self.conversations[::2]]
         return list(zip(asked, (turn.value.strip() for turn in self.conversations[1::2]), strict=True))
 
@@ -70,7 +84,11 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
     speakers = [turn.speaker for turn in annotation.conversations]
     if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")
-    if len(speakers) > 2 * MOST_PAIRS:
+    if annotation.video is not None and annotation.image is not None:
+        raise DataError(f"{path}: item {number}: has both a video and an image; a sample is about one of them")
+    if annotation.image is not None and not all(annotation.pictures):
+        raise DataError(f"{path}: item {number}: image: names are expected; leave the key out for text alone")
+    if annotation.video is not None and len(speakers) > 2 * MOST_PAIRS:
         raise DataError(f"{path}: item {number}: {len(speakers) // 2} questions, at most {MOST_PAIRS} make one sample")
     return annotation
 
@@ -79,17 +97,22 @@ def read_conversation(
     tokenizer: PreTrainedTokenizerBase,
     pairs: list[tuple[str, str]],
     *,
-    frames: int,
-    seconds: float,
+    frames: int | None = None,
+    seconds: float = 0.0,
+    about_nothing: bool = False,
     supervise_roles: bool = False,
 ) -> tuple[Prompt, NDArray[np.int64]]:
-    """A conversation as a prompt, and labels [n + m]. Evidence is read from the first question's rows."""
+    """A conversation as a prompt, and labels [n + m]. Evidence is read from the first question's rows.
+
+    frames, seconds: of the video; None for pictures. about_nothing: text alone, without the line for what it is about.
+    """
     head = _Ids(tokenizer)
     head.say("<|im_start|>system\n", supervise_roles)
     head.say(SYSTEM)
     head.say("<|im_end|>\n<|im_start|>user\n", supervise_roles)
     tail = _Ids(tokenizer)
-    tail.say(f"\n{TIME_SENTENCE.format(seconds=seconds, frames=frames)}\n")
+    if not about_nothing:
+        tail.say("\n" if frames is None else f"\n{TIME_SENTENCE.format(seconds=seconds, frames=frames)}\n")
     question = slice(0, 0)
     for number, (asked, answered) in enumerate(pairs):
         if number:

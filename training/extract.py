@@ -1,4 +1,4 @@
-"""Fills a feature bank from videos or memories: offline feature extraction is live ingest with a file as its source."""
+"""Fills a bank of features or of frames from videos or memories: offline extraction is live ingest with a file as its source."""
 
 import tempfile
 from pathlib import Path
@@ -8,30 +8,40 @@ import torch
 
 from memory.reader import CameraReader
 from model.loaded import Encoders
+from model.preprocess import to_square
 from stream.address import parse_source
 from stream.ingest import IngestConfig
+from stream.media import decode_jpeg
 from stream.session import Session
 from stream.session import run as run_loop
-from training.features import feature_path, save_features
+from training.errors import DataError
+from training.features import feature_path, save_features, save_frames
 
 
-def extract_video(path: Path, encoders: Encoders, directory: Path) -> bool:
-    """Take a video in and keep its features; False when they are there already."""
+def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bool = False) -> bool:
+    """Take a video in and keep its features, or its frames; False when they are there already."""
     if feature_path(directory, path.name).exists():
         return False
     with tempfile.TemporaryDirectory() as memory:
         run_loop(_take_in(path, Path(memory), encoders))
-        extract_camera(CameraReader(Path(memory) / "video"), path.name, directory)
+        extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
     return True
 
 
-def extract_camera(reader: CameraReader, name: str, directory: Path) -> None:
-    """Keep everything that a camera remembers as the features of a video called `name`."""
+def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: bool = False) -> None:
+    """Keep everything that a camera remembers as the features, or the frames, of a video called `name`."""
     snapshot = reader.snapshot()
-    count = len(snapshot.times)
-    tokens = snapshot.tokens(np.arange(count))
-    seconds = float(snapshot.times[-1] - snapshot.times[0]) + 1 / snapshot.info.fps
-    save_features(directory, name, torch.from_numpy(np.ascontiguousarray(tokens)), round(seconds, 3), snapshot.spec)
+    ids = snapshot.ids
+    if not len(ids):
+        raise DataError(f"{reader.directory}: remembers nothing to train on")
+    seconds = round(float(snapshot.times[-1] - snapshot.times[0]) + 1 / snapshot.info.fps, 3)
+    if frames:
+        side = snapshot.spec.tokens.resolution
+        pictures = np.stack([to_square(decode_jpeg(snapshot.image(int(frame))), side) for frame in ids])
+        save_frames(directory, name, torch.from_numpy(pictures), seconds)
+    else:
+        tokens = np.ascontiguousarray(snapshot.tokens(ids))
+        save_features(directory, name, torch.from_numpy(tokens), seconds, snapshot.spec)
 
 
 async def _take_in(path: Path, memory: Path, encoders: Encoders) -> None:

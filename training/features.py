@@ -1,7 +1,10 @@
-"""Cached features: one safetensors file per video, so that the trainer's core needs neither zarr nor faiss nor PyAV.
+"""Cached features and cached frames: one safetensors file per video, so that the trainer's core needs neither zarr nor faiss nor PyAV.
 
     DIR/spec.json                 whose features these are (memory.spec.FeatureSpec)
     DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds
+
+    DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
+    DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds
 
 Written by training.extract, which takes videos in as every video is taken in.
 """
@@ -17,7 +20,7 @@ from torch import Tensor
 from memory.spec import FeatureSpec
 from training.errors import DataError
 
-SPEC = "spec.json"
+SPEC, FRAMES = "spec.json", "frames.json"
 
 
 class FeatureBank:
@@ -41,13 +44,41 @@ class FeatureBank:
 
     def load(self, video: str) -> tuple[Tensor, float]:
         """Features [T, P, Dv] and the duration in seconds. Raises DataError for a video that is not there."""
-        path = feature_path(self.directory, video)
+        return _load(self.directory, video, "features")
+
+
+class FrameBank:
+    """Frames by the video's name, as the tower takes them."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises DataError where there are none."""
+        self.directory = directory
         try:
-            with safe_open(path, framework="pt") as file:
-                return file.get_tensor("features"), float(file.metadata()["seconds"])
-        except (OSError, SafetensorError, KeyError) as error:
+            self.resolution = int(json.loads((directory / FRAMES).read_text(encoding="utf-8"))["resolution"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"{path}: features of '{video}' cannot be read ({reason})") from None
+            raise DataError(f"{directory / FRAMES}: no frames can be read without it ({reason})") from None
+
+    def require(self, resolution: int) -> None:
+        """Raise DataError unless the frames have the resolution of the tower, in pixels."""
+        if self.resolution != resolution:
+            raise DataError(
+                f"{self.directory}: frames of {self.resolution} pixels cannot train a tower that takes {resolution}"
+            )
+
+    def load(self, video: str) -> tuple[Tensor, float]:
+        """Frames uint8 [T, S, S, 3] and the duration in seconds. Raises DataError for a video that is not there."""
+        return _load(self.directory, video, "frames")
+
+
+def _load(directory: Path, video: str, kind: str) -> tuple[Tensor, float]:
+    path = feature_path(directory, video)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(kind), float(file.metadata()["seconds"])
+    except (OSError, SafetensorError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason})") from None
 
 
 def feature_path(directory: Path, video: str) -> Path:
@@ -63,3 +94,14 @@ def save_features(directory: Path, video: str, features: Tensor, seconds: float,
     else:
         (directory / SPEC).write_text(json.dumps(spec.model_dump(mode="json"), indent=1), encoding="utf-8")
     save_file({"features": features.contiguous()}, feature_path(directory, video), metadata={"seconds": repr(seconds)})
+
+
+def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> None:
+    """Add a video's frames, uint8 [T, S, S, 3], to a bank, which is made if it is not there. Raises DataError for another resolution."""
+    directory.mkdir(parents=True, exist_ok=True)
+    resolution = int(frames.shape[1])
+    if (directory / FRAMES).exists():
+        FrameBank(directory).require(resolution)
+    else:
+        (directory / FRAMES).write_text(json.dumps({"resolution": resolution}), encoding="utf-8")
+    save_file({"frames": frames.contiguous()}, feature_path(directory, video), metadata={"seconds": repr(seconds)})

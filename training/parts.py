@@ -17,10 +17,13 @@ PARTS: Final = ("vision", "projector", "memaug", "language")
 
 
 def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The parameters of a whole model by part. The newline and the marks go with the projector: they are made for the same space."""
+    """The parameters of a whole model by part. The newline and the marks go with the projector: they are made for the same space.
+
+    Of the tower those that a feature passes through: post_layernorm is stored with it and used by nothing.
+    """
     marks = [] if model.marks is None else list(model.marks.parameters())
     return {
-        "vision": list(tower.parameters()),
+        "vision": [value for name, value in tower.named_parameters() if not name.startswith("post_layernorm.")],
         "projector": [*model.projector.parameters(), model.newline, *marks],
         "memaug": list(model.memaug.parameters()),
         "language": list(model.language.parameters()),

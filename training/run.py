@@ -8,14 +8,16 @@ import yaml
 
 from configs import UsageError, load
 from model.checkpoint import load_pretrained
+from model.loaded import AfterimageModel
 from model.save import save_pretrained
 from training.curves import draw_curves
-from training.errors import TrainingError
 from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
 from training.tiny.make import make
 from training.tiny.recipe import Recipe
 from training.trainer import LOG, STATE, Trainer
+
+CURVES = "curves.png"
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,40 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
 
 
 def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained:
-    """One stage; where `out` holds a checkpoint, from there on."""
-    if config.trainer.learning_rates.get("vision", 0) > 0:
-        raise TrainingError(
-            "learning_rates.vision: the tower cannot learn from cached features; set it to 0, and train the tower on frames"
-        )
-    model = load_pretrained(
-        config.model, init_memaug=config.init_memaug, device="cpu" if cpu else None, dtype="float32"
+    """One stage, in as many processes as were launched; where `out` holds a checkpoint, from there on."""
+    model = _load(config, device="cpu" if cpu else None)
+    trainer = Trainer(
+        StageLearner(model, config),
+        parts_of(model.video_language, model.vision.tower),
+        config.trainer,
+        out,
+        cpu=cpu,
     )
-    learner = StageLearner(model.video_language, gradient_checkpointing=config.gradient_checkpointing)
-    parts = parts_of(model.video_language, model.vision.tower)
-    trainer = Trainer(learner, parts, config.trainer, out, cpu=cpu)
     trainer.resume()
-    trainer.run(StageData(config, model))
+    trainer.run(StageData(config, model, processes=trainer.accelerator.num_processes))
+    whole = _whole(trainer, model, config)
+    if trainer.accelerator.is_main_process:
+        kept = model.preset.model_copy(update={"forgetting": config.forgetting, "trained": True, "notice": None})
+        save_pretrained(replace(whole, preset=kept), out / "model")
+        _finished(out, out / "model", trainer.step)
+    trainer.accelerator.wait_for_everyone()
+    return Trained(out / "model", trainer.step, out / LOG, out / CURVES)
+
+
+def _load(config: StageConfig, *, device: str | None) -> AfterimageModel:
+    return load_pretrained(config.model, init_memaug=config.init_memaug, device=device, dtype="float32")
+
+
+def _whole(trainer: Trainer, model: AfterimageModel, config: StageConfig) -> AfterimageModel:
+    """The trained model with all of its parameters, in the main process; where several hold pieces of it, brought together."""
+    if trainer.sharded:
+        parameters = trainer.accelerator.get_state_dict(trainer.learner)
+        if trainer.accelerator.is_main_process:
+            model = _load(config, device="cpu")
+            StageLearner(model, config).load_state_dict(parameters)
     model.video_language.eval()
-    kept = model.preset.model_copy(update={"forgetting": config.forgetting, "trained": True, "notice": None})
-    save_pretrained(replace(model, preset=kept), out / "model")
-    return _finished(out, out / "model", trainer.step)
+    model.vision.tower.eval()
+    return model
 
 
 def is_recipe(config: Path) -> bool:
@@ -69,7 +88,7 @@ def is_recipe(config: Path) -> bool:
 
 
 def _finished(directory: Path, model: Path, steps: int) -> Trained:
-    curves = directory / "curves.png"
+    curves = directory / CURVES
     curves.write_bytes(draw_curves(directory / LOG))
-    shutil.copy(curves, model / "curves.png")
+    shutil.copy(curves, model / CURVES)
     return Trained(model, steps, directory / LOG, curves)

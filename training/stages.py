@@ -1,35 +1,44 @@
 """A stage of training as the paper has it: which model, which data, which parts at which rate. configs/training/hour-llava-*.yaml."""
 
+import math
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
 from configs import Schema
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
-from model.batch import Sample, assemble
+from model.batch import assemble
 from model.loaded import AfterimageModel
 from model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
-from model.video_language import VideoLanguageModel
 from training.conversations import Annotation, read_annotations, read_conversation
 from training.errors import DataError
-from training.features import FeatureBank
+from training.features import FeatureBank, FrameBank
+from training.material import Material, perceive, read_picture
 from training.trainer import Lesson, TrainerConfig
 
 
 class DataStream(Schema):
-    """Annotations with their features. `weight`: how often an item comes in an epoch (0.5: every other one, drawn anew)."""
+    """Annotations with what they are about. `weight`: how often an item comes in an epoch (0.5: every other one, drawn anew)."""
 
     annotations: Path
-    features: Path
+    features: Path | None = None  # of its videos, cached; see training.features
+    frames: Path | None = None  # of its videos, instead of features: what a stage needs that trains the vision tower
+    pictures: Path | None = None  # directory that its pictures lie in
     weight: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "DataStream":
+        if self.features and self.frames:
+            raise ValueError("features and frames are given; videos come as one of them")
+        return self
 
 
 class StageConfig(Schema):
@@ -41,24 +50,35 @@ class StageConfig(Schema):
     trainer: TrainerConfig
     streams: tuple[DataStream, ...] = Field(min_length=1)
     batch: int = Field(ge=1)  # samples per device and step, before accumulation
-    batching: Literal["random", "one-stream"] = "random"  # one-stream: every batch from one stream
+    batching: Literal["random", "one-stream"] = "random"  # one-stream: every optimizer step from one stream
     forgetting: ForgettingConfig = ForgettingConfig()
     max_length: int = 32_768  # tokens of the decoder's input; longer samples are an error
     gradient_checkpointing: bool = True
     supervise_roles: bool = False
 
+    @property
+    def trains_vision(self) -> bool:
+        """Whether the vision tower learns."""
+        return self.trainer.learning_rates.get("vision", 0.0) > 0
+
 
 class StageLearner(nn.Module):
     """Cross-entropy of the supervised tokens."""
 
-    def __init__(self, model: VideoLanguageModel, *, gradient_checkpointing: bool) -> None:
+    def __init__(self, model: AfterimageModel, config: StageConfig) -> None:
+        """The tower is a part of this module only where it learns, so that a frozen one is not written into checkpoints."""
         super().__init__()
-        self.model = model
-        if gradient_checkpointing:
-            model.language.decoder.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model, self._vision, self._forgetting = model.video_language, model.vision, config.forgetting
+        learns = config.trains_vision
+        self.tower = model.vision.tower if learns else None
+        if config.gradient_checkpointing:
+            model.video_language.language.decoder.activation_checkpointing_enable({"use_reentrant": False})
+            if learns:
+                model.vision.tower.activation_checkpointing_enable({"use_reentrant": False})
 
-    def forward(self, samples: list[Sample]) -> Lesson:
+    def forward(self, materials: list[Material]) -> Lesson:
         """Loss over every supervised token of the batch."""
+        samples = [perceive(material, self.model, self._vision, self._forgetting) for material in materials]
         batch = assemble(self.model, samples)
         hidden = self.model.language(batch.inputs_embeds, batch.attention_mask)
         taught = batch.labels[:, 1:] != IGNORED_LABEL
@@ -72,60 +92,101 @@ class StageLearner(nn.Module):
 class StageData:
     """Batches of a stage, by number: a function of the configuration alone."""
 
-    def __init__(self, config: StageConfig, model: AfterimageModel) -> None:
-        """Raises DataError for annotations or features that cannot be used."""
+    def __init__(self, config: StageConfig, model: AfterimageModel, *, processes: int = 1) -> None:
+        """processes: that train together, each on its own batches of a step. Raises DataError for what cannot be used."""
         self._config, self._model = config, model
         self._tokenizer = require_tokenizer(model.tokenizer)
+        self._group = config.trainer.accumulate * processes
         self._items = [read_annotations(stream.annotations) for stream in config.streams]
-        self._banks = [FeatureBank(stream.features) for stream in config.streams]
-        for bank in self._banks:
-            bank.require(bank.spec.model_copy(update={"tokens": model.vision.spec}))
+        self._banks = [self._bank(stream) for stream in config.streams]
+        for stream, items in zip(config.streams, self._items, strict=True):
+            _require_media(stream, items)
         self._epoch: tuple[int, list[list[tuple[int, int]]]] = (-1, [])
         self.batches = len(self._order(0))  # of one epoch
 
-    def __call__(self, number: int) -> list[Sample]:
+    def __call__(self, number: int) -> list[Material]:
         """Batch `number`, counted over all epochs."""
         batch = self._order(number // self.batches)[number % self.batches]
-        return [self._sample(stream, item) for stream, item in batch]
+        return [self._material(stream, item) for stream, item in batch]
+
+    def _bank(self, stream: DataStream) -> FeatureBank | FrameBank | None:
+        spec = self._model.vision.spec
+        if stream.frames:
+            frames = FrameBank(stream.frames)
+            frames.require(spec.resolution)
+            return frames
+        if stream.features is None:
+            return None
+        if self._config.trains_vision:
+            raise DataError(
+                f"{stream.features}: the vision tower cannot learn from cached features; give the stream `frames` instead "
+                "(`afterimage extract --frames`), or leave `vision` out of learning_rates"
+            )
+        bank = FeatureBank(stream.features)
+        bank.require(bank.spec.model_copy(update={"tokens": spec}))
+        return bank
 
     def _order(self, epoch: int) -> list[list[tuple[int, int]]]:
         if self._epoch[0] != epoch:
             weights = [stream.weight for stream in self._config.streams]
             sizes = [len(items) for items in self._items]
+            group = self._group if self._config.batching == "one-stream" else None
             order = plan_epoch(
-                sizes, weights, self._config.batch, apart=self._config.batching == "one-stream",
-                seed=self._config.trainer.seed, epoch=epoch,
-            )  # fmt: skip
+                sizes, weights, self._config.batch, apart=group, seed=self._config.trainer.seed, epoch=epoch
+            )
             self._epoch = epoch, order
         return self._epoch[1]
 
-    def _sample(self, stream: int, item: int) -> Sample:
-        annotation, config = self._items[stream][item], self._config
-        features, seconds = self._banks[stream].load(annotation.video)
-        prompt, labels = self._text(annotation, len(features), seconds)
-        preset = self._model.preset
+    def _material(self, stream: int, item: int) -> Material:
+        annotation, seed = self._items[stream][item], stream << 32 | item
+        if annotation.video is not None:
+            return self._video(annotation, self._banks[stream], seed)
+        directory = self._config.streams[stream].pictures
+        prompt, labels = self._text(annotation, about_nothing=not annotation.pictures)
+        pictures = tuple(read_picture(directory / name) for name in annotation.pictures) if directory else ()
+        return Material(annotation.name, prompt, labels, seed, pictures=pictures)
+
+    def _video(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, seed: int) -> Material:
+        assert bank is not None, "streams were looked through for what they need"
+        assert annotation.video is not None
+        config, preset = self._config, self._model.preset
+        seen, seconds = bank.load(annotation.video)
+        prompt, labels = self._text(annotation, frames=len(seen), seconds=seconds)
         layout = plan_layout(
-            len(features), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
-            random_constant=stream << 32 | item,
+            len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
+            random_constant=seed, grid=math.isqrt(self._model.vision.spec.tokens_per_frame),
         )  # fmt: skip
         length = len(labels) + len(layout.query_tokens())
         if length > config.max_length:
             raise DataError(f"{annotation.video}: {length} tokens, but max_length is {config.max_length}")
-        return Sample(features, layout, prompt, labels)
+        if isinstance(bank, FrameBank):
+            return Material(annotation.name, prompt, labels, seed, layout, frames=seen)
+        return Material(annotation.name, prompt, labels, seed, layout, features=seen)
 
-    def _text(self, annotation: Annotation, frames: int, seconds: float) -> tuple[Prompt, NDArray[np.int64]]:
+    def _text(self, annotation: Annotation, **about: Any) -> tuple[Prompt, NDArray[np.int64]]:
         return read_conversation(
-            self._tokenizer, annotation.pairs, frames=frames, seconds=seconds,
-            supervise_roles=self._config.supervise_roles,
-        )  # fmt: skip
+            self._tokenizer, annotation.pairs, supervise_roles=self._config.supervise_roles, **about
+        )
+
+
+def _require_media(stream: DataStream, items: list[Annotation]) -> None:
+    """Raise DataError where a stream has annotations of a kind that it says nothing about."""
+    for item in items:
+        if item.video is not None and not (stream.features or stream.frames):
+            raise DataError(
+                f"{stream.annotations}: has videos ('{item.video}'); give the stream `features` or `frames`"
+            )
+        if item.pictures and not stream.pictures:
+            raise DataError(f"{stream.annotations}: has pictures ('{item.pictures[0]}'); give the stream `pictures`")
 
 
 def plan_epoch(
-    sizes: list[int], weights: list[float], batch: int, *, apart: bool, seed: int, epoch: int
+    sizes: list[int], weights: list[float], batch: int, *, apart: int | None = None, seed: int, epoch: int
 ) -> list[list[tuple[int, int]]]:
-    """Batches of (stream, item) for one epoch; the last ones may be short. Pure.
+    """Batches of (stream, item) for one epoch. Pure.
 
-    A stream of weight w gives each of its items floor(w) times, and a drawn share of them once more. apart: no batch mixes streams.
+    A stream of weight w gives each of its items floor(w) times, and a drawn share of them once more; the last batch may be short.
+    apart: so many batches in a row, those of one optimizer step, come from one stream, the last ones filled up with items drawn again.
     """
     rng = Random(f"afterimage epoch 1, seed {seed}, epoch {epoch}")
     per_stream: list[list[tuple[int, int]]] = []
@@ -133,13 +194,16 @@ def plan_epoch(
         whole, rest = divmod(weight, 1)
         items = list(range(size)) * int(whole) + rng.sample(range(size), round(size * rest))
         rng.shuffle(items)
+        lacking = -len(items) % (apart * batch) if apart and apart > 1 and items else 0
+        items += rng.choices(range(size), k=lacking)
         per_stream.append([(stream, item) for item in items])
     if not apart:
         mixed = [pair for pairs in per_stream for pair in pairs]
         rng.shuffle(mixed)
         per_stream = [mixed]
     batches = [pairs[at : at + batch] for pairs in per_stream for at in range(0, len(pairs), batch)]
-    rng.shuffle(batches)
-    if not batches:
+    steps = [batches[at : at + (apart or 1)] for at in range(0, len(batches), apart or 1)]
+    rng.shuffle(steps)
+    if not steps:
         raise DataError("the streams' weights leave no item for an epoch")
-    return batches
+    return [batch for step in steps for batch in step]

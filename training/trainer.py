@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, set_seed
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -55,7 +55,7 @@ class Lesson:
     figures: Mapping[str, Tensor]
 
 
-BatchOf = Callable[[int], Any]  # number of the batch -> batch
+BatchOf = Callable[[int], Any]  # number of the batch, over all processes -> batch
 OnLog = Callable[[dict[str, float]], None]
 
 
@@ -108,6 +108,9 @@ class Trainer:
         """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is."""
         unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
         self.accelerator.save_state(str(unfinished))
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
         (unfinished / PROGRESS).write_text(json.dumps({"step": self.step}), encoding="utf-8")
         old = self.directory / f"{STATE}.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -119,8 +122,9 @@ class Trainer:
     def resume(self) -> bool:
         """Go on from the last checkpoint; False when there is none. Raises TrainingError for one that cannot be read."""
         state = self.directory / STATE
-        if not state.exists() and (self.directory / f"{STATE}.old").exists():  # it ended between the two renames
-            os.replace(self.directory / f"{STATE}.old", state)
+        with self.accelerator.main_process_first():
+            if not state.exists() and (self.directory / f"{STATE}.old").exists():  # it ended between the two renames
+                os.replace(self.directory / f"{STATE}.old", state)
         if not state.exists():
             return False
         try:
@@ -132,6 +136,11 @@ class Trainer:
         return True
 
     @property
+    def sharded(self) -> bool:
+        """Whether each process holds only a piece of every parameter."""
+        return bool(self.accelerator.distributed_type == DistributedType.FSDP)
+
+    @property
     def rates(self) -> dict[str, float]:
         """Learning rate of every part that learns, read from the optimizer."""
         return rates_of(self.optimizer)
@@ -140,8 +149,10 @@ class Trainer:
         share = rate_share(self.step, self.config)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
-        for number in range(self.config.accumulate):
-            batch = batch_of(self.step * self.config.accumulate + number)
+        accelerator = self.accelerator
+        for number in range(self.config.accumulate):  # processes take the batches of a step in turn
+            whole = self.step * self.config.accumulate + number
+            batch = batch_of(whole * accelerator.num_processes + accelerator.process_index)
             with self.accelerator.accumulate(self.learner), self.accelerator.autocast():
                 lesson: Lesson = self.learner(batch)
                 self.accelerator.backward(lesson.loss)

@@ -1,0 +1,38 @@
+"""`afterimage extract`: what training reads of videos and memories, cached once."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from afterimage.documents import dump
+from configs import UsageError
+from memory.directory import Memory
+from training.features import feature_path
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Take every source in; those that are in the bank already are passed over."""
+    sources = [Path(source) for source in arguments.sources]
+    for source in sources:
+        if not source.exists():
+            raise UsageError(f"{source}: no such file or directory; give videos, or memories")
+    from model.checkpoint import load_encoders  # loads torch: not before the arguments make sense
+    from training.extract import extract_camera, extract_video
+
+    encoders, out, began = load_encoders(arguments.model), Path(arguments.out), time.monotonic()
+    made: list[str] = []
+    for source in sources:
+        if source.is_dir():
+            for reader in Memory(source).cameras():
+                if not feature_path(out, reader.info.id).exists():
+                    extract_camera(reader, reader.info.id, out, frames=arguments.frames)
+                    made.append(reader.info.id)
+        elif extract_video(source, encoders, out, frames=arguments.frames):
+            made.append(source.name)
+        print(f"{source}: in {out}", file=sys.stderr, flush=True)
+    if arguments.json:
+        dump({"bank": str(out), "made": made, "seconds": round(time.monotonic() - began, 1)})
+    else:
+        print(f'{out}  {len(made)} new; name them as "video" in annotations, and {out} in a training configuration')
+    return 0

@@ -1,0 +1,233 @@
+"""Training on everything that the paper's stages train on: pictures, several pictures, text alone, videos as features and as frames."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from afterimage.cli import main
+from model.checkpoint import load_pretrained
+from model.prompt import IGNORED_LABEL
+from tests.test_training_core import TOY, weights
+from training.errors import DataError
+from training.features import FeatureBank, FrameBank
+from training.material import Material, perceive, see
+from training.run import train_stage
+from training.stages import StageConfig, StageData, StageLearner, plan_epoch
+from training.world.cameras import make_shared_story
+from training.world.video import VideoFormat, write_shared_videos
+
+SEEN = {"max_frames": 8, "min_frames": 2}
+
+
+def said(question: str, answer: str) -> list[dict[str, str]]:
+    """One turn each."""
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cameras that share a story, as videos, frames and features of the toy's tower; three pictures; annotations of all kinds."""
+    root = tmp_path_factory.mktemp("media")
+    (root / "toy.yaml").write_text(TOY)
+    story = make_shared_story(3, 16, 3)
+    videos = write_shared_videos(story, root / "story.mp4", width=128, height=72, video=VideoFormat(rate=2))
+    paths = [str(path) for path in videos.values()]
+    for kind in ([], ["--frames"]):
+        bank = str(root / ("frames" if kind else "features"))
+        assert main(["extract", *paths, "--out", bank, "--model", str(root / "toy.yaml"), "--json", *kind]) == 0
+    draw = np.random.default_rng(0)
+    for number, size in enumerate([(64, 64), (90, 150), (140, 60)]):
+        Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(root / f"{number}.png")
+    one = [{"image": f"{n}.png", "conversations": said("<image>\nWhat is this?", f"It is {n}")} for n in range(3)]
+    several = [{"image": ["0.png", "1.png"], "conversations": said("<image>\n<image>\nWhich is larger?", "The second")}]
+    text = [{"conversations": said("What is two and two?", "Four")}]
+    clips = [
+        {"video": Path(p).name, "conversations": said("<image>\nWhat was seen?", f"Camera {n}")}
+        for n, p in enumerate(paths)
+    ]
+    for name, items in {
+        "one": one,
+        "several": several,
+        "text": text,
+        "clips": clips,
+        "mixed": one + several + text + clips,
+    }.items():
+        (root / f"{name}.json").write_text(json.dumps(items))
+    return root
+
+
+def stage(root: Path, streams: list[dict[str, object]], rates: dict[str, float], **changes: object) -> StageConfig:
+    """A stage over some of the toy's streams."""
+    trainer = {"steps": 4, "learning_rates": rates, "log_every": 1, "warmup": 0.0, **changes.pop("trainer", {})}  # type: ignore[dict-item]
+    values = {
+        "name": "toy", "model": str(root / "toy.yaml"), "trainer": trainer, "batch": 2, "forgetting": SEEN,
+        "gradient_checkpointing": False, "streams": [{**s, "annotations": root / str(s["annotations"])} for s in streams],
+    }  # fmt: skip
+    return StageConfig.model_validate({**values, **changes})
+
+
+def every_stream(root: Path, videos: str) -> list[dict[str, object]]:
+    """Single pictures, several, text alone, and videos as `features` or as `frames`."""
+    return [
+        {"annotations": "one.json", "pictures": root, "weight": 1.0},
+        {"annotations": "several.json", "pictures": root, "weight": 2.0},
+        {"annotations": "text.json", "weight": 2.0},
+        {"annotations": "clips.json", videos: root / videos, "weight": 1.0},
+    ]
+
+
+ALL = {"vision": 1e-3, "projector": 1e-3, "memaug": 1e-3, "language": 1e-3}
+
+
+def test_streams_of_every_kind_are_mixed_by_weight(data: Path) -> None:
+    config = stage(data, every_stream(data, "features"), {"memaug": 1e-3})
+    batches = StageData(config, load_pretrained(config.model, device="cpu", dtype="float32"))
+    found = [material for number in range(batches.batches) for material in batches(number)]
+    kinds = [len(m.pictures) if m.layout is None else "video" for m in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {1: 3, 2: 2, 0: 2, "video": 3}
+    assert all(m.features is not None and m.features.shape == (16, 64, 32) for m in found if m.layout)
+
+
+def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
+    """The blank that stands in for a picture leaves no trace but gradients of zero."""
+    config = stage(data, [{"annotations": "text.json"}], {"memaug": 1e-3})
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    model.video_language.requires_grad_(True)
+    (material,) = StageData(config, model)(0)
+    lesson = StageLearner(model, config).eval()([material])
+    ids = torch.from_numpy(np.concatenate([material.prompt.before, material.prompt.after]))
+    language = model.video_language.language
+    hidden = language(language.embed(ids.numpy())[None], torch.ones(1, len(ids), dtype=torch.bool))
+    labels = torch.from_numpy(material.labels)[1:]
+    taught = labels != IGNORED_LABEL
+    alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][taught]).float(), labels[taught])
+    torch.testing.assert_close(lesson.loss, alone, rtol=1e-5, atol=1e-6)
+    lesson.loss.backward()
+    assert all(p.grad is not None for p in model.video_language.parameters())
+    assert not any(p.grad.abs().sum() for p in model.video_language.memaug.parameters() if p.grad is not None)
+
+
+def test_frames_seen_in_training_are_the_features_of_ingest(data: Path) -> None:
+    model = load_pretrained(data / "toy.yaml", device="cpu", dtype="float32")
+    frames, seconds = FrameBank(data / "frames").load("story-gate.mp4")
+    features, same = FeatureBank(data / "features").load("story-gate.mp4")
+    assert (tuple(frames.shape), frames.dtype, seconds) == ((16, 64, 64, 3), torch.uint8, same)
+    with torch.no_grad():
+        seen = see(model.vision, frames.numpy())
+    likeness = torch.nn.functional.cosine_similarity(seen.flatten(1), features.float().flatten(1))
+    assert (likeness > 0.97).all()  # frames of a memory are JPEGs
+    with pytest.raises(DataError, match="64 pixels cannot train a tower that takes 384"):
+        FrameBank(data / "frames").require(384)
+
+
+def test_gradients_reach_the_tower_from_every_frame_and_picture(data: Path) -> None:
+    config = stage(data, every_stream(data, "frames"), ALL, batch=10, gradient_checkpointing=True)
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    learner = StageLearner(model, config).train().requires_grad_(True)
+    materials: list[Material] = StageData(config, model)(0)
+    learner(materials).loss.backward()
+    tower = dict(model.vision.tower.named_parameters())
+    without = [name for name, p in tower.items() if p.grad is None or not p.grad.abs().sum()]
+    assert without == [name for name in tower if name.startswith("post_layernorm.")]
+    sample = perceive(
+        next(m for m in materials if m.frames is not None), learner.model, model.vision, config.forgetting
+    )
+    assert sample.features.requires_grad
+
+
+def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Path, tmp_path: Path) -> None:
+    config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True, trainer={"accumulate": 2})
+    whole = train_stage(config, tmp_path / "whole", cpu=True)
+    shorter = config.model_copy(update={"trainer": config.trainer.model_copy(update={"save_every": 1})})
+    from training.parts import parts_of
+    from training.trainer import Trainer
+
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    parts = parts_of(model.video_language, model.vision.tower)
+    half = Trainer(StageLearner(model, shorter), parts, shorter.trainer, tmp_path / "parts", cpu=True)
+    assert half.rates == ALL
+    half.run(StageData(shorter, model), until=2)
+    resumed = train_stage(config, tmp_path / "parts", cpu=True)
+    one, two = weights(whole.model), weights(resumed.model)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    from model.save import save_pretrained
+
+    save_pretrained(load_pretrained(config.model, device="cpu"), tmp_path / "before")
+    before = load_file(tmp_path / "before" / "model.safetensors")
+    tower = [name for name in one if ".vision_tower." in name]
+    still = {name for name in tower if torch.equal(before[name], one[name])}
+    assert still == {name for name in tower if "post_layernorm" in name}
+    assert len(tower) > len(still)
+
+
+def test_the_papers_three_stages_run_in_a_row_over_three_cameras(data: Path, tmp_path: Path) -> None:
+    """Its table, scaled down: pictures for MemAug; everything for all; then the tower rests, and each step is of one stream."""
+    one = stage(data, every_stream(data, "features")[:1], {"memaug": 1e-3}, forgetting={**SEEN, "temporal_ratio": 1})
+    first = train_stage(one, tmp_path / "1", cpu=True)
+    two = stage(data, every_stream(data, "frames"), ALL, model=str(first.model), gradient_checkpointing=True)
+    second = train_stage(two, tmp_path / "2", cpu=True)
+    mixed = [
+        {"annotations": "mixed.json", "features": tmp_path / "features", "pictures": data},
+        {"annotations": "clips.json", "features": tmp_path / "features"},
+    ]
+    rates = {name: rate for name, rate in ALL.items() if name != "vision"}
+    three = stage(data, mixed, rates, model=str(second.model), batching="one-stream", trainer={"accumulate": 2})
+    stale = stage(data, every_stream(data, "features"), rates, model=str(second.model))
+    with pytest.raises(DataError, match="their vision towers differ"):
+        train_stage(stale, tmp_path / "stale", cpu=True)
+    videos = [str(path) for path in sorted(data.glob("story-*.mp4"))]
+    assert main(["extract", *videos, "--out", str(tmp_path / "features"), "--model", str(second.model)]) == 0
+    third = train_stage(three, tmp_path / "3", cpu=True)
+    final = load_pretrained(third.model, device="cpu")
+    assert final.trained
+    before, after = weights(second.model), weights(third.model)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(".vision_tower." in name for name in moved)
+    assert any(name.startswith("model.layers.") for name in moved)
+
+
+def test_the_batches_of_a_step_come_from_one_stream() -> None:
+    order = plan_epoch([10, 4], [1.0, 2.0], 3, apart=2, seed=1, epoch=0)
+    steps = [order[at : at + 2] for at in range(0, len(order), 2)]
+    assert len(steps) == 4
+    assert all(len({stream for batch in step for stream, _ in batch}) == 1 for step in steps)
+    assert all(len(batch) == 3 for batch in order)
+    assert {item for batch in order for stream, item in batch if stream == 0} == set(range(10))
+
+
+def test_a_stream_must_say_where_its_videos_and_pictures_are(data: Path) -> None:
+    model = load_pretrained(data / "toy.yaml", device="cpu", dtype="float32")
+    for streams, message in (
+        ([{"annotations": "one.json"}], r"has pictures \('0.png'\); give the stream `pictures`"),
+        ([{"annotations": "clips.json"}], "give the stream `features` or `frames`"),
+        ([{"annotations": "one.json", "pictures": data / "nowhere"}], "cannot be read as a picture"),
+    ):
+        config = stage(data, streams, {"memaug": 1e-3})
+        with pytest.raises(DataError, match=message):
+            StageData(config, model)(0)
+    with pytest.raises(ValueError, match="videos come as one of them"):
+        stage(data, [{"annotations": "clips.json", "features": data, "frames": data}], {"memaug": 1e-3})
+
+
+def test_extract_reads_memories_and_passes_over_what_is_there(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = str(tmp_path / "memory")
+    video = str(data / "story-gate.mp4")
+    assert main(["replay", video, "--memory", memory, "--camera", "gate", "--model", str(data / "toy.yaml")]) == 0
+    command = ["extract", memory, "--out", str(tmp_path / "bank"), "--model", str(data / "toy.yaml"), "--json"]
+    capsys.readouterr()
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == ["gate"]
+    remembered, _ = FeatureBank(tmp_path / "bank").load("gate")
+    fresh, _ = FeatureBank(data / "features").load("story-gate.mp4")
+    torch.testing.assert_close(remembered, fresh)
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == []
+    assert main(["extract", str(tmp_path / "nothing.mp4"), "--out", str(tmp_path)]) == 2
+    assert "no such file or directory" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""What one sample is made of, as the data path hands it over, and how the model sees it.
+
+A video comes as cached features, or as frames where the vision tower learns; pictures always come as pixels. Whatever has gradients
+is computed here, inside the learner's forward pass.
+
+Legend: T frames, S pixels per side, P tokens per frame, Dv vision width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from memory.forgetting import ForgettingConfig
+from memory.positions import VideoLayout
+from model.batch import Sample
+from model.images import one_picture, several_pictures
+from model.prompt import Prompt
+from model.video_language import VideoLanguageModel
+from model.vision import VisionEncoder
+from training.errors import DataError
+
+FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, changes nothing but rounding
+
+
+@dataclass(frozen=True)
+class Material:
+    """One sample: its conversation, and exactly one of `features`, `frames` and `pictures` (none of them: text alone)."""
+
+    name: str  # for messages
+    prompt: Prompt
+    labels: NDArray[np.int64]  # [n + m]
+    seed: int  # of random spatial forgetting
+    layout: VideoLayout | None = None  # of a video
+    features: Tensor | None = None  # [T, P, Dv]
+    frames: Tensor | None = None  # uint8 [T, S, S, 3]
+    pictures: tuple[NDArray[np.uint8], ...] = ()  # uint8 [H, W, 3]
+
+
+def perceive(
+    material: Material, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
+) -> Sample:
+    """The sample as the model takes it; differentiable in the tower and the projector."""
+    if material.layout is not None:
+        features = material.features if material.frames is None else see(vision, material.frames.numpy())
+        assert features is not None, "a video has features or frames"
+        return Sample(features, material.layout, material.prompt, material.labels)
+    side, projector = vision.spec.resolution, model.projector
+    if len(material.pictures) > 1:
+        tokens, layout = several_pictures(material.pictures, vision, projector, forgetting, seed=material.seed)
+    else:  # without any, a blank: it leaves no token, and keeps every parameter in the graph
+        picture = material.pictures[0] if material.pictures else np.zeros((side, side, 3), np.uint8)
+        tokens, layout = one_picture(picture, vision, projector, forgetting, seed=material.seed)
+    return Sample(tokens, layout, material.prompt, material.labels, text_only=not material.pictures)
+
+
+def see(vision: VisionEncoder, frames: NDArray[np.uint8]) -> Tensor:
+    """Features [T, P, Dv] of frames [T, S, S, 3], with gradients where the tower learns."""
+    size = FRAMES_AT_ONCE - FRAMES_AT_ONCE % vision.spec.frames_per_record
+    return torch.cat([vision.features(frames[start : start + size]) for start in range(0, len(frames), size)])
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """uint8 RGB [H, W, 3]. Raises DataError for what is no picture."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a picture ({error})") from None

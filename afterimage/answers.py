@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterimage.documents import gap_document, printable, removal_document
+from afterimage.documents import describe_gap, gap_document, printable, removal_document
 from afterimage.times import spell_duration
 from memory.camera import ANSWERS, CameraInfo
 from stream.span import describe_removal
@@ -125,9 +125,7 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
     print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
     for gap in coverage.gaps:
-        lasting = gap.end != gap.end
-        when = "and still" if lasting else f"to {info.show(gap.end)}, {spell_duration(gap.seconds)}"
-        print(f"    gap: {info.show(gap.start)} {when} ({gap.reason})")
+        print(f"    gap: {describe_gap(gap, info)}")
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
     if coverage.damaged:

@@ -8,6 +8,7 @@ from configs import UsageError
 from memory.camera import camera_id
 
 FASTEST = 1000.0  # frames kept per second; no camera gives more
+LONGEST_SYNC = 60.0  # seconds that a power cut may cost, at most
 _LARGEST_SEED = 2**63 - 1  # what the generators of random numbers take
 
 
@@ -29,6 +30,13 @@ def timeout(option: str, seconds: float) -> float:
     """A wait, seconds."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(f"{option} {seconds:g}: must be a positive number of seconds")
+    return seconds
+
+
+def sync_interval(seconds: float) -> float:
+    """How long a frame may wait to be made durable, seconds."""
+    if not 0 <= seconds <= LONGEST_SYNC:
+        raise UsageError(f"--sync-every {seconds:g}: must be between 0 and {LONGEST_SYNC:g} seconds")
     return seconds
 
 

@@ -82,6 +82,11 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ack-file", metavar="FILE", help="append 'id time crc' of each frame, only after it is durable on disk"
     )
+    parser.add_argument(
+        "--sync-every", type=float, default=0.0, metavar="S",
+        help="make frames durable together, every S seconds: a power cut then costs the frames of the last S seconds, and a disk that "
+        "wears is spared (default: 0, each frame as soon as it is written)",
+    )  # fmt: skip
 
 
 def _add_watch(commands: _Commands) -> None:

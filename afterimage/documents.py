@@ -4,6 +4,8 @@ import json
 import unicodedata
 from typing import Any
 
+from afterimage.times import spell_duration
+from memory.camera import CameraInfo
 from memory.records import Gap
 from memory.removal import Removal
 
@@ -29,6 +31,18 @@ def gap_document(gap: Gap) -> dict[str, Any]:
         "seconds": None if lasting else round(gap.seconds, 3),
         "reason": gap.reason,
     }
+
+
+def describe_gap(gap: Gap, info: CameraInfo) -> str:
+    """A gap for people, in the camera's zone."""
+    why = (
+        "crashed: no process records it, and the last one did not end cleanly"
+        if gap.reason == "crashed"
+        else gap.reason
+    )
+    if gap.end != gap.end:
+        return f"{info.show(gap.start)} and still ({why})"
+    return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
 
 
 def removal_document(gone: Removal) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from memory.errors import RepositoryError, UnreachableFrames
 from memory.findings import Finding
 from memory.index_files import drop_files
 from memory.layout import journal_name
-from memory.lock import CameraLock
+from memory.lock import CameraLock, is_held
 from memory.reader import CameraReader
 from memory.uploaded import frames_away
 
@@ -89,7 +89,7 @@ def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:
         findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
         if not findings or _state(camera) == before:
             break
-    live = _is_written(camera)
+    live = is_held(camera / "lock")
     return [finding for finding in findings if not (live and finding.where.name.endswith(PARTIAL))]
 
 
@@ -99,14 +99,6 @@ def _state(camera: Path) -> object:
         return commit, (camera / journal_name(commit.generation)).stat().st_ino
     except (RepositoryError, OSError):
         return None
-
-
-def _is_written(camera: Path) -> bool:
-    try:
-        CameraLock(camera / "lock", camera=camera.name).close()
-    except (RepositoryError, OSError):
-        return True
-    return False
 
 
 def _check_index(camera: Path, *, deep: bool) -> list[Finding]:

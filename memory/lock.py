@@ -1,15 +1,23 @@
-"""One writer per camera. The lock is the kernel's (flock), so it dies with its holder; the file's text says who holds it."""
+"""One writer per camera. The lock is the kernel's, so it dies with its holder; the file's text says who holds it.
+
+It is an open-file-description lock, not flock, because of such a lock anybody may ask whether it is held without taking it: a
+reader that tried the lock could make a writer that starts at that moment fail.
+"""
 
 import fcntl
 import json
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from memory.errors import CameraBusy
+from memory.camera import read_camera
+from memory.errors import CameraBusy, RepositoryError
+
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 
 
 class CameraLock:
@@ -18,7 +26,7 @@ class CameraLock:
     def __init__(self, path: Path, *, camera: str) -> None:
         self._file = path.open("a+")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except OSError:
             holder = _describe(path)
             self._file.close()
@@ -45,10 +53,20 @@ class CameraLock:
         self.close()
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether some process holds the lock; takes nothing. None where it cannot be told: there is no such file, or no locks."""
+    try:
+        with path.open("rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return None
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
 def _describe(path: Path) -> str:
     try:
         holder = json.loads(path.read_text())
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
+        since = read_camera(path.parent).show(holder["since"])
         return f"process {holder['pid']} on {holder['host']} since {since}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, RepositoryError):
         return "another process"

@@ -1,5 +1,6 @@
 """The reading side: any number of processes, beside one writer or none. Readers take no lock and never block the writer."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from memory.errors import DamagedMemory
 from memory.index_files import forgotten_frames
 from memory.journal import Scan, scan
 from memory.layout import journal_name
+from memory.lock import is_held
 from memory.pending import Pending, restore
 from memory.records import Gap
 from memory.removal import Removal
@@ -45,6 +47,7 @@ class CameraReader:
     def snapshot(self) -> MemorySnapshot:
         """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
         for _ in range(_ATTEMPTS):
+            written = self._may_be_written()
             before = Commit.read(self.directory)
             if before.generation != self._generation:
                 self._open(before.generation)
@@ -52,12 +55,18 @@ class CameraReader:
             journal = self._read_journal(before.generation)
             pending = self._restore(journal, before)
             if Commit.read(self.directory) == before:
-                return self._build(before, pending)
+                # Nobody wrote before the journal was read, nor since: then the last writer would have noted that it ended.
+                crashed = not written and not self._may_be_written()
+                return self._build(before, pending, crashed)
         raise DamagedMemory(f"{self.directory}: the writer seals faster than it can be read")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
         """Whether frames were forgotten after the snapshot was taken: what was read of it since may be blank."""
         return forgotten_frames(Commit.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+
+    def _may_be_written(self) -> bool:
+        """False where certainly no process writes this camera."""
+        return is_held(self.directory / "lock") is not False
 
     def _catch_up(self, commit: Commit) -> None:
         if commit.removed != self._removed:
@@ -79,11 +88,14 @@ class CameraReader:
         newest = self._gaps[-1].before_frame if self._gaps else -1
         return restore(journal.records, self.spec, sealed=commit.frames, sealed_gaps_before=newest)
 
-    def _build(self, commit: Commit, pending: Pending) -> MemorySnapshot:
+    def _build(self, commit: Commit, pending: Pending, crashed: bool) -> MemorySnapshot:
         times, ids, damaged = self._times.remembered([frame.time for frame in pending.frames], commit.removed)
         gaps = (*self._gaps, *pending.gaps)
+        lasting = pending.open_gap
+        if crashed and lasting is None and len(times):
+            lasting = Gap(float(times[-1]), math.nan, "crashed", -1)
         return MemorySnapshot(
-            self.info, self.spec, self._generation, times, ids, tuple(commit.removed), damaged, gaps, pending.open_gap,
+            self.info, self.spec, self._generation, times, ids, tuple(commit.removed), damaged, gaps, lasting,
             self._sealed, commit.frames, tuple(pending.frames),
         )  # fmt: skip
 

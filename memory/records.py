@@ -18,7 +18,7 @@ class TimeBasis(IntEnum):
     FILE = 2  # a recording: start time plus presentation time
 
 
-GapReason = Literal["lost", "not recording", "dropped", "jump", "paused", "disk full"]
+GapReason = Literal["lost", "not recording", "dropped", "jump", "paused", "disk full", "crashed"]
 GAP_REASONS: tuple[GapReason, ...] = (
     "lost",
     "not recording",
@@ -26,6 +26,7 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "jump",
     "paused",
     "disk full",
+    "crashed",  # nobody recorded, and the process that recorded last did not end cleanly
 )  # stored by position: append only
 
 

@@ -74,7 +74,9 @@ class Repository:
         self.usage = Usage(directory)
         self.reserve = Reserve(directory)
         self._last_time = self._newest_time()
-        self._next_gap: GapReason | None = "not recording" if self._last_time is not None else None
+        self._next_gap: GapReason | None = None
+        if self._last_time is not None:
+            self._next_gap = "not recording" if self._pending.open_gap else "crashed"
         removing.finish_interrupted(self)
         drop_given_up(directory, self._commit.generation)
 
@@ -151,7 +153,7 @@ class Repository:
         self._next_gap = reason
         self._pending.open_gap = Gap(self._last_time, math.nan, reason, -1)
         self._journal.append(*gap_record(self._pending.open_gap))
-        self.sync()
+        self.make_durable()
 
     def missed(self, reason: GapReason) -> None:
         """Frames before the next one were lost on this side, because of `reason`."""

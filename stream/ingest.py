@@ -100,6 +100,7 @@ class IngestConfig:
     speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as it goes
     start: float | None = None  # Unix time of a recording's first frame
     keep_trying: bool = False
+    sync_every_s: float = 0.0  # how long a frame may wait to be made durable; 0: not at all
     source: SourceConfig = field(default_factory=SourceConfig)
 
 
@@ -126,6 +127,7 @@ class CameraIngest:
         self._writer = CameraWriter(
             repository, self.outbox, on_stored=self._stored, on_full=self._full,
             drops=lambda: self.inbox.dropped, on_settings=self._read_settings, stopping=lambda: self.inbox.closed,
+            sync_every_s=config.sync_every_s,
         )  # fmt: skip
         self._end_reason = "stopped"
         self._clock: LiveClock | RecordedClock | None = None

@@ -4,6 +4,7 @@ Threads: `run` is the write thread, the only one that touches the repository. `o
 order over and waits for its result.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -47,15 +48,18 @@ class CameraWriter:
         drops: Callable[[], int] = lambda: 0,
         on_settings: Callable[[], None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False,
+        sync_every_s: float = 0.0,
     ) -> None:
         """on_stored: these frames are durable. on_full: the disk is full (why), or no longer (None). drops: frames lost before the queue.
 
         on_settings: the camera's settings were changed. stopping: nothing more comes in, so a full disk is not waited for. All are called
-        in the write thread.
+        in the write thread. sync_every_s: how long a frame may wait to be made durable, and acknowledged, together with later ones.
         """
         self._repository, self._outbox = repository, outbox
         self._on_stored, self._on_full, self._drops, self._on_settings = on_stored, on_full, drops, on_settings
-        self._stopping = stopping
+        self._stopping, self._sync_every_s = stopping, sync_every_s
+        self._waiting: list[FrameRecord] = []  # written, but not durable yet
+        self._sync_due = math.inf  # monotonic
         self._orders: SimpleQueue[tuple[Order, Future[dict[str, Any]]]] = SimpleQueue()
         self._drops_seen = 0
         self._was_full = False
@@ -74,12 +78,13 @@ class CameraWriter:
         """The write thread. Returns what closing made durable."""
         try:
             while True:
-                batch = self._outbox.take(WRITE_QUEUE, timeout=ORDERS_EVERY_S)
-                self._store(batch)
+                self._store(self._outbox.take(WRITE_QUEUE, timeout=self._patience()))
                 self._serve_orders()
                 self._keep_retention()
         except Closed:
-            pass
+            if self._waiting:
+                self._sync_due = -math.inf
+                self._store([])
         finally:
             self._outbox.close()
             self._ended.set()
@@ -87,28 +92,37 @@ class CameraWriter:
             last = self._repository.close()
         return last
 
+    def _patience(self) -> float:
+        """Seconds to wait for frames: no longer than an order, or the next sync, may wait."""
+        return min(ORDERS_EVERY_S, max(0.0, self._sync_due - time.monotonic()))
+
     def _store(self, batch: list[Stored]) -> None:
-        """Append and sync; where the disk is full, keep the batch and try again until it is not."""
+        """Append, and sync when it is due; where the disk is full, keep the batch and try again until it is not."""
         left = list(batch)
-        while batch:
+        while left or time.monotonic() >= self._sync_due:
             try:
                 while left:
                     self._append(left[0])
                     left.pop(0)
+                if time.monotonic() < self._sync_due:
+                    return
                 acknowledged = self._repository.sync()
-                break
             except OSError as error:
                 if error.errno not in DISK_FULL:
                     raise
                 self._wait_for_space(error, len(left))
-        else:
-            return
+            else:
+                self._synced(acknowledged)
+
+    def _synced(self, acknowledged: list[Acknowledgement]) -> None:
+        waiting, self._waiting, self._sync_due = self._waiting, [], math.inf
         self._say_full(
             "sealing waits for space; new frames still fit the journal" if self._repository.seal_error else None
         )
-        self._on_stored([item for item in batch if isinstance(item, FrameRecord)], acknowledged)
+        self._on_stored(waiting, acknowledged)
 
     def _append(self, item: Stored) -> None:
+        self._sync_due = min(self._sync_due, time.monotonic() + self._sync_every_s)
         if isinstance(item, Interruption):
             self._repository.interrupted(item.reason)
             return
@@ -118,6 +132,7 @@ class CameraWriter:
             self._repository.missed("disk full" if self._was_full else "dropped")
             self._was_full = False
         self._repository.append(item)
+        self._waiting.append(item)
 
     def _wait_for_space(self, error: OSError, waiting: int) -> None:
         self._was_full = True

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from afterimage.arguments import memory_path
-from afterimage.documents import dump, gap_document, printable
+from afterimage.documents import describe_gap, dump, gap_document, printable
 from afterimage.times import spell_duration
 from memory.commit import FORMAT_VERSION
 from memory.directory import Memory
@@ -52,8 +52,8 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
         f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
     )
     for gap in snapshot.gaps[-10:]:
-        print(f"  gap: {info.show(gap.start)}, {spell_duration(gap.seconds)} ({gap.reason})")
+        print(f"  gap: {describe_gap(gap, info)}")
     if len(snapshot.gaps) > 10:
         print(f"  and {len(snapshot.gaps) - 10} earlier gaps; --json lists all")
     if snapshot.open_gap:
-        print(f"  {snapshot.open_gap.reason} since {info.show(snapshot.open_gap.start)}")
+        print(f"  gap: {describe_gap(snapshot.open_gap, info)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from afterimage.arguments import camera_name, memory_path, sampling_rate, timeout
+from afterimage.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterimage.times import find_zone, parse_duration, parse_time, spell_duration
 from configs import UsageError
 from memory.camera import camera_id, local_timezone
@@ -63,7 +63,7 @@ def _stored_model(memory: Path, name: str) -> str | None:
 
 
 def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
-    fps = sampling_rate(arguments.fps)
+    fps, sync_every_s = sampling_rate(arguments.fps), sync_interval(arguments.sync_every)
     if arguments.timezone is not None:
         find_zone(arguments.timezone)
     if arguments.live:
@@ -72,10 +72,13 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
             rtsp_transport="udp" if arguments.udp else "tcp",
         )
-        return IngestConfig(address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source)
+        return IngestConfig(
+            address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
+        )
     zone = arguments.timezone or local_timezone()
     start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
-    return IngestConfig(address, fps=fps, live=False, speed=_speed(arguments.speed), start=start)
+    speed = _speed(arguments.speed)
+    return IngestConfig(address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s)
 
 
 def _speed(text: str) -> float:

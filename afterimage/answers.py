@@ -38,7 +38,8 @@ def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:
 
 
 def answer_document(answer: "Answer", images: dict[tuple[str, int], str]) -> dict[str, Any]:
-    """The answer as DESIGN's JSON. With several cameras, `coverage` and `provenance` are the first one's, and `cameras` has all."""
+    """The answer as JSON. `coverage` and `provenance` are the first camera's; `cameras` has those of every one that was asked, and
+    why it was; `skipped` has those that were not, and why not."""
     first = answer.parts[0]
     document: dict[str, Any] = {
         "id": answer.id,
@@ -59,15 +60,15 @@ def answer_document(answer: "Answer", images: dict[tuple[str, int], str]) -> dic
         "provenance": first.provenance,
         "timing": {name: round(value, 4) for name, value in {**first.timing, "total_s": answer.total_s}.items()},
     }
-    if len(answer.parts) > 1 or answer.skipped:
-        document["cameras"] = [_camera(part) for part in answer.parts]
-        document["skipped"] = answer.skipped
+    document["cameras"] = [_camera(part) for part in answer.parts]
+    document["skipped"] = answer.skipped
     return document
 
 
 def _camera(part: "CameraAnswer") -> dict[str, Any]:
     return {
         "camera": part.coverage.camera,
+        "why": part.why,
         "answer": part.text,
         "coverage": _coverage(part.coverage),
         "provenance": part.provenance,
@@ -87,6 +88,7 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
         "unreachable": coverage.unreachable,
         "lag_s": round(coverage.lag_s, 3),
         "recall": coverage.recall,
+        "search": coverage.search,
         "recalled": coverage.recalled,
         "visible": coverage.visible,
         "positions": coverage.positions,
@@ -110,18 +112,20 @@ def print_answer(
     print("\ncoverage")
     for part in answer.parts:
         _print_coverage(part.coverage, zones[part.coverage.camera])
+        if len(zones) > 1:
+            print(f"    asked because {part.why}")
     for name, why in answer.skipped.items():
         print(f"  {name}: not asked: {why}")
-    timing = answer.parts[0].timing
-    print(
-        f"\nfirst token after {timing['first_token_s']:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}"
-    )
+    first_s = min(part.timing["first_token_s"] for part in answer.parts)
+    print(f"\nfirst token after {first_s:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}")
 
 
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     first, last = info.show(coverage.first_time), info.show(coverage.last_time)
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
+    if coverage.search == "approximate":
+        attended += ", found by an approximate search: asked again as of the same moment, others may be found"
     print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
     print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
     for gap in coverage.gaps:

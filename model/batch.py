@@ -1,10 +1,11 @@
-"""Several videos at once, differentiable: what training runs. Equal to one after another, but for rounding.
+"""Several videos at once: what training runs, differentiable, and what a question to several cameras runs. Equal to one after another,
+but for rounding.
 
 Legend: B samples, N key frames, Q query tokens, M memory tokens, D width, L tokens of the language model's input; each padded on the
 right to the longest of the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,23 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memory.positions import VideoLayout
 from model.errors import InputMismatch
+from model.grouping import consecutive
 from model.memaug import EvidenceRequest
 from model.prompt import IGNORED_LABEL, Prompt
 from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
-from model.video_language import Features, VideoLanguageModel
+from model.video_language import (
+    TOKENS_PER_CHUNK,
+    Features,
+    VideoInputs,
+    VideoLanguageModel,
+    evidence_weights,
+    visual_spans,
+)
+from model.visual_dropout import Spans
+
+# Memory tokens, padding counted, of videos that MemAug serves in one batch. Above, one by one is faster (tests/bench, on a CPU), and the
+# keys and values of a single video exist at a time.
+MEMORY_TOGETHER = 2048
 
 
 @dataclass(frozen=True)
@@ -42,56 +56,128 @@ class Batch:
     frame_mass: (
         Tensor | None
     )  # float32 [B, N]: cross-attention mass per key frame from the question's rows, differentiable
+    lengths: list[int]  # L of each, padding left out
+    visual: list[Spans]  # where each one's visual tokens stand
 
 
-def assemble(model: VideoLanguageModel, samples: Sequence[Sample], *, want_evidence: bool = False) -> Batch:
-    """Everything up to the language model, with gradients. Evidence is for videos, all with as many memory tokens per frame."""
+def assemble(
+    model: VideoLanguageModel,
+    samples: Sequence[Sample],
+    *,
+    want_evidence: bool = False,
+    tokens_at_once: int | None = None,
+) -> Batch:
+    """Everything up to the language model, with gradients. Evidence is for videos, all with as many memory tokens per frame.
+
+    tokens_at_once: memory tokens per video that are projected at once, which bounds memory; None: all, which gradients need.
+    """
     plans = [plan_queries(sample.layout.query_position_ids(), sample.prompt) for sample in samples]
     texts = [(model.language.embed(s.prompt.before), model.language.embed(s.prompt.after)) for s in samples]
-    visual, memory = zip(*(_visual_tokens(model, sample) for sample in samples), strict=True)
-    queries = [
-        join_queries(before, seen, after, sample.prompt)
+    tokens = [_Tokens(model, sample) for sample in samples]
+    visual = [own.queries() for own in tokens]
+    mass_BN = None
+    if model.use_memaug:
+        queries = [
+            join_queries(before, seen, after, sample.prompt)
+            for (before, after), seen, sample in zip(texts, visual, samples, strict=True)
+        ]
+        lengths = [own.memory_tokens for own in tokens]
+        kept = model.memaug.remember(
+            _memory_chunks(model, tokens, tokens_at_once or max(lengths)), max(lengths), _valid(lengths, model.newline)
+        )
+        augmented_BQD, mass_BN = model.memaug(
+            _pad(queries),
+            _pad([model.positions(plan.positions) for plan in plans]),
+            kept,
+            valid_BQ=_valid([len(row) for row in queries], model.newline),
+            evidence=_evidence_request(model, samples, plans) if want_evidence else None,
+        )
+        visual = [rows[plan.visual] for rows, plan in zip(augmented_BQD, plans, strict=True)]
+        texts = [
+            (before, model.asked(after, rows, plan, sample.prompt))
+            for (before, after), rows, plan, sample in zip(texts, augmented_BQD, plans, samples, strict=True)
+        ]
+    spliced = [
+        splice(before, seen[: 0 if sample.text_only else None], after)
         for (before, after), seen, sample in zip(texts, visual, samples, strict=True)
     ]
-    kept = model.memaug.remember(
-        [(_pad(memory), _pad([model.positions(s.layout.key_position_ids()) for s in samples]))],
-        max(len(tokens) for tokens in memory),
-        _valid(memory),
-    )
-    augmented_BQD, mass_BN = model.memaug(
-        _pad(queries),
-        _pad([model.positions(plan.positions) for plan in plans]),
-        kept,
-        valid_BQ=_valid(queries),
-        evidence=_evidence_request(model, samples, plans) if want_evidence else None,
-    )
-    spliced = [
-        splice(
-            before,
-            rows[plan.visual][: 0 if sample.text_only else None],
-            model.asked(after, rows, plan, sample.prompt),
-        )
-        for (before, after), rows, plan, sample in zip(texts, augmented_BQD, plans, samples, strict=True)
-    ]
     labels = [_labels(sample, len(row)) for sample, row in zip(samples, spliced, strict=True)]
-    mask = _valid(spliced)
+    lengths = [len(row) for row in spliced]
+    mask = _valid(lengths, model.newline)
     embeds_BLD = _pad(spliced)
     return Batch(
         embeds_BLD,
         torch.ones(embeds_BLD.shape[:2], dtype=torch.bool, device=embeds_BLD.device) if mask is None else mask,
         pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL).to(embeds_BLD.device),
         mass_BN,
+        lengths,
+        [
+            () if sample.text_only else visual_spans(sample.prompt, seen)
+            for sample, seen in zip(samples, visual, strict=True)
+        ],
     )
 
 
-def _visual_tokens(model: VideoLanguageModel, sample: Sample) -> tuple[Tensor, Tensor]:
-    """The projected decayed tokens and memory tokens of one sample."""
-    if isinstance(sample.layout, VideoLayout):
-        model.check(sample.features, sample.layout)
-        read, marker = model.feature_reader(sample.features), model.marker(sample.features, sample.layout)
-        return marker.queries(read(sample.layout.query_tokens())), marker.keys(read(sample.layout.key_tokens()))
-    read = model.token_reader(model.tensor(sample.features))
-    return read(sample.layout.query_tokens()), read(sample.layout.key_tokens())
+@torch.inference_mode()
+def several_inputs(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[VideoInputs]:
+    """What `VideoLanguageModel.inputs_embeds` gives for each of several videos. Those whose memories are short go together."""
+    inputs: list[VideoInputs] = []
+    for first, end in consecutive([len(sample.layout.key_tokens()) for sample in samples], MEMORY_TOGETHER):
+        inputs += _together(model, samples[first:end])
+    return inputs
+
+
+def _together(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[VideoInputs]:
+    if len(samples) == 1 and isinstance(layout := samples[0].layout, VideoLayout):
+        return [model.inputs_embeds(samples[0].features, layout, samples[0].prompt)]
+    batch = assemble(model, samples, want_evidence=True, tokens_at_once=TOKENS_PER_CHUNK)
+    inputs = []
+    for row, sample in enumerate(samples):
+        weights = None
+        if batch.frame_mass is not None and isinstance(sample.layout, VideoLayout):
+            weights = evidence_weights(batch.frame_mass[row], sample.layout)
+        inputs.append(VideoInputs(batch.inputs_embeds[row, : batch.lengths[row]], weights, batch.visual[row]))
+    return inputs
+
+
+class _Tokens:
+    """The projected decayed tokens and memory tokens of one sample, read when they are asked for."""
+
+    def __init__(self, model: VideoLanguageModel, sample: Sample) -> None:
+        self._layout = sample.layout
+        self._marker = None
+        if isinstance(sample.layout, VideoLayout):
+            model.check(sample.features, sample.layout)
+            self._read, self._marker = (
+                model.feature_reader(sample.features),
+                model.marker(sample.features, sample.layout),
+            )
+        else:
+            self._read = model.token_reader(model.tensor(sample.features))
+        self._places, self.positions = sample.layout.key_tokens(), sample.layout.key_position_ids()
+
+    @property
+    def memory_tokens(self) -> int:
+        return len(self._places)
+
+    def queries(self) -> Tensor:
+        seen = self._read(self._layout.query_tokens())
+        return seen if self._marker is None else self._marker.queries(seen)
+
+    def keys(self, start: int, end: int) -> Tensor:
+        tokens = self._read(self._places[start:end])
+        return tokens if self._marker is None else self._marker.keys(tokens, start)
+
+
+def _memory_chunks(model: VideoLanguageModel, tokens: Sequence[_Tokens], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Memory tokens [B, m, D] and positions [B, m], chunk by chunk, padded to the longest memory."""
+    longest = max(own.memory_tokens for own in tokens)
+    for start in range(0, longest, size):
+        end = min(start + size, longest)
+        yield (
+            _pad_to([own.keys(start, end) for own in tokens], end - start),
+            _pad_to([model.positions(own.positions[start:end]) for own in tokens], end - start),
+        )
 
 
 def _evidence_request(
@@ -102,7 +188,7 @@ def _evidence_request(
     if sizes or size is None:
         raise InputMismatch("evidence needs videos with as many memory tokens per frame; ask for it without images")
     rows = [torch.from_numpy(plan.question).to(model.newline.device) for plan in plans]
-    return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid(rows))
+    return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid([len(row) for row in rows], model.newline))
 
 
 def _labels(sample: Sample, length: int) -> Tensor:
@@ -122,8 +208,18 @@ def _pad(rows: Sequence[Tensor]) -> Tensor:
     return pad_sequence(list(rows), batch_first=True)
 
 
-def _valid(rows: Sequence[Tensor]) -> Tensor | None:
+def _pad_to(rows: Sequence[Tensor], length: int) -> Tensor:
+    """The same, to a length that none of them may reach."""
+    padded = _pad(rows)
+    missing = length - padded.shape[1]
+    return (
+        padded if not missing else torch.cat([padded, padded.new_zeros(len(rows), missing, *padded.shape[2:])], dim=1)
+    )
+
+
+def _valid(lengths: Sequence[int], like: Tensor) -> Tensor | None:
     """bool [B, longest], False on padding; None when there is none, which keeps the unmasked kernels."""
-    lengths = torch.tensor([len(row) for row in rows], device=rows[0].device)
-    longest = int(lengths.max())
-    return None if bool((lengths == longest).all()) else torch.arange(longest, device=rows[0].device) < lengths[:, None]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return None
+    return torch.arange(longest, device=like.device) < torch.tensor(lengths, device=like.device)[:, None]

@@ -45,3 +45,6 @@ class VisualDropoutConfig(Schema):
         """Whether drop number `stage` (from 0) looks at attention; otherwise it spreads evenly."""
         even = {"uniform": len(self.layers), "attention": 0, "uniform0_attention": 1, "uniform1_attention": 2}
         return stage >= even[self.kind]
+
+
+NO_DROPOUT = VisualDropoutConfig(layers=(), ratios=(1.0,))

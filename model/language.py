@@ -7,15 +7,14 @@ between tokens never finds itself inside it.
 Legend: B batch, L tokens, D width, vocab entries of the vocabulary.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
-    DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Qwen2Config,
@@ -24,8 +23,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from model.compression import VisualDropoutConfig
-from model.visual_dropout import DroppingDecoder, DroppingRun, Spans
+from model.compression import NO_DROPOUT, VisualDropoutConfig
+from model.runs import PlainRun, Run, StepRun
+from model.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
 LONGEST_CHARACTER = (
@@ -40,26 +40,6 @@ def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedMode
         decoder = Qwen3ForCausalLM(config) if qwen3 else Qwen2ForCausalLM(config)
     decoder.model.rotary_emb = type(decoder.model.rotary_emb)(config)
     return decoder.eval()
-
-
-class Run(Protocol):
-    """One cached pass through the decoder."""
-
-    def advance(self, embeds_LD: Tensor) -> Tensor:
-        """Run further tokens; hidden state [D] after the final norm, of the last of them."""
-        ...
-
-
-class PlainRun:
-    """As transformers runs it."""
-
-    def __init__(self, decoder: PreTrainedModel) -> None:
-        self._model, self._cache = decoder.model, DynamicCache(config=decoder.config)
-
-    def advance(self, embeds_LD: Tensor) -> Tensor:
-        """Run further tokens; hidden state [D] after the final norm, of the last of them."""
-        output = self._model(inputs_embeds=embeds_LD[None], past_key_values=self._cache, use_cache=True)
-        return output.last_hidden_state[0, -1]
 
 
 class LanguageModel(nn.Module):
@@ -100,7 +80,7 @@ class LanguageModel(nn.Module):
 
     def first_token_logits(self, embeds_LD: Tensor, *, visual: Spans = ()) -> Tensor:
         """float32 [vocab]: the scores of the answer's first token. visual: (start, count) of the runs of visual tokens."""
-        return self._advance(self._run(visual), embeds_LD)
+        return self._start(self._run(several=False), [embeds_LD], [visual])[0]
 
     def generate(
         self,
@@ -115,27 +95,68 @@ class LanguageModel(nn.Module):
 
         visual: (start, count) of the runs of visual tokens, which dropout needs to know.
         """
-        run = self._run(visual)
-        chance = torch.Generator().manual_seed(seed)
-        step = embeds_LD
-        for _ in range(max_new_tokens):
-            token = choose(self._advance(run, step), temperature, chance)
-            if token in self.stop_ids:
-                return
-            yield token
-            step = self._embed_one(token)
+        several = self.generate_several(
+            [embeds_LD], visual=[visual], max_new_tokens=max_new_tokens, seed=seed, temperature=temperature
+        )
+        yield from (token for _, token in several if token is not None)
 
-    def _run(self, visual: Spans) -> Run:
-        return PlainRun(self.decoder) if self.dropping is None else DroppingRun(self.dropping, visual)
+    def generate_several(
+        self,
+        embeds: Sequence[Tensor],
+        *,
+        visual: Sequence[Spans] | None = None,
+        max_new_tokens: int,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> Iterator[tuple[int, int | None]]:
+        """Stream several answers in step: (which of the inputs, token id), and (which, None) where it ends.
+
+        Each is what `generate` gives for it, but for rounding. embeds: [L, D] each, of any lengths. Each answer is drawn from a generator
+        of its own, seeded with `seed`.
+        """
+        spans = [()] * len(embeds) if visual is None else list(visual)
+        everyone = list(range(len(embeds)))
+        for rows in [[row] for row in everyone] if self._slides else [everyone] if embeds else []:
+            run = self._run(several=len(rows) > 1)
+            chances = {row: torch.Generator().manual_seed(seed) for row in rows}
+            tokens: NDArray[np.int64] | None = None
+            for _ in range(max_new_tokens):
+                if tokens is None:
+                    logits_BV = self._start(run, [embeds[row] for row in rows], [spans[row] for row in rows])
+                else:
+                    logits_BV = self._advance(run, tokens)
+                chosen = [choose(own_V, temperature, chances[row]) for row, own_V in zip(rows, logits_BV, strict=True)]
+                going = [place for place, token in enumerate(chosen) if token not in self.stop_ids]
+                yield from (
+                    (row, token if place in going else None)
+                    for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
+                )
+                if len(going) < len(rows):
+                    rows = [rows[place] for place in going]
+                    if not rows:
+                        break
+                    run.keep(going)
+                tokens = np.array([chosen[place] for place in going])
+            yield from ((row, None) for row in rows)
+
+    @property
+    def _slides(self) -> bool:
+        return "sliding_attention" in (getattr(self.decoder.config, "layer_types", None) or ())
+
+    def _run(self, *, several: bool) -> Run:
+        if self.dropping is not None:
+            return StepRun(self.dropping)
+        return StepRun(DroppingDecoder(self.decoder.model, NO_DROPOUT)) if several else PlainRun(self.decoder)
 
     @torch.inference_mode()
-    def _advance(self, run: Run, embeds_LD: Tensor) -> Tensor:
-        """Run further tokens; float32 logits [vocab] after the last of them."""
-        return self.logits(run.advance(embeds_LD)).float()
+    def _start(self, run: Run, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
+        """Run the prompts; float32 logits [B, vocab] after the last token of each."""
+        return self.logits(run.start(embeds, visual)).float()
 
     @torch.inference_mode()
-    def _embed_one(self, token: int) -> Tensor:
-        return self.embed(np.array([token]))
+    def _advance(self, run: Run, tokens: NDArray[np.int64]) -> Tensor:
+        """Run a further token of each; float32 logits [B, vocab]."""
+        return self.logits(run.advance(self.embed(tokens))).float()
 
 
 def choose(logits: Tensor, temperature: float, chance: torch.Generator) -> int:
@@ -145,28 +166,36 @@ def choose(logits: Tensor, temperature: float, chance: torch.Generator) -> int:
     return int(torch.multinomial((logits.cpu() / temperature).softmax(-1), 1, generator=chance))
 
 
-def stream_text(tokens: Iterable[int], tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+class TextStream:
     """Pieces of text as tokens arrive, whose concatenation is the whole answer; a multi-byte character is never cut.
 
     An unfinished character decodes to one replacement character at the very end; that one is held back until it is decided. Tokens
     become text only in context, so each piece is cut from the decoding of a window that starts at a settled character boundary.
     """
-    window: list[int] = []
-    settled, sent = 0, 0  # tokens of the window that are context only; characters of its text that were yielded
-    for token in tokens:
-        window.append(token)
-        text = _text(window, tokenizer)
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._window: list[int] = []
+        self._settled, self._sent = (
+            0,
+            0,
+        )  # tokens of the window that are context only; characters of its text that went out
+
+    def push(self, token: int) -> str:
+        """One further token; the text that it makes certain, which may be none."""
+        self._window.append(token)
+        text = self._text()
         whole = text.removesuffix(REPLACEMENT)
-        if len(whole) > sent:
-            yield whole[sent:]
-            sent = len(whole)
+        piece = whole[self._sent :]
+        self._sent += len(piece)
         if whole == text:
-            window = window[settled:]
-            settled, sent = len(window), len(_text(window, tokenizer))
-    rest = _text(window, tokenizer)[sent:]
-    if rest:
-        yield rest
+            self._window = self._window[self._settled :]
+            self._settled, self._sent = len(self._window), len(self._text())
+        return piece
 
+    def rest(self) -> str:
+        """What is left when no token follows."""
+        return self._text()[self._sent :]
 
-def _text(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> str:
-    return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def _text(self) -> str:
+        return self._tokenizer.decode(self._window, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -10,14 +10,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from memory.positions import VideoLayout
 from memory.spec import FeatureSpec
 from model import prompt
+from model.batch import Sample, several_inputs
 from model.images import one_picture, several_pictures
 from model.index_encoder import IndexEncoder
-from model.language import stream_text
+from model.language import TextStream
 from model.preset import ModelPreset
 from model.prompt import Prompt
-from model.video_language import VideoInputs, VideoLanguageModel
+from model.video_language import Features, VideoInputs, VideoLanguageModel
 from model.vision import VisionEncoder
 
 
@@ -77,6 +79,10 @@ class AfterimageModel:
         """The published prompt around a video of so many frames and seconds. Raises TokenizerMissing, InputMismatch."""
         return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
 
+    def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
+        """What `answer_several` takes, for videos: their features [R, P, Dv], layouts and prompts. Raises InputMismatch."""
+        return several_inputs(self.video_language, [Sample(*video) for video in videos])
+
     def picture_inputs(
         self, question: str, pictures: Sequence[NDArray[np.uint8]] = (), *, seed: int = 0
     ) -> VideoInputs:
@@ -97,7 +103,23 @@ class AfterimageModel:
 
     def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
         """Stream the answer's text. Raises TokenizerMissing."""
-        tokens = self.video_language.generate(
-            inputs, max_new_tokens=max_new_tokens or self.preset.max_new_tokens, seed=seed
-        )
-        return stream_text(tokens, prompt.require_tokenizer(self.tokenizer))
+        for _, piece in self.answer_several([inputs], seed=seed, max_new_tokens=max_new_tokens):
+            if piece is not None:
+                yield piece
+
+    def answer_several(
+        self, inputs: Sequence[VideoInputs], *, seed: int = 0, max_new_tokens: int | None = None
+    ) -> Iterator[tuple[int, str | None]]:
+        """Stream several answers as they grow side by side: (which, piece of its text), and (which, None) where one ends.
+
+        Each is what `answer` gives for it. Raises TokenizerMissing.
+        """
+        tokenizer = prompt.require_tokenizer(self.tokenizer)
+        streams = [TextStream(tokenizer) for _ in inputs]
+        most = max_new_tokens or self.preset.max_new_tokens
+        for row, token in self.video_language.generate_several(inputs, max_new_tokens=most, seed=seed):
+            piece = streams[row].rest() if token is None else streams[row].push(token)
+            if piece:
+                yield row, piece
+            if token is None:
+                yield row, None

@@ -89,8 +89,8 @@ class VideoLanguageModel(nn.Module):
             memory = self._remember(read, layout, marker)
         seen = marker.queries(read(layout.query_tokens()))
         embeds, mass = self._augment(seen, plan, prompt, memory, request)
-        weights = None if mass is None else _normalised(layout.fold(mass.double().cpu().numpy()))
-        return VideoInputs(embeds, weights, _visual(prompt, seen))
+        weights = None if mass is None else evidence_weights(mass, layout)
+        return VideoInputs(embeds, weights, visual_spans(prompt, seen))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> Memory:
@@ -106,7 +106,7 @@ class VideoLanguageModel(nn.Module):
         seen = read(layout.query_tokens())
         memory = self._remember(read, layout, None) if self.use_memaug else None
         embeds, _ = self._augment(seen, plan, prompt, memory, None)
-        return VideoInputs(embeds, None, _visual(prompt, seen))
+        return VideoInputs(embeds, None, visual_spans(prompt, seen))
 
     @torch.inference_mode()
     def text_inputs(self, prompt: Prompt) -> VideoInputs:
@@ -124,6 +124,18 @@ class VideoLanguageModel(nn.Module):
         return self.language.generate(
             inputs.inputs_embeds,
             visual=inputs.visual,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            temperature=temperature,
+        )
+
+    def generate_several(
+        self, inputs: Sequence[VideoInputs], *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
+    ) -> Iterator[tuple[int, int | None]]:
+        """Stream several answers in step: (which, token id), and (which, None) where one ends."""
+        return self.language.generate_several(
+            [own.inputs_embeds for own in inputs],
+            visual=[own.visual for own in inputs],
             max_new_tokens=max_new_tokens,
             seed=seed,
             temperature=temperature,
@@ -258,9 +270,12 @@ def _marked(tokens_nD: Tensor, marker: Marker | None, start: int) -> Tensor:
     return tokens_nD if marker is None else marker.keys(tokens_nD, start)
 
 
-def _visual(prompt: Prompt, visual_VD: Tensor) -> Spans:
+def visual_spans(prompt: Prompt, visual_VD: Tensor) -> Spans:
+    """Where visual tokens stand in the language model's input."""
     return ((len(prompt.before), len(visual_VD)),)
 
 
-def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def evidence_weights(mass_N: Tensor, layout: VideoLayout) -> NDArray[np.float64]:
+    """Attention mass per key frame, and of padding after them, to the evidence weight of each feature row: [R], summing to 1."""
+    weights = layout.fold(mass_N[: len(layout.key_rows)].double().cpu().numpy())
     return weights / weights.sum()

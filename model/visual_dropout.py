@@ -13,17 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
-from model.attention import grouped_attention
 from model.compression import VisualDropoutConfig
+from model.decoder_cache import LayerCache
 from model.errors import InputMismatch
 from model.prompt import IGNORED_LABEL
-
-CACHE_STEP = 128  # tokens by which a cache grows while decoding
 
 Rotary = tuple[Tensor, Tensor]
 Spans = Sequence[tuple[int, int]]  # (start, count) of the runs of visual tokens of one sequence, ascending
@@ -37,20 +35,6 @@ class Span:
     start: int
     count: int
     original: int  # how many there were at first: ratios refer to this number
-
-
-@dataclass
-class LayerCache:
-    """Keys and values [B, G, capacity, d] of one layer, and how many places of each sequence are taken."""
-
-    keys: Tensor
-    values: Tensor
-    lengths: tuple[int, ...]  # [B]; kept on the host, so that decoding never waits for the device to tell
-
-    @property
-    def even(self) -> bool:
-        """Whether all sequences are of one length, as one alone always is."""
-        return len(set(self.lengths)) == 1
 
 
 @dataclass(frozen=True)
@@ -128,8 +112,8 @@ class DroppingDecoder:
                 places_B1 = torch.tensor(kept.lengths, device=x_B1D.device)[:, None]
                 rotaries[kept.lengths] = self._rotary(x_B1D, places_B1)
             q_BH1d, k_BG1d, v_BG1d = _project(layer, x_B1D, rotaries[kept.lengths])
-            _append(kept, k_BG1d, v_BG1d)
-            x_B1D = _finish(layer, x_B1D, _read(kept, q_BH1d.transpose(1, 2)))
+            kept.append(k_BG1d, v_BG1d)
+            x_B1D = _finish(layer, x_B1D, kept.read(q_BH1d.transpose(1, 2)))
         return self.model.norm(x_B1D)[:, 0]
 
     def _start(
@@ -198,22 +182,6 @@ class DroppingDecoder:
         return self.model.rotary_emb(like, positions)
 
 
-class DroppingRun:
-    """One cached pass of one sequence: tokens are dropped from what comes first, the prompt, and from nothing after it."""
-
-    def __init__(self, decoder: DroppingDecoder, visual: Spans) -> None:
-        self._decoder, self._visual = decoder, visual
-        self._cache: list[LayerCache] | None = None
-
-    def advance(self, embeds_LD: Tensor) -> Tensor:
-        """Run the prompt, and from then on one token at a time; hidden state [D] after the final norm, of the last of them."""
-        if self._cache is None:
-            out = self._decoder.forward(embeds_LD[None], [self._visual], keep_cache=True)
-            self._cache = out.cache
-            return out.hidden[0, -1]
-        return self._decoder.decode(embeds_LD, self._cache)[0]
-
-
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
     """Rotated queries [B, H, L, d] and keys, and values [B, G, L, d], of one layer."""
     h_BLD = layer.input_layernorm(x_BLD)
@@ -249,26 +217,6 @@ def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:
     """The rest of a layer, after its attention has read."""
     x_BLD = x_BLD + layer.self_attn.o_proj(read_BLX)
     return x_BLD + layer.mlp(layer.post_attention_layernorm(x_BLD))
-
-
-def _append(cache: LayerCache, k_BG1d: Tensor, v_BG1d: Tensor) -> None:
-    """Write one token per sequence at its own next place; the room grows in steps."""
-    if max(cache.lengths) == cache.keys.shape[2]:
-        cache.keys, cache.values = (pad(part, (0, 0, 0, CACHE_STEP)) for part in (cache.keys, cache.values))
-    for row, place in [(slice(None), cache.lengths[0])] if cache.even else list(enumerate(cache.lengths)):
-        cache.keys[row, ..., place, :] = k_BG1d[row, ..., 0, :]
-        cache.values[row, ..., place, :] = v_BG1d[row, ..., 0, :]
-    cache.lengths = tuple(length + 1 for length in cache.lengths)
-
-
-def _read(cache: LayerCache, q_B1Hd: Tensor) -> Tensor:
-    """What one token of each sequence reads from its own places, [B, 1, H * d]."""
-    if cache.even:  # no mask: the fastest kernels take none
-        taken = cache.lengths[0]
-        return grouped_attention(q_B1Hd, cache.keys[:, :, :taken], cache.values[:, :, :taken])
-    places = torch.arange(cache.keys.shape[2], device=q_B1Hd.device)
-    valid_BL = places < torch.tensor(cache.lengths, device=q_B1Hd.device)[:, None]
-    return grouped_attention(q_B1Hd, cache.keys, cache.values, valid_BL)
 
 
 def _kept_places(spans: Sequence[Span], length: int, ratio: float, scores: Tensor | None) -> Tensor:

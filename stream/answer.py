@@ -1,13 +1,15 @@
 """A question, and the answer with what proves it. Synchronous: one thread at a time uses an Answerer.
 
-snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug attends to) -> layout -> MemAug -> decoder
+which cameras -> what the model sees of each (stream.sight) -> MemAug -> decoder -> one answer
+
+The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
 """
 
 import time
 import unicodedata
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,23 +17,24 @@ from numpy.typing import NDArray
 
 from configs import UsageError
 from memory.directory import Memory
-from memory.errors import DamagedFrames, NothingRecorded, StoreError, StoreUnreachable, UnreachableFrames
-from memory.forgetting import plan_repetition, plan_visible
-from memory.positions import VideoLayout, plan_layout
-from memory.recall import RecallPlan, plan_recall
+from memory.errors import DamagedFrames, NothingRecorded, StoreError
 from memory.records import Gap
 from memory.removal import Removal, touching
 from memory.snapshot import MemorySnapshot
-from memory.spec import require_same
-from stream.relevance import MOST_CAMERAS, relevant_cameras
-from stream.span import find_span, span_gaps, span_start
+from stream.merging import InOrder, OnText
+from stream.relevance import choose_cameras
+from stream.sight import Looker, Search, Sight
+from stream.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from model.loaded import AfterimageModel
-    from model.prompt import Prompt
+    from model.video_language import VideoInputs
 
-_MOST_DAMAGE = 8  # times that a question starts over because frames could not be read
 LONGEST_QUESTION = 2000  # characters
+FEATURES_HELD = 64e6  # bytes of features that wait to be taken in by the model together
+CAMERAS_TOGETHER = (
+    8  # whose answers are generated in one batch: the keys and values of each one's prompt are held meanwhile
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Evidence:
 class Coverage:
     """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
 
-    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
-    on a store that did not answer.
+    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. search: what the index did
+    for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was recorded since.
     """
 
     camera: str
@@ -76,6 +79,7 @@ class Coverage:
     damaged: int
     lag_s: float
     recall: str
+    search: Search
     positions: str
     recalled: int
     visible: int
@@ -84,9 +88,10 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CameraAnswer:
-    """One camera's answer."""
+    """One camera's answer, and why this camera was asked. timing: seconds since the question came, the other cameras' work included."""
 
     text: str
+    why: str
     evidence: tuple[Evidence, ...]
     coverage: Coverage
     provenance: dict[str, object]
@@ -95,7 +100,7 @@ class CameraAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question: one camera's, or several merged. `skipped` says which cameras could not be asked, and why."""
+    """The answer to a question: one camera's, or several merged. `skipped` says which cameras were not asked, or could not be, and why."""
 
     id: str
     question: str
@@ -112,25 +117,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """Everything that the model is given for one question to one camera, before a single weight is used.
+class _Asked:
+    """One camera on its way to an answer."""
 
-    ids: frame ids of the span. recall.frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
-    """
-
-    snapshot: MemorySnapshot
-    ids: NDArray[np.int64]
-    recall: RecallPlan
-    layout: VideoLayout
-    features: NDArray[np.floating]
-    prompt: "Prompt"
-    visible_frames: NDArray[np.int64]
-    seconds: float
-
-    @property
-    def span_frames(self) -> int:
-        """Frames in the span."""
-        return len(self.ids)
+    name: str
+    why: str
+    sight: Sight
+    seen_s: float  # since the question came
 
 
 class Answerer:
@@ -138,141 +131,84 @@ class Answerer:
 
     def __init__(self, memory: Memory, model: "AfterimageModel") -> None:
         self.memory, self.model = memory, model
+        self._looker = Looker(memory, model, self._embed)
 
-    def ask(self, question: Question, *, on_text: Callable[[str], None] | None = None) -> Answer:
-        """Answer from everything committed by now. on_text receives the text as it is generated (one camera only).
+    def ask(self, question: Question, *, on_text: OnText | None = None) -> Answer:
+        """Answer from everything committed by now.
+
+        on_text receives the text as it is generated. Of several cameras it is the first one's at once, then each further one's as soon
+        as those before it are whole; all pieces together are the answer's text but for white space around each camera's.
 
         Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch.
         """
-        began = time.perf_counter()
-        text = question.text.strip()
-        if not text:
-            raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
-        if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
-            raise UsageError("the question holds bytes that are not UTF-8 text")
-        if len(text) > LONGEST_QUESTION:
-            raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
-        names, skipped = self._cameras(question)
-        parts: list[CameraAnswer] = []
+        began, now = time.perf_counter(), time.time()
+        text = _checked(question.text)
+        choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
+        skipped = dict(choice.skipped)
+        asked: list[_Asked] = []
+        inputs: list[VideoInputs] = []
         nothing: NothingRecorded | StoreError | None = None
-        for name in names:
+        for name, why in choice.asked.items():
             try:
-                parts.append(self._ask_camera(name, question, on_text if len(names) == 1 else None))
+                sight = self.look(name, question, now)
             except (NothingRecorded, StoreError) as error:
-                nothing = error
-                skipped[name] = str(error)
-        if not parts:
+                nothing, skipped[name] = error, str(error)
+                continue
+            asked.append(_Asked(name, why, sight, time.perf_counter() - began))
+            if sum(item.sight.features.nbytes for item in asked) > FEATURES_HELD:
+                inputs += self._take_in(asked, len(inputs))
+        if not asked:
             raise nothing or UsageError("no camera was named")
-        merged = (
-            parts[0].text if len(names) == 1 else "\n".join(f"{part.coverage.camera}: {part.text}" for part in parts)
-        )
-        return Answer(
-            uuid.uuid4().hex[:12], text, merged, tuple(parts), self.model.notice, skipped, time.perf_counter() - began
-        )
-
-    def _cameras(self, question: Question) -> tuple[Sequence[str], dict[str, str]]:
-        """Which cameras to ask, and why not the others. Those that are named are all asked; of many that are not, the likeliest."""
-        named = tuple(dict.fromkeys(self.memory.camera(name).info.id for name in question.cameras))
-        names = named or tuple(self.memory.camera_ids())
-        if question.cameras or len(names) <= MOST_CAMERAS:
-            return names, {}
-        encoders = self.model.encoders
-        query = encoders.index.encode_texts([question.text])[0]
-        chosen, skipped = relevant_cameras(self.memory, names, question, query, encoders.feature_spec, time.time())
-        return chosen or names, skipped if chosen else {}
+        inputs += self._take_in(asked, len(inputs))
+        texts, timings = self._generate(question, asked, inputs, on_text, began)
+        parts = tuple(
+            CameraAnswer(
+                own.strip(), item.why, self._evidence(item.sight, made.frame_weights, question.evidence),
+                self._coverage(item.sight, question, now), self._provenance(item.sight, question), timing,
+            )
+            for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
+        )  # fmt: skip
+        total_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
 
     def look(self, name: str, question: Question, now: float) -> Sight:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
-        reader = self.memory.camera(name)
-        snapshot = reader.snapshot()
-        silent: UnreachableFrames | None = None
-        for _ in range(_MOST_DAMAGE):
-            try:
-                sight = self._look(snapshot, question, now)
-                if not reader.forgot_since(snapshot):
-                    return sight
-                snapshot = reader.snapshot()
-            except UnreachableFrames as error:  # the answer rests on what is here, and says so
-                silent, snapshot = error, snapshot.within_reach(error.frames)
-            except DamagedFrames as error:  # removed meanwhile, or damaged: the answer rests on the others, and says so
-                without = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
-                snapshot = without.within_reach(snapshot.unreachable)
-            except NothingRecorded:
-                if silent is None:
-                    raise
-                frames = len(snapshot.unreachable)
-                raise StoreUnreachable(
-                    f"camera '{name}': all of its {frames} frames that may matter lie on {silent}"
-                ) from None
-        return self._look(snapshot, question, now)
+        return self._looker.look(name, question, now)
 
-    def _look(self, snapshot: MemorySnapshot, question: Question, now: float) -> Sight:
-        require_same(snapshot.spec, self.model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
-        first, end = find_span(snapshot, question, now)
-        ids, count = snapshot.ids[first:end], end - first
-        preset = self.model.preset
-        shown = plan_repetition(count, shortest=preset.forgetting.shortest)
-        visible = self._visible(snapshot, question.text, ids)
-        visible_frames = shown[visible]
-        recall = plan_recall(count, visible_frames, self._nearest(snapshot, question.text, ids), preset.recall)
-        layout = plan_layout(
-            count, recall.frames, visible, frame_ids=ids, config=preset.forgetting, policy=preset.positions,
-            trained_frames=preset.trained_frames, random_constant=snapshot.info.random_constant,
-            grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
-        )  # fmt: skip
-        # The span ends when its last frame's second does, as a recording of it would.
-        seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
-        prompt = self.model.prompt(question.text.strip(), frames=count, seconds=seconds)
-        features = snapshot.tokens(ids[recall.frames])
-        return Sight(snapshot, ids, recall, layout, features, prompt, visible_frames, seconds)
+    def _embed(self, text: str) -> NDArray[np.float32]:
+        return self.model.encoders.index.encode_texts([text])[0]
 
-    def _visible(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        config, model = self.model.preset.forgetting, self.model.video_language
-        vectors = question = None
-        if config.temporal == "keyframe":
-            vectors = snapshot.mean_tokens(ids)
-        elif config.temporal == "question-guided":
-            pieces = np.split(ids, range(256, len(ids), 256))
-            vectors = np.concatenate([model.frame_vectors(snapshot.tokens(part)) for part in pieces])
-            question = model.question_vector(self.model.prompt(text, frames=len(ids), seconds=0.0))
-        return plan_visible(
-            len(ids), config, frame_ids=ids, random_constant=snapshot.info.random_constant,
-            frame_vectors=vectors, question_vector=question,
-        )  # fmt: skip
-
-    def _nearest(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Span numbers of the frames whose embeddings lie nearest to the question; only asked for when recall is bounded."""
-        recall = self.model.preset.recall
-        if len(ids) <= recall.budget:
-            return np.empty(0, dtype=np.int64)
-        index = self.memory.index(snapshot.info.id)
-        index.catch_up(snapshot)
-        query = self.model.encoders.index.encode_texts([text])[0]
-        found = index.search(query, recall.nearest, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
-        return np.searchsorted(ids, np.array([hit.frame for hit in found.hits], dtype=np.int64))
-
-    def _ask_camera(self, name: str, question: Question, on_text: Callable[[str], None] | None) -> CameraAnswer:
-        clock, now = time.perf_counter, time.time()
-        began = clock()
-        sight = self.look(name, question, now)
-        seen = clock()
-        inputs = self.model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
-        text, first_token = "", None
-        for piece in self.model.answer(inputs, seed=question.seed, max_new_tokens=question.max_new_tokens):
-            first_token = first_token or clock()
-            text += piece
-            if on_text:
-                on_text(piece)
-        done = clock()
-        timing = {
-            "recall_s": seen - began,
-            "first_token_s": (first_token or done) - began,
-            "total_s": done - began,
-        }
-        evidence = self._evidence(sight, inputs.frame_weights, question.evidence)
-        return CameraAnswer(
-            text.strip(), evidence, self._coverage(sight, question, now), self._provenance(sight, question), timing
+    def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
+        """What the language model is given for each of asked[done:], whose features are let go."""
+        made = self.model.video_inputs(
+            [(own.features, own.layout, own.prompt) for own in (a.sight for a in asked[done:])]
         )
+        asked[done:] = [replace(item, sight=item.sight.without_features()) for item in asked[done:]]
+        return made
+
+    def _generate(
+        self,
+        question: Question,
+        asked: Sequence[_Asked],
+        inputs: "Sequence[VideoInputs]",
+        on_text: OnText | None,
+        began: float,
+    ) -> tuple[InOrder, list[dict[str, float]]]:
+        """The texts, and each one's timing."""
+        texts = InOrder([f"{item.name}: " if len(asked) > 1 else "" for item in asked], on_text)
+        timings = [{"recall_s": item.seen_s} for item in asked]
+        for first in range(0, len(inputs), CAMERAS_TOGETHER):
+            together = inputs[first : first + CAMERAS_TOGETHER]
+            pieces = self.model.answer_several(together, seed=question.seed, max_new_tokens=question.max_new_tokens)
+            for row, piece in pieces:
+                passed = time.perf_counter() - began
+                timings[first + row].setdefault("first_token_s", passed)
+                if piece is None:
+                    timings[first + row]["total_s"] = passed
+                    texts.end(first + row)
+                else:
+                    texts.push(first + row, piece)
+        return texts, timings
 
     def _evidence(self, sight: Sight, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
@@ -311,6 +247,7 @@ class Answerer:
             unreachable=len(snapshot.unreachable),
             lag_s=max(0.0, moment - last_time),
             recall=sight.recall.mode,
+            search=sight.search,
             positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",
             recalled=len(sight.recall.frames),
             visible=len(np.unique(sight.visible_frames)),
@@ -328,6 +265,7 @@ class Answerer:
             "seed": question.seed,
             "random_constant": sight.snapshot.info.random_constant,
             "recall": sight.recall.mode,
+            "search": sight.search,
         }
 
 
@@ -337,3 +275,15 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return snapshot.image(frame)
     except DamagedFrames:
         return b""
+
+
+def _checked(question: str) -> str:
+    """The question without white space around it. Raises UsageError for one that cannot be asked."""
+    text = question.strip()
+    if not text:
+        raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
+    if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
+        raise UsageError("the question holds bytes that are not UTF-8 text")
+    if len(text) > LONGEST_QUESTION:
+        raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
+    return text

@@ -1,13 +1,14 @@
-"""Which cameras a question is put to when it names none: those whose frames look most like it, by the index."""
+"""Which cameras a question is put to, and why: those it names, else all of a few, else those whose frames look most like it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory.directory import Memory
-from memory.errors import NothingRecorded, RepositoryError, UnreachableFrames
+from memory.errors import RepositoryError, UnreachableFrames
 from memory.spec import require_same
 from stream.span import find_span
 
@@ -15,31 +16,61 @@ if TYPE_CHECKING:
     from memory.spec import FeatureSpec
     from stream.answer import Question
 
-MOST_CAMERAS = 4  # asked when the question names none: each costs a full answer
+MOST_CAMERAS = 4  # asked when the question names none: each costs a look at its memory, and a text for a person to read
 
 
-def relevant_cameras(
+@dataclass(frozen=True)
+class Choice:
+    """Cameras to ask, in the order of their answers, and why; and why each other one is not asked."""
+
+    asked: dict[str, str]
+    skipped: dict[str, str]
+
+
+def choose_cameras(
     memory: Memory,
-    names: Sequence[str],
     question: "Question",
-    query: NDArray[np.float32],
+    embed: Callable[[str], NDArray[np.float32]],
     spec: "FeatureSpec",
     now: float,
-) -> tuple[list[str], dict[str, str]]:
-    """(cameras to ask, best first; why each other one is not). query: the question's unit-norm embedding [De].
+) -> Choice:
+    """embed: a text's unit-norm embedding [De]. Raises MemoryNotFound for a camera that is named and not there.
 
-    A camera that another model recorded, or that holds nothing in the span, cannot be asked and says so.
+    A camera that another model recorded, or that holds nothing in the span, is not asked; where it was named, asking it will say so.
     """
-    scores: dict[str, float] = {}
-    skipped: dict[str, str] = {}
-    for name in names:
+    if question.cameras:
+        named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
+        return Choice(dict.fromkeys(named, "it was named"), {})
+    names, skipped = [], {}
+    for name in memory.camera_ids():
         try:
             snapshot = memory.camera(name).snapshot()
             require_same(snapshot.spec, spec, where=f"camera '{name}'")
-            first, end = find_span(snapshot, question, now)
-        except (NothingRecorded, RepositoryError) as error:
+            find_span(snapshot, question, now)
+            names.append(name)
+        except RepositoryError as error:
             skipped[name] = str(error)
-            continue
+    if not names:  # asking them says why
+        return Choice(dict.fromkeys(memory.camera_ids(), "no camera was named"), {})
+    if len(names) <= MOST_CAMERAS:
+        few = (
+            "no camera was named, and all that can answer are asked"
+            if len(names) + len(skipped) > 1
+            else "it is the only one"
+        )
+        return Choice(dict.fromkeys(names, few), skipped)
+    chosen = _nearest_cameras(memory, names, question, embed(question.text), now)
+    return Choice(chosen.asked, {**skipped, **chosen.skipped})
+
+
+def _nearest_cameras(
+    memory: Memory, names: list[str], question: "Question", query: NDArray[np.float32], now: float
+) -> Choice:
+    scores: dict[str, float] = {}
+    exact = True
+    for name in names:
+        snapshot = memory.camera(name).snapshot()
+        first, end = find_span(snapshot, question, now)
         index = memory.index(name)
         try:
             index.catch_up(snapshot)
@@ -47,10 +78,18 @@ def relevant_cameras(
             pass  # ranked by what was indexed before
         found = index.search(query, 1, snapshot, first=int(snapshot.ids[first]), end=int(snapshot.ids[end - 1]) + 1)
         scores[name] = found.hits[0].score if found.hits else -1.0
+        exact &= found.exact
     ranked = sorted(scores, key=lambda name: (-scores[name], name))
-    for place, name in enumerate(ranked[MOST_CAMERAS:], MOST_CAMERAS + 1):
-        skipped[name] = (
-            f"its frames look less like the question than those of {MOST_CAMERAS} other cameras (place {place} of {len(ranked)}, "
-            f"similarity {scores[name]:.2f}); name it with --camera to ask it"
-        )
-    return ranked[:MOST_CAMERAS], skipped
+    how = "" if exact else ", by an approximate search"
+    said = {
+        name: f"place {place} of {len(ranked)}, similarity {scores[name]:.2f}{how}"
+        for place, name in enumerate(ranked, 1)
+    }
+    return Choice(
+        {name: f"its frames look most like the question ({said[name]})" for name in ranked[:MOST_CAMERAS]},
+        {
+            name: f"its frames look less like the question than those of {MOST_CAMERAS} other cameras ({said[name]}); "
+            "name it with --camera to ask it"
+            for name in ranked[MOST_CAMERAS:]
+        },
+    )

@@ -1,13 +1,13 @@
 """The language model's own loop: equal to transformers' generate, streamed, never cutting a character."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from model.language import LanguageModel, build_decoder, stream_text
+from model.language import LanguageModel, TextStream, build_decoder
 from model.tokenizer import byte_tokenizer
 from model.weights import slots_of
 
@@ -95,10 +95,14 @@ def test_generation_leaves_no_inference_mode_behind_between_tokens() -> None:
 TEXTS = ["plain words", "é ü — 中文字", "👩‍🚀 a 🚲\n", "<|im_end|> as text"]
 
 
+def pieces_of(tokens: Sequence[int]) -> list[str]:
+    stream = TextStream(byte_tokenizer())
+    return [piece for piece in [*map(stream.push, tokens), stream.rest()] if piece]
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_streamed_text_never_cuts_a_character(text: str) -> None:
-    tokenizer = byte_tokenizer()
-    pieces = list(stream_text(tokenizer(text, split_special_tokens=True)["input_ids"], tokenizer))
+    pieces = pieces_of(byte_tokenizer()(text, split_special_tokens=True)["input_ids"])
     assert "".join(pieces) == text
     assert not any("\ufffd" in piece for piece in pieces)
     assert len(pieces) == len(text)  # one token per byte: each character appears as soon as it is whole
@@ -109,20 +113,11 @@ def test_streamed_bytes_that_are_no_text_lose_nothing() -> None:
     rubbish = [tokenizer.get_vocab()[sign] for sign in tokenizer.get_vocab() if len(sign) == 1]
     ids = torch.randint(0, len(rubbish), (400,), generator=torch.Generator().manual_seed(0)).tolist()
     whole = tokenizer.decode(ids, skip_special_tokens=True)
-    assert "".join(stream_text(ids, tokenizer)) == whole
-    assert "".join(stream_text(tokenizer("中")["input_ids"][:2], tokenizer)) == "\ufffd"
+    assert "".join(pieces_of(ids)) == whole
+    assert pieces_of(tokenizer("中")["input_ids"][:2]) == ["\ufffd"]
 
 
-def test_text_streams_as_tokens_arrive() -> None:
-    tokenizer = byte_tokenizer()
-    asked = 0
-
-    def tokens() -> Iterator[int]:
-        nonlocal asked
-        for token in tokenizer("abc")["input_ids"]:
-            asked += 1
-            yield token
-
-    stream = stream_text(tokens(), tokenizer)
-    assert next(stream) == "a"
-    assert asked == 1
+def test_text_comes_with_its_token() -> None:
+    stream = TextStream(byte_tokenizer())
+    assert [stream.push(token) for token in byte_tokenizer()("abc")["input_ids"]] == ["a", "b", "c"]
+    assert stream.rest() == ""

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from model.checkpoint import load_pretrained  # loads torch: not before the question is known to make sense
 
     model = load_pretrained(arguments.model or cameras[0].spec.model)
-    streamed = not arguments.json and len(cameras) == 1 and sys.stdout.isatty()
+    streamed = not arguments.json and sys.stdout.isatty()
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
     images = save_evidence(answer, memory.path)
     if arguments.json:

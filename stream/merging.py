@@ -1,0 +1,43 @@
+"""Several texts that grow side by side, read as one: the first as it comes, each further one when those before it are whole."""
+
+from collections.abc import Callable, Sequence
+
+OnText = Callable[[str], None]
+
+
+class InOrder:
+    """Collects the texts, and hands their pieces to one reader in the order of the texts, each under its title."""
+
+    def __init__(self, titles: Sequence[str], on_text: OnText | None) -> None:
+        """titles: what stands before each text; a single text needs none."""
+        self.texts = [""] * len(titles)
+        self._titles, self._on_text = titles, on_text
+        self._ended = [False] * len(titles)
+        self._at, self._sent = (
+            0,
+            0,
+        )  # the text that is being handed over, and how many of its characters (its title's included)
+
+    def push(self, row: int, piece: str) -> None:
+        """A further piece of one text."""
+        self.texts[row] += piece
+        self._hand_over()
+
+    def end(self, row: int) -> None:
+        """This text is whole."""
+        self._ended[row] = True
+        self._hand_over()
+
+    def merged(self) -> str:
+        """All texts, white space around each left out."""
+        return "\n".join(title + text.strip() for title, text in zip(self._titles, self.texts, strict=True))
+
+    def _hand_over(self) -> None:
+        while self._at < len(self.texts):
+            whole = ("\n" if self._at else "") + self._titles[self._at] + self.texts[self._at]
+            if self._on_text and len(whole) > self._sent:
+                self._on_text(whole[self._sent :])
+            self._sent = len(whole)
+            if not self._ended[self._at]:
+                return
+            self._at, self._sent = self._at + 1, 0

@@ -46,7 +46,8 @@ LIVE_QUEUE_S = (
 MOST_AHEAD_S = (
     60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it
 )
-RECORDED_QUEUE = 32  # frames; two encoder batches
+_BATCH_PIXELS = 2**20  # a small model's operations are short, and between them it keeps Python from the decode thread
+_BATCHES_AHEAD = 3  # of a recording, decoded before the encoder takes them
 _PARSED = {
     "h264",
     "hevc",
@@ -121,7 +122,7 @@ class CameraIngest:
         self.config, self.repository, self.stats = config, repository, IngestStats()
         self._encoders = encoders
         self._on_durable, self._on_state = on_durable, on_state
-        self.inbox = _inbox(config, work)
+        self.inbox = _inbox(config, encoder_batch(encoders.feature_spec.tokens.resolution), work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
         self.settings = read_settings(repository.directory)  # replaced as a whole by the write thread, read by decode
         self._writer = CameraWriter(
@@ -311,8 +312,13 @@ class CameraIngest:
         self.settings = read_settings(self.repository.directory)
 
 
-def _inbox(config: IngestConfig, work: threading.Condition) -> BoundedQueue[Item]:
-    return DropOldest(_live_capacity(config.fps), work) if config.live else Blocking(RECORDED_QUEUE, work)
+def encoder_batch(resolution: int) -> int:
+    """Frames of `resolution` pixels a side that the encoders take at a time, of all cameras together."""
+    return min(64, max(16, _BATCH_PIXELS // resolution**2))
+
+
+def _inbox(config: IngestConfig, batch: int, work: threading.Condition) -> BoundedQueue[Item]:
+    return DropOldest(_live_capacity(config.fps), work) if config.live else Blocking(_BATCHES_AHEAD * batch, work)
 
 
 def _live_capacity(fps: float) -> int:

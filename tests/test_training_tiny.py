@@ -159,10 +159,11 @@ def test_a_bank_too_small_for_its_stories_is_named(tokenizer) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_the_study_runs_what_answers_run(number: int, shelf: Shelf, tokenizer) -> None:
+def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     """The batched path that shares a story's memory, against VideoLanguageModel on one question at a time, with the shipped weights."""
     model = load_pretrained("tiny", device="cpu", dtype="float32")
-    words, plan = Words(tokenizer, wobble_share=0.0), everything()
+    assert model.tokenizer is not None
+    words, plan = Words(model.tokenizer, wobble_share=0.0), everything()
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
     batch.rows[:] %= len(table)
@@ -173,7 +174,7 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf, tokenizer) -
         story = row // plan.questions
         start, end = batch.question[row]
         prompt = model.prompt(
-            tokenizer.decode(batch.after[row, start:end]),
+            model.tokenizer.decode(batch.after[row, start:end]),
             frames=int(batch.spans[story]),
             seconds=float(batch.spans[story]),
         )
@@ -184,10 +185,11 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf, tokenizer) -
         np.testing.assert_allclose(mass[row].numpy(), plain.frame_weights, atol=1e-5)
 
 
-def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf, tokenizer) -> None:
+def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     recipe = load(RECIPE, Recipe)
     model = load_pretrained("tiny", device="cpu", dtype="float32")
-    words = Words(tokenizer, wobble_share=0.0)
+    assert model.tokenizer is not None
+    words = Words(model.tokenizer, wobble_share=0.0)
     learner = StudyLearner(model.video_language, words.head, spatial_ratio=16)
     plan = everything(
         kinds={"colour": 1.0}, frames=16, world=WorldConfig(objects=(1, 1), repeats=(0, 0), digits=(0, 0), words=(0, 0))
@@ -211,9 +213,10 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf, tokenizer) -> None:
     assert int(lesson.figures["shape/asked"]) == 0
 
 
-def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer) -> None:
+def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, tmp_path: Path) -> None:
     plan = everything(frames=33, stories=1)
-    with Feeder(BankConfig(seeds=120), FORGETTING, seed=1, workers=1, ahead=1) as feeder:
+    tokenizer.save_pretrained(tmp_path)
+    with Feeder(BankConfig(seeds=120), tmp_path, FORGETTING, seed=1, workers=1, ahead=1) as feeder:
         fed = feeder.batch(plan, 2)
     drawn = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=1, number=2)
     assert np.array_equal(fed.rows, drawn.rows)
@@ -261,6 +264,20 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     assert model.notice == recipe.notice
     size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
     assert size < 25e6
+    further = short.model_copy(update={"start": str(tmp_path / "model")})
+    assert making.make(further, tmp_path / "further", cpu=True) is True
+    again = load_pretrained(tmp_path / "further" / "model", device="cpu")
+    # Encoders stay as they are, so that memories of the first model can be asked by the second.
+    assert not again.encoders.feature_spec.differences(model.encoders.feature_spec)
+    assert again.weights_hash != model.weights_hash
+
+
+def test_of_a_time_the_first_frame_is_the_proof(shelf: Shelf, tokenizer) -> None:
+    plan = everything(kinds={"when": 1.0, "colour": 1.0}, stories=12)
+    batch = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=4, number=0)
+    proofs = {kind: batch.needles[batch.kinds == KINDS.index(kind)].sum(1) for kind in ("when", "colour")}
+    assert set(proofs["when"].tolist()) == {0, 1}  # none where it was not seen
+    assert proofs["colour"].max() > 1
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -4,25 +4,26 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from multiprocessing.pool import AsyncResult
+from pathlib import Path
 from typing import Any, Self
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from memory.forgetting import ForgettingConfig
 from training.tiny.bank import BankConfig, plan_bank
 from training.tiny.lessons import LessonPlan
 from training.tiny.stories import Shelf, StoryBatch, Words, make_batch, shelf_of
-from training.tiny.words import train_tokenizer
 
 _shelf: Shelf | None = None
 _words: Words | None = None
 
 
-def _prepare(bank: BankConfig) -> None:
+def _prepare(bank: BankConfig, tokenizer: Path) -> None:
     """Once per process."""
     global _shelf, _words
     torch.set_num_threads(1)
-    _shelf, _words = shelf_of(plan_bank(bank)), Words(train_tokenizer())
+    _shelf, _words = shelf_of(plan_bank(bank)), Words(PreTrainedTokenizerFast.from_pretrained(tokenizer))
 
 
 def _draw(plan: LessonPlan, forgetting: ForgettingConfig, seed: int, number: int) -> StoryBatch:
@@ -33,15 +34,19 @@ def _draw(plan: LessonPlan, forgetting: ForgettingConfig, seed: int, number: int
 class Feeder:
     """Batches of the present lesson, by number."""
 
-    def __init__(self, bank: BankConfig, forgetting: ForgettingConfig, *, seed: int, workers: int, ahead: int) -> None:
-        """workers: processes; 1: draw in this one, 0: one per core but one."""
+    def __init__(
+        self, bank: BankConfig, tokenizer: Path, forgetting: ForgettingConfig, *, seed: int, workers: int, ahead: int
+    ) -> None:
+        """tokenizer: its directory. workers: processes; 1: draw in this one, 0: one per core but one."""
         self._forgetting, self._seed, self._ahead = forgetting, seed, ahead
         self._waiting: dict[int, AsyncResult[StoryBatch]] = {}
         self._plan: LessonPlan | None = None
         workers = workers or max(1, (os.cpu_count() or 2) - 1)
-        self._pool = multiprocessing.get_context("spawn").Pool(workers, _prepare, (bank,)) if workers > 1 else None
+        self._pool = (
+            multiprocessing.get_context("spawn").Pool(workers, _prepare, (bank, tokenizer)) if workers > 1 else None
+        )
         if self._pool is None:
-            _prepare(bank)
+            _prepare(bank, tokenizer)
 
     def batch(self, plan: LessonPlan, number: int) -> StoryBatch:
         """Batch `number` of a lesson."""

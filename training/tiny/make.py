@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_model
 from safetensors.torch import save_model as save_model_file
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from model.preset import ModelPreset
 from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
+from training.errors import TrainingError
 from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
 from training.tiny.feeder import Feeder
@@ -39,18 +41,18 @@ from training.tiny.words import train_tokenizer
 from training.trainer import Trainer
 
 _ENCODE_BATCH = 2048  # frames
-LESSONS_FILE, ENCODERS_FILE = "lessons.json", "encoders.safetensors"
+LESSONS_FILE, ENCODERS_FILE, TOKENIZER = "lessons.json", "encoders.safetensors", "tokenizer"
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
     """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again."""
     directory.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = _fresh_model(recipe, directory, device)
+    model = _fresh_model(recipe, directory, device) if recipe.start is None else _begun(recipe.start, directory, device)
     with _told("bank"):
         bank = _bank(recipe, directory)
     with _told("sight"):
-        if not _see(recipe, model, bank, directory / "sight", device, deadline):
+        if recipe.start is None and not _see(recipe, model, bank, directory / "sight", device, deadline):
             return False
     with _told("features"):
         jobs = plan_bank(_shelf_config(recipe))
@@ -83,7 +85,7 @@ def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
 
 
 def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
-    words = directory / "tokenizer"
+    words = directory / TOKENIZER
     if not words.exists():
         train_tokenizer().save_pretrained(words)
     preset = ModelPreset(
@@ -103,6 +105,16 @@ def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> After
     path = directory / "fresh.yaml"
     path.write_text(json.dumps(preset.model_dump(mode="json", exclude_unset=True)), encoding="utf-8")  # JSON is YAML
     return load_pretrained(path, device=device, dtype=torch.float32)
+
+
+def _begun(start: str, directory: Path, device: torch.device) -> AfterimageModel:
+    """The finished model that the study goes on from."""
+    model = load_pretrained(start, device=device, dtype=torch.float32)
+    if model.tokenizer is None:
+        raise TrainingError(f"{start} has no tokenizer, so it cannot be taught to answer")
+    model.tokenizer.save_pretrained(directory / TOKENIZER)
+    model.vision.tower.requires_grad_(False)
+    return model
 
 
 def _bank(recipe: Recipe, directory: Path) -> Bank:
@@ -160,7 +172,7 @@ def _learn(
     config = recipe.study
     learner = StudyLearner(
         model.video_language,
-        Words(train_tokenizer()).head,
+        Words(PreTrainedTokenizerFast.from_pretrained(directory.parent / TOKENIZER)).head,
         spatial_ratio=recipe.forgetting.spatial_ratio,
         evidence_weight=config.evidence_weight,
     )
@@ -179,7 +191,12 @@ def _learn(
     if trainer.resume():
         _restore(progress, directory / LESSONS_FILE)
     with Feeder(
-        _shelf_config(recipe), recipe.forgetting, seed=recipe.seed, workers=config.workers, ahead=config.ahead
+        _shelf_config(recipe),
+        directory.parent / TOKENIZER,
+        recipe.forgetting,
+        seed=recipe.seed,
+        workers=config.workers,
+        ahead=config.ahead,
     ) as feeder:
         done = trainer.run(lambda number: to_device(feeder.batch(progress.plan, number), features), deadline=deadline)
     model.video_language.eval()

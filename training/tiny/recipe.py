@@ -36,6 +36,9 @@ class Recipe(Schema):
 
     name: str = "tiny"
     seed: int = 0
+    start: str | None = (
+        None  # a finished model that the study goes on from; its encoders and words are final. null: all anew
+    )
     architecture: Architecture
     memaug_depth: int = 4
     forgetting: ForgettingConfig

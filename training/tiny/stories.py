@@ -277,10 +277,11 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
 
 
 def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
-    """Which frames lie in the events that prove the answer."""
+    """Which frames lie in the events that prove the answer; of a time, the first of them, whose clock is the answer."""
     mask = np.zeros(len(kept), bool)
     for start, end in question.spans:
-        mask |= (kept >= start) & (kept < max(end, start + 1e-6))
+        shown = kept < max(end, start + 1e-6)
+        mask |= (kept >= start) & (kept == math.ceil(start) if question.kind in _TIMES else shown)
     return mask
 
 

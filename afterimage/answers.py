@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterimage.documents import describe_gap, gap_document, printable, removal_document
+from afterimage.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
 from afterimage.times import spell_duration
 from memory.camera import ANSWERS, CameraInfo
 from stream.span import describe_removal
@@ -87,6 +87,7 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
         "damaged": coverage.damaged,
         "unreachable": coverage.unreachable,
         "lag_s": round(coverage.lag_s, 3),
+        "time_basis": coverage.time_basis,
         "recall": coverage.recall,
         "search": coverage.search,
         "recalled": coverage.recalled,
@@ -128,6 +129,7 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
         attended += ", found by an approximate search: asked again as of the same moment, others may be found"
     print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
     print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
+    print(f"    times are {describe_time_basis(coverage.time_basis)}")
     for gap in coverage.gaps:
         print(f"    gap: {describe_gap(gap, info)}")
     for gone in coverage.removed:

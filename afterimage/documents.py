@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from afterimage.times import spell_duration
@@ -43,6 +44,14 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
     if gap.end != gap.end:
         return f"{info.show(gap.start)} and still ({why})"
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
+
+
+def describe_time_basis(counts: Mapping[str, int]) -> str:
+    """Whose clock gave the times, for people; with several, how many frames each."""
+    words = {"source": "the camera's own clock's", "arrival": "those of arrival", "file": "the recording's"}
+    if len(counts) == 1:
+        return words[next(iter(counts))]
+    return ", ".join(f"{words[basis]} ({count} frames)" for basis, count in counts.items())
 
 
 def removal_document(gone: Removal) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from memory.camera import CameraInfo
 from memory.chunks import SealedFrames
-from memory.records import FrameRecord, Gap
+from memory.records import FrameRecord, Gap, TimeBasis
 from memory.removal import Removal
 from memory.spec import FeatureSpec
 
@@ -120,6 +120,11 @@ class MemorySnapshot:
             parts.append(self._sealed.scalars(name, first, int(early[-1]) + 1)[early - first])
         parts.append(np.array([getattr(frame, _FIELDS[name]) for frame in late]))
         return np.concatenate(parts)
+
+    def time_bases(self, ids: NDArray[np.int64]) -> dict[str, int]:
+        """How many of the frames have their canonical time from which clock: {"source": 3580, "arrival": 20}."""
+        counts = np.bincount(self.scalars("time_basis", ids).astype(np.int64), minlength=len(TimeBasis))
+        return {basis.name.lower(): int(counts[basis]) for basis in TimeBasis if counts[basis]}
 
     def _split(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[FrameRecord]]:
         """The sealed ones, and the records of those that are not. Raises IndexError for a frame that this does not hold."""

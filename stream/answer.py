@@ -66,8 +66,10 @@ class Evidence:
 class Coverage:
     """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
 
-    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. search: what the index did
-    for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was recorded since.
+    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
+    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.records.TimeBasis). search: what
+    the index did for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was
+    recorded since.
     """
 
     camera: str
@@ -78,6 +80,7 @@ class Coverage:
     removed: tuple[Removal, ...]
     damaged: int
     lag_s: float
+    time_basis: dict[str, int]
     recall: str
     search: Search
     positions: str
@@ -246,6 +249,7 @@ class Answerer:
             damaged=int(np.count_nonzero((snapshot.damaged >= sight.ids[0]) & (snapshot.damaged <= sight.ids[-1]))),
             unreachable=len(snapshot.unreachable),
             lag_s=max(0.0, moment - last_time),
+            time_basis=snapshot.time_bases(sight.ids),
             recall=sight.recall.mode,
             search=sight.search,
             positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",

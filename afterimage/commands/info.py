@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from afterimage.arguments import memory_path
-from afterimage.documents import describe_gap, dump, gap_document, printable
+from afterimage.documents import describe_gap, describe_time_basis, dump, gap_document, printable
 from afterimage.times import spell_duration
 from memory.commit import FORMAT_VERSION
 from memory.directory import Memory
@@ -31,6 +31,7 @@ def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
         "frames": snapshot.frames,
         "first_time": float(snapshot.times[0]) if snapshot.frames else None,
         "last_time": float(snapshot.times[-1]) if snapshot.frames else None,
+        "time_basis": snapshot.time_bases(snapshot.ids),
         "gaps": [gap_document(gap) for gap in (*snapshot.gaps, *lasting)],
         "bytes": reader.bytes_on_disk(),
         "spec": snapshot.spec.model_dump(),
@@ -46,6 +47,7 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
         first, last = info.show(float(snapshot.times[0])), info.show(float(snapshot.times[-1]))
         length = spell_duration(snapshot.frames / info.fps)
         print(f"  {snapshot.frames} frames ({length} at {info.fps:g} per second), {first} to {last}")
+        print(f"  times are {describe_time_basis(snapshot.time_bases(snapshot.ids))}")
     else:
         print("  no frame yet")
     print(

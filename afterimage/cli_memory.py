@@ -3,6 +3,8 @@
 import argparse
 from typing import TypeAlias
 
+from afterimage.cli_store import add_store_command
+
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -17,6 +19,7 @@ def add_memory_commands(commands: _Commands) -> None:
     _add_mask(commands)
     _add_reembed(commands)
     _add_exchange(commands)
+    add_store_command(commands)
 
 
 def _command(

@@ -1,5 +1,6 @@
 """How much of the past is kept. Pure plans; the repository carries them out, whole seals at a time, oldest first."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,11 +93,11 @@ def _ranges(seals: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def forecast(used: int, frames: int, fps: float, limits: Limits, *, free: int) -> Forecast:
-    """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk."""
+def forecast(used: int, frames: int, fps: float, limits: Limits, *, free: float) -> Forecast:
+    """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity."""
     per_day = used / frames * fps * DAY if frames else 0.0
-    room = float(free) if limits.bytes is None else min(float(free), max(0.0, limits.bytes - used))
-    full_in = room / per_day * DAY if per_day else None
+    room = free if limits.bytes is None else min(free, max(0.0, limits.bytes - used))
+    full_in = room / per_day * DAY if per_day and math.isfinite(room) else None
     if limits.seconds is not None and full_in is not None and frames / fps + full_in > limits.seconds:
         full_in = None  # frames grow too old before the space runs out
     return Forecast(used, per_day, limits.bytes, full_in)

@@ -55,8 +55,8 @@ def read_store(memory: Path) -> StoreSettings | None:
         return None
     try:
         return load_mapping(read_json(path, missing=str(path)), StoreSettings, source=str(path))
-    except ConfigError as error:
-        raise DamagedMemory(str(error)) from None
+    except ConfigError:  # not quoted: somebody may have written credentials into it
+        raise DamagedMemory(f"{path}: is not as `afterimage store set` writes it; set it again") from None
 
 
 def write_store(memory: Path, settings: StoreSettings) -> None:

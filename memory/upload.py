@@ -112,6 +112,7 @@ class Upload:
             raise StoreRefused(
                 f"{self._objects.name}: holds the frames of another memory's camera; choose another prefix"
             )
+        uploads = replace(uploads, silent_since=None, why="")
         uploads.write(self._camera)  # before anything is sent: whoever erases must know that there may be something
         self._greeted = True
         return uploads

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.commit import read_json, write_json
-from memory.durable import unlink
+from memory.durable import fsync_directory, unlink
 from memory.erase import camera_layouts
 from memory.errors import DamagedMemory, StoreUnreachable
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
@@ -123,7 +123,8 @@ def change(camera: Path, items: set[tuple[str, int]]) -> None:
 
 def forget_uploads(camera: Path) -> None:
     """No state any more."""
-    unlink(camera / FILE)
+    if unlink(camera / FILE):
+        fsync_directory(camera)
 
 
 def trees_here(camera: Path) -> dict[str, int]:

@@ -35,6 +35,7 @@ from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
 from stream.sampler import Chosen, Sampler
 from stream.sources import SourceConfig
+from stream.uploading import FINISH_UPLOAD_S, Uploader
 from stream.writer import WRITE_QUEUE, CameraWriter, Interruption, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
@@ -130,6 +131,7 @@ class CameraIngest:
             drops=lambda: self.inbox.dropped, on_settings=self._read_settings, stopping=lambda: self.inbox.closed,
             sync_every_s=config.sync_every_s,
         )  # fmt: skip
+        self.uploader: Uploader | None = None  # of the memory's store; runs while `write` does
         self._end_reason = "stopped"
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
@@ -278,12 +280,14 @@ class CameraIngest:
 
     def write(self) -> None:
         """Append what the encoder hands over, sync after every batch, until the queue is closed. Orders come in by the control socket."""
+        self.uploader = Uploader(self.repository.directory, on_state=lambda state: self._on_state(self))
         try:
             with self._control():
                 last = self._writer.run()
             self._on_durable(last)
         finally:
             self.outbox.close()
+            self.uploader.close(FINISH_UPLOAD_S)
             self._say("ended", self._end_reason)
 
     def _control(self) -> AbstractContextManager[object]:

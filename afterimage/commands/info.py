@@ -5,6 +5,7 @@ from typing import Any
 
 from afterimage.arguments import memory_path
 from afterimage.documents import describe_gap, describe_time_basis, dump, gap_document, printable
+from afterimage.stores import describe_store, store_document
 from afterimage.times import spell_duration
 from memory.commit import FORMAT_VERSION
 from memory.directory import Memory
@@ -34,6 +35,7 @@ def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
         "time_basis": snapshot.time_bases(snapshot.ids),
         "gaps": [gap_document(gap) for gap in (*snapshot.gaps, *lasting)],
         "bytes": reader.bytes_on_disk(),
+        "store": store_document(reader.directory),
         "spec": snapshot.spec.model_dump(),
         "fps": reader.info.fps,
         "timezone": reader.info.timezone,
@@ -53,6 +55,8 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     print(
         f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
     )
+    if store := store_document(reader.directory):
+        print(f"  {describe_store(store, info)}")
     for gap in snapshot.gaps[-10:]:
         print(f"  gap: {describe_gap(gap, info)}")
     if len(snapshot.gaps) > 10:

@@ -1,6 +1,7 @@
 """`afterimage forget|keep|pause|resume|retain|mask`: what is remembered, changed while a camera is watched or while it is not."""
 
 import argparse
+import math
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from memory.reader import CameraReader
 from memory.repository import open_camera
 from memory.retention import Forecast, forecast
 from memory.settings import CameraSettings, MemorySettings, read_memory_settings, read_settings, write_memory_settings
+from memory.store_settings import read_store
+from memory.uploaded import Uploads
 from stream.control import ask_writer
 
 DAY = 86400.0  # seconds
@@ -129,8 +132,10 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
     settings = read_settings(reader.directory)
     limits = camera_limits(reader.directory, settings)
     snapshot = reader.snapshot()
-    free = shutil.disk_usage(reader.directory).free
-    outlook = forecast(reader.bytes_on_disk(), snapshot.frames, reader.info.fps, limits, free=free)
+    stored = read_store(reader.directory.parent) is not None
+    free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
+    used = reader.bytes_on_disk() + Uploads.read(reader.directory).away
+    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free)
     return {
         **document,
         "limits": {"days": limits.seconds and limits.seconds / DAY, "gigabytes": limits.bytes and limits.bytes / 1e9},
@@ -151,8 +156,11 @@ def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
     print(f"{document['camera']}: {document['frames']} frames forgotten, by {document['by']}")
     for gone in document["ranges"]:
         print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
-    print(f"  proof: {proof['files_deleted']} files deleted, {proof['files_rewritten']} rewritten; "
+    objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
+    print(f"  proof: {proof['files_deleted']} files deleted, {proof['files_rewritten']} rewritten; {objects}"
           f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
+    if proof["bucket_keeps_versions"]:
+        print("  note: the store's bucket keeps old versions of objects; delete those there, or by a lifecycle rule")
 
 
 def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:

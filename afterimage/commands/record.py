@@ -114,12 +114,29 @@ async def _progress(ingest: CameraIngest) -> None:
             rate = stats.recorded / (time.monotonic() - began)
             at = f", newest {ingest.repository.info.local(stats.last_time):%H:%M:%S %Z}" if stats.last_time else ""
             dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
-            print(f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s)", file=sys.stderr)
+            waiting = f"; {text}" if (text := _waiting(ingest)) else ""
+            print(
+                f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s){waiting}",
+                file=sys.stderr,
+            )
+
+
+def _waiting(ingest: CameraIngest) -> str:
+    """What is not on the memory's store yet, and why; empty where there is nothing to say."""
+    state = ingest.uploader.state if ingest.uploader else None
+    if state is None or not (state.seals or state.silent_since):
+        return ""
+    waiting = f"{state.seals} seals ({state.bytes / 1e6:.1f} MB) wait for the store"
+    if state.silent_since is None:
+        return waiting
+    return f"{waiting}, which cannot be used since {ingest.repository.info.local(state.silent_since):%H:%M:%S} ({state.why})"
 
 
 def _say_state(ingest: CameraIngest) -> None:
     stats = ingest.stats
-    print(f"{ingest.repository.info.id}: {stats.state}{f' ({stats.detail})' if stats.detail else ''}", file=sys.stderr)
+    waiting = f"; {text}" if (text := _waiting(ingest)) else ""
+    detail = f" ({stats.detail})" if stats.detail else ""
+    print(f"{ingest.repository.info.id}: {stats.state}{detail}{waiting}", file=sys.stderr)
 
 
 def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | None) -> None:
@@ -135,6 +152,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
         "median_latency_s": None if math.isnan(lag) else round(lag, 4),
         "detail": stats.detail,
         "notice": notice,
+        "store": _upload_document(ingest),
     }
     if arguments.json:
         print(json.dumps(document))
@@ -143,8 +161,25 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
     print(
         f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}"
     )
+    if waiting := _waiting(ingest):
+        print(
+            f"  {waiting}; the next watch sends them, or: afterimage store flush --memory {shlex.quote(arguments.memory)}"
+        )
     if stats.recorded:
         print(f'ask about it: afterimage ask "What happened?" --memory {shlex.quote(arguments.memory)}')
+
+
+def _upload_document(ingest: CameraIngest) -> dict[str, Any] | None:
+    state = ingest.uploader.state if ingest.uploader else None
+    if state is None or not state.place:
+        return None
+    return {
+        "place": state.place,
+        "waiting_seals": state.seals,
+        "waiting_bytes": state.bytes,
+        "unreachable_since": state.silent_since,
+        "why": state.why,
+    }
 
 
 @dataclass

@@ -18,6 +18,7 @@ from memory.errors import CameraBusy
 from memory.reader import CameraReader
 from memory.reembed import build_sealed, open_generation, switch
 from memory.repository import open_camera
+from stream.uploading import FINISH_UPLOAD_S, Uploader
 
 if TYPE_CHECKING:
     from model.loaded import Encoders
@@ -47,6 +48,15 @@ def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Nam
     document: dict[str, Any] = {"camera": reader.info.id, "model": spec.model}
     if reader.spec == spec and not arguments.again:
         return {**document, "switched": True, "said": f"its features are those of '{spec.model}' already"}
+    uploader = Uploader(camera)  # the new generation moves to the memory's store as it grows
+    try:
+        return {**document, **_build(reader, encoders, arguments)}
+    finally:
+        uploader.close(FINISH_UPLOAD_S)
+
+
+def _build(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
+    camera, spec = reader.directory, encoders.feature_spec
     generation = open_generation(camera, spec)
     encode = _encoder(encoders)
     build_sealed(camera, generation, spec, encode, _Progress(reader.info.id))
@@ -54,12 +64,12 @@ def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Nam
         repository = open_camera(camera.parent, reader.info.name, reader.spec, fps=reader.info.fps)
     except CameraBusy as error:
         said = f"{Commit.read(camera).frames} frames are rebuilt, but {error}; stop it and run this again to switch: little is left to do"
-        return {**document, "generation": generation, "switched": False, "said": said}
+        return {"generation": generation, "switched": False, "said": said}
     with repository:
         done = switch(repository, generation, spec, encode, keep_old=arguments.keep_old)
     lost = f"; {done.lost} frames have no image any more and are lost to this model" if done.lost else ""
     return {
-        **document, "generation": done.generation, "frames": done.frames, "lost": done.lost, "switched": True,
+        "generation": done.generation, "frames": done.frames, "lost": done.lost, "switched": True,
         "said": f"{done.frames} frames have features of '{spec.model}' now{lost}",
     }  # fmt: skip
 

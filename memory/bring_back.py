@@ -1,0 +1,51 @@
+"""The way back from a store: every chunk that lies there alone is fetched, and the store is needed no more."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from memory.durable import make_directory, write_file
+from memory.errors import NotWritable
+from memory.layout import checksum_holds, may_be_far
+from memory.lock import CameraLock
+from memory.objects import AT_ONCE, CameraObjects
+from memory.uploaded import forget_uploads, locked, trees_here
+
+Progress = Callable[[int, int], None]  # bytes fetched, bytes in all
+
+
+def bring_back(
+    camera: Path, objects: CameraObjects, progress: Progress = lambda done, total: None
+) -> tuple[int, list[str]]:
+    """Fetch what is not here; returns (bytes, chunks that fail their checksum). Interrupted, it goes on where it was.
+
+    Raises CameraBusy beside a writer, NotWritable where the disk has no room for it, StoreError.
+    """
+    with CameraLock(camera / "lock", camera=camera.name), locked(camera):
+        sizes = objects.sizes()
+        trees = trees_here(camera)
+        wanted = [
+            key
+            for key in sorted(sizes)
+            if may_be_far(key) and key.partition("/")[0] in trees and not (camera / key).exists()
+        ]
+        total, free = sum(sizes[key] for key in wanted), shutil.disk_usage(camera).free
+        if total > free:
+            raise NotWritable(
+                f"camera '{camera.name}': {total / 1e9:.3g} GB lie on {objects.name} alone, but only {free / 1e9:.3g} GB are free here"
+            )
+        done, bad = 0, []
+        for start in range(0, len(wanted), AT_ONCE):
+            keys = wanted[start : start + AT_ONCE]
+            found: list[bytes | None] = objects.each(objects.read, keys)
+            for key, data in zip(keys, found, strict=True):
+                if data is None:
+                    continue
+                if not key.endswith("zarr.json") and not checksum_holds(data):
+                    bad.append(key)
+                make_directory((camera / key).parent)
+                write_file(camera / key, data)
+                done += len(data)
+            progress(done, total)
+        forget_uploads(camera)
+    return done, bad

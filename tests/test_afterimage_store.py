@@ -1,0 +1,281 @@
+"""`afterimage store` and the commands beside it, as a person runs them, against a real S3 server process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterimage.cli import main
+from afterimage.stores import store_document
+from memory.objects import SILENT_S
+from memory.reader import CameraReader
+from memory.uploaded import Uploads
+from tests.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store
+from tests.test_memory_object_store import moving
+
+URL = f"s3://{BUCKET}/home"
+WATCH = ["watch", "lavfi:testsrc2=size=96x64:rate=50", "--fps", "50", "--camera", "yard"]
+PATIENCE_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[ObjectServer]:
+    need_object_store()
+    with ObjectServer() as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    shared_server.remove(*shared_server.objects())
+    return shared_server
+
+
+@pytest.fixture(scope="module")
+def _recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A watch of some seconds, for tests to copy."""
+    memory = tmp_path_factory.mktemp("recording") / "m"
+    assert main([*WATCH, "--memory", str(memory), "--for", "6s"]) == 0
+    return memory
+
+
+@pytest.fixture
+def memory(_recording: Path, tmp_path: Path) -> Path:
+    shutil.copytree(_recording, tmp_path / "m")
+    return tmp_path / "m"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    """Run a command; what it printed, with the error line if it failed. No credential may be in it."""
+    capsys.readouterr()
+    assert main(list(arguments)) == status
+    said = capsys.readouterr()
+    for secret in (KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in said.out + said.err
+    return said.out if status == 0 else said.err
+
+
+def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera, where = memory / "yard", ["--memory", str(memory)]
+    before = {path.relative_to(camera): path.read_bytes() for path in moving(camera)}
+    frames = CameraReader(camera).snapshot().frames
+    ask = ["ask", "What is there?", *where, "--at", repr(float(CameraReader(camera).snapshot().times[-1])), "--json"]
+    first = json.loads(run(capsys, *ask))
+    assert "go to s3://" in run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    assert "everything sealed is on s3://" in run(capsys, "store", "flush", *where)
+    assert moving(camera) == []
+    again = json.loads(run(capsys, *ask))
+    assert (again["answer"], again["evidence"][0]["weight"]) == (first["answer"], first["evidence"][0]["weight"])
+    assert Path(again["evidence"][0]["image"]).read_bytes() == Path(first["evidence"][0]["image"]).read_bytes()
+    stored = json.loads(run(capsys, "info", str(memory), "--json"))["cameras"][0]["store"]
+    assert stored["bytes"] == stored["bytes_there_alone"] == sum(len(data) for data in before.values())
+    assert (stored["waiting_seals"], stored["unreachable_since"]) == (0, None)
+    assert "it answers" in run(capsys, "store", "status", *where)
+    run(capsys, "fsck", str(memory), "--deep")
+    exported = str(memory.parent / "span")
+    assert json.loads(run(capsys, "export", exported, *where, "--json"))["frames"] == frames
+    run(capsys, "store", "leave", "--delete", *where)
+    assert {path.relative_to(camera): path.read_bytes() for path in moving(camera)} == before
+    assert server.objects() == {}
+    assert not (memory / "store.json").exists()
+    run(capsys, "fsck", str(memory))
+
+
+def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is_back(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = tmp_path / "m"
+    where = ["--memory", str(memory)]
+    with gate_to(server) as gate:
+        run(capsys, "store", "set", URL, "--endpoint", gate.endpoint, "--local-gb", "0", *where)
+        gate.shut()
+        with watch(memory) as watching:
+            until(
+                lambda: (memory / "yard/camera.json").exists() and waits(memory, seals=3),
+                "the outage is said and three seals wait",
+            )
+            gate.open()
+            until(lambda: sent(memory) >= 3, "what waited is sent")
+            assert watching.poll() is None
+        assert Uploads.read(memory / "yard").silent_since is None
+        run(capsys, "store", "flush", *where)
+        assert moving(memory / "yard") == []
+        run(capsys, "fsck", str(memory), "--deep")
+
+
+def test_kill_9_in_mid_upload_loses_nothing(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory, acks = tmp_path / "m", tmp_path / "acks"
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    for point in ("upload.after-put:2", "upload.before-release:2", "upload.after-release:1", "upload.before-publish:1"):
+        with watch(memory, "--ack-file", str(acks), AFTERIMAGE_FAILPOINT=point) as watching:
+            assert watching.wait(PATIENCE_S) == -signal.SIGKILL, point
+        acknowledged = [int(line.split()[0]) for line in acks.read_text().splitlines()]
+        assert set(acknowledged) <= set(CameraReader(memory / "yard").snapshot().ids.tolist())
+    run(capsys, "store", "flush", *where)
+    run(capsys, "fsck", str(memory), "--deep")
+    snapshot = CameraReader(memory / "yard").snapshot()
+    assert len(snapshot.tokens(snapshot.ids)) == len(snapshot.ids)
+
+
+def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    with gate_to(server) as gate:
+        run(capsys, "store", "set", URL, "--endpoint", gate.endpoint, "--local-gb", "0", *where)
+        run(capsys, "store", "flush", *where)
+        gate.shut()
+        snapshot = CameraReader(memory / "yard").snapshot()
+        away = snapshot.sealed_frames
+        assert 0 < away < snapshot.frames
+        coverage = json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]
+        assert (coverage["unreachable"], coverage["frames"]) == (away, snapshot.frames - away)
+        assert f"{away} frames lie on the memory's store, which does not answer" in run(capsys, "ask", "What?", *where)
+        early = repr(float(snapshot.times[5]))
+        said = run(capsys, "ask", "What is there?", *where, "--at", early, status=1)
+        assert "6 frames" in said
+        assert "does not answer" in said
+        assert "does not answer" in run(capsys, "store", "status", *where)
+        assert "does not answer" in run_fsck(capsys, memory)
+        gate.open()
+        time.sleep(SILENT_S)
+        assert json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]["unreachable"] == 0
+
+
+def run_fsck(capsys: pytest.CaptureFixture[str], memory: Path) -> str:
+    capsys.readouterr()
+    assert main(["fsck", str(memory)]) == 1
+    return capsys.readouterr().out
+
+
+def test_forget_says_how_many_objects_went_and_whether_old_versions_stay(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    server.client().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    try:
+        run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+        run(capsys, "store", "flush", *where)
+        times = CameraReader(memory / "yard").snapshot().times
+        said = run(capsys, "forget", *where, "--from", repr(float(times[3])), "--to", repr(float(times[70])))
+        assert "objects deleted from the store" in said
+        assert "keeps old versions" in said
+    finally:
+        server.client().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_an_emptied_store_is_found_out(memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--memory", str(memory)]
+    half = sum(path.stat().st_size for path in moving(memory / "yard")) / 2e9
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", f"{half:.9f}", *where)
+    run(capsys, "store", "flush", *where)
+    kept, objects = moving(memory / "yard"), server.objects()
+    assert kept
+    server.remove(*[key for key in objects if "/tokens/c." in key])
+    said = run_fsck(capsys, memory)
+    assert "is missing, here and on s3://" in said
+    server.remove(*server.objects())
+    assert "holds nothing where this camera's chunks were sent" in run_fsck(capsys, memory)
+    run(capsys, "store", "flush", *where)  # what is still here goes again
+    assert all(f"home/yard/{path.relative_to(memory / 'yard')}" in server.objects() for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "said"),
+    [
+        ("s3://no-such-bucket/x", None, "there is no such bucket"),
+        (URL, "http://127.0.0.1:9", "does not answer"),
+        ("http://host/x", None, "write s3://bucket/prefix"),
+        ("s3://key:secret@bucket/x", None, "without credentials"),
+        (URL, "http://user:secret@host", "without credentials"),
+    ],
+)
+def test_a_place_that_does_not_work_is_refused_in_one_line(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], url: str, endpoint: str | None, said: str
+) -> None:
+    capsys.readouterr()
+    arguments = ["store", "set", url, "--endpoint", endpoint or server.endpoint, "--memory", str(tmp_path / "m")]
+    assert main(arguments) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert "secret" not in error
+    assert not (tmp_path / "m").exists()
+
+
+def test_wrong_credentials_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_object_store()
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with ObjectServer(INITIAL_NO_AUTH_ACTION_COUNT="1") as strict:  # after the bucket is made, keys are checked
+        said = run(
+            capsys, "store", "set", URL, "--endpoint", strict.endpoint, "--memory", str(tmp_path / "m"), status=2
+        )
+    assert "access denied (InvalidAccessKeyId)" in said
+    assert said.count("\n") == 1
+
+
+def test_without_the_package_it_says_what_to_install(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    said = run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(tmp_path / "m"), status=2)
+    assert "pip install 'afterimage[s3]'" in said
+
+
+# --- a watch in another process ---
+
+
+class watch:
+    """`afterimage watch` of a test pattern, killed on leaving."""
+
+    def __init__(self, memory: Path, *more: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "afterimage", *WATCH, "--memory", str(memory), *more]
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        return self._process
+
+    def __exit__(self, *unused: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+
+def until(holds: object, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def sent(memory: Path) -> int:
+    return min((tree.sent for tree in Uploads.read(memory / "yard").trees.values()), default=0)
+
+
+def waits(memory: Path, *, seals: int) -> bool:
+    """Whether it is known, to other processes, that the store does not answer and that so many seals wait for it."""
+    document = store_document(memory / "yard") or {}
+    return document.get("unreachable_since") is not None and document["waiting_seals"] >= seals

@@ -30,15 +30,15 @@ MOST_BYTES = 16e9  # keys and values that a full recall may take here
 
 
 def run() -> list[Table]:
-    """About ten minutes and 20 GB of memory, most of them for 100 hours recalled whole. One thread: a second makes it slower beside other work."""
+    """About ten minutes and 20 GB of memory, most of them for 100 hours recalled whole; on one thread."""
     torch.set_num_threads(1)
     table = Table(
         "First token of a question to a long memory: full and bounded recall",
         ["memory", "frames", "recall", "frames attended to", "keys", "keys and values /GB", "index, once /s", "first token /s"],
-        f"Small geometry on the CPU (width {_LANGUAGE['width']}, one key head of {_LANGUAGE['width'] // _LANGUAGE['heads']}, 4 MemAug blocks, "
-        f"16 visible frames), float32; budget {BUDGET} frames. First token: from the question to the first token, snapshot, index search, "
-        "reading, MemAug and prefill included. Index: "
-        "what the first question took beyond that, when the index of all frames was built; full recall asks no index.",
+        f"Small geometry on the CPU (width {_LANGUAGE['width']}, one key head of {_LANGUAGE['width'] // _LANGUAGE['heads']}, "
+        f"4 MemAug blocks, 16 visible frames), float32; budget {BUDGET} frames. First token: "
+        "from the question to the first token, snapshot, index search, reading, MemAug and prefill included. Index: what "
+        " the first question took beyond that, when the index of all frames was built; full recall asks no index.",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         for hours in HOURS:

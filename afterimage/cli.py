@@ -77,6 +77,11 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
         "hub id (default: the camera's own, else tiny)",
     )  # fmt: skip
     parser.add_argument(
+        "--tokens", choices=["float16", "int8"],
+        help="how a new camera keeps its visual tokens: as they are, or in half the space, off by 0.4 %% "
+        "(default: as the model's preset says)",
+    )  # fmt: skip
+    parser.add_argument(
         "--timezone", metavar="ZONE", help="the camera's time zone, e.g. Europe/Paris (default: this machine's)"
     )
     parser.add_argument(

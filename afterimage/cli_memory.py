@@ -152,6 +152,9 @@ def _add_reembed(commands: _Commands) -> None:
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
     parser.add_argument("--model", required=True, metavar="PRESET|PATH|HUB_ID", help="whose features to make")
+    parser.add_argument(
+        "--tokens", choices=["float16", "int8"], help="how the new tokens are kept (default: as those of now are)"
+    )
     parser.add_argument("--keep-old", action="store_true", help="leave the old generation's features on the disk")
     parser.add_argument("--again", action="store_true", help="even where the features are this model's already")
 

@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
+from memory.layout import missing_value
 from memory.store import CameraStore
 
 _EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
@@ -34,10 +35,9 @@ class Arrays:
 
     def create(self, path: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
         """Lay out an array; chunk files that are there count again."""
-        # NaN is never stored in tokens, embeddings or times, so it marks a chunk whose file is missing.
         zarr.create_array(
             self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
-            fill_value=255 if dtype == "u1" else np.nan, chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
+            fill_value=missing_value(dtype), chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
         )  # fmt: skip
 
     def put(self, path: str, values: NDArray[np.uint8], attributes: Mapping[str, Any]) -> None:

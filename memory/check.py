@@ -7,6 +7,7 @@ wrong nothing after it is looked at.
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from memory.layout import (
     ArrayLayout,
     checksum_holds,
     gaps_layout,
+    is_missing,
     journal_name,
 )
 from memory.pending import Pending, restore
@@ -204,7 +206,7 @@ def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findi
 
 
 def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
-    """Tokens are finite; embeddings have unit length (zero where they were lost, which search leaves out)."""
+    """Tokens and scales are numbers; embeddings have unit length (zero where they were lost, which search leaves out)."""
     keep = np.zeros(commit.frames, dtype=bool)
     keep[present(commit.frames, commit.removed)] = True
     name = f"generation-{commit.generation}/"
@@ -212,18 +214,25 @@ def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks
         if not layout.name.startswith(name):
             continue
         for first, rows in sealed_rows(camera, layout, commit.frames, far if far.deep else None):
-            flat = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
-            bad = ~np.isfinite(flat).all(axis=1)
-            if layout.name.endswith("embeddings"):
-                length = np.linalg.norm(flat, axis=1)
-                bad |= (np.abs(length - 1) > _UNIT_TOLERANCE) & (length > 0)
+            bad = _unsound(layout, rows.reshape(len(rows), -1))
             wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
             for start, end in runs(wrong):
-                what = "no unit vector" if layout.name.endswith("embeddings") else "not finite"
+                what = "no unit vector" if layout.name.endswith("embeddings") else "no number"
                 yield Finding(
                     layout.file(camera, start // layout.chunk), f"the row of frame {start} is {what}", (start, end),
                     fix=repair.drop_frames(np.arange(start, end)),
                 )  # fmt: skip
+
+
+def _unsound(layout: ArrayLayout, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these feature rows [frames, values] cannot have been written."""
+    bad: NDArray[np.bool_] = is_missing(rows) if rows.dtype == np.int8 else ~np.isfinite(rows)
+    if layout.name.endswith("scales"):
+        bad = bad | (rows < 0)
+    if layout.name.endswith("embeddings"):
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        bad = bad | ((np.abs(length - 1) > _UNIT_TOLERANCE) & (length > 0))
+    return np.asarray(bad.any(axis=1))
 
 
 def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ of their content, so their shape says nothing: the committed row count (memory.c
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,13 @@ from memory.layout import (
     SEAL_FRAMES,
     TOKEN_CHUNK,
     ArrayLayout,
+    feature_layouts,
     gaps_layout,
     generation_name,
+    is_missing,
     scalar_layout,
 )
+from memory.quantised import Codes, dequantise
 from memory.records import GAP_REASONS, FrameRecord, Gap
 from memory.spec import FeatureSpec
 
@@ -53,7 +56,7 @@ class SealedFrames:
 
     def __init__(self, camera: Path, generation: int, *, writable: bool = False) -> None:
         self._camera = camera
-        self._generation = generation_name(generation)
+        self._number, self._generation = generation, generation_name(generation)
         self._writable = writable
         self._opened: dict[str, Any] = {}
 
@@ -76,10 +79,8 @@ class SealedFrames:
     def create_generation(self, spec: FeatureSpec) -> None:
         """Lay out the empty feature arrays of this generation."""
         self._arrays.create_group(self._generation)
-        width, tokens = spec.index.width, spec.tokens
-        self._arrays.create(f"{self._generation}/embeddings", (0, width), (SEAL_FRAMES, width), "f4")
-        shape = (tokens.tokens_per_frame, tokens.width)
-        self._arrays.create(f"{self._generation}/tokens", (0, *shape), (TOKEN_CHUNK, *shape), tokens.dtype)
+        for layout in feature_layouts(self._number, spec):
+            self._arrays.create(layout.name, (0, *layout.row), (layout.chunk, *layout.row), layout.dtype)
 
     # --- writing ---
 
@@ -92,14 +93,14 @@ class SealedFrames:
             self._write_rows(f"frames/{name}", first, values)
         reach("seal.half-written")
         self.write_images(first // SEAL_FRAMES, [frame.image for frame in frames], [frame.time for frame in frames])
-        self.write_features(
-            first, np.stack([frame.tokens for frame in frames]), np.stack([frame.embedding for frame in frames])
-        )
+        stored = {name: np.stack([frame.stored[name] for frame in frames]) for name in frames[0].stored}
+        self.write_features(first, stored, np.stack([frame.embedding for frame in frames]))
 
-    def write_features(self, first: int, tokens: NDArray[Any], embeddings: NDArray[np.float32]) -> None:
-        """Write the features of whole chunks from row `first` on."""
+    def write_features(self, first: int, stored: Mapping[str, NDArray[Any]], embeddings: NDArray[np.float32]) -> None:
+        """Write the features of whole seals from row `first` on. stored: tokens as this generation keeps them, by array."""
         self._write_rows(f"{self._generation}/embeddings", first, embeddings)
-        self._write_rows(f"{self._generation}/tokens", first, tokens)
+        for name, rows in stored.items():
+            self._write_rows(f"{self._generation}/{name}", first, rows)
 
     def write_gaps(self, first: int, gaps: list[Gap]) -> None:
         """Write gap rows from `first` on."""
@@ -140,11 +141,20 @@ class SealedFrames:
         """float32 [len(ids), De] of ascending frame ids. Raises DamagedFrames."""
         return self._rows("embeddings", ids, SEAL_FRAMES)
 
-    def tokens(self, ids: NDArray[np.int64]) -> NDArray[Any]:
-        """[len(ids), P, Dv] of ascending frame ids. Runs are read as one slice, so that a whole span is read at full speed."""
-        return self._rows("tokens", ids, TOKEN_CHUNK)
+    def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
+        """float16 [len(ids), P, Dv] of ascending frame ids. Raises DamagedFrames."""
+        stored = self.stored(ids)
+        return dequantise(Codes(stored["tokens"], stored["scales"])) if "scales" in stored else stored["tokens"]
+
+    def stored(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Their tokens as they are kept, by array. Raises DamagedFrames."""
+        rows = {"tokens": self._rows("tokens", ids, TOKEN_CHUNK)}
+        if rows["tokens"].dtype == np.int8:
+            rows["scales"] = self._rows("scales", ids, SEAL_FRAMES)
+        return rows
 
     def _rows(self, array_name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
+        """Runs are read as one slice, so that a whole span is read at full speed."""
         name = f"{self._generation}/{array_name}"
         array = self._open(name)
         out = np.empty((len(ids), *array.shape[1:]), dtype=array.dtype)
@@ -160,7 +170,7 @@ class SealedFrames:
             raise self._damaged_frames(name, ids, chunk) from None
         except StoreError as error:
             raise self._unreachable(name, chunk, error) from None
-        if len(ids) and np.isnan(out.reshape(len(ids), -1)[:, 0]).any():
+        if len(ids) and is_missing(out.reshape(len(ids), -1)[:, 0]).any():
             raise self._damaged_frames(name, ids, chunk)
         return out
 
@@ -169,7 +179,7 @@ class SealedFrames:
 
         def sound(place: int) -> bool:
             try:
-                return not np.isnan(self._read(name, place * chunk, place * chunk + 1)).any()
+                return not is_missing(self._read(name, place * chunk, place * chunk + 1)).any()
             except DamagedMemory:
                 return False
 

@@ -75,8 +75,7 @@ def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[Arra
     for number in generations(camera) if generation is None else [generation]:
         spec = _spec_or_none(camera, number)
         if spec:
-            row = (spec.tokens.tokens_per_frame, spec.tokens.width)
-            yield from feature_layouts(number, row, spec.tokens.dtype, spec.index.width)
+            yield from feature_layouts(number, spec)
 
 
 def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:

@@ -2,7 +2,8 @@
 
 The file is a safetensors file (8 bytes of header length, JSON, raw arrays), written as a stream, so that a day of it needs no memory:
 
-    times, arrival_times, source_times f64 [T]; time_basis u8 [T]; tokens [T, P, Dv]; embeddings f32 [T, De];
+    times, arrival_times, source_times f64 [T]; time_basis u8 [T]; embeddings f32 [T, De];
+    tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.quantised);
     images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
     metadata: format, camera (JSON), spec (JSON)
 """
@@ -22,6 +23,7 @@ from configs import ConfigError, load_mapping
 from memory.camera import CameraInfo
 from memory.durable import fsync_directory
 from memory.errors import DamagedMemory, FormatMismatch
+from memory.quantised import Codes, dequantise
 from memory.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
 from memory.repository import Repository
 from memory.snapshot import MemorySnapshot
@@ -29,7 +31,7 @@ from memory.spec import FeatureSpec
 
 FORMAT = "afterimage-span-1"
 _AT_ONCE = 256  # frames
-_TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "uint8": "U8", "int64": "I64"}
+_TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8", "int64": "I64"}
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
@@ -45,8 +47,7 @@ def export_span(
     shapes: list[tuple[str, str, tuple[int, ...]]] = [
         ("arrival_times", "float64", (count,)), ("embeddings", "float32", (count, spec.index.width)), ("gaps", "float64", gaps.shape),
         ("image_offsets", "int64", (count + 1,)), ("images", "uint8", (int(offsets[-1]),)), ("source_times", "float64", (count,)),
-        ("time_basis", "uint8", (count,)), ("times", "float64", (count,)),
-        ("tokens", spec.tokens.dtype, (count, spec.tokens.tokens_per_frame, spec.tokens.width)),
+        ("time_basis", "uint8", (count,)), ("times", "float64", (count,)), *_token_shapes(spec, count),
     ]  # fmt: skip
     whole = {"gaps": gaps, "image_offsets": offsets}
     temporary = path.with_name(f".{path.name}.partial")
@@ -54,7 +55,7 @@ def export_span(
         _write_header(
             file,
             shapes,
-            {"format": FORMAT, "camera": json.dumps(asdict(snapshot.info)), "spec": spec.model_dump_json()},
+            {"format": FORMAT, "camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())},
         )
         for name, dtype, _ in shapes:
             if name in whole:
@@ -69,6 +70,14 @@ def export_span(
     return count
 
 
+def _token_shapes(spec: FeatureSpec, count: int) -> list[tuple[str, str, tuple[int, ...]]]:
+    tokens = spec.tokens
+    shape = (count, tokens.tokens_per_frame, tokens.width)
+    if tokens.storage == "float16":
+        return [("tokens", tokens.dtype, shape)]
+    return [("tokens", "int8", shape), ("scales", "float16", (count, tokens.width))]
+
+
 def _gap_rows(snapshot: MemorySnapshot, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     inside = [gap for gap in snapshot.gaps if len(ids) and ids[0] < gap.before_frame <= ids[-1]]
     rows = [
@@ -80,8 +89,8 @@ def _gap_rows(snapshot: MemorySnapshot, ids: NDArray[np.int64]) -> NDArray[np.fl
 def _rows(snapshot: MemorySnapshot, name: str, dtype: str, ids: NDArray[np.int64]) -> bytes:
     if name == "images":
         return b"".join(snapshot.image(int(frame)) for frame in ids)
-    if name == "tokens":
-        return snapshot.tokens(ids).tobytes()
+    if name in ("tokens", "scales"):
+        return snapshot.stored_tokens(ids)[name].tobytes()
     if name == "embeddings":
         return snapshot.embeddings(ids).tobytes()
     return np.asarray(snapshot.scalars(name, ids), dtype=dtype).tobytes()
@@ -126,7 +135,9 @@ class SpanFile:
 
     def frames(self) -> Iterator[FrameRecord]:
         """Every frame, in order."""
-        slices = {name: self._file.get_slice(name) for name in ("tokens", "embeddings", "images")}
+        quantised = self.spec.tokens.storage == "int8"
+        names = ["tokens", "embeddings", "images", *(["scales"] if quantised else [])]
+        slices = {name: self._file.get_slice(name) for name in names}
         arrival, source, basis = (
             self._file.get_tensor(name) for name in ("arrival_times", "source_times", "time_basis")
         )
@@ -134,6 +145,8 @@ class SpanFile:
         for start in range(0, len(self.times), _AT_ONCE):
             stop = min(start + _AT_ONCE, len(self.times))
             tokens, embeddings = slices["tokens"][start:stop], slices["embeddings"][start:stop]
+            codes = Codes(tokens, slices["scales"][start:stop]) if quantised else None
+            tokens = dequantise(codes) if codes else tokens
             blob = (
                 slices["images"][int(offsets[start]) : int(offsets[stop])]
                 if offsets[stop] > offsets[start]
@@ -145,6 +158,7 @@ class SpanFile:
                     time=float(self.times[row]), arrival_time=float(arrival[row]), source_time=float(source[row]),
                     time_basis=TimeBasis(int(basis[row])), image=blob[low:high].tobytes(),
                     tokens=tokens[row - start], embedding=embeddings[row - start],
+                    codes=Codes(codes.codes[row - start], codes.scales[row - start]) if codes else None,
                 )  # fmt: skip
 
 

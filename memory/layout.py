@@ -2,7 +2,7 @@
 
     frames/         times, arrival_times, source_times f64 [N]; time_basis u8 [N]; images/K u8 [bytes] with its offsets;
                     gaps f64 [G, 4]: start, end, before_frame, reason
-    generation-N/   tokens [N, P, Dv]; embeddings f32 [N, De]
+    generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De]
 
 A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
 """
@@ -15,6 +15,9 @@ from typing import Any
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
+
+from memory.quantised import MISSING_CODE
+from memory.spec import FeatureSpec
 
 SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
 TOKEN_CHUNK = (
@@ -109,6 +112,19 @@ class ArrayLayout:
         return np.frombuffer(data, dtype=self.dtype).reshape(self.chunk, *self.row)
 
 
+def missing_value(dtype: str) -> float:
+    """What marks a chunk whose file is missing: a value that is never stored."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return np.nan
+    return MISSING_CODE if kind == np.int8 else 255
+
+
+def is_missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where feature rows hold the mark of a missing chunk."""
+    return np.isnan(rows) if rows.dtype.kind == "f" else rows == MISSING_CODE
+
+
 def checksum_holds(data: bytes) -> bool:
     """The last four bytes are the CRC-32C of those before."""
     return google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:]
@@ -134,12 +150,13 @@ def gaps_layout() -> ArrayLayout:
     return ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "f8")
 
 
-def feature_layouts(
-    generation: int, tokens_row: tuple[int, int], dtype: str, embedding: int
-) -> tuple[ArrayLayout, ArrayLayout]:
-    """Tokens and embeddings of a generation. tokens_row: (tokens per frame, width); embedding: its width."""
-    name = generation_name(generation)
-    return (
-        ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, tokens_row, dtype),
-        ArrayLayout(f"{name}/embeddings", SEAL_FRAMES, (embedding,), "float32"),
-    )
+def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+    """Tokens and embeddings of a generation; where tokens are int8, their scales too."""
+    name, tokens = generation_name(generation), spec.tokens
+    row = (tokens.tokens_per_frame, tokens.width)
+    embeddings = ArrayLayout(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
+    if tokens.storage == "float16":
+        return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
+    # Scales are small: one file per seal of them, like embeddings.
+    scales = ArrayLayout(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
+    return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory.journal import Entry, Record
+from memory.quantised import Codes, dequantise
 from memory.records import FrameRecord, Gap, GapReason, TimeBasis
-from memory.spec import FeatureSpec
+from memory.spec import FeatureSpec, TokenSpec
 
 
 @dataclass
@@ -53,8 +55,8 @@ def frame_record(frame_id: int, frame: FrameRecord) -> Entry:
         "source": None if math.isnan(frame.source_time) else frame.source_time,
         "basis": int(frame.time_basis),
     }
-    parts = {"image": frame.image, "embedding": frame.embedding.tobytes(), "tokens": frame.tokens.tobytes()}
-    return header, parts
+    stored = {name: rows.tobytes() for name, rows in frame.stored.items()}
+    return header, {"image": frame.image, "embedding": frame.embedding.tobytes(), **stored}
 
 
 def gap_record(gap: Gap) -> Entry:
@@ -88,13 +90,14 @@ def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed
 def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
     """A frame of which nothing is left but its place: no image, all features zero."""
     tokens = spec.tokens
-    return FrameRecord(
+    frame = FrameRecord(
         time=time,
         arrival_time=time,
         image=b"",
         tokens=np.zeros((tokens.tokens_per_frame, tokens.width), dtype=tokens.dtype),
         embedding=np.zeros(spec.index.width, dtype=np.float32),
     )
+    return frame.stored_as(tokens.storage)
 
 
 def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before: int) -> None:
@@ -108,13 +111,24 @@ def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before
 
 
 def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureSpec) -> FrameRecord:
-    tokens = np.frombuffer(parts["tokens"], dtype=spec.tokens.dtype)
+    tokens, codes = _tokens(parts, spec.tokens)
     return FrameRecord(
         time=header["time"],
         arrival_time=header["arrival"],
         source_time=math.nan if header["source"] is None else header["source"],
         time_basis=TimeBasis(header["basis"]),
         image=parts["image"],
-        tokens=tokens.reshape(spec.tokens.tokens_per_frame, spec.tokens.width),
+        tokens=tokens,
         embedding=np.frombuffer(parts["embedding"], dtype=np.float32),
+        codes=codes,
     )
+
+
+def _tokens(parts: Mapping[str, bytes], spec: TokenSpec) -> tuple[NDArray[np.floating], Codes | None]:
+    """A journal record's tokens; where the memory keeps codes, what these stand for, and the codes."""
+    shape = (spec.tokens_per_frame, spec.width)
+    if spec.storage == "float16":
+        return np.frombuffer(parts["tokens"], dtype=spec.dtype).reshape(shape), None
+    scales = np.frombuffer(parts["scales"], dtype=np.float16)
+    codes = Codes(np.frombuffer(parts["tokens"], dtype=np.int8).reshape(shape), scales)
+    return dequantise(codes), codes

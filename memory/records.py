@@ -2,12 +2,16 @@
 
 import math
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memory.quantised import Codes, dequantise, quantise
+from memory.spec import Storage
 
 
 class TimeBasis(IntEnum):
@@ -34,7 +38,8 @@ GAP_REASONS: tuple[GapReason, ...] = (
 class FrameRecord:
     """One frame as it enters the memory. Times are Unix seconds.
 
-    tokens: [P, Dv] in the spec's dtype. embedding: float32 [De], unit norm. image: a JPEG.
+    tokens: float16 [P, Dv]. embedding: float32 [De], unit norm. image: a JPEG. codes: what a memory of int8 tokens keeps instead of
+    the tokens, which are then exactly what the codes stand for.
     """
 
     time: float  # canonical: strictly ascending within a camera
@@ -44,6 +49,21 @@ class FrameRecord:
     embedding: NDArray[np.float32]
     source_time: float = math.nan  # NaN where the source gave none
     time_basis: TimeBasis = TimeBasis.ARRIVAL
+    codes: Codes | None = None
+
+    def stored_as(self, storage: Storage) -> "FrameRecord":
+        """The record as a memory of this storage holds it. Codes that are there already stay as they are."""
+        if storage == "float16":
+            return replace(self, codes=None) if self.codes else self
+        if self.codes:
+            return self
+        codes = quantise(self.tokens)
+        return replace(self, codes=codes, tokens=dequantise(codes))
+
+    @property
+    def stored(self) -> Mapping[str, NDArray[np.generic]]:
+        """What is written of the tokens, by array."""
+        return self.codes.arrays if self.codes else {"tokens": self.tokens}
 
 
 @dataclass(frozen=True)

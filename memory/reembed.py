@@ -22,6 +22,7 @@ from memory.errors import DamagedFrames, RepositoryError
 from memory.journal import encode_file
 from memory.layout import SEAL_FRAMES, generation_name, generations, journal_name
 from memory.pending import Pending
+from memory.quantised import quantise
 from memory.records import FrameRecord
 from memory.removal import Removal, add, present, runs
 from memory.repository import Repository
@@ -77,7 +78,8 @@ def build_sealed(
         with building_lock(camera):
             commit = Commit.read(camera)
             tokens, embeddings = _features(camera, commit, spec, encode, done)
-            sealed.write_features(done, tokens, embeddings)
+            stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
+            sealed.write_features(done, stored, embeddings)
         done += SEAL_FRAMES
         note_built(camera, generation, done)
         progress(done, commit.frames)
@@ -126,7 +128,10 @@ def switch(
         if frame.image and pending.first + row in held
     }
     tokens, embeddings = _encode_some(images, spec, encode, pending.first, len(pending.frames))
-    frames = [replace(frame, tokens=tokens[row], embedding=embeddings[row]) for row, frame in enumerate(pending.frames)]
+    frames = [
+        replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None).stored_as(spec.tokens.storage)
+        for row, frame in enumerate(pending.frames)
+    ]
     fresh = Pending(pending.first, frames, list(pending.gaps), pending.open_gap)
     write_file(camera / journal_name(generation), encode_file(fresh.entries()))
     lost = _without_image(camera, commit, frames, images)

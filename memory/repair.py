@@ -106,7 +106,7 @@ class Repair:
         kind = layout.name.rsplit("/", 1)[-1]
 
         def fix() -> str:
-            if kind == "tokens":
+            if kind in ("tokens", "scales"):
                 self._remove(lost)
                 return (
                     f"{len(lost)} frames are recorded as lost to damage; `reembed` can rebuild them from their images"

@@ -111,6 +111,7 @@ class Repository:
         Raises ValueError when its time does not follow the last one, or its features are not of this memory's spec.
         """
         self._check(frame)
+        frame = frame.stored_as(self.spec.tokens.storage)
         gap = self._gap_before(frame.time)
         if gap:
             self._journal.append(*gap_record(gap))

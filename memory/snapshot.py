@@ -85,13 +85,20 @@ class MemorySnapshot:
         unreachable = np.union1d(self.unreachable, self.ids[~keep])
         return replace(self, times=self.times[keep], ids=self.ids[keep], unreachable=unreachable)
 
-    def tokens(self, ids: NDArray[np.int64]) -> NDArray[Any]:
-        """[len(ids), P, Dv], in the spec's dtype."""
+    def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.floating]:
+        """[len(ids), P, Dv], in the spec's dtype, however they are stored."""
         early, late = self._split(ids)
         parts = [self._sealed.tokens(early)] if len(early) else []
         parts += [np.stack([frame.tokens for frame in late])] if late else []
         spec = self.spec.tokens
         return _joined(parts, np.empty((0, spec.tokens_per_frame, spec.width), dtype=spec.dtype))
+
+    def stored_tokens(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The same as they are stored, by array: tokens, and their scales where they are int8."""
+        early, late = self._split(ids)
+        parts = [self._sealed.stored(early)] if len(early) or not late else []
+        parts += [{name: np.stack([frame.stored[name] for frame in late]) for name in late[0].stored}] if late else []
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def mean_tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Each frame's mean token, float64 [len(ids), Dv]: what keyframe forgetting compares. Reads them piece by piece."""

@@ -5,10 +5,13 @@ a single token is used. Two halves, because the tokens that MemAug attends to an
 come from different encoders.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from configs import Schema
 from memory.errors import SpecMismatch
+
+Storage = Literal["float16", "int8"]
+"""How tokens are kept: as they are, or in a byte each with a scale per channel and frame (memory.quantised)."""
 
 
 class TokenSpec(Schema):
@@ -19,7 +22,8 @@ class TokenSpec(Schema):
     resolution: int  # pixels; frames are squashed to resolution x resolution
     tokens_per_frame: int  # 64: an 8x8 grid (Hour-LLaVA), row-major
     width: int  # Dv
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16"] = "float16"  # as a reader gives them out, whatever their storage
+    storage: Storage = "float16"
     pooling: str = "bilinear"  # how the tower's patches became tokens_per_frame tokens: "bilinear" or "merged"
     preprocessing: str = "square-bicubic-half"  # squash, bicubic, (x/255 - 0.5)/0.5
     frames_per_record: int = (
@@ -44,13 +48,27 @@ class FeatureSpec(Schema):
     tokens: TokenSpec
     index: IndexSpec
 
+    def stored_as(self, storage: Storage) -> "FeatureSpec":
+        """The same features, kept in another way."""
+        return self.model_copy(update={"tokens": self.tokens.model_copy(update={"storage": storage})})
+
+    def document(self) -> dict[str, Any]:
+        """As JSON. Float16 storage goes without saying, so that versions that know no other read it, and only it."""
+        document = self.model_dump(mode="json")
+        if self.tokens.storage == "float16":
+            del document["tokens"]["storage"]
+        return document
+
     def differences(self, other: "FeatureSpec") -> list[str]:
-        """`tokens.width: 96 here, 1152 there` for every field that differs; names of models and encoders do not count."""
+        """`tokens.width: 96 here, 1152 there` for every field that differs.
+
+        Names of models and encoders do not count, nor does how a memory keeps the tokens: that is the memory's own affair.
+        """
         found = []
         for half in ("tokens", "index"):
             mine, theirs = getattr(self, half), getattr(other, half)
             for field in type(mine).model_fields:
-                if field == "encoder":
+                if field in ("encoder", "storage"):
                     continue
                 here, there = getattr(mine, field), getattr(theirs, field)
                 if here != there:

@@ -26,4 +26,4 @@ def read_spec(camera: Path, generation: int) -> FeatureSpec:
 
 def write_spec(camera: Path, generation: int, spec: FeatureSpec) -> None:
     """Write it, durably."""
-    write_json(spec_path(camera, generation), spec.model_dump())
+    write_json(spec_path(camera, generation), spec.document())

@@ -44,7 +44,8 @@ class Encoders:
     @property
     def feature_spec(self) -> FeatureSpec:
         """What a memory made by these encoders holds."""
-        return FeatureSpec(model=self.name, tokens=self.vision.spec, index=self.index.spec)
+        spec = FeatureSpec(model=self.name, tokens=self.vision.spec, index=self.index.spec)
+        return spec.stored_as(self.preset.token_storage)
 
 
 @dataclass(frozen=True)

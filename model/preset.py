@@ -14,6 +14,7 @@ from configs import Schema, load, preset_names, preset_path
 from memory.forgetting import ForgettingConfig
 from memory.positions import TRAINED_FRAMES, Policy
 from memory.recall import RecallConfig
+from memory.spec import Storage
 from model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from model.errors import ModelNotFound
 
@@ -90,6 +91,9 @@ class ModelPreset(Schema):
     positions: Policy = "interpolate"  # beyond the frames that the weights have seen
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
+    token_storage: Storage = (
+        "float16"  # of a camera that is recorded with this model first; it keeps its own ever after
+    )
     use_memaug: bool = True  # false: decayed tokens reach the decoder as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; features of the two do not mix
     visual_dropout: VisualDropoutConfig | None = None

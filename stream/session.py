@@ -20,6 +20,7 @@ import numpy as np
 from memory.directory import Memory
 from memory.records import FrameRecord
 from memory.repository import Acknowledgement, open_camera
+from memory.spec import Storage
 from stream.answer import Answer, Answerer, Question
 from stream.clips import ClipGatherer, Group
 from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled, encoder_batch
@@ -46,12 +47,16 @@ class Session:
         encoders: "Encoders",
         *,
         timezone: str | None = None,
+        token_storage: Storage | None = None,
         on_durable: OnDurable = lambda ingest, acknowledgements: None,
         on_state: Callable[[CameraIngest], None] = lambda ingest: None,
     ) -> None:
-        """on_durable is called in a camera's write thread, on_state in whichever thread the state changed."""
+        """token_storage: of cameras that are new (None: as the model's preset says).
+
+        on_durable is called in a camera's write thread, on_state in whichever thread the state changed."""
         self._memory, self._encoders, self._timezone = memory, encoders, timezone
         self._batch = encoder_batch(encoders.feature_spec.tokens.resolution)
+        self._spec = encoders.feature_spec.stored_as(token_storage) if token_storage else encoders.feature_spec
         self._on_durable, self._on_state = on_durable, on_state
         self._stop = threading.Event()
         self._work = threading.Condition()
@@ -61,9 +66,7 @@ class Session:
 
     def add(self, name: str, config: IngestConfig) -> CameraIngest:
         """Open a camera for writing and take `config`'s source in when the session runs. Raises the errors of open_camera."""
-        repository = open_camera(
-            self._memory, name, self._encoders.feature_spec, fps=config.fps, timezone=self._timezone
-        )
+        repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=self._timezone)
         try:
             ingest = CameraIngest(
                 config, repository, self._encoders, self._work,

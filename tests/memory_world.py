@@ -3,17 +3,20 @@
 import numpy as np
 
 from memory.records import FrameRecord
-from memory.spec import FeatureSpec, IndexSpec, TokenSpec
+from memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 
 START = 1_700_000_000.0
 
 
-def make_spec(*, width: int = 6, cells: int = 4, weights: str = "sha256:aa") -> FeatureSpec:
-    return FeatureSpec(
+def make_spec(
+    *, width: int = 6, cells: int = 4, weights: str = "sha256:aa", storage: Storage = "float16"
+) -> FeatureSpec:
+    spec = FeatureSpec(
         model="made-up",
         tokens=TokenSpec(encoder="tower", weights=weights, resolution=8, tokens_per_frame=cells, width=width),
         index=IndexSpec(encoder="pair", weights="sha256:bb", resolution=8, width=5),
     )
+    return spec.stored_as(storage)
 
 
 def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
@@ -29,3 +32,8 @@ def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> 
         tokens=random.standard_normal((spec.tokens.tokens_per_frame, spec.tokens.width)).astype(spec.tokens.dtype),
         embedding=embedding / np.linalg.norm(embedding),
     )
+
+
+def kept_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
+    """The same frame as a memory of this spec gives it back."""
+    return make_frame(number, spec, time=time).stored_as(spec.tokens.storage)

@@ -20,10 +20,11 @@ from memory.fsck import fsck
 from memory.reader import CameraReader
 from memory.repository import open_camera
 from memory.retention import Limits
+from memory.spec import FeatureSpec, Storage
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
-from tests.crash.writer import SPEC
-from tests.memory_world import START, make_frame
+from tests.crash.writer import SPECS
+from tests.memory_world import START, kept_frame, make_frame
 
 
 class Crash(BaseException):
@@ -49,19 +50,21 @@ class MemoryAgainstList(RuleBasedStateMachine):
     them. doubtful: frames whose removal a crash interrupted; all of them are there, or none.
     """
 
+    spec = SPECS["float16"]
+
     @initialize()
     def begin(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name)
         self.kept: list[int] = []
         self.loose: list[int] = []
-        self.repository = open_camera(self.path, "a", SPEC)
+        self.repository = open_camera(self.path, "a", self.spec)
 
     def _append(self, count: int) -> None:
         for _ in range(count):
             number = self.repository.frames
             self.loose.append(number)
-            assert self.repository.append(make_frame(number, SPEC)) == number
+            assert self.repository.append(make_frame(number, self.spec)) == number
 
     def _sync(self) -> None:
         assert [ack.frame for ack in self.repository.sync()][-len(self.loose) or None :] == self.loose
@@ -112,7 +115,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
             return
         self._sync()
         self.repository.close()
-        self.repository = open_camera(self.path, "a", SPEC)
+        self.repository = open_camera(self.path, "a", self.spec)
 
     @rule(
         steps=st.integers(0, 120),
@@ -141,7 +144,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
         self.repository._lock.close()  # as the kernel does with a dead process's lock
         if not (self.path / "a" / "camera.json").exists():
             assert not self.kept
-        self.repository = open_camera(self.path, "a", SPEC)
+        self.repository = open_camera(self.path, "a", self.spec)
         self._accept(doubtful)
 
     def _accept(self, doubtful: set[int]) -> None:
@@ -161,7 +164,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
         snapshot = CameraReader(self.path / "a").snapshot()
         numbers = self.kept + self.loose
         assert snapshot.ids.tolist() == numbers
-        frames = [make_frame(number, SPEC) for number in numbers]
+        frames = [kept_frame(number, self.spec) for number in numbers]
         np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
         if numbers:
             np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack([frame.tokens for frame in frames]))
@@ -176,17 +179,36 @@ class MemoryAgainstList(RuleBasedStateMachine):
             self.directory.cleanup()
 
 
+class QuantisedMemoryAgainstList(MemoryAgainstList):
+    """The same with int8 tokens."""
+
+    spec = SPECS["int8"]
+
+
+SETTINGS = settings(max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
 TestMemoryAgainstList = MemoryAgainstList.TestCase
-TestMemoryAgainstList.settings = settings(
-    max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+TestMemoryAgainstList.settings = SETTINGS
+TestQuantisedMemoryAgainstList = QuantisedMemoryAgainstList.TestCase
+TestQuantisedMemoryAgainstList.settings = SETTINGS
+
+QUANTISED_POINTS = (
+    "append.after-write",
+    "seal.half-written",
+    "seal.before-commit",
+    "seal.after-commit",
+    "forget.half-erased",
 )
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_each_failpoint_breaks_no_promise(tmp_path: Path, point: str) -> None:
-    assert kill.kill_at_failpoint(tmp_path, point, random.Random(3)), "the writer never got to the failpoint"
+@pytest.mark.parametrize(
+    ("point", "storage"),
+    [*((point, "float16") for point in POINTS), *((point, "int8") for point in QUANTISED_POINTS)],
+)
+def test_a_kill_at_each_failpoint_breaks_no_promise(tmp_path: Path, point: str, storage: Storage) -> None:
+    spec = SPECS[storage]
+    assert kill.kill_at_failpoint(tmp_path, point, random.Random(3), storage), "the writer never got to the failpoint"
     assert read_acks(tmp_path / "acks") or not point.startswith(("seal", "evict", "forget", "index"))
-    assert broken_promises(tmp_path / "m", "a", tmp_path / "acks", tmp_path / "log", SPEC, keep_s=500.0) == []
+    assert broken_promises(tmp_path / "m", "a", tmp_path / "acks", tmp_path / "log", spec, keep_s=500.0) == []
 
 
 def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
@@ -217,10 +239,11 @@ def whole_segments(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(f"{module}.{name}", getattr(sys.modules["memory.segments"], name))
 
 
-def test_no_promise_is_broken_by_a_power_cut(tmp_path: Path, whole_segments: None) -> None:
-    steps = power.record(tmp_path / "m", frames=150, seed=1)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_no_promise_is_broken_by_a_power_cut(tmp_path: Path, whole_segments: None, spec: FeatureSpec) -> None:
+    steps = power.record(tmp_path / "m", spec, frames=150, seed=1)
     assert power.untraced(tmp_path / "m", steps) == []  # the model saw everything that was written
-    results = list(power.cuts(steps, power.evenly(len(steps), 40), seed=1))
+    results = list(power.cuts(steps, power.evenly(len(steps), 40), spec, seed=1))
     assert len(results) == 120
     assert [(place, survival, found) for place, survival, found in results if found] == []
 
@@ -236,5 +259,6 @@ def test_the_power_harness_notices_a_missing_fsync(
     from memory import durable
 
     monkeypatch.setattr(durable, "fsync_file", no_fsync(durable.fsync_file))
-    steps = power.record(tmp_path / "m", frames=60, seed=2)
-    assert any(found for _, _, found in power.cuts(steps, power.evenly(len(steps), 20), seed=2))
+    spec = SPECS["float16"]
+    steps = power.record(tmp_path / "m", spec, frames=60, seed=2)
+    assert any(found for _, _, found in power.cuts(steps, power.evenly(len(steps), 20), spec, seed=2))

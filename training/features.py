@@ -37,7 +37,7 @@ class FeatureBank:
 
     def require(self, spec: FeatureSpec) -> None:
         """Raise DataError unless these tokens were made by the tower of `spec`. The index plays no part in training."""
-        if self.spec.tokens.model_copy(update={"encoder": ""}) != spec.tokens.model_copy(update={"encoder": ""}):
+        if any(difference.startswith("tokens.") for difference in self.spec.differences(spec)):
             raise DataError(
                 f"{self.directory}: features of '{self.spec.model}' cannot train '{spec.model}': their vision towers differ"
             )

@@ -52,9 +52,9 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
         print(f"  times are {describe_time_basis(snapshot.time_bases(snapshot.ids))}")
     else:
         print("  no frame yet")
-    print(
-        f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {spec.tokens.tokens_per_frame} tokens of {spec.tokens.width} a frame"
-    )
+    tokens = spec.tokens
+    shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
+    print(f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {shape}")
     if store := store_document(reader.directory):
         print(f"  {describe_store(store, info)}")
     for gap in snapshot.gaps[-10:]:

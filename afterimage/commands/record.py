@@ -21,6 +21,7 @@ from memory.camera import camera_id, local_timezone
 from memory.errors import MemoryNotFound
 from memory.reader import CameraReader
 from memory.repository import Acknowledgement
+from memory.spec import FeatureSpec
 from stream.address import SourceAddress, parse_source
 from stream.ingest import CameraIngest, IngestConfig
 from stream.session import Session
@@ -40,24 +41,32 @@ def run(arguments: argparse.Namespace) -> int:
     name = camera_name(arguments.camera, address.suggested_name)
     config = _config(arguments, address)
     seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
-    stored = _stored_model(memory, name)
+    stored = _stored_spec(memory, name)
+    if stored and arguments.tokens not in (None, stored.tokens.storage):
+        raise UsageError(
+            f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
+            f"change them first: afterimage reembed --model {stored.model} --tokens {arguments.tokens}"
+        )
     from model.checkpoint import load_encoders  # loads torch: not before the arguments are known to make sense
 
-    encoders = load_encoders(arguments.model or stored or "tiny")
+    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:
         print(f"note: {encoders.notice}", file=sys.stderr)
     with _AckFile(arguments.ack_file) as acks:
-        session = Session(memory, encoders, timezone=arguments.timezone, on_durable=acks.write, on_state=_say_state)
+        session = Session(
+            memory, encoders, timezone=arguments.timezone, token_storage=arguments.tokens, on_durable=acks.write,
+            on_state=_say_state,
+        )  # fmt: skip
         ingest = session.add(name, config)
         run_loop(_record(session, ingest, seconds))
     _report(arguments, ingest, encoders.notice)
     return 0
 
 
-def _stored_model(memory: Path, name: str) -> str | None:
-    """The model that this camera was recorded with so far."""
+def _stored_spec(memory: Path, name: str) -> FeatureSpec | None:
+    """What this camera was recorded with so far."""
     try:
-        return CameraReader(memory / camera_id(name)).spec.model
+        return CameraReader(memory / camera_id(name)).spec
     except MemoryNotFound:
         return None
 

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
-    camera, spec = reader.directory, encoders.feature_spec
+    camera, spec = reader.directory, encoders.feature_spec.stored_as(arguments.tokens or reader.spec.tokens.storage)
     document: dict[str, Any] = {"camera": reader.info.id, "model": spec.model}
     if reader.spec == spec and not arguments.again:
         return {**document, "switched": True, "said": f"its features are those of '{spec.model}' already"}

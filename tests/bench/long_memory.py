@@ -16,7 +16,6 @@ from memory.layout import (
     IMAGES,
     SCALAR_CHUNK,
     SEAL_FRAMES,
-    TOKEN_CHUNK,
     ArrayLayout,
     feature_layouts,
     scalar_layouts,
@@ -39,12 +38,11 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         repository.sync()
     camera, seals = memory / name, frames // SEAL_FRAMES
     total = seals * SEAL_FRAMES
-    tokens, embeddings = feature_layouts(
-        1, (spec.tokens.tokens_per_frame, spec.tokens.width), spec.tokens.dtype, spec.index.width
-    )
+    *stored, embeddings = feature_layouts(1, spec)
     for layout in scalar_layouts():
         _write_scalars(camera, layout, total)
-    _link_chunks(camera, tokens, MODELS * SEAL_FRAMES // TOKEN_CHUNK, total // TOKEN_CHUNK)
+    for layout in stored:
+        _link_chunks(camera, layout, MODELS * SEAL_FRAMES // layout.chunk, total // layout.chunk)
     _write_embeddings(camera, embeddings, seals)
     for seal in range(MODELS, seals):
         directory = camera / IMAGES / str(seal)
@@ -52,7 +50,7 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         for file in ("zarr.json", "c.0"):
             os.link(_source(camera / IMAGES / str(seal % MODELS) / file, seal), directory / file)
     sealed = SealedFrames(camera, 1, writable=True)
-    for layout in (*scalar_layouts(), tokens, embeddings):
+    for layout in (*scalar_layouts(), *stored, embeddings):
         (camera / layout.name / "zarr.json").unlink()
         sealed.create_array(layout, total)
     Commit(total, 0, 1).write(camera)

@@ -23,6 +23,7 @@ from typing import Any
 
 from memory.directory import Memory
 from memory.failpoints import POINTS
+from memory.spec import Storage
 from tests.crash import writer
 from tests.crash.promises import broken_promises, read_acks
 
@@ -47,7 +48,7 @@ class Tally:
         return [*places, total, *self.broken, f"{len(self.broken)} promises broken"]
 
 
-def kill_at_failpoint(directory: Path, point: str, dice: random.Random) -> bool:
+def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage: Storage) -> bool:
     """Start a writer with one failpoint armed and wait for it to die there; False when it did not."""
     environment = {**os.environ, "AFTERIMAGE_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
     command = [
@@ -57,6 +58,7 @@ def kill_at_failpoint(directory: Path, point: str, dice: random.Random) -> bool:
         str(directory / "m"),
         str(directory / "acks"),
         str(directory / "log"),
+        storage,
     ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
@@ -66,18 +68,19 @@ def kill_at_failpoint(directory: Path, point: str, dice: random.Random) -> bool:
 
 
 def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
-    """Every failpoint in turn, over and over."""
+    """Every failpoint in turn, over and over, in memories of either storage of tokens."""
     directory = Path(tempfile.mkdtemp(prefix="afterimage-kill-"))
     for number in range(kills):
         if number % ROUNDS_PER_MEMORY == 0:
             shutil.rmtree(directory)
             directory.mkdir()
         point = POINTS[number % len(POINTS)]
-        if not kill_at_failpoint(directory, point, dice):
+        storage = tuple(writer.SPECS)[number // ROUNDS_PER_MEMORY % len(writer.SPECS)]
+        if not kill_at_failpoint(directory, point, dice, storage):
             tally.broken.append(f"{point}: the writer never got there")
         tally.kills[point] += 1
         found = broken_promises(
-            directory / "m", "a", directory / "acks", directory / "log", writer.SPEC, keep_s=writer.KEEP_S
+            directory / "m", "a", directory / "acks", directory / "log", writer.SPECS[storage], keep_s=writer.KEEP_S
         )
         tally.broken += [f"{point}: {what}" for what in found]
         tally.acknowledged += len(read_acks(directory / "acks"))

@@ -17,9 +17,10 @@ from memory.index import FrameIndex
 from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Limits
+from memory.spec import FeatureSpec
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
-from tests.crash.writer import KEEP_S, SPEC, small_segments
+from tests.crash.writer import KEEP_S, SPECS, small_segments
 from tests.memory_world import START, make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
@@ -30,13 +31,13 @@ NOT_TRACED = (
 )  # carry no data: the kernel drops a lock with its holder, reserved space is only space
 
 
-def record(memory: Path, *, frames: int, seed: int) -> list[Step]:
+def record(memory: Path, spec: FeatureSpec, *, frames: int, seed: int) -> list[Step]:
     """A run of a writer: appends, seals, index saves, forgetting, eviction, closing and reopening. Every step that it took."""
     recorder, dice = Recorder(), random.Random(seed)
     small_segments()
     with observed(recorder):
         while True:
-            with open_camera(memory, "a", SPEC) as repository:
+            with open_camera(memory, "a", spec) as repository:
                 _work(repository, recorder, dice, until=min(frames, repository.frames + frames // 2))
                 if repository.frames >= frames:
                     break
@@ -47,7 +48,7 @@ def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, un
     index = FrameIndex(repository.directory / "index")
     while repository.frames < until:
         for _ in range(dice.randint(1, 12)):
-            repository.append(make_frame(repository.frames, SPEC))
+            repository.append(make_frame(repository.frames, repository.spec))
         for ack in repository.sync():
             recorder.promise("ack", f"{ack.frame} {ack.time!r} {ack.crc:08x}")
         what = dice.random()
@@ -74,7 +75,9 @@ def untraced(memory: Path, steps: Sequence[Step]) -> list[str]:
     return sorted(str(path) for path in real.keys() | traced.keys() if real.get(path) != traced.get(path))
 
 
-def cuts(steps: Sequence[Step], places: Sequence[int], seed: int) -> Iterator[tuple[int, Survival, list[str]]]:
+def cuts(
+    steps: Sequence[Step], places: Sequence[int], spec: FeatureSpec, seed: int
+) -> Iterator[tuple[int, Survival, list[str]]]:
     """Cut the power after so many steps, for each of `places` and each way of surviving; yields the promises that were broken."""
     disk, wanted = Disk(), sorted(set(places))
     promised: dict[str, list[str]] = {"ack": [], "log": []}
@@ -87,7 +90,7 @@ def cuts(steps: Sequence[Step], places: Sequence[int], seed: int) -> Iterator[tu
             wanted.pop(0)
             for survival in SURVIVALS:
                 left = disk.after_power_loss(survival, random.Random(seed + place))
-                yield place, survival, _check(left, promised)
+                yield place, survival, _check(left, promised, spec)
 
 
 def evenly(count: int, places: int) -> list[int]:
@@ -95,7 +98,7 @@ def evenly(count: int, places: int) -> list[int]:
     return [1 + at * (count - 1) // max(1, places - 1) for at in range(places)]
 
 
-def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]]) -> list[str]:
+def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]], spec: FeatureSpec) -> list[str]:
     directory = Path(tempfile.mkdtemp(prefix="afterimage-power-"))
     try:
         memory = directory / "m"
@@ -108,7 +111,7 @@ def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]]) -> li
                 target.write_bytes(data)
         for name, lines in promised.items():
             (directory / name).write_text("".join(f"{line}\n" for line in lines))
-        return broken_promises(memory, "a", directory / "ack", directory / "log", SPEC, keep_s=KEEP_S / 4)
+        return broken_promises(memory, "a", directory / "ack", directory / "log", spec, keep_s=KEEP_S / 4)
     finally:
         shutil.rmtree(directory)
 
@@ -120,10 +123,12 @@ def main() -> int:
     parser.add_argument(
         "--prefixes", type=int, default=0, help="cut after this many evenly spread steps (default: every step)"
     )
+    parser.add_argument("--tokens", choices=list(SPECS), default="float16", help="how the memory keeps its tokens")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="afterimage-trace-"))
-    steps = record(root / "m", frames=arguments.frames, seed=arguments.seed)
+    spec = SPECS[arguments.tokens]
+    steps = record(root / "m", spec, frames=arguments.frames, seed=arguments.seed)
     missed = untraced(root / "m", steps)
     count = len(steps)
     spread = (
@@ -132,7 +137,7 @@ def main() -> int:
         else [1 + at * (count - 1) // arguments.prefixes for at in range(arguments.prefixes)]
     )
     broken, done = [f"not traced: {path}" for path in missed], 0
-    for place, survival, found in cuts(steps, spread, arguments.seed):
+    for place, survival, found in cuts(steps, spread, spec, arguments.seed):
         done += 1
         broken += [f"power cut after step {place} of {count} ({survival} survives): {what}" for what in found]
         if done % 150 == 0:

@@ -1,4 +1,4 @@
-"""A writer that does everything a writer does, without a model, until it is killed: `python -m tests.crash.writer DIR ACKS LOG`.
+"""A writer that does everything a writer does, without a model, until it is killed: `python -m tests.crash.writer DIR ACKS LOG STORAGE`.
 
 ACKS gets `id time crc` of each frame after it is durable; LOG gets `forget START STOP` before, and `forgotten START STOP` after, each
 request; `evict SECONDS` before retention runs. Both are fsync'd, so that they say no more and no less than what was promised.
@@ -8,6 +8,7 @@ import os
 import random
 import sys
 from pathlib import Path
+from typing import get_args
 
 from memory import index as index_module
 from memory import segments
@@ -15,9 +16,10 @@ from memory.index import FrameIndex
 from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Limits
+from memory.spec import FeatureSpec, Storage
 from tests.memory_world import make_frame, make_spec
 
-SPEC = make_spec()
+SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
 KEEP_S = 500.0  # seconds of made-up time that retention allows
 
 
@@ -47,7 +49,7 @@ def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Ran
     index = FrameIndex(repository.directory / "index")
     while True:
         for _ in range(dice.randint(1, 20)):
-            repository.append(make_frame(repository.frames, SPEC))
+            repository.append(make_frame(repository.frames, repository.spec))
         acks.write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
         what = dice.random()
         if what < 0.15:
@@ -68,8 +70,9 @@ def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Ran
 def main() -> None:
     """Open the camera and go on until somebody kills this."""
     memory, acks, log = (Path(argument) for argument in sys.argv[1:4])
+    (spec,) = (spec for storage, spec in SPECS.items() if storage == sys.argv[4])
     small_segments()
-    with open_camera(memory, "a", SPEC) as repository:
+    with open_camera(memory, "a", spec) as repository:
         print("ready", flush=True)
         write_for_ever(repository, Log(acks), Log(log), random.Random(os.getpid()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.table import Table
 
-NAMES = ["ingest", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "recall"]
+NAMES = ["ingest", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "recall", "size"]
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

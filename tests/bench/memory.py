@@ -47,17 +47,18 @@ def published_spec() -> FeatureSpec:
 
 def run() -> list[Table]:
     """All tables."""
-    writing = Table(
+    table = Table(
         "Writing", ["spec", "ms per frame, synced one by one", "payload kB", "written / payload", "GB per hour on disk"],
-        "Write amplification counts every byte handed to the disk (journal, chunks, metadata) over the bytes of image, tokens, "
-        "embedding and times. Target: at most 2.2.",
+        "Write amplification counts every byte handed to the disk (journal, chunks, metadata) over the bytes of image, tokens "
+        "as they are kept, embedding and times. Target: at most 2.2.",
     )  # fmt: skip
     for name, spec in (("tiny", tiny_spec()), ("Hour-LLaVA 64x1152", published_spec())):
-        writing.add(name, *_writing(spec))
-    return [writing, *_month()]
+        table.add(name, *writing(spec))
+    return [table, *_month()]
 
 
-def _writing(spec: FeatureSpec) -> tuple[float, float, float, float]:
+def writing(spec: FeatureSpec) -> tuple[float, float, float, float]:
+    """Ten seals: (ms per frame, payload kB per frame, bytes written over payload, GB per hour on the disk)."""
     written = 0
 
     def count(kind: str, path: Path, detail: object) -> None:
@@ -71,7 +72,8 @@ def _writing(spec: FeatureSpec) -> tuple[float, float, float, float]:
             for number in range(APPENDED):
                 made = make_frame(number, spec)
                 frame = type(made)(**{**vars(made), "image": image})
-                payload += len(image) + frame.tokens.nbytes + frame.embedding.nbytes + 25
+                kept = frame.stored_as(spec.tokens.storage).stored.values()
+                payload += len(image) + sum(rows.nbytes for rows in kept) + frame.embedding.nbytes + 25
                 began = time.perf_counter()
                 repository.append(frame)
                 repository.sync()

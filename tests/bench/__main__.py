@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -17,32 +18,43 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--write", action="store_true", help="put the tables of this run into RESULTS.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables of this run into RESULTS.md, in place of those of the same benchmarks"
+    )  # fmt: skip
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}")
-    text = [_heading()]
     for name in arguments.names or NAMES:
         print(f"--- {name}", file=sys.stderr)
         tables: list[Table] = importlib.import_module(f"tests.bench.{name}").run()
-        for table in tables:
-            text.append(table.markdown())
-            print(table.markdown(), flush=True)
-    if arguments.write:
-        RESULTS.write_text("\n".join(text))
+        text = "\n".join([_how_measured(name), *(table.markdown() for table in tables)])
+        print(text, flush=True)
+        if arguments.write and tables:
+            RESULTS.write_text(with_part(RESULTS.read_text(), name, text))
     return 0
 
 
-def _heading() -> str:
+def with_part(results: str, name: str, text: str) -> str:
+    """RESULTS.md with the part of one benchmark replaced, or put behind the others."""
+    part = f"{_mark(name)}\n\n{text.strip()}\n"
+    found = re.search(rf"{re.escape(_mark(name))}\n.*?(?=\n<!-- bench |\Z)", results, re.DOTALL)
+    if found is None:
+        return f"{results.rstrip()}\n\n{part}"
+    return results[: found.start()] + part + results[found.end() :]
+
+
+def _mark(name: str) -> str:
+    return f"<!-- bench {name} -->"
+
+
+def _how_measured(name: str) -> str:
     import torch
 
-    command = "python -m tests.bench " + " ".join(sys.argv[1:])
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        "# Measured\n\nFigures of one run; the machine is shared and noisy, so trust ratios within a table more than absolute times.\n\n"
-        f"- command: `{command.strip()}`\n- date: {time.strftime('%Y-%m-%d')}\n"
-        f"- machine: {platform.machine()}, {os.cpu_count()} cores, Linux; Python {platform.python_version()}, torch {torch.__version__}"
-        f"{', ' + torch.cuda.get_device_name() if torch.cuda.is_available() else ', no GPU'}\n"
+        f"`python -m tests.bench {name}`, {time.strftime('%Y-%m-%d')}: {platform.machine()}, {os.cpu_count()} cores, Linux; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, {device}\n"
     )
 
 

@@ -86,7 +86,7 @@ def _packets(path: Path, loop: bool) -> Iterator[tuple["av.Packet[Any]", av.Vide
 
 
 def segment(path: Path, shelf: Shelf, loop: bool) -> None:
-    """Fill the shelf from the file, in real time once the first segment is out; at the end mark the playlist as ended."""
+    """Fill the shelf from the file, in real time, so that every segment's program date is true; at the end mark the playlist as ended."""
     options = {
         "hls_time": str(SEGMENT_S),
         "hls_list_size": str(LISTED),
@@ -99,12 +99,11 @@ def segment(path: Path, shelf: Shelf, loop: bool) -> None:
 
     with av.open(PLAYLIST, "w", format="hls", options=options, io_open=on_shelf) as output:
         target: av.VideoStream | None = None
-        began = time.monotonic()
+        began: float | None = None
         for packet, source in _packets(path, loop):
             target = target or output.add_stream_from_template(source)
             media_s = float((packet.dts or 0) * packet.time_base)
-            if not shelf.ready.is_set():
-                began = time.monotonic() - media_s
+            began = time.monotonic() - media_s if began is None else began
             time.sleep(max(0.0, began + media_s - time.monotonic()))
             packet.stream = target
             output.mux(packet)

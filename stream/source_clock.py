@@ -20,7 +20,7 @@ class SourceClock:
         self._leading = 0  # frames before the first that has a time
         self._has_pts = False
         self._wall_offset: float | None = None  # Unix seconds at time 0 of the stream's clock
-        self._wall_at = 0.0  # where on the stream's clock that was last used
+        self._wall_at: float | None = None  # where on the stream's clock that was last used
 
     def seconds(self, pts: int | None, dts: int | None) -> float | None:
         """Seconds since the first frame. `dts` stands in for streams that have no presentation times at all (AVI); else None."""
@@ -45,15 +45,14 @@ class SourceClock:
     def learn_wall_clock(self, pts: int | None, unix_us: int) -> None:
         """A packet's presentation time and the source's own wall clock for it (Unix microseconds)."""
         if pts is not None:
-            self._wall_at = pts * self._unit
-            self._wall_offset = unix_us / 1e6 - self._wall_at
+            self._wall_offset, self._wall_at = unix_us / 1e6 - pts * self._unit, None
 
     def wall(self, pts: int | None) -> float | None:
         """The source's wall clock at `pts`, Unix seconds; None while unknown, and after the stream's own clock has jumped."""
         if pts is None or self._wall_offset is None:
             return None
         time = pts * self._unit
-        if abs(time - self._wall_at) > _JUMP_S:
+        if self._wall_at is not None and abs(time - self._wall_at) > _JUMP_S:
             self._wall_offset = None
             return None
         self._wall_at = time

@@ -25,6 +25,7 @@ from stream.backoff import BackoffConfig
 from stream.errors import NotAVideo
 from stream.events import Picture
 from stream.failures import codec_changed, explain_opening, explain_reading, no_picture, silence
+from stream.program_date import read_program_date
 from stream.source_clock import SourceClock
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
@@ -36,6 +37,10 @@ _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
+_DATE_EVERY_S = (
+    3600.0  # seconds between two looks at the program date of HLS: clocks drift a tenth of a second in that time
+)
+_DATE_AGAIN_S = 10.0  # ... after a look that failed, or when the stream's clock began anew
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -105,6 +110,8 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._dated = False  # the program date was known once
+        self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._began: float | None = None  # when the first frame came, on the monotonic clock
         self._end_s = 0.0  # where the newest frame ends, seconds
 
@@ -206,9 +213,22 @@ class Connection:
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
-            return self._clock.wall(pts)
+            return self._wall(pts)
         start = self.about.start_time
         return None if start is None or pts_s is None else start + pts_s
+
+    def _wall(self, pts: int | None) -> float | None:
+        now = self._monotonic()
+        if now >= self._date_due:
+            date = read_program_date(self._address.url)
+            if date is not None:
+                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
+            self._dated = self._dated or date is not None
+            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+        wall = self._clock.wall(pts)
+        if wall is None and self._dated:
+            self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
+        return wall
 
     def ending(self) -> str:
         """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""

@@ -56,3 +56,14 @@ def test_the_cameras_own_clock() -> None:
     assert clock.wall(None) is None
     clock.learn_wall_clock(None, 5)  # a report without a packet time teaches nothing
     assert clock.wall(90_000) == pytest.approx(1_700_000_000.5)
+
+
+def test_a_date_is_learnt_again_when_the_streams_own_clock_began_anew() -> None:
+    clock = SourceClock(RTP)
+    clock.learn_wall_clock(900_000, 1_700_000_000_000_000)
+    assert clock.wall(0) == pytest.approx(1_700_000_000 - 10)  # the newest segment may be ahead of what is being played
+    assert clock.wall(90_000) == pytest.approx(1_700_000_000 - 9)
+    assert clock.wall(90_000 * 3600) is None
+    assert clock.wall(90_000 * 3601) is None
+    clock.learn_wall_clock(90_000 * 3602, 1_700_000_100_000_000)
+    assert clock.wall(90_000 * 3602) == pytest.approx(1_700_000_100)

@@ -1,0 +1,143 @@
+"""The program date of HLS: when a broadcast's pictures were taken, by the broadcaster's own clock.
+
+FFmpeg reads over EXT-X-PROGRAM-DATE-TIME, so the playlist is read a second time here, and the head of its newest dated segment for
+the presentation time that the date belongs to (RFC 8216, section 4.3.2.6). Whatever goes wrong, the date is unknown and frames go by
+their arrival: this never fails, prints nothing, and sends a password to no other host than the one it was given for.
+"""
+
+import base64
+import http.client
+import io
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
+
+import av
+
+TIMEOUT_S = 2.0  # for all of it: the decode thread waits meanwhile
+_LONGEST_PLAYLIST = 1 << 20  # bytes
+_SEGMENT_HEAD = 1 << 18  # bytes; the first picture of 20 Mbit/s video, and what comes before it
+_DATE, _INF, _MAP = "#EXT-X-PROGRAM-DATE-TIME:", "#EXTINF:", "#EXT-X-MAP:"
+_BEYOND = ("#EXT-X-KEY:", "#EXT-X-BYTERANGE:")  # encrypted segments, and segments that are parts of files
+
+
+class ProgramDate(NamedTuple):
+    """The broadcaster's clock (Unix seconds) at a presentation time (seconds, as the packets say it)."""
+
+    pts_s: float
+    unix_s: float
+
+
+@dataclass(frozen=True)
+class DatedSegment:
+    """A segment of a media playlist. start: Unix seconds of its first picture. head: URI of what goes before it (fragmented MP4)."""
+
+    uri: str
+    start: float
+    head: str | None
+
+
+def read_program_date(url: str, *, monotonic: Callable[[], float] = time.monotonic) -> ProgramDate | None:
+    """The program date of the broadcast at `url`, a master or media playlist; None where it has none that can be used."""
+    try:
+        fetch = _Fetcher(url, monotonic() + TIMEOUT_S, monotonic)
+        url, playlist = fetch.playlist(url)
+        variant = first_variant(playlist)
+        if variant is not None:
+            url, playlist = fetch.playlist(urljoin(url, variant))
+        segment = newest_dated(playlist)
+        if segment is None:
+            return None
+        head = fetch.data(urljoin(url, segment.head), _SEGMENT_HEAD) if segment.head else b""
+        pts_s = _first_pts(head + fetch.data(urljoin(url, segment.uri), _SEGMENT_HEAD))
+        return None if pts_s is None else ProgramDate(pts_s, segment.start)
+    except (OSError, ValueError, OverflowError, http.client.HTTPException, av.FFmpegError):
+        return None
+
+
+def first_variant(playlist: str) -> str | None:
+    """URI of a master playlist's first variant, whose times are those of all; None of a media playlist."""
+    lines = iter(playlist.splitlines())
+    for line in lines:
+        if line.startswith("#EXT-X-STREAM-INF:"):
+            return next((uri.strip() for uri in lines if uri.strip() and not uri.startswith("#")), None)
+    return None
+
+
+def newest_dated(playlist: str) -> DatedSegment | None:
+    """The last segment of a media playlist whose date is known: its own, or that of an earlier one and the durations since."""
+    newest: DatedSegment | None = None
+    date: float | None = None  # of the next segment, as said before it
+    going_on: float | None = None  # the same, as it follows from earlier segments
+    duration, head = 0.0, None
+    for line in map(str.strip, playlist.splitlines()):
+        if line.startswith(_DATE):
+            date = datetime.fromisoformat(line.removeprefix(_DATE).strip()).timestamp()
+        elif line.startswith(_INF):
+            duration = float(line.removeprefix(_INF).partition(",")[0])
+        elif line.startswith(_MAP):
+            head = line.partition('URI="')[2].partition('"')[0] or None
+        elif line == "#EXT-X-DISCONTINUITY":
+            going_on = None
+        elif line.startswith(_BEYOND) and "METHOD=NONE" not in line:
+            return None
+        elif line and not line.startswith("#"):
+            start, date = going_on if date is None else date, None
+            newest = newest if start is None else DatedSegment(line, start, head)
+            going_on = None if start is None else start + duration
+    return newest
+
+
+def _first_pts(data: bytes) -> float | None:
+    """Presentation time of a segment's first picture, seconds."""
+    with av.open(io.BytesIO(data), "r", metadata_errors="replace") as container:
+        stream = container.streams.video[0] if container.streams.video else None
+        for packet in container.demux(stream) if stream is not None else ():
+            if packet.pts is not None:
+                return float(packet.pts * packet.time_base)
+    return None
+
+
+class _Fetcher:
+    """GET by HTTP or HTTPS, within a deadline. The login in the source's URL goes to its host alone, and never along a redirect."""
+
+    def __init__(self, source: str, deadline: float, monotonic: Callable[[], float]) -> None:
+        parts = urlsplit(source)
+        self._host, self._login = (parts.hostname, parts.port), ""
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._login = f"Basic {base64.b64encode(login.encode()).decode()}"
+        self._deadline, self._monotonic = deadline, monotonic
+
+    def playlist(self, url: str) -> tuple[str, str]:
+        """Where it was in the end, and its text."""
+        url, data = self._get(url, _LONGEST_PLAYLIST)
+        return url, data.decode()
+
+    def data(self, url: str, most: int) -> bytes:
+        """The first `most` bytes. Raises OSError, ValueError or HTTPException, as all of these."""
+        return self._get(url, most)[1]
+
+    def _get(self, url: str, most: int) -> tuple[str, bytes]:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError("a playlist may name nothing but HTTP addresses")
+        host = parts.netloc.rpartition("@")[2]
+        request = urllib.request.Request(parts._replace(netloc=host).geturl())
+        if self._login and (parts.hostname, parts.port) == self._host:
+            request.add_unredirected_header("Authorization", self._login)
+        with urllib.request.urlopen(request, timeout=self._left()) as reply:
+            data = b""
+            while len(data) < most and self._left() and (more := reply.read1(most - len(data))):
+                data += more
+            return reply.geturl(), data
+
+    def _left(self) -> float:
+        left = self._deadline - self._monotonic()
+        if left <= 0:
+            raise TimeoutError("the playlist took too long")
+        return left

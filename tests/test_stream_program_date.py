@@ -1,0 +1,169 @@
+"""The program date of HLS: found in playlists of every make, asked for politely, and never the cause of a failure."""
+
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import pytest
+
+from stream.program_date import TIMEOUT_S, DatedSegment, first_variant, newest_dated, read_program_date
+from tests.clips import make_clip
+
+DATE = "2026-11-20T14:03:00.250+01:00"
+UNIX = 1_795_179_780.25
+HEAD = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:4\n"
+
+
+@pytest.mark.parametrize(
+    ("playlist", "expected"),
+    [
+        (f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n", DatedSegment("a.ts", UNIX, None)),
+        (f"#EXTINF:4,\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\na.ts\r\n", DatedSegment("a.ts", UNIX, None)),
+        (
+            f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4.5,\na.ts\n#EXTINF:3.5,title\nb.ts\n#EXTINF:4,\nc.ts\n",
+            DatedSegment("c.ts", UNIX + 8, None),
+        ),
+        (
+            "#EXT-X-PROGRAM-DATE-TIME:2026-11-20T13:03:00.250Z\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:4,\na.m4s\n",
+            DatedSegment("a.m4s", UNIX, "init.mp4"),
+        ),
+        ("#EXT-X-PROGRAM-DATE-TIME:2026-11-20T13:03:00.250+0000\n#EXTINF:4,\na.ts\n", DatedSegment("a.ts", UNIX, None)),
+        (  # after a break the date is unknown until it is said again, in either order
+            f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:4,\nb.ts\n",
+            DatedSegment("a.ts", UNIX, None),
+        ),
+        (
+            f"#EXTINF:4,\na.ts\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXT-X-DISCONTINUITY\n#EXTINF:4,\nb.ts\n",
+            DatedSegment("b.ts", UNIX, None),
+        ),
+        ("#EXTINF:4,\na.ts\n", None),
+        (f"#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n", None),
+        (f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\n#EXT-X-BYTERANGE:500@0\nall.ts\n", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_the_newest_segment_whose_date_is_known(playlist: str, expected: DatedSegment | None) -> None:
+    assert newest_dated(HEAD + playlist) == expected
+
+
+def test_a_master_playlist_names_its_variants() -> None:
+    assert first_variant(HEAD + "#EXT-X-STREAM-INF:BANDWIDTH=1\n\nlow/live.m3u8\n") == "low/live.m3u8"
+    assert first_variant(HEAD + "#EXTINF:4,\na.ts\n") is None
+
+
+Route = bytes | str  # a body, or where to go instead
+
+
+@contextmanager
+def serving(routes: dict[str, Route], seen: list[tuple[str, str | None]], wait_s: float = 0.0) -> Iterator[int]:
+    """An HTTP server on a port of its own; `seen` gets each path with the login that came with it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("Authorization")))
+            time.sleep(wait_s)
+            route = routes.get(self.path)
+            self.send_response(404 if route is None else 302 if isinstance(route, str) else 200)
+            if isinstance(route, str):
+                self.send_header("Location", route)
+            self.end_headers()
+            self.wfile.write(route if isinstance(route, bytes) else b"")
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def broadcast(directory: Path, kind: str) -> dict[str, Route]:
+    """A broadcast of three seconds, in MPEG-TS or fragmented MP4 segments that FFmpeg dated."""
+    directory.mkdir()
+    clip = make_clip(directory / "clip.mp4", frames=60)
+    flags = {"hls_time": "1", "hls_flags": "program_date_time", "hls_segment_type": kind, "hls_list_size": "0"}
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(directory / "live.m3u8"), "w", format="hls", options=flags) as output,
+    ):
+        target = output.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = target
+                output.mux(packet)
+    return {f"/{path.name}": path.read_bytes() for path in directory.iterdir() if path != clip}
+
+
+@pytest.mark.parametrize("kind", ["mpegts", "fmp4"])
+def test_a_date_is_put_to_the_presentation_time_of_its_own_segment(kind: str, tmp_path: Path) -> None:
+    routes = broadcast(tmp_path / "b", kind)
+    playlist = routes["/live.m3u8"]
+    assert isinstance(playlist, bytes)
+    newest = newest_dated(playlist.decode())
+    assert newest is not None
+    with serving(routes, []) as port:
+        date = read_program_date(f"http://127.0.0.1:{port}/live.m3u8")
+    assert date is not None
+    assert date.unix_s == newest.start
+    segments = playlist.decode().count("#EXTINF")
+    assert segments > 1
+    assert date.pts_s == pytest.approx(
+        (segments - 1) * 2.0, abs=1.5
+    )  # key frames every two seconds; TS begins at an offset
+
+
+def test_a_password_goes_to_its_own_host_alone_and_not_along_a_redirect(tmp_path: Path) -> None:
+    routes, elsewhere_saw = broadcast(tmp_path / "b", "mpegts"), list[tuple[str, str | None]]()
+    saw: list[tuple[str, str | None]] = []
+    login = f"Basic {base64.b64encode(b'guard:p@ss').decode()}"
+    with serving(routes, elsewhere_saw) as other:
+        master = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://127.0.0.1:{other}/live.m3u8\n".encode()
+        moved = f"http://127.0.0.1:{other}/live.m3u8"
+        with serving({"/master.m3u8": master, "/moved.m3u8": moved}, saw) as port:
+            for path in ("/master.m3u8", "/moved.m3u8"):
+                assert read_program_date(f"http://guard:p%40ss@127.0.0.1:{port}{path}") is not None
+    assert saw == [("/master.m3u8", login), ("/moved.m3u8", login)]
+    assert elsewhere_saw
+    assert {sent for _, sent in elsewhere_saw} == {None}
+
+
+def wrong_bytes(uri: str) -> bytes:
+    return f"{HEAD}#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\n{uri}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        b"\xff\xfe not text",
+        b"<html>please log in</html>",
+        wrong_bytes("a.ts"),  # not there
+        wrong_bytes("live.m3u8"),  # not a video
+        wrong_bytes("file:///etc/hostname"),
+        wrong_bytes("http://[broken"),
+        b"#EXT-X-PROGRAM-DATE-TIME:yesterday\n#EXTINF:4,\na.ts\n",
+        b"#EXT-X-PROGRAM-DATE-TIME:0001-01-01T00:00:00+14:00\n#EXTINF:4,\na.ts\n",
+    ],
+)
+def test_what_is_wrong_with_a_playlist_only_means_that_there_is_no_date(playlist: bytes) -> None:
+    with serving({"/live.m3u8": playlist}, []) as port:
+        assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
+
+
+def test_a_server_that_is_away_or_slow_is_not_waited_for() -> None:
+    with serving({}, []) as port:
+        pass
+    assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
+    with serving({"/live.m3u8": wrong_bytes("live.m3u8")}, [], wait_s=5) as port:
+        began = time.monotonic()
+        assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
+        assert time.monotonic() - began < TIMEOUT_S + 1

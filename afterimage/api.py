@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from afterimage.arguments import readable_memory
 from memory.directory import Memory
 from model.checkpoint import load_pretrained
 from stream.answer import Answer, Answerer, Question
@@ -12,8 +13,11 @@ __all__ = ["ask", "load_pretrained", "open"]
 
 
 def open(path: str | Path) -> Memory:
-    """Open the memory at `path` for reading, beside its writers. Raises MemoryNotFound."""
-    return Memory(Path(path))
+    """Open the memory at `path` for reading, beside its writers. Raises MemoryNotFound.
+
+    path: a directory; or s3://bucket/prefix, the store of a memory that another machine records, as it was published when it is opened.
+    """
+    return Memory(readable_memory(str(path)))
 
 
 def ask(
@@ -34,7 +38,7 @@ def ask(
     everything). model: from `load_pretrained`, or its name; default the one that the memory was recorded with.
     on_text receives the text as it is generated. Raises UsageError, NothingRecorded, SpecMismatch.
     """
-    opened = memory if isinstance(memory, Memory) else Memory(Path(memory))
+    opened = memory if isinstance(memory, Memory) else open(memory)
     cameras = (camera,) if isinstance(camera, str) else tuple(camera)
     if model is None or isinstance(model, str):
         first = opened.camera(cameras[0]) if cameras else opened.cameras()[0]

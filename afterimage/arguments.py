@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs import UsageError
 from memory.camera import camera_id
+from memory.store_settings import SCHEME
 
 FASTEST = 1000.0  # frames kept per second; no camera gives more
 LONGEST_SYNC = 60.0  # seconds that a power cut may cost, at most
@@ -16,7 +17,21 @@ def memory_path(text: str) -> Path:
     """The memory's directory. An empty text is an unset variable in a script, not the present directory."""
     if not text.strip():
         raise UsageError("--memory is empty; name a directory")
+    if text.startswith(SCHEME):
+        raise UsageError(
+            f"{text}: a memory on a store can be asked, searched and exported from here; everything else wants the directory that "
+            "records it (`afterimage store set` ties the two together)"
+        )
     return Path(text)
+
+
+def readable_memory(text: str) -> Path:
+    """The directory of a memory that is only read: also of one that lies on a store, s3://bucket/prefix."""
+    if not text.startswith(SCHEME):
+        return memory_path(text)
+    from memory.mirror import mirror
+
+    return mirror(text)
 
 
 def sampling_rate(fps: float) -> float:

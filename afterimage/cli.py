@@ -138,7 +138,7 @@ def _add_ask(commands: _Commands) -> None:
         "Works while a camera is being watched. Prints the answer,\nthe frames that prove it, and what it could and could not know.",
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION")
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    parser.add_argument("--memory", required=True, metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help="ask this camera (repeatable; default: all)"
     )
@@ -162,7 +162,7 @@ def _add_ask(commands: _Commands) -> None:
 
 def _add_info(commands: _Commands) -> None:
     parser = _command(commands, "info", "afterimage.commands.info", "say what a memory holds")
-    parser.add_argument("memory", metavar="DIR")
+    parser.add_argument("memory", metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
 
 
 def _add_demo(commands: _Commands) -> None:

@@ -49,13 +49,24 @@ class Commit:
     def read(cls, camera: Path) -> "Commit":
         """The state of the camera at `camera`."""
         path = camera / "committed"
-        values = read_json(path, missing=f"{camera}: is not a camera of a memory")
+        return cls._from(read_json(path, missing=f"{camera}: is not a camera of a memory"), where=str(path))
+
+    @classmethod
+    def decode(cls, data: bytes, *, where: str) -> "Commit":
+        """What `encode` made. Raises DamagedMemory."""
+        try:
+            return cls._from(dict(json.loads(data)), where=where)
+        except (TypeError, ValueError):
+            raise DamagedMemory(f"{where}: `committed` is no JSON object") from None
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], *, where: str) -> "Commit":
         try:
             removed = tuple(remove_document(item) for item in values.get("removed", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed)
         except (KeyError, TypeError, ValueError):
             raise DamagedMemory(
-                f"{path}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
+                f"{where}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
             ) from None
 
     def encode(self) -> bytes:

@@ -119,8 +119,8 @@ def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items:
         )
         done.objects += 1
         done.freed += away
+    _replace_scalars(camera, objects, removal)
     if forgotten:
-        _replace_scalars(camera, objects, removal)
         left: list[int | None] = objects.each(objects.size, keys)
         if any(size is not None for size in left):
             raise StoreUnreachable(f"{objects.name}: still shows objects that were deleted; run it again")
@@ -129,17 +129,20 @@ def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items:
 
 
 def _replace_scalars(camera: Path, objects: CameraObjects, removal: Removal) -> None:
-    """Times of forgotten frames are published, too: put the blanked ones over them."""
+    """Times are published, too: put the blanked ones over them, and delete those of chunks that are gone here."""
+    layouts = [layout for layout in camera_layouts(camera) if layout.chunk > SEAL_FRAMES]
+    end = min(removal.end, Commit.read(camera).frames)
+    chunks = [(layout, c) for layout in layouts for c in layout.chunks(removal.first, end) if end > removal.first]
+    paths = [layout.file(camera, chunk) for layout, chunk in chunks]
+    objects.delete([str(path.relative_to(camera)) for path in paths if not path.exists()])
+    if removal.reason != "forgotten":
+        return
 
     def put(path: Path) -> None:
         if path.is_file() and objects.size(str(path.relative_to(camera))) is not None:
             objects.put(str(path.relative_to(camera)), path.read_bytes())
 
-    layouts = [layout for layout in camera_layouts(camera) if layout.chunk > SEAL_FRAMES]
-    sealed = Commit.read(camera).frames
-    end = min(removal.end, sealed)
-    if end > removal.first:
-        objects.each(put, [layout.file(camera, c) for layout in layouts for c in layout.chunks(removal.first, end)])
+    objects.each(put, paths)
 
 
 def object_traces(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> list[str]:

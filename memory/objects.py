@@ -102,6 +102,14 @@ class CameraObjects:
 
         return self._ask(self._reading, collect) or {}
 
+    def folders(self) -> list[str]:
+        """Names of the folders at the top."""
+
+        def collect(api: Any, store: Any) -> list[str]:
+            return [str(path).rstrip("/") for path in api.list_with_delimiter(store)["common_prefixes"]]
+
+        return self._ask(self._reading, collect) or []
+
     def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """`function` of every item, many at a time; raises the first error."""
         return list(_pool().map(function, items))

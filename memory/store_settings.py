@@ -10,6 +10,7 @@ from memory.commit import read_json, write_json
 from memory.errors import DamagedMemory
 
 FILE = "store.json"
+SCHEME = "s3://"
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#@]*))?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 
@@ -40,12 +41,12 @@ class StoreSettings(Schema):
     @property
     def bucket(self) -> str:
         """Name of the bucket."""
-        return self.url.removeprefix("s3://").partition("/")[0]
+        return self.url.removeprefix(SCHEME).partition("/")[0]
 
     @property
     def prefix(self) -> str:
         """What every key begins with, without slashes around it; may be empty."""
-        return self.url.removeprefix("s3://").partition("/")[2].strip("/")
+        return self.url.removeprefix(SCHEME).partition("/")[2].strip("/")
 
 
 def read_store(memory: Path) -> StoreSettings | None:

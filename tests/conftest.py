@@ -3,8 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.object_server import Gate, ObjectServer
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
@@ -33,3 +37,32 @@ def _one_thread() -> None:
 def shared_videos() -> list[Path]:
     """Real camera footage, where this checkout has it beside it."""
     return sorted(SHARED_VIDEOS.glob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def _object_server() -> "Iterator[ObjectServer]":
+    from tests.object_server import ObjectServer, need_object_store
+
+    need_object_store()
+    with ObjectServer() as running:
+        yield running
+
+
+@pytest.fixture
+def server(_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch) -> "ObjectServer":
+    """A running S3 server with an empty bucket, and the keys for it in the environment."""
+    from tests.object_server import KEYS
+
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    _object_server.remove(*_object_server.objects())
+    return _object_server
+
+
+@pytest.fixture
+def gate(server: "ObjectServer") -> "Iterator[Gate]":
+    """The way to that server, which can be shut."""
+    from tests.object_server import gate_to
+
+    with gate_to(server) as open_gate:
+        yield open_gate

@@ -7,37 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from afterimage.cli import main
 from afterimage.stores import store_document
+from memory.mirror import mirror
 from memory.objects import SILENT_S
 from memory.reader import CameraReader
+from memory.repository import open_camera
 from memory.uploaded import Uploads
+from tests.memory_world import make_frame, make_spec
+from tests.object_memory import moving
 from tests.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store
-from tests.test_memory_object_store import moving
 
 URL = f"s3://{BUCKET}/home"
 WATCH = ["watch", "lavfi:testsrc2=size=96x64:rate=50", "--fps", "50", "--camera", "yard"]
 PATIENCE_S = 90.0
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[ObjectServer]:
-    need_object_store()
-    with ObjectServer() as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    shared_server.remove(*shared_server.objects())
-    return shared_server
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +266,63 @@ def waits(memory: Path, *, seals: int) -> bool:
     """Whether it is known, to other processes, that the store does not answer and that so many seals wait for it."""
     document = store_document(memory / "yard") or {}
     return document.get("unreachable_since") is not None and document["waiting_seals"] >= seals
+
+
+def test_another_machine_answers_from_the_store_alone(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
+    assert "no memory is published there" in run(capsys, "ask", "What?", "--memory", URL, status=2)
+    run(capsys, "store", "flush", *where)
+    snapshot = CameraReader(memory / "yard").snapshot()
+    sealed, at = snapshot.sealed_frames, repr(float(snapshot.times[snapshot.sealed_frames - 1]))
+    here = json.loads(run(capsys, "ask", "What is there?", *where, "--at", at, "--json"))
+    shutil.move(memory, memory.with_name("gone"))
+    there = json.loads(run(capsys, "ask", "What is there?", "--memory", URL, "--at", at, "--json"))
+    assert there["answer"] == here["answer"]
+    assert [item["weight"] for item in there["evidence"]] == [item["weight"] for item in here["evidence"]]
+    assert (
+        Path(there["evidence"][0]["image"]).read_bytes()
+        == Path(here["evidence"][0]["image"].replace("/m/", "/gone/")).read_bytes()
+    )
+    assert json.loads(run(capsys, "info", URL, "--json"))["cameras"][0]["frames"] == sealed
+    assert "wants the directory" in run(capsys, "forget", "--memory", URL, "--last", "1h", status=2)
+    shutil.move(memory.with_name("gone"), memory)
+    times = snapshot.times
+    run(capsys, "forget", *where, "--from", repr(float(times[10])), "--to", repr(float(times[90])))
+    run(capsys, "store", "flush", *where)
+    known = json.loads(run(capsys, "info", URL, "--json"))["cameras"][0]
+    assert known["frames"] == sealed - 81
+    said = run(
+        capsys,
+        "ask",
+        "What?",
+        "--memory",
+        URL,
+        "--from",
+        repr(float(times[20])),
+        "--at",
+        repr(float(times[80])),
+        status=2,
+    )
+    assert "no longer remembered" in said
+
+
+def test_a_camera_of_any_name_has_objects(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "m"
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", "--memory", str(memory))
+    with open_camera(memory, "Übergang 2 (Tür)", make_spec()) as repository:
+        for number in range(70):
+            repository.append(make_frame(number, make_spec()))
+    run(capsys, "store", "flush", "--memory", str(memory))
+    run(capsys, "fsck", str(memory), "--deep")
+    assert moving(memory / "übergang-2-tür") == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    snapshot = CameraReader(mirror(URL, cache=tmp_path / "cache") / "übergang-2-tür").snapshot()
+    assert snapshot.ids.tolist() == list(range(64))
+    assert snapshot.image(63) == make_frame(63, make_spec()).image

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from afterimage.answers import answer_document, print_answer, save_evidence
-from afterimage.arguments import memory_path, seed
+from afterimage.arguments import readable_memory, seed
 from afterimage.documents import dump, printable
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
-    memory = Memory(memory_path(arguments.memory))
+    memory = Memory(readable_memory(arguments.memory))
     cameras = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     now = time.time()
     question = Question(

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from afterimage.arguments import memory_path, readable_memory
 from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
@@ -34,7 +35,7 @@ def _say(done: int, total: int) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"export which camera? give --camera; there are: {', '.join(memory.camera_ids())}")
     reader = memory.camera(arguments.camera) if arguments.camera else memory.cameras()[0]
@@ -61,7 +62,7 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     span = SpanFile(path)
     name = arguments.camera or span.info.name
     with open_camera(
-        Path(arguments.memory), name, span.spec, fps=span.info.fps, timezone=span.info.timezone
+        memory_path(arguments.memory), name, span.spec, fps=span.info.fps, timezone=span.info.timezone
     ) as repository:
         last = repository.last_time
         if last is not None and len(span.times) and span.times[0] <= last:

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from afterimage.arguments import memory_path
 from afterimage.documents import dump
 from memory.errors import MemoryNotFound
 from memory.findings import Finding
@@ -14,7 +14,7 @@ _MOST_LINES = 50  # findings printed per camera; --json has all
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every camera. 0: clean, or all of it repaired; 1: damage is left."""
-    memory = Path(arguments.memory)
+    memory = memory_path(arguments.memory)
     if not memory.is_dir() or not camera_directories(memory):
         raise MemoryNotFound(f"{memory}: is not a memory; `afterimage watch` or `afterimage replay` makes one")
     reports = []

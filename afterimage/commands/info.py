@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from afterimage.arguments import memory_path
+from afterimage.arguments import readable_memory
 from afterimage.documents import describe_gap, describe_time_basis, dump, gap_document, printable
 from afterimage.stores import describe_store, store_document
 from afterimage.times import spell_duration
@@ -14,7 +14,7 @@ from memory.reader import CameraReader, MemorySnapshot
 
 def run(arguments: argparse.Namespace) -> int:
     """Say what a memory holds."""
-    memory = Memory(memory_path(arguments.memory))
+    memory = Memory(readable_memory(arguments.memory))
     held = [(reader, reader.snapshot()) for reader in memory.cameras()]
     if arguments.json:
         dump({"format": FORMAT_VERSION, "cameras": [_document(reader, snapshot) for reader, snapshot in held]})

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from afterimage.arguments import memory_path
 from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time, spell_duration
 from configs import UsageError
@@ -25,7 +26,7 @@ DAY = 86400.0  # seconds
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command says to each camera that it names."""
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(memory_path(arguments.memory))
     if arguments.command in ("forget", "keep") and not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(
             f"{arguments.command} which camera's? give --camera; there are: {', '.join(memory.camera_ids())}"

@@ -4,12 +4,12 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from afterimage.arguments import memory_path
 from afterimage.documents import dump
 from afterimage.times import spell_duration
 from memory.commit import Commit
@@ -29,7 +29,7 @@ PROGRESS_EVERY_S = 5.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and put it in use. 0: done; 1: a camera is still being recorded, all but the switch is done."""
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     from model.checkpoint import load_encoders  # loads torch
 

@@ -3,9 +3,9 @@
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afterimage.arguments import readable_memory
 from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--top {arguments.top}: must be at least 1")
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
-    memory = Memory(Path(arguments.memory))
+    memory = Memory(readable_memory(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
 

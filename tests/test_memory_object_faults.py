@@ -1,0 +1,179 @@
+"""Stores that go away, come back empty, lose objects or corrupt them, against a real server process behind a gate."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memory.camera import read_camera, write_camera
+from memory.commit import Commit
+from memory.errors import DamagedFrames, StoreRefused, StoreUnreachable, UnreachableFrames
+from memory.fsck import fsck
+from memory.index import FrameIndex
+from memory.objects import SILENT_S
+from memory.reader import CameraReader
+from memory.repository import open_camera
+from tests.memory_world import make_frame
+from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
+from tests.object_server import BUCKET, Gate, ObjectServer
+
+
+def test_a_connection_cut_in_mid_upload_loses_nothing_and_the_upload_goes_on(tmp_path: Path, gate: Gate) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    before = moving(camera)
+    gate.open(bytes_left=20_000)
+    with pytest.raises(StoreUnreachable, match="does not answer"):
+        flush(camera)
+    assert moving(camera) != []
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:  # nothing of this waits for the store
+        for number in range(FRAMES, FRAMES + 64):
+            repository.append(make_frame(number, SPEC))
+    assert len(moving(camera)) >= len(before)
+    gate.open()
+    flush(camera)
+    assert moving(camera) == []
+    assert CameraReader(camera).snapshot().frames == FRAMES + 64
+    assert fsck(camera).findings == []
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_path: Path, gate: Gate) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    gate.shut()
+    snapshot = CameraReader(camera).snapshot()
+    with pytest.raises(UnreachableFrames, match="does not answer") as caught:
+        snapshot.tokens(np.array([3, 100, 199]))
+    here = snapshot.within_reach(caught.value.frames)
+    assert here.ids.tolist() == list(range(192, FRAMES))  # the journal is always here
+    assert here.unreachable.tolist() == list(range(192))
+    np.testing.assert_array_equal(here.tokens(here.ids), [make_frame(n, SPEC).tokens for n in range(192, FRAMES)])
+    gate.open()
+    time.sleep(SILENT_S)
+    assert_holds(CameraReader(camera).snapshot())
+
+
+def test_a_frozen_store_is_waited_for_no_longer_than_said(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint, timeout_s=1.0)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    server.freeze()
+    try:
+        began = time.monotonic()
+        with pytest.raises(UnreachableFrames):
+            CameraReader(camera).snapshot().tokens(np.arange(192))
+        assert time.monotonic() - began < 8
+    finally:
+        server.thaw()
+
+
+def test_an_empty_store_gets_again_what_is_still_here(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera, local_bytes=1e9)
+    server.remove(*server.objects())
+    flush(camera)
+    assert moving(camera) == []
+    assert_holds(CameraReader(camera).snapshot())
+
+
+def test_a_place_with_another_memory_is_refused(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    flush(record(tmp_path / "m"))
+    set_store(tmp_path / "n", server.endpoint)
+    other = record(tmp_path / "n")
+    write_camera(other, replace(read_camera(other), created=1.0))
+    with pytest.raises(StoreRefused, match="another memory"):
+        flush(other)
+
+
+def test_a_corrupt_object_costs_its_chunk(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    key = f"{PREFIX}/generation-1/tokens/c.2.0.0"
+    data = bytearray(server.read(key))
+    data[5] ^= 1
+    server.write(key, bytes(data))
+    snapshot = CameraReader(camera).snapshot()
+    with pytest.raises(DamagedFrames) as caught:
+        snapshot.tokens(snapshot.ids)
+    assert caught.value.frames.tolist() == list(range(32, 48))
+
+
+def test_a_server_that_was_killed_comes_back_empty_and_is_found_out(tmp_path: Path, server: ObjectServer) -> None:
+    with ObjectServer() as mortal:
+        set_store(tmp_path / "m", mortal.endpoint)
+        camera = record(tmp_path / "m")
+        sizes = [path.stat().st_size for path in moving(camera)]
+        flush(camera, local_bytes=sum(sizes) / 2)
+        here = moving(camera)
+        mortal.kill()
+        mortal.start(bucket=False)
+        with pytest.raises(StoreRefused, match="no such bucket"):
+            upload(camera).step()
+        mortal.client().create_bucket(Bucket=BUCKET)
+        report = fsck(camera, repair=True)
+        assert [finding.what for finding in report.damage if "holds nothing where" in finding.what]
+        assert not Commit.read(camera).removed  # nothing is given up because a store was exchanged
+        flush(camera, local_bytes=1e9)
+        assert {f"{PREFIX}/{path.relative_to(camera)}" for path in here} <= set(mortal.objects())
+
+
+def test_fsck_finds_what_vanished_from_the_store_and_repair_sends_what_is_here(
+    tmp_path: Path, server: ObjectServer
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera, local_bytes=1e9)
+    key = "generation-1/tokens/c.5.0.0"
+    server.remove(f"{PREFIX}/{key}")
+    report = fsck(camera)
+    assert [finding.where for finding in report.damage] == [camera / key]
+    assert "whole here" in report.damage[0].what
+    assert fsck(camera, repair=True).damage == []
+    flush(camera)
+    assert moving(camera) == []
+    assert fsck(camera, deep=True).findings == []
+
+
+def test_fsck_names_what_a_corrupt_and_a_lost_object_cost(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    key = f"{PREFIX}/generation-1/tokens/c.2.0.0"
+    data = bytearray(server.read(key))
+    data[5] ^= 1
+    server.write(key, bytes(data))
+    server.remove(f"{PREFIX}/frames/images/1/c.0", f"{PREFIX}/generation-1/tokens/c.11.0.0")
+    assert [finding.frames for finding in fsck(camera).damage] == [(176, 192), (64, 128)]
+    assert [finding.frames for finding in fsck(camera, deep=True).damage] == [(32, 48), (176, 192), (64, 128)]
+    report = fsck(camera, repair=True, deep=True)
+    assert report.damage == []
+    kept = [number for number in range(FRAMES) if number not in range(32, 48) and number not in range(176, 192)]
+    snapshot = CameraReader(camera).snapshot()
+    assert snapshot.ids.tolist() == kept
+    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), [make_frame(n, SPEC).tokens for n in kept])
+    assert snapshot.image(64) == b""
+    assert snapshot.image(63) == make_frame(63, SPEC).image
+
+
+def test_an_index_never_takes_unreachable_frames_for_gone_ones(tmp_path: Path, gate: Gate) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    gate.shut()
+    index, snapshot = FrameIndex(camera / "index"), CameraReader(camera).snapshot()
+    with pytest.raises(UnreachableFrames) as caught:
+        index.catch_up(snapshot)
+    near = snapshot.within_reach(caught.value.frames)
+    index.catch_up(near)
+    query = make_frame(20, SPEC).embedding
+    assert all(hit.frame >= 192 for hit in index.search(query, 3, near).hits)
+    gate.open()
+    time.sleep(SILENT_S)
+    index.catch_up(snapshot)
+    assert index.search(query, 1, snapshot).hits[0].frame == 20

@@ -86,7 +86,7 @@ class Trainer:
         self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
         self._on_log = on_log or (lambda figures: None)
         self._sums: dict[str, Tensor] = {}
-        self._summed, self._since = 0, time.monotonic()
+        self._summed, self._waited, self._since = 0, 0.0, time.monotonic()
 
     def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
         """Train up to step `until` (default: all steps), from wherever the training stands, and save.
@@ -152,7 +152,9 @@ class Trainer:
         accelerator = self.accelerator
         for number in range(self.config.accumulate):  # processes take the batches of a step in turn
             whole = self.step * self.config.accumulate + number
+            began = time.monotonic()
             batch = batch_of(whole * accelerator.num_processes + accelerator.process_index)
+            self._waited += time.monotonic() - began
             with self.accelerator.accumulate(self.learner), self.accelerator.autocast():
                 lesson: Lesson = self.learner(batch)
                 self.accelerator.backward(lesson.loss)
@@ -171,18 +173,22 @@ class Trainer:
         self._summed += 1
 
     def _log(self) -> None:
-        """Means since the last line. Figures that end in '/right' over '/asked' become accuracies."""
-        sums = {name: float(value) for name, value in self._sums.items()}
+        """Means since the last line, over all processes. Figures that end in '/right' over '/asked' become accuracies."""
+        several = self.accelerator.num_processes
+        added = self.accelerator.reduce(self._sums, "sum") if several > 1 else self._sums
+        sums = {name: float(value) for name, value in added.items()}
         figures: dict[str, float] = {"step": float(self.step)}
         for name, value in sums.items():
             kind, _, what = name.rpartition("/")
             if what == "right" and sums[f"{kind}/asked"]:
                 figures[f"accuracy/{kind}"] = value / sums[f"{kind}/asked"]
             elif what not in ("right", "asked"):
-                figures[name] = value / self._summed
-        figures["steps_per_s"] = self._summed / self.config.accumulate / max(1e-9, time.monotonic() - self._since)
+                figures[name] = value / (self._summed * several)
+        seconds = max(1e-9, time.monotonic() - self._since)
+        figures["steps_per_s"] = self._summed / self.config.accumulate / seconds
+        figures["data_share"] = self._waited / seconds  # of the time, that waiting for batches took
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
-        self._sums, self._summed, self._since = {}, 0, time.monotonic()
+        self._sums, self._summed, self._waited, self._since = {}, 0, 0.0, time.monotonic()
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps({name: round(value, 6) for name, value in figures.items()}) + "\n")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.bench.table import Table
 
-NAMES = ["ingest", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "recall", "size"]
+NAMES = [
+    "ingest", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "recall", "size", "training",
+]  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

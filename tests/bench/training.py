@@ -1,0 +1,132 @@
+"""The trainer on a CPU: steps and samples a second, and the share of the time that its data path costs. Two runs of the published layout.
+
+"scaled": Hour-LLaVA at a small width, so that a CPU takes steps at all. What a GPU machine would find in a step of the 3B differs; what the
+data path costs for each sample does not, so it is given in milliseconds too, with features, frames and pictures of the published sizes.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.checkpoint import load_pretrained
+from tests.bench.table import Table
+from training.features import FeatureBank, FrameBank, save_features, save_frames
+from training.material import read_picture
+from training.parts import parts_of
+from training.stages import StageConfig, StageData, StageLearner
+from training.trainer import LOG, Trainer
+
+PRESET = """\
+name: scaled
+trained: false
+notice: for measuring
+seed: 3
+index_encoder: null
+architecture:
+  vision: {width: 128, layers: 4, heads: 4, mlp_width: 512, image_size: 128, patch_size: 16}
+  language: {width: 256, layers: 4, heads: 4, key_value_heads: 2, mlp_width: 1024}
+  index_vision: {width: 32, layers: 1, heads: 2, mlp_width: 64, image_size: 64, patch_size: 8}
+  index_text: {width: 32, layers: 1, heads: 2, mlp_width: 64, positions: 64}
+memaug_depth: 4
+"""
+FRAMES, VIDEOS, BATCH, STEPS, WARM = 64, 6, 2, 8, 2
+SEEN = {"spatial": "random", "temporal": "uniform", "max_frames": 16, "min_frames": 8}
+LEARNS = {"projector": 1e-4, "memaug": 1e-4, "language": 2e-5}
+WIDTH, SIDE = 1152, 384  # of the published tower
+READS = 10
+
+
+def run() -> list[Table]:
+    """About two minutes."""
+    with tempfile.TemporaryDirectory() as directory:
+        return [_steps(Path(directory)), _reading(Path(directory))]
+
+
+def _steps(root: Path) -> Table:
+    table = Table(
+        "Training steps (CPU, scaled-down Hour-LLaVA)",
+        ["what is trained on", "steps/s", "samples/s", "data path's share"],
+        f"{STEPS} steps of {BATCH} samples, the first {WARM} left out; videos of {FRAMES} frames from cached features, "
+        "pictures of 640x480 through the tower; projector, MemAug and decoder learn.",
+    )
+    _write_toy(root)
+    for name, annotations in (("videos", "videos.json"), ("pictures", "pictures.json"), ("text", "text.json")):
+        rows = _train(root, annotations)
+        steps, share = (statistics.median(row[key] for row in rows) for key in ("steps_per_s", "data_share"))
+        table.add(name, round(steps, 2), round(steps * BATCH, 2), f"{share:.2%}")
+    return table
+
+
+def _write_toy(root: Path) -> None:
+    (root / "scaled.yaml").write_text(PRESET)
+    model, draw = load_pretrained(root / "scaled.yaml", device="cpu"), np.random.default_rng(0)
+    said = [{"from": "human", "value": "<image>\nWhat was seen?"}, {"from": "gpt", "value": "A red car by the gate"}]
+    items: dict[str, list[dict[str, object]]] = {"videos": [], "pictures": [], "text": []}
+    for number in range(VIDEOS):
+        width = model.vision.spec.width
+        features = torch.from_numpy(draw.standard_normal((FRAMES, 64, width), dtype=np.float32)).half()
+        save_features(root / "features", f"{number}.mp4", features, float(FRAMES), model.encoders.feature_spec)
+        Image.fromarray(draw.integers(0, 256, (480, 640, 3), dtype=np.uint8)).save(root / f"{number}.jpg")
+        items["videos"].append({"video": f"{number}.mp4", "conversations": said})
+        items["pictures"].append({"image": f"{number}.jpg", "conversations": said})
+        items["text"].append({"conversations": said})
+    for name, found in items.items():
+        (root / f"{name}.json").write_text(json.dumps(found))
+
+
+def _train(root: Path, annotations: str) -> list[dict[str, float]]:
+    """The log of a short training, without its first steps."""
+    config = StageConfig.model_validate({
+        "name": "bench", "gradient_checkpointing": False, "model": str(root / "scaled.yaml"), "batch": BATCH, "forgetting": SEEN,
+        "trainer": {"steps": STEPS, "learning_rates": LEARNS, "log_every": 1},
+        "streams": [{"annotations": root / annotations, "features": root / "features", "pictures": root}],
+    })  # fmt: skip
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    out = root / f"run-{annotations}"
+    parts = parts_of(model.video_language, model.vision.tower)
+    Trainer(StageLearner(model, config), parts, config.trainer, out, cpu=True).run(StageData(config, model))
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()][WARM:]
+
+
+def _reading(root: Path) -> Table:
+    """What one sample of the published geometry costs to read, warm."""
+    table = Table(
+        "The data path of one sample, published sizes",
+        ["sample", "size, MB", "ms"],
+        f"Read, laid out and tokenised, median of {READS}; file cache warm. An hour of video is 3,600 frames at 1 FPS.",
+    )
+    spec = load_pretrained(root / "scaled.yaml", device="cpu").encoders.feature_spec
+    published = spec.model_copy(update={"tokens": spec.tokens.model_copy(update={"width": WIDTH, "resolution": SIDE})})
+    for frames in (300, 3600):
+        features = torch.zeros(frames, 64, WIDTH, dtype=torch.float16)
+        save_features(root / "published", f"{frames}.mp4", features, float(frames), published)
+        bank = FeatureBank(root / "published")
+        table.add(f"{frames} frames, features", _megabytes(features), _ms(partial(bank.load, f"{frames}.mp4")))
+    pixels = torch.zeros(300, SIDE, SIDE, 3, dtype=torch.uint8)
+    save_frames(root / "published-frames", "300.mp4", pixels, 300.0)
+    seen = FrameBank(root / "published-frames")
+    table.add("300 frames, pixels", _megabytes(pixels), _ms(partial(seen.load, "300.mp4")))
+    size = (root / "0.jpg").stat().st_size / 1e6
+    table.add("a picture of 640x480 (JPEG)", round(size, 2), _ms(partial(read_picture, root / "0.jpg")))
+    return table
+
+
+def _megabytes(tensor: torch.Tensor) -> float:
+    return round(tensor.numel() * tensor.element_size() / 1e6, 1)
+
+
+def _ms(read: Callable[[], object]) -> float:
+    times = []
+    for _ in range(READS):
+        began = time.perf_counter()
+        read()
+        times.append(time.perf_counter() - began)
+    return round(1000 * statistics.median(times), 2)

@@ -1,0 +1,63 @@
+"""Run by two processes: one batch through a learner whose parameters are sharded as configs/training/fsdp.yaml has it.
+
+    RANK=0|1 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python -m tests.sharded STAGE.json
+
+accelerate shards on GPUs alone, so torch's own `fully_shard` does it here. Process 0 prints the loss and the norm of every part's gradient,
+of both processes' batches together, as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from configs import load
+from model.checkpoint import load_pretrained
+from training.parts import parameter_groups, parts_of
+from training.stages import StageConfig, StageData, StageLearner
+
+FSDP = Path(__file__).parents[1] / "configs" / "training" / "fsdp.yaml"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    config = load(Path(sys.argv[1]), StageConfig)
+    distributed.init_process_group("gloo")
+    rank, processes = distributed.get_rank(), distributed.get_world_size()
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    parts = parts_of(model.video_language, model.vision.tower)
+    names = {id(value): part for part, values in parts.items() for value in values}
+    parameter_groups(parts, config.trainer.learning_rates)
+    learner = StageLearner(model, config).train()
+    part_of = {name: names.get(id(value), "unused") for name, value in learner.named_parameters()}
+    mesh = init_device_mesh("cpu", (processes,))
+    wrapped = str(yaml.safe_load(FSDP.read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]).split(",")
+    layers = [module for module in learner.modules() if type(module).__name__ in wrapped]
+    assert layers
+    for layer in layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(learner, mesh=mesh)
+    assert all(isinstance(value, DTensor) for value in learner.parameters())
+    lesson = learner(StageData(config, model, processes=processes)(rank))
+    lesson.loss.backward()
+    squares = dict.fromkeys(parts, 0.0)
+    for name, value in learner.named_parameters():
+        if value.grad is not None:
+            whole = value.grad.full_tensor() if isinstance(value.grad, DTensor) else value.grad
+            squares[part_of[name]] += float(whole.double().square().sum())
+    loss = lesson.loss.detach()
+    distributed.all_reduce(loss)
+    if rank == 0:
+        norms = {part: square**0.5 for part, square in squares.items()}
+        print(json.dumps({"loss": float(loss) / processes, "norms": norms, "layers": len(layers)}))
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

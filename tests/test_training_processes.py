@@ -1,0 +1,99 @@
+"""Training in two processes on one CPU: the same as in one that sees both batches, and ready to be sharded."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from model.checkpoint import load_pretrained
+from tests.sharded import FSDP
+from tests.test_training_media import ALL, data, every_stream, stage  # noqa: F401
+from training.parts import parameter_groups, parts_of
+from training.run import train_stage
+from training.stages import StageConfig, StageData, StageLearner
+from training.trainer import LOG
+
+ROOT = Path(__file__).parents[1]
+WITHIN_S = 240
+
+
+def losses(directory: Path) -> list[float]:
+    """Of every step."""
+    return [json.loads(line)["loss"] for line in (directory / LOG).read_text().splitlines()]
+
+
+def written(config: StageConfig, path: Path) -> Path:
+    """The configuration as a file."""
+    path.write_text(config.model_dump_json(exclude_unset=True))
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    def config(accumulate: int) -> StageConfig:
+        return stage(data, every_stream(data, "frames"), ALL, trainer={"steps": 3, "accumulate": accumulate})
+
+    one = train_stage(config(2), tmp_path / "one", cpu=True)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    command = [*launch, "-m", "afterimage", "train", str(written(config(1), tmp_path / "two.json")), "--cpu"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "two")], env=environment(), capture_output=True, text=True, timeout=WITHIN_S
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-3)
+    assert json.loads((tmp_path / "two" / "state" / "progress.json").read_text())["step"] == one.steps
+    assert load_pretrained(tmp_path / "two" / "model", device="cpu").trained
+
+
+def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: Path, tmp_path: Path) -> None:  # noqa: F811
+    config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True)
+    path, port = written(config, tmp_path / "stage.json"), str(free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.sharded", str(path)],
+            env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        out, error = processes[0].communicate(timeout=WITHIN_S)
+        assert processes[1].wait(WITHIN_S) == 0, error[-2000:]
+    finally:
+        for process in processes:
+            process.kill()
+    sharded = json.loads(out)
+    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    parts = parts_of(model.video_language, model.vision.tower)
+    parameter_groups(parts, config.trainer.learning_rates)
+    learner, batches = StageLearner(model, config).train(), StageData(config, model, processes=2)
+    lessons = [learner(batches(rank)).loss / 2 for rank in range(2)]
+    torch.stack(lessons).sum().backward()
+    assert sharded["loss"] == pytest.approx(float(sum(loss.detach() for loss in lessons)), rel=1e-5)
+    for part, values in parts.items():
+        norm = sum(p.grad.double().square().sum().item() for p in values if p.grad is not None) ** 0.5
+        assert sharded["norms"][part] == pytest.approx(norm, rel=1e-4), part
+    assert sharded["layers"] == 2
+
+
+def test_accelerate_takes_the_sharding_configuration() -> None:
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    config = ClusterConfig.from_yaml_file(FSDP)
+    assert config.distributed_type == "FSDP"
+    assert config.fsdp_config == yaml.safe_load(FSDP.read_text())["fsdp_config"]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

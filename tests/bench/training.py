@@ -101,7 +101,7 @@ def _reading(root: Path) -> Table:
     table = Table(
         "The data path of one sample, published sizes",
         ["sample", "size, MB", "ms"],
-        f"Read, laid out and tokenised, median of {READS}; file cache warm. An hour of video is 3,600 frames at 1 FPS.",
+        f"Read into memory, median of {READS}; file cache warm. An hour of video is 3,600 frames at 1 FPS.",
     )
     spec = load_pretrained(root / "scaled.yaml", device="cpu").encoders.feature_spec
     published = spec.model_copy(update={"tokens": spec.tokens.model_copy(update={"width": WIDTH, "resolution": SIDE})})
@@ -109,14 +109,19 @@ def _reading(root: Path) -> Table:
         features = torch.zeros(frames, 64, WIDTH, dtype=torch.float16)
         save_features(root / "published", f"{frames}.mp4", features, float(frames), published)
         bank = FeatureBank(root / "published")
-        table.add(f"{frames} frames, features", _megabytes(features), _ms(partial(bank.load, f"{frames}.mp4")))
+        table.add(f"{frames} frames, features", _megabytes(features), _ms(partial(_touched, bank, f"{frames}.mp4")))
     pixels = torch.zeros(300, SIDE, SIDE, 3, dtype=torch.uint8)
     save_frames(root / "published-frames", "300.mp4", pixels, 300.0)
     seen = FrameBank(root / "published-frames")
-    table.add("300 frames, pixels", _megabytes(pixels), _ms(partial(seen.load, "300.mp4")))
+    table.add("300 frames, pixels", _megabytes(pixels), _ms(partial(_touched, seen, "300.mp4")))
     size = (root / "0.jpg").stat().st_size / 1e6
     table.add("a picture of 640x480 (JPEG)", round(size, 2), _ms(partial(read_picture, root / "0.jpg")))
     return table
+
+
+def _touched(bank: FeatureBank | FrameBank, video: str) -> torch.Tensor:
+    """A video of a bank, every byte of it: loading alone maps the file."""
+    return bank.load(video)[0].clone()
 
 
 def _megabytes(tensor: torch.Tensor) -> float:

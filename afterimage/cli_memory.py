@@ -143,9 +143,8 @@ def _add_reembed(commands: _Commands) -> None:
     parser = _command(
         commands, "reembed", "make a memory answerable by another model",
         "Embeds every stored image anew, beside a live watch or not,\nwhile the memory stays readable under the old model; then "
-        "switches all at once. Interrupted, it goes on where\nit was. A camera that is being recorded is prepared, and switched by "
-        "running this again after the watch has been\nstopped (start it with the new --model then). Frames that came in meanwhile are "
-        "taken along.",
+        "switches all at once. Interrupted, it goes on where\nit was. A watch that is running goes on with the new model, frames that "
+        "came in meanwhile included; where it\nwas started with --model, give it the new one the next time.",
     )  # fmt: skip
     parser.add_argument("--memory", required=True, metavar="DIR")
     parser.add_argument(

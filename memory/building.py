@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from memory.commit import read_json, write_json
@@ -16,7 +17,7 @@ _FILE = "building.json"
 
 @contextmanager
 def building_lock(camera: Path) -> Iterator[None]:
-    """Held while frames are read to be embedded anew until they are written, and while frames are erased."""
+    """Held while features that were made anew are written, after another look at what is gone, and while frames are erased."""
     with (camera / "building.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -27,17 +28,32 @@ def is_building(camera: Path, generation: int) -> bool:
     return (camera / generation_name(generation) / _FILE).exists()
 
 
+@dataclass(frozen=True)
+class Built:
+    """How far a generation is: frames [0, frames) have features, those in the ranges `lost` excepted, which have no image any more."""
+
+    frames: int = 0
+    lost: tuple[tuple[int, int], ...] = ()  # [first, end), ascending
+
+
+def read_built(camera: Path, generation: int) -> Built:
+    """How far a generation that is being built is."""
+    try:
+        values = read_json(camera / generation_name(generation) / _FILE, missing="")
+        return Built(int(values["frames"]), tuple((int(first), int(end)) for first, end in values.get("lost", [])))
+    except (RepositoryError, LookupError, TypeError, ValueError):
+        return Built()
+
+
 def frames_built(camera: Path, generation: int) -> int:
     """How many frames a generation that is being built has."""
-    try:
-        return int(read_json(camera / generation_name(generation) / _FILE, missing="")["frames"])
-    except (RepositoryError, LookupError, TypeError, ValueError):
-        return 0
+    return read_built(camera, generation).frames
 
 
-def note_built(camera: Path, generation: int, frames: int) -> None:
-    """So many frames are built, durably."""
-    write_json(camera / generation_name(generation) / _FILE, {"frames": frames})
+def note_built(camera: Path, generation: int, built: Built) -> None:
+    """So much is built, durably."""
+    document = {"frames": built.frames, "lost": [list(span) for span in built.lost]}
+    write_json(camera / generation_name(generation) / _FILE, document)
 
 
 def finish_building(camera: Path, generation: int) -> None:

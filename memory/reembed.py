@@ -1,8 +1,8 @@
 """A new generation: features of another model, made from the stored images, while the memory stays readable under the old one.
 
-Sealed frames first, seal by seal, beside a living writer or not; a run that was interrupted goes on where it was. Then, with the
-camera's lock held, what came in meanwhile and what is still in the journal, and one commit that switches everything at once. A crash
-leaves the old generation in use or the new one, whole either way.
+Sealed frames first, seal by seal, beside a living writer or not; a run that was interrupted goes on where it was. Then whoever holds the
+camera's lock, which is the living writer where there is one (stream.upgrade), takes what came in meanwhile and what is still in the
+journal, and one commit switches everything at once. A failure or a crash leaves the old generation in use or the new one, whole.
 """
 
 import time
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.building import building_lock, finish_building, frames_built, is_building, note_built
+from memory.building import Built, building_lock, finish_building, is_building, note_built, read_built
 from memory.chunks import SealedFrames
 from memory.commit import Commit
 from memory.durable import remove_tree, unlink, write_file
-from memory.errors import DamagedFrames, RepositoryError
+from memory.errors import DamagedFrames, RepositoryError, UnreachableFrames
+from memory.generation import GenerationFiles
 from memory.journal import encode_file
 from memory.layout import SEAL_FRAMES, generation_name, generations, journal_name
 from memory.pending import Pending
 from memory.quantised import quantise
-from memory.records import FrameRecord
 from memory.removal import Removal, add, present, runs
 from memory.repository import Repository
 from memory.spec import FeatureSpec
@@ -56,7 +56,7 @@ def open_generation(camera: Path, spec: FeatureSpec) -> int:
                 remove_tree(camera / generation_name(number))  # begun for another model, and given up
         number = current + 1
         SealedFrames(camera, number, writable=True).create_generation(spec)
-        note_built(camera, number, 0)
+        note_built(camera, number, Built())
         write_spec(camera, number, spec)
     return number
 
@@ -73,59 +73,67 @@ def build_sealed(
 ) -> int:
     """Embed every sealed frame that the generation lacks, until there is none; returns how many it has then. Needs no lock."""
     sealed = SealedFrames(camera, generation, writable=True)
-    done = frames_built(camera, generation)
-    while done < Commit.read(camera).frames:
+    built = read_built(camera, generation)
+    while built.frames < Commit.read(camera).frames:
+        commit = Commit.read(camera)
+        images = _images(camera, commit, built.frames)
+        lost = [frame for frame, image in images.items() if not image]
+        tokens, embeddings = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES)
         with building_lock(camera):
-            commit = Commit.read(camera)
-            tokens, embeddings = _features(camera, commit, spec, encode, done)
+            held = present(built.frames + SEAL_FRAMES, Commit.read(camera).removed)
+            gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some of them only just now
+            tokens[gone], embeddings[gone] = 0, 0
             stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
-            sealed.write_features(done, stored, embeddings)
-        done += SEAL_FRAMES
-        note_built(camera, generation, done)
-        progress(done, commit.frames)
-    return done
+            sealed.write_features(built.frames, stored, embeddings)
+        built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
+        note_built(camera, generation, built)
+        progress(built.frames, commit.frames)
+    return built.frames
 
 
-def _features(
-    camera: Path, commit: Commit, spec: FeatureSpec, encode: Encode, first: int
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Features of one seal; zero for frames that are gone or have no image."""
+def _images(camera: Path, commit: Commit, first: int) -> dict[int, bytes]:
+    """The JPEGs of one seal's frames that are remembered; empty where one cannot be read."""
+    sealed = SealedFrames(camera, commit.generation)
     held = present(first + SEAL_FRAMES, commit.removed)
-    images = {frame: image for frame in held[held >= first].tolist() if (image := _image(camera, commit, frame))}
-    return _encode_some(images, spec, encode, first, SEAL_FRAMES)
+    return {frame: _image(sealed, frame) for frame in held[held >= first].tolist()}
+
+
+def _image(sealed: SealedFrames, frame: int) -> bytes:
+    try:
+        return sealed.image(frame)
+    except UnreachableFrames:
+        raise  # not lost: the store that has it does not answer
+    except DamagedFrames:
+        return b""
 
 
 def _encode_some(
     images: dict[int, bytes], spec: FeatureSpec, encode: Encode, first: int, count: int
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Features of `count` frames from `first` on; zero for those that are gone or have no image."""
     tokens = np.zeros((count, spec.tokens.tokens_per_frame, spec.tokens.width), dtype=spec.tokens.dtype)
     embeddings = np.zeros((count, spec.index.width), dtype=np.float32)
-    if images:
-        rows = np.array(list(images)) - first
-        tokens[rows], embeddings[rows] = encode(list(images.values()))
+    seen = {frame: image for frame, image in images.items() if image}
+    if seen:
+        rows = np.array(list(seen)) - first
+        tokens[rows], embeddings[rows] = encode(list(seen.values()))
     return tokens, embeddings
-
-
-def _image(camera: Path, commit: Commit, frame: int) -> bytes:
-    try:
-        return SealedFrames(camera, commit.generation).image(frame)
-    except DamagedFrames:
-        return b""
 
 
 def switch(
     repository: Repository, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool = False
 ) -> Reembedded:
-    """Finish the generation and put it in use. `repository` is open under the old one, and must be closed without further use."""
-    repository.sync()
-    camera = repository.directory
+    """Finish the generation, put it in use, and have `repository` go on in it.
+
+    Whatever fails until then leaves the old one in use, and `repository` as it was.
+    """
+    repository.make_durable()
+    camera, old = repository.directory, repository.commit.generation
     build_sealed(camera, generation, spec, encode)
-    commit, pending = repository.commit, repository.pending()
-    held = set(present(pending.end, commit.removed).tolist())
+    pending = repository.pending()
+    held = set(present(pending.end, repository.commit.removed).tolist())
     images = {
-        pending.first + row: frame.image
-        for row, frame in enumerate(pending.frames)
-        if frame.image and pending.first + row in held
+        pending.first + row: frame.image for row, frame in enumerate(pending.frames) if pending.first + row in held
     }
     tokens, embeddings = _encode_some(images, spec, encode, pending.first, len(pending.frames))
     frames = [
@@ -134,31 +142,32 @@ def switch(
     ]
     fresh = Pending(pending.first, frames, list(pending.gaps), pending.open_gap)
     write_file(camera / journal_name(generation), encode_file(fresh.entries()))
-    lost = _without_image(camera, commit, frames, images)
-    finish_building(camera, generation)
-    _put_in_use(repository, generation, lost)
+    built = read_built(camera, generation)
+    lost = {frame for first, end in built.lost for frame in range(first, end) if frame in held}
+    lost |= {frame for frame, image in images.items() if not image}
+    _put_in_use(repository, generation, spec, sorted(lost), built)
     if not keep_old:
-        remove_tree(camera / generation_name(commit.generation))
-    unlink(camera / journal_name(commit.generation))
+        remove_tree(camera / generation_name(old))
+    unlink(camera / journal_name(old))
     return Reembedded(generation, len(held) - len(lost), len(lost))
 
 
-def _without_image(
-    camera: Path, commit: Commit, frames: Sequence[FrameRecord], images: dict[int, bytes]
-) -> NDArray[np.int64]:
-    """Frames that are remembered but cannot be embedded anew."""
-    sealed = [frame for frame in present(commit.frames, commit.removed).tolist() if not _image(camera, commit, frame)]
-    held = present(commit.frames + len(frames), commit.removed)
-    late = [frame for frame in held[held >= commit.frames].tolist() if frame not in images]
-    return np.array([*sealed, *late], dtype=np.int64)
-
-
-def _put_in_use(repository: Repository, generation: int, lost: NDArray[np.int64]) -> None:
+def _put_in_use(repository: Repository, generation: int, spec: FeatureSpec, lost: Sequence[int], built: Built) -> None:
     times, now = repository.times(), time.time()
     gone = [
         Removal(first, end, float(times[first]), float(times[end - 1]), "damaged", now, erased=True)
-        for first, end in runs(lost)
+        for first, end in runs(np.array(lost, dtype=np.int64))
     ]
-    repository.put_commit(
-        replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone))
-    )
+    commit = replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone))
+    files = GenerationFiles.open(repository.directory, commit, spec)  # nothing that may fail is left after the commit
+    try:
+        finish_building(repository.directory, generation)
+        repository.put_commit(commit)
+    except OSError:
+        if (
+            Commit.read(repository.directory) != commit
+        ):  # else it was the last fsync that failed: readers see it already
+            files.journal.close()
+            note_built(repository.directory, generation, built)
+            raise
+    repository.go_on_in(files, commit)

@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 
 from memory import removing
 from memory.building import drop_given_up
-from memory.camera import CameraInfo, camera_id, new_camera, read_camera, write_camera
-from memory.chunks import SealedFrames
+from memory.camera import CameraInfo, camera_id, read_camera
 from memory.commit import Commit
+from memory.creation import create_camera
 from memory.durable import make_directory, remove_tree
 from memory.erase import Erased, blank_times
-from memory.errors import DamagedMemory, NotWritable, RepositoryError
+from memory.errors import NotWritable, RepositoryError
 from memory.failpoints import reach
-from memory.journal import MAGIC, Journal
-from memory.layout import SEAL_FRAMES, journal_name
+from memory.generation import GenerationFiles
+from memory.layout import SEAL_FRAMES
 from memory.lock import CameraLock
-from memory.pending import Pending, blank_frame, frame_record, gap_record, restore
+from memory.pending import Pending, blank_frame, frame_record, gap_record
 from memory.records import FrameRecord, Gap, GapReason, frame_crc
 from memory.removal import Removal
 from memory.reserve import Reserve
 from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
-from memory.specfile import read_spec, write_spec
+from memory.specfile import read_spec
 from memory.usage import Usage
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -55,18 +55,11 @@ class Repository:
 
     def __init__(self, directory: Path, info: CameraInfo, spec: FeatureSpec, lock: CameraLock) -> None:
         """Use `open_camera`. Recovers what a crash left: an unfinished record is cut, sealed rows beyond the commit ignored."""
-        self.directory, self.info, self.spec = directory, info, spec
+        self.directory, self.info = directory, info
         self._lock = lock
         self._closed = False
         self._commit = Commit.read(directory)
-        self._sealed = SealedFrames(directory, self._commit.generation, writable=True)
-        self._gaps = self._sealed.gaps(self._commit.gaps)
-        self._journal = Journal(directory / journal_name(self._commit.generation))
-        self._pending = restore(
-            self._journal.recovered, spec, sealed=self._commit.frames,
-            sealed_gaps_before=self._gaps[-1].before_frame if self._gaps else -1,
-        )  # fmt: skip
-        self._journal.recovered = []
+        self._use(GenerationFiles.open(directory, self._commit, spec))
         self._synced = self._pending.end
         self._fresh: list[Acknowledgement] = []  # durable, but not reported yet
         self.seal_error: OSError | None = None  # why the latest seal had to wait
@@ -79,6 +72,15 @@ class Repository:
             self._next_gap = "not recording" if self._pending.open_gap else "crashed"
         removing.finish_interrupted(self)
         drop_given_up(directory, self._commit.generation)
+
+    def go_on_in(self, files: GenerationFiles, commit: Commit) -> None:
+        """Write another generation from here on: `commit`, which counts already, put it in use. For memory.reembed."""
+        self._journal.close()
+        self._commit = commit
+        self._use(files)
+
+    def _use(self, files: GenerationFiles) -> None:
+        self.spec, self._sealed, self._journal, self._pending = files.spec, files.sealed, files.journal, files.pending
 
     def _newest_time(self) -> float | None:
         if self._pending.frames:
@@ -290,7 +292,7 @@ def open_camera(
         raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
     try:
         if not (directory / "camera.json").exists():
-            _create(directory, name, spec, fps=fps, timezone=timezone)
+            create_camera(directory, name, spec, fps=fps, timezone=timezone)
         info = read_camera(directory)
         if info.fps != fps:
             raise RepositoryError(
@@ -305,28 +307,3 @@ def open_camera(
     except BaseException:
         lock.close()
         raise
-
-
-def _create(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:
-    # camera.json comes last: a camera without it was being created when the process died, and is created anew.
-    info = new_camera(name, fps=fps, timezone=timezone)
-    _clear_unfinished(directory)
-    SealedFrames(directory, 1, writable=True).create(spec)
-    write_spec(directory, 1, spec)
-    Commit(frames=0, gaps=0, generation=1).write(directory)
-    write_camera(directory, info)
-
-
-def _clear_unfinished(directory: Path) -> None:
-    """Remove what a creation that was killed left. Raises DamagedMemory where there are frames: then camera.json was lost, not late."""
-    started = (directory / "committed").exists() and Commit.read(directory).frames > 0
-    journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
-    if started or journals:
-        raise DamagedMemory(
-            f"{directory}: camera.json is missing but there are frames; `afterimage fsck` says what is left"
-        )
-    for entry in directory.iterdir():
-        if entry.is_dir():
-            remove_tree(entry)
-        elif entry.name != "lock":
-            entry.unlink()

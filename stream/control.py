@@ -1,7 +1,8 @@
 """The control socket of a camera that is being written: `DIR/CAMERA/control`. One JSON object in, one out, per connection.
 
-Threads: `control-CAMERA` accepts connections and hands each order to the write thread, which owns the repository; it waits for the
-result and sends it. Only this user may connect (mode 0600). A stale socket of a dead process is replaced: the camera's lock is held.
+Threads: `control-CAMERA` accepts connections. Each order has a thread of its own, which hands it to the write thread, the owner of the
+repository, waits for the result and sends it: an order that takes minutes holds up no other. Only this user may connect (mode 0600). A
+stale socket of a dead process is replaced: the camera's lock is held.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ Order = dict[str, Any]
 
 
 class ControlServer:
-    """Listens until closed. `handle` is called in the control thread and returns the result, or raises AfterimageError."""
+    """Listens until closed. `handle` is called in an order's own thread and returns the result, or raises AfterimageError."""
 
     def __init__(self, camera: Path, handle: Callable[[Order], dict[str, Any]]) -> None:
         self._handle = handle
@@ -43,9 +44,12 @@ class ControlServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # closed
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(_PATIENCE_S)
-                connection.sendall(self._answer(connection).encode())
+            threading.Thread(target=self._converse, args=(connection,), name="order", daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(_PATIENCE_S)
+            connection.sendall(self._answer(connection).encode())
 
     def _answer(self, connection: socket.socket) -> str:
         try:

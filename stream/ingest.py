@@ -15,12 +15,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs import UsageError
+from memory.errors import RequestRefused
+from memory.orders import Order
 from memory.records import FrameRecord, TimeBasis
 from memory.repository import Acknowledgement, Repository
 from memory.settings import read_settings
@@ -35,8 +37,9 @@ from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
 from stream.sampler import Chosen, Sampler
 from stream.sources import SourceConfig
+from stream.upgrade import Upgrade
 from stream.uploading import FINISH_UPLOAD_S, Uploader
-from stream.writer import WRITE_QUEUE, CameraWriter, Interruption, Stored
+from stream.writer import WRITE_QUEUE, CameraWriter, FeaturesOf, Interruption, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import Encoders
@@ -68,6 +71,7 @@ class Sampled:
     token_pixels: NDArray[np.uint8]
     index_pixels: NDArray[np.uint8]
     image: bytes
+    encoders: "Encoders"  # that it is to be encoded by
 
 
 Item = Sampled | Interruption
@@ -121,7 +125,9 @@ class CameraIngest:
     ) -> None:
         """work: the condition that the encode thread waits on, shared by all cameras. on_durable is called in the write thread."""
         self.config, self.repository, self.stats = config, repository, IngestStats()
-        self._encoders = encoders
+        self._encoders = encoders  # replaced by the write thread when the camera goes over to another model
+        self._handed = encoders  # whose features went to the writer last; encode thread
+        self._upgrading = threading.Lock()
         self._on_durable, self._on_state = on_durable, on_state
         self.inbox = _inbox(config, encoder_batch(encoders.feature_spec.tokens.resolution), work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
@@ -249,7 +255,8 @@ class CameraIngest:
 
     def _prepare(self, event: Frame, when: float, basis: TimeBasis) -> Sampled:
         rgb = apply_masks(event.picture.rgb(), self.settings.masks)
-        vision, index = self._encoders.feature_spec.tokens.resolution, self._encoders.feature_spec.index.resolution
+        encoders = self._encoders
+        vision, index = encoders.feature_spec.tokens.resolution, encoders.feature_spec.index.resolution
         token_pixels = to_square(rgb, vision)
         return Sampled(
             time=when,
@@ -259,6 +266,7 @@ class CameraIngest:
             token_pixels=token_pixels,
             index_pixels=token_pixels if index == vision else to_square(rgb, index),
             image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),
+            encoders=encoders,
         )
 
     # --- encode thread ---
@@ -269,9 +277,12 @@ class CameraIngest:
         hurried = self.config.live or math.isfinite(self.config.speed)
         return len(self.inbox) >= (1 if hurried or self.inbox.closed else batch)
 
-    def hand_over(self, item: Stored) -> None:
-        """Give the writer what the encoder made. A writer that failed takes nothing more; `Session.run` raises its error."""
+    def hand_over(self, item: FrameRecord | Interruption, encoders: "Encoders | None" = None) -> None:
+        """Give the writer what the encoders made. A writer that failed takes nothing more; `Session.run` raises its error."""
         try:
+            if encoders is not None and encoders is not self._handed:
+                self.outbox.put(FeaturesOf(encoders.feature_spec))
+                self._handed = encoders
             self.outbox.put(item)
         except Closed:
             self.inbox.close()
@@ -292,11 +303,27 @@ class CameraIngest:
 
     def _control(self) -> AbstractContextManager[object]:
         try:
-            return ControlServer(self.repository.directory, self._writer.order)
+            return ControlServer(self.repository.directory, self._order)
         except OSError:
             return (
                 nullcontext()
             )  # a file system without sockets: orders are refused while this records, nothing else changes
+
+    def _order(self, order: Order) -> dict[str, Any]:
+        """Called in the order's own thread."""
+        if order.get("do") != "switch":
+            return self._writer.order(order)
+        if not self._upgrading.acquire(blocking=False):
+            raise RequestRefused("it is going over to another model already")
+        try:
+            upgrade = Upgrade.prepare(self.repository.directory, order)
+            return self._writer.switch(upgrade, lambda: self._go_over(upgrade.encoders))
+        finally:
+            self._upgrading.release()
+
+    def _go_over(self, encoders: "Encoders") -> None:
+        self._encoders = encoders
+        self._say(self.stats.state, f"goes on with the features of '{encoders.name}'")
 
     def _stored(self, frames: Sequence[FrameRecord], acknowledged: Sequence[Acknowledgement]) -> None:
         now = time.time()

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -136,7 +136,7 @@ class Session:
 
     def _encode(self) -> None:
         """Batch whatever frames wait, of all cameras, and hand the features to each camera's writer."""
-        clips = ClipGatherer(self._encoders.feature_spec.tokens.frames_per_record)
+        clips = ClipGatherer()
         try:
             while (batch := self._collect()) is not None:
                 self._encode_groups(clips.gather(batch))
@@ -159,16 +159,32 @@ class Session:
                 self._work.wait()
 
     def _encode_groups(self, groups: Sequence[Group]) -> None:
-        """Whole clips (single frames, where frames are not merged) in one batch, short ones each alone."""
-        size = self._encoders.feature_spec.tokens.frames_per_record
-        clips = [group for _, group in groups if isinstance(group, list) and len(group) == size]
-        records = iter(encode_frames(self._encoders, [frame for clip in clips for frame in clip]))
-        for camera, group in groups:
-            if isinstance(group, Interruption):
-                camera.hand_over(group)
-                continue
-            for record in islice(records, size) if len(group) == size else encode_frames(self._encoders, group):
-                camera.hand_over(record)
+        """Neighbours that the same model encodes in one batch: all, but while a camera goes over to another."""
+        whose: list[Encoders] = []
+        for _, group in groups:
+            whose.append(
+                whose[-1] if isinstance(group, Interruption) and whose else _encoders_of(group, self._encoders)
+            )
+        for _, alike in groupby(zip(whose, groups, strict=True), key=lambda pair: id(pair[0])):
+            pairs = list(alike)
+            _encode_alike(pairs[0][0], [group for _, group in pairs])
+
+
+def _encoders_of(group: list[Sampled] | Interruption, default: "Encoders") -> "Encoders":
+    return default if isinstance(group, Interruption) else group[0].encoders
+
+
+def _encode_alike(encoders: "Encoders", groups: Sequence[Group]) -> None:
+    """Whole clips (single frames, where frames are not merged) in one batch, short ones each alone."""
+    size = encoders.feature_spec.tokens.frames_per_record
+    clips = [group for _, group in groups if isinstance(group, list) and len(group) == size]
+    records = iter(encode_frames(encoders, [frame for clip in clips for frame in clip]))
+    for camera, group in groups:
+        if isinstance(group, Interruption):
+            camera.hand_over(group)
+            continue
+        for record in islice(records, size) if len(group) == size else encode_frames(encoders, group):
+            camera.hand_over(record, encoders)
 
 
 def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[FrameRecord]:

@@ -1,7 +1,7 @@
 """The write thread of one camera: appends what the encoder hands over, carries out orders, keeps retention, waits out a full disk.
 
-Threads: `run` is the write thread, the only one that touches the repository. `order` may be called from any other; it hands the
-order over and waits for its result.
+Threads: `run` is the write thread, the only one that touches the repository. `order` and `switch` may be called from any other; they
+hand their work over and wait for its result.
 """
 
 import math
@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memory.errors import NotWritable
 from memory.orders import Order, carry_out, enforce
 from memory.records import FrameRecord, GapReason
 from memory.repository import DISK_FULL, Acknowledgement, Repository
+from memory.spec import FeatureSpec
 from stream.queues import Blocking, Closed
+
+if TYPE_CHECKING:
+    from stream.upgrade import Upgrade
 
 WRITE_QUEUE = 64  # frames waiting for the disk
 ORDERS_EVERY_S = 0.25  # how long an order may wait while no frame comes
@@ -32,7 +36,15 @@ class Interruption:
     reason: GapReason
 
 
-Stored = FrameRecord | Interruption
+@dataclass(frozen=True)
+class FeaturesOf:
+    """Frames from here on were encoded as this spec says; at first, as the repository's does."""
+
+    spec: FeatureSpec
+
+
+Stored = FrameRecord | Interruption | FeaturesOf
+Work = Callable[[Repository], dict[str, Any]]
 
 
 class CameraWriter:
@@ -60,7 +72,9 @@ class CameraWriter:
         self._stopping, self._sync_every_s = stopping, sync_every_s
         self._waiting: list[FrameRecord] = []  # written, but not durable yet
         self._sync_due = math.inf  # monotonic
-        self._orders: SimpleQueue[tuple[Order, Future[dict[str, Any]]]] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
+        self._incoming = repository.spec
+        self._upgrade: Upgrade | None = None  # to the model in use; none: it has been so from the start
         self._drops_seen = 0
         self._was_full = False
         self._retention_due = 0.0  # monotonic: at once
@@ -68,8 +82,25 @@ class CameraWriter:
 
     def order(self, order: Order) -> dict[str, Any]:
         """Have the write thread carry out an order; its result. Raises what it raised."""
+        return self._do(lambda repository: carry_out(repository, order))
+
+    def switch(self, upgrade: "Upgrade", on_switched: Callable[[], None]) -> dict[str, Any]:
+        """Have the write thread go over to another model; on_switched is called there once it has. Raises what it raised."""
+
+        def work(repository: Repository) -> dict[str, Any]:
+            generation = repository.commit.generation
+            try:
+                return upgrade.carry_out(repository)
+            finally:
+                if repository.commit.generation != generation:
+                    self._upgrade = upgrade
+                    on_switched()
+
+        return self._do(work)
+
+    def _do(self, work: Work) -> dict[str, Any]:
         future: Future[dict[str, Any]] = Future()
-        self._orders.put((order, future))
+        self._orders.put((work, future))
         if self._ended.is_set():
             self._refuse_orders()
         return future.result()
@@ -122,6 +153,9 @@ class CameraWriter:
         self._on_stored(waiting, acknowledged)
 
     def _append(self, item: Stored) -> None:
+        if isinstance(item, FeaturesOf):
+            self._incoming = item.spec
+            return
         self._sync_due = min(self._sync_due, time.monotonic() + self._sync_every_s)
         if isinstance(item, Interruption):
             self._repository.interrupted(item.reason)
@@ -131,6 +165,8 @@ class CameraWriter:
             self._drops_seen = dropped
             self._repository.missed("disk full" if self._was_full else "dropped")
             self._was_full = False
+        if self._upgrade and self._repository.spec.differences(self._incoming):  # it was on its way at the switch
+            item = self._upgrade.embed(item)
         self._repository.append(item)
         self._waiting.append(item)
 
@@ -159,11 +195,11 @@ class CameraWriter:
     def _serve_orders(self) -> None:
         while True:
             try:
-                order, future = self._orders.get_nowait()
+                work, future = self._orders.get_nowait()
             except Empty:
                 return
             try:
-                result = carry_out(self._repository, order)
+                result = work(self._repository)
                 self._on_settings()
                 future.set_result(result)
             except Exception as error:  # its asker gets it; the recording goes on

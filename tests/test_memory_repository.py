@@ -285,7 +285,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["create", "write_spec", "Commit.write", "write_camera"])
 def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    target = "memory.chunks.SealedFrames.create" if step == "create" else f"memory.repository.{step}"
+    target = "memory.chunks.SealedFrames.create" if step == "create" else f"memory.creation.{step}"
     real = SealedFrames.create
 
     def killed(*arguments: object) -> None:

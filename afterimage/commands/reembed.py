@@ -3,32 +3,30 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from afterimage.arguments import memory_path
 from afterimage.documents import dump
 from afterimage.times import spell_duration
 from memory.commit import Commit
 from memory.directory import Memory
-from memory.errors import CameraBusy
+from memory.errors import CameraBusy, RequestRefused
 from memory.reader import CameraReader
-from memory.reembed import build_sealed, open_generation, switch
+from memory.reembed import Encode, build_sealed, open_generation, switch
 from memory.repository import open_camera
+from memory.spec import FeatureSpec
+from stream.control import ask_writer
+from stream.upgrade import image_encoder
 from stream.uploading import FINISH_UPLOAD_S, Uploader
 
 if TYPE_CHECKING:
     from model.loaded import Encoders
 
-BATCH = 16  # frames embedded at once
 PROGRESS_EVERY_S = 5.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build a generation for each camera and put it in use. 0: done; 1: a camera is still being recorded, all but the switch is done."""
+    """Build a generation for each camera and put it in use. 0: done; 1: a camera could not be switched, all else is done."""
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     from model.checkpoint import load_encoders  # loads torch
@@ -50,48 +48,38 @@ def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Nam
         return {**document, "switched": True, "said": f"its features are those of '{spec.model}' already"}
     uploader = Uploader(camera)  # the new generation moves to the memory's store as it grows
     try:
-        return {**document, **_build(reader, encoders, arguments)}
+        return {**document, **_build(reader, spec, image_encoder(encoders), arguments)}
     finally:
         uploader.close(FINISH_UPLOAD_S)
 
 
-def _build(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
-    camera, spec = reader.directory, encoders.feature_spec
+def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: argparse.Namespace) -> dict[str, Any]:
+    camera = reader.directory
     generation = open_generation(camera, spec)
-    encode = _encoder(encoders)
     build_sealed(camera, generation, spec, encode, _Progress(reader.info.id))
     try:
-        repository = open_camera(camera.parent, reader.info.name, reader.spec, fps=reader.info.fps)
-    except CameraBusy as error:
-        said = f"{Commit.read(camera).frames} frames are rebuilt, but {error}; stop it and run this again to switch: little is left to do"
+        done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
+    except (CameraBusy, RequestRefused) as error:
+        said = f"{Commit.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again: little is left to do"
         return {"generation": generation, "switched": False, "said": said}
-    with repository:
-        done = switch(repository, generation, spec, encode, keep_old=arguments.keep_old)
-    lost = f"; {done.lost} frames have no image any more and are lost to this model" if done.lost else ""
+    lost = f"; {done['lost']} frames have no image any more and are lost to this model" if done["lost"] else ""
     return {
-        "generation": done.generation, "frames": done.frames, "lost": done.lost, "switched": True,
-        "said": f"{done.frames} frames have features of '{spec.model}' now{lost}",
+        **done, "switched": True,
+        "said": f"{done['frames']} frames have features of '{spec.model}' now, put in use by {done['by']}{lost}",
     }  # fmt: skip
 
 
-def _encoder(encoders: "Encoders") -> Any:
-    from model.preprocess import to_square
-    from stream.media import decode_jpeg
-
-    def encode(images: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        spec = encoders.feature_spec
-        tokens, embeddings = [], []
-        for start in range(0, len(images), BATCH):
-            pictures = [decode_jpeg(image) for image in images[start : start + BATCH]]
-            tokens.append(
-                encoders.vision.encode(np.stack([to_square(rgb, spec.tokens.resolution) for rgb in pictures]))
-            )
-            embeddings.append(
-                encoders.index.encode_images(np.stack([to_square(rgb, spec.index.resolution) for rgb in pictures]))
-            )
-        return np.concatenate(tokens), np.concatenate(embeddings)
-
-    return encode
+def _switch(
+    reader: CameraReader, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool
+) -> dict[str, Any]:
+    """Put a generation in use: through the process that records the camera, or, where there is none, here."""
+    order = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
+    result = ask_writer(reader.directory, order)
+    if result is not None:
+        return {**result, "by": "the process that records it, which goes on with this model"}
+    with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
+        done = switch(repository, generation, spec, encode, keep_old=keep_old)
+    return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": "this command"}
 
 
 class _Progress:

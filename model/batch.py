@@ -51,7 +51,6 @@ class Batch:
     """Input of the language model."""
 
     inputs_embeds: Tensor  # [B, L, D]
-    attention_mask: Tensor  # bool [B, L]
     labels: Tensor  # int64 [B, L]
     frame_mass: (
         Tensor | None
@@ -103,11 +102,9 @@ def assemble(
     ]
     labels = [_labels(sample, len(row)) for sample, row in zip(samples, spliced, strict=True)]
     lengths = [len(row) for row in spliced]
-    mask = _valid(lengths, model.newline)
     embeds_BLD = _pad(spliced)
     return Batch(
         embeds_BLD,
-        torch.ones(embeds_BLD.shape[:2], dtype=torch.bool, device=embeds_BLD.device) if mask is None else mask,
         pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL).to(embeds_BLD.device),
         mass_BN,
         lengths,

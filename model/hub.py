@@ -90,6 +90,8 @@ def locate(source: str | Path) -> Location:
     path = Path(source).expanduser()
     if path.is_dir():
         return Directory(path)
+    if path.is_file():
+        raise CheckpointError(f"{source}: is a file; give the directory that holds config.json and the weights")
     if path.is_absolute() or str(source).startswith("."):
         raise CheckpointError(f"{source}: no such directory; give a directory that holds config.json and the weights")
     return HubModel(str(source))

@@ -48,7 +48,7 @@ class LanguageModel(nn.Module):
     def __init__(
         self, decoder: PreTrainedModel, stop_ids: Collection[int] = (), dropout: VisualDropoutConfig | None = None
     ) -> None:
-        """stop_ids end an answer; they are never yielded. dropout: of visual tokens, in answers; training says its own."""
+        """stop_ids end an answer; they are never yielded. dropout: of visual tokens, in answers and in `learn`."""
         super().__init__()
         self.decoder = decoder
         self.stop_ids = frozenset(stop_ids)
@@ -69,10 +69,26 @@ class LanguageModel(nn.Module):
         return self.decoder.model.embed_tokens(torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(self.device))
 
     def forward(self, embeds_BLD: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Hidden states after the final norm, [B, L, D]; differentiable, nothing cached."""
+        """Hidden states after the final norm, [B, L, D]; differentiable, nothing cached, nothing dropped."""
         return self.decoder.model(
             inputs_embeds=embeds_BLD, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
+
+    def learn(
+        self, embeds_BLD: Tensor, lengths: Sequence[int], labels_BL: Tensor, visual: Sequence[Spans]
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` for training: hidden states [B, L', D] and labels [B, L'] of the places that dropout leaves, all without it.
+
+        Of a sequence's visual tokens stay those that the places before its answers attend to, as the prompt's last token decides in
+        answering. lengths: of each sequence, without padding.
+        """
+        if self.dropping is None:
+            places = torch.arange(embeds_BLD.shape[1], device=embeds_BLD.device)
+            mask_BL = places < torch.tensor(lengths, device=embeds_BLD.device)[:, None]
+            return self(embeds_BLD, mask_BL), labels_BL
+        out = self.dropping.forward(embeds_BLD, visual, lengths=lengths, labels=labels_BL)
+        assert out.labels is not None, "they were given"
+        return out.hidden, out.labels
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., D] to logits [..., vocab]."""

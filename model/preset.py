@@ -148,6 +148,11 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         return read_preset(path / PRESET_FILE).found_at(path.resolve())
     if path.is_dir():
         return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
+    if path.is_file():
+        raise ModelNotFound(
+            f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
+            "config.json and safetensors"
+        )
     if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
         return ModelPreset(name=text, checkpoint=text)
     near = difflib.get_close_matches(text, preset_names(), n=1)

@@ -93,10 +93,10 @@ def read_config(location: Location) -> dict[str, Any]:
     return read_json(path)
 
 
-def parse_config(raw: Mapping[str, Any], *, name: str, init_memaug: bool) -> PublishedConfig:
+def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True) -> PublishedConfig:
     """Check that the configuration is one that can be run, by what it says of its parts, never by `model_type`.
 
-    Raises CheckpointError for what is not a LLaVA on Qwen, and for a LLaVA without MemAug unless `init_memaug` allows a fresh one.
+    Raises CheckpointError for what is not a LLaVA on Qwen, and for a LLaVA without MemAug while `needs_memaug`.
     """
     try:
         config = PublishedConfig.model_validate(dict(raw))
@@ -108,10 +108,11 @@ def parse_config(raw: Mapping[str, Any], *, name: str, init_memaug: bool) -> Pub
     for key, known in _SUPPORTED.items():
         if raw.get(key, known[0]) not in known:
             raise CheckpointError(f"{name}: config.json: {key} '{raw[key]}' is not supported, only {', '.join(known)}")
-    if config.mm_resampler_type != MEMAUG and not init_memaug:
+    if config.mm_resampler_type != MEMAUG and needs_memaug:
         raise CheckpointError(
             f"{name}: a LLaVA checkpoint without MemAug (mm_resampler_type is {json.dumps(config.mm_resampler_type)}); "
-            "pass init_memaug=True, or set init_memaug: true in a preset file, to give it a fresh, untrained one"
+            "pass init_memaug=True, or set init_memaug: true in a preset file, to give it a fresh, untrained one; "
+            "use_memaug: false in a preset file runs it without"
         )
     return config
 

@@ -81,17 +81,18 @@ def find_sources(preset: ModelPreset) -> Sources:
 def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     location = locate(place)
     raw = read_config(location)
-    config = parse_config(raw, name=location.name, init_memaug=preset.init_memaug)
+    config = parse_config(raw, name=location.name, needs_memaug=preset.use_memaug and not preset.init_memaug)
     tensors = open_tensors(location)
     _require_language_model(tensors, location.name)
     lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
+    goes_without = lacks_memaug and not preset.use_memaug
     return Sources(
         where=location.name,
-        raw_config={**raw, "mm_resampler_type": fresh.MEMAUG},
-        config=config,
+        raw_config=raw if goes_without else {**raw, "mm_resampler_type": fresh.MEMAUG},
+        config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
         tower_config=tower_config(location, config.mm_vision_tower or ""),
         tensors=tensors,
-        drawn=(MEMAUG_PREFIX,) if lacks_memaug and preset.init_memaug else (),
+        drawn=(MEMAUG_PREFIX,) if lacks_memaug and preset.init_memaug and not goes_without else (),
         seed=preset.seed,
         read_tokenizer=lambda: find_tokenizer(location),
         stops=generation_stops(location),
@@ -110,7 +111,7 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
     return Sources(
         where=f"{tower_place.name} with {decoder_place.name}",
         raw_config=raw,
-        config=parse_config(raw, name=decoder_place.name, init_memaug=False),
+        config=parse_config(raw, name=decoder_place.name),
         tower_config=towers,
         tensors={
             **tensors,
@@ -129,7 +130,7 @@ def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
     return Sources(
         where=preset.name,
         raw_config=raw,
-        config=parse_config(raw, name=preset.name, init_memaug=False),
+        config=parse_config(raw, name=preset.name),
         tower_config=fresh.vision_config(architecture.vision, spare_layers=1),
         tensors={},
         drawn=("",),

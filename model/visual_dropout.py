@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
@@ -86,15 +87,16 @@ class DroppingDecoder:
         """
         state = self._start(embeds_BLD, spans, lengths, prompt_ends, labels)
         cache, layer_lengths = [], []
+        checkpointing = torch.is_grad_enabled() and self.model.is_activation_checkpointing and not keep_cache
         for number, layer in enumerate(self.model.layers):
             if number in self.config.layers:
                 self._drop(state, layer, self.config.layers.index(number))
             rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
-            q, k, v = _project(layer, state.x_BLD, rotary)
             layer_lengths.append(state.x_BLD.shape[1])
-            # right padding: a causal mask alone keeps it from every real token
-            read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-            state.x_BLD = _finish(layer, state.x_BLD, read.transpose(1, 2).flatten(2))
+            if checkpointing:
+                state.x_BLD, *_ = checkpoint(_run_layer, layer, state.x_BLD, rotary, use_reentrant=False)
+                continue
+            state.x_BLD, k, v = _run_layer(layer, state.x_BLD, rotary)
             if keep_cache:
                 cache.append(LayerCache(k, v, tuple(state.lengths)))
         kept_labels = None
@@ -180,6 +182,14 @@ class DroppingDecoder:
 
     def _rotary(self, like: Tensor, positions: Tensor) -> Rotary:
         return self.model.rotary_emb(like, positions)
+
+
+def _run_layer(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer over whole sequences: its output, and its keys and values [B, G, L, d]."""
+    q, k, v = _project(layer, x_BLD, rotary)
+    # right padding: a causal mask alone keeps it from every real token
+    read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    return _finish(layer, x_BLD, read.transpose(1, 2).flatten(2)), k, v
 
 
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:

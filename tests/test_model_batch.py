@@ -43,7 +43,7 @@ def test_a_padded_batch_equals_its_samples(model: VideoLanguageModel) -> None:
         torch.testing.assert_close(
             batch.inputs_embeds[row, :length].detach(), alone.inputs_embeds, rtol=1e-4, atol=1e-5
         )
-        assert batch.attention_mask[row].sum() == length
+        assert batch.lengths[row] == length
         mass = batch.frame_mass[row].detach().double().numpy()
         frames = len(one.layout.key_rows)
         assert not mass[frames:].any()
@@ -54,9 +54,9 @@ def test_gradients_reach_every_parameter_and_the_features(model: VideoLanguageMo
     one = sample(20, 6, labels=np.array([-100] * 5 + [60, 61, 62, 63]))
     one.features.requires_grad_()
     batch = assemble(model, [one, sample(9, 3)])
-    hidden = model.language(batch.inputs_embeds, batch.attention_mask)
+    hidden, labels = model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
     logits = model.language.logits(hidden)[:, :-1].flatten(0, 1)
-    torch.nn.functional.cross_entropy(logits, batch.labels[:, 1:].flatten(), ignore_index=-100).backward()
+    torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), ignore_index=-100).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     assert without == []
     assert (one.features.grad.abs().sum((1, 2)) > 0).all()  # frames that are not visible too: through the memory

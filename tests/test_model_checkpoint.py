@@ -219,6 +219,28 @@ def test_a_llava_without_memaug_says_so_and_can_be_given_one(tmp_path: Path) -> 
     assert load_pretrained(tmp_path / "saved", device="cpu").weights_hash == first.weights_hash
 
 
+def test_a_llava_without_memaug_runs_without_where_the_preset_says_so(tmp_path: Path) -> None:
+    place = copied(TIED, tmp_path, config={"mm_resampler_type": None})
+    rewrite(place, {name: None for name in load_file(place / SINGLE_FILE) if "vision_resampler" in name})
+    path = tmp_path / "plain.yaml"
+    path.write_text(yaml.safe_dump({"name": "plain", "checkpoint": str(place), "use_memaug": False}))
+    model = load_pretrained(path, device="cpu")
+    assert model.trained
+    assert model.notice is None
+    assert list(model.video_language.memaug.parameters()) == []
+    layout = plan_layout(9, config=model.preset.forgetting)
+    features = np.random.default_rng(0).standard_normal((9, 64, model.video_language.projector.vision_width))
+    inputs = model.video_language.inputs_embeds(
+        features.astype(np.float16), layout, Prompt(np.arange(3), np.arange(5, 9))
+    )
+    assert inputs.frame_weights is None
+    assert len(list(model.video_language.generate(inputs, max_new_tokens=3))) == 3
+    save_pretrained(model, tmp_path / "saved")
+    assert load_pretrained(tmp_path / "saved", device="cpu").weights_hash == model.weights_hash
+    with pytest.raises(CheckpointError, match="use_memaug: false in a preset file runs it without"):
+        load_pretrained(place)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -465,7 +487,7 @@ def test_published_names_and_shapes(size: str, tied: bool, count: int) -> None:
         "mm_vision_tower": TOWER,
         "mm_resampler_type": "memaug",
     }
-    config = parse_config(raw, name=size, init_memaug=False)
+    config = parse_config(raw, name=size)
     sources = Sources(size, raw, config, KNOWN_TOWERS[TOWER], {}, (), 0, lambda: None)
     network = build_network(sources, ModelPreset(name=size, checkpoint=size))
     shapes = {name: slot.shape for name, slot in network.slots.items()}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.compression import VisualDropoutConfig
 from model.language import LanguageModel, TextStream, build_decoder
 from model.tokenizer import byte_tokenizer
 from model.weights import slots_of
@@ -22,14 +23,20 @@ SETTINGS = {
 }
 
 
-def language(*, qwen3: bool = False, stops: tuple[int, ...] = (), **extra: Any) -> LanguageModel:
+def language(
+    *,
+    qwen3: bool = False,
+    stops: tuple[int, ...] = (),
+    dropout: VisualDropoutConfig | None = None,
+    **extra: Any,
+) -> LanguageModel:
     decoder = build_decoder(SETTINGS | extra, qwen3=qwen3)
     chance = torch.Generator().manual_seed(11)
     for name, slot in sorted(slots_of(decoder).items()):
         scale = 0.0 if name.endswith("bias") else 0.3
         offset = 1.0 if "norm" in name else 0.0
         slot.put(torch.randn(slot.shape, generator=chance) * scale + offset)
-    return LanguageModel(decoder, stops).eval()
+    return LanguageModel(decoder, stops, dropout).eval()
 
 
 def embeds(tokens: int = 12) -> Tensor:
@@ -90,6 +97,64 @@ def test_generation_leaves_no_inference_mode_behind_between_tokens() -> None:
     next(stream)
     assert not torch.is_inference_mode_enabled()
     assert torch.is_grad_enabled()
+
+
+VISUAL = [[(2, 20), (25, 9)], [(4, 17)]]
+PROMPTS = (40, 26)
+
+
+def taught(model: LanguageModel) -> tuple[Tensor, Tensor, Tensor]:
+    """Two prompts with answers of three and five tokens, padded: input, labels, and the logits of every place that is left."""
+    x = torch.nn.utils.rnn.pad_sequence([embeds(43), embeds(31) * 1.5], batch_first=True, padding_value=3.0)
+    labels = torch.full((2, 43), -100)
+    labels[0, 40:], labels[1, 26:31] = 7, 9
+    x.requires_grad_()
+    hidden, left = model.learn(x, [43, 31], labels, VISUAL)
+    return x, left, model.logits(hidden)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "attention", "uniform0_attention"])
+@pytest.mark.parametrize("qwen3", [False, True])
+def test_training_drops_the_visual_tokens_that_answering_drops(kind: str, qwen3: bool) -> None:
+    dropout = VisualDropoutConfig(kind=kind, layers=(1, 2), ratios=(1.0, 0.5, 0.25))
+    model = language(qwen3=qwen3, dropout=dropout, **({"head_dim": 32} if qwen3 else {})).requires_grad_(True)
+    x, left, logits = taught(model)
+    for row, (prompt, answer) in enumerate(zip(PROMPTS, (3, 5), strict=True)):
+        places = (left[row] != -100).nonzero()[:, 0]
+        assert len(places) == answer
+        prefill = model.first_token_logits(x[row, :prompt].detach(), visual=VISUAL[row])
+        torch.testing.assert_close(logits[row, places[0] - 1].detach(), prefill, rtol=1e-4, atol=1e-4)
+    assert left.shape[1] == 43 - (20 - 5) - (9 - 2) == logits.shape[1]
+    plain = language(qwen3=qwen3, **({"head_dim": 32} if qwen3 else {}))
+    assert (
+        plain.first_token_logits(x[0, :40].detach()) - logits[0, (left[0] != -100).nonzero()[0, 0] - 1]
+    ).abs().max() > 0.01
+    logits[left != -100].square().mean().backward()
+    assert x.grad is not None
+    assert (x.grad[0, :40].abs().sum(-1) > 0).all()  # of what was dropped too: the layers before have seen it
+    assert not x.grad[1, 31:].any()  # and nothing of the padding
+    assert all(p.grad is not None for name, p in model.named_parameters() if "embed_tokens" not in name)
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = language(dropout=VisualDropoutConfig(layers=(1,), ratios=(1.0, 0.5))).requires_grad_(True)
+        if checkpointing:
+            model.decoder.activation_checkpointing_enable({"use_reentrant": False})
+        x, left, logits = taught(model)
+        logits[left != -100].square().mean().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_training_without_dropout_is_the_decoder_itself() -> None:
+    model = language()
+    x, left, logits = taught(model)
+    assert left.shape == (2, 43)
+    for row, length in ((0, 43), (1, 31)):
+        alone = model.logits(model(x[row : row + 1, :length]))
+        torch.testing.assert_close(logits[row, :length], alone[0], rtol=1e-4, atol=1e-4)
 
 
 TEXTS = ["plain words", "é ü — 中文字", "👩‍🚀 a 🚲\n", "<|im_end|> as text"]

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from configs import ConfigError, preset_names
-from model.errors import ModelNotFound
+from model.errors import CheckpointError, ModelNotFound
+from model.hub import locate
 from model.preset import DEFAULT_INDEX_ENCODER, find_preset
 
 
@@ -50,6 +51,21 @@ def test_a_directory_stands_for_itself_with_the_papers_settings(
     assert preset.checkpoint == os.path.realpath(tmp_path / "owner" / "model")
     assert preset.forgetting.max_frames == 512
     assert find_preset("owner/elsewhere").checkpoint == "owner/elsewhere"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "owner/model.safetensors", "./notes.txt"])
+def test_a_file_that_is_no_preset_is_no_hub_id_either(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "owner").mkdir()
+    (tmp_path / name).write_text("words")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ModelNotFound, match=r"this file is neither a preset .* by the directory that holds its config.json"
+    ):
+        find_preset(name)
+    with pytest.raises(CheckpointError, match="is a file; give the directory"):
+        locate(name)
 
 
 @pytest.mark.parametrize("name", ["tinny", "./nowhere", "/nowhere", "a/b/c", "owner/"])

@@ -80,10 +80,10 @@ class StageLearner(nn.Module):
         """Loss over every supervised token of the batch."""
         samples = [perceive(material, self.model, self._vision, self._forgetting) for material in materials]
         batch = assemble(self.model, samples)
-        hidden = self.model.language(batch.inputs_embeds, batch.attention_mask)
-        taught = batch.labels[:, 1:] != IGNORED_LABEL
+        hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
+        taught = labels[:, 1:] != IGNORED_LABEL
         logits = self.model.language.logits(hidden[:, :-1][taught]).float()
-        truth = batch.labels[:, 1:][taught]
+        truth = labels[:, 1:][taught]
         right = (logits.argmax(-1) == truth).sum()
         figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(truth)), device=right.device)}
         return Lesson(functional.cross_entropy(logits, truth), figures)

@@ -27,7 +27,12 @@ _DOUBT = 0.5  # a clock that is not believed is, once it keeps these bounds time
 _BEHIND = 10.0  # seconds: where the stream's own time and arrivals part by more between two frames, a clock has jumped
 _LONGEST_STEP = 60.0  # seconds between two connections that count as waited: more may as well be our clock that was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times what quartz does
-_LEARN_S = 0.5  # seconds to look for the frame with the least delay, in a stream that does not come in bursts
+_LEARN_S = (
+    0.5  # seconds without a less delayed frame until the least delay is known, in a stream that does not come in bursts
+)
+_LESS_S = (
+    0.01  # seconds less that count: a busy machine that catches up with what was buffered gains more with every frame
+)
 
 
 class RecordedClock:
@@ -75,7 +80,7 @@ class LiveClock:
         self._held_back = held_back
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
-        self._began: float | None = None  # when the first frame arrived
+        self._improved = -math.inf  # when the latest frame arrived that was clearly less delayed than all before it
         self._seen: tuple[float, float] | None = None  # presentation and arrival time of the latest frame
         # Three candidates of Unix seconds at presentation time 0:
         self._arrivals = math.inf  # by the frame with the least delay
@@ -91,22 +96,23 @@ class LiveClock:
             self.settled = True  # nothing to learn from: the chosen frames themselves anchor the connection
             return
         self._stamped = True
-        self._began = arrival_time if self._began is None else self._began
         on_time = self._follow(pts_s, arrival_time)
         believed = source_time is not None and self._believe(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and believed else None
-        self.settled = self.settled or believed or (on_time and arrival_time - self._began >= self._learn_s)
+        self.settled = self.settled or believed or (on_time and arrival_time - self._improved >= self._learn_s)
 
     def _follow(self, pts_s: float, arrival_time: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than its stream's own time."""
         last_pts, last_arrival = self._seen or (None, arrival_time)
         self._seen = pts_s, arrival_time
         if last_pts is None:
-            if not self._held_back:
-                self._arrivals = arrival_time - pts_s
+            self._arrivals = math.inf if self._held_back else arrival_time - pts_s
+            self._improved = arrival_time
             return False
         step, waited = pts_s - last_pts, arrival_time - last_arrival
         offset = (last_arrival if self._held_back else arrival_time) - pts_s
+        if offset < self._arrivals - _LESS_S:
+            self._improved = arrival_time
         if step < -REORDER_S or offset - self._arrivals > _BEHIND:
             self._arrivals = offset
         else:

@@ -229,7 +229,7 @@ class CameraIngest:
         info, arrival = self.repository.info, event.arrival_time
         self.stats.clock = (
             f"its clock says {info.show(arrival + self._clock.disbelieved)} at {info.show(arrival)} of this machine's, and is "
-            "not believed: times are those of arrival; set the camera's clock by NTP"
+            "not believed: until it is right, times are those of arrival; set the camera's clock by NTP"
         )
         self._say("online", self.stats.clock)
 

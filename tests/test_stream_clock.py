@@ -90,6 +90,19 @@ def test_a_stream_without_a_burst_is_anchored_on_the_least_delayed_of_its_first_
     assert clock.time_of(0.0, START + 0.3) == pytest.approx(START + 0.02)
 
 
+def test_a_busy_machine_that_is_slow_to_catch_up_with_what_was_buffered_is_waited_for() -> None:
+    """Three buffered seconds, decoded little faster than they were sent: only who has caught up knows the delay."""
+    clock, arrival = LiveClock(), START
+    for number in range(100):
+        arrival += 0.07
+        clock.observe(number / 10, arrival)
+        assert not clock.settled
+    for number in range(100, 120):
+        clock.observe(number / 10, START - 3.0 + number / 10)
+    assert clock.settled
+    assert clock.time_of(0.0, START) == pytest.approx(START - 3.0, abs=0.1)
+
+
 def test_a_frame_that_was_held_back_until_the_next_one_came_is_dated_by_its_own_arrival() -> None:
     """Uneven intervals: what counts is when the frame before was handed over."""
     taken = [0.0, 0.35, 0.41, 0.6, 0.62, 0.97, 1.3, 1.31, 1.8, 2.3]

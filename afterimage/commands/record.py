@@ -160,6 +160,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
         "last_time": repository.last_time,
         "median_latency_s": None if math.isnan(lag) else round(lag, 4),
         "detail": stats.detail,
+        "clock": stats.clock or None,
         "notice": notice,
         "store": _upload_document(ingest),
     }

@@ -44,7 +44,13 @@ class RecordedClock:
         self.settled = True  # a recording's first frame says it all
         self.basis = TimeBasis.FILE
 
-    def observe(self, pts_s: float | None, arrival_time: float, source_time: float | None = None) -> None:
+    def observe(
+        self,
+        pts_s: float | None,
+        arrival_time: float,
+        source_time: float | None = None,
+        reached_s: float | None = None,
+    ) -> None:
         """Nothing to learn: when a recorded frame arrives says nothing."""
 
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
@@ -75,9 +81,8 @@ class LiveClock:
         self.disbelieved: float | None = None
         self.connected()
 
-    def connected(self, *, held_back: bool = False) -> None:
-        """A new connection has its own presentation clock. held_back: a frame is handed over only when the next one begins to arrive."""
-        self._held_back = held_back
+    def connected(self) -> None:
+        """A new connection has its own presentation clock."""
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._improved = -math.inf  # when the latest frame arrived that was clearly less delayed than all before it
@@ -90,34 +95,39 @@ class LiveClock:
             None  # presentation and arrival time of the latest frame that got a time
         )
 
-    def observe(self, pts_s: float | None, arrival_time: float, source_time: float | None = None) -> None:
-        """Learn from a decoded frame, chosen or not. source_time: the source's own wall clock for it, Unix seconds."""
+    def observe(
+        self,
+        pts_s: float | None,
+        arrival_time: float,
+        source_time: float | None = None,
+        reached_s: float | None = None,
+    ) -> None:
+        """Learn from a decoded frame, chosen or not. source_time: the source's own wall clock for it, Unix seconds.
+
+        reached_s: where on the stream's own clock the source was by then, at least: later than the frame, where decoding held it back.
+        """
         if pts_s is None:
             self.settled = True  # nothing to learn from: the chosen frames themselves anchor the connection
             return
         self._stamped = True
-        on_time = self._follow(pts_s, arrival_time)
+        on_time = self._follow(pts_s, arrival_time, pts_s if reached_s is None else reached_s)
         believed = source_time is not None and self._believe(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and believed else None
         self.settled = self.settled or believed or (on_time and arrival_time - self._improved >= self._learn_s)
 
-    def _follow(self, pts_s: float, arrival_time: float) -> bool:
+    def _follow(self, pts_s: float, arrival_time: float, reached_s: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than its stream's own time."""
-        last_pts, last_arrival = self._seen or (None, arrival_time)
+        offset, first = arrival_time - reached_s, self._seen is None
+        last_pts, last_arrival = self._seen or (pts_s, arrival_time)
         self._seen = pts_s, arrival_time
-        if last_pts is None:
-            self._arrivals = math.inf if self._held_back else arrival_time - pts_s
-            self._improved = arrival_time
-            return False
         step, waited = pts_s - last_pts, arrival_time - last_arrival
-        offset = (last_arrival if self._held_back else arrival_time) - pts_s
         if offset < self._arrivals - _LESS_S:
             self._improved = arrival_time
         if step < -REORDER_S or offset - self._arrivals > _BEHIND:
             self._arrivals = offset
         else:
             self._arrivals = min(offset, self._arrivals + _DRIFT * max(0.0, waited))
-        return waited >= step / 2 or step < 0
+        return not first and (waited >= step / 2 or step < 0)
 
     def _believe(self, ahead: float) -> bool:
         bounds = 1.0 if self._source is not None else _DOUBT
@@ -129,7 +139,7 @@ class LiveClock:
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
         """Canonical time of the frame at `pts_s` that came in at `arrival_time`; restarted: its stream's clock began anew."""
         if not self._stamped:
-            self._follow(pts_s, arrival_time)
+            self._follow(pts_s, arrival_time, pts_s)
         if restarted or math.isinf(self._arrivals):
             self._arrivals = arrival_time - pts_s
         self.basis = TimeBasis.ARRIVAL if self._source is None else TimeBasis.SOURCE

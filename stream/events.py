@@ -54,6 +54,7 @@ class Frame:
 
     pts_s: seconds since the first frame of this connection, on the source's own clock; None where the source gives no time.
     arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None where it is unknown.
+    reached_s: where on the clock of pts_s the source was when this frame came in, at least: a frame is decoded after later ones have come.
     damaged: packets of this connection so far that were skipped because they could not be decoded.
     """
 
@@ -62,6 +63,7 @@ class Frame:
     source_time: float | None
     picture: Picture
     damaged: int = 0
+    reached_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,6 @@ MOST_AHEAD_S = (
 )
 _BATCH_PIXELS = 2**20  # a small model's operations are short, and between them it keeps Python from the decode thread
 _BATCHES_AHEAD = 3  # of a recording, decoded before the encoder takes them
-_PARSED = {
-    "h264",
-    "hevc",
-    "mpeg4",
-}  # codecs of which FFmpeg hands over a frame only when the next one begins, over RTSP
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
 
@@ -191,7 +186,7 @@ class CameraIngest:
 
     def _connected(self, event: Opened, sampler: Sampler) -> None:
         if isinstance(self._clock, LiveClock):
-            self._clock.connected(held_back=self.config.address.kind == "rtsp" and event.codec in _PARSED)
+            self._clock.connected()
         else:
             self._clock = self._recorded_clock(event.start_time)
         self.stats.reconnects += self.stats.state == "offline" and self.stats.sampled > 0
@@ -217,7 +212,7 @@ class CameraIngest:
             pace.wait_until(chosen.pts_s, restarted=chosen.discontinuity)
             self._held.append((chosen, event))
         if self._clock is not None:
-            self._clock.observe(event.pts_s, event.arrival_time, event.source_time)
+            self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
             self._doubt_source_clock(event)
             if self._clock.settled or len(self._held) >= _live_capacity(self.config.fps):
                 self._release()

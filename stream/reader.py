@@ -124,6 +124,7 @@ class _Reader:
                 if self._frames == 0:
                     yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
                 self._frames += 1
-                yield Frame(decoded.pts_s, self._clock(), decoded.source_time, picture, connection.damaged)
+                now, damaged = self._clock(), connection.damaged
+                yield Frame(decoded.pts_s, now, decoded.source_time, picture, damaged, decoded.reached_s)
         finally:
             self._damaged = connection.damaged

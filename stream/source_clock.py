@@ -6,6 +6,7 @@ from fractions import Fraction
 # parser loses the first picture's stamp. So that stamp was 0, unless the next one is further away than this (a camera that
 # waited for its next key frame).
 _RTSP_START_S = 5.0
+_AGREE_S = 0.1  # seconds within which two reports agree
 _JUMP_S = 10.0  # a stream whose time jumps further has another clock now, of which the old reports say nothing
 
 
@@ -20,6 +21,7 @@ class SourceClock:
         self._leading = 0  # frames before the first that has a time
         self._has_pts = False
         self._wall_offset: float | None = None  # Unix seconds at time 0 of the stream's clock
+        self._reported: float | None = None  # the same by the latest report, not confirmed yet
         self._wall_at: float | None = None  # where on the stream's clock that was last used
 
     def seconds(self, pts: int | None, dts: int | None) -> float | None:
@@ -46,6 +48,21 @@ class SourceClock:
         """A packet's presentation time and the source's own wall clock for it (Unix microseconds)."""
         if pts is not None:
             self._wall_offset, self._wall_at = unix_us / 1e6 - pts * self._unit, None
+
+    def hear_report(self, pts: int | None, unix_us: int) -> None:
+        """The same, said packet by packet (from RTCP sender reports): believed when two in a row agree.
+
+        FFmpeg's parser gives the packet that it was holding back when the first report came the report of the packet after it.
+        """
+        if pts is None:
+            return
+        reported, self._reported = self._reported, unix_us / 1e6 - pts * self._unit
+        if reported is not None and abs(self._reported - reported) < _AGREE_S:
+            self.learn_wall_clock(pts, unix_us)
+
+    def position(self, pts: int) -> float | None:
+        """Seconds since the first frame, of any packet; None before the first frame's time is known."""
+        return None if self._start is None else pts * self._unit - self._start
 
     def wall(self, pts: int | None) -> float | None:
         """The source's wall clock at `pts`, Unix seconds; None while unknown, and after the stream's own clock has jumped."""

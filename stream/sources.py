@@ -28,6 +28,11 @@ from stream.failures import codec_changed, explain_opening, explain_reading, no_
 from stream.program_date import read_program_date
 from stream.source_clock import SourceClock
 
+_PARSED = {
+    "h264",
+    "hevc",
+    "mpeg4",
+}  # codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 # Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
 _CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
@@ -60,11 +65,15 @@ class SourceConfig(Schema):
 
 
 class Decoded(NamedTuple):
-    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture."""
+    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture.
+
+    reached_s: where on the clock of pts_s the source was by now, at least: the latest time of any packet that has come.
+    """
 
     pts_s: float | None
     source_time: float | None
     picture: Picture
+    reached_s: float | None
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,11 @@ class Connection:
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
+        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
+        self._handed: float | None = None  # when the latest packet was handed over
+        self._reached: tuple[int, float] | None = (
+            None  # presentation time of the latest packet, and when it had begun to arrive
+        )
         self._began: float | None = None  # when the first frame came, on the monotonic clock
         self._end_s = 0.0  # where the newest frame ends, seconds
 
@@ -149,7 +163,14 @@ class Connection:
         pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
         if pts_s is not None:
             self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
-        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame))
+        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame), self._reached_by(now))
+
+    def _reached_by(self, now: float) -> float | None:
+        if self._reached is None:
+            return None
+        pts, at = self._reached
+        position = self._clock.position(pts)
+        return None if position is None else position + now - at
 
     def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
         """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
@@ -198,9 +219,10 @@ class Connection:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return []
+        self._note_arrival(packet)
         if packet.has_sidedata("prft"):
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
-            self._clock.learn_wall_clock(packet.pts, wall_us)
+            self._clock.hear_report(packet.pts, wall_us)
         try:
             frames = self._stream.codec_context.decode(None if last else packet)
         except av.error.EOFError:
@@ -210,6 +232,12 @@ class Connection:
             return []
         self.damaged += packet.is_corrupt
         return frames
+
+    def _note_arrival(self, packet: Packet) -> None:
+        now = self._monotonic()
+        if packet.pts is not None and not self._by_arrival:
+            self._reached = packet.pts, self._handed if self._held_back and self._handed is not None else now
+        self._handed = now
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:

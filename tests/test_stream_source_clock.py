@@ -67,3 +67,26 @@ def test_a_date_is_learnt_again_when_the_streams_own_clock_began_anew() -> None:
     assert clock.wall(90_000 * 3601) is None
     clock.learn_wall_clock(90_000 * 3602, 1_700_000_100_000_000)
     assert clock.wall(90_000 * 3602) == pytest.approx(1_700_000_100)
+
+
+def test_the_first_report_of_a_connection_waits_for_a_second_that_agrees() -> None:
+    """FFmpeg puts it to the packet before the one that it is about."""
+    clock = SourceClock(RTP)
+    clock.hear_report(0, 1_700_000_000_500_000)
+    assert clock.wall(0) is None
+    clock.hear_report(9000, 1_700_000_000_100_000)
+    assert clock.wall(9000) is None
+    clock.hear_report(18_000, 1_700_000_000_200_000)
+    assert clock.wall(18_000) == pytest.approx(1_700_000_000.2)
+    clock.hear_report(27_000, 1_700_000_007_300_000)  # set, or one damaged report
+    assert clock.wall(27_000) == pytest.approx(1_700_000_000.3)
+    clock.hear_report(36_000, 1_700_000_007_400_000)
+    assert clock.wall(36_000) == pytest.approx(1_700_000_007.4)
+
+
+def test_positions_count_from_the_first_frame_and_change_nothing() -> None:
+    clock = SourceClock(RTP)
+    assert clock.position(126_000) is None
+    clock.seconds(126_000, None)
+    assert clock.position(216_000) == pytest.approx(1.0)
+    assert clock.seconds(129_600, None) == pytest.approx(0.04)

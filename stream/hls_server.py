@@ -35,6 +35,7 @@ class Shelf:
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self.ready = threading.Event()  # the first playlist is there, or none will come
+        self.began = 0.0  # Unix time at which the broadcast's first picture was sent
 
     def put(self, name: str, data: bytes) -> None:
         """Publish a file whole; the oldest segments make room."""
@@ -103,7 +104,8 @@ def segment(path: Path, shelf: Shelf, loop: bool) -> None:
         for packet, source in _packets(path, loop):
             target = target or output.add_stream_from_template(source)
             media_s = float((packet.dts or 0) * packet.time_base)
-            began = time.monotonic() - media_s if began is None else began
+            if began is None:
+                began, shelf.began = time.monotonic() - media_s, time.time() - media_s
             time.sleep(max(0.0, began + media_s - time.monotonic()))
             packet.stream = target
             output.mux(packet)
@@ -171,7 +173,8 @@ def serve_hls(path: Path, *, port: int = 0, loop: bool = False, login: tuple[str
         shelf.ready.wait()
         if shelf.get(PLAYLIST) is None:
             raise ServerError(f"{path}: no segment could be made of it")
-        print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}/{PLAYLIST}"}), flush=True)
+        about = {"url": f"http://127.0.0.1:{server.server_port}/{PLAYLIST}", "began": round(shelf.began, 3)}
+        print(json.dumps(about), flush=True)
         server.serve_forever(poll_interval=0.1)
 
 

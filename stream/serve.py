@@ -3,7 +3,8 @@
     python -m stream.serve --hls FILE [--port 0] [--loop] [--user U --password P]
     python -m stream.serve --rtsp FILE ...          needs GStreamer's RTSP server (see `rtsp_missing`)
 
-Binds 127.0.0.1 and prints one JSON line, {"url": ...}, when the first client may come. Without --loop the video ends with the
+Binds 127.0.0.1 and prints one JSON line, {"url": ...}, when the first client may come; with "began", the Unix time of the first
+picture, where it does not wait for clients. Without --loop the video ends with the
 file: RTSP says goodbye to its clients, HLS marks its playlist as ended. Over RTSP every client starts at the first frame; over
 HLS, as on any live broadcast, at the newest segment. Ends on SIGTERM or SIGINT.
 """

@@ -9,6 +9,7 @@ import pytest
 from afterimage.cli import main
 from afterimage.commands.demo import play
 from afterimage.demo_report import Show
+from tests.servers import need_rtsp
 from training.errors import WorldError
 from training.evaluation.quiz import QUIZ_KINDS, draw_quiz
 from training.world import World, make_script, settled_time
@@ -48,16 +49,22 @@ def test_there_must_be_room_for_the_questions() -> None:
             draw_quiz(make_script(1, 600), live_s, count=count)
 
 
+@pytest.mark.parametrize("scheme", ["RTSP", "HLS"])
 def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if scheme == "HLS":
+        monkeypatch.setattr("afterimage.commands.demo.rtsp_missing", lambda: "not for this test")
+    else:
+        need_rtsp()
     world = World(2, 52.0)
     asked = play(Show(tmp_path, world, draw_quiz(world.script, 40.0, count=4), 40.0, quiet=True))
     out, progress = capsys.readouterr()
     document = json.loads(out)
     assert [one.number for one in asked] == [1, 2, 3, 4]
     assert document["right"] == sum(one.right for one in asked) >= 2
-    assert document["live"]["recorded"] >= 11
+    assert document["live"]["recorded"] >= (11 if scheme == "RTSP" else 6)  # over HLS one joins where the broadcast is
+    assert f"live, by {scheme} from another process" in progress
     assert any(one["as_of_s"] < 40 for one in document["questions"])
     assert all(Path(one["contact_sheet"]).read_bytes().startswith(b"\x89PNG") for one in document["questions"])
     assert f"{document['right']} of 4 right" in progress

@@ -13,6 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from afterimage.answers import save_evidence
 from afterimage.demo_report import Asked, Show, document, draw_sheet, tell, tell_score
@@ -35,9 +39,8 @@ from training.world.vocabulary import length
 STORY_S, LIVE_S = 600.0, 60.0
 CAMERA = "synthetic world"
 EVIDENCE = 6  # frames of an answer
-LAST_FRAME_S = (
-    1.5  # before the end of a story its last frame is in memory: one second, and what a live clock may be off
-)
+LAST_FRAME_S = 1.0  # before the end of a story its last frame begins
+MOST_MISSING_S = 3.0  # frames that a live stream may come to lack at its end before that is an error
 LIVE_PATIENCE_S = 40.0  # that the live part may take longer than it lasts
 
 
@@ -59,8 +62,7 @@ def play(show: Show) -> list[Asked]:
         f"1. {length(script.duration_s)} of a synthetic world (seed {script.seed}), as H.264 with its truth beside it"
     )
     history, live = _make_videos(show)
-    with _server(show, live) as url:
-        asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, url))
+    asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, live))
     seconds = time.monotonic() - began
     if show.quiet:
         dump(document(show, asked, ingest, seconds))
@@ -79,8 +81,8 @@ def _make_videos(show: Show) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _server(show: Show, video: Path) -> Iterator[str]:
-    """A live server in another process: RTSP where it is installed, else HLS."""
+def _server(video: Path) -> Iterator[dict[str, Any]]:
+    """A live server in another process, RTSP where it is installed, else HLS: what it says of itself."""
     kind = "--hls" if rtsp_missing() else "--rtsp"
     command = [sys.executable, "-m", "stream.serve", kind, str(video)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -88,7 +90,7 @@ def _server(show: Show, video: Path) -> Iterator[str]:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise AfterimageError("the demo's live server did not start; `python -m stream.serve --hls FILE` shows why")
-        yield json.loads(line)["url"]
+        yield json.loads(line)
     finally:
         process.terminate()
         try:
@@ -97,21 +99,25 @@ def _server(show: Show, video: Path) -> Iterator[str]:
             process.kill()
 
 
-async def _watch(show: Show, model: AfterimageModel, history: Path, url: str) -> tuple[list[Asked], CameraIngest]:
+async def _watch(show: Show, model: AfterimageModel, history: Path, video: Path) -> tuple[list[Asked], CameraIngest]:
     began = await _replay(show, model, history)
-    rest = length(show.world.script.duration_s - show.live_s)
-    scheme = url.split(":")[0].upper()
-    show.say(f"3. The last {rest}, live, from {scheme} in another process; {len(show.quiz)} questions in mid-stream")
-    async with Session(show.memory, model.encoders) as session:
-        ingest = session.add(CAMERA, IngestConfig(parse_source(url), live=True))
-        live = _Live(show, model, session, ingest, began)
-        task = asyncio.create_task(session.run())
-        try:
-            asked = await live.quiz(task)
-            await live.until(show.world.script.duration_s - LAST_FRAME_S, task)
-        finally:
-            session.stop()
-        await task
+    with _server(video) as server:  # only now: HLS broadcasts from then on, whoever looks
+        url, rest = str(server["url"]), length(show.world.script.duration_s - show.live_s)
+        scheme = "HLS" if url.startswith("http") else "RTSP"
+        show.say(
+            f"3. The last {rest}, live, by {scheme} from another process; {len(show.quiz)} questions in mid-stream"
+        )
+        async with Session(show.memory, model.encoders) as session:
+            ingest = session.add(CAMERA, IngestConfig(parse_source(url), live=True))
+            live = _Live(show, model, session, ingest, began)
+            task = asyncio.create_task(session.run())
+            try:
+                await live.first_frame(task, server.get("began"))
+                asked = await live.quiz(task)
+                await live.until(show.world.script.duration_s - LAST_FRAME_S, task)
+            finally:
+                session.stop()
+            await task
     return asked, ingest
 
 
@@ -133,14 +139,20 @@ class _Live:
     def __init__(
         self, show: Show, model: AfterimageModel, session: Session, ingest: CameraIngest, began: float
     ) -> None:
-        """began: Unix time at which the story began; the live part has a clock of its own, which its first frame starts."""
+        """began: Unix time at which the story began; the live part has a clock of its own."""
         self._show, self._model, self._session, self._ingest = show, model, session, ingest
-        self._began, self._live_began = began, 0.0
+        self._began, self._first_s = began, show.live_s  # story time of the first live frame
         self._deadline = time.monotonic() + show.world.script.duration_s - show.live_s + LIVE_PATIENCE_S
+
+    async def first_frame(self, ingesting: "asyncio.Task[None]", broadcast_began: float | None) -> None:
+        """Wait until the live part has begun. broadcast_began: Unix time of its first picture, where the server did not wait for us."""
+        while not self._ingest.stats.recorded:
+            await self._wait(ingesting)
+        if broadcast_began is not None:
+            self._first_s += max(0, round(float(self._times()[0]) - broadcast_began))
 
     async def quiz(self, ingesting: "asyncio.Task[None]") -> list[Asked]:
         """Put every question when its moment has come, whether or not earlier ones are answered by then."""
-        await self._first_frame(ingesting)
         answering: list[asyncio.Task[Asked]] = []
         try:
             for number, put in enumerate(self._show.quiz, 1):
@@ -152,15 +164,11 @@ class _Live:
                 task.cancel()
 
     async def until(self, story_s: float, ingesting: "asyncio.Task[None]") -> None:
-        """Wait until story time `story_s` is in memory."""
-        while self._now() < story_s:
+        """Wait until story time `story_s` is in memory, or the server has sent all it had."""
+        while self._now() < story_s and self._ingest.stats.state != "offline":
             await self._wait(ingesting)
-
-    async def _first_frame(self, ingesting: "asyncio.Task[None]") -> None:
-        while not self._ingest.stats.recorded:
-            await self._wait(ingesting)
-        snapshot = Memory(self._show.memory).camera(self._ingest.repository.info.id).snapshot()
-        self._live_began = float(snapshot.times[snapshot.times >= self._began + self._show.live_s][0])
+        if self._now() < story_s - MOST_MISSING_S:
+            raise AfterimageError(f"the live stream broke off after {self._ingest.stats.recorded} frames; try again")
 
     async def _wait(self, ingesting: "asyncio.Task[None]") -> None:
         if ingesting.done():
@@ -172,15 +180,27 @@ class _Live:
         await asyncio.sleep(0.05)
 
     def _now(self) -> float:
-        """Story time of the newest frame in memory."""
-        newest = self._ingest.stats.last_time
-        assert newest is not None, "frames have been recorded"
-        return self._show.live_s + newest - self._live_began
+        """Story time of the newest frame in memory: one frame is one second."""
+        return self._first_s + self._ingest.stats.recorded + self._ingest.inbox.dropped - 1
+
+    def _times(self) -> NDArray[np.float64]:
+        """Unix times of the live frames in memory."""
+        times = Memory(self._show.memory).camera(self._ingest.repository.info.id).snapshot().times
+        return times[times >= self._began + self._show.live_s]
+
+    def _unix(self, story_s: float) -> float:
+        """When that moment of the story was, by the times that its frames have been given."""
+        if story_s < self._show.live_s:
+            return self._began + story_s
+        live, after_s = self._times(), max(0.0, story_s - self._first_s)
+        if self._ingest.inbox.dropped:  # then places no longer count seconds
+            return float(live[0]) + after_s
+        second, rest = divmod(after_s, 1)
+        return float(live[min(int(second), len(live) - 1)]) + rest
 
     async def _ask(self, number: int, put: Put) -> Asked:
-        at_s, put_at, show = put.question.at_s, self._ingest.stats.last_time, self._show
+        show, put_at, at = self._show, self._ingest.stats.last_time, self._unix(put.question.at_s)
         assert put_at is not None, "frames have been recorded"
-        at = self._began + at_s if at_s < show.live_s else self._live_began + at_s - show.live_s
         answer = await self._session.ask(self._model, Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE))
         info, sheet = self._ingest.repository.info, show.directory / f"evidence-{number}.png"
         images = await asyncio.to_thread(save_evidence, answer, show.memory)

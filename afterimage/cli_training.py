@@ -49,6 +49,9 @@ def _add_world(commands: _Commands) -> None:
     )
     make.add_argument("--kinds", metavar="KIND,...", help="only these kinds of question (default: those the story has)")
     make.add_argument(
+        "--annotations", metavar="FILE", help="also write the questions as LLaVA / VideoMarathon JSON, for `train`"
+    )
+    make.add_argument(
         "--changing",
         type=float,
         default=0.0,

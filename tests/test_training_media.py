@@ -63,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(root: Path, streams: list[dict[str, object]], rates: dict[str, float], **changes: object) -> StageConfig:
     """A stage over some of the toy's streams."""
-    trainer = {"steps": 4, "learning_rates": rates, "log_every": 1, "warmup": 0.0, **changes.pop("trainer", {})}  # type: ignore[dict-item]
+    trainer = {"steps": 5, "learning_rates": rates, "log_every": 1, "warmup": 0.0, **changes.pop("trainer", {})}  # type: ignore[dict-item]
     values = {
         "name": "toy", "model": str(root / "toy.yaml"), "trainer": trainer, "batch": 2, "forgetting": SEEN,
         "gradient_checkpointing": False, "streams": [{**s, "annotations": root / str(s["annotations"])} for s in streams],

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from afterimage.cli import main
+from training.conversations import read_annotations
 from training.errors import WorldError
 from training.evaluation.judge import is_right, letter, named
 from training.world import (
@@ -26,11 +27,12 @@ from training.world import (
     settled_time,
     split_of,
 )
+from training.world.annotations import TASKS
 from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
 from training.world.cameras import SharedStory, make_shared_story
 from training.world.covers import cover_box
 from training.world.history import Reference
-from training.world.twist_facts import TWIST_KINDS, kinds_of
+from training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
 from training.world.vocabulary import COLOURS, SIZES, listing
 
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
@@ -339,3 +341,19 @@ def test_world_make_writes_h265_with_changes_and_covers(tmp_path: Path, capsys: 
             assert strongest(palette_shares(frames[t], event.box_at(t))) == event.as_of(t).colour
     assert main(["world", "make", str(path), "--changing", "2"]) == 2
     assert "--changing 2" in capsys.readouterr().err
+
+
+def test_a_world_can_be_trained_on_as_any_annotated_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "story.mp4", tmp_path / "annotations.json"
+    small = ["--size", "128x72", "--rate", "2", "--for", "60s", "--seed", "3"]
+    assert main(["world", "make", str(path), *small, "--questions", "12", "--annotations", str(out), "--json"]) == 0
+    questions = json.loads(capsys.readouterr().out)["questions"]
+    samples = read_annotations(out)
+    assert [len(sample.pairs) for sample in samples] == [5, 5, 2]
+    assert {sample.video for sample in samples} == {"story.mp4"}
+    assert [pair for sample in samples for pair in sample.pairs] == [(q["text"], q["answer"]) for q in questions]
+    tasks = [task for sample in json.loads(out.read_text()) for task in sample["tasks"]]
+    assert tasks == [TASKS[question["kind"]] for question in questions]
+    assert set(TASKS) == {*EVERY_KIND, *CAMERA_KINDS}
+    assert main(["world", "make", str(path), *small, "--annotations", str(out)]) == 2
+    assert "needs --questions" in capsys.readouterr().err

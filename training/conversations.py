@@ -21,8 +21,8 @@ from transformers import PreTrainedTokenizerBase
 
 from model.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
 from training.errors import DataError
+from training.world.annotations import MOST_PAIRS
 
-MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
 IMAGE_TAG: Final = "<image>"
 
 

@@ -1,6 +1,7 @@
 """`afterimage world make`: synthetic video with its truth, of one camera or of several that share a story."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from afterimage.documents import dump
 from afterimage.times import parse_duration, spell_duration
 from configs import UsageError
 from training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
+from training.world.annotations import annotations
 from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
 from training.world.cameras import SharedStory, make_shared_story
 from training.world.truth import truth_path
@@ -26,31 +28,37 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{path.parent}: no such directory; make it first")
     seconds, config = parse_duration(arguments.seconds), _config(arguments)
     width, height = _size(arguments.size)
+    if arguments.annotations and (arguments.cameras > 1 or arguments.questions < 1):
+        raise UsageError("--annotations: needs --questions, and one camera, because a sample is about one video")
     video = VideoFormat(rate=arguments.rate, codec=arguments.codec)
     if arguments.cameras == 1:
         world = World(arguments.seed, seconds, config=config, width=width, height=height)
         write_video(world, path, video=video, progress=_show_progress)
-        _tell(arguments, [path], world.script.duration_s, _questions(arguments, world))
+        questions = [_with_choices(question, arguments.choices) for question in _questions(arguments, world)]
+        if arguments.annotations:
+            samples = json.dumps(annotations(path.name, questions), indent=1)
+            Path(arguments.annotations).write_text(samples, encoding="utf-8")
+        _tell(arguments, [path], world.script.duration_s, questions)
         return 0
     story = make_shared_story(arguments.seed, seconds, arguments.cameras, config)
     paths = write_shared_videos(story, path, width=width, height=height, video=video, progress=_show_progress)
-    _tell(arguments, list(paths.values()), story.duration_s, _shared_questions(arguments, story))
+    shared = [_with_choices(question, arguments.choices) for question in _shared_questions(arguments, story)]
+    _tell(arguments, list(paths.values()), story.duration_s, shared)
     return 0
 
 
 def _tell(arguments: argparse.Namespace, videos: Sequence[Path], seconds: float, questions: list[Question]) -> None:
-    told = [_with_choices(question, arguments.choices) for question in questions]
     if arguments.json:
         document: dict[str, Any] = {"video": str(videos[0]), "truth": str(truth_path(videos[0]))}
         if len(videos) > 1:
             document = {"videos": [{"video": str(path), "truth": str(truth_path(path))} for path in videos]}
-        dump({**document, "seconds": seconds, "questions": [one.model_dump(mode="json") for one in told]})
+        dump({**document, "seconds": seconds, "questions": [one.model_dump(mode="json") for one in questions]})
         return
     for path in videos:
         print(
             f"{path}  {spell_duration(seconds)}, {path.stat().st_size / 1e6:.1f} MB, truth in {truth_path(path).name}"
         )
-    for question in told:
+    for question in questions:
         print(f"  {question.text}  ->  {question.answer}")
 
 

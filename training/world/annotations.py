@@ -1,0 +1,68 @@
+"""A world's questions as VideoMarathon's annotations, so that any model can be trained on it: `extract` its video, then `train`.
+
+Each question bears the name of the task of VideoMarathon (arXiv 2506.05332, its 22 tasks) that it poses. The world has nothing to pose
+object interaction, action localization, sequence and reasoning, and temporal reasoning with.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from training.world.questions import Question
+
+MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
+DATA_SOURCE: Final = "afterimage world"
+
+TASKS: Final = {
+    "when": "temporal perception",
+    "last": "temporal perception",
+    "now": "temporal perception",
+    "duration": "duration perception",
+    "gap": "temporal gap estimation",
+    "first": "temporal order",
+    "order": "temporal order",
+    "where": "spatial perception",
+    "hidden": "spatial reasoning",
+    "behind": "spatial reasoning",
+    "shape": "object recognition",
+    "digit": "object recognition",
+    "word": "object recognition",
+    "colour": "object attribute",
+    "size": "object attribute",
+    "at first": "object attribute",
+    "afterwards": "object attribute",
+    "change": "object reasoning",
+    "count": "object reasoning",
+    "exists": "object existence",
+    "camera": "object permanence",
+    "first camera": "object permanence",
+    "next camera": "object permanence",
+    "on camera": "object reasoning",
+    "motion": "action recognition",
+    "scene": "scene recognition",
+    "scene now": "scene recognition",
+    "scene seen": "scene recognition",
+    "scene before": "scene transition",
+    "before": "event sequence",
+    "after": "event sequence",
+    "scene summary": "key event extraction",
+    "summary": "overall summarization",
+}
+
+
+def annotations(video: str, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """LLaVA JSON: samples of a video called `video`, of up to MOST_PAIRS questions each, all as of the end of what it shows."""
+    return [
+        {
+            "id": f"{video}-{number}",
+            "data_source": DATA_SOURCE,
+            "video": video,
+            "tasks": [TASKS[question.kind] for question in pairs],
+            "conversations": [turn for place, question in enumerate(pairs) for turn in _turns(question, place == 0)],
+        }
+        for number, pairs in enumerate(questions[at : at + MOST_PAIRS] for at in range(0, len(questions), MOST_PAIRS))
+    ]
+
+
+def _turns(question: Question, first: bool) -> list[dict[str, str]]:
+    tag = "<image>\n" if first else ""
+    return [{"from": "human", "value": tag + question.text}, {"from": "gpt", "value": question.answer}]

@@ -14,7 +14,7 @@ import numpy as np
 from memory.commit import Commit
 from memory.durable import make_directory, write_file
 from memory.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
-from memory.errors import StoreError, StoreUnreachable
+from memory.errors import RepositoryError, StoreUnreachable
 from memory.failpoints import reach
 from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
 from memory.objects import CameraObjects, objects_of
@@ -35,7 +35,7 @@ class Touched:
 
 def erase_everywhere(
     camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, patience_s: float | None = PATIENCE_S
-) -> tuple[Erased, StoreError | None]:
+) -> tuple[Erased, RepositoryError | None]:
     """Erase a removal's sealed frames from the files and from the store. The error: why the store may still have some of them.
 
     patience_s: for others who are busy with the store; None: leave it alone for now.
@@ -54,7 +54,7 @@ def erase_everywhere(
             done.include(erase(camera, removal, removed, sealed=sealed))
             done.include(erase_objects(camera, objects, removal, items))
         return done, None
-    except StoreError as error:
+    except RepositoryError as error:
         seals = range(removal.first // SEAL_FRAMES, -(-removal.end // SEAL_FRAMES))
         far = frozenset(seal for seal in seals if not (camera / IMAGES / str(seal) / "c.0").exists())
         done.include(erase(camera, removal, removed, sealed=sealed, spare=far))

@@ -11,10 +11,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from datetime import timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from configs import UsageError
@@ -112,7 +113,8 @@ class CameraObjects:
 
     def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """`function` of every item, many at a time; raises the first error."""
-        return list(_pool().map(function, items))
+        waiting = [pool().submit(function, item) for item in items]
+        return [future.result() for future in waiting]
 
     # --- the connection ---
 
@@ -190,6 +192,12 @@ class CameraObjects:
             while self._cached > CACHE_BYTES:
                 self._cached -= len(self._cache.popitem(last=False)[1])
 
+    def forget_read(self) -> None:
+        """Drop what was read before."""
+        with self._lock:
+            self._cache.clear()
+            self._cached = 0
+
     def _uncache(self, key: str) -> None:
         with self._lock:
             self._cached -= len(self._cache.pop(key, b""))
@@ -206,14 +214,39 @@ def _objects(settings: StoreSettings, camera: str) -> CameraObjects:
     return CameraObjects(settings, camera)
 
 
+class Pool(Executor):
+    """Daemon threads, started as they are needed: a process that is to end never waits for a store that does not answer."""
+
+    def __init__(self, threads: int) -> None:
+        self._most, self._started = threads, 0
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., _Result], /, *arguments: Any, **options: Any) -> Future[_Result]:
+        """Have a thread call `function`; its outcome."""
+        future: Future[_Result] = Future()
+        self._work.put((future, partial(function, *arguments, **options)))
+        with self._lock:
+            if self._started < self._most:
+                self._started += 1
+                threading.Thread(target=self._run, name=f"objects-{self._started}", daemon=True).start()
+        return future
+
+    def _run(self) -> None:
+        while True:
+            future, function = self._work.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:  # whoever waits for it gets it
+                future.set_exception(error)
+
+
 @lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="objects")
-
-
-def pool() -> ThreadPoolExecutor:
+def pool() -> Pool:
     """The threads that requests wait in."""
-    return _pool()
+    return Pool(AT_ONCE)
 
 
 def _authority(plain: bool) -> dict[str, bytes]:

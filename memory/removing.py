@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from memory.building import building_lock
 from memory.erase import Erased, erase_leftovers, traces
 from memory.erase_objects import erase_everywhere
-from memory.errors import StoreError, StoreUnreachable
+from memory.errors import RepositoryError, StoreUnreachable
 from memory.failpoints import reach
 from memory.index_files import forget_files, identity_of
 from memory.removal import Removal, RemovalReason, add, present, runs
 from memory.retention import Limits, plan_eviction
-from memory.uploaded import PATIENCE_S, Uploads
+from memory.uploaded import PATIENCE_S, known_silent
 
 if TYPE_CHECKING:
     from memory.repository import Repository
@@ -94,16 +94,16 @@ def finish_interrupted(repository: "Repository") -> None:
 def retry_removals(repository: "Repository") -> None:
     """Complete removals that the store did not take part in, unless it is known not to answer."""
     unfinished = [gone for gone in repository.commit.removed if not gone.erased]
-    if unfinished and Uploads.read(repository.directory).silent_since is None:
+    if unfinished and not known_silent(repository.directory):
         _erase_all(repository, unfinished, BRIEF_S)
 
 
 def _erase_all(
     repository: "Repository", removals: Sequence[Removal], patience_s: float | None
-) -> tuple[Erased, StoreError | None]:
+) -> tuple[Erased, RepositoryError | None]:
     """Erase what is committed as removed. The error: why some of it is still on the store, and so not committed as erased."""
     done = Erased()
-    left: StoreError | None = None
+    left: RepositoryError | None = None
     finished = []
     for removal in removals:
         erased, error = _erase(repository, removal, patience_s)
@@ -167,7 +167,9 @@ def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[n
     return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
 
 
-def _erase(repository: "Repository", removal: Removal, patience_s: float | None) -> tuple[Erased, StoreError | None]:
+def _erase(
+    repository: "Repository", removal: Removal, patience_s: float | None
+) -> tuple[Erased, RepositoryError | None]:
     directory, commit = repository.directory, repository.commit
     repository.blank_pending(removal)
     with building_lock(directory):  # a generation that is being built must not bring the frames back

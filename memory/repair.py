@@ -26,6 +26,7 @@ from memory.records import Gap
 from memory.removal import Removal, add, present, runs
 from memory.specfile import read_spec
 from memory.store import CameraStore
+from memory.uploaded import FRAMES, change
 
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
 
@@ -129,6 +130,8 @@ class Repair:
 
     def _write(self, layout: ArrayLayout, chunk: int, rows: NDArray[np.generic]) -> None:
         write_file(layout.file(self._camera, chunk), with_checksum(rows.tobytes()))
+        if layout.chunk <= SEAL_FRAMES:
+            change(self._camera, {(layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)})
 
     def images(self, seal: int) -> Fix:
         """A seal whose images cannot be read: its frames stay, without images."""
@@ -139,6 +142,7 @@ class Repair:
             SealedFrames(self._camera, 0, writable=True).write_images(
                 seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist()
             )
+            change(self._camera, {(FRAMES, seal)})
             return f"the images of {SEAL_FRAMES} frames are lost; the frames are still remembered"
 
         return fix

@@ -155,3 +155,19 @@ def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:
     """Frames whose features lie on the store alone, int64, ascending."""
     tree = Uploads.read(camera).trees.get(generation_name(generation))
     return np.arange(tree.released * SEAL_FRAMES if tree else 0, dtype=np.int64)
+
+
+def bytes_away(camera: Path) -> int:
+    """Bytes that lie on the store alone; 0 where the note of it is damaged, which must not end a recording."""
+    try:
+        return Uploads.read(camera).away
+    except DamagedMemory:
+        return 0
+
+
+def known_silent(camera: Path) -> bool:
+    """Whether whoever sends has found that the store cannot be used."""
+    try:
+        return Uploads.read(camera).silent_since is not None
+    except DamagedMemory:
+        return True

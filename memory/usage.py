@@ -6,7 +6,7 @@ from pathlib import Path
 
 from memory.erase import camera_layouts
 from memory.layout import IMAGES, SEAL_FRAMES
-from memory.uploaded import Uploads
+from memory.uploaded import bytes_away
 
 
 def bytes_under(path: Path) -> int:
@@ -34,7 +34,7 @@ class Usage:
     @cached_property
     def _counted(self) -> int:
         self._change = 0
-        return bytes_under(self._camera) + Uploads.read(self._camera).away
+        return bytes_under(self._camera) + bytes_away(self._camera)
 
     @property
     def bytes(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from configs import AfterimageError
 from memory.errors import RepositoryError
 from memory.objects import objects_of
 from memory.store_settings import read_store
@@ -51,6 +52,7 @@ class Uploader:
         self._on_state = on_state
         self._stop, self._finish = threading.Event(), threading.Event()
         self.state = UploadState(place="")
+        self._upload: Upload | None = None  # once there is a store
         self._thread = threading.Thread(target=self._run, name=f"upload-{camera.name}", daemon=True)
         self._thread.start()
 
@@ -60,37 +62,32 @@ class Uploader:
         self._thread.join(patience_s)
         self._stop.set()
         self._thread.join(0.5)  # one that waits for the network is left behind: every step may be cut off
+        self._measure(self._upload)
         return self.state
 
     def _run(self) -> None:
-        upload: Upload | None = None
         well_since = time.monotonic()
         while not self._stop.is_set():
+            finishing = self._finish.is_set()
             try:
-                upload = upload or self._open()
-                if upload is not None and upload.step(finish=self._finish.is_set()):
+                self._upload = self._upload or self._open()
+                if self._upload is not None:
+                    moved = self._upload.step(finish=finishing)
                     self._say(None)
-                    continue
-                if upload is not None:
-                    self._say(None)
-                    self._measure(upload)
-                if self._finish.wait(LOOK_EVERY_S if upload else _LOOK_FOR_STORE_S) and self._nothing_left(upload):
+                    if moved:
+                        continue
+                    self._measure(self._upload)
+                if finishing:
                     return
+                self._finish.wait(LOOK_EVERY_S if self._upload else _LOOK_FOR_STORE_S)
             except Exception as error:  # whatever it is, the recording goes on, and so does the trying
-                if self._finish.is_set() and (self.state.silent_since is not None or not self._camera.is_dir()):
-                    self._measure(upload)
+                if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
                     return  # it was away before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
-                self._say(str(error) if isinstance(error, RepositoryError) else f"{type(error).__name__}: {error}")
-                self._measure(upload)
+                self._say(str(error) if isinstance(error, AfterimageError) else f"{type(error).__name__}: {error}")
+                self._measure(self._upload)
                 self._finish.wait(self._backoff.next_delay())
                 well_since = time.monotonic()
-
-    def _nothing_left(self, upload: Upload | None) -> bool:
-        while upload is not None and not self._stop.is_set() and upload.step(finish=True):
-            pass
-        self._measure(upload)
-        return True
 
     def _open(self) -> Upload | None:
         settings, objects = read_store(self._camera.parent), objects_of(self._camera)

@@ -124,7 +124,7 @@ class Gate:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.bytes_left: float = float("inf")
-        self.delay_s = 0.0  # before each answer: the round trip of a store that is far away
+        self.delay_s = 0.0  # before each answer begins: the round trip to a store that is far away
         self.open()
 
     @property
@@ -165,18 +165,21 @@ class Gate:
             far.settimeout(None)
             with self._lock:
                 self._open |= {near, far}
+            asked = threading.Event()
             for one, other, sent in ((near, far, True), (far, near, False)):
-                threading.Thread(target=self._copy, args=(one, other, sent), daemon=True).start()
+                threading.Thread(target=self._copy, args=(one, other, sent, asked), daemon=True).start()
 
-    def _copy(self, source: socket.socket, target: socket.socket, sent: bool) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, sent: bool, asked: threading.Event) -> None:
         with suppress(OSError, ValueError):
-            while data := source.recv(65536):
+            while data := source.recv(1 << 20):
                 if sent:
+                    asked.set()
                     self.bytes_left -= len(data)
                     if self.bytes_left <= 0:
                         self.shut()
                         return
-                elif self.delay_s:
+                elif self.delay_s and asked.is_set():
+                    asked.clear()
                     time.sleep(self.delay_s)
                 target.sendall(data)
         for connection in (source, target):

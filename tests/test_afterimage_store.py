@@ -101,6 +101,23 @@ def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is
         run(capsys, "fsck", str(memory), "--deep")
 
 
+def test_a_watch_ends_when_it_is_told_to_though_its_store_hangs(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = tmp_path / "m"
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(memory))
+    try:
+        with watch(memory) as watching:
+            until(lambda: sent(memory) >= 1, "a seal is sent")
+            server.freeze()
+            time.sleep(3)  # a seal is being sent now, and nobody takes it
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(20) == 0
+    finally:
+        server.thaw()
+    assert CameraReader(memory / "yard").snapshot().frames > 64
+
+
 def test_kill_9_in_mid_upload_loses_nothing(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,139 @@
+"""Sealed frames on an object store: what it costs to send them and to read them from there, against the same reads from the disk.
+
+The store is a moto server in another process, on this machine: its round trip is next to nothing and its bandwidth that of the
+loopback, so the columns with a delay put a relay before it that holds back the beginning of every answer.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from memory.directory import Memory
+from memory.objects import CameraObjects, objects_of
+from memory.reader import CameraReader
+from memory.repository import open_camera
+from memory.spec import FeatureSpec
+from memory.store_settings import StoreSettings, write_store
+from memory.upload import Upload
+from memory.uploaded import Uploads
+from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
+from tests.bench.table import Table
+from tests.memory_world import START, make_frame
+from tests.object_server import BUCKET, KEYS, Gate, ObjectServer, gate_to
+
+FRAMES = 2048
+SCATTERED = 128  # frames, each in a chunk of its own: what bounded recall reads at worst
+DELAY_S = 0.02  # to a store of the same region
+REPEATS = 3
+
+
+def run() -> list[Table]:
+    """Both tables."""
+    os.environ.update(KEYS)
+    sending = Table("Sending sealed frames to a store", ["spec", "MB", "seconds", "MB/s", "requests per seal"],
+        "Two cores shared with the server, which takes most of the time.")  # fmt: skip
+    away = f"store, {DELAY_S * 1e3:.0f} ms away (ms)"
+    reading = Table(
+        "Reading sealed frames, disk against store", ["spec", "what", "disk (ms)", "store (ms)", away],
+        f"Median of {REPEATS}; one run; the store's cache in memory dropped each time, the page cache warm. "
+        "One request at a time would take the delay times the number of chunks longer.",
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as directory, ObjectServer() as server, gate_to(server) as gate:
+        for name, spec in (("tiny", tiny_spec()), ("Hour-LLaVA 64x1152 float16", published_spec())):
+            memory = Path(directory) / name.partition(" ")[0]
+            _compare(name, memory, spec, server, gate, sending, reading)
+    return [sending, reading]
+
+
+def _compare(
+    name: str, memory: Path, spec: FeatureSpec, server: ObjectServer, gate: Gate, sending: Table, reading: Table
+) -> None:
+    _record(memory, spec)
+    local = {what: _timed(memory, act) for what, act in _reads(memory, spec).items()}
+    _use(memory, server.endpoint)
+    sending.add(name, *_send(memory / "a"))
+    near = {what: _timed(memory, act) for what, act in _reads(memory, spec).items()}
+    gate.delay_s = DELAY_S
+    _use(memory, gate.endpoint)
+    far = {what: _timed(memory, act) for what, act in _reads(memory, spec).items()}
+    for what, taken in local.items():
+        reading.add(name, what, taken * 1e3, near[what] * 1e3, far[what] * 1e3)
+
+
+def _record(memory: Path, spec: FeatureSpec) -> None:
+    image = bytes(np.random.default_rng(0).integers(0, 256, IMAGE_BYTES, dtype=np.uint8))
+    with open_camera(memory, "a", spec) as repository:
+        for number in range(FRAMES):
+            made = make_frame(number, spec)
+            repository.append(type(made)(**{**vars(made), "image": image}))
+
+
+def _use(memory: Path, endpoint: str) -> None:
+    write_store(memory, StoreSettings(url=f"s3://{BUCKET}/{memory.name}", endpoint=endpoint, local_gigabytes=0))
+
+
+def _objects(camera: Path) -> CameraObjects:
+    objects = objects_of(camera)
+    assert objects is not None, "the memory was given a store"
+    return objects
+
+
+def _send(camera: Path) -> tuple[float, float, float, float]:
+    objects = _objects(camera)
+    asked = 0
+    plain = objects._ask
+
+    def counted(*arguments: object) -> object:
+        nonlocal asked
+        asked += 1
+        return plain(*arguments)  # type: ignore[arg-type]
+
+    objects._ask = counted  # type: ignore[method-assign, assignment]
+    upload, began = Upload(camera, objects, local_bytes=0), time.perf_counter()
+    while upload.step(finish=True):
+        pass
+    taken, size = time.perf_counter() - began, Uploads.read(camera).bytes / 1e6
+    objects._ask = plain  # type: ignore[method-assign]
+    return size, taken, size / taken, asked / (FRAMES / 64)
+
+
+def _reads(memory: Path, spec: FeatureSpec) -> dict[str, Callable[[], object]]:
+    random = np.random.default_rng(1)
+    chunks = np.sort(random.choice(FRAMES // 16, SCATTERED, replace=False))
+    scattered = chunks * 16 + random.integers(0, 16, SCATTERED)
+    camera = memory / "a"
+    reads: dict[str, Callable[[], object]] = {
+        "open and snapshot": lambda: CameraReader(camera).snapshot(),
+        f"tokens of {SCATTERED} scattered frames": lambda: CameraReader(camera).snapshot().tokens(scattered),
+        "tokens of 512 frames in a row": lambda: CameraReader(camera).snapshot().tokens(np.arange(512, 1024)),
+        "one image": lambda: CameraReader(camera).snapshot().image(777),
+    }
+    if spec.model == "tiny":
+        reads["first token of an answer, warm model"] = _question(memory)
+    return reads
+
+
+def _question(memory: Path) -> Callable[[], object]:
+    from model.checkpoint import load_pretrained
+    from stream.answer import Answerer, Question
+
+    model = load_pretrained("tiny")
+    question = Question("What was seen?", ("a",), at=START + FRAMES - 1, max_new_tokens=1, evidence=0)
+    return lambda: Answerer(Memory(memory), model).ask(question)
+
+
+def _timed(memory: Path, act: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(REPEATS + 1):
+        objects = objects_of(memory / "a")
+        if objects is not None:
+            objects.forget_read()
+        began = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])  # the first one warms up

@@ -12,11 +12,11 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TypeAlias
 
 from afterimage import __version__
 from afterimage.cli_memory import add_memory_commands
 from afterimage.cli_training import add_training_commands
+from afterimage.parsers import MODEL, Commands, add_command, add_question
 from configs.errors import AfterimageError
 
 _EXAMPLES = """\
@@ -52,19 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _command(commands: _Commands, name: str, module: str, summary: str, more: str = "") -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(module=module)
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    return parser
-
-
 def _add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory", required=True, metavar="DIR", help="the memory to record into; made if it is not there"
@@ -72,7 +59,7 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", metavar="NAME", help="the camera's name (default: from the source)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
     parser.add_argument(
-        "--model", metavar="PRESET|PATH|HUB_ID",
+        "--model", metavar=MODEL,
         help="whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
         "hub id (default: the camera's own, else tiny)",
     )  # fmt: skip
@@ -94,11 +81,11 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _add_watch(commands: _Commands) -> None:
-    parser = _command(
-        commands, "watch", "afterimage.commands.record", "watch a live source and remember it",
+def _add_watch(commands: Commands) -> None:
+    parser = add_command(
+        commands, "watch", "watch a live source and remember it",
         "SOURCE is rtsp://, http(s):// (HLS or MJPEG), a webcam (/dev/video0)\nor a test pattern (lavfi:testsrc2=size=640x360:rate=25). "
-        "Reconnects for ever once the first frame\nhas come in. Ctrl-C ends it cleanly.",
+        "Reconnects for ever once the first frame\nhas come in. Ctrl-C ends it cleanly.", module="record",
     )  # fmt: skip
     parser.add_argument("source", metavar="SOURCE")
     _add_recording(parser)
@@ -118,10 +105,10 @@ def _add_watch(commands: _Commands) -> None:
     parser.set_defaults(live=True)
 
 
-def _add_replay(commands: _Commands) -> None:
-    parser = _command(
-        commands, "replay", "afterimage.commands.record", "take a recorded file in, by the same path as a live stream",
-        "The recording keeps its own clock.",
+def _add_replay(commands: Commands) -> None:
+    parser = add_command(
+        commands, "replay", "take a recorded file in, by the same path as a live stream",
+        "The recording keeps its own clock.", module="record",
     )  # fmt: skip
     parser.add_argument("source", metavar="FILE")
     _add_recording(parser)
@@ -132,19 +119,13 @@ def _add_replay(commands: _Commands) -> None:
     parser.set_defaults(live=False)
 
 
-def _add_ask(commands: _Commands) -> None:
-    parser = _command(
-        commands, "ask", "afterimage.commands.ask", "ask about anything a memory has seen",
+def _add_ask(commands: Commands) -> None:
+    parser = add_command(
+        commands, "ask", "ask about anything a memory has seen",
         "Works while a camera is being watched. Prints the answer,\nthe frames that prove it, and what it could and could not know.",
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION")
-    parser.add_argument("--memory", required=True, metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
-    parser.add_argument(
-        "--camera", metavar="NAME", action="append", default=[], help="ask this camera (repeatable; default: all)"
-    )
-    parser.add_argument("--from", dest="start", metavar="TIME", help="look back no further than this")
-    parser.add_argument("--last", metavar="DURATION", help="look back this far, e.g. 2h")
-    parser.add_argument("--at", metavar="TIME", help="answer as of this moment: nothing later is seen")
+    add_question(parser, "ask", at="answer as of this moment: nothing later is seen")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)"
     )
@@ -155,19 +136,16 @@ def _add_ask(commands: _Commands) -> None:
         metavar="N",
         help="frames to name as evidence, at most, of each camera (default: 8)",
     )
-    parser.add_argument(
-        "--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with"
-    )
 
 
-def _add_info(commands: _Commands) -> None:
-    parser = _command(commands, "info", "afterimage.commands.info", "say what a memory holds")
+def _add_info(commands: Commands) -> None:
+    parser = add_command(commands, "info", "say what a memory holds")
     parser.add_argument("memory", metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
 
 
-def _add_demo(commands: _Commands) -> None:
-    parser = _command(
-        commands, "demo", "afterimage.commands.demo", "see the whole of it: history, a live stream, questions in mid-stream",
+def _add_demo(commands: Commands) -> None:
+    parser = add_command(
+        commands, "demo", "see the whole of it: history, a live stream, questions in mid-stream",
         "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, "
         "and puts ten questions drawn\nby the seed "
         "while it runs, some as of earlier moments. Prints answer, truth and score. Takes under three minutes.",

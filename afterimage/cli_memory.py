@@ -1,14 +1,12 @@
 """The part of the command line that looks after a memory: its arguments. Loads only argparse."""
 
 import argparse
-from typing import TypeAlias
 
 from afterimage.cli_store import add_store_command
+from afterimage.parsers import MODEL, Commands, add_command, add_question
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-
-def add_memory_commands(commands: _Commands) -> None:
+def add_memory_commands(commands: Commands) -> None:
     """fsck, search and the commands that change what is remembered."""
     _add_fsck(commands)
     _add_search(commands)
@@ -22,20 +20,8 @@ def add_memory_commands(commands: _Commands) -> None:
     add_store_command(commands)
 
 
-def _command(
-    commands: _Commands, name: str, summary: str, more: str, *, module: str | None = None
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(module=f"afterimage.commands.{module or name}", command=name)
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    return parser
-
-
-def _add_fsck(commands: _Commands) -> None:
-    parser = _command(
+def _add_fsck(commands: Commands) -> None:
+    parser = add_command(
         commands, "fsck", "check every invariant of a memory",
         "Counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of what was forgotten. Works beside a "
         "live watch; --repair needs it stopped.\nExits 0 when clean or repaired, 1 when damage is left. Damage costs only the chunk it "
@@ -50,28 +36,19 @@ def _add_fsck(commands: _Commands) -> None:
     )
 
 
-def _add_search(commands: _Commands) -> None:
-    parser = _command(
+def _add_search(commands: Commands) -> None:
+    parser = add_command(
         commands, "search", "find the frames that look most like a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
         "approximate.\n\nexample:\n  afterimage search \"a red car\" --memory ./memory --last 2h --top 5",
     )  # fmt: skip
     parser.add_argument("text", metavar="TEXT")
-    parser.add_argument("--memory", required=True, metavar="DIR")
-    parser.add_argument(
-        "--camera", metavar="NAME", action="append", default=[], help="search this camera (repeatable; default: all)"
-    )
+    add_question(parser, "search", at="only frames up to this moment")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many frames (default: 10)")
-    parser.add_argument("--from", dest="start", metavar="TIME", help="look back no further than this")
-    parser.add_argument("--last", metavar="DURATION", help="look back this far, e.g. 2h")
-    parser.add_argument("--at", metavar="TIME", help="only frames up to this moment")
-    parser.add_argument(
-        "--model", metavar="PRESET|PATH|HUB_ID", help="default: the model that the memory was recorded with"
-    )
 
 
-def _manage(commands: _Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
-    parser = _command(commands, name, summary, more, module="manage")
+def _manage(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
+    parser = add_command(commands, name, summary, more, module="manage")
     parser.add_argument("--memory", required=True, metavar="DIR")
     parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable)")
     return parser
@@ -83,7 +60,7 @@ def _add_span(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", metavar="DURATION", help="the span that ends now, e.g. 15m")
 
 
-def _add_forget(commands: _Commands) -> None:
+def _add_forget(commands: Commands) -> None:
     parser = _manage(
         commands, "forget", "remove a span from a camera's memory, with proof",
         "Frames, images, features, index entries and saved\nevidence go from every file, old versions included; then every chunk is read "
@@ -93,7 +70,7 @@ def _add_forget(commands: _Commands) -> None:
     _add_span(parser)
 
 
-def _add_keep(commands: _Commands) -> None:
+def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
         "Whatever `retain` says, frames of a kept span are not evicted; only `forget`\nremoves them.",
@@ -102,7 +79,7 @@ def _add_keep(commands: _Commands) -> None:
     parser.add_argument("--clear", action="store_true", help="protect nothing any more")
 
 
-def _add_pause(commands: _Commands) -> None:
+def _add_pause(commands: Commands) -> None:
     more = (
         "Takes effect at once in a live watch, and lasts over restarts. The time\nis a gap of its own kind: 'paused'."
     )
@@ -110,7 +87,7 @@ def _add_pause(commands: _Commands) -> None:
     _manage(commands, "resume", "go on remembering what a live camera sees", "Ends a `pause`.")
 
 
-def _add_retain(commands: _Commands) -> None:
+def _add_retain(commands: Commands) -> None:
     parser = _manage(
         commands, "retain", "say how much of the past is kept, and when the disk is full",
         "Without limits nothing is ever deleted. With\n--camera they are that camera's own; without, they hold for the whole memory: every "
@@ -122,7 +99,7 @@ def _add_retain(commands: _Commands) -> None:
     parser.add_argument("--forever", action="store_true", help="take the limits away")
 
 
-def _add_mask(commands: _Commands) -> None:
+def _add_mask(commands: Commands) -> None:
     parser = _manage(
         commands, "mask", "black out parts of a camera's picture",
         "Before anything is computed from it or stored of it, from the next\nframe on, also in a live watch. Frames already stored keep "
@@ -139,8 +116,8 @@ def _add_mask(commands: _Commands) -> None:
     parser.add_argument("--clear", action="store_true", help="no mask any more")
 
 
-def _add_reembed(commands: _Commands) -> None:
-    parser = _command(
+def _add_reembed(commands: Commands) -> None:
+    parser = add_command(
         commands, "reembed", "make a memory answerable by another model",
         "Embeds every stored image anew, beside a live watch or not,\nwhile the memory stays readable under the old model; then "
         "switches all at once. Interrupted, it goes on where\nit was. A watch that is running goes on with the new model, frames that "
@@ -150,7 +127,7 @@ def _add_reembed(commands: _Commands) -> None:
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
-    parser.add_argument("--model", required=True, metavar="PRESET|PATH|HUB_ID", help="whose features to make")
+    parser.add_argument("--model", required=True, metavar=MODEL, help="whose features to make")
     parser.add_argument(
         "--tokens", choices=["float16", "int8"], help="how the new tokens are kept (default: as those of now are)"
     )
@@ -158,7 +135,7 @@ def _add_reembed(commands: _Commands) -> None:
     parser.add_argument("--again", action="store_true", help="even where the features are this model's already")
 
 
-def _add_exchange(commands: _Commands) -> None:
+def _add_exchange(commands: Commands) -> None:
     for name, summary, more in (
         (
             "export",
@@ -171,7 +148,7 @@ def _add_exchange(commands: _Commands) -> None:
             "Ids are new; times, images, features and gaps are the exported ones.",
         ),
     ):
-        parser = _command(commands, name, summary, more, module="exchange")
+        parser = add_command(commands, name, summary, more, module="exchange")
         parser.add_argument("file", metavar="FILE")
         parser.add_argument("--memory", required=True, metavar="DIR")
         which = "which camera" if name == "export" else "into which camera (default: of its name)"

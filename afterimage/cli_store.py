@@ -1,9 +1,8 @@
 """The part of the command line that moves a memory to an object store and back: its arguments. Loads only argparse."""
 
 import argparse
-from typing import TypeAlias
 
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from afterimage.parsers import Commands, add_command
 
 _ABOUT = """\
 Keep the sealed part of a memory - tokens, embeddings, images: nearly all of its bytes - on S3-compatible storage.
@@ -24,7 +23,7 @@ examples:
 """
 
 
-def add_store_command(commands: _Commands) -> None:
+def add_store_command(commands: Commands) -> None:
     """`store` and its actions."""
     store = commands.add_parser(
         "store", help="keep sealed frames on S3-compatible storage", description=_ABOUT,
@@ -54,12 +53,7 @@ def add_store_command(commands: _Commands) -> None:
     parser.add_argument("--delete", action="store_true", help="then delete the objects; without, they stay there")
 
 
-def _action(actions: _Commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(module="afterimage.commands.store", command="store")
+def _action(actions: Commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+    parser = add_command(actions, name, summary, more, module="store")
     parser.add_argument("--memory", required=True, metavar="DIR")
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser

@@ -1,12 +1,9 @@
 """The part of the command line that learns and measures: its arguments. Loads only argparse."""
 
-import argparse
-from typing import TypeAlias
-
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from afterimage.parsers import MODEL, Commands, add_command, add_json
 
 
-def add_training_commands(commands: _Commands) -> None:
+def add_training_commands(commands: Commands) -> None:
     """world, evaluate, extract and train."""
     _add_world(commands)
     _add_evaluate(commands)
@@ -14,24 +11,11 @@ def add_training_commands(commands: _Commands) -> None:
     _add_train(commands)
 
 
-def _command(commands: _Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(module=f"afterimage.commands.{name}", command=name)
-    return parser
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-
-
-def _add_world(commands: _Commands) -> None:
-    parser = _command(
+def _add_world(commands: Commands) -> None:
+    parser = add_command(
         commands, "world", "make synthetic video with its truth",
         "Scripted scenes, objects, digits and words, the same for\nthe same seed; questions with answers can be had with it. "
-        "Objects may change in view or be partly\nhidden, and several cameras may share a story, where that is asked for.",
+        "Objects may change in view or be partly\nhidden, and several cameras may share a story, where that is asked for.", json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
@@ -72,11 +56,11 @@ def _add_world(commands: _Commands) -> None:
         metavar="N",
         help="that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
     )
-    _add_json(make)
+    add_json(make)
 
 
-def _add_evaluate(commands: _Commands) -> None:
-    parser = _command(
+def _add_evaluate(commands: Commands) -> None:
+    parser = add_command(
         commands, "evaluate", "measure a model's answers against known truth",
         "Worlds of the given seeds are drawn, encoded as\nH.264, taken in like any recording, and asked about. Accuracies come with 95 % "
         "intervals (Wilson), chance and majority.",
@@ -105,29 +89,25 @@ def _add_evaluate(commands: _Commands) -> None:
         metavar="N",
         help="ask as multiple choice with N lettered answers (default: open-ended)",
     )
-    parser.add_argument("--model", default="tiny", metavar="PRESET|PATH|HUB_ID", help="default: tiny")
+    parser.add_argument("--model", default="tiny", metavar=MODEL, help="default: tiny")
     parser.add_argument("--work", metavar="DIR", help="keep memories here, and ask those that are there already")
-    _add_json(parser)
 
 
-def _add_extract(commands: _Commands) -> None:
-    parser = _command(
+def _add_extract(commands: Commands) -> None:
+    parser = add_command(
         commands, "extract", "cache what training reads of videos and memories",
         "Takes every SOURCE in as `replay` does\nand keeps its features, one file per video, for a training configuration.",
     )  # fmt: skip
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a video file, or a memory: one video per camera")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the files go; those that are there stay")
-    parser.add_argument(
-        "--model", default="tiny", metavar="PRESET|PATH|HUB_ID", help="whose tower sees (default: tiny)"
-    )
+    parser.add_argument("--model", default="tiny", metavar=MODEL, help="whose tower sees (default: tiny)")
     parser.add_argument(
         "--frames", action="store_true", help="keep the frames themselves: for a stage that trains the vision tower"
     )
-    _add_json(parser)
 
 
-def _add_train(commands: _Commands) -> None:
-    parser = _command(
+def _add_train(commands: Commands) -> None:
+    parser = add_command(
         commands, "train", "train a model",
         "CONFIG says what is trained on what: see configs/training/. Ends at a checkpoint\nin the published layout, "
         "which every other command takes as --model. On several devices:\n"
@@ -137,4 +117,3 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoints, the log and the model go")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
-    _add_json(parser)

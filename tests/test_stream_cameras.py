@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,28 @@ def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     assert "asked because it was named" in printed
     assert "new: not asked: camera 'new': nothing was recorded before" in printed
     assert main([*asked, "--camera", "gate", "--camera", "other"]) == 2
+    assert "its features were made by 'made-up'" in capsys.readouterr().err
+
+
+def test_search_over_one_several_and_all(yards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def search(*cameras: str, top: int = 200) -> dict[str, Any]:
+        named = [word for name in cameras for word in ("--camera", name)]
+        arguments = ["search", "a red box", "--memory", str(yards), "--model", "tiny", "--top", str(top), "--json"]
+        assert main([*arguments, *named]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    one, several, everywhere = search("gate"), search("gate", "back"), search()
+    assert {hit["camera"] for hit in one["hits"]} == {"gate"}
+    assert len(one["hits"]) == 20
+    assert {hit["camera"] for hit in several["hits"]} == {"gate", "back"}
+    assert [hit for hit in several["hits"] if hit["camera"] == "gate"] == one["hits"]
+    assert [hit for hit in everywhere["hits"] if hit["camera"] in ("gate", "back")] == several["hits"]
+    assert len(everywhere["hits"]) == 40 + 90 + 20 + 5
+    assert everywhere["hits"][:7] == search(top=7)["hits"]
+    assert everywhere["skipped"].keys() == {"other"}
+    assert one["skipped"] == {}
+    assert main(["search", "a red box", "--memory", str(yards), "--model", "tiny", "--camera", "other"]) == 2
     assert "its features were made by 'made-up'" in capsys.readouterr().err
 
 

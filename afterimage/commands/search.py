@@ -10,7 +10,7 @@ from afterimage.documents import dump
 from afterimage.times import parse_duration, parse_time
 from configs import UsageError
 from memory.directory import Memory
-from memory.errors import UnreachableFrames
+from memory.errors import SpecMismatch, UnreachableFrames
 from memory.reader import frames_between
 from memory.spec import require_same
 
@@ -35,10 +35,17 @@ def run(arguments: argparse.Namespace) -> int:
     encoders = load_encoders(arguments.model or readers[0].spec.model)
     query = encoders.index.encode_texts([arguments.text.strip()])[0]
     hits: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
     exact = True
     for reader in readers:
         snapshot = reader.snapshot()
-        require_same(snapshot.spec, encoders.feature_spec, where=f"camera '{reader.info.id}'")
+        try:
+            require_same(snapshot.spec, encoders.feature_spec, where=f"camera '{reader.info.id}'")
+        except SpecMismatch as error:
+            if arguments.camera:
+                raise
+            skipped[reader.info.id] = str(error)
+            continue
         first, end = _frames(snapshot, *spans[reader.info.id])
         index = memory.index(reader.info.id)
         try:
@@ -58,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         ]
     hits = sorted(hits, key=lambda hit: (-hit["score"], hit["camera"], hit["frame"]))[: arguments.top]
     if arguments.json:
-        dump({"text": arguments.text, "hits": hits, "exact": exact, "notice": encoders.notice})
+        dump({"text": arguments.text, "hits": hits, "exact": exact, "skipped": skipped, "notice": encoders.notice})
     else:
         _print(hits, exact, memory, encoders.notice)
+        for name, why in skipped.items():
+            print(f"{name}: not searched: {why}")
     return 0
 
 

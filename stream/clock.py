@@ -27,12 +27,9 @@ _DOUBT = 0.5  # a clock that is not believed is, once it keeps these bounds time
 _BEHIND = 10.0  # seconds: where the stream's own time and arrivals part by more between two frames, a clock has jumped
 _LONGEST_STEP = 60.0  # seconds between two connections that count as waited: more may as well be our clock that was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times what quartz does
-_LEARN_S = (
-    0.5  # seconds without a less delayed frame until the least delay is known, in a stream that does not come in bursts
-)
-_LESS_S = (
-    0.01  # seconds less that count: a busy machine that catches up with what was buffered gains more with every frame
-)
+_LEARN_S = 0.5  # seconds without a less delayed frame until the least delay is known (not where frames come in bursts)
+_LEARN_AT_MOST_S = 2.0  # seconds: frames that wait for their times are not durable yet
+_LESS_S = 0.01  # seconds less that count: a machine that catches up with what was buffered gains more with every frame
 
 
 class RecordedClock:
@@ -76,7 +73,7 @@ class LiveClock:
         """after: time of the camera's newest frame. bursts: the source delivers whole segments at once (HLS)."""
         self._newest = -math.inf if after is None else after
         self._slack, self._ahead = (_BURSTS_SLACK, _BURSTS_AHEAD) if bursts else (_SLACK, _AHEAD)
-        self._learn_s = 0.0 if bursts else _LEARN_S
+        self._learn_s, self._learn_at_most_s = (0.0, math.inf) if bursts else (_LEARN_S, _LEARN_AT_MOST_S)
         self._wanted = math.inf  # where the latest frame should lie
         self.disbelieved: float | None = None
         self.connected()
@@ -85,6 +82,7 @@ class LiveClock:
         """A new connection has its own presentation clock."""
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
+        self._began: float | None = None  # when the first frame arrived
         self._improved = -math.inf  # when the latest frame arrived that was clearly less delayed than all before it
         self._seen: tuple[float, float] | None = None  # presentation and arrival time of the latest frame
         # Three candidates of Unix seconds at presentation time 0:
@@ -113,7 +111,9 @@ class LiveClock:
         on_time = self._follow(pts_s, arrival_time, pts_s if reached_s is None else reached_s)
         believed = source_time is not None and self._believe(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and believed else None
-        self.settled = self.settled or believed or (on_time and arrival_time - self._improved >= self._learn_s)
+        self._began = arrival_time if self._began is None else self._began
+        known = on_time and arrival_time - self._improved >= self._learn_s
+        self.settled = self.settled or believed or known or arrival_time - self._began >= self._learn_at_most_s
 
     def _follow(self, pts_s: float, arrival_time: float, reached_s: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than its stream's own time."""

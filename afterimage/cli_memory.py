@@ -96,7 +96,12 @@ def _add_retain(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
     parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")
-    parser.add_argument("--forever", action="store_true", help="take the limits away")
+    parser.add_argument(
+        "--coarse-days", type=float, metavar="N",
+        help="keep a quarter of the tokens of frames that are this much older than the newest: means of 2x2 cells. Images, times and "
+        "search stay as they are; `reembed --again` makes the tokens anew from the images",
+    )  # fmt: skip
+    parser.add_argument("--forever", action="store_true", help="take the limits away; what is coarse stays so")
 
 
 def _add_mask(commands: Commands) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memory.camera import read_camera
 from memory.check_store import FarChunks, check_store
+from memory.coarse import ARRAYS, coarse_mask
 from memory.commit import Commit
 from memory.durable import PARTIAL
 from memory.erase import camera_layouts, traces
@@ -27,6 +28,7 @@ from memory.layout import (
     SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
+    coarse_layouts,
     gaps_layout,
     is_missing,
     journal_name,
@@ -95,7 +97,8 @@ def _reason(error: RepositoryError) -> str:
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
     """zarr.json of every array: there, of the right type, and large enough for the committed rows."""
     commit = Commit.read(camera)
-    wanted = [(layout, commit.frames) for layout in camera_layouts(camera, commit.generation)]
+    coarse = max((part.end for part in commit.coarse), default=0)
+    wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
     for layout, rows in [*wanted, (GAPS, commit.gaps)]:
         path = camera / layout.name / "zarr.json"
         try:
@@ -110,6 +113,18 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
             wrong = f"is missing or unreadable ({type(error).__name__})"
         if wrong:
             yield Finding(path, wrong, fix=repair.metadata(layout, rows))
+
+
+def _layouts(camera: Path, commit: Commit) -> list[ArrayLayout]:
+    """The arrays that count: coarse ones where frames are committed as coarse, whether they are there or not."""
+    layouts = [layout for layout in camera_layouts(camera, commit.generation) if not _is_coarse(layout)]
+    if commit.coarse:
+        layouts += coarse_layouts(commit.generation, read_spec(camera, commit.generation))
+    return layouts
+
+
+def _is_coarse(layout: ArrayLayout) -> bool:
+    return layout.name.rpartition("/")[2] in ARRAYS.values()
 
 
 def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
@@ -132,8 +147,12 @@ def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
 
 def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
     """Every chunk that holds a remembered frame is there, whole, and as it was written."""
-    ids = present(commit.frames, commit.removed)
-    for layout in camera_layouts(camera, commit.generation):
+    every = present(commit.frames, commit.removed)
+    coarse = coarse_mask(commit.frames, commit.coarse)
+    for layout in _layouts(camera, commit):
+        ids = every[coarse[every]] if _is_coarse(layout) else every
+        if layout.name.rpartition("/")[2] in ARRAYS:
+            ids = every[~coarse[every]]
         for chunk in np.unique(ids // layout.chunk).tolist():
             wrong = layout.check(camera, chunk)
             if wrong == MISSING:
@@ -141,6 +160,7 @@ def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) 
             if wrong:
                 lost = _within(ids, chunk * layout.chunk, (chunk + 1) * layout.chunk)
                 yield Finding(layout.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(layout, chunk, lost))
+    ids = every
     for seal in np.unique(ids // SEAL_FRAMES).tolist():
         wrong = check_images(camera / IMAGES / str(seal), far)
         if wrong:
@@ -190,7 +210,7 @@ def sealed_rows(
 
 
 def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    layout = next(layout for layout in camera_layouts(camera, commit.generation) if layout.name == "frames/times")
+    layout = next(layout for layout in _layouts(camera, commit) if layout.name == "frames/times")
     times = np.full(commit.frames, np.nan)
     for first, rows in sealed_rows(camera, layout, commit.frames):
         times[first : first + len(rows)] = rows
@@ -210,7 +230,7 @@ def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks
     keep = np.zeros(commit.frames, dtype=bool)
     keep[present(commit.frames, commit.removed)] = True
     name = f"generation-{commit.generation}/"
-    for layout in camera_layouts(camera, commit.generation):
+    for layout in _layouts(camera, commit):
         if not layout.name.startswith(name):
             continue
         for first, rows in sealed_rows(camera, layout, commit.frames, far if far.deep else None):
@@ -227,7 +247,7 @@ def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks
 def _unsound(layout: ArrayLayout, rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Which of these feature rows [frames, values] cannot have been written."""
     bad: NDArray[np.bool_] = is_missing(rows) if rows.dtype == np.int8 else ~np.isfinite(rows)
-    if layout.name.endswith("scales"):
+    if layout.name.endswith("scales"):  # coarse ones, too
         bad = bad | (rows < 0)
     if layout.name.endswith("embeddings"):
         length = np.linalg.norm(rows, axis=1, keepdims=True)

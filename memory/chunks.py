@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.coarse import ARRAYS, spread
 from memory.durable import make_directory
 from memory.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
 from memory.failpoints import reach
@@ -25,6 +26,7 @@ from memory.layout import (
     SEAL_FRAMES,
     TOKEN_CHUNK,
     ArrayLayout,
+    coarse_layouts,
     feature_layouts,
     gaps_layout,
     generation_name,
@@ -49,6 +51,11 @@ def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return dict(about) if sound else None
+
+
+def _missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these rows [frames, ...] lie in a missing chunk."""
+    return is_missing(rows.reshape(len(rows), -1)[:, 0]) if len(rows) else np.zeros(0, dtype=bool)
 
 
 class SealedFrames:
@@ -102,6 +109,14 @@ class SealedFrames:
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{name}", first, rows)
 
+    def write_coarse(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
+        """Write the coarse tokens of one seal beside the others. stored: as this generation keeps them, by the other arrays' names."""
+        for layout in coarse_layouts(self._number, spec):
+            if not (self._camera / layout.name / "zarr.json").exists():
+                self.create_array(layout, 0)
+        for name, rows in stored.items():
+            self._write_rows(f"{self._generation}/{ARRAYS[name]}", first, rows)
+
     def write_gaps(self, first: int, gaps: list[Gap]) -> None:
         """Write gap rows from `first` on."""
         if gaps:
@@ -139,23 +154,47 @@ class SealedFrames:
 
     def embeddings(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [len(ids), De] of ascending frame ids. Raises DamagedFrames."""
-        return self._rows("embeddings", ids, SEAL_FRAMES)
+        name = f"{self._generation}/embeddings"
+        rows = self._slices(name, ids, SEAL_FRAMES)
+        if _missing(rows).any():
+            raise self._damaged_frames(name, ids, SEAL_FRAMES)
+        return rows
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
-        """float16 [len(ids), P, Dv] of ascending frame ids. Raises DamagedFrames."""
+        """float16 [len(ids), P, Dv] of ascending frame ids, coarse ones as often as they stand for. Raises DamagedFrames."""
         stored = self.stored(ids)
         return dequantise(Codes(stored["tokens"], stored["scales"])) if "scales" in stored else stored["tokens"]
 
     def stored(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Their tokens as they are kept, by array. Raises DamagedFrames."""
-        rows = {"tokens": self._rows("tokens", ids, TOKEN_CHUNK)}
-        if rows["tokens"].dtype == np.int8:
-            rows["scales"] = self._rows("scales", ids, SEAL_FRAMES)
+        chunks = {"tokens": TOKEN_CHUNK}
+        if self._open(f"{self._generation}/tokens").dtype == np.int8:
+            chunks["scales"] = SEAL_FRAMES
+        rows = {name: self._slices(f"{self._generation}/{name}", ids, chunk) for name, chunk in chunks.items()}
+        gone = np.logical_or.reduce([_missing(part) for part in rows.values()])
+        if gone.any():
+            self._stand_in(rows, ids, np.flatnonzero(gone))
         return rows
 
-    def _rows(self, array_name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
+    def _stand_in(self, rows: dict[str, NDArray[Any]], ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
+        """Fill these places with coarse tokens: of every array, as codes and scales belong together. Raises DamagedFrames."""
+        lost = places
+        if self._has_coarse():
+            coarse = {
+                name: self._slices(f"{self._generation}/{ARRAYS[name]}", ids[places], SEAL_FRAMES) for name in rows
+            }
+            lacking = np.logical_or.reduce([_missing(part) for part in coarse.values()])
+            found, lost = places[~lacking], places[lacking]
+            for name, part in coarse.items():
+                rows[name][found] = spread(part[~lacking]) if part.ndim > 2 else part[~lacking]
+        if len(lost):
+            raise self._lost(f"{self._generation}/tokens", ids[lost])
+
+    def _has_coarse(self) -> bool:
+        return (self._camera / self._generation / ARRAYS["tokens"] / "zarr.json").exists()
+
+    def _slices(self, name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
         """Runs are read as one slice, so that a whole span is read at full speed."""
-        name = f"{self._generation}/{array_name}"
         array = self._open(name)
         out = np.empty((len(ids), *array.shape[1:]), dtype=array.dtype)
         starts = np.flatnonzero(np.diff(ids // chunk, prepend=-2) > 1).tolist()
@@ -170,8 +209,6 @@ class SealedFrames:
             raise self._damaged_frames(name, ids, chunk) from None
         except StoreError as error:
             raise self._unreachable(name, chunk, error) from None
-        if len(ids) and is_missing(out.reshape(len(ids), -1)[:, 0]).any():
-            raise self._damaged_frames(name, ids, chunk)
         return out
 
     def _damaged_frames(self, name: str, ids: NDArray[np.int64], chunk: int) -> DamagedFrames:
@@ -179,9 +216,12 @@ class SealedFrames:
 
         def sound(place: int) -> bool:
             try:
-                return not is_missing(self._read(name, place * chunk, place * chunk + 1)).any()
+                rows = self._read(name, place * chunk, place * chunk + 1)
             except DamagedMemory:
                 return False
+            return stands_in or not _missing(rows).any()
+
+        stands_in = name.rpartition("/")[2] in ARRAYS and self._has_coarse()
 
         try:
             return self._lost(name, self._unreadable(ids, chunk, sound))

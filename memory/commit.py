@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from memory.coarse import Coarse
 from memory.durable import write_file
 from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound
 from memory.removal import Removal, remove_document
@@ -38,12 +39,16 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Commit:
-    """How many frames and gap records are sealed, which generation is in use, and which frames are gone (ascending, disjoint)."""
+    """How many frames and gap records are sealed, which generation is in use, and which frames are gone (ascending, disjoint).
+
+    coarse: frames of which this generation keeps fewer tokens (ascending, disjoint, whole seals).
+    """
 
     frames: int
     gaps: int
     generation: int
     removed: Sequence[Removal] = field(default=())
+    coarse: Sequence[Coarse] = field(default=())
 
     @classmethod
     def read(cls, camera: Path) -> "Commit":
@@ -63,7 +68,8 @@ class Commit:
     def _from(cls, values: dict[str, Any], *, where: str) -> "Commit":
         try:
             removed = tuple(remove_document(item) for item in values.get("removed", []))
-            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed)
+            coarse = tuple(Coarse(**part) for part in values.get("coarse", []))
+            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, coarse)
         except (KeyError, TypeError, ValueError):
             raise DamagedMemory(
                 f"{where}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
@@ -72,7 +78,8 @@ class Commit:
     def encode(self) -> bytes:
         """The content of `committed`."""
         counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
-        return encode_json({**counts, "removed": [removal.document() for removal in self.removed]})
+        coarse = {"coarse": [asdict(part) for part in self.coarse]} if self.coarse else {}
+        return encode_json({**counts, "removed": [removal.document() for removal in self.removed], **coarse})
 
     def write(self, camera: Path) -> None:
         """Make it so: from here on this is what counts."""

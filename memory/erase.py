@@ -24,6 +24,7 @@ from memory.layout import (
     SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
+    coarse_layouts,
     feature_layouts,
     generations,
     scalar_layouts,
@@ -76,6 +77,7 @@ def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[Arra
         spec = _spec_or_none(camera, number)
         if spec:
             yield from feature_layouts(number, spec)
+            yield from (layout for layout in coarse_layouts(number, spec) if (camera / layout.name).is_dir())
 
 
 def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:

@@ -2,7 +2,8 @@
 
     frames/         times, arrival_times, source_times f64 [N]; time_basis u8 [N]; images/K u8 [bytes] with its offsets;
                     gaps f64 [G, 4]: start, end, before_frame, reason
-    generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De]
+    generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De];
+                    coarse, coarse_scales: the same of fewer tokens, of frames whose tokens are no longer there
 
 A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
 """
@@ -16,6 +17,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.coarse import ARRAYS, FEWER
 from memory.quantised import MISSING_CODE
 from memory.spec import FeatureSpec
 
@@ -160,3 +162,13 @@ def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ..
     # Scales are small: one file per seal of them, like embeddings.
     scales = ArrayLayout(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
     return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
+
+
+def coarse_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+    """Tokens, and scales where there are any, of frames that are kept coarse. The arrays are made when they are first needed."""
+    name, tokens = generation_name(generation), spec.tokens
+    row = (tokens.tokens_per_frame // FEWER, tokens.width)
+    if tokens.storage == "float16":
+        return (ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
+    scales = ArrayLayout(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
+    return ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales

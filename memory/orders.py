@@ -13,6 +13,7 @@ from memory.errors import RepositoryError, RequestRefused
 from memory.repository import Repository
 from memory.retention import Limits, limits_of
 from memory.settings import CameraSettings, read_memory_settings, read_settings, write_settings
+from memory.thinning import AT_ONCE, thin
 from memory.uploaded import Uploads
 
 Order = dict[str, Any]
@@ -62,7 +63,15 @@ def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
         "camera": repository.info.id,
         "settings": settings.model_dump(mode="json"),
         "evicted": _document(enforce(repository)),
+        "coarse": keep_coarse(repository),
     }
+
+
+def keep_coarse(repository: Repository, *, at_most: int = AT_ONCE) -> int:
+    """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
+    settings = read_settings(repository.directory)
+    limits = camera_limits(repository.directory, settings)
+    return thin(repository, limits.coarse_seconds, settings.keep, at_most=at_most)
 
 
 def enforce(repository: Repository) -> Erased:

@@ -158,7 +158,7 @@ def _put_in_use(repository: Repository, generation: int, spec: FeatureSpec, lost
         Removal(first, end, float(times[first]), float(times[end - 1]), "damaged", now, erased=True)
         for first, end in runs(np.array(lost, dtype=np.int64))
     ]
-    commit = replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone))
+    commit = replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone), coarse=())
     files = GenerationFiles.open(repository.directory, commit, spec)  # nothing that may fail is left after the commit
     try:
         finish_building(repository.directory, generation)

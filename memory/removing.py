@@ -69,7 +69,7 @@ def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> in
 def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
     """Evict what the limits no longer allow."""
     retry_removals(repository)
-    if limits == Limits(None, None):
+    if limits.seconds is None and limits.bytes is None:
         return Erased()
     sealed = repository.commit.frames
     times = repository.times()[:sealed]

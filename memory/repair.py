@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from memory.camera import CameraInfo, camera_id, local_timezone, write_camera
 from memory.chunks import SealedFrames, image_attributes
+from memory.coarse import ARRAYS, Coarse, add_coarse
 from memory.commit import Commit
 from memory.durable import fsync_directory, remove_tree, unlink, write_file
 from memory.erase import camera_layouts, erase
@@ -67,13 +68,28 @@ class Repair:
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_pending is not None:
             frames = min(frames, -(-first_pending // SEAL_FRAMES) * SEAL_FRAMES) if first_pending else 0
-        commit = Commit(frames, 0, specs[-1])
-        commit.write(self._camera)
+        Commit(frames, 0, specs[-1], coarse=self._coarse(frames, specs[-1])).write(self._camera)
         absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
         gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
         blank = self._blank_frames(frames, specs[-1])
         self._remove(np.union1d(gone, blank))
         return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
+
+    def _coarse(self, frames: int, generation: int) -> tuple[Coarse, ...]:
+        """Seals whose tokens are there in their coarse form alone."""
+        layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
+        if ARRAYS["tokens"] not in layouts:
+            return ()
+        there = {
+            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal)}
+            for name in ("tokens", ARRAYS["tokens"])
+        }
+        alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
+        return add_coarse((Coarse(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
+
+    def _any(self, layout: ArrayLayout, seal: int) -> bool:
+        chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+        return any(layout.file(self._camera, chunk).exists() for chunk in chunks)
 
     def _blank_frames(self, frames: int, generation: int) -> NDArray[np.int64]:
         """Frames whose embedding is zero: they had been forgotten."""
@@ -107,7 +123,7 @@ class Repair:
         kind = layout.name.rsplit("/", 1)[-1]
 
         def fix() -> str:
-            if kind in ("tokens", "scales"):
+            if kind in (*ARRAYS, *ARRAYS.values()):
                 self._remove(lost)
                 return (
                     f"{len(lost)} frames are recorded as lost to damage; `reembed` can rebuild them from their images"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from memory import removing
 from memory.building import drop_given_up
 from memory.camera import CameraInfo, camera_id, read_camera
+from memory.chunks import SealedFrames
 from memory.commit import Commit
 from memory.creation import create_camera
 from memory.durable import make_directory, remove_tree
@@ -35,6 +36,7 @@ from memory.reserve import Reserve
 from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
 from memory.specfile import read_spec
+from memory.thinning import finish_thinning
 from memory.usage import Usage
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -71,6 +73,7 @@ class Repository:
         if self._last_time is not None:
             self._next_gap = "not recording" if self._pending.open_gap else "crashed"
         removing.finish_interrupted(self)
+        finish_thinning(self)
         drop_given_up(directory, self._commit.generation)
 
     def go_on_in(self, files: GenerationFiles, commit: Commit) -> None:
@@ -218,6 +221,11 @@ class Repository:
         """Make `commit` count, durably. For the modules of this room that remove frames."""
         commit.write(self.directory)
         self._commit = commit  # only now: a failed write has changed nothing
+
+    @property
+    def sealed(self) -> SealedFrames:
+        """The sealed frames. For the modules of this room."""
+        return self._sealed
 
     def pending(self) -> Pending:
         """Frames and gaps that are not sealed. For the modules of this room; not to be changed."""

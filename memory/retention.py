@@ -15,10 +15,11 @@ DAY = 86400.0  # seconds
 
 @dataclass(frozen=True)
 class Limits:
-    """What retention allows one camera: seconds into the past, bytes on disk; None is no limit."""
+    """What retention allows one camera: seconds into the past, bytes on disk, seconds with all tokens; None is no limit."""
 
     seconds: float | None
     bytes: float | None
+    coarse_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,12 @@ def limits_of(settings: CameraSettings, shared: MemorySettings, *, sharing: int)
     gigabytes = settings.gigabytes
     if gigabytes is None and shared.gigabytes is not None:
         gigabytes = shared.gigabytes / max(1, sharing)
-    return Limits(None if days is None else days * DAY, None if gigabytes is None else gigabytes * 1e9)
+    coarse = settings.coarse_days if settings.coarse_days is not None else shared.coarse_days
+    return Limits(
+        None if days is None else days * DAY,
+        None if gigabytes is None else gigabytes * 1e9,
+        None if coarse is None else coarse * DAY,
+    )
 
 
 def plan_eviction(
@@ -74,6 +80,27 @@ def plan_eviction(
     return _ranges(chosen)
 
 
+def plan_coarsening(
+    times: NDArray[np.float64], held: NDArray[np.bool_], *, seconds: float, keep: Sequence[tuple[float, float]]
+) -> list[int]:
+    """First frames of the seals to make coarse, oldest first: all older than the newest frame by more than `seconds`.
+
+    times [N]: of the sealed frames, N a multiple of SEAL_FRAMES; held [N]: those neither removed nor coarse. A seal that a protected
+    span touches stays as it is.
+    """
+    seals = len(times) // SEAL_FRAMES
+    if not seals:
+        return []
+    alive = held.reshape(seals, SEAL_FRAMES).any(axis=1)
+    start, stop = _ends(times.reshape(seals, SEAL_FRAMES))
+    due = np.flatnonzero(alive & (stop < float(stop[-1]) - seconds))
+    return [
+        seal * SEAL_FRAMES
+        for seal in due.tolist()
+        if not any(low <= stop[seal] and high >= start[seal] for low, high in keep)
+    ]
+
+
 def _ends(by_seal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """First and last known time of each seal; of a seal whose times are all lost, those of the one before it."""
     start = np.where(np.isnan(by_seal), np.inf, by_seal).min(axis=1)
@@ -93,9 +120,25 @@ def _ranges(seals: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def forecast(used: int, frames: int, fps: float, limits: Limits, *, free: float) -> Forecast:
-    """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity."""
-    per_day = used / frames * fps * DAY if frames else 0.0
+@dataclass(frozen=True)
+class Thinned:
+    """What coarse tokens save: frames that are coarse, and bytes less for each."""
+
+    frames: int
+    bytes_each: float
+
+
+def forecast(
+    used: int, frames: int, fps: float, limits: Limits, *, free: float, thinned: Thinned = Thinned(0, 0.0)
+) -> Forecast:
+    """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity.
+
+    Once frames become coarse, each new one costs what it costs to keep coarse: one more becomes so for every one that comes.
+    """
+    each = (used + thinned.frames * thinned.bytes_each) / frames if frames else 0.0
+    if limits.coarse_seconds is not None and frames / fps > limits.coarse_seconds:
+        each -= thinned.bytes_each
+    per_day = each * fps * DAY
     room = free if limits.bytes is None else min(free, max(0.0, limits.bytes - used))
     full_in = room / per_day * DAY if per_day and math.isfinite(room) else None
     if limits.seconds is not None and full_in is not None and frames / fps + full_in > limits.seconds:

@@ -18,7 +18,8 @@ class CameraSettings(Schema):
 
     days: float | None = Field(default=None, gt=0)  # frames older than this, by the camera's newest, are evicted
     gigabytes: float | None = Field(default=None, gt=0)  # 1e9 bytes on disk; beyond it the oldest frames are evicted
-    keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted
+    coarse_days: float | None = Field(default=None, gt=0)  # frames older than this keep a quarter of their tokens
+    keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or made coarse
     paused: bool = False  # nothing is recorded
     masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
 
@@ -44,6 +45,7 @@ class MemorySettings(Schema):
     gigabytes: float | None = Field(
         default=None, gt=0
     )  # shared out evenly among the cameras that have no limit of their own
+    coarse_days: float | None = Field(default=None, gt=0)
 
 
 def read_settings(camera: Path) -> CameraSettings:

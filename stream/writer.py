@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from memory.errors import NotWritable
-from memory.orders import Order, carry_out, enforce
+from memory.orders import Order, carry_out, enforce, keep_coarse
 from memory.records import FrameRecord, GapReason
 from memory.repository import DISK_FULL, Acknowledgement, Repository
 from memory.spec import FeatureSpec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WRITE_QUEUE = 64  # frames waiting for the disk
 ORDERS_EVERY_S = 0.25  # how long an order may wait while no frame comes
 RETENTION_EVERY_S = 30.0
+THINNING_EVERY_S = 2.0  # while old frames are being made coarse, a few seals at a time
 RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
 
 
@@ -218,6 +219,8 @@ class CameraWriter:
             self._retention_due = time.monotonic() + RETENTION_EVERY_S
             try:
                 enforce(self._repository)
+                if keep_coarse(self._repository):
+                    self._retention_due = time.monotonic() + THINNING_EVERY_S  # there may be more to do
             except OSError as error:
                 if error.errno not in DISK_FULL:
                     raise

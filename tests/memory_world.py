@@ -1,7 +1,10 @@
 """Small made-up frames for tests of the memory."""
 
 import numpy as np
+from numpy.typing import NDArray
 
+from memory.coarse import coarsen, spread
+from memory.quantised import dequantise, quantise
 from memory.records import FrameRecord
 from memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 
@@ -37,3 +40,9 @@ def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> 
 def kept_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
     """The same frame as a memory of this spec gives it back."""
     return make_frame(number, spec, time=time).stored_as(spec.tokens.storage)
+
+
+def coarse_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
+    """Its tokens as the memory gives them back once the frame is coarse, [P, Dv]."""
+    rows = coarsen(kept_frame(number, spec).tokens[None])
+    return spread(dequantise(quantise(rows)) if spec.tokens.storage == "int8" else rows)[0]

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from memory.coarse import coarse_mask
+from memory.commit import Commit
 from memory.durable import observed
 from memory.erase import traces
 from memory.failpoints import POINTS
@@ -21,10 +23,11 @@ from memory.reader import CameraReader
 from memory.repository import open_camera
 from memory.retention import Limits
 from memory.spec import FeatureSpec, Storage
+from memory.thinning import thin
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.writer import SPECS
-from tests.memory_world import START, kept_frame, make_frame
+from tests.memory_world import START, coarse_tokens, kept_frame, make_frame
 
 
 class Crash(BaseException):
@@ -109,6 +112,18 @@ class MemoryAgainstList(RuleBasedStateMachine):
         assert removed <= gone  # never more than the limit says; which seals still count as old is retention's own test
         self.kept = [number for number in self.kept if number in present]
 
+    @rule(seconds=st.integers(1, 300))
+    def make_coarse(self, seconds: int) -> None:
+        self._sync()
+        while thin(self.repository, float(seconds), ()):
+            pass
+        coarse = coarse_mask(self.repository.frames, self.repository.commit.coarse)
+        kept = set(self.kept)
+        newest = max((n for n in kept if n < self.repository.commit.frames), default=0)
+        for seal in range(self.repository.commit.frames // 64):
+            if any(n in kept for n in range(seal * 64, seal * 64 + 64)) and seal * 64 + 63 < newest - seconds:
+                assert coarse[seal * 64]
+
     @rule()
     def close_and_reopen(self) -> None:
         if not self.repository.frames:
@@ -119,7 +134,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
 
     @rule(
         steps=st.integers(0, 120),
-        what=st.sampled_from(["append", "forget", "evict", "close"]),
+        what=st.sampled_from(["append", "forget", "evict", "make coarse", "close"]),
         count=st.integers(1, 150),
         place=st.floats(0, 1),
     )
@@ -137,6 +152,8 @@ class MemoryAgainstList(RuleBasedStateMachine):
                     self.repository.forget(START + min(doubtful), START + max(doubtful))
                 elif what == "evict":
                     self.repository.enforce(Limits(float(count), None))
+                elif what == "make coarse":
+                    thin(self.repository, float(count), ())
                 elif what == "close":
                     self.repository.close()
         except Crash:
@@ -167,7 +184,11 @@ class MemoryAgainstList(RuleBasedStateMachine):
         frames = [kept_frame(number, self.spec) for number in numbers]
         np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
         if numbers:
-            np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack([frame.tokens for frame in frames]))
+            coarse = coarse_mask(snapshot.end, Commit.read(self.path / "a").coarse)
+            tokens = [
+                coarse_tokens(n, self.spec) if coarse[n] else f.tokens for n, f in zip(numbers, frames, strict=True)
+            ]
+            np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack(tokens))
             assert snapshot.image(numbers[-1]) == frames[-1].image
         for gone in snapshot.removed:
             if gone.reason == "forgotten":

@@ -204,7 +204,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["reembed", "--memory", str(tmp_path), "--model", "tiny", "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
     assert (document["frames"], document["lost"], document["switched"]) == (70, 0, True)
-    assert CameraReader(tmp_path / "a").spec == load_encoders("tiny").feature_spec.stored_as("float16")  # as it was
+    assert CameraReader(tmp_path / "a").spec == load_encoders("tiny").feature_spec
     assert main(["ask", "What?", "--memory", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["frames"] == 70
     assert main(["reembed", "--memory", str(tmp_path), "--model", "tiny"]) == 0

@@ -271,7 +271,7 @@ def test_who_makes_a_camera_says_how_its_tokens_are_kept(tmp_path: Path, capsys:
     assert main(["info", memory, "--json"]) == 0
     cameras = json.loads(capsys.readouterr().out)["cameras"]
     stored = {camera["id"]: camera["spec"]["tokens"]["storage"] for camera in cameras}
-    assert stored == {"float16": "float16", "int8": "int8", "unsaid": "int8"}  # the tiny preset's own
+    assert stored == {"float16": "float16", "int8": "int8", "unsaid": "float16"}  # the tiny preset's own
     assert main(["info", memory]) == 0
     assert "tokens of 128 a frame, int8" in capsys.readouterr().out
     assert main(["ask", "What is shown?", "--memory", memory, "--camera", "float16"]) == 0  # one model reads both

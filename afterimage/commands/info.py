@@ -6,7 +6,9 @@ from typing import Any
 from afterimage.arguments import readable_memory
 from afterimage.documents import describe_gap, describe_time_basis, dump, gap_document, printable
 from afterimage.stores import describe_store, store_document
+from afterimage.tiers import coarse_frames, tiers_document
 from afterimage.times import spell_duration
+from memory.coarse import FEWER
 from memory.commit import FORMAT_VERSION
 from memory.directory import Memory
 from memory.reader import CameraReader, MemorySnapshot
@@ -36,6 +38,7 @@ def _document(reader: CameraReader, snapshot: MemorySnapshot) -> dict[str, Any]:
         "gaps": [gap_document(gap) for gap in (*snapshot.gaps, *lasting)],
         "bytes": reader.bytes_on_disk(),
         "store": store_document(reader.directory),
+        "tiers": tiers_document(reader.directory, snapshot),
         "spec": snapshot.spec.model_dump(),
         "fps": reader.info.fps,
         "timezone": reader.info.timezone,
@@ -55,6 +58,8 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     tokens = spec.tokens
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
     print(f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {shape}")
+    if coarse := coarse_frames(reader.directory, snapshot):
+        print(f"  {coarse} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if store := store_document(reader.directory):
         print(f"  {describe_store(store, info)}")
     for gap in snapshot.gaps[-10:]:

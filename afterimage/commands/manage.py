@@ -3,25 +3,29 @@
 import argparse
 import math
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from afterimage.arguments import memory_path
 from afterimage.documents import dump
+from afterimage.tiers import coarse_frames, saved_by_coarse
 from afterimage.times import parse_duration, parse_time, spell_duration
 from configs import UsageError
+from memory.coarse import can_be_coarse
 from memory.directory import Memory
-from memory.orders import Order, camera_limits, carry_out
+from memory.orders import Order, camera_limits, carry_out, keep_coarse
 from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.retention import Forecast, forecast
+from memory.repository import Repository, open_camera
+from memory.retention import Forecast, Thinned, forecast
 from memory.settings import CameraSettings, MemorySettings, read_memory_settings, read_settings, write_memory_settings
 from memory.store_settings import read_store
 from memory.uploaded import Uploads
 from stream.control import ask_writer
 
 DAY = 86400.0  # seconds
+PROGRESS_EVERY_S = 5.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.command} which camera's? give --camera; there are: {', '.join(memory.camera_ids())}"
         )
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    if arguments.command == "retain" and arguments.coarse_days:
+        for reader in readers:
+            _require_coarse(reader)
     if arguments.command == "retain" and not arguments.camera:
         _set_shared(memory.path, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
@@ -49,7 +56,21 @@ def apply(reader: CameraReader, order: Order) -> dict[str, Any]:
     if result is not None:
         return {**result, "by": "the process that records it"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
-        return {**carry_out(repository, order), "by": "this command"}
+        result = carry_out(repository, order)
+        if result.get("coarse"):
+            result["coarse"] += _finish_coarse(repository)
+        return {**result, "by": "this command"}
+
+
+def _finish_coarse(repository: Repository) -> int:
+    """Make all old frames coarse, saying how far it is."""
+    done, said = 0, time.monotonic()
+    while more := keep_coarse(repository):
+        done += more
+        if time.monotonic() - said >= PROGRESS_EVERY_S:
+            said = time.monotonic()
+            print(f"{repository.info.id}: {done} frames made coarse", file=sys.stderr)
+    return done
 
 
 def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
@@ -116,13 +137,13 @@ def _set_shared(memory: Path, arguments: argparse.Namespace) -> None:
 
 
 def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
-    for name in ("days", "gb"):
+    for name in ("days", "gb", "coarse_days"):
         value = getattr(arguments, name)
         if value is not None and not value > 0:
-            raise UsageError(f"--{name} {value:g}: must be above 0; --forever takes the limits away")
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: must be above 0; --forever takes the limits away")
     if arguments.forever:
-        return {"days": None, "gigabytes": None}
-    given = {"days": arguments.days, "gigabytes": arguments.gb}
+        return {"days": None, "gigabytes": None, "coarse_days": None}
+    given = {"days": arguments.days, "gigabytes": arguments.gb, "coarse_days": arguments.coarse_days}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -136,12 +157,28 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
     stored = read_store(reader.directory.parent) is not None
     free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
     used = reader.bytes_on_disk() + Uploads.read(reader.directory).away
-    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free)
+    thinned = Thinned(coarse_frames(reader.directory, snapshot), saved_by_coarse(snapshot.spec))
+    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, thinned=thinned)
     return {
         **document,
-        "limits": {"days": limits.seconds and limits.seconds / DAY, "gigabytes": limits.bytes and limits.bytes / 1e9},
+        "limits": {
+            "days": limits.seconds and limits.seconds / DAY,
+            "gigabytes": limits.bytes and limits.bytes / 1e9,
+            "coarse_days": limits.coarse_seconds and limits.coarse_seconds / DAY,
+        },
+        "coarse_frames": thinned.frames,
         "forecast": _forecast_document(outlook),
     }
+
+
+def _require_coarse(reader: CameraReader) -> None:
+    """Raise UsageError for a camera whose frames cannot be made coarse."""
+    if not can_be_coarse(reader.spec.tokens):
+        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
+    if read_store(reader.directory.parent) is not None or Uploads.read(reader.directory).trees:
+        raise UsageError(
+            f"camera '{reader.info.id}': its old frames lie on a store, where they stay as they are; leave out --coarse-days"
+        )
 
 
 def _forecast_document(outlook: Forecast) -> dict[str, Any]:
@@ -180,6 +217,9 @@ def _print_retention(document: dict[str, Any], reader: CameraReader) -> None:
         f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
     ]
     print(f"{document['camera']}: keeps {' and at most '.join(filter(None, said)) or 'everything'}")
+    if limits["coarse_days"] or document["coarse_frames"]:
+        when = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "no further ones"
+        print(f"  a quarter of the tokens of {document['coarse_frames']} old frames; {when}")
     rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day"
     full = (
         f"full in {spell_duration(outlook['full_in_s'])} at this rate"

@@ -1,4 +1,4 @@
-"""What a byte per token value costs and saves: bytes per hour, error, and the tiny model's answers over the same frames either way.
+"""What int8 and coarse tokens cost and save: bytes per hour, error, and the tiny model's answers over the same frames each way.
 
 AFTERIMAGE_SIZE_WORLDS=DIR keeps the rendered worlds between runs.
 """
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterimage.tiers import token_bytes
 from memory.directory import Memory
 from memory.quantised import LARGEST_CODE, dequantise, quantise
 from memory.records import FrameRecord
 from memory.repository import open_camera
 from memory.snapshot import MemorySnapshot
 from memory.spec import Storage
+from memory.thinning import thin
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from stream.answer import Answerer, Question
@@ -30,6 +32,7 @@ from training.evaluation.worlds import START, WorldTest, ask_all, questions_for,
 
 TEST = WorldTest(seeds=(11, 12, 13, 14, 15, 16), frames=600, questions=48)
 STORAGES: tuple[Storage, ...] = ("float16", "int8")
+KEPT: dict[str, Storage] = {"float16": "float16", "int8": "int8", "float16, coarse": "float16"}
 EVERY = 8  # of the questions, whose MemAug rows and logits are compared
 WIDE, GAIN = 10, 30.0  # channels made so much wider than the others, as vision towers of large models have them
 
@@ -42,30 +45,35 @@ def run() -> list[Table]:
     with tempfile.TemporaryDirectory() as directory:
         worlds = Path(kept or directory)
         model = load_pretrained("tiny")
-        _two_memories(worlds, model)
+        _make_memories(worlds, model)
         snapshot = Memory(worlds / "float16" / "memory").camera(TEST.camera(TEST.seeds[0])).snapshot()
         return [_space(), _schemes(snapshot), _conversion(), *_answers(worlds, model)]
 
 
-def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage) -> None:
-    """The same frames in another memory, stored in another way."""
+def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coarse: bool) -> None:
+    """The same frames in another memory, stored in another way; coarse: all sealed ones but the newest seal."""
     with open_camera(memory, snapshot.info.name, snapshot.spec.stored_as(storage), timezone="UTC") as repository:
         tokens, embeddings = snapshot.tokens(snapshot.ids), snapshot.embeddings(snapshot.ids)
         for row, frame in enumerate(snapshot.ids.tolist()):
             when = float(snapshot.times[row])
             repository.append(FrameRecord(when, when, snapshot.image(frame), tokens[row], embeddings[row]))
         repository.sync()
+        while coarse and thin(repository, 1.0, ()):
+            pass
 
 
-def _two_memories(worlds: Path, model: AfterimageModel) -> None:
-    """The worlds rendered, encoded and kept as float16; and a copy of that as int8."""
+def _make_memories(worlds: Path, model: AfterimageModel) -> None:
+    """The worlds rendered, encoded and kept as float16; and copies of that, kept in the other ways."""
     encoders = _storing(model, "float16")
     take_in(TEST, encoders, worlds / "float16", report=_quiet)
     plain = Memory(worlds / "float16" / "memory")
     for seed in TEST.seeds:
         camera = TEST.camera(seed)
-        if not (worlds / "int8" / "memory" / camera / "camera.json").exists():
-            copy_camera(plain.camera(camera).snapshot(), worlds / "int8" / "memory", "int8")
+        snapshot = plain.camera(camera).snapshot()
+        for name, storage in KEPT.items():
+            memory = worlds / name / "memory"
+            if not (memory / camera / "camera.json").exists():
+                copy_camera(snapshot, memory, storage, coarse="coarse" in name)
 
 
 def _storing(model: AfterimageModel, storage: Storage) -> Any:
@@ -81,18 +89,18 @@ def _quiet(text: str) -> None:
 def _space() -> Table:
     table = Table(
         "Space of one camera at 1 FPS, and what writing it costs",
-        ["spec", "tokens kept as", "token bytes a frame", "GB per hour on disk", "of float16", "written / payload", "ms per frame"],
-        "11 kB of image a frame; frames synced one by one. Payload: image, tokens as they are kept, embedding, times. Target: at most 2.2.",
+        ["spec", "kept as", "token bytes a frame", "coarse", "GB per hour on disk", "of float16", "written / payload", "ms a frame"],
+        "11 kB of image a frame; frames synced one by one. Payload: image, tokens as they are kept, embedding, times. Target: at most 2.2. "
+        "Coarse: bytes of the same frame once it is old (`retain --coarse-days`).",
     )  # fmt: skip
     for name, spec in (("tiny 64x128", tiny_spec()), ("Hour-LLaVA 64x1152", published_spec())):
         plain = 0.0
         for storage in STORAGES:
-            tokens = spec.tokens
-            kept = tokens.tokens_per_frame * tokens.width * (2 if storage == "float16" else 1)
-            kept += 0 if storage == "float16" else 2 * tokens.width
-            seconds, _, amplification, gigabytes = writing(spec.stored_as(storage))
+            kept = spec.stored_as(storage)
+            sizes = [f"{token_bytes(kept, coarse=coarse):,}" for coarse in (False, True)]
+            seconds, _, amplification, gigabytes = writing(kept)
             plain = plain or gigabytes
-            table.add(name, storage, f"{kept:,}", gigabytes, gigabytes / plain, amplification, seconds)
+            table.add(name, storage, *sizes, gigabytes, gigabytes / plain, amplification, seconds)
     return table
 
 
@@ -193,15 +201,16 @@ def _answers(worlds: Path, model: AfterimageModel) -> Iterator[Table]:
         errors.add(name, _percent(float(np.mean(values))), _percent(float(np.max(values))))
     yield errors
     table = Table(
-        "Answers of the tiny model over the same frames, kept in two ways",
+        "Answers of the tiny model over the same frames, kept in three ways",
         ["tokens kept as", "questions", "answers that changed", "right", "needles right", "first evidence moved"],
-        f"{len(TEST.seeds)} worlds of {TEST.frames} frames, seeds {TEST.seeds[0]} to {TEST.seeds[-1]}, bounded recall.",
+        f"{len(TEST.seeds)} worlds of {TEST.frames} frames, seeds {TEST.seeds[0]} to {TEST.seeds[-1]}, bounded recall. Coarse: "
+        "512 of each 600 frames keep 16 of 64 tokens (`retain --coarse-days`).",
     )  # fmt: skip
     plain: list[Outcome] = []
-    for storage in STORAGES:
-        outcomes = list(ask_all(TEST, model, worlds / storage, report=_quiet))
+    for name in KEPT:
+        outcomes = list(ask_all(TEST, model, worlds / name, report=_quiet))
         plain = plain or outcomes
-        table.add(storage, *compare(plain, outcomes))
+        table.add(name, *compare(plain, outcomes))
     yield table
 
 

@@ -18,9 +18,10 @@ from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Limits
 from memory.spec import FeatureSpec
+from memory.thinning import thin
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
-from tests.crash.writer import KEEP_S, SPECS, small_segments
+from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
 from tests.memory_world import START, make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
@@ -63,6 +64,8 @@ def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, un
         elif what < 0.5:
             recorder.promise("log", f"evict {KEEP_S / 4!r}")
             repository.enforce(Limits(KEEP_S / 4, None))
+        elif what < 0.7:
+            thin(repository, THIN_S / 2, ())
 
 
 def untraced(memory: Path, steps: Sequence[Step]) -> list[str]:

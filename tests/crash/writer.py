@@ -17,9 +17,11 @@ from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Limits
 from memory.spec import FeatureSpec, Storage
+from memory.thinning import thin
 from tests.memory_world import make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
+THIN_S = 100.0  # seconds of it that frames keep all their tokens
 KEEP_S = 500.0  # seconds of made-up time that retention allows
 
 
@@ -65,6 +67,8 @@ def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Ran
             repository.enforce(Limits(KEEP_S, None))
         elif what < 0.38:
             repository.interrupted("lost")
+        elif what < 0.5:
+            thin(repository, THIN_S, ())
 
 
 def main() -> None:

@@ -20,16 +20,25 @@ from memory.fsck import fsck
 from memory.lock import CameraLock, is_held
 from memory.reader import CameraReader
 from memory.repository import open_camera
-from tests.crash.writer import SPEC
+from tests.crash.writer import SPECS
 from tests.memory_world import START, make_frame
 
+SPEC = SPECS["float16"]
 ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
 def other_process(memory: Path) -> Iterator["subprocess.Popen[str]"]:
     """A writer in a process of its own, which writes until it is killed."""
-    command = [sys.executable, "-m", "tests.crash.writer", str(memory), str(memory / "acks"), str(memory / "log")]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.crash.writer",
+        str(memory),
+        str(memory / "acks"),
+        str(memory / "log"),
+        "float16",
+    ]
     memory.mkdir()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -18,9 +18,10 @@ from stream.queues import Blocking
 from stream.writer import CameraWriter, Interruption, Stored
 from tests.crash.disk import Disk, Recorder, Step
 from tests.crash.power import cuts, evenly
-from tests.crash.writer import SPEC
+from tests.crash.writer import SPECS
 from tests.memory_world import make_frame
 
+SPEC = SPECS["float16"]
 FRAMES, EVERY_S = 40, 0.05
 LATE_S = 0.4  # seconds that a busy machine may add to a promise of seconds
 
@@ -98,7 +99,7 @@ def test_a_power_cut_costs_at_most_the_frames_of_the_last_seconds(tmp_path: Path
     assert len(written) == FRAMES
     assert [step.detail for step in recorder.steps if step.kind == "ack"][-1].startswith(f"{FRAMES - 1} ")  # type: ignore[union-attr]
     steps = len(recorder.steps)
-    broken = [what for _, _, found in cuts(recorder.steps, evenly(steps, 10), seed=0) for what in found]
+    broken = [what for _, _, found in cuts(recorder.steps, evenly(steps, 10), SPEC, seed=0) for what in found]
     assert broken == []  # nothing that was acknowledged is ever lost
 
 

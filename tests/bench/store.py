@@ -43,8 +43,8 @@ def run() -> list[Table]:
     away = f"store, {DELAY_S * 1e3:.0f} ms away (ms)"
     reading = Table(
         "Reading sealed frames, disk against store", ["spec", "what", "disk (ms)", "store (ms)", away],
-        f"Median of {REPEATS}, the three taken in turn on a busy machine; what was read from the store before is dropped each time, the page "
-        "cache is warm. Server and relay are Python on the same two cores, and take most of the time.",
+        f"Median of {REPEATS}, the three taken in turn on a busy machine; what was read from the store before is dropped each time, the "
+        "page cache is warm. Server and relay are Python on the same two cores, and take most of the time.",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory, ObjectServer() as server, gate_to(server) as gate:
         for name, spec in (("tiny", tiny_spec()), ("Hour-LLaVA 64x1152 float16", published_spec())):

@@ -1,6 +1,7 @@
 """Training on everything that the paper's stages train on: pictures, several pictures, text alone, videos as features and as frames."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from afterimage.cli import main
 from model.checkpoint import load_pretrained
 from model.prompt import IGNORED_LABEL
 from tests.test_training_core import TOY, weights
+from training.ahead import Ahead
 from training.errors import DataError
 from training.features import FeatureBank, FrameBank
 from training.material import Material, perceive, see
@@ -198,6 +200,27 @@ def test_the_batches_of_a_step_come_from_one_stream() -> None:
     assert all(len({stream for batch in step for stream, _ in batch}) == 1 for step in steps)
     assert all(len(batch) == 3 for batch in order)
     assert {item for batch in order for stream, item in batch if stream == 0} == set(range(10))
+
+
+def test_batches_are_read_ahead_in_one_thread_and_failures_come_when_they_are_due() -> None:
+    read: list[tuple[int, str]] = []
+
+    def batch_of(number: int) -> int:
+        read.append((number, threading.current_thread().name))
+        if number == 5:
+            raise DataError("five is damaged")
+        return number * number
+
+    ahead = Ahead(batch_of, stride=2)
+    try:
+        assert [ahead(number) for number in (1, 3)] == [1, 9]
+        with pytest.raises(DataError, match="five is damaged"):
+            ahead(5)
+        assert ahead(8) == 64  # out of step: read when asked for
+    finally:
+        ahead.close()
+    assert [number for number, _ in read][:4] == [1, 3, 5, 8]
+    assert len({thread for _, thread in read}) == 1
 
 
 def test_a_stream_must_say_where_its_videos_and_pictures_are(data: Path) -> None:

@@ -75,7 +75,8 @@ def _load(directory: Path, video: str, kind: str) -> tuple[Tensor, float]:
     path = feature_path(directory, video)
     try:
         with safe_open(path, framework="pt") as file:
-            return file.get_tensor(kind), float(file.metadata()["seconds"])
+            # A copy: the file is mapped, and would be read page by page in the middle of a step.
+            return file.get_tensor(kind).clone(), float(file.metadata()["seconds"])
     except (OSError, SafetensorError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason})") from None

@@ -10,6 +10,7 @@ from configs import UsageError, load
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from model.save import save_pretrained
+from training.ahead import Ahead
 from training.curves import draw_curves
 from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
@@ -52,7 +53,12 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
         cpu=cpu,
     )
     trainer.resume()
-    trainer.run(StageData(config, model, processes=trainer.accelerator.num_processes))
+    processes = trainer.accelerator.num_processes
+    batches = Ahead(StageData(config, model, processes=processes), stride=processes)
+    try:
+        trainer.run(batches)
+    finally:
+        batches.close()
     whole = _whole(trainer, model, config)
     if trainer.accelerator.is_main_process:
         kept = model.preset.model_copy(update={"forgetting": config.forgetting, "trained": True, "notice": None})

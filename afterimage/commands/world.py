@@ -24,8 +24,9 @@ from training.world.video import VideoFormat, write_shared_videos, write_video
 def run(arguments: argparse.Namespace) -> int:
     """Write the video, or one for each camera."""
     path = Path(arguments.output)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such directory; make it first")
+    for written in (path, *([Path(arguments.annotations)] if arguments.annotations else [])):
+        if not written.parent.is_dir():
+            raise UsageError(f"{written.parent}: no such directory; make it first")
     seconds, config = parse_duration(arguments.seconds), _config(arguments)
     width, height = _size(arguments.size)
     if arguments.annotations and (arguments.cameras > 1 or arguments.questions < 1):

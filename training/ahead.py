@@ -1,0 +1,29 @@
+"""Reads the next batch while the present one is learnt. Threads: one, which alone calls `batch_of`; its outcome crosses by a future."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Batch = TypeVar("Batch")
+
+
+class Ahead(Generic[Batch]):
+    """Batches by number, one of them read ahead. The numbers may come in any order; in steps of `stride` nothing is waited for twice."""
+
+    def __init__(self, batch_of: Callable[[int], Batch], *, stride: int = 1) -> None:
+        """stride: processes that share out the batches."""
+        self._batch_of, self._stride = batch_of, stride
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._coming: tuple[int, Future[Batch]] | None = None
+
+    def __call__(self, number: int) -> Batch:
+        """Batch `number`. Raises what reading it raised."""
+        coming, self._coming = self._coming, None
+        mine = coming[1] if coming and coming[0] == number else self._reader.submit(self._batch_of, number)
+        batch = mine.result()
+        self._coming = number + self._stride, self._reader.submit(self._batch_of, number + self._stride)
+        return batch
+
+    def close(self) -> None:
+        """Leave what is still being read."""
+        self._reader.shutdown(wait=False, cancel_futures=True)

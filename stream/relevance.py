@@ -41,8 +41,11 @@ def choose_cameras(
     if question.cameras:
         named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
         return Choice(dict.fromkeys(named, "it was named"), {})
+    everyone = memory.camera_ids()
+    if len(everyone) == 1:
+        return Choice(dict.fromkeys(everyone, "it is the only one"), {})
     names, skipped = [], {}
-    for name in memory.camera_ids():
+    for name in everyone:
         try:
             snapshot = memory.camera(name).snapshot()
             require_same(snapshot.spec, spec, where=f"camera '{name}'")
@@ -51,14 +54,9 @@ def choose_cameras(
         except RepositoryError as error:
             skipped[name] = str(error)
     if not names:  # asking them says why
-        return Choice(dict.fromkeys(memory.camera_ids(), "no camera was named"), {})
+        return Choice(dict.fromkeys(everyone, "no camera was named"), {})
     if len(names) <= MOST_CAMERAS:
-        few = (
-            "no camera was named, and all that can answer are asked"
-            if len(names) + len(skipped) > 1
-            else "it is the only one"
-        )
-        return Choice(dict.fromkeys(names, few), skipped)
+        return Choice(dict.fromkeys(names, "no camera was named, and all that can answer are asked"), skipped)
     chosen = _nearest_cameras(memory, names, question, embed(question.text), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped})
 

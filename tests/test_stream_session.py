@@ -190,14 +190,15 @@ def take(
     until: Callable[[CameraIngest], bool],
     questions: int = 0,
 ) -> tuple[CameraIngest, list[Answer]]:
-    """Watch in this process until a condition holds, asking meanwhile."""
+    """Watch in this process until a condition holds and every question is answered, two minutes at most."""
+    bound = time.monotonic() + 120
 
     async def main() -> tuple[CameraIngest, list[Answer]]:
         answers: list[Answer] = []
         async with Session(memory, model.encoders) as session:
             ingest = session.add("door", config)
             task = asyncio.create_task(session.run())
-            while not until(ingest) and not task.done():
+            while not (until(ingest) and len(answers) == questions) and not task.done() and time.monotonic() < bound:
                 if ingest.stats.recorded > 1 and len(answers) < questions:
                     answers.append(await session.ask(model, Question("What was there?")))
                 await asyncio.sleep(0.02)

@@ -33,6 +33,7 @@ from stream.control import ControlServer
 from stream.events import Ended, Frame, Lost, Opened, Retry
 from stream.mask import apply_masks
 from stream.media import encode_jpeg
+from stream.processor import keep_to_one_processor
 from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
 from stream.sampler import Chosen, Sampler
@@ -50,8 +51,7 @@ LIVE_QUEUE_S = (
 MOST_AHEAD_S = (
     60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it
 )
-_BATCH_PIXELS = 2**20  # a small model's operations are short, and between them it keeps Python from the decode thread
-_BATCHES_AHEAD = 3  # of a recording, decoded before the encoder takes them
+RECORDED_QUEUE = 32  # frames; two encoder batches
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 
 
@@ -124,7 +124,7 @@ class CameraIngest:
         self._handed = encoders  # whose features went to the writer last; encode thread
         self._upgrading = threading.Lock()
         self._on_durable, self._on_state = on_durable, on_state
-        self.inbox = _inbox(config, encoder_batch(encoders.feature_spec.tokens.resolution), work)
+        self.inbox = _inbox(config, work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
         self.settings = read_settings(repository.directory)  # replaced as a whole by the write thread, read by decode
         self._writer = CameraWriter(
@@ -158,6 +158,8 @@ class CameraIngest:
     def decode(self, stop: threading.Event) -> None:
         """Read the source until it ends or `stop` is set. Raises the source's error."""
         config = self.config
+        if not config.live and math.isinf(config.speed) and config.source.decoder_threads == 1:
+            keep_to_one_processor()
         sampler = Sampler(config.fps)
         pace = _Pace(config.speed, stop)
         try:
@@ -338,13 +340,8 @@ class CameraIngest:
         self.settings = read_settings(self.repository.directory)
 
 
-def encoder_batch(resolution: int) -> int:
-    """Frames of `resolution` pixels a side that the encoders take at a time, of all cameras together."""
-    return min(64, max(16, _BATCH_PIXELS // resolution**2))
-
-
-def _inbox(config: IngestConfig, batch: int, work: threading.Condition) -> BoundedQueue[Item]:
-    return DropOldest(_live_capacity(config.fps), work) if config.live else Blocking(_BATCHES_AHEAD * batch, work)
+def _inbox(config: IngestConfig, work: threading.Condition) -> BoundedQueue[Item]:
+    return DropOldest(_live_capacity(config.fps), work) if config.live else Blocking(RECORDED_QUEUE, work)
 
 
 def _live_capacity(fps: float) -> int:

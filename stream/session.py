@@ -23,11 +23,12 @@ from memory.repository import Acknowledgement, open_camera
 from memory.spec import Storage
 from stream.answer import Answer, Answerer, Question
 from stream.clips import ClipGatherer, Group
-from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled, encoder_batch
+from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import AfterimageModel, Encoders
 
+ENCODER_BATCH = 16  # frames, of all cameras together
 _STOP_PATIENCE = 3.0  # seconds that a blocked read may delay the end; the decode thread is a daemon and is left behind
 
 OnDurable = Callable[[CameraIngest, Sequence[Acknowledgement]], None]
@@ -55,7 +56,6 @@ class Session:
 
         on_durable is called in a camera's write thread, on_state in whichever thread the state changed."""
         self._memory, self._encoders, self._timezone = memory, encoders, timezone
-        self._batch = encoder_batch(encoders.feature_spec.tokens.resolution)
         self._spec = encoders.feature_spec.stored_as(token_storage) if token_storage else encoders.feature_spec
         self._on_durable, self._on_state = on_durable, on_state
         self._stop = threading.Event()
@@ -149,8 +149,8 @@ class Session:
         """Wait for items; take them from the cameras in turn. None when every inbox has ended."""
         with self._work:
             while True:
-                ready = [camera for camera in self.cameras if camera.ready(self._batch)]
-                share = max(1, self._batch // max(1, len(ready)))
+                ready = [camera for camera in self.cameras if camera.ready(ENCODER_BATCH)]
+                share = max(1, ENCODER_BATCH // max(1, len(ready)))
                 batch = [(camera, item) for camera in ready for item in camera.inbox.take_now(share)]
                 if batch:
                     return batch

@@ -1,10 +1,12 @@
 """Bounded queues: what each does when it is full, and what closing means."""
 
+import os
 import threading
 import time
 
 import pytest
 
+from stream.processor import keep_to_one_processor
 from stream.queues import Blocking, Closed, DropOldest
 
 
@@ -85,3 +87,18 @@ def test_queues_can_share_a_condition() -> None:
     second.put(2)
     server.join(5)
     assert sorted(seen) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity on this system")
+def test_a_thread_keeps_to_one_of_few_processors() -> None:
+    before, seen = os.sched_getaffinity(0), []
+
+    def run() -> None:
+        keep_to_one_processor()
+        seen.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [before] if not 2 <= len(before) <= 4 else len(seen[0]) == 1
+    assert os.sched_getaffinity(0) == before  # of that thread alone

@@ -19,9 +19,9 @@ from model.checkpoint import load_encoders, load_pretrained
 from model.loaded import AfterimageModel, Encoders
 from stream.address import parse_source
 from stream.answer import Question
-from stream.ingest import CameraIngest, IngestConfig, Sampled, encoder_batch
+from stream.ingest import CameraIngest, IngestConfig, Sampled
 from stream.queues import Closed
-from stream.session import Session, encode_frames
+from stream.session import ENCODER_BATCH, Session, encode_frames
 from stream.session import run as run_loop
 from tests.bench.table import Table
 from training.world import World
@@ -77,11 +77,10 @@ def run() -> list[Table]:
 def _stages(table: Table, geometry: str, directory: Path, video: Path, encoders: Encoders) -> None:
     config = IngestConfig(parse_source(str(video)), live=False, start=1e9)
     sampled, decode_s = _decode_alone(config, directory, encoders)
-    batch = encoder_batch(encoders.feature_spec.tokens.resolution)
-    encode_frames(encoders, sampled[:batch])  # warm
+    encode_frames(encoders, sampled[:ENCODER_BATCH])  # warm
     records: list[FrameRecord] = []
-    encode_s = _timed(lambda: records.extend(_encode_alone(encoders, sampled, batch)))
-    write_s = _timed(lambda: _write_alone(directory, geometry, encoders, records, batch))
+    encode_s = _timed(lambda: records.extend(_encode_alone(encoders, sampled)))
+    write_s = _timed(lambda: _write_alone(directory, geometry, encoders, records))
     whole_s = min(_whole(directory, f"{geometry} whole {trial}", config, encoders) for trial in range(2))
     count = len(sampled)
     slowest = max(decode_s, encode_s, write_s)
@@ -108,15 +107,15 @@ def _decode_alone(config: IngestConfig, directory: Path, encoders: Encoders) -> 
     return taken, seconds
 
 
-def _encode_alone(encoders: Encoders, sampled: list[Sampled], size: int) -> list[FrameRecord]:
-    batches = [sampled[start : start + size] for start in range(0, len(sampled), size)]
+def _encode_alone(encoders: Encoders, sampled: list[Sampled]) -> list[FrameRecord]:
+    batches = [sampled[start : start + ENCODER_BATCH] for start in range(0, len(sampled), ENCODER_BATCH)]
     return [record for batch in batches for record in encode_frames(encoders, batch)]
 
 
-def _write_alone(directory: Path, name: str, encoders: Encoders, records: list[FrameRecord], size: int) -> None:
+def _write_alone(directory: Path, name: str, encoders: Encoders, records: list[FrameRecord]) -> None:
     with open_camera(directory / "write", name, encoders.feature_spec) as repository:
-        for start in range(0, len(records), size):
-            for record in records[start : start + size]:
+        for start in range(0, len(records), ENCODER_BATCH):
+            for record in records[start : start + ENCODER_BATCH]:
                 repository.append(record)
             repository.sync()
 

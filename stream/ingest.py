@@ -33,7 +33,6 @@ from stream.control import ControlServer
 from stream.events import Ended, Frame, Lost, Opened, Retry
 from stream.mask import apply_masks
 from stream.media import encode_jpeg
-from stream.processor import keep_to_one_processor
 from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
 from stream.reader import read_events
 from stream.sampler import Chosen, Sampler
@@ -158,8 +157,6 @@ class CameraIngest:
     def decode(self, stop: threading.Event) -> None:
         """Read the source until it ends or `stop` is set. Raises the source's error."""
         config = self.config
-        if not config.live and math.isinf(config.speed) and config.source.decoder_threads == 1:
-            keep_to_one_processor()
         sampler = Sampler(config.fps)
         pace = _Pace(config.speed, stop)
         try:

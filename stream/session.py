@@ -6,6 +6,7 @@ fails, so that no failure is swallowed. Questions read snapshots from disk, so i
 """
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from memory.spec import Storage
 from stream.answer import Answer, Answerer, Question
 from stream.clips import ClipGatherer, Group
 from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled
+from stream.processor import keep_to_one_processor
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import AfterimageModel, Encoders
@@ -82,7 +84,7 @@ class Session:
         """Run until every source has ended, or `stop`. Raises the first failure after everything is written and closed."""
         writers = [_in_thread(f"write-{c.repository.info.id}", c.write) for c in self.cameras]
         encoder = _in_thread("encode", self._encode)
-        decoders = [_in_thread(f"decode-{c.repository.info.id}", c.decode, self._stop) for c in self.cameras]
+        decoders = [_in_thread(f"decode-{c.repository.info.id}", self._decode, c) for c in self.cameras]
         stages = [*writers, encoder, *decoders]
         try:
             await self._until_done(stages, decoders)
@@ -131,6 +133,14 @@ class Session:
         for camera in self.cameras:
             camera.repository.close()
         self._language.shutdown(wait=False, cancel_futures=True)
+
+    # --- decode threads ---
+
+    def _decode(self, camera: CameraIngest) -> None:
+        config = camera.config
+        if not config.live and math.isinf(config.speed) and config.source.decoder_threads == 1:
+            keep_to_one_processor()
+        camera.decode(self._stop)
 
     # --- encode thread ---
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memory.camera import CameraInfo
 from memory.index import FrameIndex
+from memory.layout import SCALARS
 from memory.snapshot import MemorySnapshot
 from memory.spec import FeatureSpec
 from model.checkpoint import load_pretrained
@@ -103,6 +104,9 @@ class _MadeUpFrames:
         phases = np.outer(ids.astype(np.float64) + 1, np.sqrt(np.arange(2, self._width + 2)))
         rows = np.sin(phases)  # no two frames alike
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    def scalars(self, name: str, first: int, end: int) -> NDArray[Any]:
+        return np.zeros(end - first, dtype=SCALARS[name])
 
     def image(self, frame: int) -> bytes:
         return b""

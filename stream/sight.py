@@ -70,7 +70,7 @@ class Looker:
         silent: UnreachableFrames | None = None
         for _ in range(_MOST_DAMAGE):
             try:
-                sight = self._look(snapshot, question, now)
+                sight = self.look_at(snapshot, question, now)
                 if not reader.forgot_since(snapshot):
                     return sight
                 snapshot = reader.snapshot()
@@ -86,9 +86,10 @@ class Looker:
                 raise StoreUnreachable(
                     f"camera '{name}': all of its {frames} frames that may matter lie on {silent}"
                 ) from None
-        return self._look(snapshot, question, now)
+        return self.look_at(snapshot, question, now)
 
-    def _look(self, snapshot: MemorySnapshot, question: "Question", now: float) -> Sight:
+    def look_at(self, snapshot: MemorySnapshot, question: "Question", now: float) -> Sight:
+        """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames."""
         require_same(snapshot.spec, self._model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
         ids, count = snapshot.ids[first:end], end - first

@@ -190,7 +190,7 @@ def test_a_question_sees_its_span_and_nothing_after_it(
     assert (np.diff(numbers) > 0).all()
     assert numbers[-1] <= 11  # the last number seen in training
     # exactly what a memory that ended at `at` would have shown
-    then = bounded._look(snapshot.as_of(at), Question(text, start=start), now=at)
+    then = bounded._looker.look_at(snapshot.as_of(at), Question(text, start=start), now=at)
     np.testing.assert_array_equal(then.recall.frames, recalled)
     np.testing.assert_array_equal(then.layout.query_position_ids(), sight.layout.query_position_ids())
 

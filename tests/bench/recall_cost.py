@@ -39,7 +39,7 @@ def run() -> list[Table]:
         f"Small geometry on the CPU (width {_LANGUAGE['width']}, one key head of {_LANGUAGE['width'] // _LANGUAGE['heads']}, "
         f"4 MemAug blocks, 16 visible frames), float32; budget {BUDGET} frames. First token: "
         "from the question to the first token, snapshot, index search, reading, MemAug and prefill included. Index: what "
-        " the first question took beyond that, when the index of all frames was built; full recall asks no index.",
+        "the first question took beyond that, when the index of all frames was built; full recall asks no index.",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         for hours in HOURS:

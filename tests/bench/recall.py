@@ -35,7 +35,7 @@ class MadeUp:
     def __post_init__(self) -> None:
         self.ids = np.arange(len(self.vectors), dtype=np.int64)
         self.end, self.generation, self.removed = len(self.vectors), 1, ()
-        self.damaged = np.empty(0, dtype=np.int64)
+        self.damaged = self.unreachable = np.empty(0, dtype=np.int64)
         self.info = SimpleNamespace(created=0.0)
         self.spec = SimpleNamespace(index=SimpleNamespace(width=WIDTH, weights="made up"))
 

@@ -160,7 +160,11 @@ def uniform_cells(rows: int, columns: int, ratio: int) -> NDArray[np.int64]:
 
 def occurrences(shown: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each entry of an ascending array stood before: [0, 0, 0, 4, 4] -> [0, 1, 2, 0, 1]."""
-    return np.arange(len(shown), dtype=np.int64) - np.searchsorted(shown, shown, side="left")
+    places = np.arange(len(shown), dtype=np.int64)
+    again = np.flatnonzero(shown[1:] == shown[:-1]) + 1
+    if not len(again):
+        return np.zeros_like(places)  # long spans repeat nothing, and a search would cost them 50 ms
+    return places - np.searchsorted(shown, shown, side="left")
 
 
 def frame_ids_of(frames: int, frame_ids: FrameIds) -> NDArray[np.int64]:

@@ -189,8 +189,9 @@ class TextStream:
     become text only in context, so each piece is cut from the decoding of a window that starts at a settled character boundary.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, spoken: Mapping[int, str] | None = None) -> None:
+        """spoken: what tokens that stand for something else are read as (model.moments)."""
+        self._tokenizer, self._spoken = tokenizer, spoken or {}
         self._window: list[int] = []
         self._settled, self._sent = (
             0,
@@ -199,6 +200,10 @@ class TextStream:
 
     def push(self, token: int) -> str:
         """One further token; the text that it makes certain, which may be none."""
+        if token in self._spoken:
+            piece = self.rest() + self._spoken[token]
+            self._window, self._settled, self._sent = [], 0, 0
+            return piece
         self._window.append(token)
         text = self._text()
         whole = text.removesuffix(REPLACEMENT)

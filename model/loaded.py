@@ -17,6 +17,7 @@ from model.batch import Sample, several_inputs
 from model.images import one_picture, several_pictures
 from model.index_encoder import IndexEncoder
 from model.language import TextStream
+from model.moments import moment_id
 from model.preset import ModelPreset
 from model.prompt import Prompt
 from model.video_language import Features, VideoInputs, VideoLanguageModel
@@ -109,14 +110,22 @@ class AfterimageModel:
                 yield piece
 
     def answer_several(
-        self, inputs: Sequence[VideoInputs], *, seed: int = 0, max_new_tokens: int | None = None
+        self,
+        inputs: Sequence[VideoInputs],
+        *,
+        moments: Sequence[str] = (),
+        seed: int = 0,
+        max_new_tokens: int | None = None,
     ) -> Iterator[tuple[int, str | None]]:
         """Stream several answers as they grow side by side: (which, piece of its text), and (which, None) where one ends.
 
-        Each is what `answer` gives for it. Raises TokenizerMissing.
+        Each is what `answer` gives for it. moments: what each says where its model points to a moment (model.moments); without them it
+        says nothing there. Raises TokenizerMissing.
         """
         tokenizer = prompt.require_tokenizer(self.tokenizer)
-        streams = [TextStream(tokenizer) for _ in inputs]
+        pointer = moment_id(tokenizer)
+        spoken = [{} if pointer is None else {pointer: moment} for moment in moments] or [{} for _ in inputs]
+        streams = [TextStream(tokenizer, own) for own in spoken]
         most = max_new_tokens or self.preset.max_new_tokens
         for row, token in self.video_language.generate_several(inputs, max_new_tokens=most, seed=seed):
             piece = streams[row].rest() if token is None else streams[row].push(token)

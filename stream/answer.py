@@ -21,6 +21,7 @@ from memory.errors import DamagedFrames, NothingRecorded, StoreError
 from memory.records import Gap
 from memory.removal import Removal, touching
 from memory.snapshot import MemorySnapshot
+from model.moments import clock, onset
 from stream.merging import InOrder, OnText
 from stream.relevance import choose_cameras
 from stream.sight import Looker, Search, Sight
@@ -202,7 +203,12 @@ class Answerer:
         timings = [{"recall_s": item.seen_s} for item in asked]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
-            pieces = self.model.answer_several(together, seed=question.seed, max_new_tokens=question.max_new_tokens)
+            pieces = self.model.answer_several(
+                together,
+                moments=[_moment(item.sight, own) for item, own in zip(asked[first:], together, strict=False)],
+                seed=question.seed,
+                max_new_tokens=question.max_new_tokens,
+            )
             for row, piece in pieces:
                 passed = time.perf_counter() - began
                 timings[first + row].setdefault("first_token_s", passed)
@@ -271,6 +277,15 @@ class Answerer:
             "recall": sight.recall.mode,
             "search": sight.search,
         }
+
+
+def _moment(sight: Sight, made: "VideoInputs") -> str:
+    """When the evidence began, since the span did; nothing without evidence."""
+    if made.frame_weights is None:
+        return ""
+    frame = sight.ids[sight.recall.frames[onset(made.frame_weights, sight.recall.frames)]]
+    began = sight.snapshot.time_of(int(sight.ids[0]))
+    return clock(sight.snapshot.time_of(int(frame)) - began)
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:

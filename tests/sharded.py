@@ -7,6 +7,7 @@ of both processes' batches together, as JSON.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -55,8 +56,10 @@ def main() -> None:
     distributed.all_reduce(loss)
     if rank == 0:
         norms = {part: square**0.5 for part, square in squares.items()}
-        print(json.dumps({"loss": float(loss) / processes, "norms": norms, "layers": len(layers)}))
+        print(json.dumps({"loss": float(loss) / processes, "norms": norms, "layers": len(layers)}), flush=True)
+    distributed.barrier()  # a process whose peer has gone already aborts in gloo's threads
     distributed.destroy_process_group()
+    os._exit(0)  # and so can the destructors at the end of the interpreter
 
 
 if __name__ == "__main__":

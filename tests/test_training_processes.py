@@ -66,8 +66,8 @@ def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: P
         for rank in range(2)
     ]  # fmt: skip
     try:
-        out, error = processes[0].communicate(timeout=WITHIN_S)
-        assert processes[1].wait(WITHIN_S) == 0, error[-2000:]
+        (out, error), (_, other) = (process.communicate(timeout=WITHIN_S) for process in processes)
+        assert [process.returncode for process in processes] == [0, 0], error[-2000:] + other[-2000:]
     finally:
         for process in processes:
             process.kill()

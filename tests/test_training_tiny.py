@@ -11,6 +11,7 @@ from configs import ConfigError, load
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
 from model.checkpoint import load_pretrained
+from model.moments import moment_id
 from model.prompt import build
 from training.errors import TrainingError
 from training.tiny import make as making
@@ -272,12 +273,13 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     assert again.weights_hash != model.weights_hash
 
 
-def test_of_a_time_the_first_frame_is_the_proof(shelf: Shelf, tokenizer) -> None:
-    plan = everything(kinds={"when": 1.0, "colour": 1.0}, stories=12)
+def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokenizer) -> None:
+    plan = everything(kinds={"when": 1.0, "last": 1.0, "colour": 1.0}, stories=12)
     batch = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=4, number=0)
-    proofs = {kind: batch.needles[batch.kinds == KINDS.index(kind)].sum(1) for kind in ("when", "colour")}
-    assert set(proofs["when"].tolist()) == {0, 1}  # none where it was not seen
-    assert proofs["colour"].max() > 1
+    pointed = (batch.answers == moment_id(tokenizer)).any(1)
+    timed = batch.kinds != KINDS.index("colour")
+    assert np.array_equal(pointed, timed & batch.needles.any(1))
+    assert 0 < pointed.sum() < timed.sum()  # of what was never seen it says so
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.moments import clock
 from stream.media import VideoWriter
 from training.errors import TruthError, WorldError
 from training.world import (
@@ -53,7 +54,6 @@ from training.world.vocabulary import (
     SHAPES,
     SIZES,
     WORDS,
-    clock,
     length,
 )
 

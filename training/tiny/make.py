@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
+from model.moments import moment_id
 from model.preset import ModelPreset
 from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
@@ -170,11 +171,13 @@ def _learn(
     recipe: Recipe, model: AfterimageModel, features: Tensor, directory: Path, device: torch.device, deadline: float
 ) -> bool:
     config = recipe.study
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory.parent / TOKENIZER)
     learner = StudyLearner(
         model.video_language,
-        Words(PreTrainedTokenizerFast.from_pretrained(directory.parent / TOKENIZER)).head,
+        Words(tokenizer).head,
         spatial_ratio=recipe.forgetting.spatial_ratio,
         evidence_weight=config.evidence_weight,
+        moment=moment_id(tokenizer),
     )
     progress = Progress(list(config.lessons))
     parts = {

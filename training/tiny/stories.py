@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
+from model.moments import MOMENT
 from model.prompt import SYSTEM, TIME_SENTENCE
 from training.errors import TrainingError
 from training.tiny.bank import Job
@@ -26,7 +27,7 @@ from training.tiny.wobble import wobble
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
 from training.world.script import Event, Script, make_script
-from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES, clock
+from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
 FIRST_STORY_SEED: Final = (
     FIRST_TRAINING_SEED + 1_000_000
@@ -163,9 +164,9 @@ class Words:
 
 
 def answer_of(question: Question) -> str:
-    """What the model is taught to say. A time is that of the first frame that shows the thing: the frame is all it can see."""
+    """What the model is taught to say: it points to a time, in the evidence (model.moments)."""
     if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
-        return clock(math.ceil(question.value))
+        return MOMENT
     return question.answer
 
 
@@ -277,11 +278,10 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
 
 
 def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
-    """Which frames lie in the events that prove the answer; of a time, the first of them, whose clock is the answer."""
+    """Which frames lie in the events that prove the answer."""
     mask = np.zeros(len(kept), bool)
     for start, end in question.spans:
-        shown = kept < max(end, start + 1e-6)
-        mask |= (kept >= start) & (kept == math.ceil(start) if question.kind in _TIMES else shown)
+        mask |= (kept >= start) & (kept < max(end, start + 1e-6))
     return mask
 
 

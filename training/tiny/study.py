@@ -42,13 +42,15 @@ class StudyLearner(nn.Module):
         spatial_ratio: int,
         evidence_weight: float = 0.1,
         grid: int = 8,
+        moment: int | None = None,
     ) -> None:
-        """head: token ids before the video."""
+        """head: token ids before the video. moment: the token that points to a time, right where the evidence is."""
         super().__init__()
         if model.marks is None:
             raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
         self.model = model
         self._evidence_weight, self._tokens = evidence_weight, grid * grid
+        self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
         cells = torch.from_numpy(uniform_cells(grid, grid, spatial_ratio).copy())
         self.register_buffer("cells", torch.cat([cells, torch.tensor([self._tokens])]), persistent=False)
@@ -67,12 +69,13 @@ class StudyLearner(nn.Module):
         proven = batch.needles.any(1)
         found = (mass * batch.needles).sum(1).clamp(min=_LEAST_MASS)
         proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
-        right = ((logits.argmax(-1) == batch.answers) | ~real).all(1)
-        evident = (batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven).sum()
+        evident = batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven
+        pointed = (batch.answers == self._moment).any(1)
+        right = ((logits.argmax(-1) == batch.answers) | ~real).all(1) & (evident | ~pointed)
         figures = {
             "answering": answering,
             "proving": proving,
-            "evidence/right": evident,
+            "evidence/right": evident.sum(),
             "evidence/asked": proven.sum(),
         }
         return Lesson(answering + self._evidence_weight * proving, figures | _by_kind(right, batch.kinds))

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from model.index_encoder import canonical
+from model.moments import MOMENT
 from model.prompt import SYSTEM, TIME_SENTENCE
 from model.tokenizer import CHATML, PADDING, TURN_END, TURN_START
 from training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
@@ -35,7 +36,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
     core.train_from_iterator(corpus(), trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=TURN_END, pad_token=PADDING, additional_special_tokens=[TURN_START]
+        tokenizer_object=core, eos_token=TURN_END, pad_token=PADDING, additional_special_tokens=[TURN_START, MOMENT]
     )
     tokenizer.chat_template = CHATML
     return tokenizer

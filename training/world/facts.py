@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from random import Random
 
+from model.moments import clock
 from training.world.history import History, Reference, name_of
 from training.world.story import Event
 from training.world.vocabulary import (
@@ -21,7 +22,6 @@ from training.world.vocabulary import (
     SIZES,
     STILL,
     WORDS,
-    clock,
     length,
 )
 

@@ -15,10 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from configs import Schema
+from model.moments import clock
 from training.errors import TruthError
 from training.world.history import name_of
 from training.world.story import Event, Script, Segment
-from training.world.vocabulary import STILL, article, clock, length, listing
+from training.world.vocabulary import STILL, article, length, listing
 
 FORMAT = 1
 

@@ -74,12 +74,6 @@ def article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def clock(seconds: float) -> str:
-    """Time since the story began, whole seconds: `01:02:03`."""
-    whole = int(seconds)
-    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
-
-
 def length(seconds: float) -> str:
     """A length of time in words, to whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`."""
     whole = round(seconds)

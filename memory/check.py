@@ -293,5 +293,8 @@ def _lost(pending: Pending) -> tuple[int, int] | None:
 def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
     for path in sorted(camera.rglob(f".*{PARTIAL}")):
         yield Finding(
-            path, "was being written when the process died; nobody reads it", severity="note", fix=repair.delete(path)
+            path,
+            "was being written when the process died; nobody reads it",
+            severity="note",
+            fix=repair.delete_unfinished(path),
         )

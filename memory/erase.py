@@ -34,6 +34,8 @@ from memory.removal import Removal
 from memory.spec import FeatureSpec
 from memory.specfile import read_spec
 
+_HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
+
 
 @dataclass
 class Erased:
@@ -53,7 +55,10 @@ class Erased:
 
     def drop(self, path: Path) -> None:
         """Delete a file, if it is there."""
-        size = path.stat().st_size if path.is_file() else 0
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
         if unlink(path):
             self.deleted += 1
             self.freed += size
@@ -175,10 +180,14 @@ def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) ->
 
 
 def erase_leftovers(camera: Path, removal: Removal) -> Erased:
-    """Remove what may hold forgotten frames outside the arrays: unfinished files of a crash, evidence of answers given."""
+    """Remove what may hold forgotten frames outside the arrays: unfinished files of a crash, evidence of answers given.
+
+    Call with the building lock held: of the files that hold frames none is being written then. Others (the upload thread's note of what
+    it has sent, for one) may be, and stay. Those of the index go with `forget_files`.
+    """
     done = Erased()
     for path in sorted(camera.rglob(f".*{PARTIAL}")):
-        if path.parent.name != "index":
+        if path.name.startswith(_HOLD_FRAMES):
             done.drop(path)
     for path in evidence_files(camera, removal):
         done.drop(path)

@@ -87,14 +87,12 @@ def touched(
 
 def fetch_shared(camera: Path, objects: CameraObjects, items: Sequence[Touched]) -> None:
     """Bring chunks here that are to be blanked and lie on the store alone."""
-
-    def fetch(item: Touched) -> None:
-        data = objects.read(item.key)
+    keys = [item.key for item in items if not item.whole and not (camera / item.key).exists()]
+    found: list[bytes | None] = objects.each(objects.read, keys)
+    for key, data in zip(keys, found, strict=True):
         if data is not None:
-            make_directory((camera / item.key).parent)
-            write_file(camera / item.key, data)
-
-    objects.each(fetch, [item for item in items if not item.whole and not (camera / item.key).exists()])
+            make_directory((camera / key).parent)
+            write_file(camera / key, data)
 
 
 def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> Erased:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from memory.camera import CameraInfo
-from memory.durable import fsync_directory, make_directory, unlink, write_file
+from memory.durable import PARTIAL, fsync_directory, make_directory, unlink, write_file
 from memory.removal import Removal
 from memory.spec import FeatureSpec
 
@@ -32,7 +32,7 @@ def locked(directory: Path) -> Iterator[None]:
 def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:
     """Drop every segment that holds one of the frames [first, end), or with `whole` those that hold no other; returns how many.
 
-    The others stay, under the new identity.
+    The others stay, under the new identity. Segments that a crash left unfinished go, too.
     """
     if not directory.is_dir():
         return 0
@@ -45,8 +45,9 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
             kept = [name for name in names if name[1] < first or name[2] > end]
         else:
             kept = [name for name in names if name[2] <= first or name[1] >= end]
+        unfinished = sum(unlink(path) for path in sorted(directory.glob(f".*{PARTIAL}")))
         write_file(directory / "about.json", json.dumps({**identity, "segments": kept}).encode())
-        return drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
+        return unfinished + drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:

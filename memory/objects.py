@@ -112,9 +112,16 @@ class CameraObjects:
         return self._ask(self._reading, collect) or []
 
     def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """`function` of every item, many at a time; raises the first error."""
+        """`function` of every item, many at a time. Raises the first error once none of them is under way any more."""
         waiting = [pool().submit(function, item) for item in items]
-        return [future.result() for future in waiting]
+        try:
+            return [future.result() for future in waiting]
+        except Exception:
+            # One left behind could change a file, or an object, after whoever asked has let go of the lock.
+            for future in waiting:
+                if not future.cancel():
+                    future.exception()  # waits
+            raise
 
     # --- the connection ---
 

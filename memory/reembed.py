@@ -85,8 +85,8 @@ def build_sealed(
             tokens[gone], embeddings[gone] = 0, 0
             stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
             sealed.write_features(built.frames, stored, embeddings)
-        built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
-        note_built(camera, generation, built)
+            built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
+            note_built(camera, generation, built)
         progress(built.frames, commit.frames)
     return built.frames
 

@@ -174,11 +174,11 @@ def _erase(
     repository.blank_pending(removal)
     with building_lock(directory):  # a generation that is being built must not bring the frames back
         done, left = erase_everywhere(directory, removal, commit.removed, sealed=commit.frames, patience_s=patience_s)
+        if removal.reason == "forgotten":
+            done.include(erase_leftovers(directory, removal))
     identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
     whole = removal.reason == "evicted"
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
-    if removal.reason == "forgotten":
-        done.include(erase_leftovers(directory, removal))
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
     return done, left
 

@@ -6,6 +6,7 @@ stay lost, and their frames are recorded as lost to damage. Call only with the c
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from memory import index_files
+from memory.building import building_lock
 from memory.camera import CameraInfo, camera_id, local_timezone, write_camera
 from memory.chunks import SealedFrames, image_attributes
 from memory.coarse import ARRAYS, Coarse, add_coarse
@@ -27,8 +30,9 @@ from memory.records import Gap
 from memory.removal import Removal, add, present, runs
 from memory.specfile import read_spec
 from memory.store import CameraStore
-from memory.uploaded import FRAMES, change
+from memory.uploaded import FRAMES, change, locked
 
+_BRIEF_S = 1.0  # for others who send to the store at this moment; the next pass tries again
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
 
 Fix = Callable[[], str]
@@ -283,12 +287,14 @@ class Repair:
         except DamagedMemory:
             return Scan()
 
-    def delete(self, path: Path) -> Fix:
-        """A file that nobody needs."""
+    def delete_unfinished(self, path: Path) -> Fix:
+        """A file that a crash left unfinished. Who writes such files beside the camera's writer holds one of these locks."""
 
         def fix() -> str:
-            unlink(path)
-            fsync_directory(path.parent)
+            index = index_files.locked(path.parent) if path.parent.name == "index" else nullcontext()
+            with building_lock(self._camera), locked(self._camera, patience_s=_BRIEF_S), index:
+                if unlink(path):
+                    fsync_directory(path.parent)
             return "deleted"
 
         return fix

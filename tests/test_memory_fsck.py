@@ -131,6 +131,7 @@ def test_what_a_crash_leaves_is_a_note_not_damage(camera: Path) -> None:
     assert report.damage == []
     assert len(report.findings) == 2
     assert fsck(camera, repair=True).findings == []
+    assert not (camera / ".committed.1.partial").exists()
 
 
 def test_out_of_order_times_are_found(camera: Path) -> None:

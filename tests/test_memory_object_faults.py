@@ -3,19 +3,23 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 from memory.camera import read_camera, write_camera
 from memory.commit import Commit
+from memory.durable import observed
+from memory.erase import erase_leftovers
 from memory.errors import DamagedFrames, StoreRefused, StoreUnreachable, UnreachableFrames
 from memory.fsck import fsck
 from memory.index import FrameIndex
-from memory.objects import SILENT_S
+from memory.objects import SILENT_S, CameraObjects, objects_of
 from memory.reader import CameraReader
+from memory.removal import Removal
 from memory.repository import open_camera
-from tests.memory_world import make_frame
+from tests.memory_world import START, make_frame
 from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.object_server import BUCKET, Gate, ObjectServer
 
@@ -54,6 +58,80 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_
     gate.open()
     time.sleep(SILENT_S)
     assert_holds(CameraReader(camera).snapshot())
+
+
+def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: ObjectServer) -> None:
+    """Else it would change a file or an object behind the back of whoever gets the lock next."""
+    set_store(tmp_path / "m", server.endpoint)
+    objects, (begun, raised, ended) = objects_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
+    assert objects is not None
+
+    def ask(key: str) -> None:
+        if key == "fails":
+            begun.wait(5)
+            raise StoreUnreachable("no answer")
+        begun.set()
+        raised.wait(0.5)  # in vain: nothing is raised before this is done
+        ended.set()
+
+    with pytest.raises(StoreUnreachable):
+        objects.each(ask, ["fails", "answers late"])
+    assert ended.is_set()
+    raised.set()
+
+
+def test_what_is_forgotten_does_not_come_back_with_a_late_answer(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    asked, forgotten, read = Event(), Event(), CameraObjects.read
+    late: list[Path] = []
+
+    def read_late(self: CameraObjects, key: str) -> bytes | None:
+        if "embeddings" in key:
+            asked.wait(5)
+            raise StoreUnreachable("no answer")
+        if "tokens" in key:
+            asked.set()
+            forgotten.wait(0.5)  # in vain: whoever forgets waits for it
+            late.append(camera / key)
+        return read(self, key)
+
+    monkeypatch.setattr(CameraObjects, "read", read_late)
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:
+        with pytest.raises(StoreUnreachable, match="still has some"):
+            repository.forget(START + 10, START + 12)
+        assert late
+        forgotten.set()
+        assert not [path for path in late if path.exists()]
+        monkeypatch.setattr(CameraObjects, "read", read)
+        assert repository.forget(START + 10, START + 12).frames == 0
+        assert all(removal.erased for removal in repository.commit.removed)
+    secret = make_frame(11, SPEC)
+    everything = [path.read_bytes() for path in camera.rglob("*") if path.is_file()]
+    everything += [server.read(key) for key in server.objects()]
+    assert not any(secret.image in data or secret.tokens.tobytes() in data for data in everything)
+
+
+def test_forgetting_leaves_alone_what_the_upload_is_writing(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    crashed = camera / "frames/images/0/.c.0.1.partial"
+    crashed.write_bytes(make_frame(3, SPEC).image)
+    met: list[str] = []
+
+    def forget_meanwhile(kind: str, path: Path, *detail: object) -> None:
+        if kind == "rename" and path.name.startswith(".uploaded."):
+            met.append(path.name)
+            erase_leftovers(camera, Removal(0, 64, START, START + 63, "forgotten", START))
+
+    with observed(forget_meanwhile):
+        flush(camera)
+    assert met
+    assert moving(camera) == []
+    assert not crashed.exists()
 
 
 def test_a_frozen_store_is_waited_for_no_longer_than_said(tmp_path: Path, server: ObjectServer) -> None:

@@ -96,6 +96,16 @@ def test_an_index_that_still_knew_forgotten_frames_never_brings_them_back(camera
     assert files_with(camera.parent, 110) == []
 
 
+def test_files_that_a_crash_left_unfinished_are_forgotten_too(camera: Path) -> None:
+    frame = make_frame(70, SPEC)
+    for name, data in (("index/.flat-0-64.faiss.1", frame.embedding), ("generation-1/tokens/.c.4.0.0.1", frame.tokens)):
+        (camera / f"{name}.partial").write_bytes(data.tobytes())
+    with open_camera(camera.parent, "a", SPEC) as repository:
+        repository.forget(START + 70, START + 70)
+    assert files_with(camera.parent, 70) == []
+    assert not list(camera.rglob(".*.partial"))
+
+
 def test_frame_ids_never_shift_and_recording_goes_on(camera: Path) -> None:
     with open_camera(camera.parent, "a", SPEC) as repository:
         repository.forget(START + 250, START + 299)  # the newest, still in the journal

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from stream.ingest import CameraIngest, Interruption, Sampled
+from stream.ingest import CameraIngest
+from stream.prepare import Sampled
+from stream.writer import Interruption
 
 Group = tuple[CameraIngest, list[Sampled] | Interruption]
 

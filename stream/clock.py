@@ -38,17 +38,7 @@ class RecordedClock:
     def __init__(self, start: float, *, fps: float = 1.0) -> None:
         """fps: frames sampled per second; where the recording's clock restarts, its next frame comes one period after the last."""
         self._start, self._period, self._last = start, 1 / fps, -math.inf
-        self.settled = True  # a recording's first frame says it all
         self.basis = TimeBasis.FILE
-
-    def observe(
-        self,
-        pts_s: float | None,
-        arrival_time: float,
-        source_time: float | None = None,
-        reached_s: float | None = None,
-    ) -> None:
-        """Nothing to learn: when a recorded frame arrives says nothing."""
 
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
         """Canonical time of the frame at `pts_s`; restarted: `pts_s` cannot be compared with those before."""

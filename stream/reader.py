@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator, Iterator
 
 from stream.address import SourceAddress
 from stream.backoff import Backoff
+from stream.connection import Connection, Wait
 from stream.errors import NotAVideo, SourceError, SourceLost
 from stream.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
-from stream.sources import Connection, SourceConfig, Wait
+from stream.sources import SourceConfig
 
 __all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
 

@@ -24,8 +24,11 @@ from memory.repository import Acknowledgement, open_camera
 from memory.spec import Storage
 from stream.answer import Answer, Answerer, Question
 from stream.clips import ClipGatherer, Group
-from stream.ingest import CameraIngest, IngestConfig, Interruption, Sampled
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
+from stream.prepare import Sampled
 from stream.processor import keep_to_one_processor
+from stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from model.loaded import AfterimageModel, Encoders

@@ -1,20 +1,12 @@
-"""One connection to one source: open, demux, decode. PyAV's whole reading side is here and in `stream.failures`.
-
-Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
-cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+"""How sources are opened: FFmpeg's options for each kind of address, the one video stream in it, and what is said of that.
 
 FFmpeg's own log stays silent: PyAV leaves it off unless asked, and what went wrong is told through errors, redacted.
 """
 
-import math
-import struct
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Literal
 
 import av
 from pydantic import Field
@@ -23,33 +15,12 @@ from configs import Schema
 from stream.address import SourceAddress
 from stream.backoff import BackoffConfig
 from stream.errors import NotAVideo
-from stream.events import Picture
-from stream.failures import codec_changed, explain_opening, explain_reading, no_picture, silence
-from stream.program_date import read_program_date
-from stream.source_clock import SourceClock
+from stream.failures import explain_opening
 
-_PARSED = {
-    "h264",
-    "hevc",
-    "mpeg4",
-}  # codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
-# Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
-_CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
-_GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
-_UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
-_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
-_DATE_EVERY_S = (
-    3600.0  # seconds between two looks at the program date of HLS: clocks drift a tenth of a second in that time
-)
-_DATE_AGAIN_S = 10.0  # ... after a look that failed, or when the stream's clock began anew
-_PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
-
-Packet: TypeAlias = "av.Packet[Any]"
-Wait = Callable[[float], object]
 
 
 class SourceConfig(Schema):
@@ -62,18 +33,6 @@ class SourceConfig(Schema):
     decoder_threads: int = Field(default=1, ge=1, le=64)
     """One, because cameras share the cores, and threads that decode ahead would delay every frame."""
     backoff: BackoffConfig = BackoffConfig()
-
-
-class Decoded(NamedTuple):
-    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture.
-
-    reached_s: where on the clock of pts_s the source was by now, at least: the latest time of any packet that has come.
-    """
-
-    pts_s: float | None
-    source_time: float | None
-    picture: Picture
-    reached_s: float | None
 
 
 @dataclass(frozen=True)
@@ -90,186 +49,10 @@ class About:
     finite: bool
 
 
-class Connection:
-    """An open source. Use as a context manager, in one thread; `frames` can be gone through once."""
-
-    def __init__(
-        self,
-        address: SourceAddress,
-        config: SourceConfig,
-        *,
-        wait: Wait,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Opens it. wait: sleeps so many seconds, or less when told to stop. Raises SourceError, redacted."""
-        self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
-        self.damaged = 0  # packets skipped because they could not be decoded
-        self._container = _open(address, config, monotonic)
-        try:
-            self._stream = _video_stream(self._container, address)
-            self._stream.codec_context.thread_count = config.decoder_threads
-            self.about = _about(self._container, self._stream)
-        except BaseException:
-            self._container.close()
-            raise
-        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
-        self._paced = address.kind == "pattern" or (address.live and self.finite)
-        self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
-        unit = self._stream.time_base
-        assert unit is not None, "every demuxed stream has a time base"
-        self._unit = float(unit)
-        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
-        self._dated = False  # the program date was known once
-        self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
-        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
-        self._handed: float | None = None  # when the latest packet was handed over
-        self._reached: tuple[int, float] | None = (
-            None  # presentation time of the latest packet, and when it had begun to arrive
-        )
-        self._began: float | None = None  # when the first frame came, on the monotonic clock
-        self._end_s = 0.0  # where the newest frame ends, seconds
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._container.close()
-
-    def frames(self, stop: threading.Event) -> Iterator[Decoded]:
-        """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
-        newest_at, sound_until = (
-            self._monotonic(),
-            math.inf,
-        )  # when the newest picture came, and how many packets were damaged by then
-        for packet in self._packets():
-            if stop.is_set():
-                return
-            for frame in self._decode(packet):
-                decoded = self._stamped(frame)
-                if self._paced and not self._due(decoded.pts_s, stop):
-                    return
-                yield decoded
-                newest_at, sound_until = self._monotonic(), self.damaged
-            if self._address.live and self._monotonic() - newest_at > self._config.read_timeout_s:
-                raise no_picture(self._address, self._config.read_timeout_s)
-            if self._address.live and self.damaged - sound_until > _UNDECODABLE:
-                raise codec_changed(self._address)
-
-    def _stamped(self, frame: av.VideoFrame) -> Decoded:
-        now = self._monotonic()
-        self._began = now if self._began is None else self._began
-        pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
-        if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
-        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame), self._reached_by(now))
-
-    def _reached_by(self, now: float) -> float | None:
-        if self._reached is None:
-            return None
-        pts, at = self._reached
-        position = self._clock.position(pts)
-        return None if position is None else position + now - at
-
-    def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
-        """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
-        wait_s = 0.0 if pts_s is None or self._began is None else self._began + pts_s - self._monotonic()
-        if wait_s > 0:
-            self._wait(wait_s)
-        return not stop.is_set()
-
-    def _packets(self) -> Iterator[Packet]:
-        """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
-
-        Of a live source packets of all streams, so that sound going on without pictures does not keep us inside demux().
-        """
-        failures = 0
-        while failures < _GIVE_UP_AFTER:
-            packets = self._container.demux() if self._address.live else self._container.demux(self._stream)
-            try:
-                for packet in self._in_time(packets):
-                    failures = 0
-                    yield packet
-                return
-            except (av.FFmpegError, OSError) as error:
-                failure = explain_reading(error, self._address, self._config.read_timeout_s)
-            if self._address.live:
-                raise failure  # outside the handler, so that no chained error carries the address with its credentials
-            failures += 1
-            self.damaged += 1
-        drain: Packet = av.Packet()
-        yield drain
-
-    def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets as they come; raises SourceTimeout after one that came too late.
-
-        When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
-        before it reports the failure.
-        """
-        asked = self._monotonic()
-        for packet in packets:
-            late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
-            yield packet
-            if late:
-                raise silence(self._address, self._config.read_timeout_s)
-            asked = self._monotonic()
-
-    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
-        last = packet.size == 0 and packet.pts is None and packet.dts is None
-        if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
-            return []
-        self._note_arrival(packet)
-        if packet.has_sidedata("prft"):
-            (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
-            self._clock.hear_report(packet.pts, wall_us)
-        try:
-            frames = self._stream.codec_context.decode(None if last else packet)
-        except av.error.EOFError:
-            return []  # drained already
-        except (av.FFmpegError, ValueError):
-            self.damaged += 1
-            return []
-        self.damaged += packet.is_corrupt
-        return frames
-
-    def _note_arrival(self, packet: Packet) -> None:
-        now = self._monotonic()
-        if packet.pts is not None and not self._by_arrival:
-            self._reached = packet.pts, self._handed if self._held_back and self._handed is not None else now
-        self._handed = now
-
-    def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
-        if self._address.live:
-            return self._wall(pts)
-        start = self.about.start_time
-        return None if start is None or pts_s is None else start + pts_s
-
-    def _wall(self, pts: int | None) -> float | None:
-        now = self._monotonic()
-        if now >= self._date_due:
-            date = read_program_date(self._address.url)
-            if date is not None:
-                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-            self._dated = self._dated or date is not None
-            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
-        wall = self._clock.wall(pts)
-        if wall is None and self._dated:
-            self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
-        return wall
-
-    def ending(self) -> str:
-        """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""
-        words = ["end of file"]
-        if self.damaged:
-            words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
-        missing = (self.about.duration_s or 0.0) - self._end_s
-        if missing > _EARLY_END_S:
-            words.append(f"it stops {missing:.1f} s before its stated length")
-        return "; ".join(words)
-
-
-def _open(address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]) -> av.container.InputContainer:
+def open_container(
+    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]
+) -> av.container.InputContainer:
+    """Open what `address` names, within the open timeout. Raises SourceError, redacted."""
     began = monotonic()
     options: dict[str, str] = {}
     format_name: str | None = None
@@ -293,7 +76,7 @@ def _open(address: SourceAddress, config: SourceConfig, monotonic: Callable[[], 
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
 
 
-def _video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
     """The first video stream that is not the cover picture of a piece of music. Raises NotAVideo."""
     found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     for stream in container.streams.video:
@@ -306,7 +89,8 @@ def _video_stream(container: av.container.InputContainer, address: SourceAddress
     raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
 
 
-def _about(container: av.container.InputContainer, stream: av.VideoStream) -> About:
+def describe(container: av.container.InputContainer, stream: av.VideoStream) -> About:
+    """What the container says of its video `stream`."""
     rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:

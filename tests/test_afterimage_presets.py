@@ -19,7 +19,7 @@ from model.errors import InputMismatch
 from model.loaded import AfterimageModel
 from stream.address import parse_source
 from stream.answer import Answer, Answerer, Question, Sight
-from stream.ingest import IngestConfig
+from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from tests.clips import make_clip

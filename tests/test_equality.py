@@ -25,7 +25,7 @@ from model.checkpoint import AfterimageModel, load_pretrained
 from model.preprocess import to_square
 from stream.address import parse_source
 from stream.answer import Answerer, Question, Sight
-from stream.ingest import IngestConfig
+from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from tests.clips import make_clip, picture

@@ -8,7 +8,8 @@ import numpy as np
 
 from memory.records import TimeBasis
 from stream.clips import ClipGatherer
-from stream.ingest import Interruption, Sampled
+from stream.prepare import Sampled
+from stream.writer import Interruption
 
 LEFT: Any = object()  # the gatherer tells cameras apart and asks them nothing
 RIGHT: Any = object()

@@ -1,7 +1,7 @@
 """Canonical times: the stream's own spacing, the source's own clock, strictly ascending, whatever the two do."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -30,6 +30,13 @@ def play(
         clock.observe(second - pts, arrival, None if ahead is None else since + second + ahead)
         times.append(clock.time_of(second - pts, arrival) - since)
     return times
+
+
+def deliver(clock: LiveClock, frames: range, arrival: Callable[[float], float]) -> bool:
+    """Frames of a stream at 10 per second; `arrival` of a frame's second, from START. Whether the clock has settled by then."""
+    for number in frames:
+        clock.observe(number / 10, START + arrival(number / 10))
+    return clock.settled
 
 
 def test_a_recording_keeps_its_own_clock() -> None:
@@ -69,12 +76,8 @@ def test_a_clock_gone_wrong_is_anchored_anew() -> None:
 
 def test_what_was_buffered_before_the_first_read_lies_in_the_past() -> None:
     clock = LiveClock()
-    for number in range(28):  # 2.8 s of a 10 FPS stream, all at once
-        clock.observe(number / 10, START + number * 1e-4)
-        assert not clock.settled
-    for number in range(28, 34):
-        clock.observe(number / 10, START + number / 10 - 2.7)
-    assert clock.settled
+    assert not deliver(clock, range(28), lambda second: second * 1e-3)  # 2.8 s, all at once
+    assert deliver(clock, range(28, 34), lambda second: second - 2.7)
     times = [clock.time_of(float(second), START) - START for second in range(3)]
     assert times == pytest.approx([-2.7, -1.7, -0.7], abs=0.01)
     assert times[1] - times[0] == pytest.approx(1.0)
@@ -93,22 +96,15 @@ def test_a_stream_without_a_burst_is_anchored_on_the_least_delayed_of_its_first_
 def test_a_busy_machine_that_is_slow_to_catch_up_with_what_was_buffered_is_waited_for() -> None:
     """A buffered second, decoded little faster than it was sent: only who has caught up knows the delay."""
     clock = LiveClock()
-    for number in range(25):
-        clock.observe(number / 10, START + 0.06 * number)
-        assert not clock.settled
-    for number in range(25, 31):
-        clock.observe(number / 10, START - 1.0 + number / 10)
-    assert clock.settled
+    assert not deliver(clock, range(25), lambda second: 0.6 * second)
+    assert deliver(clock, range(25, 31), lambda second: second - 1.0)
     assert clock.time_of(0.0, START) == pytest.approx(START - 1.0, abs=0.05)
 
 
 def test_frames_do_not_wait_longer_for_their_times_than_a_crash_may_cost() -> None:
     clock = LiveClock()
-    for number in range(1000):
-        clock.observe(number / 10, START + 0.05 * number)  # it never catches up
-        if clock.settled:
-            break
-    assert 0.05 * number == pytest.approx(2.0)
+    settled = [deliver(clock, range(number, number + 1), lambda second: second / 2) for number in range(42)]
+    assert settled.index(True) * 0.05 == pytest.approx(2.0)  # it never catches up
 
 
 def test_a_frame_that_was_held_back_is_dated_by_what_had_come_by_then() -> None:

@@ -22,7 +22,8 @@ from model.loaded import AfterimageModel
 from stream.address import parse_source
 from stream.answer import Answer, Answerer, Question
 from stream.errors import NotAVideo
-from stream.ingest import CameraIngest, IngestConfig
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from stream.sources import SourceConfig

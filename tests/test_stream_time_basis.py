@@ -15,7 +15,8 @@ from memory.snapshot import MemorySnapshot
 from model.checkpoint import AfterimageModel, load_pretrained
 from stream.address import parse_source
 from stream.events import Event, Frame, Lost, Opened, Picture, Retry
-from stream.ingest import CameraIngest, IngestConfig
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
 from stream.program_date import read_program_date
 from stream.session import Session
 from stream.session import run as run_loop
@@ -97,7 +98,7 @@ def test_a_camera_that_believes_it_is_1970_is_named_once_and_dated_by_arrival(
             yield Lost("the stream ended", now + second)
             yield Retry(1, 0.1, "the stream ended")
 
-    monkeypatch.setattr("stream.ingest.read_events", events)
+    monkeypatch.setattr("stream.decoder.read_events", events)
     said: list[str] = []
 
     async def main() -> None:

@@ -10,7 +10,7 @@ from memory.reader import CameraReader
 from model.loaded import Encoders
 from model.preprocess import to_square
 from stream.address import parse_source
-from stream.ingest import IngestConfig
+from stream.ingest_config import IngestConfig
 from stream.media import decode_jpeg
 from stream.session import Session
 from stream.session import run as run_loop

@@ -27,7 +27,8 @@ from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from stream.address import parse_source
 from stream.answer import Question
-from stream.ingest import CameraIngest, IngestConfig
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
 from stream.serve import rtsp_missing
 from stream.session import Session
 from stream.session import run as run_loop

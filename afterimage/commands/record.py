@@ -23,7 +23,8 @@ from memory.reader import CameraReader
 from memory.repository import Acknowledgement
 from memory.spec import FeatureSpec
 from stream.address import SourceAddress, parse_source
-from stream.ingest import CameraIngest, IngestConfig
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from stream.sources import SourceConfig

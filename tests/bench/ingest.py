@@ -19,7 +19,9 @@ from model.checkpoint import load_encoders, load_pretrained
 from model.loaded import AfterimageModel, Encoders
 from stream.address import parse_source
 from stream.answer import Question
-from stream.ingest import CameraIngest, IngestConfig, Sampled
+from stream.ingest import CameraIngest
+from stream.ingest_config import IngestConfig
+from stream.prepare import Sampled
 from stream.queues import Closed
 from stream.session import ENCODER_BATCH, Session, encode_frames
 from stream.session import run as run_loop

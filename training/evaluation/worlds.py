@@ -16,7 +16,7 @@ from model.loaded import AfterimageModel, Encoders
 from stream.address import parse_source
 from stream.answer import Answerer
 from stream.answer import Question as Asked
-from stream.ingest import IngestConfig
+from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from training.errors import WorldError

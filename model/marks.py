@@ -6,6 +6,8 @@ added to the memory's tokens, and so to the decayed ones, after the projector:
 
     place    a learned vector per cell: without it "where" stayed at chance in a trial on the synthetic world
     time     digits of the frame's clock in the span, sines of it, and its age: without it no answer can name a time
+    order    how far on in the span a frame stands, and how far on among the recalled frames, both on scales whose differences are
+             linear: which of two things came first is then a subtraction, which clock digits do not give
     summary  into each frame's newline: what the frame before, the frame itself and the frame after it show, so that one token knows
              where an event begins: counting and order need that
 
@@ -34,6 +36,8 @@ _CLOCK = (
     (1, 10),
 )  # seconds of a digit, and how many it counts to
 _PERIODS = 15  # sines of periods 4 s, 8 s, ... 18 hours
+_STEPS = 48  # of each scale of order
+ORDER_SIGNS: Final = 2 * _STEPS
 _AGES = 36  # bins of age, two to an octave: the last begins at 51 hours
 TIME_SIGNS: Final = sum(count for _, count in _CLOCK) + 2 * _PERIODS + _AGES
 
@@ -42,7 +46,7 @@ TIME_SIGNS: Final = sum(count for _, count in _CLOCK) + 2 * _PERIODS + _AGES
 class FrameMarks:
     """What is added to the tokens of each key frame, [..., N, D]; None where the switch is off."""
 
-    time: Tensor | None
+    time: Tensor | None  # and order
     summary: Tensor | None
 
 
@@ -54,6 +58,7 @@ class MemoryMarks(nn.Module):
         self.tokens_per_frame = tokens_per_frame
         self.place = nn.Parameter(torch.empty(tokens_per_frame + 1, width)) if "place" in marks else None
         self.time = nn.Linear(TIME_SIGNS, width, bias=False) if "time" in marks else None
+        self.order = nn.Linear(ORDER_SIGNS, width, bias=False) if "order" in marks else None
         self.summary = (
             nn.Sequential(nn.Linear(3 * vision_width, width), nn.GELU(), nn.Linear(width, width))
             if "summary" in marks
@@ -63,17 +68,24 @@ class MemoryMarks(nn.Module):
     @property
     def empty(self) -> bool:
         """Whether nothing is switched on."""
-        return self.place is None and self.time is None and self.summary is None
+        return self.place is None and not self._of_frames
+
+    @property
+    def _of_frames(self) -> bool:
+        return any(mark is not None for mark in (self.time, self.order, self.summary))
 
     def of_frames(self, means_NV: Tensor, numbers_N: Tensor, span_frames: Tensor) -> FrameMarks:
         """Marks of key frames. means [..., N, Dv]: each frame's mean feature; numbers [..., N] in a span of so many frames [..., 1]."""
         time = None if self.time is None else self.time(time_signs(numbers_N, span_frames).to(means_NV.dtype))
+        if self.order is not None:
+            order = self.order(order_signs(numbers_N, span_frames).to(means_NV.dtype))
+            time = order if time is None else time + order
         summary = None if self.summary is None else self.summary(_with_neighbours(means_NV))
         return FrameMarks(time, summary)
 
     def of_layout(self, features_RPV: Tensor, layout: VideoLayout) -> FrameMarks | None:
         """The same for one video's recalled features [R, P, Dv]. Raises InputMismatch for a layout that does not tell its frames."""
-        if self.time is None and self.summary is None:
+        if not self._of_frames:
             return None
         if layout.key_frames is None:
             raise InputMismatch("this model needs layouts that tell their frames' numbers; make them with plan_layout")
@@ -106,6 +118,15 @@ def time_signs(numbers: Tensor, span_frames: Tensor) -> Tensor:
     age = (span_frames.long() - 1 - numbers).clamp(min=0).float()
     bins = (2 * (1 + age).log2()).long().clamp(max=_AGES - 1)
     return torch.cat([*digits, turns.sin(), turns.cos(), nn.functional.one_hot(bins, _AGES)], dim=-1).float()
+
+
+def order_signs(numbers: Tensor, span_frames: Tensor) -> Tensor:
+    """Signs of order, float32 [..., N, 96]: of n steps, as many are 1 as the frame is far on, and the next is the rest of it."""
+    count = numbers.shape[-1]
+    of_span = (numbers + 0.5) / span_frames
+    of_recalled = ((torch.arange(count, device=numbers.device) + 0.5) / count).expand_as(of_span)
+    steps = torch.arange(_STEPS, device=numbers.device)
+    return torch.cat([(scale[..., None] * _STEPS - steps).clamp(0, 1) for scale in (of_span, of_recalled)], -1).float()
 
 
 def _with_neighbours(means_NV: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from memory.spec import Storage
 from model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from model.errors import ModelNotFound
 
-Mark = Literal["place", "time", "summary"]  # what model.marks can add to memory tokens
+Mark = Literal["place", "time", "order", "summary"]  # what model.marks can add to memory tokens
 
 PRESET_FILE = "preset.yaml"  # beside a checkpoint that this project saved
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"

@@ -12,7 +12,7 @@ from memory.forgetting import ForgettingConfig
 from memory.positions import NEWLINE, plan_layout
 from model.checkpoint import load_pretrained, save_pretrained
 from model.errors import InputMismatch
-from model.marks import TIME_SIGNS, MemoryMarks, time_signs
+from model.marks import ORDER_SIGNS, TIME_SIGNS, MemoryMarks, order_signs, time_signs
 from model.published import MARKS_PREFIX, published_slots
 
 CONFIG = ForgettingConfig(spatial="uniform", max_frames=8, min_frames=2)
@@ -71,6 +71,28 @@ def test_time_is_told_by_clock_digits_and_age() -> None:
     ages = signs[:, -36:].argmax(1)
     assert ages[1] == 0
     assert ages[0] == 23  # 2 * log2(3724), rounded down
+
+
+def test_order_is_told_on_scales_whose_differences_are_linear() -> None:
+    numbers = torch.tensor([[0, 10, 500, 999], [3, 4, 5, 6]])
+    signs = order_signs(numbers, torch.tensor([[1000], [7]]))
+    assert signs.shape == (2, 4, ORDER_SIGNS)
+    of_span, of_recalled = signs.unflatten(-1, (2, -1)).sum(-1).unbind(-1)
+    torch.testing.assert_close(of_span, 48 * (numbers + 0.5) / torch.tensor([[1000.0], [7.0]]))
+    torch.testing.assert_close(of_recalled, torch.tensor([6.0, 18.0, 30.0, 42.0]).expand(2, 4))
+
+
+def test_order_is_added_to_every_token_of_a_frame_with_time_and_without() -> None:
+    numbers, span, means = torch.tensor([2, 7]), torch.tensor([9]), torch.randn(2, 3)
+    order, both = marks("order"), marks("time", "order")
+    assert not order.empty
+    said = order.of_frames(means, numbers, span).time
+    torch.testing.assert_close(said, order.order(order_signs(numbers, span)))
+    together = both.of_frames(means, numbers, span).time
+    torch.testing.assert_close(together, both.time(time_signs(numbers, span)) + both.order(order_signs(numbers, span)))
+    frames, cells = torch.tensor([1, 1, 0]), torch.tensor([0, 4, 2])
+    added = order.add(torch.zeros(3, 5), frames, cells, order.of_frames(means, numbers, span))
+    torch.testing.assert_close(added, said[[1, 1, 0]])
 
 
 def test_a_layout_tells_the_number_of_every_frame_whatever_the_policy() -> None:

@@ -2,7 +2,7 @@
 
 vocabulary    words, colours, places, splits             config, story, script, twists   seed -> story (pure)
 scenery, sprites, covers, render   story, t -> picture   history    what was seen until t, and how to name it
-facts, twist_facts, phrasing, questions   what can be asked at t
+facts, twist_facts, questions   what can be asked at t       phrasing   in which words
 cameras       several cameras that share a story         truth      JSON and captions          video    H.264 file with its truth
 """
 

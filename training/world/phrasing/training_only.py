@@ -1,7 +1,7 @@
-"""More ways to put each kind of question, for training: indirect questions behind many openings, and plainer direct ones.
+"""More wordings of the kinds of `things` and `course`, for training alone: indirect questions behind many openings, and plain direct ones.
 
-A dozen wordings teach a small model sentences; some hundred teach it words. Slots as in training.world.phrasing. No held-out wording
-may be among these (a test looks), though every word of one should be: what is held out is the sentence.
+A dozen wordings teach a small model sentences; some hundred teach it words. No held-out wording may be among these (a test looks), though
+every word of one should be: what is held out is the sentence.
 """
 
 from typing import Final

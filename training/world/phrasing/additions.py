@@ -1,11 +1,8 @@
-"""How the kinds of `twist_facts` and `camera_questions` may be worded; as in `phrasing`, the last HELD_OUT ones are never trained on.
-
-Slots: {the} a definite reference, {attribute} "colour" or "size", {scene}, {camera}; {question} an ordinary question.
-"""
+"""What changed in view, what hid a thing, summaries, and which camera saw what: how each of these kinds of question may be worded."""
 
 from typing import Final
 
-FURTHER_PHRASINGS: Final[dict[str, tuple[str, ...]]] = {
+ADDITIONS: Final[dict[str, tuple[str, ...]]] = {
     "change": (
         "What changed about {the}?",
         "What about {the} changed?",

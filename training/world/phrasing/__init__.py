@@ -1,0 +1,36 @@
+"""How each kind of question may be worded. The last HELD_OUT wordings of a kind are never trained on.
+
+things, course   the kinds that the shipped model was taught, a dozen wordings of each, held-out ones last
+training_only    some hundred more of each of them, put before the held-out ones
+additions        the kinds of `twist_facts` and `camera_questions`, held-out ones last
+
+A wording is known by its number; a test pins what was taught and what was held out. Slots: {the} a definite reference ("the red circle"),
+{a} an indefinite one, {one}, {two} and {three} definite ones, {scene}, {qualifier} ("" or " in the forest scene"); of additions also
+{attribute} "colour" or "size", {camera}, and {question}, an ordinary question.
+"""
+
+from typing import Final
+
+from training.world.phrasing.additions import ADDITIONS
+from training.world.phrasing.course import COURSE
+from training.world.phrasing.things import THINGS
+from training.world.phrasing.training_only import more_wordings
+
+HELD_OUT: Final = 3  # wordings of each kind that only validation and test use
+
+PHRASINGS: Final = {
+    kind: (*dict.fromkeys((*texts[:-HELD_OUT], *more_wordings(kind))), *texts[-HELD_OUT:])
+    for kind, texts in (THINGS | COURSE | ADDITIONS).items()
+}
+
+
+def word(kind: str, number: int, slots: dict[str, str]) -> str:
+    """The question of a kind in its wording `number`, with a capital letter."""
+    text = PHRASINGS[kind][number].format(**slots)
+    return text[0].upper() + text[1:]
+
+
+def wordings(kind: str, *, held_out: bool) -> range:
+    """Numbers of the wordings of a kind that are trained on, or of those that are kept from training."""
+    every = len(PHRASINGS[kind])
+    return range(every - HELD_OUT, every) if held_out else range(every - HELD_OUT)

@@ -1,11 +1,17 @@
 """Small made-up frames for tests of the memory."""
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from memory.coarse import coarsen, spread
 from memory.quantised import dequantise, quantise
+from memory.reader import CameraReader
 from memory.records import FrameRecord
+from memory.repository import open_camera
+from memory.snapshot import MemorySnapshot
 from memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 
 START = 1_700_000_000.0
@@ -20,6 +26,9 @@ def make_spec(
         index=IndexSpec(encoder="pair", weights="sha256:bb", resolution=8, width=5),
     )
     return spec.stored_as(storage)
+
+
+ANOTHER = make_spec(width=8, weights="sha256:new")  # another model's features of the same frames: encode_images
 
 
 def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
@@ -46,3 +55,38 @@ def coarse_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
     """Its tokens as the memory gives them back once the frame is coarse, [P, Dv]."""
     rows = coarsen(kept_frame(number, spec).tokens[None])
     return spread(dequantise(quantise(rows)) if spec.tokens.storage == "int8" else rows)[0]
+
+
+def record_frames(memory: Path, count: int, spec: FeatureSpec) -> Path:
+    """Take so many further frames into camera `a`; returns its directory."""
+    with open_camera(memory, "a", spec) as repository:
+        for number in range(repository.frames, repository.frames + count):
+            repository.append(make_frame(number, spec))
+    return memory / "a"
+
+
+def assert_holds(snapshot: MemorySnapshot, numbers: Iterable[int]) -> None:
+    """Exactly these frames are there, with the tokens that they came with."""
+    expected = list(numbers)
+    assert snapshot.ids.tolist() == expected
+    tokens = np.stack([kept_frame(number, snapshot.spec).tokens for number in expected])
+    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
+
+
+def encode_images(images: Sequence[bytes]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Features under ANOTHER that say which image they were made from: tokens [T, P, Dv], embeddings [T, De]."""
+    random = [np.random.default_rng(list(image)) for image in images]
+    embeddings = np.stack([r.standard_normal(5) for r in random]).astype(np.float32)
+    tokens = np.stack([r.standard_normal((4, 8)) for r in random]).astype(np.float16)
+    return tokens, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+def assert_encoded_anew(camera: Path, numbers: Sequence[int]) -> None:
+    """The camera holds exactly these frames, with the features that encode_images gives their images."""
+    snapshot = CameraReader(camera).snapshot()
+    assert snapshot.spec == ANOTHER
+    assert snapshot.ids.tolist() == list(numbers)
+    tokens, embeddings = encode_images([make_frame(number, ANOTHER).image for number in numbers])
+    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
+    np.testing.assert_array_equal(snapshot.embeddings(snapshot.ids), embeddings)
+    np.testing.assert_array_equal(snapshot.times, [START + number for number in numbers])

@@ -20,7 +20,7 @@ GEOMETRY = {
 
 def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **changes: Any) -> Path:
     """A preset file of random weights: the small geometry with parts of it replaced, and keys of the preset replaced."""
-    preset = {
+    preset: dict[str, Any] = {
         "name": "mine",
         "trained": False,
         "notice": "random weights",
@@ -31,9 +31,19 @@ def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **c
         "recall": {"budget": 96, "window": 4, "nearest": 4},
         "max_new_tokens": 5,
     }
-    path = directory / "mine.yaml"
-    path.write_text(yaml.safe_dump(preset | changes))
+    preset |= changes
+    path = directory / f"{preset['name']}.yaml"
+    path.write_text(yaml.safe_dump(preset))
     return path
+
+
+def write_toy(directory: Path) -> Path:
+    """A preset called `toy`, so small that a test can train it: 64 tokens of width 32 from frames of 64 pixels."""
+    tower = {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 64, "patch_size": 8}
+    language = {"width": 32, "layers": 2, "heads": 2, "key_value_heads": 1, "mlp_width": 64}
+    forgetting = {"spatial": "random", "max_frames": 8, "min_frames": 2}
+    geometry = {"vision": tower, "language": language, "index_vision": tower}
+    return write_preset(directory, name="toy", geometry=geometry, forgetting=forgetting, memaug_depth=2)
 
 
 def small_model() -> AfterimageModel:

@@ -13,7 +13,7 @@ from memory.index import FrameIndex
 from memory.reader import CameraReader
 from memory.repository import open_camera
 from memory.snapshot import MemorySnapshot
-from tests.memory_world import START, make_frame, make_spec
+from tests.memory_world import START, assert_holds, make_frame, make_spec
 
 SPEC = make_spec()
 FRAMES = 200  # three seals and eight frames in the journal
@@ -39,10 +39,7 @@ def flip(path: Path, place: int = -20) -> None:
 def assert_readable(snapshot: MemorySnapshot, lost: range | None = None) -> None:
     """Every frame but the lost ones is there and unchanged."""
     expected = [number for number in range(FRAMES) if lost is None or number not in lost]
-    assert snapshot.ids.tolist() == expected
-    np.testing.assert_array_equal(
-        snapshot.tokens(snapshot.ids), np.stack([make_frame(n, SPEC).tokens for n in expected])
-    )
+    assert_holds(snapshot, expected)
     np.testing.assert_array_equal(snapshot.times, [START + n + (30 if n >= 100 else 0) for n in expected])
 
 

@@ -11,7 +11,7 @@ from memory.directory import Memory
 from memory.index import FrameIndex, differences
 from memory.repository import open_camera
 from memory.snapshot import MemorySnapshot
-from tests.memory_world import make_frame, make_spec
+from tests.memory_world import make_frame, make_spec, record_frames
 
 SPEC = make_spec()
 
@@ -28,12 +28,6 @@ def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_TRAIN", 512)
 
 
-def record(memory: Path, count: int) -> None:
-    with open_camera(memory, "a", SPEC) as repository:
-        for number in range(repository.frames, repository.frames + count):
-            repository.append(make_frame(number, SPEC))
-
-
 def exact(snapshot: MemorySnapshot, query: np.ndarray, top: int) -> list[int]:
     vectors = (
         snapshot.embeddings(snapshot.ids).astype(np.float16).astype(np.float32)
@@ -43,7 +37,7 @@ def exact(snapshot: MemorySnapshot, query: np.ndarray, top: int) -> list[int]:
 
 
 def test_finds_what_comparing_every_vector_finds_within_the_span(tmp_path: Path) -> None:
-    record(tmp_path, 700)
+    record_frames(tmp_path, 700, SPEC)
     memory = Memory(tmp_path)
     snapshot, index = memory.camera("a").snapshot(), memory.index("a")
     index.catch_up(snapshot)
@@ -57,10 +51,10 @@ def test_finds_what_comparing_every_vector_finds_within_the_span(tmp_path: Path)
 
 
 def test_a_saved_index_is_used_again_and_grows(tmp_path: Path) -> None:
-    record(tmp_path, 200)
+    record_frames(tmp_path, 200, SPEC)
     snapshot = Memory(tmp_path).camera("a").snapshot()
     FrameIndex(tmp_path / "a" / "index").catch_up(snapshot)
-    record(tmp_path, 150)
+    record_frames(tmp_path, 150, SPEC)
     later = Memory(tmp_path).camera("a").snapshot()
     again = FrameIndex(tmp_path / "a" / "index")
     again.catch_up(later)
@@ -73,7 +67,7 @@ def test_a_saved_index_is_used_again_and_grows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["truncated", "missing", "other vectors", "list"])
 def test_a_file_that_cannot_be_used_is_named_and_the_index_rebuilt(tmp_path: Path, harm: str) -> None:
-    record(tmp_path, 200)
+    record_frames(tmp_path, 200, SPEC)
     snapshot = Memory(tmp_path).camera("a").snapshot()
     FrameIndex(tmp_path / "a" / "index").catch_up(snapshot)
     file = tmp_path / "a" / "index" / "flat-64-128.faiss"
@@ -94,7 +88,7 @@ def test_a_file_that_cannot_be_used_is_named_and_the_index_rebuilt(tmp_path: Pat
 
 
 def test_beyond_the_exact_limit_old_frames_are_searched_approximately_and_it_says_so(tmp_path: Path) -> None:
-    record(tmp_path, 1100)
+    record_frames(tmp_path, 1100, SPEC)
     snapshot = Memory(tmp_path).camera("a").snapshot()
     index = FrameIndex(tmp_path / "a" / "index", exact_frames=600)
     index.catch_up(snapshot)
@@ -113,7 +107,7 @@ def test_beyond_the_exact_limit_old_frames_are_searched_approximately_and_it_say
 
 
 def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
-    record(tmp_path, 100)
+    record_frames(tmp_path, 100, SPEC)
     (tmp_path / "a" / "index").write_text("in the way")
     snapshot = Memory(tmp_path).camera("a").snapshot()
     index = FrameIndex(tmp_path / "a" / "index")
@@ -124,7 +118,7 @@ def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
 def test_segments_of_evicted_frames_are_dropped_from_memory_and_disk(tmp_path: Path) -> None:
     from memory.retention import Limits
 
-    record(tmp_path, 700)
+    record_frames(tmp_path, 700, SPEC)
     reader = Memory(tmp_path).camera("a")
     index = FrameIndex(tmp_path / "a" / "index")
     index.catch_up(reader.snapshot())

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,55 +17,39 @@ from memory.index import FrameIndex
 from memory.reader import CameraReader
 from memory.reembed import build_sealed, open_generation, switch
 from memory.repository import open_camera
-from tests.memory_world import START, make_frame, make_spec
+from tests.memory_world import (
+    ANOTHER,
+    START,
+    assert_encoded_anew,
+    assert_holds,
+    encode_images,
+    make_frame,
+    make_spec,
+    record_frames,
+)
 
-OLD, NEW = make_spec(), make_spec(width=8, weights="sha256:new")
-
-
-def encode(images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Features that say which image they were made from."""
-    random = [np.random.default_rng(list(image)) for image in images]
-    embeddings = np.stack([r.standard_normal(5) for r in random]).astype(np.float32)
-    tokens = np.stack([r.standard_normal((4, 8)) for r in random]).astype(np.float16)
-    return tokens, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-
-
-def record(memory: Path, count: int, spec: Any = OLD) -> None:
-    with open_camera(memory, "a", spec) as repository:
-        for number in range(repository.frames, repository.frames + count):
-            repository.append(make_frame(number, spec))
-
-
-def assert_new(camera: Path, ids: list[int]) -> None:
-    snapshot = CameraReader(camera).snapshot()
-    assert snapshot.spec == NEW
-    assert snapshot.ids.tolist() == ids
-    tokens, embeddings = encode([make_frame(number, OLD).image for number in ids])
-    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
-    np.testing.assert_array_equal(snapshot.embeddings(snapshot.ids), embeddings)
-    np.testing.assert_array_equal(snapshot.times, [START + number for number in ids])
+OLD, NEW = make_spec(), ANOTHER
 
 
 def finish(memory: Path, generation: int) -> None:
     with open_camera(memory, "a", OLD) as repository:
-        switch(repository, generation, NEW, encode)
+        switch(repository, generation, NEW, encode_images)
 
 
 def test_sealed_and_journal_are_switched_together_and_recording_goes_on_under_the_new_model(tmp_path: Path) -> None:
-    record(tmp_path, 150)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 150, OLD)
     reader = CameraReader(camera)
     FrameIndex(camera / "index").catch_up(reader.snapshot())
     generation = open_generation(camera, NEW)
-    assert build_sealed(camera, generation, NEW, encode) == 128
+    assert build_sealed(camera, generation, NEW, encode_images) == 128
     assert reader.snapshot().spec == OLD  # until the switch
     assert fsck(camera).findings == []
     finish(tmp_path, generation)
-    assert_new(camera, list(range(150)))
+    assert_encoded_anew(camera, range(150))
     assert reader.snapshot().spec == NEW  # a reader that was open all the time
     with pytest.raises(SpecMismatch):
         open_camera(tmp_path, "a", OLD)
-    record(tmp_path, 100, NEW)
+    record_frames(tmp_path, 100, NEW)
     snapshot = CameraReader(camera).snapshot()
     assert snapshot.frames == 250
     np.testing.assert_array_equal(snapshot.tokens(np.array([200]))[0], make_frame(200, NEW).tokens)
@@ -79,23 +62,21 @@ def test_sealed_and_journal_are_switched_together_and_recording_goes_on_under_th
 
 
 def test_frames_that_arrive_meanwhile_are_in_both(tmp_path: Path) -> None:
-    record(tmp_path, 100)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 100, OLD)
     generation = open_generation(camera, NEW)
     with open_camera(tmp_path, "a", OLD) as repository:  # a living writer
         for number in range(100, 300):
             repository.append(make_frame(number, OLD))
             repository.sync()
             if number % 50 == 0:
-                build_sealed(camera, generation, NEW, encode)
+                build_sealed(camera, generation, NEW, encode_images)
     assert CameraReader(camera).snapshot().frames == 300
     finish(tmp_path, generation)
-    assert_new(camera, list(range(300)))
+    assert_encoded_anew(camera, range(300))
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    record(tmp_path, 400)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 400, OLD)
     calls = 0
 
     def dies(images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +84,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
         calls += 1
         if calls == 4:
             raise KeyboardInterrupt
-        return encode(images)
+        return encode_images(images)
 
     generation = open_generation(camera, NEW)
     with pytest.raises(KeyboardInterrupt):
@@ -111,49 +92,46 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert frames_built(camera, generation) == 192
     assert open_generation(camera, NEW) == generation
     seen: list[int] = []
-    build_sealed(camera, generation, NEW, lambda images: (seen.append(len(images)), encode(images))[1])
+    build_sealed(camera, generation, NEW, lambda images: (seen.append(len(images)), encode_images(images))[1])
     assert sum(seen) == 384 - 192
     finish(tmp_path, generation)
-    assert_new(camera, list(range(400)))
-    record(tmp_path, 10, NEW)
+    assert_encoded_anew(camera, range(400))
+    record_frames(tmp_path, 10, NEW)
     other = open_generation(camera, make_spec(weights="sha256:third"))
     assert other == generation + 1
 
 
 def test_forgotten_frames_do_not_come_back(tmp_path: Path) -> None:
-    record(tmp_path, 200)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 200, OLD)
     generation = open_generation(camera, NEW)
-    build_sealed(camera, generation, NEW, encode)
+    build_sealed(camera, generation, NEW, encode_images)
     with open_camera(tmp_path, "a", OLD) as repository:
         repository.forget(START + 10, START + 20)
         repository.forget(START + 195, START + 197)
     gone = [*range(10, 21), 195, 196, 197]
     finish(tmp_path, generation)
-    assert_new(camera, [number for number in range(200) if number not in gone])
-    tokens, _ = encode([make_frame(15, OLD).image])
+    assert_encoded_anew(camera, [number for number in range(200) if number not in gone])
+    tokens, _ = encode_images([make_frame(15, OLD).image])
     assert not any(tokens.tobytes() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert fsck(camera).damage == []
 
 
 def test_frames_without_an_image_are_counted_as_lost(tmp_path: Path) -> None:
-    record(tmp_path, 130)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 130, OLD)
     (camera / "frames/images/1/c.0").unlink()
     fsck(camera, repair=True)
     generation = open_generation(camera, NEW)
     with open_camera(tmp_path, "a", OLD) as repository:
-        done = switch(repository, generation, NEW, encode)
+        done = switch(repository, generation, NEW, encode_images)
     assert (done.frames, done.lost) == (66, 64)
-    assert_new(camera, [*range(64), 128, 129])
+    assert_encoded_anew(camera, [*range(64), 128, 129])
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 4))
 def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, steps: int) -> None:
-    record(tmp_path, 70)
-    camera = tmp_path / "a"
+    camera = record_frames(tmp_path, 70, OLD)
     generation = open_generation(camera, NEW)
-    build_sealed(camera, generation, NEW, encode)
+    build_sealed(camera, generation, NEW, encode_images)
     left = steps
 
     class Crash(BaseException):
@@ -168,19 +146,16 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
     repository = open_camera(tmp_path, "a", OLD)
     try:
         with observed(crash):
-            switch(repository, generation, NEW, encode)
+            switch(repository, generation, NEW, encode_images)
     except Crash:
         pass
     repository._lock.close()
     assert fsck(camera).damage == []
     if Commit.read(camera).generation == 1:
-        snapshot = CameraReader(camera).snapshot()
-        np.testing.assert_array_equal(
-            snapshot.tokens(snapshot.ids), np.stack([make_frame(n, OLD).tokens for n in range(70)])
-        )
+        assert_holds(CameraReader(camera).snapshot(), range(70))
         finish(tmp_path, open_generation(camera, NEW))
-    assert_new(camera, list(range(70)))
-    record(tmp_path, 5, NEW)
+    assert_encoded_anew(camera, range(70))
+    record_frames(tmp_path, 5, NEW)
     assert fsck(camera).damage == []
     assert sorted(path.name for path in camera.glob("journal*")) == ["journal-2"]
     old = camera / "generation-1"

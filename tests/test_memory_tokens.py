@@ -22,7 +22,7 @@ from memory.reembed import build_sealed, open_generation, switch
 from memory.repository import open_camera
 from memory.snapshot import MemorySnapshot
 from tests.clips import make_clip
-from tests.memory_world import START, kept_frame, make_frame, make_spec
+from tests.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
 
 SPEC = make_spec(storage="int8")
 PLAIN = make_spec()
@@ -31,10 +31,7 @@ FRAMES = 200  # three seals and eight frames in the journal
 
 @pytest.fixture
 def camera(tmp_path: Path) -> Path:
-    with open_camera(tmp_path, "a", SPEC) as repository:
-        for number in range(FRAMES):
-            repository.append(make_frame(number, SPEC))
-    return tmp_path / "a"
+    return record_frames(tmp_path, FRAMES, SPEC)
 
 
 def tokens_of(numbers: list[int]) -> NDArray[np.floating]:
@@ -42,9 +39,7 @@ def tokens_of(numbers: list[int]) -> NDArray[np.floating]:
 
 
 def assert_readable(snapshot: MemorySnapshot, lost: range = range(0)) -> None:
-    expected = [number for number in range(FRAMES) if number not in lost]
-    assert snapshot.ids.tolist() == expected
-    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens_of(expected))
+    assert_holds(snapshot, (number for number in range(FRAMES) if number not in lost))
 
 
 # --- codes ---
@@ -244,18 +239,15 @@ def test_a_new_generation_may_keep_its_tokens_in_another_way(tmp_path: Path, old
         return np.stack([frame.tokens for frame in made]), np.stack([frame.embedding for frame in made])
 
     by_image = {frame.image: frame for frame in (make_frame(number, old_spec) for number in range(FRAMES))}
-    with open_camera(tmp_path, "a", old_spec) as repository:
-        for number in range(FRAMES):
-            repository.append(make_frame(number, old_spec))
-    generation = open_generation(tmp_path / "a", new_spec)
-    build_sealed(tmp_path / "a", generation, new_spec, encode)
+    camera = record_frames(tmp_path, FRAMES, old_spec)
+    generation = open_generation(camera, new_spec)
+    build_sealed(camera, generation, new_spec, encode)
     with open_camera(tmp_path, "a", old_spec) as repository:
         switch(repository, generation, new_spec, encode)
-    snapshot = CameraReader(tmp_path / "a").snapshot()
+    snapshot = CameraReader(camera).snapshot()
     assert snapshot.spec == new_spec
-    expected = np.stack([kept_frame(number, new_spec).tokens for number in range(FRAMES)])
-    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), expected)
-    assert fsck(tmp_path / "a").findings == []
+    assert_holds(snapshot, range(FRAMES))
+    assert fsck(camera).findings == []
 
 
 # --- the command line ---

@@ -28,19 +28,11 @@ from stream.control import ControlServer, ask_writer
 from stream.queues import Blocking
 from stream.upgrade import Upgrade, image_encoder
 from stream.writer import CameraWriter, FeaturesOf, Stored
-from tests.memory_world import START, make_frame, make_spec
+from tests.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.presets import write_preset
 from tests.watching import wait_until
 
-OLD, NEW = make_spec(), make_spec(width=8, weights="sha256:new")
-
-
-def encode(images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Features that say which image they were made from."""
-    random = [np.random.default_rng(list(image)) for image in images]
-    embeddings = np.stack([r.standard_normal(5) for r in random]).astype(np.float32)
-    tokens = np.stack([r.standard_normal((4, 8)) for r in random]).astype(np.float16)
-    return tokens, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+OLD, NEW = make_spec(), ANOTHER
 
 
 class Encoders:
@@ -53,7 +45,7 @@ class Encoders:
 @pytest.fixture
 def upgrading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.checkpoint.load_encoders", lambda name: Encoders())
-    monkeypatch.setattr("stream.upgrade.image_encoder", lambda encoders: encode)
+    monkeypatch.setattr("stream.upgrade.image_encoder", lambda encoders: encode_images)
 
 
 class Recording:
@@ -98,18 +90,12 @@ def frame_of(number: int, spec: Any) -> FrameRecord:
     frame = make_frame(number, OLD)
     if spec == OLD:
         return frame
-    tokens, embeddings = encode([frame.image])
+    tokens, embeddings = encode_images([frame.image])
     return FrameRecord(**{**vars(frame), "tokens": tokens[0], "embedding": embeddings[0]})
 
 
 def assert_new(camera: Path, frames: int) -> None:
-    snapshot = CameraReader(camera).snapshot()
-    assert snapshot.spec == NEW
-    assert snapshot.ids.tolist() == list(range(frames))
-    tokens, embeddings = encode([make_frame(number, OLD).image for number in range(frames)])
-    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
-    np.testing.assert_array_equal(snapshot.embeddings(snapshot.ids), embeddings)
-    np.testing.assert_array_equal(snapshot.times, [START + number for number in range(frames)])
+    assert_encoded_anew(camera, range(frames))
     assert fsck(camera).damage == []
 
 
@@ -198,7 +184,7 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
 
     def counting(images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         seen.append(len(images))
-        return encode(images)
+        return encode_images(images)
 
     monkeypatch.setattr("model.checkpoint.load_encoders", lambda name: Encoders())
     monkeypatch.setattr("stream.upgrade.image_encoder", lambda encoders: counting)

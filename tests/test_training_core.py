@@ -15,6 +15,7 @@ from memory.forgetting import ForgettingConfig
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from model.prompt import IGNORED_LABEL
+from tests.presets import write_toy
 from training.conversations import read_annotations, read_conversation
 from training.curves import draw_curves
 from training.errors import DataError, TrainingError
@@ -24,28 +25,12 @@ from training.run import train_stage
 from training.stages import DataStream, StageConfig, StageData, plan_epoch
 from training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, rate_share
 
-TOY = """\
-name: toy
-trained: false
-notice: a toy
-seed: 3
-index_encoder: null
-architecture:
-  vision: {width: 32, layers: 1, heads: 2, mlp_width: 64, image_size: 64, patch_size: 8}
-  language: {width: 32, layers: 2, heads: 2, key_value_heads: 1, mlp_width: 64}
-  index_vision: {width: 32, layers: 1, heads: 2, mlp_width: 64, image_size: 64, patch_size: 8}
-  index_text: {width: 32, layers: 1, heads: 2, mlp_width: 64, positions: 64}
-memaug_depth: 2
-forgetting: {spatial: random, max_frames: 8, min_frames: 2}
-"""
-
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A preset of the published architecture, scaled down, and features of three cameras with a conversation each."""
     root = tmp_path_factory.mktemp("toy")
-    (root / "toy.yaml").write_text(TOY)
-    spec = load_pretrained(root / "toy.yaml", device="cpu").encoders.feature_spec
+    spec = load_pretrained(write_toy(root), device="cpu").encoders.feature_spec
     draw = torch.Generator().manual_seed(0)
     annotations = []
     for camera in range(3):

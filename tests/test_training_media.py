@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from afterimage.cli import main
 from model.checkpoint import load_pretrained
 from model.prompt import IGNORED_LABEL
-from tests.test_training_core import TOY, weights
+from tests.presets import write_toy
+from tests.test_training_core import weights
 from training.ahead import Ahead
 from training.errors import DataError
 from training.features import FeatureBank, FrameBank
@@ -35,7 +36,7 @@ def said(question: str, answer: str) -> list[dict[str, str]]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three cameras that share a story, as videos, frames and features of the toy's tower; three pictures; annotations of all kinds."""
     root = tmp_path_factory.mktemp("media")
-    (root / "toy.yaml").write_text(TOY)
+    write_toy(root)
     story = make_shared_story(3, 16, 3)
     videos = write_shared_videos(story, root / "story.mp4", width=128, height=72, video=VideoFormat(rate=2))
     paths = [str(path) for path in videos.values()]

@@ -18,6 +18,7 @@ from PIL import Image
 
 from model.checkpoint import load_pretrained
 from tests.bench.table import Table
+from tests.presets import write_preset
 from training.ahead import Ahead
 from training.features import FeatureBank, FrameBank, save_features, save_frames
 from training.material import read_picture
@@ -25,19 +26,10 @@ from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
 from training.trainer import LOG, Trainer
 
-PRESET = """\
-name: scaled
-trained: false
-notice: for measuring
-seed: 3
-index_encoder: null
-architecture:
-  vision: {width: 128, layers: 4, heads: 4, mlp_width: 512, image_size: 128, patch_size: 16}
-  language: {width: 256, layers: 4, heads: 4, key_value_heads: 2, mlp_width: 1024}
-  index_vision: {width: 32, layers: 1, heads: 2, mlp_width: 64, image_size: 64, patch_size: 8}
-  index_text: {width: 32, layers: 1, heads: 2, mlp_width: 64, positions: 64}
-memaug_depth: 4
-"""
+GEOMETRY = {
+    "vision": {"width": 128, "layers": 4, "heads": 4, "mlp_width": 512, "image_size": 128, "patch_size": 16},
+    "language": {"width": 256, "layers": 4, "heads": 4, "key_value_heads": 2, "mlp_width": 1024},
+}
 FRAMES, VIDEOS, BATCH, STEPS, WARM = 64, 6, 2, 8, 2
 SEEN = {"spatial": "random", "temporal": "uniform", "max_frames": 16, "min_frames": 8}
 LEARNS = {"projector": 1e-4, "memaug": 1e-4, "language": 2e-5}
@@ -68,8 +60,8 @@ def _steps(root: Path) -> Table:
 
 
 def _write_toy(root: Path) -> None:
-    (root / "scaled.yaml").write_text(PRESET)
-    model, draw = load_pretrained(root / "scaled.yaml", device="cpu"), np.random.default_rng(0)
+    preset = write_preset(root, name="scaled", geometry=GEOMETRY)
+    model, draw = load_pretrained(preset, device="cpu"), np.random.default_rng(0)
     said = [{"from": "human", "value": "<image>\nWhat was seen?"}, {"from": "gpt", "value": "A red car by the gate"}]
     items: dict[str, list[dict[str, object]]] = {"videos": [], "pictures": [], "text": []}
     for number in range(VIDEOS):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from stream.answer import Answer
     from stream.ingest import CameraIngest
 
-_CLOCK = "%H:%M:%S"
 _LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything
 
 
@@ -60,29 +59,26 @@ class Asked:
 
 def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, path: Path) -> None:
     """The evidence of an answer as one picture."""
-    items = [
-        SheetItem(item.image, item.camera, f"{info.local(item.time):%Y-%m-%d %H:%M:%S}", item.weight)
-        for item in answer.evidence
-    ]
+    items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in answer.evidence]
     subtitle = f"answer: {printable(answer.text)}    truth: {put.question.answer}"
     path.write_bytes(contact_sheet(items, put.question.text, subtitle=subtitle, footer=answer.notice or ""))
 
 
 def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
-    """One question with its answer, the truth and what proves it, for people."""
+    """One question with its answer, the truth and what proves it, for people; every time in the camera's zone."""
     question, answer = asked.put.question, asked.answer
     coverage = answer.parts[0].coverage
     ago = asked.put.put_s - question.at_s
     before = f", as of {spell_duration(ago)} earlier" if ago >= 1 else ""
-    proof = ", ".join(f"{info.local(item.time):{_CLOCK}} ({item.weight:.2f})" for item in answer.evidence[:3])
+    proof = ", ".join(f"{info.show_clock(item.time)} ({item.weight:.2f})" for item in answer.evidence[:3])
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them"
-    show.say(f"\n   {info.local(asked.put_at):{_CLOCK}}  question {asked.number}{before}: {question.text}")
+    clock = info.show_clock(asked.put_at)
+    margin = " " * len(f"   {clock}  ")
+    show.say(f"\n   {clock}  question {asked.number}{before}: {question.text}")
     show.say(
-        f"             answer: {printable(answer.text)}   truth: {question.answer}   {'right' if asked.right else 'wrong'}"
-    )
-    show.say(
-        f"             evidence: {proof or 'none'}   {asked.sheet.name}\n"
-        f"             coverage: {coverage.frames} frames until {info.local(coverage.last_time):{_CLOCK}}, attended to {attended}; "
+        f"{margin}answer: {printable(answer.text)}   truth: {question.answer}   {'right' if asked.right else 'wrong'}\n"
+        f"{margin}evidence: {proof or 'none'}   {asked.sheet.name}\n"
+        f"{margin}coverage: {coverage.frames} frames until {info.show_clock(coverage.last_time)}, attended to {attended}; "
         f"took {answer.total_s:.1f} s"
     )
 

@@ -45,4 +45,4 @@ def describe_store(store: dict[str, Any], info: CameraInfo) -> str:
     )
     if store["unreachable_since"] is None:
         return there + waiting
-    return f"{there}{waiting}; it cannot be used since {info.local(store['unreachable_since']):%Y-%m-%d %H:%M:%S} ({store['why']})"
+    return f"{there}{waiting}; it cannot be used since {info.show(store['unreachable_since'])} ({store['why']})"

@@ -35,6 +35,10 @@ class CameraInfo:
         """A Unix time for people, with this camera's zone: the hour that comes twice in autumn is told apart by it."""
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
 
+    def show_clock(self, seconds: float) -> str:
+        """The same without the date, for what happens while a person looks on."""
+        return f"{self.local(seconds):%H:%M:%S %Z}"
+
 
 def camera_id(name: str) -> str:
     """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.

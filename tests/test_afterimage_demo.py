@@ -1,6 +1,7 @@
 """The demo: its quiz is drawn by the seed and true of the moment asked about, and a short one runs from pixels to the score."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
         monkeypatch.setattr("afterimage.commands.demo.rtsp_missing", lambda: "not for this test")
     else:
         need_rtsp()
+    monkeypatch.setattr("memory.camera.local_timezone", lambda: "Asia/Tokyo")
     world = World(2, 52.0)
     asked = play(Show(tmp_path, world, draw_quiz(world.script, 40.0, count=4), 40.0, quiet=True))
     out, progress = capsys.readouterr()
@@ -68,6 +70,9 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
     assert any(one["as_of_s"] < 40 for one in document["questions"])
     assert all(Path(one["contact_sheet"]).read_bytes().startswith(b"\x89PNG") for one in document["questions"])
     assert f"{document['right']} of 4 right" in progress
+    times = re.findall(r"\d\d:\d\d:\d\d(?: \w+)?", progress)
+    assert len(times) >= 3 * 4  # of every question: when it was put, its evidence, its newest frame
+    assert all(time.endswith(" JST") for time in times)
     for one in document["questions"]:
         assert one["coverage"]["frames"] <= one["as_of_s"] + 2  # nothing later than the moment asked about
         assert all(Path(frame["image"]).exists() for frame in one["evidence"])

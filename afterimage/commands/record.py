@@ -122,7 +122,7 @@ async def _progress(ingest: CameraIngest) -> None:
         stats = ingest.stats
         if stats.state == "online":
             rate = stats.recorded / (time.monotonic() - began)
-            at = f", newest {ingest.repository.info.local(stats.last_time):%H:%M:%S %Z}" if stats.last_time else ""
+            at = f", newest {ingest.repository.info.show_clock(stats.last_time)}" if stats.last_time else ""
             dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
             waiting = f"; {text}" if (text := _waiting(ingest)) else ""
             print(
@@ -139,7 +139,9 @@ def _waiting(ingest: CameraIngest) -> str:
     waiting = f"{state.seals} seals ({state.bytes / 1e6:.1f} MB) wait for the store"
     if state.silent_since is None:
         return waiting
-    return f"{waiting}, which cannot be used since {ingest.repository.info.local(state.silent_since):%H:%M:%S} ({state.why})"
+    return (
+        f"{waiting}, which cannot be used since {ingest.repository.info.show_clock(state.silent_since)} ({state.why})"
+    )
 
 
 def _say_state(ingest: CameraIngest) -> None:

@@ -63,17 +63,31 @@ def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands, "evaluate", "measure a model's answers against known truth",
         "Worlds of the given seeds are drawn, encoded as\nH.264, taken in like any recording, and asked about. Accuracies come with 95 % "
-        "intervals (Wilson), chance and majority.",
+        "intervals (Wilson), chance and majority.\n\n"
+        "--world plain     one camera; objects, digits and words before scenes, as the embedded model was taught them\n"
+        "--world changing  one camera; objects that change colour or size in view or are partly hidden behind something:\n"
+        "                  what changed, what hid what, and summaries. The kinds of plain worlds can be asked, too\n"
+        "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. No\n"
+        "                  camera is named to the memory, so each answers for itself; one that does not deny having seen the\n"
+        "                  thing counts as named, and what is asked about one camera is taken from its own answer",
     )  # fmt: skip
     parser.add_argument("benchmark", choices=("world",), help="what to measure on")
     parser.add_argument(
         "--seeds", default="100..119", metavar="A..B", help="worlds, both ends included (default: 100..119)"
     )
     parser.add_argument(
+        "--world",
+        default="plain",
+        choices=("plain", "changing", "cameras"),
+        help="which sort, see above (default: plain)",
+    )
+    parser.add_argument(
         "--frames", type=int, default=2000, help="length of every video, at 1 frame a second (default: 2000)"
     )
     parser.add_argument("--questions", type=int, default=30, metavar="N", help="questions per world (default: 30)")
-    parser.add_argument("--kinds", metavar="KIND,...", help="only these kinds of question")
+    parser.add_argument(
+        "--kinds", metavar="KIND,...", help="only these kinds of question (default: those of the world)"
+    )
     parser.add_argument(
         "--recall", default="bounded", metavar="MODE,...",
         help="bounded (the preset's), full, or decayed: the memory cut to what stays visible (default: bounded)",

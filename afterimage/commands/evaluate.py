@@ -5,17 +5,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from afterimage.documents import dump
 from configs import UsageError
+from training.evaluation.plan import VARIANTS, RecallMode, WorldTest
 from training.evaluation.tables import Outcome, markdown, summary
-from training.world.facts import KINDS
 from training.world.questions import MOST_CHOICES
-from training.world.twist_facts import EVERY_KIND
-
-if TYPE_CHECKING:
-    from training.evaluation.worlds import WorldTest
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for mode, table in document["recall"].items():
         print(
-            f"\n{len(test.seeds)} worlds of {test.frames} frames, {mode} recall; {table['seconds_median']} s an answer (median)\n"
+            f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {mode} recall; "
+            f"{table['seconds_median']} s an answer (median)\n"
         )
         print(markdown(table))
         _print_mistakes(table)
@@ -48,28 +45,22 @@ def parse_seeds(text: str) -> range:
     return range(int(first), int(last if dots else first) + 1)
 
 
-def _test(arguments: argparse.Namespace) -> "WorldTest":
-    kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else KINDS
+def _test(arguments: argparse.Namespace) -> WorldTest:
     modes = tuple(arguments.recall.split(","))
-    for kind in kinds:
-        if kind not in EVERY_KIND:
-            raise UsageError(f"--kinds {kind}: there is no such kind of question; there are: {', '.join(EVERY_KIND)}")
     if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
         raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
-    seeds = parse_seeds(arguments.seeds)
-    from training.evaluation.worlds import RecallMode, WorldTest  # loads torch: not before the arguments make sense
-
     for mode in modes:
         if mode not in get_args(RecallMode):
             raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
     return WorldTest(
-        seeds=seeds, frames=arguments.frames, questions=arguments.questions, kinds=kinds, pairs=arguments.pairs,
+        seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions, variant=arguments.world,
+        kinds=tuple(arguments.kinds.split(",")) if arguments.kinds else (), pairs=arguments.pairs,
         held_out_wordings=arguments.held_out_wordings, choices=arguments.choices, recall=modes,
     )  # fmt: skip
 
 
-def _measure(arguments: argparse.Namespace, test: "WorldTest", directory: Path) -> list[Outcome]:
-    from model.checkpoint import load_pretrained
+def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> list[Outcome]:
+    from model.checkpoint import load_pretrained  # loads torch: not before the arguments make sense
     from training.evaluation.worlds import ask_all, take_in
 
     model = load_pretrained(arguments.model)
@@ -78,12 +69,13 @@ def _measure(arguments: argparse.Namespace, test: "WorldTest", directory: Path) 
 
 
 def _document(
-    arguments: argparse.Namespace, test: "WorldTest", outcomes: list[Outcome], seconds: float
+    arguments: argparse.Namespace, test: WorldTest, outcomes: list[Outcome], seconds: float
 ) -> dict[str, Any]:
     return {
         "benchmark": "world",
         "model": arguments.model,
         "seeds": [test.seeds[0], test.seeds[-1]],
+        "world": test.variant,
         "frames": test.frames,
         "pairs": test.pairs,
         "held_out_wordings": test.held_out_wordings,

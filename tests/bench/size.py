@@ -27,8 +27,9 @@ from stream.answer import Answerer, Question
 from tests.bench.memory import published_spec, tiny_spec, writing
 from tests.bench.table import Table
 from training.evaluation.judge import NEEDLES
+from training.evaluation.plan import WorldTest, questions_for
 from training.evaluation.tables import Outcome, share
-from training.evaluation.worlds import START, WorldTest, ask_all, questions_for, take_in
+from training.evaluation.worlds import START, ask_all, take_in
 
 TEST = WorldTest(seeds=(11, 12, 13, 14, 15, 16), frames=600, questions=48)
 STORAGES: tuple[Storage, ...] = ("float16", "int8")
@@ -46,7 +47,7 @@ def run() -> list[Table]:
         worlds = Path(kept or directory)
         model = load_pretrained("tiny")
         _make_memories(worlds, model)
-        snapshot = Memory(worlds / "float16" / "memory").camera(TEST.camera(TEST.seeds[0])).snapshot()
+        snapshot = Memory(worlds / "float16" / "memory").camera(_camera(TEST.seeds[0])).snapshot()
         return [_space(), _schemes(snapshot), _conversion(), *_answers(worlds, model)]
 
 
@@ -68,7 +69,7 @@ def _make_memories(worlds: Path, model: AfterimageModel) -> None:
     take_in(TEST, encoders, worlds / "float16", report=_quiet)
     plain = Memory(worlds / "float16" / "memory")
     for seed in TEST.seeds:
-        camera = TEST.camera(seed)
+        camera = _camera(seed)
         snapshot = plain.camera(camera).snapshot()
         for name, storage in KEPT.items():
             memory = worlds / name / "memory"
@@ -80,6 +81,11 @@ def _storing(model: AfterimageModel, storage: Storage) -> Any:
     encoders = model.encoders
     preset = encoders.preset.model_copy(update={"token_storage": storage})
     return type(encoders)(encoders.vision, encoders.index, preset)
+
+
+def _camera(seed: int) -> str:
+    (camera,) = TEST.footage(seed).scripts
+    return camera
 
 
 def _quiet(text: str) -> None:
@@ -232,9 +238,9 @@ def _errors(worlds: Path, model: AfterimageModel) -> dict[str, list[float]]:
     answerers = [Answerer(Memory(worlds / storage / "memory"), model) for storage in STORAGES]
     network = model.video_language
     for seed in TEST.seeds:
-        for asked in questions_for(TEST.world(seed).script, TEST)[::EVERY]:
-            question = Question(asked.text, (TEST.camera(seed),), at=START + asked.at_s)
-            sights = [answerer.look(TEST.camera(seed), question, now=0.0) for answerer in answerers]
+        for asked in questions_for(TEST.footage(seed), TEST)[::EVERY]:
+            question = Question(asked.text, (_camera(seed),), at=START + asked.at_s)
+            sights = [answerer.look(_camera(seed), question, now=0.0) for answerer in answerers]
             inputs = [network.inputs_embeds(sight.features, sight.layout, sight.prompt) for sight in sights]
             ((first, count),) = inputs[0].visual
             rows = [one.inputs_embeds[first : first + count].float().numpy() for one in inputs]

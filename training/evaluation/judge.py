@@ -1,11 +1,12 @@
 """Is an answer right? Pure. Times and lengths have a tolerance; everything else must be the words of the truth."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from training.world import Question
-from training.world.facts import NOT_SEEN
-from training.world.vocabulary import COLOURS, SCENES, SHAPES
+from training.world.facts import NOT_SEEN, NOTHING
+from training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
 
 CLOCK_TOLERANCE_S: Final = 5.0  # of a moment
 LENGTH_TOLERANCE_S: Final = 1.0  # of a duration; a frame per second cannot tell better
@@ -20,6 +21,11 @@ NEEDLES: Final = (
     "digit",
     "word",
     "when",
+    "change",
+    "at first",
+    "afterwards",
+    "hidden",
+    "behind",
 )  # one moment holds the answer
 
 SUMMARIES: Final = ("summary", "scene summary")  # judged by what they name, in any words around it
@@ -50,6 +56,18 @@ def is_right(question: Question, answer: str) -> bool:
             allowed = max(CLOCK_TOLERANCE_S, GAP_TOLERANCE * question.value)
         return length is not None and abs(length - question.value) <= allowed
     return False
+
+
+def read_cameras(question: Question, said: Mapping[str, str]) -> str:
+    """What a person takes from the answers that several cameras gave to one question, in the words of the truth. said: by camera, in order.
+
+    What is asked about one camera, that camera answers. Else a camera that does not deny claims to be one of those asked for: each answers
+    from its own video alone, and knows neither what the others saw nor what it is called.
+    """
+    if question.on_camera is not None:
+        return said[question.on_camera]
+    claiming = [camera for camera, text in said.items() if plain(text) not in (NOT_SEEN, "no", NOTHING, "")]
+    return listing(claiming) if claiming else NOT_SEEN
 
 
 def letter(answer: str) -> str | None:

@@ -1,0 +1,140 @@
+"""Which worlds are filmed, and what is asked of them: a pure function of a test and a seed. One frame is one second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Literal
+
+from training.errors import WorldError
+from training.world import (
+    Question,
+    QuestionPlan,
+    Script,
+    WorldConfig,
+    make_script,
+    multiple_choice,
+    questions_at,
+    settled_time,
+    split_of,
+)
+from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
+from training.world.cameras import SharedStory, make_shared_story
+from training.world.facts import KINDS
+from training.world.twist_facts import EVERY_KIND, TWIST_KINDS
+
+RecallMode = Literal["bounded", "full", "decayed"]
+VariantName = Literal["plain", "changing", "cameras"]
+Pairs = Literal["seen", "held-out", "all"]
+_PRESENT: Final = ("now", "scene now")  # asked while something is on show, where that can be
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A sort of world: what it is called, the kinds of question asked of it, those that can be, and how its stories are drawn."""
+
+    called: str
+    kinds: tuple[str, ...]
+    possible: tuple[str, ...]
+    changing: float = 0.0  # see WorldConfig
+    hidden: float = 0.0
+    cameras: int = 1
+
+
+VARIANTS: Final[dict[VariantName, Variant]] = {
+    "plain": Variant("worlds", KINDS, EVERY_KIND),
+    "changing": Variant("worlds with changes and covers", TWIST_KINDS, EVERY_KIND, changing=1.0, hidden=0.5),
+    # three, because of two the question which saw a thing next names the other
+    "cameras": Variant("stories on three cameras", CAMERA_KINDS, CAMERA_KINDS, cameras=3),
+}
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What is filmed of one seed. scripts: by the camera that holds their frames; memory: the directory that holds the cameras."""
+
+    memory: str
+    scripts: dict[str, Script]
+    story: SharedStory | None = None  # that the cameras share
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Cameras that a question names: none where they share a story, because who asks where a thing was cannot name one."""
+        return () if self.story else tuple(self.scripts)
+
+    def video(self, camera: str) -> str:
+        """Name of a camera's video file, without its suffix."""
+        return f"{self.memory}-{camera}" if self.story else camera
+
+
+@dataclass(frozen=True)
+class WorldTest:
+    """What is asked of which worlds. Raises WorldError for what cannot be measured: seeds of the training split, unknown kinds, letters
+    to choose from where every camera answers for itself.
+    """
+
+    seeds: Sequence[int]
+    frames: int = 2000  # of every camera
+    questions: int = 30  # per world
+    variant: VariantName = "plain"
+    kinds: Sequence[str] = ()  # none: those of the variant
+    pairs: Pairs = "seen"
+    held_out_wordings: bool = False
+    choices: int = 0  # lettered answers that every question offers; 0: none
+    recall: Sequence[RecallMode] = ("bounded",)
+
+    def __post_init__(self) -> None:
+        for seed in self.seeds:
+            if split_of(seed) == "train":
+                raise WorldError(f"seed {seed} belongs to the training split; give one below {2**32}")
+        variant = VARIANTS[self.variant]
+        for kind in self.kinds:
+            if kind not in variant.possible:
+                there = ", ".join(variant.possible)
+                raise WorldError(
+                    f"there is no such kind of question as '{kind}' about {variant.called}; there are: {there}"
+                )
+        if self.choices and variant.cameras > 1:
+            raise WorldError(f"{variant.called} offer no choice of answers: every camera answers for itself")
+
+    def footage(self, seed: int) -> Footage:
+        """The world of a seed."""
+        variant = VARIANTS[self.variant]
+        config = WorldConfig(pairs=self.pairs, changing=variant.changing, hidden=variant.hidden)
+        name = f"{seed}-{self.frames}-{self.pairs}"
+        if variant.cameras > 1:
+            story = make_shared_story(seed, float(self.frames), variant.cameras, config)
+            return Footage(f"story-{name}", dict(zip(story.cameras, story.scripts, strict=True)), story)
+        camera = f"world-{name}" if self.variant == "plain" else f"world-{name}-{self.variant}"
+        return Footage("memory", {camera: make_script(seed, float(self.frames), config)})
+
+
+def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
+    """A world's questions: as of its end, and about the present of a single camera while something is on show."""
+    kinds = tuple(test.kinds) or VARIANTS[test.variant].kinds
+    if footage.story is not None:
+        at_s = shared_settled_time(footage.story, footage.story.duration_s)
+        return shared_questions_at(
+            footage.story, at_s, count=test.questions, kinds=kinds, seed=footage.story.seed,
+            held_out_wordings=test.held_out_wordings,
+        )  # fmt: skip
+    (script,) = footage.scripts.values()
+    end = settled_time(script, script.duration_s)
+    lasting = [event for event in script.events if event.end_s - event.start_s >= 3]
+    rng = Random(f"afterimage evaluation 1, world {script.seed}")
+    present = [kind for kind in kinds if kind in _PRESENT]
+    others = [kind for kind in kinds if kind not in _PRESENT]
+    asked: list[Question] = []
+    if present:
+        moment = end if not lasting or rng.random() < 0.4 else rng.choice(lasting[-3:]).end_s - 0.5
+        share = max(1, round(test.questions * len(present) / len(kinds)))
+        asked += _draw(script, settled_time(script, moment), present, share, test)
+    if others:
+        asked += _draw(script, end, others, test.questions - len(asked), test)
+    if test.choices:
+        asked = [multiple_choice(question, options=test.choices) for question in asked if question.wrong]
+    return asked
+
+
+def _draw(script: Script, at: float, kinds: Sequence[str], count: int, test: WorldTest) -> list[Question]:
+    plan = QuestionPlan(count=count, kinds=tuple(kinds), held_out_wordings=test.held_out_wordings, seed=script.seed)
+    return questions_at(script, at, plan)

@@ -113,9 +113,10 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
         return
     if far.objects is None:
         return
-    for gone in commit.removed:
-        if gone.reason == "forgotten" and gone.erased:
-            items = touched(camera, far.uploads, gone, commit.removed, sealed=commit.frames)
+    erased = [gone for gone in commit.removed if gone.erased]  # others may still lie where blanked rows are
+    for gone in erased:
+        if gone.reason == "forgotten":
+            items = touched(camera, far.uploads, gone, erased, sealed=commit.frames)
             there = [item for item in items if item.key in far.sizes and item.place not in far.uploads.again]
             for trace in object_traces(camera, far.objects, gone, there):
                 what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memory.chunks import image_attributes
 from memory.commit import Commit
 from memory.durable import make_directory, write_file
 from memory.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
@@ -147,19 +148,34 @@ def object_traces(camera: Path, objects: CameraObjects, removal: Removal, items:
     """Objects that still hold something of forgotten frames. Reads every one that holds other frames, too."""
 
     def look(item: Touched) -> str | None:
-        data = objects.read(item.key) if item.layout and not item.whole else None
         if item.whole:
             left = objects.size(item.key) is not None
-        elif data is None or item.layout is None or len(data) != item.layout.chunk_bytes or not checksum_holds(data):
-            left = False
         else:
-            left = _holds(item.layout, item.chunk, data, removal)
+            data = objects.read(item.key)
+            left = data is not None and _holds(camera, item, data, removal)
         return f"{camera / item.key}: rows of forgotten frames, on the store" if left else None
 
     return [trace for trace in objects.each(look, items) if trace]
 
 
-def _holds(layout: ArrayLayout, chunk: int, data: bytes, removal: Removal) -> bool:
+def _holds(camera: Path, item: Touched, data: bytes, removal: Removal) -> bool:
+    """Whether an object shared with other frames has bytes of forgotten ones. One that cannot be read is damage, which others find."""
+    if item.layout is None:
+        return item.key.endswith("c.0") and _holds_images(camera, item.chunk, data, removal)
+    if len(data) != item.layout.chunk_bytes or not checksum_holds(data):
+        return False
+    return _holds_rows(item.layout, item.chunk, data, removal)
+
+
+def _holds_images(camera: Path, seal: int, data: bytes, removal: Removal) -> bool:
+    about = image_attributes(camera, seal)
+    if about is None:
+        return False
+    low, high = max(removal.first - seal * SEAL_FRAMES, 0), min(removal.end - seal * SEAL_FRAMES, SEAL_FRAMES)
+    return any(data[about["offsets"][low] : about["offsets"][high]])
+
+
+def _holds_rows(layout: ArrayLayout, chunk: int, data: bytes, removal: Removal) -> bool:
     low, high = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
     all_rows = np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
     rows = all_rows[low - chunk * layout.chunk : high - chunk * layout.chunk]

@@ -328,6 +328,41 @@ def test_another_machine_answers_from_the_store_alone(
     assert "no longer remembered" in said
 
 
+def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
+    where, back, file = ["--memory", str(memory)], memory.parent / "back", str(memory.parent / "yard.span")
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    first = CameraReader(memory / "yard").snapshot()
+    run(capsys, "forget", *where, "--from", repr(float(first.times[20])), "--to", repr(float(first.times[30])))
+    run(capsys, "store", "flush", *where)
+    before = CameraReader(memory / "yard").snapshot()
+    kept = before.ids[before.ids < before.sealed_frames]  # those in the journal are lost with the machine
+    asked = ["What is there?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
+    answer = json.loads(run(capsys, "ask", *where, *asked))
+    hits = json.loads(run(capsys, "search", "a red circle", *where, *asked[1:]))["hits"]
+    images = [before.image(int(frame)) for frame in kept]
+    shutil.rmtree(memory)
+    run(capsys, "export", file, "--memory", URL)
+    run(capsys, "import", file, "--memory", str(back))
+    after = CameraReader(back / "yard").snapshot()
+    assert after.times.tolist() == before.times[: len(kept)].tolist()
+    assert [after.image(int(frame)) for frame in after.ids] == images
+    run(capsys, "fsck", str(back))
+    again = json.loads(run(capsys, "ask", "--memory", str(back), *asked))
+    assert again["answer"] == answer["answer"]
+    assert [item["time"] for item in again["evidence"]] == [item["time"] for item in answer["evidence"]]
+    found = json.loads(run(capsys, "search", "a red circle", "--memory", str(back), *asked[1:]))["hits"]  # a new index
+    assert [(hit["time"], hit["score"]) for hit in found] == [(hit["time"], hit["score"]) for hit in hits]
+    run(capsys, "watch", *WATCH[1:], "--memory", str(back), "--for", "1s")
+    assert CameraReader(back / "yard").snapshot().frames > after.frames
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(back))
+    assert main(["store", "flush", "--memory", str(back)]) == 1  # the objects of before stay as they are
+    assert "choose another prefix" in capsys.readouterr().out
+
+
 def test_a_camera_of_any_name_has_objects(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from memory.coarse import coarse_mask
 from memory.commit import Commit
 from memory.durable import observed
 from memory.erase import traces
-from memory.failpoints import POINTS
+from memory.failpoints import POINTS, UPLOAD_POINTS
 from memory.fsck import fsck
 from memory.reader import CameraReader
 from memory.repository import open_camera
@@ -26,8 +26,11 @@ from memory.spec import FeatureSpec, Storage
 from memory.thinning import thin
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
+from tests.crash.tally import Tally
+from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
 from tests.memory_world import START, coarse_tokens, kept_frame, make_frame
+from tests.object_server import need_object_store
 
 
 class Crash(BaseException):
@@ -233,11 +236,20 @@ def test_a_kill_at_each_failpoint_breaks_no_promise(tmp_path: Path, point: str, 
 
 
 def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
-    tally = kill.Tally()
+    tally = Tally()
     kill.kill_watches(tally, 2, random.Random(5), lambda text: None)
     assert tally.broken == []
     assert tally.acknowledged > 0
     assert tally.answers == 2
+
+
+def test_a_kill_at_each_step_of_an_upload_breaks_no_promise() -> None:
+    need_object_store()
+    tally = Tally()
+    kill_uploads(tally, len(UPLOAD_POINTS), random.Random(7), lambda text: None, points=UPLOAD_POINTS)
+    assert tally.broken == []
+    assert tally.kills.total() == tally.answers == len(UPLOAD_POINTS)
+    assert tally.acknowledged > 0
 
 
 def test_a_failpoint_that_does_not_exist_is_refused(tmp_path: Path) -> None:

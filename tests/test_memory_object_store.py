@@ -115,6 +115,30 @@ def test_eviction_deletes_objects_too(tmp_path: Path, server: ObjectServer) -> N
     assert fsck(camera).findings == []
 
 
+def test_fsck_tells_an_unfinished_eviction_from_what_is_left_of_forgotten_frames(
+    tmp_path: Path, server: ObjectServer, gate: Gate
+) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    pack = f"{PREFIX}/frames/images/0/c.0"
+    images = server.read(pack)
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:
+        repository.forget(START + 10, START + 20)
+        flush(camera)
+        blanked = server.read(pack)
+        server.write(pack, images)
+        assert [finding.where for finding in fsck(camera).damage] == [camera / "frames/images/0/c.0"]
+        server.write(pack, blanked)
+        gate.shut()
+        repository.enforce(Limits(100.0, None))
+        assert [removal.erased for removal in repository.commit.removed] == [False, True, False]
+    gate.open()
+    report = fsck(camera)
+    assert report.damage == []
+    assert {finding.where.name for finding in report.findings} == {"committed"}
+
+
 def test_a_new_generation_moves_to_the_store_and_the_old_one_goes(tmp_path: Path, server: ObjectServer) -> None:
     set_store(tmp_path / "m", server.endpoint)
     camera = record(tmp_path / "m")

@@ -2,7 +2,8 @@
 
 Half of the kills hit a running `afterimage watch` of a live test pattern at a random moment; the rest hit a writer at each named
 failpoint in turn (append, seal, evict, forget, index save). After each, `tests.crash.promises` is checked, and the answer to one
-fixed question as of one fixed time is compared with what it was.
+fixed question as of one fixed time is compared with what it was. Then writers with an object store, five kills at each place of
+`tests.crash.uploads`.
 """
 
 import argparse
@@ -15,9 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +24,13 @@ from memory.directory import Memory
 from memory.failpoints import POINTS
 from memory.spec import Storage
 from tests.crash import writer
+from tests.crash.answers import FixedAnswer
 from tests.crash.promises import broken_promises, read_acks
+from tests.crash.tally import Tally
+from tests.crash.uploads import STORE_POINTS, kill_uploads
 
 PATIENCE_S = 60.0  # for a writer to get to its failpoint
 ROUNDS_PER_MEMORY = 12  # kills before a fresh memory: each check reads all of it
-QUESTION = "What is in the picture?"
-
-
-@dataclass
-class Tally:
-    """Kills by place, and every promise that was broken."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    answers: int = 0  # times that the fixed question got the same answer again
-    broken: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """The tally as text."""
-        places = [f"  {place:<24} {count:>4}" for place, count in sorted(self.kills.items())]
-        total = f"{self.kills.total()} kills, {self.acknowledged} acknowledged frames checked, {self.answers} answers compared"
-        return [*places, total, *self.broken, f"{len(self.broken)} promises broken"]
 
 
 def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage: Storage) -> bool:
@@ -94,8 +79,7 @@ class WatchKills:
 
     def __init__(self, directory: Path) -> None:
         self.memory, self.acks, self.log = directory / "m", directory / "acks", directory / "log"
-        self._model: Any = None
-        self._fixed: tuple[float, object] | None = None  # as-of time and the answer that was given first
+        self._answer: FixedAnswer | None = None
 
     def kill_once(self, delay_s: float) -> None:
         """Start a watch, let it record for a while, kill it."""
@@ -113,11 +97,14 @@ class WatchKills:
 
     def broken(self) -> list[str]:
         """Check every promise, and the answer."""
+        from model.checkpoint import load_pretrained
+
         acks = read_acks(self.acks)
         if not acks:
             return ["the watch never acknowledged a frame"]
         spec = Memory(self.memory).camera("a").spec
-        return [*self._broken_by(spec), *self._answer_changed(acks[len(acks) // 2].time)]
+        self._answer = self._answer or FixedAnswer(load_pretrained("tiny"))
+        return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
     def _broken_by(self, spec: Any) -> list[str]:
         from memory import repository
@@ -134,22 +121,6 @@ class WatchKills:
             return broken_promises(self.memory, "a", self.acks, self.log, spec)
         finally:
             promises.open_camera = opened
-
-    def _answer_changed(self, moment: float) -> list[str]:
-        from model.checkpoint import load_pretrained
-        from stream.answer import Answerer, Question
-
-        self._model = self._model or load_pretrained("tiny")
-        at = self._fixed[0] if self._fixed else moment
-        answer = Answerer(Memory(self.memory), self._model).ask(Question(QUESTION, ("a",), at=at, max_new_tokens=12))
-        given = (
-            answer.text,
-            [(item.frame, item.time, item.weight) for item in answer.evidence],
-            answer.parts[0].coverage.frames,
-        )
-        if self._fixed is None:
-            self._fixed = (at, given)
-        return [] if self._fixed[1] == given else [f"the answer as of {at} changed: {self._fixed[1]} -> {given}"]
 
 
 def kill_watches(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
@@ -175,6 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--watches", type=int, help="how many of them hit a watch (default: half)")
+    parser.add_argument("--uploads", type=int, default=5 * len(STORE_POINTS), help="kills of a writer with a store")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -186,6 +158,7 @@ def main() -> int:
 
     kill_failpoints(tally, arguments.kills - watches, dice, say)
     kill_watches(tally, watches, dice, say)
+    kill_uploads(tally, arguments.uploads, dice, say)
     if arguments.json:
         print(
             json.dumps(

@@ -7,6 +7,7 @@ request; `evict SECONDS` before retention runs. Both are fsync'd, so that they s
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -46,10 +47,20 @@ def small_segments() -> None:
                 setattr(module, name, size)
 
 
-def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Random) -> None:
-    """Append, sync, index, forget and evict in a random order."""
+def write_for_ever(
+    repository: Repository,
+    acks: Log,
+    log: Log,
+    dice: random.Random,
+    *,
+    spared: tuple[float, float] | None = None,
+    after_each: Callable[[Repository], None] = lambda repository: None,
+) -> None:
+    """Append, sync, index, forget and evict in a random order. spared: the oldest span, which stays as it is."""
     index = FrameIndex(repository.directory / "index")
+    keep = [spared] if spared else []
     while True:
+        after_each(repository)
         for _ in range(dice.randint(1, 20)):
             repository.append(make_frame(repository.frames, repository.spec))
         acks.write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
@@ -59,16 +70,18 @@ def write_for_ever(repository: Repository, acks: Log, log: Log, dice: random.Ran
         elif what < 0.25 and repository.last_time is not None:
             stop = repository.last_time - dice.randint(0, 300)
             start = stop - dice.randint(1, 40)
+            if spared and start <= spared[1]:
+                continue
             log.write(f"forget {start!r} {stop!r}")
             repository.forget(start, stop)
             log.write(f"forgotten {start!r} {stop!r}")
         elif what < 0.35:
             log.write(f"evict {KEEP_S!r}")
-            repository.enforce(Limits(KEEP_S, None))
+            repository.enforce(Limits(KEEP_S, None), keep)
         elif what < 0.38:
             repository.interrupted("lost")
         elif what < 0.5:
-            thin(repository, THIN_S, ())
+            thin(repository, THIN_S, keep)
 
 
 def main() -> None:

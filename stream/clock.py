@@ -1,9 +1,9 @@
 """Canonical times: where on the camera's time line a frame lies. Pure: every time is an argument.
 
-A recording's frame lies at the recording's start plus its presentation time. A live frame lies at its connection's anchor plus
-the stream's own time, so that network jitter never reaches the memory and a live stream gets the same spacing as its recording.
-The anchor is the source's own wall clock where it gives one (RTCP sender reports, prft, the program date of HLS) that can be
-believed, and else the moment at which the least delayed frame of the connection arrived.
+A recording's frame lies at the recording's start plus its presentation time, and where its own clock says when it was taken (prft), there.
+A live frame lies at its connection's anchor plus the stream's own time, so that network jitter never reaches the memory and a live
+stream gets the same spacing as its recording. The anchor is the source's own wall clock where it gives one (RTCP sender reports, the
+program date of HLS) that can be believed, and else the moment at which the least delayed frame of the connection arrived.
 
 Anchors change: a camera's first report comes seconds after its first frame, clocks drift and are set. The time line never goes
 back and never stands still. Where the anchor moved ahead, it follows at once. Where it moved back, the time line goes on at half
@@ -33,19 +33,39 @@ _LESS_S = 0.01  # seconds less that count: a machine that catches up with what w
 
 
 class RecordedClock:
-    """Times of a recording that began at `start` (Unix seconds)."""
+    """Times of a recording that began at `start` (Unix seconds). `observe` for every decoded frame, `time_of` for chosen ones."""
 
-    def __init__(self, start: float, *, fps: float = 1.0) -> None:
-        """fps: frames sampled per second; where the recording's clock restarts, its next frame comes one period after the last."""
-        self._start, self._period, self._last = start, 1 / fps, -math.inf
-        self.basis = TimeBasis.FILE
+    def __init__(self, start: float, *, fps: float = 1.0, own_clock: bool = False) -> None:
+        """fps: frames sampled per second; where the recording's clock restarts, its next frame comes one period after the last.
+
+        own_clock: the recording says by the source's own clock when its frames were taken (prft).
+        """
+        self._start, self._period, self._own_clock = start, 1 / fps, own_clock
+        self._anchor: float | None = (
+            None  # Unix seconds at presentation time 0 by the source's own clock, at the latest frame
+        )
+        self._given: tuple[float, float] | None = (
+            None  # presentation time and canonical time of the latest chosen frame
+        )
+        self.basis = TimeBasis.SOURCE if own_clock else TimeBasis.FILE
+
+    def observe(self, pts_s: float | None, source_time: float | None) -> None:
+        """Learn when a frame was taken: recordings drift by the source's own clock, and may leave out what lies between."""
+        if self._own_clock:
+            self._anchor = None if pts_s is None or source_time is None else source_time - pts_s
 
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
         """Canonical time of the frame at `pts_s`; restarted: `pts_s` cannot be compared with those before."""
-        if restarted:
-            self._start = self._last + self._period - pts_s
-        self._last = max(self._start + pts_s, self._last + SMALLEST_STEP)
-        return self._last
+        if self._anchor is not None and (restarted or abs(self._anchor - self._start) > _TOLERANCE):
+            self._start = self._anchor
+        elif restarted and self._given is not None:
+            self._start = self._given[1] + self._period - pts_s
+        when = self._start + pts_s
+        if self._given is not None:
+            step = 0.0 if restarted else pts_s - self._given[0]
+            when = max(when, self._given[1] + max(SMALLEST_STEP, _SLOWEST * step))
+        self._given = pts_s, when
+        return when
 
 
 class LiveClock:

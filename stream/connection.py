@@ -1,4 +1,5 @@
-"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says.
+"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here
+and in `stream.sources`.
 
 Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
 cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
@@ -9,6 +10,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from io import FileIO
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -17,7 +20,9 @@ import av
 from stream.address import SourceAddress
 from stream.events import Picture
 from stream.failures import codec_changed, explain_reading, no_picture, silence
+from stream.fragments import FragmentReader
 from stream.program_date import read_program_date
+from stream.reference_clock import ReferenceClock
 from stream.source_clock import SourceClock
 from stream.sources import SourceConfig, describe, open_container, video_stream
 
@@ -59,17 +64,19 @@ class Connection:
         *,
         wait: Wait,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Opens it. wait: sleeps so many seconds, or less when told to stop. Raises SourceError, redacted."""
+        """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
         self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
         self.damaged = 0  # packets skipped because they could not be decoded
-        self._container = open_container(address, config, monotonic)
+        self._opened = ExitStack()
+        self._container = self._opened.enter_context(open_container(address, config, monotonic))
         try:
             self._stream = video_stream(self._container, address)
             self._stream.codec_context.thread_count = config.decoder_threads
             self.about = describe(self._container, self._stream)
         except BaseException:
-            self._container.close()
+            self._opened.close()
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
@@ -78,6 +85,7 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._references = self._reference_clock(clock())
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
@@ -93,7 +101,26 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._opened.close()
+
+    def _reference_clock(self, now: float) -> ReferenceClock | None:
+        if self._address.kind != "file" or "mp4" not in self._container.format.name.split(","):
+            return None
+        try:
+            file = self._opened.enter_context(FileIO(self._address.url))
+        except OSError:
+            return None
+        return ReferenceClock(FragmentReader(file, self._stream.id), self._unit, now=now)
+
+    @property
+    def own_clock(self) -> bool:
+        """Whether a recording says by the source's own clock when its pictures were taken."""
+        return self._references is not None and self._references.known
+
+    @property
+    def start_time(self) -> float | None:
+        """Unix seconds of a recording's first frame, as far as it is known once that frame was handed over."""
+        return (self._clock.start_time if self.own_clock else None) or self.about.start_time
 
     def frames(self, stop: threading.Event) -> Iterator[Decoded]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
@@ -179,6 +206,8 @@ class Connection:
         if packet.has_sidedata("prft"):
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
             self._clock.hear_report(packet.pts, wall_us)
+        if self._references is not None and packet.pts is not None:
+            self._references.passed(packet.pos, packet.pts)
         try:
             frames = self._stream.codec_context.decode(None if last else packet)
         except av.error.EOFError:
@@ -198,8 +227,16 @@ class Connection:
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
             return self._wall(pts)
+        if self._references is not None and self._references.known:
+            return self._recorded_wall(self._references, pts)
         start = self.about.start_time
         return None if start is None or pts_s is None else start + pts_s
+
+    def _recorded_wall(self, references: ReferenceClock, pts: int | None) -> float | None:
+        reference = None if pts is None else references.due(pts)
+        if reference is not None:
+            self._clock.learn_wall_clock(reference.media_time, round(reference.unix_s * 1e6))
+        return self._clock.wall(pts)
 
     def _wall(self, pts: int | None) -> float | None:
         now = self._monotonic()
@@ -222,4 +259,6 @@ class Connection:
         missing = (self.about.duration_s or 0.0) - self._end_s
         if missing > _EARLY_END_S:
             words.append(f"it stops {missing:.1f} s before its stated length")
+        if self._references is not None:
+            words += self._references.warnings()
         return "; ".join(words)

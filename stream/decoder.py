@@ -96,20 +96,20 @@ class CameraDecoder:
         if isinstance(self._clock, LiveClock):
             self._clock.connected()
         else:
-            self._clock = self._recorded_clock(event.start_time)
+            self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
         self._say("online", f"{event.codec} {event.width}x{event.height}")
 
-    def _recorded_clock(self, file_start: float | None) -> RecordedClock:
+    def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
-        start = next(value for value in (self._config.start, file_start, time.time()) if value is not None)
+        start = next(value for value in (self._config.start, event.start_time, time.time()) if value is not None)
         if last is not None and start <= last:
             raise UsageError(
                 f"{self._config.address.redacted}: a recording that starts at {info.show(start)} lies before "
                 f"the newest frame of camera '{info.id}' ({info.show(last)}); give a later --start or another --camera"
             )
-        return RecordedClock(start, fps=self._config.fps)
+        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._stats.damaged = event.damaged
@@ -124,6 +124,8 @@ class CameraDecoder:
             self._doubt_source_clock(self._clock, event.arrival_time)
             if not self._clock.settled and len(self._held) < self._inbox.capacity:
                 return
+        elif self._clock is not None:
+            self._clock.observe(event.pts_s, event.source_time)
         self._release()
 
     def _doubt_source_clock(self, clock: LiveClock, arrival: float) -> None:

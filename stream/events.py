@@ -39,13 +39,17 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, where it says so."""
+    """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, where it says so.
+
+    own_clock: the recording says so by the source's own clock, and goes on to in the source_time of its frames.
+    """
 
     codec: str
     width: int
     height: int
     rate: float | None
     start_time: float | None = None
+    own_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True)

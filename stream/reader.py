@@ -114,7 +114,7 @@ class _Reader:
         return SourceLost(f"{self._address.redacted}: the stream ended")
 
     def _connect(self) -> Connection:
-        return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic)
+        return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
 
     def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
         """Opened as soon as there is a picture, then the pictures."""
@@ -123,7 +123,8 @@ class _Reader:
             for decoded in connection.frames(self._stop):
                 picture, about = decoded.picture, connection.about
                 if self._frames == 0:
-                    yield Opened(about.codec, picture.width, picture.height, about.rate, about.start_time)
+                    start, own_clock = connection.start_time, connection.own_clock
+                    yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
                 self._frames += 1
                 now, damaged = self._clock(), connection.damaged
                 yield Frame(decoded.pts_s, now, decoded.source_time, picture, damaged, decoded.reached_s)

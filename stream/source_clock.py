@@ -64,6 +64,11 @@ class SourceClock:
         """Seconds since the first frame, of any packet; None before the first frame's time is known."""
         return None if self._start is None else pts * self._unit - self._start
 
+    @property
+    def start_time(self) -> float | None:
+        """The source's wall clock at the first frame, Unix seconds, by what is known now."""
+        return None if self._start is None or self._wall_offset is None else self._start + self._wall_offset
+
     def wall(self, pts: int | None) -> float | None:
         """The source's wall clock at `pts`, Unix seconds; None while unknown, and after the stream's own clock has jumped."""
         if pts is None or self._wall_offset is None:

@@ -1,5 +1,6 @@
 """Sources read to their end for tests: the events, the frames among them, and which picture of the test clip a frame shows."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def nearest(frame: Frame, count: int) -> int:
     rgb = frame.picture.rgb().astype(int)
     size = {"width": rgb.shape[1], "height": rgb.shape[0]}
     return int(np.argmin([np.abs(rgb - picture(number, **size)).mean() for number in range(count)]))
+
+
+def open_files() -> set[str]:
+    """Paths that this process has open."""
+    return {
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{fd}")
+    }
 
 
 class FakeTime:

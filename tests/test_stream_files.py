@@ -1,6 +1,5 @@
 """Files of any container, read for real to their last frame, and closed whoever stops."""
 
-import os
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ from stream.reader import Ended, Event, Opened, read_events
 from stream.sampler import Sampler
 from tests.clips import make_clip, picture
 from tests.conftest import shared_videos
-from tests.reading import FAST, frames_of, nearest, read
+from tests.reading import FAST, frames_of, nearest, open_files, read
 from tests.transport_stream import join_transport_streams
 
 
@@ -112,14 +111,6 @@ def test_real_footage_is_read_to_its_last_frame(video: Path) -> None:
 
 
 # --- stopping and closing ---
-
-
-def open_files() -> set[str]:
-    return {
-        os.readlink(f"/proc/self/fd/{fd}")
-        for fd in os.listdir("/proc/self/fd")
-        if os.path.lexists(f"/proc/self/fd/{fd}")
-    }
 
 
 def test_stop_ends_without_a_word_and_closes_the_file(tmp_path: Path) -> None:

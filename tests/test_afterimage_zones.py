@@ -4,10 +4,14 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from afterimage.cli import main
+from afterimage.commands.record import _waiting as waiting
+from afterimage.stores import describe_store
+from memory.camera import new_camera
 from memory.directory import Memory
 from memory.repository import open_camera
 from model.checkpoint import AfterimageModel, load_pretrained
@@ -82,6 +86,16 @@ def test_every_command_prints_times_with_the_cameras_zone(
     assert f" to {after} is no longer remembered" in said["ask what is gone"]
     times = Memory(tmp_path).camera("tor").snapshot().times
     assert times.tolist() == [change - 2, change - 1, change + 1800]  # a forgotten second is a second, in any zone
+
+
+def test_since_when_a_store_is_silent_is_said_with_the_zone() -> None:
+    info = new_camera("Tor", fps=1.0, timezone="Europe/Berlin")
+    sizes = {"bytes": 0, "bytes_there_alone": 0, "waiting_seals": 0, "waiting_bytes": 0}
+    stored = {"place": "s3://bucket/home", **sizes, "unreachable_since": AUTUMN, "why": "no answer"}
+    assert describe_store(stored, info).endswith("cannot be used since 2026-10-25 02:00:00 CET (no answer)")
+    state = SimpleNamespace(seals=1, bytes=0, silent_since=AUTUMN - 1, why="no answer")
+    ingest = SimpleNamespace(uploader=SimpleNamespace(state=state), repository=SimpleNamespace(info=info))
+    assert waiting(ingest).endswith("cannot be used since 02:59:59 CEST (no answer)")  # type: ignore[arg-type]
 
 
 def test_whose_clock_gave_the_times_is_said(

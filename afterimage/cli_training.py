@@ -68,8 +68,9 @@ def _add_evaluate(commands: Commands) -> None:
         "--world changing  one camera; objects that change colour or size in view or are partly hidden behind something:\n"
         "                  what changed, what hid what, and summaries. The kinds of plain worlds can be asked, too\n"
         "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. No\n"
-        "                  camera is named to the memory, so each answers for itself; one that does not deny having seen the\n"
-        "                  thing counts as named, and what is asked about one camera is taken from its own answer",
+        "                  camera is named to the memory, so each answers for itself: one that does not deny claims to have seen\n"
+        "                  the thing, the times of their evidence tell first and next, and what is asked about one camera is\n"
+        "                  taken from its own answer",
     )  # fmt: skip
     parser.add_argument("benchmark", choices=("world",), help="what to measure on")
     parser.add_argument(

@@ -1,7 +1,9 @@
 """Is an answer right? Pure. Times and lengths have a tolerance; everything else must be the words of the truth."""
 
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from training.world import Question
@@ -35,6 +37,14 @@ _NAMES = re.compile(rf"\b(?:(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})|digit
 _UNITS = {"hour": 3600, "minute": 60, "second": 1}
 
 
+@dataclass(frozen=True)
+class Said:
+    """One of several cameras' own answer. shown_s: time of its first evidence frame, seconds; infinite where it has none."""
+
+    text: str
+    shown_s: float = math.inf
+
+
 def is_right(question: Question, answer: str) -> bool:
     """Whether the answer is true."""
     said, truth = plain(answer), plain(question.answer)
@@ -58,16 +68,20 @@ def is_right(question: Question, answer: str) -> bool:
     return False
 
 
-def read_cameras(question: Question, said: Mapping[str, str]) -> str:
+def read_cameras(question: Question, said: Mapping[str, Said]) -> str:
     """What a person takes from the answers that several cameras gave to one question, in the words of the truth. said: by camera, in order.
 
-    What is asked about one camera, that camera answers. Else a camera that does not deny claims to be one of those asked for: each answers
-    from its own video alone, and knows neither what the others saw nor what it is called.
+    What is asked about one camera, that camera answers. Else a camera that does not deny claims to have seen the thing: each answers from
+    its own video alone, and knows neither what the others saw nor what it is called. Which saw it first, or next, their evidence tells.
     """
-    if question.on_camera is not None:
-        return said[question.on_camera]
-    claiming = [camera for camera, text in said.items() if plain(text) not in (NOT_SEEN, "no", NOTHING, "")]
-    return listing(claiming) if claiming else NOT_SEEN
+    if question.kind == "on camera":
+        return said[question.names_camera or ""].text
+    claims = {name: one.shown_s for name, one in said.items() if plain(one.text) not in (NOT_SEEN, "no", NOTHING, "")}
+    if question.kind == "camera":
+        return listing(list(claims)) if claims else NOT_SEEN
+    since = claims.pop(question.names_camera or "", -math.inf)
+    later = [name for name, shown_s in claims.items() if shown_s > since]
+    return min(later, key=lambda name: claims[name]) if later else NOT_SEEN
 
 
 def letter(answer: str) -> str | None:

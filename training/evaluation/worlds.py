@@ -19,7 +19,7 @@ from stream.ingest_config import IngestConfig
 from stream.session import Session
 from stream.session import run as run_loop
 from training.errors import WorldError
-from training.evaluation.judge import read_cameras
+from training.evaluation.judge import Said, read_cameras
 from training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
 from training.evaluation.tables import Outcome
 from training.world import Question, World
@@ -81,7 +81,7 @@ def _ask(answerer: Answerer, footage: Footage, question: Question) -> tuple[str,
     """What was answered, the story time of the first evidence frame (None: there is none, or one of every camera), and seconds."""
     answer = answerer.ask(Asked(question.text, footage.named, at=START + question.at_s, evidence=1))
     if footage.story is not None:
-        said = {part.coverage.camera: part.text for part in answer.parts}
+        said = {part.coverage.camera: Said(part.text, *(item.time for item in part.evidence)) for part in answer.parts}
         return read_cameras(question, {name: said[name] for name in footage.scripts}), None, answer.total_s
     return answer.text, answer.evidence[0].time - START if answer.evidence else None, answer.total_s
 

@@ -29,7 +29,6 @@ class _Told:
     about: tuple[Reference, ...]
     proof: tuple[tuple[str, Event], ...]
     value: float | None = None
-    on_camera: str | None = None  # the one that it is about, where it names one and is about nothing else
 
 
 def shared_settled_time(story: SharedStory, at_s: float) -> float:
@@ -127,7 +126,7 @@ def _on(story: SharedStory, histories: dict[str, History], rng: Random) -> Itera
         for question in questions_at(history.script, history.at_s, plan):
             proof = tuple((camera, history.events[number]) for number in question.events)
             slots = {"camera": camera, "question": question.text}
-            yield _Told(slots, question.answer, question.wrong, (), proof, question.value, camera)
+            yield _Told(slots, question.answer, question.wrong, (), proof, question.value)
 
 
 _Maker = Callable[[SharedStory, dict[str, History], Random], Iterator[_Told]]
@@ -147,7 +146,7 @@ def _put(kind: str, told: _Told, number: int, at_s: float, held_out: bool) -> Qu
         events=tuple(event.number for _, event in told.proof),
         spans=tuple((event.start_s, min(event.end_s, at_s)) for _, event in told.proof),
         cameras=tuple(camera for camera, _ in told.proof),
-        on_camera=told.on_camera,
+        names_camera=told.slots.get("camera"),
         wording=number,
         held_out_wording=held_out,
     )

@@ -40,7 +40,7 @@ class Question(Schema):
     events: tuple[int, ...] = ()  # numbers of the events that prove the answer
     spans: tuple[tuple[float, float], ...] = ()  # when those were on show, not after at_s
     cameras: tuple[str, ...] = ()  # of several that share a story: the one that saw each of the events
-    on_camera: str | None = None  # of several that share a story: the one that the question names and is about
+    names_camera: str | None = None  # of several that share a story: the one that the question names
     wording: int = 0
     held_out_wording: bool = False
     held_out_pair: bool = False  # it is about a colour-shape pair that training never shows

@@ -43,7 +43,9 @@ _armed, _, _count = os.environ.get("AFTERIMAGE_FAILPOINT", "").partition(":")
 
 if _armed:
     if _armed not in (*POINTS, *UPLOAD_POINTS):
-        raise SystemExit(f"AFTERIMAGE_FAILPOINT={_armed}: no such place; there are: {', '.join((*POINTS, *UPLOAD_POINTS))}")
+        raise SystemExit(
+            f"AFTERIMAGE_FAILPOINT={_armed}: no such place; there are: {', '.join((*POINTS, *UPLOAD_POINTS))}"
+        )
     _left = int(_count or 1)
 
     def reach(name: str) -> None:

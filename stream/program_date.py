@@ -1,8 +1,9 @@
 """The program date of HLS: when a broadcast's pictures were taken, by the broadcaster's own clock.
 
 FFmpeg reads over EXT-X-PROGRAM-DATE-TIME, so the playlist is read a second time here, and the head of its newest dated segment for
-the presentation time that the date belongs to (RFC 8216, section 4.3.2.6). Whatever goes wrong, the date is unknown and frames go by
-their arrival: this never fails, prints nothing, and sends a password to no other host than the one it was given for.
+the presentation time that the date belongs to (RFC 8216, section 4.3.2.6). Where no segment is dated, the newest one may date itself, by
+a prft box. Whatever goes wrong, the date is unknown and frames go by their arrival: this never fails, prints nothing, and sends a
+password to no other host than the one it was given for.
 """
 
 import base64
@@ -17,6 +18,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import av
+
+from stream.fragments import FragmentReader
+from stream.reference_clock import ReferenceClock
 
 TIMEOUT_S = 2.0  # for all of it: the decode thread waits meanwhile
 _LONGEST_PLAYLIST = 1 << 20  # bytes
@@ -33,11 +37,11 @@ class ProgramDate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DatedSegment:
-    """A segment of a media playlist. start: Unix seconds of its first picture. head: URI of what goes before it (fragmented MP4)."""
+class Segment:
+    """Of a media playlist. start: Unix seconds of its first picture, if known. head: URI of what goes before it (fragmented MP4)."""
 
     uri: str
-    start: float
+    start: float | None
     head: str | None
 
 
@@ -49,12 +53,11 @@ def read_program_date(url: str, *, monotonic: Callable[[], float] = time.monoton
         variant = first_variant(playlist)
         if variant is not None:
             url, playlist = fetch.playlist(urljoin(url, variant))
-        segment = newest_dated(playlist)
-        if segment is None:
+        segment = newest_segment(playlist)
+        if segment is None or segment.start is segment.head is None:
             return None
         head = fetch.data(urljoin(url, segment.head), _SEGMENT_HEAD) if segment.head else b""
-        pts_s = _first_pts(head + fetch.data(urljoin(url, segment.uri), _SEGMENT_HEAD))
-        return None if pts_s is None else ProgramDate(pts_s, segment.start)
+        return _date_of(head + fetch.data(urljoin(url, segment.uri), _SEGMENT_HEAD), segment.start)
     except (OSError, ValueError, OverflowError, http.client.HTTPException, av.FFmpegError):
         return None
 
@@ -68,9 +71,9 @@ def first_variant(playlist: str) -> str | None:
     return None
 
 
-def newest_dated(playlist: str) -> DatedSegment | None:
-    """The last segment of a media playlist whose date is known: its own, or that of an earlier one and the durations since."""
-    newest: DatedSegment | None = None
+def newest_segment(playlist: str) -> Segment | None:
+    """The last segment of a media playlist whose date is known: its own, or an earlier one's and the durations since. Else the last."""
+    newest: Segment | None = None
     date: float | None = None  # of the next segment, as said before it
     going_on: float | None = None  # the same, as it follows from earlier segments
     duration, head = 0.0, None
@@ -87,18 +90,26 @@ def newest_dated(playlist: str) -> DatedSegment | None:
             return None
         elif line and not line.startswith("#"):
             start, date = going_on if date is None else date, None
-            newest = newest if start is None else DatedSegment(line, start, head)
+            if start is not None or newest is None or newest.start is None:
+                newest = Segment(line, start, head)
             going_on = None if start is None else start + duration
     return newest
 
 
-def _first_pts(data: bytes) -> float | None:
-    """Presentation time of a segment's first picture, seconds."""
+def _date_of(data: bytes, start: float | None) -> ProgramDate | None:
+    """The date of a segment's first picture: `start`, else what the prft box before it says."""
     with av.open(io.BytesIO(data), "r", metadata_errors="replace") as container:
         stream = container.streams.video[0] if container.streams.video else None
         for packet in container.demux(stream) if stream is not None else ():
-            if packet.pts is not None:
-                return float(packet.pts * packet.time_base)
+            if packet.pts is None:
+                continue
+            unit = float(packet.time_base)
+            if start is not None:
+                return ProgramDate(packet.pts * unit, start)
+            references = ReferenceClock(FragmentReader(io.BytesIO(data), packet.stream.id), unit, now=time.time())
+            references.passed(packet.pos, packet.pts)
+            reference = references.due(packet.pts) if references.known else None
+            return None if reference is None else ProgramDate(reference.media_time * unit, reference.unix_s)
     return None
 
 

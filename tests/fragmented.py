@@ -12,7 +12,7 @@ from stream.media import VideoWriter
 from stream.reference_clock import ReferenceClock
 from tests.clips import picture
 
-START = 1_795_000_000.25  # Unix seconds
+START = 1_700_000_000.25  # Unix seconds
 TIMESCALE = 90_000  # of the clips
 NTP_1970 = 2_208_988_800  # seconds
 

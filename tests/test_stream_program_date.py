@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.program_date import TIMEOUT_S, DatedSegment, first_variant, newest_dated, read_program_date
+from stream.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
 from tests.clips import make_clip
 
 DATE = "2026-11-20T14:03:00.250+01:00"
@@ -22,33 +22,34 @@ HEAD = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:4\n"
 @pytest.mark.parametrize(
     ("playlist", "expected"),
     [
-        (f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n", DatedSegment("a.ts", UNIX, None)),
-        (f"#EXTINF:4,\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\na.ts\r\n", DatedSegment("a.ts", UNIX, None)),
+        (f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n", Segment("a.ts", UNIX, None)),
+        (f"#EXTINF:4,\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\na.ts\r\n", Segment("a.ts", UNIX, None)),
         (
             f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4.5,\na.ts\n#EXTINF:3.5,title\nb.ts\n#EXTINF:4,\nc.ts\n",
-            DatedSegment("c.ts", UNIX + 8, None),
+            Segment("c.ts", UNIX + 8, None),
         ),
         (
             "#EXT-X-PROGRAM-DATE-TIME:2026-11-20T13:03:00.250Z\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:4,\na.m4s\n",
-            DatedSegment("a.m4s", UNIX, "init.mp4"),
+            Segment("a.m4s", UNIX, "init.mp4"),
         ),
-        ("#EXT-X-PROGRAM-DATE-TIME:2026-11-20T13:03:00.250+0000\n#EXTINF:4,\na.ts\n", DatedSegment("a.ts", UNIX, None)),
+        ("#EXT-X-PROGRAM-DATE-TIME:2026-11-20T13:03:00.250+0000\n#EXTINF:4,\na.ts\n", Segment("a.ts", UNIX, None)),
         (  # after a break the date is unknown until it is said again, in either order
             f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:4,\nb.ts\n",
-            DatedSegment("a.ts", UNIX, None),
+            Segment("a.ts", UNIX, None),
         ),
         (
             f"#EXTINF:4,\na.ts\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXT-X-DISCONTINUITY\n#EXTINF:4,\nb.ts\n",
-            DatedSegment("b.ts", UNIX, None),
+            Segment("b.ts", UNIX, None),
         ),
-        ("#EXTINF:4,\na.ts\n", None),
+        ("#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n", Segment("b.ts", None, None)),
+        ("#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:4,\na.m4s\n", Segment("a.m4s", None, "i.mp4")),
         (f"#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\na.ts\n", None),
         (f"#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:4,\n#EXT-X-BYTERANGE:500@0\nall.ts\n", None),
         ("", None),
     ],
 )  # fmt: skip
-def test_the_newest_segment_whose_date_is_known(playlist: str, expected: DatedSegment | None) -> None:
-    assert newest_dated(HEAD + playlist) == expected
+def test_the_newest_segment_whose_date_is_known_else_the_newest(playlist: str, expected: Segment | None) -> None:
+    assert newest_segment(HEAD + playlist) == expected
 
 
 def test_a_master_playlist_names_its_variants() -> None:
@@ -87,19 +88,21 @@ def serving(routes: dict[str, Route], seen: list[tuple[str, str | None]], wait_s
         server.server_close()
 
 
-def broadcast(directory: Path, kind: str) -> dict[str, Route]:
-    """A broadcast of three seconds, in MPEG-TS or fragmented MP4 segments that FFmpeg dated."""
+def broadcast(directory: Path, kind: str, *, start: float | None = None) -> dict[str, Route]:
+    """A broadcast of six seconds, in MPEG-TS or fragmented MP4 segments that FFmpeg dated: in the playlist, or by prft from `start`."""
     directory.mkdir()
     clip = make_clip(directory / "clip.mp4", frames=60)
-    flags = {"hls_time": "1", "hls_flags": "program_date_time", "hls_segment_type": kind, "hls_list_size": "0"}
+    flags = {"hls_time": "1", "hls_segment_type": kind, "hls_list_size": "0"}
+    flags |= {"hls_flags": "program_date_time"} if start is None else {"hls_segment_options": "write_prft=pts"}
     with (
         av.open(str(clip)) as source,
         av.open(str(directory / "live.m3u8"), "w", format="hls", options=flags) as output,
     ):
         target = output.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = target
+            if packet.dts is not None and packet.pts is not None:
+                shift = round((start or 0.0) / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, target
                 output.mux(packet)
     return {f"/{path.name}": path.read_bytes() for path in directory.iterdir() if path != clip}
 
@@ -109,7 +112,7 @@ def test_a_date_is_put_to_the_presentation_time_of_its_own_segment(kind: str, tm
     routes = broadcast(tmp_path / "b", kind)
     playlist = routes["/live.m3u8"]
     assert isinstance(playlist, bytes)
-    newest = newest_dated(playlist.decode())
+    newest = newest_segment(playlist.decode())
     assert newest is not None
     with serving(routes, []) as port:
         date = read_program_date(f"http://127.0.0.1:{port}/live.m3u8")
@@ -120,6 +123,18 @@ def test_a_date_is_put_to_the_presentation_time_of_its_own_segment(kind: str, tm
     assert date.pts_s == pytest.approx(
         (segments - 1) * 2.0, abs=1.5
     )  # key frames every two seconds; TS begins at an offset
+
+
+def test_segments_of_an_undated_playlist_may_be_dated_by_prft(tmp_path: Path) -> None:
+    routes = broadcast(tmp_path / "b", "fmp4", start=1_700_000_000.0)
+    with serving(routes, []) as port:
+        date = read_program_date(f"http://127.0.0.1:{port}/live.m3u8")
+    assert date is not None
+    assert date.unix_s == pytest.approx(1_700_000_004.0)  # the last of three segments of two seconds
+    assert date.unix_s - date.pts_s == pytest.approx(0.0, abs=1e-3)  # FFmpeg's packets count from 1970 here
+    undated = {path: data.replace(b"prft", b"free") for path, data in routes.items() if isinstance(data, bytes)}
+    with serving(dict(undated), []) as port:
+        assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
 
 
 def test_a_password_goes_to_its_own_host_alone_and_not_along_a_redirect(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_only_the_first_packet_of_a_fragment_teaches_once_a_frame_of_it_is_shown
     assert clock.due(1140) is None
 
 
-@pytest.mark.parametrize("origin", [-200, 500, 1_795_000_000_250])
+@pytest.mark.parametrize("origin", [-200, 500, 1_700_000_000_250])
 def test_media_times_of_another_origin_are_those_of_first_frames(origin: int) -> None:
     """FFmpeg's muxer writes packet times, while its fragments count from the first decoding time."""
     data = fragments([(START + n, 1000 * n + origin, 1000 * n) for n in range(3)])
@@ -71,7 +71,7 @@ def test_what_comes_before_the_first_reference_is_dated_by_it() -> None:
     ("references", "said"),
     [
         ([(1.25, 0, 0)], "it says 1970-01-01 00:00 UTC"),
-        ([(START + 180_000, 0, 0)], "it says 2026-11-20 13:06 UTC"),
+        ([(START + 180_000, 0, 0)], "it says 2023-11-17 00:13 UTC"),
         ([(START + n * 1e-3, 1000 * n, 1000 * n) for n in range(9)], "it runs 0.001 s per second of the video"),
         ([(START + 3.0 * n, 1000 * n, 1000 * n) for n in range(9)], "it runs 3 s per second of the video"),
         ([(START - n, 1000 * n, 1000 * n) for n in range(9)], "it runs -1 s per second of the video"),

@@ -102,8 +102,13 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream) -> 
         rate=float(rate) if rate else None,
         start_time=_start_time({**stream.metadata, **container.metadata}),
         duration_s=duration,
-        finite=container.duration is not None,
+        finite=container.duration is not None and not _endless_fragments(container, stream),
     )
+
+
+def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Whether it is fragmented MP4 of no known size, of which FFmpeg states the length that the first fragments have."""
+    return "mp4" in container.format.name.split(",") and container.size <= 0 and not stream.frames
 
 
 def _start_time(metadata: dict[str, str]) -> float | None:

@@ -14,6 +14,7 @@ from stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNo
 from stream.media import encode_jpeg
 from stream.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
 from tests.clips import make_clip, picture
+from tests.fragmented import fragment, write_clip
 from tests.reading import FAST, FakeTime, nearest, read
 from tests.transport_stream import join_transport_streams
 
@@ -28,7 +29,7 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/mjpeg":
             self._motion_jpeg()
             return
-        if self.path == "/endless.ts":
+        if self.path.startswith("/endless."):
             self._endless()
             return
         body = self.files.get(self.path, b"")
@@ -92,6 +93,28 @@ def test_a_recording_over_http_comes_at_its_own_pace_and_ends(tmp_path: Path) ->
         events = read(f"{url}/clip.mp4", monotonic=fake, sleep=fake.sleep, clock=fake)
     assert events[-1] == Ended("end of file", frames=30)
     assert sum(fake.slept) == pytest.approx(2.9, abs=0.01)
+
+
+@pytest.mark.parametrize("movflags", ["cmaf+frag_keyframe", "frag_keyframe+empty_moov", "cmaf+frag_every_frame"])
+def test_a_live_stream_of_fragments_is_connected_to_anew_when_it_ends(movflags: str, tmp_path: Path) -> None:
+    """FFmpeg takes the length of the first fragments for that of the whole."""
+    fake, stop, events = FakeTime(), threading.Event(), list[Event]()
+    clip = fragment(make_clip(tmp_path / "clip.mp4", frames=40), tmp_path / "live.mp4", movflags)
+    with http_server({"/endless.mp4": clip.read_bytes()}) as url:
+        for event in read_events(parse_source(f"{url}/endless.mp4"), FAST, stop=stop, sleep=fake.sleep):
+            events.append(event)
+            if sum(isinstance(event, Opened) for event in events) == 2:
+                stop.set()
+    assert [type(event) for event in events if not isinstance(event, Frame)] == [Opened, Lost, Retry, Opened]
+    assert sum(isinstance(event, Frame) for event in events) >= 40
+    assert len(fake.slept) == 1  # before the retry: its pictures come when they come
+
+
+def test_a_recording_of_fragments_over_http_ends(tmp_path: Path) -> None:
+    clip, fake = fragment(write_clip(tmp_path / "clip.mp4"), tmp_path / "f.mp4", "cmaf+frag_keyframe"), FakeTime()
+    with http_server({"/f.mp4": clip.read_bytes()}) as url:
+        events = read(f"{url}/f.mp4", monotonic=fake, sleep=fake.sleep, clock=fake)
+    assert events[-1] == Ended("end of file", frames=40)
 
 
 def test_a_live_stream_whose_codec_changes_is_connected_to_anew(tmp_path: Path) -> None:

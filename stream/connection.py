@@ -206,7 +206,7 @@ class Connection:
         if packet.has_sidedata("prft"):
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
             self._clock.hear_report(packet.pts, wall_us)
-        if self._references is not None and packet.pts is not None:
+        if self._references is not None and self._references.known and packet.pts is not None:
             self._references.passed(packet.pos, packet.pts)
         try:
             frames = self._stream.codec_context.decode(None if last else packet)

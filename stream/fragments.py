@@ -8,6 +8,7 @@ failure: a prft box that cannot be read is counted, and nothing is read beyond a
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 _HEADER = struct.Struct(">I4s")  # size, kind
@@ -19,7 +20,8 @@ _NTP_FIRST = 1 << 31  # ... January 1968 in this one (RFC 4330, section 3)
 _ARBITRARY = 8  # flags: the clock runs evenly, but does not show the time of day
 # Fields of trun's flags (8.8.8): what comes before the first sample's offset from its decoding time, and whether that is there.
 _BEFORE_OFFSET, _HAS_OFFSET = (0x001, 0x004, 0x100, 0x200, 0x400), 0x800
-_PATIENCE = 512  # boxes without a prft among them after which a file is taken to have no more
+_PATIENCE = 512  # boxes without a dated fragment among them after which a file is taken to have no more
+_PARTS = 64  # boxes inside another that are looked at; a track's description has five or so
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class FragmentReader:
         for box in _boxes(self._file, 0, self._file.seek(0, 2)):
             patience -= 1
             if box.kind == b"prft":
-                reference, patience = self._reference(box) or reference, _PATIENCE
+                reference = self._reference(box) or reference
             elif box.kind == b"moof" and (reference or is_first) and (track := self._track_in(box)):
                 yield Fragment(box.start, _first_sample(self._file, track), reference)
-                reference, is_first = None, False
+                reference, is_first, patience = None, False, _PATIENCE
             if not patience:
                 return
 
@@ -74,7 +76,7 @@ class FragmentReader:
 
     def _track_in(self, fragment: "_Box") -> "_Box | None":
         """The part of a fragment that is about the track."""
-        for part in _boxes(self._file, fragment.body, fragment.end):
+        for part in islice(_boxes(self._file, fragment.body, fragment.end), _PARTS):
             if part.kind == b"traf":
                 head = next(_boxes(self._file, part.body, part.end), None)
                 if head and int.from_bytes(_content(self._file, head, 8)[4:]) == self._track:
@@ -93,7 +95,7 @@ def unix_of_ntp(stamp: int) -> float:
 def _first_sample(file: BinaryIO, track: "_Box") -> int | None:
     """Media time at which the first sample of a fragment's track is shown: its decoding time (tfdt), and its offset from it (trun)."""
     decoded: int | None = None
-    for box in _boxes(file, track.body, track.end):
+    for box in islice(_boxes(file, track.body, track.end), _PARTS):
         if box.kind == b"tfdt":
             data = _content(file, box, 12)
             decoded = int.from_bytes(data[4:8] if data[:1] == b"\0" else data[4:])

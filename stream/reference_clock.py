@@ -18,12 +18,12 @@ _APART_S = 1.0  # seconds of the recording between two references whose distance
 _PACE = (0.5, 2.0)  # seconds of a clock that shows when pictures were taken, per second of the recording
 _EARLIEST = 365 * 86_400.0  # Unix seconds: before 1971 the clock was never set
 _DAY_S = 86_400.0
-_LONGEST_S = 60.0  # seconds of a fragment
+_LONGEST_S = 60.0  # seconds of a fragment, and of what comes before the first reference
 _JUMP_S = 10.0  # seconds by which a reference must differ from those before and after it to count as damaged
 
 
 class ReferenceClock:
-    """known: the recording has references, and they are believed."""
+    """Tell it of every packet (`passed`) and ask for every frame (`due`). known: there are references, and they are believed."""
 
     def __init__(self, fragments: FragmentReader, unit: float, *, now: float) -> None:
         """unit: seconds per unit of the track's time. now: Unix seconds, by which a recording must have been made."""
@@ -59,12 +59,12 @@ class ReferenceClock:
         if fragment.reference:
             self._waiting.append((pts, Reference(pts + self._lead(fragment), fragment.reference.unix_s)))
             return
-        following = (
-            self._ahead[0] if self._ahead else None
-        )  # of the first fragment's frames nothing is known but what follows
+        # The very first fragment alone may have none: the next reference is as far ahead as its fragment is.
+        following = self._ahead[0] if self._ahead else None
         if following and following.reference and following.first is not None and fragment.first is not None:
-            shown = pts + following.first - fragment.first + self._lead(following)
-            self._waiting.append((pts, Reference(shown, following.reference.unix_s)))
+            ahead = following.first - fragment.first
+            if 0 <= ahead * self._unit <= _LONGEST_S:
+                self._waiting.append((pts, Reference(pts + ahead + self._lead(following), following.reference.unix_s)))
 
     def due(self, pts: int) -> Reference | None:
         """What a frame that is shown at `pts` teaches: presentation time and Unix seconds; None where it is nothing new.
@@ -102,7 +102,7 @@ class ReferenceClock:
 
     def _without_outliers(self, fragments: Iterator[Fragment]) -> Iterator[Fragment]:
         before: float | None = (
-            None  # seconds that the clock is ahead of media time, by the reference before the one held
+            None  # seconds that the clock lies ahead of media time, by the reference before the one held
         )
         held: tuple[Fragment, float] | None = None
         for fragment in fragments:

@@ -103,6 +103,21 @@ def test_a_file_without_such_boxes_is_not_read_to_its_end() -> None:
     assert references(ordinary + prft(START, 5) + moof(2)) == []
 
 
+def test_what_is_read_of_hostile_files_is_bounded() -> None:
+    for boxes in (box(b"prft") * 100_000, prft(START, 5) * 10_000, box(b"moof", box(b"free") * 100_000) * 3):
+        file = CountedReads(HEAD + boxes)
+        assert list(FragmentReader(file, 1)) == []
+        assert file.reads < 2000
+
+
+class CountedReads(io.BytesIO):
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        return super().read(size)
+
+
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_no_damage_is_a_failure(seed: int, changes: int) -> None:
     dice = random.Random(seed)

@@ -79,6 +79,8 @@ def test_what_a_recording_leaves_out_is_missing_in_the_memory_too(
     snapshot, _ = replay(model, tmp_path / "m", video)
     expected = START + np.arange(20) / 5 + np.where(np.arange(20) < 10, 0.0, 600.0)
     np.testing.assert_allclose(snapshot.times, expected, atol=1e-4)
+    (gap,) = [gap for gap in snapshot.gaps if gap.reason == "jump"]
+    assert (gap.start, gap.end) == pytest.approx((expected[9], expected[10]), abs=1e-4)
 
 
 def test_a_clock_that_was_set_back_never_turns_the_time_line_around(

@@ -11,8 +11,11 @@ from pathlib import Path
 import av
 import pytest
 
+from stream.address import parse_source
 from stream.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
+from stream.reader import Frame, read_events
 from tests.clips import make_clip
+from tests.reading import FAST
 
 DATE = "2026-11-20T14:03:00.250+01:00"
 UNIX = 1_795_179_780.25
@@ -93,7 +96,10 @@ def broadcast(directory: Path, kind: str, *, start: float | None = None) -> dict
     directory.mkdir()
     clip = make_clip(directory / "clip.mp4", frames=60)
     flags = {"hls_time": "1", "hls_segment_type": kind, "hls_list_size": "0"}
-    flags |= {"hls_flags": "program_date_time"} if start is None else {"hls_segment_options": "write_prft=pts"}
+    if start is None:
+        flags |= {"hls_flags": "program_date_time"}
+    else:
+        flags |= {"hls_flags": "omit_endlist", "hls_segment_options": "write_prft=pts"}
     with (
         av.open(str(clip)) as source,
         av.open(str(directory / "live.m3u8"), "w", format="hls", options=flags) as output,
@@ -135,6 +141,17 @@ def test_segments_of_an_undated_playlist_may_be_dated_by_prft(tmp_path: Path) ->
     undated = {path: data.replace(b"prft", b"free") for path, data in routes.items() if isinstance(data, bytes)}
     with serving(dict(undated), []) as port:
         assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
+
+
+def test_frames_of_a_live_broadcast_are_dated_by_prft(tmp_path: Path) -> None:
+    began, stop, frames = time.time() - 10, threading.Event(), list[Frame]()
+    with serving(broadcast(tmp_path / "b", "fmp4", start=began), []) as port:
+        for event in read_events(parse_source(f"http://127.0.0.1:{port}/live.m3u8"), FAST, stop=stop):
+            if isinstance(event, Frame):
+                frames.append(event)
+            if len(frames) == 5:
+                stop.set()
+    assert [frame.source_time for frame in frames] == pytest.approx([began + 4 + n / 10 for n in range(5)], abs=1e-3)
 
 
 def test_a_password_goes_to_its_own_host_alone_and_not_along_a_redirect(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.coarse import ARRAYS, is_coarse
 from memory.commit import Commit
 from memory.erase_objects import object_traces, touched
 from memory.errors import DamagedMemory, StoreError
 from memory.findings import Finding
 from memory.layout import MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds
 from memory.objects import CameraObjects, objects_of
-from memory.upload import same_camera
+from memory.publishing import same_camera
 from memory.uploaded import FILE, Uploads, change, forget_uploads, seal_keys, trees_here
 
 
@@ -79,12 +80,15 @@ class FarChunks:
             return None
         return np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
 
-    def missent(self) -> Iterator[Missent]:
-        """Chunks that are here and noted as sent, but are not there."""
+    def missent(self, commit: Commit) -> Iterator[Missent]:
+        """Chunks that are here and noted as sent, but are not there. (Coarse ones of seals that are still being made so may be.)"""
         here = trees_here(self.camera)
+        coarse = [part for part in commit.coarse if part.erased]
         for name, tree in self.uploads.trees.items():
             for seal in range(tree.released, tree.sent) if name in here else ():
                 for key in seal_keys(self.camera, name, seal):
+                    if Path(key).parent.name in ARRAYS.values() and not is_coarse(coarse, seal * SEAL_FRAMES):
+                        continue
                     if (
                         key not in self.sizes
                         and (self.camera / key).exists()
@@ -121,7 +125,7 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
             for trace in object_traces(camera, far.objects, gone, there):
                 what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"
                 yield Finding(Path(trace.split(": ")[0]), what, (gone.first, gone.end))
-    for lost in far.missent():
+    for lost in far.missent(commit):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:
             change(camera, {place})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import ARRAYS, spread
+from memory.coarse import ARRAYS, Coarse, coarse_mask, spread
 from memory.durable import make_directory
 from memory.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
 from memory.failpoints import reach
@@ -58,6 +58,13 @@ def _missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return is_missing(rows.reshape(len(rows), -1)[:, 0]) if len(rows) else np.zeros(0, dtype=bool)
 
 
+def _among(rows: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
+    """These rows at their places among others that are yet to be filled."""
+    out = np.empty((len(places), *rows.shape[1:]), dtype=rows.dtype)
+    out[places] = rows
+    return out
+
+
 class SealedFrames:
     """The sealed rows of one camera and one generation. Reads any committed rows; a writer appends whole seals."""
 
@@ -65,6 +72,7 @@ class SealedFrames:
         self._camera = camera
         self._number, self._generation = generation, generation_name(generation)
         self._writable = writable
+        self.coarse: Sequence[Coarse] = ()  # as far as it is known; others are found where the other tokens are missing
         self._opened: dict[str, Any] = {}
 
     @cached_property
@@ -109,11 +117,16 @@ class SealedFrames:
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{name}", first, rows)
 
-    def write_coarse(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
-        """Write the coarse tokens of one seal beside the others. stored: as this generation keeps them, by the other arrays' names."""
+    def make_coarse_arrays(self, end: int, spec: FeatureSpec) -> None:
+        """Have the arrays of coarse tokens, with room for the frames below `end`; their chunks may be there already."""
         for layout in coarse_layouts(self._number, spec):
             if not (self._camera / layout.name / "zarr.json").exists():
                 self.create_array(layout, 0)
+            self._make_room(layout.name, end)
+
+    def write_coarse(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
+        """Write the coarse tokens of one seal beside the others. stored: as this generation keeps them, by the other arrays' names."""
+        self.make_coarse_arrays(first + SEAL_FRAMES, spec)
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{ARRAYS[name]}", first, rows)
 
@@ -124,10 +137,14 @@ class SealedFrames:
             self._write_rows("frames/gaps", first, np.array(rows, dtype=np.float64))
 
     def _write_rows(self, name: str, first: int, rows: NDArray[Any]) -> None:
-        array, end = self._open(name), first + len(rows)
+        end = first + len(rows)
+        self._make_room(name, end)
+        self._open(name)[first:end] = rows
+
+    def _make_room(self, name: str, end: int) -> None:
+        array = self._open(name)
         if array.shape[0] < end:
             array.resize((-(-end // ROWS_AHEAD) * ROWS_AHEAD, *array.shape[1:]))
-        array[first:end] = rows
 
     def write_images(self, seal: int, images: Sequence[bytes], times: Sequence[float]) -> None:
         """Pack the JPEGs of one seal. Their times stand here a second time, so that a damaged chunk of 4,096 can be rebuilt."""
@@ -170,8 +187,17 @@ class SealedFrames:
         chunks = {"tokens": TOKEN_CHUNK}
         if self._open(f"{self._generation}/tokens").dtype == np.int8:
             chunks["scales"] = SEAL_FRAMES
-        rows = {name: self._slices(f"{self._generation}/{name}", ids, chunk) for name, chunk in chunks.items()}
-        gone = np.logical_or.reduce([_missing(part) for part in rows.values()])
+        coarse = np.zeros(len(ids), dtype=bool)
+        if self.coarse and len(ids):
+            coarse = coarse_mask(int(ids[-1]) + 1, self.coarse)[ids]
+        fine = ids[~coarse]
+        rows = {name: self._slices(f"{self._generation}/{name}", fine, chunk) for name, chunk in chunks.items()}
+        gone = coarse
+        if len(fine):
+            gone = coarse.copy()
+            gone[~coarse] = np.logical_or.reduce([_missing(part) for part in rows.values()])
+        if len(fine) < len(ids):
+            rows = {name: _among(part, ~coarse) for name, part in rows.items()}
         if gone.any():
             self._stand_in(rows, ids, np.flatnonzero(gone))
         return rows
@@ -234,10 +260,23 @@ class SealedFrames:
 
     def _unreachable(self, name: str, chunk: int, error: StoreError) -> UnreachableFrames:
         """Every frame whose chunk of this array lies on the store: none of them can be read as long as it does not answer."""
+        far = self._far(name, chunk)
+        kind = name.rpartition("/")[2]
+        if kind in (*ARRAYS, *ARRAYS.values()):  # of a frame that is coarse its other tokens do not matter
+            fine = self._far(f"{self._generation}/tokens", TOKEN_CHUNK)
+            coarse = self._far(f"{self._generation}/{ARRAYS['tokens']}", SEAL_FRAMES) if self._has_coarse() else fine
+            frames = min(len(fine), len(coarse))
+            known = coarse_mask(frames, self.coarse)
+            far = fine
+            far[:frames][known] = coarse[:frames][known]
+        return UnreachableFrames(str(error), np.flatnonzero(far))
+
+    def _far(self, name: str, chunk: int) -> NDArray[np.bool_]:
+        """Which rows of an array have no chunk here, bool [rows]."""
         far = np.ones(-(-self._open(name).shape[0] // chunk), dtype=bool)
         here = [entry.name.split(".") for entry in (self._camera / name).glob("c.*")]
         far[[int(parts[1]) for parts in here if parts[1].isdigit() and int(parts[1]) < len(far)]] = False
-        return UnreachableFrames(str(error), np.flatnonzero(np.repeat(far, chunk)))
+        return np.repeat(far, chunk)
 
     @staticmethod
     def _unreadable(ids: NDArray[np.int64], chunk: int, sound: Callable[[int], bool]) -> Iterable[int]:

@@ -63,6 +63,11 @@ def add_coarse(ranges: Iterable[Coarse], new: Iterable[Coarse]) -> tuple[Coarse,
     return tuple(merged)
 
 
+def is_coarse(ranges: Iterable[Coarse], frame: int) -> bool:
+    """Whether one frame is."""
+    return any(part.first <= frame < part.end for part in ranges)
+
+
 def coarse_mask(frames: int, ranges: Sequence[Coarse]) -> NDArray[np.bool_]:
     """Which of the first `frames` frames are coarse, bool [frames]."""
     mask = np.zeros(frames, dtype=bool)

@@ -37,6 +37,9 @@ UPLOAD_POINTS = (  # only reached where a memory has a store
     "upload.after-release",
     "upload.before-publish",
     "upload.half-erased",
+    "upload.after-coarse",
+    "upload.before-thinned",
+    "upload.half-thinned",
 )
 
 _armed, _, _count = os.environ.get("AFTERIMAGE_FAILPOINT", "").partition(":")

@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import UsageError
+from memory.coarse import ARRAYS
 from memory.commit import Commit
 from memory.durable import make_directory, remove_tree, write_file
 from memory.errors import DamagedMemory, MemoryNotFound
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects, objects_of
+from memory.publishing import small_files
 from memory.store_settings import SCHEME, StoreSettings, read_store, write_store
-from memory.upload import small_files
 from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
 _ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
@@ -87,6 +88,8 @@ def _fetch(camera: Path, objects: CameraObjects, committed: bytes) -> Commit:
     same = before is not None and (before.generation, before.removed) == (commit.generation, commit.removed)
     known = before.frames if before is not None and same else 0
     _copy(camera, objects, ["camera.json", f"{generation_name(commit.generation)}/spec.json"])
+    generation = generation_name(commit.generation)
+    _copy(camera, objects, [f"{generation}/{name}/zarr.json" for name in ARRAYS.values()])  # where there are any
     _copy(camera, objects, small_files(camera, commit, known, commit.frames))
     return commit
 

@@ -69,6 +69,7 @@ class CameraReader:
         return is_held(self.directory / "lock") is not False
 
     def _catch_up(self, commit: Commit) -> None:
+        self._sealed.coarse = commit.coarse
         if commit.removed != self._removed:
             self._times, self._removed = GrowingTimes(), commit.removed  # forgetting blanks times
         known = self._times.sealed

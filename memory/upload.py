@@ -8,7 +8,6 @@ Publishing puts the small files beside the chunks (`camera.json`, specs, times, 
 read the memory from the store alone, or have it back when this one is lost.
 """
 
-import json
 import shutil
 import time
 import zlib
@@ -17,16 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from memory.building import frames_built, is_building
-from memory.camera import read_camera
-from memory.chunks import SealedFrames
+from memory.coarse import ARRAYS, is_coarse
+from memory.coarsening import Coarsening
 from memory.commit import Commit
 from memory.durable import fsync_directory, unlink
-from memory.erase import camera_layouts
-from memory.errors import RepositoryError, StoreError, StoreRefused
+from memory.errors import StoreError, StoreRefused
 from memory.failpoints import reach
-from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name, generations
+from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects
-from memory.uploaded import FRAMES, Published, Tree, Uploads, locked, seal_keys, trees_here
+from memory.publishing import coarse_arrays, committed_there, same_camera, small_files
+from memory.uploaded import FRAMES, Published, Tree, Uploads, fine_keys, locked, seal_keys, trees_here
 
 PUBLISH_EVERY_S = (
     300.0  # while there is something to send; a round of small objects costs as many requests as two seals
@@ -42,14 +41,19 @@ class Upload:
         self._camera, self._objects, self._local_bytes = camera, objects, local_bytes
         self._greeted = False
         self._published_at = -PUBLISH_EVERY_S  # monotonic
+        self._coarsening = Coarsening(camera)
 
-    def step(self, *, finish: bool = False) -> bool:
-        """Do the next thing; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError."""
+    def step(self, *, finish: bool = False, only_coarse: bool = False) -> bool:
+        """Do the next thing; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError.
+
+        only_coarse: of all things those alone that making old frames coarse needs.
+        """
         with locked(self._camera):
             uploads = self._current()
             try:
                 uploads = uploads if self._greeted else self._greet(uploads)
-                done = self._step(uploads, finish=finish)
+                commit = Commit.read(self._camera)
+                done = self._make_coarse(uploads, commit) if only_coarse else self._step(uploads, commit, finish=finish)
             except StoreError:
                 self._greeted = False  # it may come back as another: empty, for one
                 raise
@@ -58,8 +62,7 @@ class Upload:
             replace(done, keeps_versions=done.keeps_versions or self._objects.keeps_versions).write(self._camera)
             return True
 
-    def _step(self, uploads: Uploads, *, finish: bool) -> Uploads | None:
-        commit = Commit.read(self._camera)
+    def _step(self, uploads: Uploads, commit: Commit, *, finish: bool) -> Uploads | None:
         for name, identity in trees_here(self._camera).items():
             if uploads.trees[name].identity != identity:
                 return self._begin_anew(uploads, name, identity)
@@ -67,14 +70,19 @@ class Upload:
         if due and (published := self._publish(uploads, commit)):
             return published
         if uploads.again:
-            return self._send_again(uploads)
-        if self._crowded(uploads) and (released := self._release(uploads)):
+            return self._send_again(uploads, commit)
+        if self._crowded(uploads) and (released := self._release(uploads, commit)):
             return released
-        if sent := self._send(uploads):
+        if sent := self._send(uploads, commit):
             return sent
         if finish and (published := self._publish(uploads, commit)):
             return published
-        return self._drop(uploads)
+        return self._make_coarse(uploads, commit) or self._drop(uploads)
+
+    def _make_coarse(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+        if thinned := self._thin(uploads, commit):
+            return thinned
+        return uploads if self._coarsening.step(uploads, commit) else None
 
     def waiting(self) -> tuple[int, int]:
         """(seals, bytes) that are sealed here and not on the store yet, images and features together."""
@@ -123,14 +131,14 @@ class Upload:
         again = tuple(item for item in uploads.again if item[0] != name)
         return replace(uploads.with_tree(name, Tree(identity)), again=again)
 
-    def _send(self, uploads: Uploads) -> Uploads | None:
+    def _send(self, uploads: Uploads, commit: Commit) -> Uploads | None:
         """The oldest seal that is not sent yet, of whichever tree. Seals of which nothing is left here are passed over."""
         sealed = _sealed(self._camera)
         for name in sorted(sealed, key=lambda name: uploads.trees[name].sent):
             tree = uploads.trees[name]
             sent = tree.sent
             found: dict[str, int] = {}
-            while sent < sealed[name] and not (found := self._here(seal_keys(self._camera, name, sent))):
+            while sent < sealed[name] and not (found := self._here(self._keys(commit, name, sent))):
                 sent += 1
             if found:
                 self._put([*found, *_beside(name, sent)])
@@ -141,12 +149,12 @@ class Upload:
                 return uploads.with_tree(name, replace(tree, sent=sent))
         return None
 
-    def _send_again(self, uploads: Uploads) -> Uploads:
+    def _send_again(self, uploads: Uploads, commit: Commit) -> Uploads:
         """A seal that was changed after it had been sent. What of it was released before is released again."""
         name, seal = uploads.again[0]
         left = replace(uploads, again=uploads.again[1:])
         tree = uploads.trees[name]
-        found = self._here(seal_keys(self._camera, name, seal)) if name in trees_here(self._camera) else {}
+        found = self._here(self._keys(commit, name, seal)) if name in trees_here(self._camera) else {}
         if not found:
             return left
         before: list[int | None] = self._objects.each(self._objects.size, found)
@@ -159,14 +167,14 @@ class Upload:
         here = uploads.bytes - uploads.away
         return here > self._local_bytes or (here > 0 and shutil.disk_usage(self._camera).free < LEAST_FREE)
 
-    def _release(self, uploads: Uploads) -> Uploads | None:
+    def _release(self, uploads: Uploads, commit: Commit) -> Uploads | None:
         """The local copies of the oldest seal that has any."""
         held = {name: tree for name, tree in uploads.trees.items() if tree.released < tree.sent}
         if not held:
             return None
         name = min(held, key=lambda name: held[name].released)
         tree = held[name]
-        found = self._here(seal_keys(self._camera, name, tree.released))
+        found = self._here(self._keys(commit, name, tree.released))
         return self._let_go(uploads.with_tree(name, replace(tree, released=tree.released + 1)), name, list(found))
 
     def _let_go(self, uploads: Uploads, name: str, keys: list[str]) -> Uploads:
@@ -205,7 +213,7 @@ class Upload:
         before = uploads.published
         if not frames or (commit.generation != before.generation and frames < before.frames):
             return None
-        document = _committed(self._camera, commit, frames)
+        document = committed_there(self._camera, commit, frames)
         crc = zlib.crc32(document)
         if crc == before.crc:
             return None
@@ -216,7 +224,50 @@ class Upload:
         self._published_at = time.monotonic()
         return replace(uploads, published=Published(frames, commit.generation, crc))
 
+    def _thin(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+        """The oldest seal that was committed as coarse: send its coarse chunks, then delete the others that they stand in for."""
+        name = generation_name(commit.generation)
+        unfinished = [
+            (name, first // SEAL_FRAMES)
+            for part in commit.coarse
+            if not part.erased
+            for first in range(part.first, part.end, SEAL_FRAMES)
+        ]
+        left = [item for item in unfinished if item not in uploads.thinned]
+        if not left:
+            return None
+        _, seal = left[0]
+        tree = uploads.trees[name]
+        noted = tuple(item for item in uploads.thinned if item in unfinished)
+        if seal > tree.sent:  # nothing of it is there; the seal after the last one may have been cut off half-way
+            return replace(uploads, thinned=(*noted, *left))
+        fine = fine_keys(self._camera, name, seal)
+        coarse = [key for key in self._keys(commit, name, seal) if Path(key).parent.name in ARRAYS.values()]
+        sent, released = seal < tree.sent, seal < tree.released
+        here = self._here(coarse) if sent else {}
+        before = self._sizes([*sorted(fine), *coarse])
+        self._put([*here, *coarse_arrays(self._camera, name)])
+        reach("upload.before-thinned")
+        after = self._sizes(coarse)
+        gone = fine if not sent or 0 < len(coarse) == len(after) else set()  # else coarse ones were lost: these stay
+        self._objects.delete(gone)
+        reach("upload.half-thinned")
+        if sent:
+            saved = sum(before.get(key, 0) for key in gone)
+            new = sum(after.values()) - sum(before.get(key, 0) for key in coarse)
+            tree = replace(tree, bytes=tree.bytes + new - saved, away=tree.away - (saved if released else 0))
+        done = replace(uploads.with_tree(name, tree), thinned=(*noted, left[0]))
+        return self._let_go(done, name, list(here)) if released else done
+
     # --- files ---
+
+    def _keys(self, commit: Commit, name: str, seal: int) -> list[str]:
+        """The objects that a seal of a tree should have: of one that is coarse, not those of its other tokens."""
+        keys = seal_keys(self._camera, name, seal)
+        if name != generation_name(commit.generation) or not is_coarse(commit.coarse, seal * SEAL_FRAMES):
+            return keys
+        fine = fine_keys(self._camera, name, seal)
+        return [key for key in keys if key not in fine]
 
     def _here(self, keys: Iterable[str]) -> dict[str, int]:
         """Those that lie in the directory, with their sizes."""
@@ -227,6 +278,12 @@ class Upload:
             except FileNotFoundError:
                 continue
         return found
+
+    def _sizes(self, keys: Iterable[str]) -> dict[str, int]:
+        """Those that lie on the store, with their sizes."""
+        asked = list(keys)
+        sizes: list[int | None] = self._objects.each(self._objects.size, asked)
+        return {key: size for key, size in zip(asked, sizes, strict=True) if size is not None}
 
     def _put(self, keys: Iterable[str]) -> None:
         """Send files as they are; one that vanishes meanwhile was evicted."""
@@ -252,45 +309,6 @@ def _sealed(camera: Path) -> dict[str, int]:
     }
 
 
-def same_camera(own: bytes, other: bytes) -> bool:
-    """Whether two `camera.json` are of one camera: made at one moment under one id."""
-    try:
-        mine, theirs = json.loads(own), json.loads(other)
-        return (mine["id"], mine["created"]) == (theirs["id"], theirs["created"])
-    except (ValueError, LookupError, TypeError):
-        return False
-
-
-def small_files(camera: Path, commit: Commit, known: int, frames: int) -> list[str]:
-    """What a reader needs beside the moving chunks: array metadata, and arrays of one number per frame from row `known` on."""
-    generation = generation_name(commit.generation)
-    keys = ["camera.json", f"{generation}/spec.json", "frames/gaps/zarr.json"]
-    keys += [f"{folder}/zarr.json" for folder in ("frames", IMAGES, generation)]
-    for layout in camera_layouts(camera, commit.generation):
-        keys.append(f"{layout.name}/zarr.json")
-        if layout.chunk > SEAL_FRAMES:
-            first = known // layout.chunk * layout.chunk
-            keys += [str(layout.file(camera, chunk).relative_to(camera)) for chunk in layout.chunks(first, frames)]
-    return [*keys, *(f"frames/gaps/c.{chunk}.0" for chunk in range(-(-commit.gaps // GAP_CHUNK)))]
-
-
-def _committed(camera: Path, commit: Commit, frames: int) -> bytes:
-    """`committed` as the store may say it: no more frames than it has."""
-    gaps = SealedFrames(camera, commit.generation).gaps(commit.gaps)
-    count = sum(gap.before_frame < frames for gap in gaps)
-    return replace(commit, frames=frames, gaps=count).encode()
-
-
 def _beside(tree: str, seal: int) -> list[str]:
     """The small file that goes with a seal: where its images begin and end."""
     return [f"{IMAGES}/{seal}/zarr.json"] if tree == FRAMES else []
-
-
-def state_of(camera: Path) -> Uploads | None:
-    """What is noted, for people; None where nothing ever was, or where it cannot be read."""
-    try:
-        read_camera(camera)
-        uploads = Uploads.read(camera)
-    except RepositoryError:
-        return None
-    return uploads if uploads.trees else None

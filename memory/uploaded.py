@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.coarse import ARRAYS
 from memory.commit import read_json, write_json
 from memory.durable import fsync_directory, unlink
 from memory.erase import camera_layouts
@@ -49,10 +50,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Uploads:
-    """The state of one camera. again: (tree, seal) that changed after they were sent. silent_since, why: of a store that cannot be used."""
+    """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
+    too, until the commit says so. silent_since, why: of a store that cannot be used.
+    """
 
     trees: dict[str, Tree] = field(default_factory=dict)
     again: tuple[tuple[str, int], ...] = ()
+    thinned: tuple[tuple[str, int], ...] = ()
     published: Published = field(default=Published())
     silent_since: float | None = None
     why: str = ""
@@ -67,8 +71,10 @@ class Uploads:
         values = read_json(path, missing=str(path))
         try:
             trees = {name: Tree(**tree) for name, tree in values.pop("trees").items()}
-            again = tuple((str(tree), int(seal)) for tree, seal in values.pop("again"))
-            return cls(trees, again, Published(**values.pop("published")), **values)
+            again, thinned = (
+                tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
+            )
+            return cls(trees, again, thinned, Published(**values.pop("published")), **values)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedMemory(f"{path}: is no state of an upload; `afterimage fsck --repair` makes it anew") from None
 
@@ -149,6 +155,11 @@ def seal_keys(camera: Path, tree: str, seal: int) -> list[str]:
         if layout.name.startswith(f"{tree}/") and layout.chunk <= SEAL_FRAMES
         for chunk in layout.chunks(first, first + SEAL_FRAMES)
     ]
+
+
+def fine_keys(camera: Path, tree: str, seal: int) -> set[str]:
+    """Those of them that hold tokens, and their scales, as they were before they became coarse."""
+    return {key for key in seal_keys(camera, tree, seal) if Path(key).parent.name in ARRAYS}
 
 
 def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:

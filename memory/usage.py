@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from memory.coarse import ARRAYS
 from memory.erase import camera_layouts
 from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout
 from memory.uploaded import bytes_away
-
-_COARSE = set(ARRAYS.values())
 
 
 def bytes_under(path: Path) -> int:
@@ -52,12 +49,6 @@ class Usage:
         layouts = [layout for layout in camera_layouts(self._camera) if layout.chunk <= SEAL_FRAMES]
         self._change += self._size(layouts, first, first + SEAL_FRAMES)
         self._change += bytes_under(self._camera / IMAGES / str(first // SEAL_FRAMES))
-
-    def thinned(self, first: int, end: int) -> None:
-        """Coarse tokens of frames [first, end) were written."""
-        if "_counted" in self.__dict__:
-            layouts = [layout for layout in camera_layouts(self._camera) if layout.name.rpartition("/")[2] in _COARSE]
-            self._change += self._size(layouts, first, end)
 
     def _size(self, layouts: Sequence[ArrayLayout], first: int, end: int) -> int:
         files = [layout.file(self._camera, chunk) for layout in layouts for chunk in layout.chunks(first, end)]

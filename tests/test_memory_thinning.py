@@ -289,6 +289,3 @@ def test_the_command(tmp_path: Path, spec: FeatureSpec, capsys: pytest.CaptureFi
     assert main(["retain", "--memory", str(tmp_path), "--forever"]) == 0
     assert "no further ones" in capsys.readouterr().out
     assert main(["retain", "--memory", str(tmp_path), "--coarse-days", "0"]) == 2
-    (tmp_path / "store.json").write_text('{"url": "s3://bucket/prefix"}')
-    assert main(["retain", "--memory", str(tmp_path), "--coarse-days", "1"]) == 2
-    assert "on a store" in capsys.readouterr().err

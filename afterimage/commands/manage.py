@@ -15,12 +15,15 @@ from afterimage.times import parse_duration, parse_time, spell_duration
 from configs import UsageError
 from memory.coarse import can_be_coarse
 from memory.directory import Memory
+from memory.errors import StoreError
+from memory.objects import objects_of
 from memory.orders import Order, camera_limits, carry_out, keep_coarse
 from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Forecast, Thinned, forecast
 from memory.settings import CameraSettings, MemorySettings, read_memory_settings, read_settings, write_memory_settings
 from memory.store_settings import read_store
+from memory.upload import Upload
 from memory.uploaded import Uploads
 from stream.control import ask_writer
 
@@ -50,27 +53,40 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def apply(reader: CameraReader, order: Order) -> dict[str, Any]:
-    """Have an order carried out by the process that writes the camera, or, where there is none, here."""
+def apply(reader: CameraReader, order: Order, *, finish_coarse: bool = False) -> dict[str, Any]:
+    """Have an order carried out by the process that writes the camera, or, where there is none, here.
+
+    finish_coarse: here, make coarse all frames that are to be; the process that writes the camera does so by and by.
+    """
     result = ask_writer(reader.directory, order)
     if result is not None:
         return {**result, "by": "the process that records it"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
         result = carry_out(repository, order)
-        if result.get("coarse"):
+        if finish_coarse:
             result["coarse"] += _finish_coarse(repository)
         return {**result, "by": "this command"}
 
 
 def _finish_coarse(repository: Repository) -> int:
-    """Make all old frames coarse, saying how far it is."""
-    done, said = 0, time.monotonic()
-    while more := keep_coarse(repository):
+    """Make all old frames coarse, those on a store too, saying how far it is."""
+    done, said, camera = 0, time.monotonic(), repository.directory
+    objects = objects_of(camera)
+    upload = None if objects is None else Upload(camera, objects, local_bytes=0)
+    while True:
+        more, moved = keep_coarse(repository), False
         done += more
+        if upload is not None:
+            try:
+                moved = upload.step(only_coarse=True)
+            except StoreError as error:
+                print(f"{repository.info.id}: {error}; the next watch makes coarse what lies there", file=sys.stderr)
+                upload = None
+        if not more and not moved:
+            return done
         if time.monotonic() - said >= PROGRESS_EVERY_S:
             said = time.monotonic()
             print(f"{repository.info.id}: {done} frames made coarse", file=sys.stderr)
-    return done
 
 
 def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
@@ -150,7 +166,10 @@ def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
 def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     values = _limits(arguments)
     own = values if arguments.camera else {}
-    document = apply(reader, {"do": "set", "settings": own}) if values else {"camera": reader.info.id}
+    order = {"do": "set", "settings": own}
+    document = {"camera": reader.info.id}
+    if values:
+        document = apply(reader, order, finish_coarse=bool(values.get("coarse_days")))
     settings = read_settings(reader.directory)
     limits = camera_limits(reader.directory, settings)
     snapshot = reader.snapshot()
@@ -175,10 +194,6 @@ def _require_coarse(reader: CameraReader) -> None:
     """Raise UsageError for a camera whose frames cannot be made coarse."""
     if not can_be_coarse(reader.spec.tokens):
         raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
-    if read_store(reader.directory.parent) is not None or Uploads.read(reader.directory).trees:
-        raise UsageError(
-            f"camera '{reader.info.id}': its old frames lie on a store, where they stay as they are; leave out --coarse-days"
-        )
 
 
 def _forecast_document(outlook: Forecast) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from memory import upload
+from memory import coarsening, upload
 from memory.commit import Commit
 from memory.layout import SEAL_FRAMES
 from memory.repository import Repository, open_camera
@@ -45,7 +45,8 @@ def main() -> None:
     memory, acks, log = (Path(argument) for argument in sys.argv[1:4])
     camera = memory / "a"
     small_segments()
-    upload.PUBLISH_EVERY_S, uploading.LOOK_EVERY_S = 0.2, 0.05
+    upload.PUBLISH_EVERY_S = coarsening.LOOK_EVERY_S = 0.2
+    uploading.LOOK_EVERY_S = 0.05
     with open_camera(memory, "a", read_spec(camera, Commit.read(camera).generation)) as repository:
         Uploader(camera, on_state=_say)
         dice = random.Random(os.getpid())

@@ -17,11 +17,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
+from memory.coarse import coarse_mask
+from memory.commit import Commit
 from memory.failpoints import UPLOAD_POINTS
 from memory.fsck import fsck
 from memory.objects import CameraObjects, objects_of
+from memory.orders import keep_coarse
+from memory.reader import CameraReader
 from memory.repository import open_camera
-from memory.retention import Limits
+from memory.retention import DAY, Limits
+from memory.settings import CameraSettings, write_settings
 from memory.spec import FeatureSpec
 from memory.store_settings import StoreSettings, write_store
 from memory.upload import Upload
@@ -29,11 +36,13 @@ from tests.crash.answers import FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests
 from tests.crash.store_writer import SPARED
 from tests.crash.tally import Tally
-from tests.crash.writer import KEEP_S, Log
-from tests.memory_world import START, make_frame
+from tests.crash.writer import KEEP_S, THIN_S, Log
+from tests.memory_world import START, coarse_tokens, make_frame
 from tests.object_server import BUCKET, KEYS, ObjectServer
 
-STORE_POINTS = (*UPLOAD_POINTS, "seal.after-commit", "forget.after-commit", "forget.half-erased", "evict.half-erased")
+STORE_POINTS = (
+    *UPLOAD_POINTS, "seal.after-commit", "forget.after-commit", "forget.half-erased", "evict.half-erased", "thin.after-commit",
+)  # fmt: skip
 ASKED = 99  # seconds of them that the question is about: few enough to be recalled in full
 PATIENCE_S = 90.0  # for a writer to get to its failpoint
 ROUNDS_PER_MEMORY = 9
@@ -70,12 +79,14 @@ def begin(directory: Path, spec: FeatureSpec, server: ObjectServer) -> Place:
     place = Place(directory)
     place.memory.mkdir()
     url = f"s3://{BUCKET}/{directory.name}"
-    write_store(place.memory, StoreSettings(url=url, endpoint=server.endpoint, local_gigabytes=0.003, timeout_s=10.0))
+    write_store(place.memory, StoreSettings(url=url, endpoint=server.endpoint, local_gigabytes=0.001, timeout_s=10.0))
     acks = Log(directory / "acks")
     with open_camera(place.memory, "a", spec) as repository:
         for number in range(SPARED):
             repository.append(make_frame(number, spec))
         acks.write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
+    spared = (START, START + SPARED)
+    write_settings(place.camera, CameraSettings(coarse_days=THIN_S / DAY, keep=(spared,)))
     return place
 
 
@@ -97,7 +108,17 @@ def broken(place: Place, spec: FeatureSpec, answer: FixedAnswer, dice: random.Ra
     log = place.directory / "log"
     objects = place.objects
     found = broken_promises(place.memory, "a", place.directory / "acks", log, spec, keep_s=KEEP_S)
-    return [*found, *_left_on_store(objects, log, spec, dice), *answer.changed(place.memory, START + ASKED)]
+    found += [*_coarse_altered(place, spec), *_left_on_store(objects, log, spec, dice)]
+    return [*found, *answer.changed(place.memory, START + ASKED)]
+
+
+def _coarse_altered(place: Place, spec: FeatureSpec) -> list[str]:
+    """Frames that are coarse and are not what they should be (of the others the acknowledgement says what they are)."""
+    snapshot = CameraReader(place.camera).snapshot()
+    coarse = coarse_mask(snapshot.end, Commit.read(place.camera).coarse)
+    ids = snapshot.ids[coarse[snapshot.ids]]
+    same = [np.array_equal(row, coarse_tokens(int(n), spec)) for n, row in zip(ids, snapshot.tokens(ids), strict=True)]
+    return [f"coarse frame {frame} was altered" for frame, sound in zip(ids, same, strict=True) if not sound]
 
 
 def _left_on_store(objects: CameraObjects, log: Path, spec: FeatureSpec, dice: random.Random) -> list[str]:
@@ -112,12 +133,15 @@ def _left_on_store(objects: CameraObjects, log: Path, spec: FeatureSpec, dice: r
 
 def end(place: Place, spec: FeatureSpec) -> list[str]:
     """Send everything and read all of it again."""
+    upload = Upload(place.camera, place.objects, local_bytes=0)
     with open_camera(place.memory, "a", spec) as repository:
         repository.enforce(Limits(None, None))  # a removal that a crash cut off before the store took part
-    upload = Upload(place.camera, place.objects, local_bytes=0)
-    while upload.step(finish=True):
-        pass
-    return [f"at the end: {found.where.name} {found.what}" for found in fsck(place.camera, deep=True).findings]
+        while keep_coarse(repository) or upload.step(finish=True):
+            pass
+        unfinished = [part for part in Commit.read(place.camera).coarse if not part.erased]
+    return [*map(str, unfinished)] + [
+        f"at the end: {found.where.name} {found.what}" for found in fsck(place.camera, deep=True).findings
+    ]
 
 
 def kill_uploads(

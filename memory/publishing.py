@@ -1,0 +1,46 @@
+"""What a store is told about a camera beside its chunks, so that another machine can read it: small files, and `committed` as of them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from memory.chunks import SealedFrames
+from memory.coarse import ARRAYS
+from memory.commit import Commit
+from memory.erase import camera_layouts
+from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
+
+
+def same_camera(own: bytes, other: bytes) -> bool:
+    """Whether two `camera.json` are of one camera: made at one moment under one id."""
+    try:
+        mine, theirs = json.loads(own), json.loads(other)
+        return (mine["id"], mine["created"]) == (theirs["id"], theirs["created"])
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def small_files(camera: Path, commit: Commit, known: int, frames: int) -> list[str]:
+    """What a reader needs beside the moving chunks: array metadata, and arrays of one number per frame from row `known` on."""
+    generation = generation_name(commit.generation)
+    keys = ["camera.json", f"{generation}/spec.json", "frames/gaps/zarr.json"]
+    keys += [f"{folder}/zarr.json" for folder in ("frames", IMAGES, generation)]
+    for layout in camera_layouts(camera, commit.generation):
+        keys.append(f"{layout.name}/zarr.json")
+        if layout.chunk > SEAL_FRAMES:
+            first = known // layout.chunk * layout.chunk
+            keys += [str(layout.file(camera, chunk).relative_to(camera)) for chunk in layout.chunks(first, frames)]
+    return [*keys, *(f"frames/gaps/c.{chunk}.0" for chunk in range(-(-commit.gaps // GAP_CHUNK)))]
+
+
+def coarse_arrays(camera: Path, tree: str) -> list[str]:
+    """The metadata of the arrays of coarse tokens, without which their chunks cannot be read."""
+    keys = [f"{tree}/{name}/zarr.json" for name in ARRAYS.values()]
+    return [key for key in keys if (camera / key).exists()]
+
+
+def committed_there(camera: Path, commit: Commit, frames: int) -> bytes:
+    """`committed` as the store may say it: no more frames than it has."""
+    gaps = SealedFrames(camera, commit.generation).gaps(commit.gaps)
+    count = sum(gap.before_frame < frames for gap in gaps)
+    return replace(commit, frames=frames, gaps=count).encode()

@@ -145,34 +145,30 @@ def _replace_scalars(camera: Path, objects: CameraObjects, removal: Removal) -> 
 
 
 def object_traces(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> list[str]:
-    """Objects that still hold something of forgotten frames. Reads every one that holds other frames, too."""
+    """Objects that still hold something of forgotten frames. Reads every one: what was forgotten before it was sealed was sent blank."""
 
     def look(item: Touched) -> str | None:
-        if item.whole:
-            left = objects.size(item.key) is not None
-        else:
-            data = objects.read(item.key)
-            left = data is not None and _holds(camera, item, data, removal)
+        data = objects.read(item.key)
+        left = data is not None and _holds(camera, item, data, removal)
         return f"{camera / item.key}: rows of forgotten frames, on the store" if left else None
 
     return [trace for trace in objects.each(look, items) if trace]
 
 
 def _holds(camera: Path, item: Touched, data: bytes, removal: Removal) -> bool:
-    """Whether an object shared with other frames has bytes of forgotten ones. One that cannot be read is damage, which others find."""
+    """Whether an object has bytes of forgotten frames. One that cannot be read holds them if it should not be there at all."""
     if item.layout is None:
-        return item.key.endswith("c.0") and _holds_images(camera, item.chunk, data, removal)
+        if (about := image_attributes(camera, item.chunk)) is None:
+            return item.whole
+        return item.key.endswith("c.0") and _holds_images(about["offsets"], item.chunk, data, removal)
     if len(data) != item.layout.chunk_bytes or not checksum_holds(data):
-        return False
+        return item.whole
     return _holds_rows(item.layout, item.chunk, data, removal)
 
 
-def _holds_images(camera: Path, seal: int, data: bytes, removal: Removal) -> bool:
-    about = image_attributes(camera, seal)
-    if about is None:
-        return False
+def _holds_images(offsets: Sequence[int], seal: int, data: bytes, removal: Removal) -> bool:
     low, high = max(removal.first - seal * SEAL_FRAMES, 0), min(removal.end - seal * SEAL_FRAMES, SEAL_FRAMES)
-    return any(data[about["offsets"][low] : about["offsets"][high]])
+    return any(data[offsets[low] : offsets[high]])
 
 
 def _holds_rows(layout: ArrayLayout, chunk: int, data: bytes, removal: Removal) -> bool:

@@ -115,6 +115,26 @@ def test_eviction_deletes_objects_too(tmp_path: Path, server: ObjectServer) -> N
     assert fsck(camera).findings == []
 
 
+def test_what_was_forgotten_before_it_was_sealed_is_sent_blank_and_fsck_knows(
+    tmp_path: Path, server: ObjectServer
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:
+        for number in range(FRAMES, 230):
+            repository.append(make_frame(number, SPEC))
+        repository.forget(START + 192, START + 225)  # two whole chunks of tokens, all of it in the journal
+        for number in range(230, 320):
+            repository.append(make_frame(number, SPEC))
+    flush(camera)
+    assert f"{PREFIX}/generation-1/tokens/c.12.0.0" in server.objects()
+    assert fsck(camera, deep=True).findings == []
+    whole = server.read(f"{PREFIX}/generation-1/tokens/c.11.0.0")
+    server.write(f"{PREFIX}/generation-1/tokens/c.12.0.0", whole)
+    assert [finding.where.name for finding in fsck(camera).damage] == ["c.12.0.0"]
+
+
 def test_fsck_tells_an_unfinished_eviction_from_what_is_left_of_forgotten_frames(
     tmp_path: Path, server: ObjectServer, gate: Gate
 ) -> None:

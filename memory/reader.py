@@ -17,7 +17,7 @@ from memory.layout import journal_name
 from memory.lock import is_held
 from memory.pending import Pending, restore
 from memory.records import Gap
-from memory.removal import Removal
+from memory.removal import Removal, evicted_before
 from memory.snapshot import MemorySnapshot
 from memory.specfile import read_spec
 from memory.times import GrowingTimes
@@ -71,7 +71,8 @@ class CameraReader:
     def _catch_up(self, commit: Commit) -> None:
         self._sealed.coarse = commit.coarse
         if commit.removed != self._removed:
-            self._times, self._removed = GrowingTimes(), commit.removed  # forgetting blanks times
+            self._times = GrowingTimes(min(evicted_before(commit.removed), commit.frames))  # forgetting blanks times
+            self._removed = commit.removed
         known = self._times.sealed
         if commit.frames > known:
             self._times.seal(self._sealed.scalars("times", known, commit.frames))

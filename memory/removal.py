@@ -45,14 +45,19 @@ def remove_document(values: dict[str, Any]) -> Removal:
     return Removal(**values)
 
 
-def present(frames: int, removals: Sequence[Removal]) -> NDArray[np.int64]:
-    """Ids below `frames` that no removal covers, ascending: int64."""
+def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> NDArray[np.int64]:
+    """Ids of [first, frames) that no removal covers, ascending: int64."""
     if not removals:
-        return np.arange(frames, dtype=np.int64)
-    kept = np.ones(frames, dtype=bool)
+        return np.arange(first, frames, dtype=np.int64)
+    kept = np.ones(max(0, frames - first), dtype=bool)
     for removal in removals:
-        kept[removal.first : removal.end] = False
-    return np.flatnonzero(kept).astype(np.int64)
+        kept[max(0, removal.first - first) : max(0, removal.end - first)] = False
+    return first + np.flatnonzero(kept).astype(np.int64)
+
+
+def evicted_before(removals: Sequence[Removal]) -> int:
+    """The frames that came first and are gone, as retention leaves it: ids below this are not remembered."""
+    return removals[0].end if removals and removals[0].first == 0 else 0
 
 
 def runs(ids: NDArray[np.int64]) -> list[tuple[int, int]]:

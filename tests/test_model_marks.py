@@ -122,7 +122,7 @@ def test_published_presets_and_fresh_models_have_no_marks_and_the_shipped_one_ha
         assert "memory_marks" not in text
         assert "augmented_question" not in text
     shipped = load_pretrained("tiny", device="cpu")
-    assert shipped.config["memory_marks"] == ["place", "time", "summary"]
+    assert shipped.config["memory_marks"] == ["place", "time", "order", "summary"]
     assert shipped.video_language.augmented_question
     slots = published_slots(shipped.video_language, shipped.vision.tower, tied=False)
     assert {f"{MARKS_PREFIX}place", f"{MARKS_PREFIX}time.weight", f"{MARKS_PREFIX}summary.0.weight"} <= slots.keys()

@@ -1,9 +1,10 @@
-"""Draws a training log as PNG: the loss above, accuracies below. PIL only."""
+"""Draws a training log as PNG: the loss above, accuracies below. PIL only. Lines of a log rest on few answers, so they are averaged."""
 
 import io
 import json
 import math
 from pathlib import Path
+from statistics import mean
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -17,6 +18,8 @@ _COLOURS: Final = (
     (188, 189, 34), (23, 190, 207), (0, 80, 120), (160, 20, 60), (20, 100, 30), (180, 90, 0), (90, 60, 130), (0, 0, 0),
 )  # fmt: skip
 
+_POINTS = 24  # of a curve, about: each the mean of its part of the log
+
 Points = list[tuple[float, float]]
 
 
@@ -28,15 +31,25 @@ def draw_curves(log: Path) -> bytes:
     losses = {"loss": [(row["step"], max(row["loss"], 1e-6)) for row in rows if "loss" in row]}
     names = sorted({name for row in rows for name in row if name.startswith("accuracy/")})
     shares = {n.removeprefix("accuracy/"): [(r["step"], r[n]) for r in rows if n in r] for n in names}
-    panels = [_panel("loss (logarithmic)", losses, logarithmic=True)]
+    panels = [_panel("loss (logarithmic)", _averaged(losses), logarithmic=True)]
     if shares:
-        panels.append(_panel("accuracy on fresh stories", shares, logarithmic=False))
+        panels.append(_panel("accuracy on fresh stories", _averaged(shares), logarithmic=False))
     sheet = Image.new("RGB", (_WIDTH, _HEIGHT * len(panels)), _PAPER)
     for number, panel in enumerate(panels):
         sheet.paste(panel, (0, number * _HEIGHT))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _averaged(lines: dict[str, Points]) -> dict[str, Points]:
+    """Each line as the means of its neighbouring points, where it has many."""
+    drawn = {}
+    for name, points in lines.items():
+        size = max(1, len(points) // _POINTS)
+        parts = [points[start : start + size] for start in range(0, len(points) - size + 1, size)]
+        drawn[name] = [(mean(step for step, _ in part), mean(value for _, value in part)) for part in parts]
+    return drawn
 
 
 def _panel(title: str, lines: dict[str, Points], *, logarithmic: bool) -> Image.Image:

@@ -27,6 +27,7 @@ SMALL, LARGE, INVERTED = 4096, 65536, 131072  # frames per segment; each a multi
 EXACT_FRAMES = 1_000_000  # an exact search of a million 1152-vectors takes 60 ms (measured); beyond, cells are searched
 CELLS, PROBES = 512, 32  # cells of an inverted segment, and how many of them a search looks into
 _TRAIN = 64 * CELLS  # vectors; FAISS advises 39 to 256 per cell
+_MORE = 8  # times as many frames are asked for where the last ones are equally near
 _READ_AT_ONCE = 65536  # embeddings
 
 
@@ -47,7 +48,7 @@ class Segment:
     def search(
         self, query: NDArray[np.float32], top: int, *, first: int, end: int, holes: Sequence[tuple[int, int]]
     ) -> list[tuple[float, int]]:
-        """(score, frame) of the nearest frames of [first, end), those in holes left out."""
+        """(score, frame) of the nearest frames of [first, end), those in holes left out; of equally near ones the earliest."""
         low, high = max(first, self.first), min(end, self.end)
         if low >= high:
             return []
@@ -59,12 +60,26 @@ class Segment:
                 hole = faiss.IDSelectorNot(faiss.IDSelectorRange(start - self.first, stop - self.first))
                 selector = faiss.IDSelectorAnd(selector, hole) if selector else hole
         wanted = min(top, high - low)
-        scores, places = self.index.search(query[None], wanted, params=self._parameters(selector))
+        scores, places = self._nearest(query, wanted, high - low, self._parameters(selector))
         return [
-            (float(score), int(place) + self.first)
-            for score, place in zip(scores[0], places[0], strict=True)
-            if place >= 0
+            (float(score), int(place) + self.first) for score, place in zip(scores, places, strict=True) if place >= 0
         ]
+
+    def _nearest(
+        self, query: NDArray[np.float32], wanted: int, most: int, parameters: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The best `wanted` of at most `most`.
+
+        Which of equal scores FAISS leaves out depends on how frames are cut into segments, and so would an answer as of a fixed time.
+        So it is asked for more until the last that counts scores above the last that was found.
+        """
+        asked = min(wanted + 1, most)
+        while True:
+            scores, places = (rows[0] for rows in self.index.search(query[None], asked, params=parameters))
+            if asked >= most or places[-1] < 0 or scores[wanted - 1] > scores[-1]:
+                order = np.lexsort((places, -scores))[:wanted]
+                return scores[order], places[order]
+            asked = min(_MORE * asked, most)
 
     def _parameters(self, selector: Any) -> Any:
         if self.kind == "ivf":

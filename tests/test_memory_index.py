@@ -1,5 +1,6 @@
 """The frame index: exact while it can be, the same as comparing every vector, never out of step with the memory."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,23 @@ def test_segments_of_evicted_frames_are_dropped_from_memory_and_disk(tmp_path: P
     ]
     assert index.search(make_frame(600, SPEC).embedding, 1, snapshot).hits[0].frame == 600
     assert not differences(tmp_path / "a" / "index", snapshot)
+
+
+@pytest.mark.parametrize("top", [1, 3, 40, 700])
+def test_of_equally_near_frames_the_earliest_are_found_however_they_are_cut_into_segments(top: int) -> None:
+    draw = np.random.default_rng(3)
+    looks = draw.standard_normal((7, 5)).astype(np.float32)
+    vectors = looks[draw.integers(0, 7, 2000)]  # a camera that mostly sees the same
+    query = draw.standard_normal(5).astype(np.float32)
+    holes = [(100, 180), (990, 1010)]
+    cuts = ([0, 2000], [0, 64, 128, 1024, 2000], list(range(0, 2001, 250)))
+    found = []
+    for cut in cuts:
+        parts = [segments.build_flat(vectors[a:b], a) for a, b in pairwise(cut)]
+        hits = [hit for part in parts for hit in part.search(query, top, first=20, end=1990, holes=holes)]
+        found.append(sorted(hits, key=lambda hit: (-hit[0], hit[1]))[:top])
+    assert found[0] == found[1] == found[2]
+    scores = vectors.astype(np.float16).astype(np.float32) @ query
+    allowed = [n for n in range(20, 1990) if not any(a <= n < b for a, b in holes)]
+    expected = sorted(allowed, key=lambda n: (-round(float(scores[n]), 4), n))[:top]
+    assert [frame for _, frame in found[0]] == expected

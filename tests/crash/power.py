@@ -148,7 +148,7 @@ def main() -> int:
     shutil.rmtree(root)
     print(
         "\n".join(
-            [*broken, f"{count} steps recorded from {START:.0f} on, {done} power cuts, {len(broken)} promises broken"]
+            [*broken, f"{count} steps recorded, {done} power cuts, {len(broken)} promises broken"]
         )
     )
     return 1 if broken else 0

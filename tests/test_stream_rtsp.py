@@ -13,7 +13,7 @@ from stream.media import VideoWriter
 from stream.reader import Lost, Opened, Retry
 from stream.serve import main as serve
 from tests.clips import make_clip, picture
-from tests.conftest import shared_videos
+from tests.conftest import NO_FOOTAGE, shared_videos
 from tests.servers import RtspServer, need_rtsp
 from tests.transport_stream import join_transport_streams
 from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file
@@ -72,7 +72,7 @@ def test_live_gives_the_very_frames_of_b_frames_at_a_variable_rate(tmp_path: Pat
     assert_same_frames(watch.samples, samples_of_file(clip, FPS))
 
 
-@pytest.mark.skipif(not shared_videos(), reason="no real footage beside this checkout")
+@pytest.mark.skipif(not shared_videos(), reason=NO_FOOTAGE)
 def test_real_footage_live_gives_the_very_frames_of_the_file() -> None:
     videos = shared_videos()
     with ExitStack() as stack:

@@ -28,7 +28,7 @@ from stream.session import Session
 from stream.session import run as run_loop
 from stream.sources import SourceConfig
 from tests.clips import make_clip
-from tests.conftest import shared_videos
+from tests.conftest import NO_FOOTAGE, shared_videos
 from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
 
 
@@ -295,7 +295,7 @@ def test_two_cameras_share_the_encoder(model: AfterimageModel, clip: Path, tmp_p
 @pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
 def test_real_footage_by_replay(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
     if video is None:
-        pytest.skip("the shared videos are not beside this checkout")
+        pytest.skip(NO_FOOTAGE)
     ingest, _ = take(model, tmp_path, IngestConfig(parse_source(str(video)), live=False), until=lambda camera: False)
     seconds = {"bottle-detection": 40, "car-detection": 30, "one-by-one-person-detection": 139}[video.stem]
     assert abs(ingest.stats.recorded - seconds) <= 1
@@ -306,7 +306,7 @@ def test_real_footage_by_replay(model: AfterimageModel, video: Path | None, tmp_
 @pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
 def test_real_footage_by_rtsp(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
     if video is None:
-        pytest.skip("the shared videos are not beside this checkout")
+        pytest.skip(NO_FOOTAGE)
     need_rtsp()
     server: LiveServer
     with RtspServer(video) as server:

@@ -146,11 +146,7 @@ def main() -> int:
         if done % 150 == 0:
             print(f"{done} power cuts, {len(broken)} promises broken", file=sys.stderr, flush=True)
     shutil.rmtree(root)
-    print(
-        "\n".join(
-            [*broken, f"{count} steps recorded, {done} power cuts, {len(broken)} promises broken"]
-        )
-    )
+    print("\n".join([*broken, f"{count} steps recorded, {done} power cuts, {len(broken)} promises broken"]))
     return 1 if broken else 0
 
 

@@ -22,7 +22,7 @@ from memory.thinning import thin
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
-from tests.memory_world import START, make_frame
+from tests.memory_world import make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
 NOT_TRACED = (

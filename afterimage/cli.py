@@ -21,10 +21,10 @@ from configs.errors import AfterimageError
 
 _EXAMPLES = """\
 examples:
-  afterimage watch rtsp://user:password@camera/stream --memory ./memory --camera "front door"
-  afterimage replay yesterday.mp4 --memory ./memory --start 2026-11-19T08:00
-  afterimage ask "What colour was the car?" --memory ./memory --last 2h
-  afterimage ask "Is anybody there?" --memory ./memory --at 14:03 --json
+  afterimage watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
+  afterimage replay yesterday.mp4 --memory ./cameras --start 2026-11-19T08:00
+  afterimage ask "What colour was the car?" --memory ./cameras --last 2h
+  afterimage ask "Is anybody there?" --memory ./cameras --at 14:03 --json
   afterimage info ./memory
 
 Times: 2026-11-20T14:03:00 (the camera's zone unless one is given), 14:03 (today), now, or Unix seconds.

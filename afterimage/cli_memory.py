@@ -40,7 +40,7 @@ def _add_search(commands: Commands) -> None:
     parser = add_command(
         commands, "search", "find the frames that look most like a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
-        "approximate.\n\nexample:\n  afterimage search \"a red car\" --memory ./memory --last 2h --top 5",
+        "approximate.\n\nexample:\n  afterimage search \"a red car\" --memory ./cameras --last 2h --top 5",
     )  # fmt: skip
     parser.add_argument("text", metavar="TEXT")
     add_question(parser, "search", at="only frames up to this moment")
@@ -65,7 +65,7 @@ def _add_forget(commands: Commands) -> None:
         commands, "forget", "remove a span from a camera's memory, with proof",
         "Frames, images, features, index entries and saved\nevidence go from every file, old versions included; then every chunk is read "
         "again to prove it. That the span\nwas recorded once is still known, so that answers say 'no longer remembered'. Works beside a "
-        "live watch.\n\nexample:\n  afterimage forget --memory ./memory --camera \"front door\" --from 14:00 --to 14:20",
+        "live watch.\n\nexample:\n  afterimage forget --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)
 
@@ -92,7 +92,7 @@ def _add_retain(commands: Commands) -> None:
         commands, "retain", "say how much of the past is kept, and when the disk is full",
         "Without limits nothing is ever deleted. With\n--camera they are that camera's own; without, they hold for the whole memory: every "
         "camera by days, and\ngigabytes shared evenly among the cameras that have none of their own. The oldest frames go first.\nWithout "
-        "any limit given it only shows them, and a forecast.\n\nexample:\n  afterimage retain --memory ./memory --days 30 --gb 500",
+        "any limit given it only shows them, and a forecast.\n\nexample:\n  afterimage retain --memory ./cameras --days 30 --gb 500",
     )  # fmt: skip
     parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
     parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")
@@ -109,7 +109,7 @@ def _add_mask(commands: Commands) -> None:
         commands, "mask", "black out parts of a camera's picture",
         "Before anything is computed from it or stored of it, from the next\nframe on, also in a live watch. Frames already stored keep "
         "their images: `forget` them. Without --polygon\nor --clear it only shows the masks.\n\nexample (the left third):\n"
-        "  afterimage mask --memory ./memory --camera yard --polygon \"0,0 0.33,0 0.33,1 0,1\"",
+        "  afterimage mask --memory ./cameras --camera yard --polygon \"0,0 0.33,0 0.33,1 0,1\"",
     )  # fmt: skip
     parser.add_argument(
         "--polygon",

@@ -16,10 +16,10 @@ Needs pip install 'afterimage[s3]'. Credentials come from AWS_ACCESS_KEY_ID and 
 credentials file (AWS_PROFILE), or from the machine's role; they are never written into a memory.
 
 examples:
-  afterimage store set s3://bucket/home --memory ./memory --endpoint http://nas:9000
-  afterimage store status --memory ./memory
-  afterimage store flush --memory ./memory
-  afterimage store leave --memory ./memory
+  afterimage store set s3://bucket/home --memory ./cameras --endpoint http://nas:9000
+  afterimage store status --memory ./cameras
+  afterimage store flush --memory ./cameras
+  afterimage store leave --memory ./cameras
 """
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from memory.coarse import ARRAYS
 from memory.commit import read_json, write_json
-from memory.durable import fsync_directory, unlink
+from memory.durable import PARTIAL, fsync_directory, unlink
 from memory.erase import camera_layouts
 from memory.errors import DamagedMemory, StoreUnreachable
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
@@ -117,6 +117,8 @@ def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
                         f"camera '{camera.name}': its store is busy with something that takes long"
                     ) from None
                 time.sleep(0.02)
+        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes it holds the lock
+            unlink(left)
         yield
 
 

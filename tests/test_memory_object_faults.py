@@ -19,6 +19,7 @@ from memory.objects import SILENT_S, CameraObjects, objects_of
 from memory.reader import CameraReader
 from memory.removal import Removal
 from memory.repository import open_camera
+from memory.uploaded import Uploads, locked
 from tests.memory_world import START, make_frame
 from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.object_server import BUCKET, Gate, ObjectServer
@@ -132,6 +133,17 @@ def test_forgetting_leaves_alone_what_the_upload_is_writing(tmp_path: Path, serv
     assert met
     assert moving(camera) == []
     assert not crashed.exists()
+
+
+def test_a_note_that_a_crash_left_unfinished_is_cleared_away_by_the_next_who_holds_the_lock(tmp_path: Path) -> None:
+    left, other = tmp_path / ".uploaded.4711.partial", tmp_path / ".committed.4711.partial"
+    left.write_text("{")
+    other.write_text("{")
+    with locked(tmp_path):
+        assert not left.exists()
+        Uploads(silent_since=5.0).write(tmp_path)
+    assert other.exists()  # not the lock's business
+    assert Uploads.read(tmp_path).silent_since == 5.0
 
 
 def test_a_frozen_store_is_waited_for_no_longer_than_said(tmp_path: Path, server: ObjectServer) -> None:

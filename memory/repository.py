@@ -293,6 +293,8 @@ def open_camera(
     Raises NotWritable, CameraBusy (which process has it), SpecMismatch (names reembed), FormatMismatch, DamagedMemory.
     """
     directory = memory / camera_id(name)
+    if (memory / "__init__.py").exists():  # in a clone of this project `--memory memory` would be its own source
+        raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
         make_directory(directory)
         lock = CameraLock(directory / "lock", camera=directory.name)

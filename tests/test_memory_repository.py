@@ -18,6 +18,7 @@ from memory.errors import (
     DamagedMemory,
     FormatMismatch,
     MemoryNotFound,
+    NotWritable,
     RepositoryError,
     SpecMismatch,
 )
@@ -360,3 +361,10 @@ def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
         child.join(10)
     assert isinstance(seen, int), seen
     assert seen > 0
+
+
+def test_a_python_package_is_not_recorded_into(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").touch()
+    with pytest.raises(NotWritable, match="is a Python package"):
+        open_camera(tmp_path, "door", make_spec())
+    assert [path.name for path in tmp_path.iterdir()] == ["__init__.py"]

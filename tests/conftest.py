@@ -1,8 +1,4 @@
-"""Shared by all tests.
-
-On CI no integration test may be skipped for want of a program: AFTERIMAGE_REQUIRE_INTEGRATION=1 turns such a skip into a failure. Real
-footage, which lies beside some checkouts, cannot be installed.
-"""
+"""Shared by all tests. On CI no integration test may be skipped: AFTERIMAGE_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +13,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
-NO_FOOTAGE = "no real footage beside this checkout"
 SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 
 
@@ -25,7 +20,7 @@ SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     required = os.environ.get("AFTERIMAGE_REQUIRE_INTEGRATION") == "1" and item.get_closest_marker("integration")
-    if required and report.skipped and not hasattr(report, "wasxfail") and NO_FOOTAGE not in str(report.longrepr):
+    if required and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where it must run: {report.longrepr}"
     return report
@@ -39,9 +34,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def shared_videos() -> list[Path]:
-    """Real camera footage, where this checkout has it beside it."""
-    return sorted(SHARED_VIDEOS.glob("*.mp4"))
+@pytest.fixture(params=sorted(SHARED_VIDEOS.glob("*.mp4")) or [None], ids=lambda path: path.stem if path else "made")
+def footage(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Real camera footage where this checkout has it beside it, one video after the other; else a clip of 15 s."""
+    from tests.clips import make_clip
+
+    return request.param or make_clip(tmp_path / "made.mp4", frames=150)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from stream.media import VideoWriter
 from stream.reader import Ended, Event, Opened, read_events
 from stream.sampler import Sampler
 from tests.clips import make_clip, picture
-from tests.conftest import shared_videos
 from tests.reading import FAST, frames_of, nearest, open_files, read
 from tests.transport_stream import join_transport_streams
 
@@ -100,10 +99,9 @@ def test_a_resolution_that_changes_in_mid_stream(tmp_path: Path) -> None:
     assert nearest(frames[25], 20) == 5
 
 
-@pytest.mark.parametrize("video", shared_videos(), ids=lambda path: path.stem)
-def test_real_footage_is_read_to_its_last_frame(video: Path) -> None:
-    events = read(video)
-    with av.open(str(video)) as container:
+def test_footage_is_read_to_its_last_frame(footage: Path) -> None:
+    events = read(footage)
+    with av.open(str(footage)) as container:
         stated = container.streams.video[0].frames
     assert events[-1] == Ended("end of file", frames=stated)
     times = [frame.pts_s for frame in frames_of(events)]

@@ -1,7 +1,6 @@
 """RTSP against a real server process: the very frames of the file, and what happens when the server dies, freezes or changes."""
 
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +12,6 @@ from stream.media import VideoWriter
 from stream.reader import Lost, Opened, Retry
 from stream.serve import main as serve
 from tests.clips import make_clip, picture
-from tests.conftest import NO_FOOTAGE, shared_videos
 from tests.servers import RtspServer, need_rtsp
 from tests.transport_stream import join_transport_streams
 from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file
@@ -72,17 +70,11 @@ def test_live_gives_the_very_frames_of_b_frames_at_a_variable_rate(tmp_path: Pat
     assert_same_frames(watch.samples, samples_of_file(clip, FPS))
 
 
-@pytest.mark.skipif(not shared_videos(), reason=NO_FOOTAGE)
-def test_real_footage_live_gives_the_very_frames_of_the_file() -> None:
-    videos = shared_videos()
-    with ExitStack() as stack:
-        servers = [stack.enter_context(RtspServer(video)) for video in videos]
-        watches = [stack.enter_context(Watcher(server.url, fps=FPS, config=PATIENT)) for server in servers]
-        for watch in watches:
-            watch.until(lambda watch=watch: len(watch.samples) >= 12)  # type: ignore[misc]
-            watch.stop()
-    for video, watch in zip(videos, watches, strict=True):
-        assert_same_frames(watch.samples, samples_of_file(video, FPS)[: len(watch.samples)])
+def test_footage_live_gives_the_very_frames_of_the_file(footage: Path) -> None:
+    with RtspServer(footage) as server, Watcher(server.url, fps=FPS, config=PATIENT) as watch:
+        watch.until(lambda: len(watch.samples) >= 12)
+        watch.stop()
+    assert_same_frames(watch.samples, samples_of_file(footage, FPS)[: len(watch.samples)])
 
 
 def test_every_client_starts_at_the_first_frame_and_a_loop_has_no_seam(clip: Path) -> None:

@@ -28,7 +28,6 @@ from stream.session import Session
 from stream.session import run as run_loop
 from stream.sources import SourceConfig
 from tests.clips import make_clip
-from tests.conftest import NO_FOOTAGE, shared_videos
 from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
 
 
@@ -292,30 +291,29 @@ def test_two_cameras_share_the_encoder(model: AfterimageModel, clip: Path, tmp_p
     np.testing.assert_allclose(one.tokens(np.arange(12)), two.tokens(np.arange(12)), atol=2e-3, rtol=2e-3)
 
 
-@pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
-def test_real_footage_by_replay(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
-    if video is None:
-        pytest.skip(NO_FOOTAGE)
-    ingest, _ = take(model, tmp_path, IngestConfig(parse_source(str(video)), live=False), until=lambda camera: False)
-    seconds = {"bottle-detection": 40, "car-detection": 30, "one-by-one-person-detection": 139}[video.stem]
+def test_footage_by_replay(model: AfterimageModel, footage: Path, tmp_path: Path) -> None:
+    config = IngestConfig(parse_source(str(footage)), live=False)
+    ingest, _ = take(model, tmp_path / "m", config, until=lambda camera: False)
+    seconds = {"bottle-detection": 40, "car-detection": 30, "one-by-one-person-detection": 139, "made": 15}[
+        footage.stem
+    ]
     assert abs(ingest.stats.recorded - seconds) <= 1
-    snapshot = Memory(tmp_path).camera("door").snapshot()
+    snapshot = Memory(tmp_path / "m").camera("door").snapshot()
     np.testing.assert_allclose(np.diff(snapshot.times), 1.0, atol=0.1)
 
 
-@pytest.mark.parametrize("video", shared_videos() or [None], ids=lambda path: path.stem if path else "none")
-def test_real_footage_by_rtsp(model: AfterimageModel, video: Path | None, tmp_path: Path) -> None:
-    if video is None:
-        pytest.skip(NO_FOOTAGE)
+def test_footage_by_rtsp(model: AfterimageModel, footage: Path, tmp_path: Path) -> None:
     need_rtsp()
     server: LiveServer
-    with RtspServer(video) as server:
+    with RtspServer(footage) as server:
         config = IngestConfig(parse_source(server.url), source=SourceConfig(read_timeout_s=5))
-        ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 9, questions=1)
+        ingest, answers = take(
+            model, tmp_path / "live", config, until=lambda camera: camera.stats.recorded >= 9, questions=1
+        )
     assert ingest.inbox.dropped == 0
     assert answers[0].evidence
-    live = Memory(tmp_path).camera("door").snapshot()
-    take(model, tmp_path / "replay", IngestConfig(parse_source(str(video)), live=False), until=lambda camera: False)
+    live = Memory(tmp_path / "live").camera("door").snapshot()
+    take(model, tmp_path / "replay", IngestConfig(parse_source(str(footage)), live=False), until=lambda camera: False)
     replayed = Memory(tmp_path / "replay").camera("door").snapshot()
     ids = np.arange(9)  # the very same frames
     np.testing.assert_allclose(live.tokens(ids), replayed.tokens(ids), atol=2e-3, rtol=2e-3)

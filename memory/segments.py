@@ -76,7 +76,8 @@ class Segment:
         asked = min(wanted + 1, most)
         while True:
             scores, places = (rows[0] for rows in self.index.search(query[None], asked, params=parameters))
-            if asked >= most or places[-1] < 0 or scores[wanted - 1] > scores[-1]:
+            decided = asked >= most or places[-1] < 0 or scores[wanted - 1] > scores[-1]
+            if decided or self.kind == "ivf":  # an approximate search promises nothing
                 order = np.lexsort((places, -scores))[:wanted]
                 return scores[order], places[order]
             asked = min(_MORE * asked, most)

@@ -19,15 +19,10 @@ from memory.errors import DamagedMemory, MemoryNotFound
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects, objects_of
 from memory.publishing import small_files
-from memory.store_settings import SCHEME, StoreSettings, read_store, write_store
+from memory.store_settings import StoreSettings, read_store, write_store
 from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
 _ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
-
-
-def is_far(memory: str) -> bool:
-    """Whether the name of a memory is that of a place on a store."""
-    return memory.startswith(SCHEME)
 
 
 def mirror(url: str, *, cache: Path | None = None) -> Path:

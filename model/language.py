@@ -28,9 +28,6 @@ from model.runs import PlainRun, Run, StepRun
 from model.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
-LONGEST_CHARACTER = (
-    4  # bytes of UTF-8; with one token per byte, more pending tokens than this are not an unfinished character
-)
 
 
 def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedModel:

@@ -5,15 +5,13 @@ where a test reads it back.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
 
 from model.video_language import VideoLanguageModel
 from training.errors import TrainingError
-
-PARTS: Final = ("vision", "projector", "memaug", "language")
 
 
 def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:

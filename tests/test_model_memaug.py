@@ -179,6 +179,36 @@ def test_the_materialising_backend_goes_a_few_rows_at_a_time() -> None:
     assert bytes_.peak < 16 * 300 * 2000 * 4 / 10  # the scores
 
 
+@pytest.mark.parametrize("heads", [4, 2])
+@pytest.mark.parametrize("rows", [7, 600])
+def test_a_cpu_that_learns_in_16_bits_attends_as_in_32(heads: int, rows: int) -> None:
+    """What is read and all three gradients, with key heads shared or not, over fewer rows than a block and over several blocks."""
+    parts = randn(2, rows, 4, 16), randn(2, heads, 700, 16, seed=1), randn(2, heads, 700, 16, seed=2)
+    back = randn(2, rows, 64, seed=3)
+
+    def learn(*, bits16: bool) -> list[Tensor]:
+        q, k, v = leaves = [part.clone().requires_grad_() for part in parts]
+        with torch.autocast("cpu", torch.bfloat16, enabled=bits16):
+            read = grouped_attention(q, k, v)
+        assert ("_Blockwise" in str(graph_of(read))) == bits16
+        read.float().backward(back)
+        return [read.detach().float(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    for rounded, exact in zip(learn(bits16=True), learn(bits16=False), strict=True):
+        assert (rounded - exact).norm() < 0.01 * exact.norm()
+
+
+def graph_of(x: Tensor) -> list[str]:
+    """Names of the steps that autograd would take back from x."""
+    names, left = [], [x.grad_fn]
+    while left:
+        step = left.pop()
+        if step is not None:
+            names.append(step.name())
+            left += [before for before, _ in step.next_functions]
+    return names
+
+
 def test_evidence_survives_scores_that_overflow_a_plain_exponential() -> None:
     q, k = 200 * randn(1, 2, 2, 8), 200 * randn(1, 2, 12, 8, seed=1)
     mass = frame_attention(q, k, 3, frames_per_block=2)

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import scaled_dot_product_attention
 
 from model.checkpoint import load_pretrained
+from model.cpu_attention import blockwise_attention
 from tests.bench.table import Table
 from tests.presets import write_preset
 from training.ahead import Ahead
@@ -35,12 +37,13 @@ SEEN = {"spatial": "random", "temporal": "uniform", "max_frames": 16, "min_frame
 LEARNS = {"projector": 1e-4, "memaug": 1e-4, "language": 2e-5}
 WIDTH, SIDE = 1152, 384  # of the published tower
 READS = 10
+HEADS_AT_ONCE, ROWS, MEMORY, ROUNDS = 16, 12 * 122, 64 * 65, 5
 
 
 def run() -> list[Table]:
     """About two minutes."""
     with tempfile.TemporaryDirectory() as directory:
-        return [_steps(Path(directory)), _reading(Path(directory))]
+        return [_steps(Path(directory)), _reading(Path(directory)), _attention()]
 
 
 def _steps(root: Path) -> Table:
@@ -112,6 +115,39 @@ def _reading(root: Path) -> Table:
     table.add("300 frames, pixels", _megabytes(pixels), _ms(partial(seen.load, "300.mp4")))
     size = (root / "0.jpg").stat().st_size / 1e6
     table.add("a picture of 640x480 (JPEG)", round(size, 2), _ms(partial(read_picture, root / "0.jpg")))
+    return table
+
+
+def _attention() -> Table:
+    table = Table(
+        "Reading the memory in a training step on a CPU (bfloat16)",
+        ["attention", "forward, s", "back, s", "together, against fused"],
+        f"{HEADS_AT_ONCE} pairs of story and head, {ROWS:,} query rows, {MEMORY:,} memory tokens, 64 dimensions: one of four "
+        f"blocks in a step of the small model's study (configs/training/tiny-further.yaml), one thread. Taken in turn, median of {ROUNDS}.",
+    )
+    shape = [(1, HEADS_AT_ONCE, count, 64) for count in (ROWS, MEMORY, MEMORY)]
+    parts = [torch.randn(size).bfloat16().requires_grad_() for size in shape]
+    back = torch.randn(shape[0]).bfloat16()
+    ways: dict[str, Callable[..., torch.Tensor]] = {
+        "fused (scaled_dot_product_attention)": scaled_dot_product_attention,
+        "blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None],
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, way in list(ways.items()) * (ROUNDS + 1):
+        began = time.perf_counter()
+        read = way(*parts)
+        between = time.perf_counter()
+        read.backward(back)
+        times[name].append((between - began, time.perf_counter() - between))
+    torch.set_num_threads(threads)
+    medians = {
+        name: [statistics.median(pair) for pair in zip(*taken[1:], strict=True)] for name, taken in times.items()
+    }
+    fused = sum(next(iter(medians.values())))
+    for name, pair in medians.items():
+        table.add(name, *(round(part, 3) for part in pair), round(sum(pair) / fused, 2))
     return table
 
 

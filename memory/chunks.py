@@ -291,11 +291,14 @@ class SealedFrames:
         try:
             offsets = self._open(name).attrs["offsets"]
             row = frame % SEAL_FRAMES
-            return self._read(name, 0, offsets[-1])[offsets[row] : offsets[row + 1]].tobytes()
+            image = self._read(name, 0, offsets[-1])[offsets[row] : offsets[row + 1]]
         except StoreError as error:
             raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError):
             raise self._lost(name, [frame]) from None
+        if len(image) and not image.any():  # a missing pack reads as zeros
+            raise self._lost(name, [frame])
+        return image.tobytes()
 
     def _lost(self, name: str, frames: Iterable[int]) -> DamagedFrames:
         ids = np.array(sorted(frames), dtype=np.int64)
@@ -308,9 +311,13 @@ class SealedFrames:
             self._opened.pop(name, None)  # an open Zarr array never sees growth
             array = self._open(name)
         try:
-            return np.asarray(array[first:end])
+            rows = np.asarray(array[first:end])
         except (ValueError, OSError) as error:  # zarr says ValueError where a checksum or a length is wrong
             raise self._damaged(name, f"{error}") from error
+        short = end - first - len(rows)  # coarse arrays have room for old frames alone
+        return (
+            np.concatenate([rows, np.full((short, *rows.shape[1:]), array.fill_value, rows.dtype)]) if short else rows
+        )
 
     def _open(self, name: str) -> Any:
         if name not in self._opened:

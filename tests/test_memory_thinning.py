@@ -165,6 +165,18 @@ def test_damage_elsewhere_does_not_cost_coarse_frames(camera: Path) -> None:
     assert_readable(snapshot.without(caught.value.frames), range(144, 160))
 
 
+def test_damage_beyond_the_room_of_coarse_arrays_costs_its_chunk(
+    tmp_path: Path, spec: FeatureSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.chunks.ROWS_AHEAD", 64)
+    with open_camera(tmp_path, "a", spec) as repository:
+        for number in range(FRAMES):
+            repository.append(make_frame(number, spec))
+        repository.sync()
+        assert thin(repository, SECONDS, ()) == 128
+    test_damage_elsewhere_does_not_cost_coarse_frames(tmp_path / "a")
+
+
 def test_coarse_frames_are_forgotten_like_others(camera: Path, spec: FeatureSpec) -> None:
     with open_camera(camera.parent, "a", spec) as repository:
         repository.forget(START + 40, START + 99)

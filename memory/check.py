@@ -139,10 +139,8 @@ def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Fi
             yield Finding(path, what, severity="note", fix=repair.finish_removals)
         elif gone.reason == "forgotten":
             for trace in traces(camera, gone, sealed=commit.frames):
-                where = Path(trace.split(": ")[0])
-                yield Finding(
-                    where, "still holds forgotten frames", (gone.first, gone.end), fix=repair.erase_again(gone)
-                )
+                where, _, what = trace.rpartition(": ")
+                yield Finding(Path(where), f"still holds {what}", (gone.first, gone.end), fix=repair.erase_again(gone))
 
 
 def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:

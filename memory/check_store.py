@@ -124,7 +124,7 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
             there = [item for item in items if item.key in far.sizes and item.place not in far.uploads.again]
             for trace in object_traces(camera, far.objects, gone, there):
                 what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"
-                yield Finding(Path(trace.split(": ")[0]), what, (gone.first, gone.end))
+                yield Finding(Path(trace.rpartition(": ")[0]), what, (gone.first, gone.end))
     for lost in far.missent(commit):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.camera import ANSWERS
-from memory.commit import read_json
+from memory.chunks import image_attributes
 from memory.durable import PARTIAL, fsync_directory, remove_tree, unlink, write_file
 from memory.errors import RepositoryError
 from memory.failpoints import reach
@@ -34,6 +34,7 @@ from memory.removal import Removal
 from memory.spec import FeatureSpec
 from memory.specfile import read_spec
 
+_UNREADABLE = "what cannot be read, where forgotten frames were"
 _HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
 
 
@@ -205,7 +206,10 @@ def evidence_files(camera: Path, removal: Removal) -> list[Path]:
 
 
 def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
-    """Files that still hold something of forgotten frames: the proof is that there are none. Reads every chunk concerned."""
+    """Files that still hold something of forgotten frames, each as "path: what". The proof is that there are none.
+
+    Reads every chunk concerned. One that cannot be read may hold some.
+    """
     found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
     end = min(removal.end, sealed)
     for layout in camera_layouts(camera):
@@ -213,20 +217,27 @@ def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
             path = layout.file(camera, chunk)
             if not path.is_file():
                 continue
+            if layout.check(camera, chunk):
+                found.append(f"{path}: {_UNREADABLE}")
+                continue
             first, stop = max(removal.first, chunk * layout.chunk), min(end, (chunk + 1) * layout.chunk)
             rows = layout.rows(camera, chunk)[first - chunk * layout.chunk : stop - chunk * layout.chunk]
             blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, first, stop), dtype=rows.dtype), rows.shape)
             if not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f"):
                 found.append(f"{path}: rows of forgotten frames")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
-        found += _image_traces(camera / IMAGES / str(seal), seal, removal, end)
+        found += _image_traces(camera, seal, removal, end)
     return found
 
 
-def _image_traces(directory: Path, seal: int, removal: Removal, end: int) -> list[str]:
+def _image_traces(camera: Path, seal: int, removal: Removal, end: int) -> list[str]:
+    directory = camera / IMAGES / str(seal)
     if not (directory / "c.0").is_file():
         return []
-    offsets = read_json(directory / "zarr.json", missing=f"{directory}: no offsets")["attributes"]["offsets"]
+    about = image_attributes(camera, seal)
+    if about is None:
+        return [f"{directory}: {_UNREADABLE}"]
+    offsets = about["offsets"]
     low, high = max(removal.first - seal * SEAL_FRAMES, 0), min(end - seal * SEAL_FRAMES, SEAL_FRAMES)
     data = (directory / "c.0").read_bytes()[offsets[low] : offsets[high]]
     return [f"{directory}: images of forgotten frames"] if any(data) else []

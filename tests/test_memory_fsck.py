@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from afterimage.cli import main
+from memory.errors import DamagedFrames
 from memory.fsck import fsck
 from memory.index import FrameIndex
 from memory.reader import CameraReader
@@ -102,6 +103,31 @@ def test_readers_go_on_beside_damage(camera: Path, kind: str) -> None:
     index = FrameIndex(None)
     index.catch_up(snapshot)
     assert index.search(make_frame(199, SPEC).embedding, 1, snapshot).hits[0].frame == 199
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_where_frames_were_forgotten_is_found_like_any_other(camera: Path, kind: str) -> None:
+    with open_camera(camera.parent, "a", SPEC) as repository:
+        for first, last in ((40, 44), (70, 75)):
+            repository.forget(START + first, START + last)
+    DAMAGE[kind][0](camera)
+    assert any(DAMAGE[kind][1] in finding.what for finding in fsck(camera).damage)
+    assert fsck(camera, repair=True).damage == []
+    assert fsck(camera).findings == []
+    snapshot = CameraReader(camera).snapshot()
+    assert not set(snapshot.ids.tolist()) & {*range(40, 45), *range(70, 76)}
+    np.testing.assert_array_equal(
+        snapshot.tokens(snapshot.ids), np.stack([make_frame(number, SPEC).tokens for number in snapshot.ids.tolist()])
+    )
+
+
+def test_a_missing_pack_of_images_is_no_image(camera: Path) -> None:
+    (camera / "frames/images/1/c.0").unlink()
+    snapshot = CameraReader(camera).snapshot()
+    assert snapshot.image(63) == make_frame(63, SPEC).image
+    with pytest.raises(DamagedFrames) as caught:
+        snapshot.image(70)
+    assert caught.value.frames.tolist() == [70]
 
 
 def test_a_repair_that_lost_frames_says_so_to_whoever_asks(camera: Path) -> None:

@@ -207,7 +207,7 @@ def test_forgetting_leaves_neither_codes_nor_scales(camera: Path) -> None:
     planted[40, 3] = 0.5
     blank.write_bytes(with_checksum(planted.tobytes()))
     assert traces(camera, removal, sealed=192) == [f"{blank}: rows of forgotten frames"]
-    assert [finding.what for finding in fsck(camera).damage] == ["still holds forgotten frames"]
+    assert [finding.what for finding in fsck(camera).damage] == ["still holds rows of forgotten frames"]
     assert fsck(camera, repair=True).damage == []
     assert traces(camera, removal, sealed=192) == []
 

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import UsageError
-from memory.coarse import ARRAYS
+from memory.chunks import SealedFrames
+from memory.coarse import can_be_coarse
 from memory.commit import Commit
 from memory.durable import make_directory, remove_tree, write_file
 from memory.errors import DamagedMemory, MemoryNotFound
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects, objects_of
-from memory.publishing import small_files
+from memory.publishing import same_camera, small_files
+from memory.specfile import read_spec
 from memory.store_settings import StoreSettings, read_store, write_store
 from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
@@ -81,12 +83,19 @@ def _fetch(camera: Path, objects: CameraObjects, committed: bytes) -> Commit:
     before = Commit.read(camera) if (camera / "committed").exists() else None
     commit = Commit.decode(committed, where=objects.name)
     same = before is not None and (before.generation, before.removed) == (commit.generation, commit.removed)
-    known = before.frames if before is not None and same else 0
+    known = before.frames if before is not None and same and _still(camera, objects) else 0
     _copy(camera, objects, ["camera.json", f"{generation_name(commit.generation)}/spec.json"])
-    generation = generation_name(commit.generation)
-    _copy(camera, objects, [f"{generation}/{name}/zarr.json" for name in ARRAYS.values()])  # where there are any
     _copy(camera, objects, small_files(camera, commit, known, commit.frames))
+    spec = read_spec(camera, commit.generation)
+    if can_be_coarse(spec.tokens):  # chunks may become coarse before this is brought up to date again
+        SealedFrames(camera, commit.generation, writable=True).make_coarse_arrays(commit.frames, spec)
     return commit
+
+
+def _still(camera: Path, objects: CameraObjects) -> bool:
+    """Whether the camera there is the one that was read before: one of another memory may have taken its place."""
+    theirs = objects.read("camera.json")
+    return theirs is not None and same_camera((camera / "camera.json").read_bytes(), theirs)
 
 
 def _copy(camera: Path, objects: CameraObjects, keys: Iterable[str]) -> None:

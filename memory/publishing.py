@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from memory.chunks import SealedFrames
-from memory.coarse import ARRAYS
+from memory.coarse import ARRAYS, Coarse, add_coarse
 from memory.commit import Commit
 from memory.erase import camera_layouts
 from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
+from memory.uploaded import Uploads
 
 
 def same_camera(own: bytes, other: bytes) -> bool:
@@ -39,8 +40,15 @@ def coarse_arrays(camera: Path, tree: str) -> list[str]:
     return [key for key in keys if (camera / key).exists()]
 
 
-def committed_there(camera: Path, commit: Commit, frames: int) -> bytes:
-    """`committed` as the store may say it: no more frames than it has."""
+def committed_there(camera: Path, commit: Commit, uploads: Uploads, frames: int) -> bytes:
+    """`committed` as the store may say it: no more frames than it has, and as coarse those alone whose coarse chunks it has."""
     gaps = SealedFrames(camera, commit.generation).gaps(commit.gaps)
     count = sum(gap.before_frame < frames for gap in gaps)
-    return replace(commit, frames=frames, gaps=count).encode()
+    tree = generation_name(commit.generation)
+    coarse = [
+        Coarse(first, first + SEAL_FRAMES)
+        for part in commit.coarse
+        for first in range(part.first, min(part.end, frames), SEAL_FRAMES)
+        if part.erased or (tree, first // SEAL_FRAMES) in uploads.thinned
+    ]
+    return replace(commit, frames=frames, gaps=count, coarse=add_coarse(coarse, ())).encode()

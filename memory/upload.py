@@ -213,7 +213,7 @@ class Upload:
         before = uploads.published
         if not frames or (commit.generation != before.generation and frames < before.frames):
             return None
-        document = committed_there(self._camera, commit, frames)
+        document = committed_there(self._camera, commit, uploads, frames)
         crc = zlib.crc32(document)
         if crc == before.crc:
             return None

@@ -136,6 +136,36 @@ def test_another_machine_reads_them(tmp_path: Path, gate: Gate, monkeypatch: pyt
     assert snapshot.within_reach(caught.value.frames).ids.tolist() == [*range(192, FRAMES)]
 
 
+def test_another_machine_that_opened_it_before_reads_them(
+    tmp_path: Path, server: ObjectServer, spec: FeatureSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = on_store(tmp_path / "m", spec, server.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    reader = CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
+    before = reader.snapshot()
+    make_coarse(camera, spec)
+    for snapshot in (before, reader.snapshot()):
+        assert_coarse(snapshot, [*range(192)])
+
+
+def test_what_is_published_as_coarse_has_its_coarse_chunks_there(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SPECS["float16"]
+    camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=1e9)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    with open_camera(camera.parent, "a", spec) as repository:
+        assert keep_coarse(repository) == COARSE
+    steps, wrong = upload(camera, local_bytes=1e9), 0
+    while steps.step(finish=True):  # whatever is published in between
+        snapshot = CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a").snapshot()
+        for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
+            whole = np.array_equal(tokens, kept_frame(number, spec).tokens)
+            wrong += not whole and not np.array_equal(tokens, coarse_tokens(number, spec))
+    assert wrong == 0
+    assert_replaced(server)
+
+
 def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
     spec = SPECS["float16"]
     camera = on_store(tmp_path / "m", spec, gate.endpoint)

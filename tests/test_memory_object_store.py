@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memory.errors import StoreUnreachable
 from memory.fsck import fsck
 from memory.layout import may_be_far
+from memory.mirror import mirror
 from memory.reader import CameraReader
 from memory.reembed import build_sealed, open_generation, switch
 from memory.repository import open_camera
@@ -18,7 +19,7 @@ from memory.retention import Limits
 from memory.uploaded import Uploads
 from tests.memory_world import START, make_frame, make_spec
 from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
-from tests.object_server import Gate, ObjectServer
+from tests.object_server import BUCKET, Gate, ObjectServer
 
 
 def test_what_is_sealed_moves_to_the_store_and_is_read_back_bit_for_bit(tmp_path: Path, server: ObjectServer) -> None:
@@ -177,6 +178,23 @@ def test_a_new_generation_moves_to_the_store_and_the_old_one_goes(tmp_path: Path
     images = [make_frame(number, SPEC).image for number in range(FRAMES)]
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), encode(images)[0])
     assert fsck(camera, deep=True).findings == []
+
+
+def test_another_machine_takes_no_times_over_from_a_memory_that_was_there_before(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    for module in ("layout", "chunks"):
+        monkeypatch.setattr(f"memory.{module}.SCALAR_CHUNK", 128)  # so that a whole chunk is known from before
+    for name, start in (("m", START), ("later", START + 1e6)):
+        server.remove(*server.objects())
+        set_store(tmp_path / name, server.endpoint)
+        with open_camera(tmp_path / name, "a", SPEC) as repository:
+            for number in range(FRAMES):
+                repository.append(make_frame(number, SPEC, time=start + number))
+        flush(tmp_path / name / "a")
+        camera = mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a"
+        np.testing.assert_array_equal(CameraReader(camera).snapshot().times, start + np.arange(192))
 
 
 def encode(images: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.float32]]:

@@ -32,8 +32,8 @@ def add_store_command(commands: Commands) -> None:
     actions = store.add_subparsers(dest="action", metavar="ACTION", required=True)
     parser = _action(
         actions, "set", "name the store of a memory",
-        "Tries it out first: writes, reads and deletes\none small object. A memory that holds frames already is sent by the next "
-        "watch, or by `store flush`.",
+        "Tries it out first: writes, reads and deletes\none small object; refuses a prefix where another memory lies. A memory that "
+        "holds frames already is sent by the next watch, or by `store flush`.",
     )  # fmt: skip
     parser.add_argument("url", metavar="s3://BUCKET/PREFIX", help="each camera's objects lie under PREFIX/CAMERA/")
     parser.add_argument("--endpoint", metavar="URL", help="http(s)://host:port of a store that is not Amazon's")

@@ -358,9 +358,13 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     assert [(hit["time"], hit["score"]) for hit in found] == [(hit["time"], hit["score"]) for hit in hits]
     run(capsys, "watch", *WATCH[1:], "--memory", str(back), "--for", "1s")
     assert CameraReader(back / "yard").snapshot().frames > after.frames
-    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(back))
-    assert main(["store", "flush", "--memory", str(back)]) == 1  # the objects of before stay as they are
-    assert "choose another prefix" in capsys.readouterr().out
+    for another in (back, memory.parent / "empty"):  # the objects of before stay as they are
+        said = run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(another), status=2)
+        assert "another memory ('yard'); choose another prefix" in said
+        assert not (another / "store.json").exists()
+    run(capsys, "store", "set", f"{URL}-2", "--endpoint", server.endpoint, "--memory", str(back))
+    run(capsys, "store", "flush", "--memory", str(back))
+    run(capsys, "store", "set", f"{URL}-2", "--endpoint", server.endpoint, "--memory", str(back), "--local-gb", "1")
 
 
 def test_a_camera_of_any_name_has_objects(

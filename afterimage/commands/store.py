@@ -15,8 +15,9 @@ from configs import ConfigError, UsageError, load_mapping
 from memory.bring_back import bring_back
 from memory.directory import Memory
 from memory.durable import fsync_directory, make_directory, unlink
-from memory.errors import MemoryNotFound, NotWritable, RepositoryError, StoreError, StoreUnreachable
+from memory.errors import MemoryNotFound, NotWritable, RepositoryError, StoreError, StoreRefused, StoreUnreachable
 from memory.objects import CameraObjects, objects_of
+from memory.publishing import same_camera
 from memory.reader import CameraReader
 from memory.store_settings import FILE, StoreSettings, read_store, write_store
 from memory.upload import Upload
@@ -82,6 +83,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterimage store leave` brings them back first"
             )
     _probe(CameraObjects(settings, ""))
+    _refuse_others(memory, settings, used=before is not None and before.url == settings.url)
     try:
         make_directory(memory)
         write_store(memory, settings)
@@ -99,6 +101,33 @@ def _probe(objects: CameraObjects) -> None:
     if objects.read(_PROBE) != b"afterimage":
         raise StoreUnreachable(f"{objects.name}: does not give back what was written to it")
     objects.delete([_PROBE])
+
+
+def _refuse_others(memory: Path, settings: StoreSettings, *, used: bool) -> None:
+    """Raise StoreRefused where another memory's cameras lie. used: this memory was tied to the place before."""
+    place = CameraObjects(settings, "")
+
+    def is_own(camera: str) -> bool | None:
+        theirs = CameraObjects(settings, camera).read("camera.json")
+        if theirs is None:
+            return None
+        own = memory / camera / "camera.json"
+        return same_camera(own.read_bytes(), theirs) if own.is_file() else False
+
+    found = place.folders()
+    whose = dict(zip(found, place.each(is_own, found), strict=True))
+    others = [camera for camera in found if whose[camera] is False]
+    clashing = [camera for camera in others if (memory / camera / "camera.json").is_file()]
+    if clashing or (others and not used and True not in whose.values()):
+        raise StoreRefused(
+            f"{place.name}: holds the frames of another memory ({_some(clashing or others)}); choose another prefix"
+        )
+
+
+def _some(cameras: list[str]) -> str:
+    """For people: 'yard', 'door' and 4 more."""
+    shown = ", ".join(f"'{camera}'" for camera in cameras[:3])
+    return shown if len(cameras) <= 3 else f"{shown} and {len(cameras) - 3} more"
 
 
 # --- status, flush, leave ---

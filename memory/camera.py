@@ -79,11 +79,11 @@ def read_camera(directory: Path) -> CameraInfo:
     """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory."""
     path = directory / "camera.json"
     values = read_json(path, missing=f"{directory}: is not a camera of a memory")
-    require_format(values.pop("format", None), where=path)
     try:
+        require_format(values.pop("format"), where=path)
         return CameraInfo(**values)
-    except TypeError as error:
-        raise DamagedMemory(f"{path}: {error}") from None
+    except (KeyError, TypeError):
+        raise DamagedMemory(f"{path}: describes no camera; `afterimage fsck --repair` makes it anew") from None
 
 
 def write_camera(directory: Path, info: CameraInfo) -> None:

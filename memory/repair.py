@@ -14,9 +14,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from memory import index_files
+from memory import index_files, uploaded
 from memory.building import building_lock
-from memory.camera import CameraInfo, camera_id, local_timezone, write_camera
+from memory.camera import CameraInfo, camera_id, local_timezone, read_camera, write_camera
 from memory.chunks import SealedFrames, image_attributes
 from memory.coarse import ARRAYS, Coarse, add_coarse
 from memory.commit import Commit
@@ -25,6 +25,7 @@ from memory.erase import camera_layouts, erase
 from memory.errors import DamagedMemory, RepositoryError
 from memory.journal import Scan, encode_file, scan
 from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, journal_name, with_checksum
+from memory.objects import objects_of
 from memory.pending import blank_frame, restore
 from memory.records import Gap
 from memory.removal import Removal, add, present, runs
@@ -47,7 +48,15 @@ class Repair:
     # --- what says how to read the rest ---
 
     def rebuild_camera(self) -> str:
-        """camera.json anew: its id is its directory's name; the rate is that of its frames."""
+        """camera.json as it was sent to the store, else anew: its id is its directory's name; the rate is that of its frames.
+
+        Raises StoreError where there is a copy that cannot be had now: to the store, a camera made anew is another one.
+        """
+        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        theirs = None if objects is None else objects.read("camera.json")
+        if theirs is not None:
+            write_file(self._camera / "camera.json", theirs)
+            return f"restored from the store: name '{read_camera(self._camera).name}'"
         times = np.sort(self._second_times())
         steps = np.diff(times[np.isfinite(times)])
         fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0

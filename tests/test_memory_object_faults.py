@@ -180,6 +180,25 @@ def test_a_place_with_another_memory_is_refused(tmp_path: Path, server: ObjectSe
         flush(other)
 
 
+def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_knows(tmp_path: Path, gate: Gate) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    before = read_camera(camera)
+    (camera / "camera.json").write_text('{"format": 1, "id": "a"}')
+    gate.shut()
+    assert [finding.where for finding in fsck(camera, repair=True).damage] == [camera / "camera.json"]
+    gate.open()
+    time.sleep(SILENT_S)
+    assert fsck(camera, repair=True).damage == []
+    assert read_camera(camera) == before
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:
+        for number in range(FRAMES, FRAMES + 64):
+            repository.append(make_frame(number, SPEC))
+    flush(camera)
+    assert_holds(CameraReader(camera).snapshot(), range(FRAMES + 64))
+
+
 def test_a_corrupt_object_costs_its_chunk(tmp_path: Path, server: ObjectServer) -> None:
     set_store(tmp_path / "m", server.endpoint)
     camera = record(tmp_path / "m")

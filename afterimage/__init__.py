@@ -2,7 +2,7 @@
 
 import afterimage
 
-seen = afterimage.open("./memory")                       # a memory that `afterimage watch` or `replay` recorded
+seen = afterimage.open("./cameras")                      # a memory that `afterimage watch` or `replay` recorded
 answer = afterimage.ask(seen, "What colour was the car?")
 print(answer.text, [(e.camera, e.time, e.weight) for e in answer.evidence])
 

@@ -25,7 +25,7 @@ examples:
   afterimage replay yesterday.mp4 --memory ./cameras --start 2026-11-19T08:00
   afterimage ask "What colour was the car?" --memory ./cameras --last 2h
   afterimage ask "Is anybody there?" --memory ./cameras --at 14:03 --json
-  afterimage info ./memory
+  afterimage info ./cameras
 
 Times: 2026-11-20T14:03:00 (the camera's zone unless one is given), 14:03 (today), now, or Unix seconds.
 Set AFTERIMAGE_DEBUG=1 to see the traceback of a failure.

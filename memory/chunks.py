@@ -326,7 +326,7 @@ class SealedFrames:
             try:
                 array = self._arrays.open(name)
             except ArrayError as error:
-                raise self._damaged(name, "missing or unreadable") from error
+                raise self._damaged(name, "missing or unreadable; `afterimage fsck --repair` makes it anew") from error
             if name.startswith(IMAGES):
                 return array  # one per seal: not kept, so that memory stays flat
             self._opened[name] = array

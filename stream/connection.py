@@ -1,5 +1,5 @@
-"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here
-and in `stream.sources`.
+"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here,
+in `stream.sources` and in `stream.live_file`.
 
 Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
 cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
@@ -21,10 +21,12 @@ from stream.address import SourceAddress
 from stream.events import Picture
 from stream.failures import codec_changed, explain_reading, no_picture, silence
 from stream.fragments import FragmentReader
+from stream.live_file import open_source
+from stream.live_reference_clock import LiveReferenceClock
 from stream.program_date import read_program_date
 from stream.reference_clock import ReferenceClock
 from stream.source_clock import SourceClock
-from stream.sources import SourceConfig, describe, open_container, video_stream
+from stream.sources import SourceConfig, describe, video_stream
 
 # Codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP.
 _PARSED = {"h264", "hevc", "mpeg4"}
@@ -70,7 +72,7 @@ class Connection:
         self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
         self.damaged = 0  # packets skipped because they could not be decoded
         self._opened = ExitStack()
-        self._container = self._opened.enter_context(open_container(address, config, monotonic))
+        self._container, self._file = open_source(address, config, self._opened, monotonic=monotonic, clock=clock)
         try:
             self._stream = video_stream(self._container, address)
             self._stream.codec_context.thread_count = config.decoder_threads
@@ -86,6 +88,11 @@ class Connection:
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
         self._references = self._reference_clock(clock())
+        self._live_references = (
+            None
+            if self._file is None
+            else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
+        )
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
@@ -174,9 +181,12 @@ class Connection:
                 for packet in self._in_time(packets):
                     failures = 0
                     yield packet
-                return
+                if self._file is None or self._file.failure is None:
+                    return
+                raise self._file.failure
             except (av.FFmpegError, OSError) as error:
-                failure = explain_reading(error, self._address, self._config.read_timeout_s)
+                cause = (self._file and self._file.failure) or error
+                failure = explain_reading(cause, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
             failures += 1
@@ -190,13 +200,19 @@ class Connection:
         When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
         before it reports the failure.
         """
-        asked = self._monotonic()
+        asked = self._ask()
         for packet in packets:
             late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
             yield packet
             if late:
                 raise silence(self._address, self._config.read_timeout_s)
-            asked = self._monotonic()
+            asked = self._ask()
+
+    def _ask(self) -> float:
+        now = self._monotonic()
+        if self._file is not None:
+            self._file.until = now + self._config.read_timeout_s
+        return now
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
@@ -208,6 +224,10 @@ class Connection:
             self._clock.hear_report(packet.pts, wall_us)
         if self._references is not None and self._references.known and packet.pts is not None:
             self._references.passed(packet.pos, packet.pts)
+        if self._live_references is not None and packet.pts is not None:
+            reference = self._live_references.passed(packet.pos, packet.pts)
+            if reference is not None:
+                self._clock.hear_report(reference.media_time, round(reference.unix_s * 1e6))
         try:
             frames = self._stream.codec_context.decode(None if last else packet)
         except av.error.EOFError:

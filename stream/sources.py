@@ -20,7 +20,8 @@ from stream.failures import explain_opening
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
-_QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+RAW_READ = 1 << 15  # bytes at once, at most: as many as PyAV reads from a file
 
 
 class SourceConfig(Schema):
@@ -50,9 +51,9 @@ class About:
 
 
 def open_container(
-    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]
+    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float], *, raw: bool = False
 ) -> av.container.InputContainer:
-    """Open what `address` names, within the open timeout. Raises SourceError, redacted."""
+    """Open what `address` names, within the open timeout. raw: to read its bytes, by HTTP. Raises SourceError, redacted."""
     began = monotonic()
     options: dict[str, str] = {}
     format_name: str | None = None
@@ -60,9 +61,11 @@ def open_container(
     match address.kind:
         case "rtsp":
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
-            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **_QUICK_START}
+            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **QUICK_START}
+        case "http" if raw:
+            options, format_name = {"raw_packet_size": str(RAW_READ)}, "data"
         case "hls" | "http":
-            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
+            options = {"live_start_index": "-1", **QUICK_START}  # the newest segment, not a burst of old ones
         case "device":
             format_name = "v4l2"
         case "pattern":

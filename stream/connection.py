@@ -89,9 +89,7 @@ class Connection:
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
         self._references = self._reference_clock(clock())
         self._live_references = (
-            None
-            if self._file is None
-            else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
+            None if self._file is None else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
         )
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic

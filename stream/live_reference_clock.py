@@ -47,12 +47,11 @@ class LiveReferenceClock:
         if fragment.reference is None or not 0 < length_s <= LONGEST_S:
             return None
         self._ages.append((length_s, arrived - fragment.reference.unix_s))
-        if self._read_when_finished():
-            return Reference(following, fragment.reference.unix_s)
         if fragment.first is not None and len(self._leads) < 2:
             self._leads.add(fragment.reference.media_time - fragment.first)
-        lead = lead_of(fragment, self._unit) if len(self._leads) > 1 else 0
-        return Reference(first + lead, fragment.reference.unix_s)
+        if len(self._leads) > 1:
+            return Reference(first + lead_of(fragment, self._unit), fragment.reference.unix_s)
+        return Reference(following if self._read_when_finished() else first, fragment.reference.unix_s)
 
     def _read_when_finished(self) -> bool:
         longest_s = max(

@@ -143,7 +143,10 @@ def _cut(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def encode_live(client: Client, *, seconds: float = 30.0, key_every: int = RATE) -> None:
-    """What `ffmpeg -f mp4 -movflags frag_keyframe+empty_moov -write_prft wallclock` sends, by the same muxer: frame n is taken at began + n / RATE."""
+    """What `ffmpeg -f mp4 -movflags frag_keyframe+empty_moov -write_prft wallclock` sends, by the same muxer.
+
+    Frame n is taken at began + n / RATE.
+    """
     client.raw(ENDLESS)
     options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "write_prft": "wallclock"}
     with av.open(client, "w", format="mp4", options=options) as container:

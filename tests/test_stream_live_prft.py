@@ -23,7 +23,7 @@ from stream.session import Session
 from stream.session import run as run_loop
 from tests.clips import picture
 from tests.fragmented import box
-from tests.live_fragments import ENDLESS, RATE, Broadcast, Client, LiveServer, encode_live, live_server
+from tests.live_fragments import ENDLESS, Broadcast, Client, LiveServer, encode_live, live_server
 from tests.presets import write_preset
 from tests.reading import FAST, open_files
 from tests.watching import Watcher
@@ -90,7 +90,7 @@ def test_a_clock_that_is_set_is_followed(tmp_path: Path) -> None:
 
 
 def test_stamps_of_finished_fragments_are_put_where_they_end_and_a_server_of_one_client_is_asked_once() -> None:
-    """As `ffmpeg -write_prft wallclock -listen 1` does, which ends with its first client. Dated by their beginnings, frames are a second late."""
+    """As `ffmpeg -write_prft wallclock -listen 1` does, which ends with its first client. By their beginnings frames were a second late."""
     with live_server(encode_live, clients=1) as server:
         frames = read_live(server.url, until=dated(12))
     late = errors(frames, server)
@@ -129,20 +129,20 @@ def test_a_memory_has_the_times_of_the_sources_clock(model: AfterimageModel, tmp
     broadcast = Broadcast(tmp_path, movflags=EVERY_FRAME)
     broadcast.ahead_s = -1.5
     with live_server(broadcast) as server:
-        snapshot, _ = watch(model, tmp_path / "m", server.url, frames=40)
+        snapshot, _ = watch(model, tmp_path / "m", server.url, frames=32)
         (began,) = server.began
     slots = (snapshot.times[-10:] - began + 1.5) * 5.0
     np.testing.assert_allclose(slots, np.round(slots), atol=5e-3)
     assert set(snapshot.scalars("time_basis", snapshot.ids[-10:])) == {1}
-    assert snapshot.time_bases(snapshot.ids)["source"] >= 30
+    assert snapshot.time_bases(snapshot.ids)["source"] >= 25
     np.testing.assert_allclose(np.diff(snapshot.times[-10:]), 0.2, atol=1e-3)
     late = snapshot.scalars("arrival_times", snapshot.ids[-10:]) - snapshot.times[-10:]
     assert (late > 1.5).all()
 
 
-@pytest.mark.parametrize(("ahead_s", "said"), [(-3600.0, "its clock says"), (86_400.0 * 400, "its clock says")])
+@pytest.mark.parametrize("ahead_s", [-3600.0, 400 * 86_400.0])
 def test_a_clock_that_cannot_be_right_is_named_once_and_not_believed(
-    ahead_s: float, said: str, model: AfterimageModel, tmp_path: Path
+    ahead_s: float, model: AfterimageModel, tmp_path: Path
 ) -> None:
     broadcast = Broadcast(tmp_path, movflags=EVERY_FRAME)
     broadcast.ahead_s = ahead_s
@@ -150,7 +150,7 @@ def test_a_clock_that_cannot_be_right_is_named_once_and_not_believed(
         snapshot, details = watch(model, tmp_path / "m", server.url, frames=15)
         (began,) = server.began
     assert snapshot.time_bases(snapshot.ids) == {"arrival": len(snapshot.ids)}
-    assert sum(said in detail and "not believed" in detail for detail in details) == 1
+    assert sum("its clock says" in detail and "not believed" in detail for detail in details) == 1
     assert abs(snapshot.times[0] - began) < 1.0
 
 
@@ -225,7 +225,7 @@ def test_bytes_that_bring_no_picture_are_given_up_in_time(tmp_path: Path) -> Non
         assert "nothing came for 1 s" in events[-1].reason
         assert time.monotonic() - began < 5.0
         began = time.monotonic()
-        with pytest.raises(SourceTimeout, match="no answer within 1.5 s"):
+        with pytest.raises(SourceTimeout, match=r"no answer within 1\.5 s"):
             list(read_events(parse_source(server.url), config, stop=threading.Event()))
         assert 1.4 < time.monotonic() - began < 3.0
 
@@ -259,9 +259,7 @@ def test_what_is_no_mp4_in_spite_of_its_name_is_opened_the_plain_way() -> None:
         client.raw(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n")
         for number in range(100):
             image = encode_jpeg(picture(number), 120)
-            client.raw(
-                b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(image), image)
-            )
+            client.raw(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(image), image))
             time.sleep(0.05)
 
     with live_server(motion_jpeg) as server:

@@ -3,7 +3,7 @@
 A recording's frame lies at the recording's start plus its presentation time, and where its own clock says when it was taken (prft), there.
 A live frame lies at its connection's anchor plus the stream's own time, so that network jitter never reaches the memory and a live
 stream gets the same spacing as its recording. The anchor is the source's own wall clock where it gives one (RTCP sender reports, the
-program date of HLS) that can be believed, and else the moment at which the least delayed frame of the connection arrived.
+program date of HLS, prft boxes) that can be believed, and else the moment at which the least delayed frame of the connection arrived.
 
 Anchors change: a camera's first report comes seconds after its first frame, clocks drift and are set. The time line never goes
 back and never stands still. Where the anchor moved ahead, it follows at once. Where it moved back, the time line goes on at half

@@ -59,10 +59,10 @@ class LiveFile:
         if self.failure is not None:
             return b""
         try:
-            if self._monotonic() > self.until:
-                raise av.error.ExitError(
-                    0, "bytes came, but too few"
-                )  # as FFmpeg itself ends a read that takes too long
+            if (
+                self._monotonic() > self.until
+            ):  # bytes come, but do not end what is being read: FFmpeg itself would stop, too
+                raise av.error.ExitError(0, "too slow")
             packet = next(self._packets, None)
         except Exception as error:
             self.failure = error
@@ -89,20 +89,19 @@ def open_source(
             began = monotonic()
             raw = attempt.enter_context(open_container(address, config, monotonic, raw=True))
             file = LiveFile(raw, until=began + config.open_timeout_s, monotonic=monotonic, clock=clock)
-            container = _demuxed(file) if raw.size <= 0 and file.begins_as_mp4() else None
-            if container is not None:
-                attempt.enter_context(container)
-                opened.push(attempt.pop_all())
-                return container, file
+            container = _demuxed(file, attempt) if raw.size <= 0 and file.begins_as_mp4() else None
             if isinstance(file.failure, av.error.ExitError):
                 took_s = monotonic() - began
                 timeout_s = config.open_timeout_s if took_s >= config.open_timeout_s else config.read_timeout_s
                 raise explain_opening(file.failure, address, timeout_s, took_s=took_s)
+            if container is not None:
+                opened.push(attempt.pop_all())
+                return container, file
     return opened.enter_context(open_container(address, config, monotonic)), None
 
 
-def _demuxed(file: LiveFile) -> av.container.InputContainer | None:
+def _demuxed(file: LiveFile, opened: ExitStack) -> av.container.InputContainer | None:
     try:
-        return av.open(file, "r", options=QUICK_START, metadata_errors="replace")
+        return opened.enter_context(av.open(file, "r", options=QUICK_START, metadata_errors="replace"))
     except (av.FFmpegError, OSError, ValueError):
         return None

@@ -138,7 +138,8 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
     tensors = stored or {n: fresh.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
     fill(slots, tensors, target)
-    weights = digest((n, tensors[n]) for n in sorted(slots))
+    # What frames' embeddings follow from, so that texts may learn on without a memory having to be embedded anew.
+    weights = digest((n, tensors[n]) for n in sorted(slots) if n.startswith("vision_model."))
     return IndexEncoder(model.to(target.device), tokenizer, name=name, weights=weights)
 
 

@@ -1,7 +1,11 @@
 """How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
 
+import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,6 +275,42 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     # Encoders stay as they are, so that memories of the first model can be asked by the second.
     assert not again.encoders.feature_spec.differences(model.encoders.feature_spec)
     assert again.weights_hash != model.weights_hash
+
+
+def test_texts_of_the_index_learn_on_while_embeddings_of_frames_stay(bank: Bank, tmp_path: Path) -> None:
+    """So memories of the model before can be asked by the model after."""
+    recipe = load(RECIPE, Recipe)
+    config = recipe.sight.model_copy(
+        update={
+            "frames": 12, "texts": 16, "pool": 64,
+            "trainer": recipe.sight.trainer.model_copy(
+                update={"steps": 12, "learning_rates": {"index": 1e-3}, "precision": "no", "log_every": 4}
+            ),
+        }
+    )  # fmt: skip
+
+    def learn() -> tuple[Any, Any]:
+        model = load_pretrained("tiny", device="cpu", dtype=torch.float32)
+        frames = np.random.default_rng(0).integers(0, 255, (2, 128, 128, 3), dtype=np.uint8)
+        pictures = np.repeat(np.repeat(bank.pixels, 2, 1), 2, 2)
+        before = (
+            model.encoders.index.encode_images(frames),
+            model.encoders.index.encode_texts(["Which numeral was on display?"]),
+        )
+        large = replace(bank, pixels=pictures)
+        assert making._read(recipe, config, model, large, tmp_path, torch.device("cpu"), math.inf)
+        after = (
+            model.encoders.index.encode_images(frames),
+            model.encoders.index.encode_texts(["Which numeral was on display?"]),
+        )
+        assert np.array_equal(before[0], after[0])
+        return before[1], after[1]
+
+    before, after = learn()
+    assert not np.allclose(before, after, atol=1e-3)
+    losses = [json.loads(line)["matching"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]
+    assert np.allclose(learn()[1], after, atol=1e-6)  # it is done: the second time it is only read
 
 
 def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokenizer) -> None:

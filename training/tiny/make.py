@@ -2,7 +2,7 @@
 
 DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
 DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
-DIR/model/          the finished model
+DIR/texts/          what the index's texts learnt on            DIR/model/          the finished model
 """
 
 import json
@@ -34,15 +34,20 @@ from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
-from training.tiny.recipe import Recipe
-from training.tiny.sight import SightBatches, SightLearner, make_texts
+from training.tiny.recipe import Recipe, SightConfig
+from training.tiny.sight import SightBatches, SightLearner, TextLearner, make_texts
 from training.tiny.stories import Words
 from training.tiny.study import StudyLearner, accuracies, to_device
 from training.tiny.words import train_tokenizer
 from training.trainer import Trainer
 
 _ENCODE_BATCH = 2048  # frames
-LESSONS_FILE, ENCODERS_FILE, TOKENIZER = "lessons.json", "encoders.safetensors", "tokenizer"
+LESSONS_FILE, ENCODERS_FILE, TEXTS_FILE, TOKENIZER = (
+    "lessons.json",
+    "encoders.safetensors",
+    "texts.safetensors",
+    "tokenizer",
+)
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
@@ -55,6 +60,10 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     with _told("sight"):
         if recipe.start is None and not _see(recipe, model, bank, directory / "sight", device, deadline):
             return False
+    if recipe.texts is not None:
+        with _told("texts"):
+            if not _read(recipe, recipe.texts, model, bank, directory / "texts", device, deadline):
+                return False
     with _told("features"):
         jobs = plan_bank(_shelf_config(recipe))
         used = jobs[-1].first_frame + len(jobs[-1].times)
@@ -165,6 +174,58 @@ def _see(
     if done:
         save_model_file(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), str(finished))
     return done
+
+
+def _read(
+    recipe: Recipe,
+    config: SightConfig,
+    model: AfterimageModel,
+    bank: Bank,
+    directory: Path,
+    device: torch.device,
+    deadline: float,
+) -> bool:
+    """The index's text tower learns wordings that are new to it; embeddings of frames stay what memories hold."""
+    index, finished = model.encoders.index, directory / TEXTS_FILE
+    index.model.requires_grad_(False)
+    if finished.exists():
+        load_model(index.model.text_model, finished, device=str(device))
+        return True
+    learner = TextLearner(index)
+    index.model.text_model.requires_grad_(True)
+    trainer = Trainer(
+        learner,
+        {"index": list(index.model.text_model.parameters())},
+        config.trainer,
+        directory,
+        cpu=device.type == "cpu",
+    )
+    trainer.resume()
+    done = trainer.step >= config.trainer.steps
+    if not done:
+        texts = make_texts(index, config.pool, recipe.seed)
+        with torch.inference_mode():
+            parts = [index.image_embeddings(part) for part in _in_parts(bank.pixels, _ENCODE_BATCH)]
+        embeddings = torch.cat(parts).clone()
+        batches = SightBatches(
+            bank,
+            texts,
+            frames=config.frames,
+            asked=config.texts,
+            seed=recipe.seed,
+            device=device,
+            embeddings=embeddings,
+        )
+        done = trainer.run(batches, deadline=deadline)
+    index.model.half().float().eval().requires_grad_(False)
+    if done:
+        save_model_file(index.model.text_model, str(finished))
+    return done
+
+
+def _in_parts(pixels: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(pixels), size):
+        yield np.asarray(pixels[start : start + size])
 
 
 def _learn(

@@ -12,7 +12,7 @@ from training.trainer import TrainerConfig
 
 
 class SightConfig(Schema):
-    """The first stage."""
+    """The first stage, or how the index's texts alone learn on."""
 
     trainer: TrainerConfig
     frames: int = 768  # per batch
@@ -49,4 +49,7 @@ class Recipe(Schema):
     notice: str
     bank: BankConfig
     sight: SightConfig
+    texts: SightConfig | None = (
+        None  # of a model that the study goes on from: its index learns the present wordings. null: it knows them
+    )
     study: StudyConfig

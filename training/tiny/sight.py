@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import SiglipModel
 
 from model.index_encoder import IndexEncoder, padded_ids
 from model.vision import GRID, VisionEncoder, pool
@@ -69,7 +70,7 @@ class SightLearner(nn.Module):
         """Losses of both encoders; accuracies of what the tower's tokens tell."""
         images = augmented(batch.pixels)
         reading, figures = self._read(images, batch)
-        matching, found = self._match(images, batch)
+        matching, found = match(self.index, self.index.vision_model(images).pooler_output, batch)
         return Lesson(reading + matching, {"reading": reading, "matching": matching, "index_recall": found, **figures})
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -93,20 +94,35 @@ class SightLearner(nn.Module):
         off = (told[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
         return loss + 20 * off.pow(2).mean(), figures
 
-    def _match(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, Tensor]:
-        frames = functional.normalize(self.index.vision_model(images).pooler_output.float(), dim=-1)
-        texts = functional.normalize(self.index.text_model(batch.ids).pooler_output.float(), dim=-1)
-        wanted = batch.wanted[:, :, None]
-        same = (wanted == batch.labels) | (wanted == ANYTHING) | ((wanted == _ANY_EVENT) & (batch.labels != NO_LABEL))
-        match_NB = same.all(-1).any(1)
-        with torch.autocast(images.device.type, enabled=False):
-            logits = texts @ frames.T * self.index.logit_scale.float().exp() + self.index.logit_bias.float()
-        sign = match_NB.float() * 2 - 1
-        loss = -functional.logsigmoid(sign * logits).sum() / len(frames)
-        best = logits.argmax(1, keepdim=True)
-        asked = match_NB.any(1)
-        found = (match_NB.gather(1, best)[:, 0] & asked).sum() / asked.sum().clamp(min=1)
-        return loss, found
+
+class TextLearner(nn.Module):
+    """The index's text tower learns on, say further wordings, while frames' embeddings stay: batches hold these in place of pixels."""
+
+    def __init__(self, index: IndexEncoder) -> None:
+        super().__init__()
+        self.index = index.model
+
+    def forward(self, batch: "SightBatch") -> Lesson:
+        """The index's loss alone."""
+        matching, found = match(self.index, batch.pixels, batch)
+        return Lesson(matching, {"matching": matching, "index_recall": found})
+
+
+def match(index: SiglipModel, frames_BDe: Tensor, batch: "SightBatch") -> tuple[Tensor, Tensor]:
+    """SigLIP's loss between frames' embeddings and the batch's texts, and the share of texts whose best frame matches."""
+    frames = functional.normalize(frames_BDe.float(), dim=-1)
+    texts = functional.normalize(index.text_model(batch.ids).pooler_output.float(), dim=-1)
+    wanted = batch.wanted[:, :, None]
+    same = (wanted == batch.labels) | (wanted == ANYTHING) | ((wanted == _ANY_EVENT) & (batch.labels != NO_LABEL))
+    match_NB = same.all(-1).any(1)
+    with torch.autocast(frames.device.type, enabled=False):
+        logits = texts @ frames.T * index.logit_scale.float().exp() + index.logit_bias.float()
+    sign = match_NB.float() * 2 - 1
+    loss = -functional.logsigmoid(sign * logits).sum() / len(frames)
+    best = logits.argmax(1, keepdim=True)
+    asked = match_NB.any(1)
+    found = (match_NB.gather(1, best)[:, 0] & asked).sum() / asked.sum().clamp(min=1)
+    return loss, found
 
 
 def augmented(pixels_BSS3: Tensor) -> Tensor:
@@ -119,8 +135,19 @@ def augmented(pixels_BSS3: Tensor) -> Tensor:
 class SightBatches:
     """Draws batches from a bank whose pixels lie on the device. A batch depends on the seed and its number alone."""
 
-    def __init__(self, bank: Bank, texts: Texts, *, frames: int, asked: int, seed: int, device: torch.device) -> None:
-        self._pixels = torch.from_numpy(bank.pixels).to(device)
+    def __init__(
+        self,
+        bank: Bank,
+        texts: Texts,
+        *,
+        frames: int,
+        asked: int,
+        seed: int,
+        device: torch.device,
+        embeddings: Tensor | None = None,
+    ) -> None:
+        """embeddings: what a TextLearner learns from in place of pixels, [F, De]."""
+        self._pixels = torch.from_numpy(bank.pixels).to(device) if embeddings is None else embeddings
         self._labels = torch.from_numpy(bank.labels.astype(np.int64)).to(device)
         self._centres = torch.from_numpy(bank.centres).to(device)
         self._ids = torch.from_numpy(texts.ids).to(device)

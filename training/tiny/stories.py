@@ -33,6 +33,7 @@ FIRST_STORY_SEED: Final = (
     FIRST_TRAINING_SEED + 1_000_000
 )  # above the bank's, so that no story shares its scenery's seed
 _TIMES = ("when", "last")
+_ASKED_BEFORE = (1, 1, 2, 4)  # questions of a kind that are drawn about a story, of which the last is asked
 _Key = tuple[str | None, ...]
 
 
@@ -207,8 +208,12 @@ def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
 
 
 def _ask(script: Script, at: float, kind: str, rng: Random) -> list[Question]:
-    """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact."""
-    return questions_at(script, at, QuestionPlan(count=1, kinds=(kind,), seed=rng.getrandbits(32)))
+    """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact.
+
+    In half of all draws it is not the first that comes to mind but a later one, as people ask on: "and in the forest scene?"
+    """
+    plan = QuestionPlan(count=rng.choice(_ASKED_BEFORE), kinds=(kind,), seed=rng.getrandbits(32))
+    return questions_at(script, at, plan)[-1:]
 
 
 def _cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:

@@ -5,16 +5,18 @@ The file is a safetensors file (8 bytes of header length, JSON, raw arrays), wri
     times, arrival_times, source_times f64 [T]; time_basis u8 [T]; embeddings f32 [T, De];
     tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.quantised);
     images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
-    metadata: format, camera (JSON), spec (JSON)
+    metadata: format, checksum (CRC-32C of the whole file with zeros in the place of its eight digits), camera (JSON), spec (JSON)
 """
 
 import json
+import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -30,7 +32,9 @@ from memory.snapshot import MemorySnapshot
 from memory.spec import FeatureSpec
 
 FORMAT = "afterimage-span-1"
+_NO_CHECKSUM = "crc32c:00000000"
 _AT_ONCE = 256  # frames
+_BLOCK = 1 << 20  # bytes
 _TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8", "int64": "I64"}
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
@@ -51,23 +55,56 @@ def export_span(
     ]  # fmt: skip
     whole = {"gaps": gaps, "image_offsets": offsets}
     temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        _write_header(
-            file,
-            shapes,
-            {"format": FORMAT, "camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())},
-        )
-        for name, dtype, _ in shapes:
-            if name in whole:
-                file.write(np.ascontiguousarray(whole[name], dtype=dtype).tobytes())
-                continue
-            for start in range(0, count, _AT_ONCE):
-                file.write(_rows(snapshot, name, dtype, ids[start : start + _AT_ONCE]))
-                progress(start if name == "tokens" else 0, count)
-        file.flush()
-    temporary.replace(path)
+    about = {"camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())}
+    try:
+        with temporary.open("wb") as raw:
+            header, file = _header(shapes, {"format": FORMAT, "checksum": _NO_CHECKSUM, **about}), _Summed(raw)
+            file.write(header)
+            for name, dtype, _ in shapes:
+                if name in whole:
+                    file.write(np.ascontiguousarray(whole[name], dtype=dtype).tobytes())
+                    continue
+                for start in range(0, count, _AT_ONCE):
+                    file.write(_rows(snapshot, name, dtype, ids[start : start + _AT_ONCE]))
+                    progress(start if name == "tokens" else 0, count)
+            raw.seek(header.index(_NO_CHECKSUM.encode()))
+            raw.write(file.checksum.encode())
+            raw.flush()
+            os.fsync(raw.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     fsync_directory(path.parent)
     return count
+
+
+class _Summed:
+    """A file that is written from its beginning to its end, and the checksum of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._sum = file, google_crc32c.Checksum()
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._file.write(data)
+        self._sum.update(data)
+
+    @property
+    def checksum(self) -> str:
+        """As long as _NO_CHECKSUM."""
+        return f"crc32c:{self._sum.digest().hex()}"
+
+
+def _checksum_holds(path: Path, said: str) -> bool:
+    """Whether a file has the checksum that it says."""
+    found, place = google_crc32c.Checksum(), said.encode()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if place and place in block:  # at the beginning of the header
+                block, place = block.replace(place, _NO_CHECKSUM.encode(), 1), b""
+            found.update(block)
+    return f"crc32c:{found.digest().hex()}" == said
 
 
 def _token_shapes(spec: FeatureSpec, count: int) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -96,7 +133,7 @@ def _rows(snapshot: MemorySnapshot, name: str, dtype: str, ids: NDArray[np.int64
     return np.asarray(snapshot.scalars(name, ids), dtype=dtype).tobytes()
 
 
-def _write_header(file: IO[bytes], shapes: list[tuple[str, str, tuple[int, ...]]], metadata: dict[str, str]) -> None:
+def _header(shapes: list[tuple[str, str, tuple[int, ...]]], metadata: dict[str, str]) -> bytes:
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
     for name, dtype, shape in shapes:
@@ -105,7 +142,7 @@ def _write_header(file: IO[bytes], shapes: list[tuple[str, str, tuple[int, ...]]
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    file.write(struct.pack("<Q", len(text)) + text)
+    return struct.pack("<Q", len(text)) + text
 
 
 class SpanFile:
@@ -119,6 +156,9 @@ class SpanFile:
             raise DamagedMemory(f"{path}: is not an exported span ({str(error).splitlines()[0]})") from None
         if about.get("format") != FORMAT:
             raise FormatMismatch(f"{path}: is not an exported span of format {FORMAT}; it says {about.get('format')}")
+        said = about.get("checksum")  # spans of before have none
+        if said is not None and not _checksum_holds(path, said):
+            raise DamagedMemory(f"{path}: was damaged after it was exported (its checksum is another); export it again")
         try:
             self.info = CameraInfo(**json.loads(about["camera"]))
             self.spec = load_mapping(json.loads(about["spec"]), FeatureSpec, source=str(path))

@@ -62,6 +62,28 @@ def test_trainers_can_read_it_without_a_store(memory: Path, tmp_path: Path) -> N
     assert arrays["image_offsets"][-1] == len(arrays["images"])
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_damaged_file_is_refused(
+    memory: Path, tmp_path: Path, place: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "span.safetensors"
+    assert run("export", file, "--memory", memory) == 0
+    data = bytearray(file.read_bytes())
+    data[int(place * len(data))] ^= 0x10
+    file.write_bytes(data)
+    assert run("import", file, "--memory", tmp_path / "other") == 1
+    assert "damaged" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_export_that_fails_leaves_nothing(memory: Path, tmp_path: Path) -> None:
+    (memory / "front-door/generation-1/tokens/c.1.0.0").unlink()
+    assert run("export", tmp_path / "out" / "span", "--memory", memory) == 2
+    (tmp_path / "out").mkdir()
+    assert run("export", tmp_path / "out" / "span", "--memory", memory) == 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_mistakes_get_one_clear_line(memory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "span.safetensors"
     assert run("export", file, "--memory", memory, "--from", START + 5000, "--to", START + 6000) == 2

@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from memory.layout import missing_value
+from memory.layout import ArrayLayout, missing_value
 from memory.store import CameraStore
 
 _EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
@@ -19,7 +19,7 @@ _FLAT: Any = {
     "separator": ".",
 }  # one file per chunk, none of the nested directories that each need an fsync
 
-ArrayError = (OSError, KeyError, ValueError, zarr.errors.BaseZarrError)
+ArrayError = (OSError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
 """What Zarr raises for an array that is missing, damaged, or not an array."""
 
 
@@ -53,6 +53,16 @@ class Arrays:
         """The zarr.Array at `path`. Raises one of ArrayError."""
         with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
             return zarr.open_array(self._store, path=path, mode="r+" if self._writable else "r")
+
+    def is_as_laid_out(self, layout: ArrayLayout) -> bool:
+        """Whether Zarr finds the chunks of an array in its files, and knows a missing one. (What it says of its rows is not looked at.)"""
+        try:
+            array = self.open(layout.name)
+            first = array.metadata.encode_chunk_key((0,) * array.ndim)
+            missing = np.array_equal(array.fill_value, missing_value(layout.dtype), equal_nan=True)
+        except ArrayError:
+            return False
+        return bool(first == layout.file(Path(), 0).name and missing)
 
     def reading_ahead(self, keys: Sequence[str]) -> AbstractContextManager[None]:
         """While these chunks are read one after the other, have those that lie on a store come in together."""

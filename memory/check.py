@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.arrays import Arrays
 from memory.camera import read_camera
 from memory.check_store import FarChunks, check_store
 from memory.coarse import ARRAYS, coarse_mask
@@ -97,7 +98,7 @@ def _reason(error: RepositoryError) -> str:
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
     """zarr.json of every array: there, of the right type, and large enough for the committed rows."""
     commit = Commit.read(camera)
-    coarse = max((part.end for part in commit.coarse), default=0)
+    coarse, arrays = max((part.end for part in commit.coarse), default=0), Arrays(camera, writable=False)
     wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
     for layout, rows in [*wanted, (GAPS, commit.gaps)]:
         path = camera / layout.name / "zarr.json"
@@ -109,6 +110,8 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
                 wrong = f"says chunks of {chunk} {metadata['data_type']}, expected {[layout.chunk, *layout.row]} {layout.dtype}"
             elif metadata["shape"][0] < rows:
                 wrong = f"says {metadata['shape'][0]} rows, but {rows} are committed"
+            elif not arrays.is_as_laid_out(layout):
+                wrong = "does not describe the chunks that are there"
         except (OSError, ValueError, LookupError, TypeError) as error:
             wrong = f"is missing or unreadable ({type(error).__name__})"
         if wrong:

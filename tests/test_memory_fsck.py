@@ -37,6 +37,12 @@ def flip(path: Path, place: int = -20) -> None:
     path.write_bytes(data)
 
 
+def swap(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def assert_readable(snapshot: MemorySnapshot, lost: range | None = None) -> None:
     """Every frame but the lost ones is there and unchanged."""
     expected = [number for number in range(FRAMES) if lost is None or number not in lost]
@@ -52,6 +58,7 @@ def test_a_sound_camera_is_clean(camera: Path) -> None:
 
 
 Harm = Callable[[Path], None]
+TOKENS = "generation-1/tokens/zarr.json"
 DAMAGE: dict[str, tuple[Harm, str, range | None]] = {
     "token chunk flipped": (lambda c: flip(c / "generation-1/tokens/c.2.0.0"), "fails its checksum", range(32, 48)),
     "token chunk truncated": (lambda c: (c / "generation-1/tokens/c.0.0.0").write_bytes(b"x"), "1 bytes instead", range(16)),
@@ -66,6 +73,8 @@ DAMAGE: dict[str, tuple[Harm, str, range | None]] = {
     "offsets missing": (lambda c: (c / "frames/images/1/zarr.json").unlink(), "zarr.json is missing", None),
     "array metadata missing": (lambda c: (c / "generation-1/tokens/zarr.json").unlink(), "missing or unreadable", None),
     "array metadata damaged": (lambda c: (c / "frames/times/zarr.json").write_text("{"), "missing or unreadable", None),
+    "array metadata with another key": (lambda c: swap(c / TOKENS, '"separator"', '"reparator"'), "does not describe", None),
+    "array metadata with other files": (lambda c: swap(c / TOKENS, '"separator": "."', '"separator": "/"'), "does not describe", None),
     "camera.json missing": (lambda c: (c / "camera.json").unlink(), "is not a camera", None),
     "committed missing": (lambda c: (c / "committed").unlink(), "is not a camera", None),
     "committed damaged": (lambda c: (c / "committed").write_text('{"frames": 3}'), "is missing", None),

@@ -155,7 +155,7 @@ def _set_shared(memory: Path, arguments: argparse.Namespace) -> None:
 def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("days", "gb", "coarse_days"):
         value = getattr(arguments, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} {value:g}: must be above 0; --forever takes the limits away")
     if arguments.forever:
         return {"days": None, "gigabytes": None, "coarse_days": None}

@@ -69,23 +69,26 @@ def _update(camera: Path) -> bool:
             theirs = objects.read("committed")
             if theirs is None:
                 return False
-            if (camera / "committed").exists() and (camera / "committed").read_bytes() == theirs:
+            known = (camera / "committed").exists() and _still(camera, objects)
+            if known and (camera / "committed").read_bytes() == theirs:
                 return True
-            commit = _fetch(camera, objects, theirs)
+            if not known:
+                objects.forget_read()  # another memory's chunks may have lain there
+            commit = _fetch(camera, objects, theirs, known=known)
             if objects.read("committed") == theirs:
                 _switch(camera, commit, theirs)
                 return True
     raise DamagedMemory(f"{objects.name}: is published faster than it can be read")
 
 
-def _fetch(camera: Path, objects: CameraObjects, committed: bytes) -> Commit:
-    """The small files of a state that is being published, from the first row on that is not here yet."""
-    before = Commit.read(camera) if (camera / "committed").exists() else None
+def _fetch(camera: Path, objects: CameraObjects, committed: bytes, *, known: bool) -> Commit:
+    """The small files of a state that is being published, from the first row on that is not here yet. known: some may be."""
+    before = Commit.read(camera) if known else None
     commit = Commit.decode(committed, where=objects.name)
     same = before is not None and (before.generation, before.removed) == (commit.generation, commit.removed)
-    known = before.frames if before is not None and same and _still(camera, objects) else 0
+    rows = before.frames if before is not None and same else 0
     _copy(camera, objects, ["camera.json", f"{generation_name(commit.generation)}/spec.json"])
-    _copy(camera, objects, small_files(camera, commit, known, commit.frames))
+    _copy(camera, objects, small_files(camera, commit, rows, commit.frames))
     spec = read_spec(camera, commit.generation)
     if can_be_coarse(spec.tokens):  # chunks may become coarse before this is brought up to date again
         SealedFrames(camera, commit.generation, writable=True).make_coarse_arrays(commit.frames, spec)

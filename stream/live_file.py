@@ -59,9 +59,8 @@ class LiveFile:
         if self.failure is not None:
             return b""
         try:
-            if (
-                self._monotonic() > self.until
-            ):  # bytes come, but do not end what is being read: FFmpeg itself would stop, too
+            # Bytes that come, but too few of them for a picture: FFmpeg itself would stop there, too.
+            if self._monotonic() > self.until:
                 raise av.error.ExitError(0, "too slow")
             packet = next(self._packets, None)
         except Exception as error:

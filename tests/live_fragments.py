@@ -42,6 +42,10 @@ class Client:
         """Send these very bytes."""
         self._socket.sendall(data)
 
+    def reset(self) -> None:
+        """Let the connection be cut off when it is closed, as by a machine that dies."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     def write(self, data: bytes) -> int:
         """Send a part of an endless answer; muxers write here, too."""
         if data:

@@ -81,10 +81,12 @@ def test_a_clock_that_is_set_is_followed(tmp_path: Path) -> None:
     def until(frames: list[Frame]) -> bool:
         if dated(5)(frames):
             broadcast.ahead_s = -40.0
-        return dated(25)(frames)
+        return dated(30)(frames)
 
-    with live_server(broadcast) as server:
-        late = errors(read_live(server.url, until=until), server)
+    with live_server(broadcast) as server:  # for longer than the open timeout, which must not end it
+        late = errors(
+            read_live(server.url, until=until, config=SourceConfig(open_timeout_s=2, read_timeout_s=5)), server
+        )
     assert late[:5] == pytest.approx([-3.0] * 5, abs=1e-3)
     assert late[-5:] == pytest.approx([-40.0] * 5, abs=1e-3)
 
@@ -157,11 +159,19 @@ def test_a_clock_that_cannot_be_right_is_named_once_and_not_believed(
 def test_a_server_that_dies_and_comes_back_is_connected_to_anew_and_dated_anew(tmp_path: Path) -> None:
     broadcast = Broadcast(tmp_path, movflags=EVERY_FRAME)
     broadcast.ahead_s, broadcast.first_gets = -3.0, 8
-    with live_server(broadcast) as server, Watcher(server.url, config=PATIENT) as watcher:
+
+    def serve(client: Client) -> None:
+        broadcast(client)
+        client.reset()
+
+    with live_server(serve) as server, Watcher(server.url, config=PATIENT) as watcher:
         watcher.until(lambda: len(watcher.of(Opened)) == 2)
         before = len(watcher.frames)
         watcher.more_frames(12)
     assert watcher.kinds() == ["Opened", "Lost", "Retry", "Opened"]
+    (lost,) = watcher.of(Lost)
+    assert isinstance(lost, Lost)
+    assert lost.reason == f"{server.url}: reading failed: Connection reset by peer"
     second = [frame for _, frame in watcher.frames[before + 1 :]]
     assert errors(second[-5:], server) == pytest.approx([-3.0] * 5, abs=1e-3)
 

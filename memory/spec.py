@@ -35,7 +35,7 @@ class IndexSpec(Schema):
     """How the unit-norm embeddings [T, width] were made."""
 
     encoder: str
-    weights: str
+    weights: str  # of the image tower alone: texts may learn on, and frames keep their embeddings
     resolution: int
     width: int  # De
     preprocessing: str = "square-bicubic-half"

@@ -19,7 +19,7 @@ from memory.coarse import ARRAYS, coarse_mask
 from memory.commit import Commit
 from memory.durable import PARTIAL
 from memory.erase import camera_layouts, traces
-from memory.errors import DamagedMemory, MemoryNotFound, RepositoryError
+from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
 from memory.findings import Finding
 from memory.journal import scan
 from memory.layout import (
@@ -37,9 +37,12 @@ from memory.layout import (
 from memory.pending import Pending, restore
 from memory.removal import present, runs
 from memory.repair import Repair
+from memory.repair_documents import begin_memory_settings, begin_settings, fetch_spec
 from memory.settings import FILE as SETTINGS
-from memory.settings import read_settings
+from memory.settings import read_memory_settings, read_settings
 from memory.specfile import read_spec, spec_path
+from memory.store_settings import FILE as STORE
+from memory.store_settings import read_store
 
 GAPS = gaps_layout()
 _UNIT_TOLERANCE = 1e-3
@@ -70,7 +73,7 @@ def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
 
 
 def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
-    """camera.json, committed, spec.json, settings.json."""
+    """camera.json, committed, spec.json, settings.json, and the files beside the cameras."""
     try:
         read_camera(camera)
     except (DamagedMemory, MemoryNotFound) as error:
@@ -83,11 +86,27 @@ def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
     try:
         read_spec(camera, commit.generation)
     except RepositoryError as error:
-        yield Finding(spec_path(camera, commit.generation), _reason(error))
+        fix = None if isinstance(error, FormatMismatch) else fetch_spec(camera, commit.generation)
+        yield Finding(spec_path(camera, commit.generation), _reason(error), fix=fix)
     try:
         read_settings(camera)
-    except RepositoryError as error:
-        yield Finding(camera / SETTINGS, f"{_reason(error)}; its limits and privacy masks are lost, set them again")
+    except DamagedMemory as error:
+        what = f"{_reason(error)}; its limits, kept spans and privacy masks are lost"
+        yield Finding(camera / SETTINGS, what, fix=begin_settings(camera))
+    yield from _check_memory(camera.parent)
+
+
+def _check_memory(memory: Path) -> Iterator[Finding]:
+    """What holds for all cameras."""
+    try:
+        read_memory_settings(memory)
+    except DamagedMemory as error:
+        what = f"{_reason(error)}; the limits of the whole memory are lost"
+        yield Finding(memory / SETTINGS, what, fix=begin_memory_settings(memory))
+    try:
+        read_store(memory)
+    except DamagedMemory as error:
+        yield Finding(memory / STORE, f"{_reason(error)}; `afterimage store set` names the store again")
 
 
 def _reason(error: RepositoryError) -> str:

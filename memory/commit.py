@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+
 from memory.coarse import Coarse
 from memory.durable import write_file
 from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound
@@ -14,22 +16,42 @@ from memory.removal import Removal, remove_document
 FORMAT_VERSION = 1
 
 
-def read_json(path: Path, *, missing: str) -> dict[str, Any]:
-    """A JSON object of this memory. Raises MemoryNotFound with `missing`, or DamagedMemory."""
+REPAIR = "`afterimage fsck --repair` restores it as far as it can"
+_CHECKSUM = "checksum"
+
+
+def read_json(path: Path, *, missing: str, remedy: str = REPAIR) -> dict[str, Any]:
+    """A JSON object of this memory. Raises MemoryNotFound with `missing`, or DamagedMemory with `remedy`."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise MemoryNotFound(missing) from None
-    except (OSError, ValueError) as error:
-        raise DamagedMemory(f"{path}: cannot be read ({error}); `afterimage fsck --repair` may restore it") from None
+    except OSError as error:
+        raise DamagedMemory(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    return decode_json(data, where=str(path), remedy=remedy)
+
+
+def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, Any]:
+    """What `encode_json` made. Raises DamagedMemory. A file without a checksum is taken as it is: earlier versions wrote none."""
+    try:
+        value = json.loads(data.decode())
+    except ValueError as error:
+        raise DamagedMemory(f"{where}: cannot be read ({error}); {remedy}") from None
     if not isinstance(value, dict):
-        raise DamagedMemory(f"{path}: is not a JSON object")
+        raise DamagedMemory(f"{where}: is not a JSON object; {remedy}")
+    if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+        raise DamagedMemory(f"{where}: fails its checksum, it was damaged or changed by hand; {remedy}")
     return value
 
 
 def encode_json(value: dict[str, Any]) -> bytes:
-    """A JSON file's content."""
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+    """A JSON file's content, with a checksum: one flipped digit would be another number, and nobody could tell."""
+    return (json.dumps({**value, _CHECKSUM: _checksum(value)}, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """CRC-32C of the values, however they are set out."""
+    return f"crc32c:{google_crc32c.value(json.dumps(value, sort_keys=True).encode()):08x}"
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -59,10 +81,7 @@ class Commit:
     @classmethod
     def decode(cls, data: bytes, *, where: str) -> "Commit":
         """What `encode` made. Raises DamagedMemory."""
-        try:
-            return cls._from(dict(json.loads(data)), where=where)
-        except (TypeError, ValueError):
-            raise DamagedMemory(f"{where}: `committed` is no JSON object") from None
+        return cls._from(decode_json(data, where=f"{where}: `committed`"), where=where)
 
     @classmethod
     def _from(cls, values: dict[str, Any], *, where: str) -> "Commit":

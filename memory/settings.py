@@ -10,6 +10,11 @@ from memory.commit import read_json, write_json
 from memory.errors import DamagedMemory
 
 FILE = "settings.json"
+_REMEDY = (
+    "`afterimage fsck --repair` begins it anew: paused, with all that was recorded kept, until limits, kept spans and "
+    "privacy masks are set again"
+)
+_SHARED_REMEDY = "`afterimage fsck --repair` begins it anew, without limits; `afterimage retain` sets them again"
 Polygon = tuple[tuple[float, float], ...]
 
 
@@ -54,9 +59,9 @@ def read_settings(camera: Path) -> CameraSettings:
     if not path.exists():
         return CameraSettings()
     try:
-        return load_mapping(read_json(path, missing=str(path)), CameraSettings, source=str(path))
+        return load_mapping(read_json(path, missing=str(path), remedy=_REMEDY), CameraSettings, source=str(path))
     except ConfigError as error:
-        raise DamagedMemory(str(error)) from None
+        raise DamagedMemory(f"{error}; {_REMEDY}") from None
 
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
@@ -65,14 +70,15 @@ def write_settings(camera: Path, settings: CameraSettings) -> None:
 
 
 def read_memory_settings(memory: Path) -> MemorySettings:
-    """The settings of a whole memory."""
+    """The settings of a whole memory. Raises DamagedMemory."""
     path = memory / FILE
     if not path.exists():
         return MemorySettings()
     try:
-        return load_mapping(read_json(path, missing=str(path)), MemorySettings, source=str(path))
+        values = read_json(path, missing=str(path), remedy=_SHARED_REMEDY)
+        return load_mapping(values, MemorySettings, source=str(path))
     except ConfigError as error:
-        raise DamagedMemory(str(error)) from None
+        raise DamagedMemory(f"{error}; {_SHARED_REMEDY}") from None
 
 
 def write_memory_settings(memory: Path, settings: MemorySettings) -> None:

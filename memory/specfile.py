@@ -8,6 +8,11 @@ from memory.errors import FormatMismatch
 from memory.layout import generation_name
 from memory.spec import FeatureSpec
 
+REMEDY = (
+    "`afterimage fsck --repair` fetches it from the memory's store; without a store, copy it from another camera that was "
+    "recorded with the same model and --tokens"
+)
+
 
 def spec_path(camera: Path, generation: int) -> Path:
     """Where it lies."""
@@ -17,7 +22,7 @@ def spec_path(camera: Path, generation: int) -> Path:
 def read_spec(camera: Path, generation: int) -> FeatureSpec:
     """The spec of one generation of a camera. Raises MemoryNotFound, DamagedMemory or FormatMismatch."""
     path = spec_path(camera, generation)
-    values = read_json(path, missing=f"{path}: missing; the memory is damaged")
+    values = read_json(path, missing=f"{path}: is missing; {REMEDY}", remedy=REMEDY)
     try:
         return load_mapping(values, FeatureSpec, source=str(path))
     except ConfigError as error:

@@ -10,6 +10,7 @@ from memory.commit import read_json, write_json
 from memory.errors import DamagedMemory
 
 FILE = "store.json"
+_REMEDY = "name the store again with `afterimage store set`"
 SCHEME = "s3://"
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#@]*))?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
@@ -55,7 +56,8 @@ def read_store(memory: Path) -> StoreSettings | None:
     if not path.exists():
         return None
     try:
-        return load_mapping(read_json(path, missing=str(path)), StoreSettings, source=str(path))
+        values = read_json(path, missing=str(path), remedy=_REMEDY)
+        return load_mapping(values, StoreSettings, source=str(path))
     except ConfigError:  # not quoted: somebody may have written credentials into it
         raise DamagedMemory(f"{path}: is not as `afterimage store set` writes it; set it again") from None
 

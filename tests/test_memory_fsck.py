@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from afterimage.cli import main
-from memory.errors import DamagedFrames
+from memory.errors import DamagedFrames, DamagedMemory, RepositoryError
 from memory.fsck import fsck
 from memory.index import FrameIndex
+from memory.orders import carry_out
 from memory.reader import CameraReader
 from memory.repository import open_camera
+from memory.settings import CameraSettings, MemorySettings, read_settings, write_memory_settings, write_settings
 from memory.snapshot import MemorySnapshot
+from memory.store_settings import StoreSettings, write_store
 from tests.memory_world import START, assert_holds, make_frame, make_spec
 
 SPEC = make_spec()
@@ -202,8 +205,86 @@ def test_a_camera_that_is_written_is_checked_but_not_repaired(camera: Path, caps
         assert "is being written by process" in capsys.readouterr().err
 
 
-def test_only_frames_that_no_repair_can_bring_back_are_lost_with_the_settings(camera: Path) -> None:
+SMALL_FILES = [
+    "camera.json",
+    "committed",
+    "generation-1/spec.json",
+    "settings.json",
+    "../settings.json",
+    "../store.json",
+]
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
+def test_a_flipped_digit_of_a_small_file_is_seen(camera: Path, name: str) -> None:
+    write_settings(camera, CameraSettings(masks=(((0.1, 0.1), (0.5, 0.1), (0.5, 0.5)),), keep=((START, START + 9),)))
+    write_memory_settings(camera.parent, MemorySettings(days=30))
+    write_store(camera.parent, StoreSettings(url="s3://bucket1/m"))
+    path = camera / name
+    whole = path.read_bytes()
+    digits = [place for place, byte in enumerate(whole) if chr(byte).isdigit()]
+    for place in digits:
+        path.write_bytes(whole[:place] + (b"1" if whole[place : place + 1] != b"1" else b"2") + whole[place + 1 :])
+        found = [finding for finding in fsck(camera).findings if finding.where.resolve() == path.resolve()]
+        assert len(found) == 1, place
+        assert found[0].severity == "damage"
+
+
+def test_a_flipped_count_costs_no_frame(camera: Path) -> None:
+    with open_camera(camera.parent, "a", SPEC) as repository:
+        repository.forget(START + 20, START + 30)
+    before = CameraReader(camera).snapshot().ids.tolist()
+    swap(camera / "committed", '"end": 31', '"end": 71')  # would give up forty more
+    with pytest.raises(DamagedMemory, match=r"committed: fails its checksum.*fsck --repair"):
+        CameraReader(camera)
+    assert fsck(camera, repair=True).damage == []
+    assert CameraReader(camera).snapshot().ids.tolist() == before
+
+
+def test_files_without_a_checksum_are_read_as_before(camera: Path) -> None:
+    for name in ("camera.json", "committed", "generation-1/spec.json"):
+        values = json.loads((camera / name).read_text())
+        del values["checksum"]
+        (camera / name).write_text(json.dumps(values))
+    assert fsck(camera).findings == []
+    assert_readable(CameraReader(camera).snapshot())
+
+
+def test_lost_settings_begin_anew_paused_and_with_everything_kept(camera: Path) -> None:
     (camera / "settings.json").write_text('{"masks": [[[0, 0]]]}')
+    with open_camera(camera.parent, "a", SPEC) as repository, pytest.raises(DamagedMemory, match="fsck --repair"):
+        carry_out(repository, {"do": "set", "settings": {"days": 1}})
     report = fsck(camera, repair=True)
-    assert len(report.damage) == 1  # a privacy mask that cannot be read is for a person to set again
-    assert "privacy masks" in report.damage[0].what
+    assert report.damage == []
+    assert "privacy masks" in report.repaired[0][0].what
+    settings = read_settings(camera)
+    assert settings.paused  # nothing is recorded without its masks
+    with open_camera(camera.parent, "a", SPEC) as repository:
+        carry_out(repository, {"do": "set", "settings": {"days": 1 / 86400}})
+    assert_readable(CameraReader(camera).snapshot())  # which spans were to be kept is not known: all are
+
+
+def test_lost_settings_of_the_memory_are_found_and_begin_anew(camera: Path) -> None:
+    (camera.parent / "settings.json").write_text("{")
+    with open_camera(camera.parent, "a", SPEC) as repository, pytest.raises(DamagedMemory, match="fsck --repair"):
+        carry_out(repository, {"do": "enforce"})
+    assert [finding.where for finding in fsck(camera).damage] == [camera.parent / "settings.json"]
+    assert fsck(camera, repair=True).damage == []
+    with open_camera(camera.parent, "a", SPEC) as repository:
+        carry_out(repository, {"do": "enforce"})
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: flip(path, 40)])
+def test_a_lost_spec_says_what_helps(camera: Path, harm: Callable[[Path], None]) -> None:
+    path = camera / "generation-1" / "spec.json"
+    with open_camera(camera.parent, "b", SPEC) as repository:
+        repository.append(make_frame(0, SPEC))
+    harm(path)
+    with pytest.raises(RepositoryError, match=r"spec\.json.*copy it from another camera"):
+        CameraReader(camera)
+    said: list[str] = []
+    assert [finding.where for finding in fsck(camera, repair=True, progress=said.append).damage] == [path]
+    assert any("copy it from another camera" in line for line in said)
+    path.write_bytes((camera.parent / "b" / "generation-1" / "spec.json").read_bytes())
+    assert fsck(camera).findings == []
+    assert_readable(CameraReader(camera).snapshot())

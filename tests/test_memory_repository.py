@@ -1,6 +1,5 @@
 """The memory of one camera: what is appended comes back, whatever happens between."""
 
-import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from configs import UsageError
 from memory.camera import camera_id
 from memory.chunks import SealedFrames
+from memory.commit import encode_json, read_json
 from memory.directory import Memory
 from memory.errors import (
     CameraBusy,
@@ -279,7 +279,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
     with pytest.raises(MemoryNotFound, match="there are: a"):
         Memory(tmp_path).camera("b")
     camera = tmp_path / "a" / "camera.json"
-    camera.write_text(json.dumps({**json.loads(camera.read_text()), "format": 99}))
+    camera.write_bytes(encode_json({**read_json(camera, missing=""), "format": 99}))
     with pytest.raises(FormatMismatch, match="format 99"):
         CameraReader(tmp_path / "a")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from afterimage.cli import main
+from memory.commit import encode_json, read_json
 from memory.directory import Memory
 from memory.erase import traces
 from memory.errors import DamagedFrames, FormatMismatch
@@ -138,14 +139,15 @@ def test_a_memory_of_before_opens_and_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_a_storage_that_is_not_known_is_refused_by_name(camera: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = camera / "generation-1" / "spec.json"
-    spec.write_text(spec.read_text().replace('"int8"', '"int4"'))
+    values = read_json(spec, missing="")
+    values["tokens"]["storage"] = "int4"
+    spec.write_bytes(encode_json(values))
     with pytest.raises(FormatMismatch, match=r"tokens\.storage.*int4.*another version"):
         CameraReader(camera)
     assert main(["info", str(camera.parent)]) == 2
     assert "storage" in capsys.readouterr().err
-    spec.write_text(
-        spec.read_text().replace('"storage": "int4"', '"stored": "int8"')
-    )  # what an older version makes of it
+    values["tokens"]["stored"] = values["tokens"].pop("storage")  # what an older version makes of it
+    spec.write_bytes(encode_json(values))
     with pytest.raises(FormatMismatch, match="unknown key"):
         CameraReader(camera)
 

@@ -105,7 +105,7 @@ def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items:
     held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
     done = Erased()
     uploads = Uploads.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
-    uploads.write(camera)  # before the objects go: a blanked chunk must not be missing from the store for ever
+    replace(uploads, unsettled=True).write(camera)  # first: a blanked chunk must not be missing from the store for ever
     objects.delete([item.key for item, _ in held])
     reach("upload.half-erased")
     for item, size in held:

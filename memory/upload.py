@@ -25,6 +25,7 @@ from memory.failpoints import reach
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects
 from memory.publishing import coarse_arrays, committed_there, same_camera, small_files
+from memory.recount import recount
 from memory.uploaded import FRAMES, Published, Tree, Uploads, fine_keys, locked, seal_keys, trees_here
 
 PUBLISH_EVERY_S = (
@@ -53,7 +54,12 @@ class Upload:
             try:
                 uploads = uploads if self._greeted else self._greet(uploads)
                 commit = Commit.read(self._camera)
-                done = self._make_coarse(uploads, commit) if only_coarse else self._step(uploads, commit, finish=finish)
+                if uploads.unsettled:
+                    done: Uploads | None = recount(self._camera, self._objects, uploads)
+                elif only_coarse:
+                    done = self._make_coarse(uploads, commit)
+                else:
+                    done = self._step(uploads, commit, finish=finish)
             except StoreError:
                 self._greeted = False  # it may come back as another: empty, for one
                 raise
@@ -158,6 +164,7 @@ class Upload:
         if not found:
             return left
         before: list[int | None] = self._objects.each(self._objects.size, found)
+        replace(uploads, unsettled=True).write(self._camera)
         self._put([*found, *_beside(name, seal)])
         new = sum(found.values()) - sum(size or 0 for size in before)
         left = left.with_tree(name, replace(tree, bytes=tree.bytes + new))
@@ -174,14 +181,14 @@ class Upload:
             return None
         name = min(held, key=lambda name: held[name].released)
         tree = held[name]
-        found = self._here(self._keys(commit, name, tree.released))
-        return self._let_go(uploads.with_tree(name, replace(tree, released=tree.released + 1)), name, list(found))
+        replace(uploads, unsettled=True).write(self._camera)
+        keys = self._keys(commit, name, tree.released)
+        return self._let_go(uploads.with_tree(name, replace(tree, released=tree.released + 1)), name, keys)
 
     def _let_go(self, uploads: Uploads, name: str, keys: list[str]) -> Uploads:
         """Delete local copies that the store has, each asked for; one that it lacks is sent again first."""
-        sizes: list[int | None] = self._objects.each(self._objects.size, keys)
-        here = self._here(keys)
-        self._put([key for key, size in zip(keys, sizes, strict=True) if key in here and size != here[key]])
+        there, here = self._sizes(keys), self._here(keys)
+        self._put([key for key, size in here.items() if there.get(key) != size])
         reach("upload.before-release")
         for key in here:
             unlink(self._camera / key)
@@ -189,7 +196,7 @@ class Upload:
             fsync_directory(folder)
         reach("upload.after-release")
         tree = uploads.trees[name]
-        return uploads.with_tree(name, replace(tree, away=tree.away + sum(here.values())))
+        return uploads.with_tree(name, replace(tree, away=tree.away + sum({**there, **here}.values())))
 
     def _drop(self, uploads: Uploads) -> Uploads | None:
         """Objects of generations that are gone here, once what is published needs them no more."""
@@ -246,6 +253,7 @@ class Upload:
         sent, released = seal < tree.sent, seal < tree.released
         here = self._here(coarse) if sent else {}
         before = self._sizes([*sorted(fine), *coarse])
+        replace(uploads, unsettled=True).write(self._camera)
         self._put([*here, *coarse_arrays(self._camera, name)])
         reach("upload.before-thinned")
         after = self._sizes(coarse)

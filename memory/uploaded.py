@@ -51,12 +51,14 @@ class Published:
 @dataclass(frozen=True)
 class Uploads:
     """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
-    too, until the commit says so. silent_since, why: of a store that cannot be used.
+    too, until the commit says so. unsettled: something that changes the trees' bytes is under way, or was cut off: they are in doubt.
+    silent_since, why: of a store that cannot be used.
     """
 
     trees: dict[str, Tree] = field(default_factory=dict)
     again: tuple[tuple[str, int], ...] = ()
     thinned: tuple[tuple[str, int], ...] = ()
+    unsettled: bool = False
     published: Published = field(default=Published())
     silent_since: float | None = None
     why: str = ""
@@ -74,7 +76,7 @@ class Uploads:
             again, thinned = (
                 tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
             )
-            return cls(trees, again, thinned, Published(**values.pop("published")), **values)
+            return cls(trees, again, thinned, published=Published(**values.pop("published")), **values)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedMemory(f"{path}: is no state of an upload; `afterimage fsck --repair` makes it anew") from None
 

@@ -16,6 +16,7 @@ from memory.commit import Commit
 from memory.durable import observed
 from memory.errors import UnreachableFrames
 from memory.fsck import fsck
+from memory.layout import may_be_far
 from memory.mirror import mirror
 from memory.objects import SILENT_S
 from memory.orders import keep_coarse
@@ -237,6 +238,37 @@ def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
             break
     else:
         raise AssertionError("it took more steps than were tried")
+
+
+@pytest.mark.parametrize("local_bytes", [0.0, LOCAL])
+@pytest.mark.parametrize("point", ["before-thinned", "half-thinned", "before-release", "after-release", "half-erased"])
+def test_what_lies_there_is_counted_right_after_a_crash(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, point: str, local_bytes: float
+) -> None:
+    """Else retention would evict by bytes that are not there, for good."""
+
+    class Crash(BaseException):
+        pass
+
+    def crash(name: str) -> None:
+        if name == f"upload.{point}":
+            raise Crash
+
+    spec = SPECS["int8"]
+    camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=local_bytes)
+    repository = open_camera(camera.parent, "a", spec)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr("memory.upload.reach", crash)
+        patch.setattr("memory.erase_objects.reach", crash)
+        for _ in turns(repository, upload(camera, local_bytes=local_bytes)):
+            pass
+        repository.forget(START + 140, START + 150)
+    repository._lock.close()
+    make_coarse(camera, spec, local_bytes=local_bytes)
+    uploads = Uploads.read(camera)
+    moved = {key: size for key, size in server.objects().items() if may_be_far(key.removeprefix(f"{PREFIX}/"))}
+    there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
+    assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
 
 
 def test_readers_go_on_meanwhile(tmp_path: Path, server: ObjectServer, spec: FeatureSpec) -> None:

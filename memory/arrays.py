@@ -19,7 +19,7 @@ _FLAT: Any = {
     "separator": ".",
 }  # one file per chunk, none of the nested directories that each need an fsync
 
-ArrayError = (OSError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
+ArrayError = (OSError, AttributeError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
 """What Zarr raises for an array that is missing, damaged, or not an array."""
 
 

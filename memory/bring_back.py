@@ -8,8 +8,9 @@ from memory.durable import make_directory, write_file
 from memory.errors import NotWritable
 from memory.layout import checksum_holds, may_be_far
 from memory.lock import CameraLock
-from memory.objects import AT_ONCE, CameraObjects
-from memory.uploaded import forget_uploads, locked, trees_here
+from memory.objects import AT_ONCE, CameraObjects, objects_of
+from memory.publishing import same_camera
+from memory.uploaded import Uploads, forget_uploads, locked, trees_here
 
 Progress = Callable[[int, int], None]  # bytes fetched, bytes in all
 
@@ -49,3 +50,23 @@ def bring_back(
             progress(done, total)
         forget_uploads(camera)
     return done, bad
+
+
+def bring_back_chunk(camera: Path, key: str, place: tuple[str, int], size: int) -> bool:
+    """Put the store's copy of a chunk in place of a damaged one; False where it has none, or one of before the chunk was changed.
+
+    place: the tree and seal that it belongs to. size: bytes of the chunk. Raises StoreError.
+    """
+    uploads, objects = Uploads.read(camera), objects_of(camera)
+    tree = uploads.trees.get(place[0])
+    if objects is None or tree is None or place[1] >= tree.sent or place in uploads.again:
+        return False
+    theirs = objects.read("camera.json")
+    if theirs is None or not same_camera((camera / "camera.json").read_bytes(), theirs):
+        return False
+    data = objects.read(key)
+    if data is None or len(data) != size or not checksum_holds(data):
+        return False
+    make_directory((camera / key).parent)
+    write_file(camera / key, data)
+    return True

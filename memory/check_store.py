@@ -12,10 +12,11 @@ from memory.commit import Commit
 from memory.erase_objects import object_traces, touched
 from memory.errors import DamagedMemory, StoreError
 from memory.findings import Finding
-from memory.layout import MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds
+from memory.layout import MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
 from memory.objects import CameraObjects, objects_of
 from memory.publishing import same_camera
-from memory.uploaded import FILE, Uploads, change, forget_uploads, seal_keys, trees_here
+from memory.removal import present
+from memory.uploaded import FILE, FRAMES, Uploads, change, forget_uploads, seal_keys, trees_here
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,25 @@ class FarChunks:
         self.sizes: dict[str, int] = {}
         try:
             self.uploads = Uploads.read(camera)
-            if self.uploads.trees:
+            if self.uploads.trees or self._may_have_sent():
                 self._list()
         except DamagedMemory:
             self.trouble = "which of them lie on the store is not known"
         except StoreError as error:
             self.trouble = str(error)
+
+    def _may_have_sent(self) -> bool:
+        """Whether chunks that are not here may lie on the store, though no note says so: it may be lost."""
+        if objects_of(self.camera) is None:
+            return False
+        commit = Commit.read(self.camera)
+        ids = present(commit.frames, commit.removed)
+        return any(
+            not (self.camera / key).exists()
+            for tree in (FRAMES, generation_name(commit.generation))
+            for seal in np.unique(ids // SEAL_FRAMES).tolist()
+            for key in seal_keys(self.camera, tree, seal)
+        )
 
     def _list(self) -> None:
         self.objects = objects_of(self.camera)
@@ -52,6 +66,9 @@ class FarChunks:
             self.trouble = "chunks were moved to a store, but store.json is gone; `afterimage store set` names it again"
             return
         theirs = self.objects.read("camera.json")
+        if theirs is None and not self.uploads.trees:
+            self.objects = None  # nothing was ever sent
+            return
         if theirs is None or not same_camera((self.camera / "camera.json").read_bytes(), theirs):
             whose = "nothing" if theirs is None else "another memory's camera"
             self.trouble = f"{self.objects.name}: holds {whose} where this camera's chunks were sent"

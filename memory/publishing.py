@@ -8,7 +8,10 @@ from memory.chunks import SealedFrames
 from memory.coarse import ARRAYS, Coarse, add_coarse
 from memory.commit import Commit
 from memory.erase import camera_layouts
+from memory.errors import DamagedMemory
 from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
+from memory.objects import CameraObjects
+from memory.removal import Removal
 from memory.uploaded import Uploads
 
 
@@ -52,3 +55,15 @@ def committed_there(camera: Path, commit: Commit, uploads: Uploads, frames: int)
         if part.erased or (tree, first // SEAL_FRAMES) in uploads.thinned
     ]
     return replace(commit, frames=frames, gaps=count, coarse=add_coarse(coarse, ())).encode()
+
+
+def published_removals(objects: CameraObjects, generation: int, frames: int) -> tuple[Removal, ...]:
+    """What the store says is removed of the first `frames` frames; nothing where it says nothing of this generation. Raises StoreError."""
+    theirs = objects.read("committed")
+    if theirs is None:
+        return ()
+    try:
+        commit = Commit.decode(theirs, where=objects.name)
+    except DamagedMemory:
+        return ()
+    return tuple(gone for gone in commit.removed if gone.end <= frames and commit.generation == generation)

@@ -5,7 +5,7 @@ stay lost, and their frames are recorded as lost to damage. Call only with the c
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from memory import index_files, uploaded
+from memory.bring_back import bring_back_chunk
 from memory.building import building_lock
 from memory.camera import CameraInfo, camera_id, local_timezone, read_camera, write_camera
 from memory.chunks import SealedFrames, image_attributes
@@ -27,6 +28,7 @@ from memory.journal import Scan, encode_file, scan
 from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, journal_name, with_checksum
 from memory.objects import objects_of
 from memory.pending import blank_frame, restore
+from memory.publishing import published_removals
 from memory.records import Gap
 from memory.removal import Removal, add, present, runs
 from memory.specfile import read_spec
@@ -65,7 +67,10 @@ class Repair:
         return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
 
     def rebuild_commit(self) -> str:
-        """`committed` from what is there: the seals whose images exist, the newest generation that has a spec."""
+        """`committed` from what is there: the seals whose images exist, the newest generation that has a spec.
+
+        What was removed before it was published is taken from the store. Raises StoreError where that does not answer.
+        """
         specs = [
             number
             for number in generations(self._camera)
@@ -81,28 +86,32 @@ class Repair:
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_pending is not None:
             frames = min(frames, -(-first_pending // SEAL_FRAMES) * SEAL_FRAMES) if first_pending else 0
-        Commit(frames, 0, specs[-1], coarse=self._coarse(frames, specs[-1])).write(self._camera)
+        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        far = {} if objects is None else objects.sizes()
+        removed = published_removals(objects, specs[-1], frames) if objects is not None else ()
+        Commit(frames, 0, specs[-1], removed, self._coarse(frames, specs[-1], far)).write(self._camera)
         absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
         gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
         blank = self._blank_frames(frames, specs[-1])
         self._remove(np.union1d(gone, blank))
         return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
 
-    def _coarse(self, frames: int, generation: int) -> tuple[Coarse, ...]:
-        """Seals whose tokens are there in their coarse form alone."""
+    def _coarse(self, frames: int, generation: int, far: Container[str]) -> tuple[Coarse, ...]:
+        """Seals whose tokens are there in their coarse form alone. far: what lies on the store."""
         layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
         if ARRAYS["tokens"] not in layouts:
             return ()
         there = {
-            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal)}
+            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal, far)}
             for name in ("tokens", ARRAYS["tokens"])
         }
         alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
         return add_coarse((Coarse(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
 
-    def _any(self, layout: ArrayLayout, seal: int) -> bool:
+    def _any(self, layout: ArrayLayout, seal: int, far: Container[str]) -> bool:
         chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
-        return any(layout.file(self._camera, chunk).exists() for chunk in chunks)
+        files = [layout.file(self._camera, chunk) for chunk in chunks]
+        return any(file.exists() or str(file.relative_to(self._camera)) in far for file in files)
 
     def _blank_frames(self, frames: int, generation: int) -> NDArray[np.int64]:
         """Frames whose embedding is zero: they had been forgotten."""
@@ -136,6 +145,10 @@ class Repair:
         kind = layout.name.rsplit("/", 1)[-1]
 
         def fix() -> str:
+            place = (layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)
+            key = str(layout.file(self._camera, chunk).relative_to(self._camera))
+            if layout.chunk <= SEAL_FRAMES and bring_back_chunk(self._camera, key, place, layout.chunk_bytes):
+                return "fetched from the store"
             if kind in (*ARRAYS, *ARRAYS.values()):
                 self._remove(lost)
                 return (
@@ -163,9 +176,13 @@ class Repair:
             change(self._camera, {(layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)})
 
     def images(self, seal: int) -> Fix:
-        """A seal whose images cannot be read: its frames stay, without images."""
+        """A seal whose images cannot be read: they come back from the store, or its frames stay without images."""
 
         def fix() -> str:
+            about = image_attributes(self._camera, seal)
+            size = max(1, about["offsets"][-1]) + 4 if about else 0
+            if bring_back_chunk(self._camera, f"{IMAGES}/{seal}/c.0", (FRAMES, seal), size):
+                return "fetched from the store"
             times = self._times(Commit.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
             remove_tree(self._camera / IMAGES / str(seal))
             SealedFrames(self._camera, 0, writable=True).write_images(

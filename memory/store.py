@@ -15,6 +15,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from memory.durable import fsync_directory, make_directory, remove_tree, unlink, write_file
+from memory.errors import DamagedMemory, StoreRefused
 from memory.layout import may_be_far
 from memory.objects import AT_ONCE, CameraObjects, objects_of, pool
 
@@ -53,13 +54,13 @@ class CameraStore(LocalStore):
     def _far(self, key: str) -> bytes | None:
         if self._ahead is not None:
             return self._ahead.take(key)
-        objects = objects_of(self.root)
+        objects = _objects_of(self.root)
         return None if objects is None else objects.get(key)
 
     @contextmanager
     def reading_ahead(self, keys: Sequence[str]) -> Iterator[None]:
         """While these chunks are read one after the other, have those that lie far away come in together."""
-        objects = objects_of(self.root) if len(keys) > 1 else None
+        objects = _objects_of(self.root) if len(keys) > 1 else None
         if objects is None:
             yield
             return
@@ -104,6 +105,14 @@ class CameraStore(LocalStore):
         """Remove everything under `prefix`."""
         self._check_writable()
         await asyncio.to_thread(remove_tree, self.root / prefix)
+
+
+def _objects_of(camera: Path) -> CameraObjects | None:
+    """The store of a camera. Raises StoreRefused where its name is damaged: that harms no frame, but puts some out of reach."""
+    try:
+        return objects_of(camera)
+    except DamagedMemory as error:
+        raise StoreRefused(str(error)) from None
 
 
 class _ReadAhead:

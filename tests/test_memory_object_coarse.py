@@ -240,6 +240,12 @@ def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
         raise AssertionError("it took more steps than were tried")
 
 
+def thin_and_forget(repository: Repository, steps: Upload) -> None:
+    for _ in turns(repository, steps):
+        pass
+    repository.forget(START + 140, START + 150)
+
+
 @pytest.mark.parametrize("local_bytes", [0.0, LOCAL])
 @pytest.mark.parametrize("point", ["before-thinned", "half-thinned", "before-release", "after-release", "half-erased"])
 def test_what_lies_there_is_counted_right_after_a_crash(
@@ -257,18 +263,28 @@ def test_what_lies_there_is_counted_right_after_a_crash(
     spec = SPECS["int8"]
     camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=local_bytes)
     repository = open_camera(camera.parent, "a", spec)
-    with monkeypatch.context() as patch, pytest.raises(Crash):
+    with monkeypatch.context() as patch:
         patch.setattr("memory.upload.reach", crash)
         patch.setattr("memory.erase_objects.reach", crash)
-        for _ in turns(repository, upload(camera, local_bytes=local_bytes)):
-            pass
-        repository.forget(START + 140, START + 150)
+        with pytest.raises(Crash):
+            thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
     repository._lock.close()
     make_coarse(camera, spec, local_bytes=local_bytes)
     uploads = Uploads.read(camera)
     moved = {key: size for key, size in server.objects().items() if may_be_far(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
     assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
+
+
+def test_a_lost_commit_does_not_lose_what_is_coarse_on_the_store(
+    tmp_path: Path, server: ObjectServer, spec: FeatureSpec
+) -> None:
+    camera = on_store(tmp_path / "m", spec, server.endpoint)
+    make_coarse(camera, spec)
+    (camera / "committed").unlink()
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert Commit.read(camera).coarse == (Coarse(0, COARSE),)
+    assert_coarse(CameraReader(camera).snapshot(), [*range(FRAMES)])
 
 
 def test_readers_go_on_meanwhile(tmp_path: Path, server: ObjectServer, spec: FeatureSpec) -> None:

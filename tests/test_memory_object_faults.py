@@ -1,6 +1,7 @@
 """Stores that go away, come back empty, lose objects or corrupt them, against a real server process behind a gate."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -178,6 +179,88 @@ def test_a_place_with_another_memory_is_refused(tmp_path: Path, server: ObjectSe
     write_camera(other, replace(read_camera(other), created=1.0))
     with pytest.raises(StoreRefused, match="another memory"):
         flush(other)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("{")])
+def test_a_lost_note_of_what_was_sent_costs_no_frame(
+    tmp_path: Path, server: ObjectServer, harm: Callable[[Path], None]
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    harm(camera / "uploaded")
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert_holds(CameraReader(camera).snapshot())
+    flush(camera)
+    assert_holds(CameraReader(camera).snapshot())
+    assert fsck(camera, deep=True).findings == []
+
+
+def test_a_lost_commit_costs_no_frame_that_lies_on_the_store(tmp_path: Path, gate: Gate) -> None:
+    set_store(tmp_path / "m", gate.endpoint)
+    camera = record(tmp_path / "m")
+    with open_camera(tmp_path / "m", "a", SPEC) as repository:
+        repository.forget(START + 20, START + 30)
+    flush(camera)
+    (camera / "committed").write_text("{")
+    gate.shut()
+    assert [finding.where for finding in fsck(camera, repair=True).damage] == [camera / "committed"]
+    gate.open()
+    time.sleep(SILENT_S)
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert_holds(CameraReader(camera).snapshot(), [*range(20), *range(31, FRAMES)])
+    assert Commit.read(camera).removed[0].reason == "forgotten"
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("{")])
+def test_a_lost_spec_comes_back_from_the_store(
+    tmp_path: Path, server: ObjectServer, harm: Callable[[Path], None]
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    harm(camera / "generation-1" / "spec.json")
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert_holds(CameraReader(camera).snapshot())
+    flush(camera)
+    assert fsck(camera, deep=True).findings == []
+
+
+def test_frames_on_a_store_whose_name_is_damaged_are_out_of_reach_and_not_lost(
+    tmp_path: Path, server: ObjectServer
+) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    place = tmp_path / "m" / "store.json"
+    whole = place.read_text()
+    place.write_text(whole[:-9])
+    snapshot = CameraReader(camera).snapshot()
+    with pytest.raises(UnreachableFrames, match=r"store\.json.*afterimage store set") as caught:
+        snapshot.tokens(snapshot.ids)
+    assert caught.value.frames[:3].tolist() == [0, 1, 2]
+    assert [finding.where for finding in fsck(camera, repair=True).damage] == [place]
+    place.write_text(whole)
+    assert_holds(CameraReader(camera).snapshot())
+
+
+CHUNKS = ["generation-1/tokens/c.5.0.0", "generation-1/embeddings/c.1.0", "frames/images/1/c.0"]
+
+
+@pytest.mark.parametrize("key", CHUNKS)
+def test_a_damaged_chunk_that_was_sent_comes_back_from_the_store(tmp_path: Path, gate: Gate, key: str) -> None:
+    set_store(tmp_path / "m", gate.endpoint, local_gigabytes=1)
+    camera = record(tmp_path / "m")
+    flush(camera, local_bytes=1e9)
+    (camera / key).write_bytes(b"x")
+    gate.shut()
+    assert fsck(camera, repair=True).damage != []
+    gate.open()
+    time.sleep(SILENT_S)
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert_holds(CameraReader(camera).snapshot())
+    flush(camera)
+    assert_holds(CameraReader(camera).snapshot())
 
 
 def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_knows(tmp_path: Path, gate: Gate) -> None:

@@ -157,12 +157,12 @@ def load(directory: Path, kind: Kind, first: int, end: int, width: int) -> Segme
         index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if kind == "ivf" else faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise ValueError(f"{path.name}: {str(error).splitlines()[0]}") from None
+    if index is None:  # what FAISS makes of a file that says so
+        raise ValueError(f"{path.name}: holds no index")
     if kind == "ivf":
         # FAISS would start 32 threads per search to read ahead; the page cache does that (3 ms a search, measured).
         lists: Any = faiss.downcast_InvertedLists(index.invlists)
         lists.prefetch_nthread = 0
-    if index is None:  # what FAISS makes of a file that says so
-        raise ValueError(f"{path.name}: holds no index")
     if index.ntotal != end - first or index.d != width:
         raise ValueError(f"{path.name}: holds {index.ntotal} vectors of {index.d}, expected {end - first} of {width}")
     return Segment(first, end, kind, index)

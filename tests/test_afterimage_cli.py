@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from afterimage.cli import main
+from memory.commit import read_json, write_json
 from memory.directory import Memory
 from memory.repository import open_camera
 from tests.clips import make_clip
@@ -189,7 +190,7 @@ def test_a_memory_of_another_spec_or_format_is_refused(tmp_path: Path, clip: Pat
     assert done.returncode == 2
     assert "reembed" in done.stderr
     camera = tmp_path / "a" / "camera.json"
-    camera.write_text(camera.read_text().replace('"format": 1', '"format": 7'))
+    write_json(camera, {**read_json(camera, missing=""), "format": 7})
     done = afterimage("info", tmp_path)
     assert done.returncode == 2
     assert "storage format 7" in done.stderr

@@ -221,6 +221,18 @@ def test_a_place_that_does_not_work_is_refused_in_one_line(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_store_whose_name_is_damaged_is_named_again(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = ["store", "set", URL, "--endpoint", server.endpoint, "--memory", str(memory)]
+    run(capsys, *setting)
+    run(capsys, "store", "flush", "--memory", str(memory))
+    (memory / "store.json").write_text("{")
+    assert "`afterimage store set`" in run(capsys, "store", "status", "--memory", str(memory), status=1)
+    run(capsys, *setting)
+    run(capsys, "fsck", str(memory))
+
+
 def test_wrong_credentials_are_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

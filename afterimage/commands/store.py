@@ -15,7 +15,15 @@ from configs import ConfigError, UsageError, load_mapping
 from memory.bring_back import bring_back
 from memory.directory import Memory
 from memory.durable import fsync_directory, make_directory, unlink
-from memory.errors import MemoryNotFound, NotWritable, RepositoryError, StoreError, StoreRefused, StoreUnreachable
+from memory.errors import (
+    DamagedMemory,
+    MemoryNotFound,
+    NotWritable,
+    RepositoryError,
+    StoreError,
+    StoreRefused,
+    StoreUnreachable,
+)
 from memory.objects import CameraObjects, objects_of
 from memory.publishing import same_camera
 from memory.reader import CameraReader
@@ -69,7 +77,10 @@ def _readers(memory: Path) -> list[CameraReader]:
 
 
 def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    before = read_store(memory)
+    try:
+        before = read_store(memory)
+    except DamagedMemory:
+        before = None  # this is what puts it right
     given = {"endpoint": arguments.endpoint, "region": arguments.region, "local_gigabytes": arguments.local_gb}
     values = {"url": arguments.url, **{name: value for name, value in given.items() if value is not None}}
     try:

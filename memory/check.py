@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memory.arrays import Arrays
 from memory.camera import read_camera
+from memory.check_journal import check_journal
 from memory.check_store import FarChunks, check_store
 from memory.coarse import ARRAYS, coarse_mask
 from memory.commit import Commit
@@ -21,7 +22,6 @@ from memory.durable import PARTIAL
 from memory.erase import camera_layouts, traces
 from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
 from memory.findings import Finding
-from memory.journal import scan
 from memory.layout import (
     GAP_CHUNK,
     IMAGES,
@@ -31,10 +31,9 @@ from memory.layout import (
     checksum_holds,
     coarse_layouts,
     gaps_layout,
+    generation_name,
     is_missing,
-    journal_name,
 )
-from memory.pending import Pending, restore
 from memory.removal import present, runs
 from memory.repair import Repair
 from memory.repair_documents import begin_memory_settings, begin_settings, fetch_spec
@@ -67,7 +66,7 @@ def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
         *_check_times(camera, commit, repair),
         *_check_features(camera, commit, repair, far),
         *_check_gaps(camera, commit, repair),
-        *_check_journal(camera, commit, repair),
+        *check_journal(camera, commit),
         *_check_leftovers(camera, repair),
     ]
 
@@ -115,8 +114,13 @@ def _reason(error: RepositoryError) -> str:
 
 
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
-    """zarr.json of every array: there, of the right type, and large enough for the committed rows."""
+    """zarr.json of every group, and of every array: there, of the right type, and large enough for the committed rows."""
     commit = Commit.read(camera)
+    for group in ("", "frames", IMAGES, generation_name(commit.generation)):
+        path = camera / group / "zarr.json"
+        wrong = _wrong_group(path)
+        if wrong:
+            yield Finding(path, wrong, fix=repair.group(path))
     coarse, arrays = max((part.end for part in commit.coarse), default=0), Arrays(camera, writable=False)
     wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
     for layout, rows in [*wanted, (GAPS, commit.gaps)]:
@@ -135,6 +139,14 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
             wrong = f"is missing or unreadable ({type(error).__name__})"
         if wrong:
             yield Finding(path, wrong, fix=repair.metadata(layout, rows))
+
+
+def _wrong_group(path: Path) -> str | None:
+    try:
+        about = json.loads(path.read_text())
+        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "describes no group"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"is missing or unreadable ({type(error).__name__})"
 
 
 def _layouts(camera: Path, commit: Commit) -> list[ArrayLayout]:
@@ -284,30 +296,6 @@ def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findin
             wrong = None if sound else "holds gaps that end before they begin, or out of order"
         if wrong:
             yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)
-
-
-def _check_journal(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    path = camera / journal_name(commit.generation)
-    try:
-        found = scan(path.read_bytes() if path.exists() else b"", where="journal")
-        pending = restore(
-            found.records, read_spec(camera, commit.generation), sealed=commit.frames, sealed_gaps_before=-1
-        )
-    except (DamagedMemory, ValueError, LookupError) as error:
-        yield Finding(path, str(error).removeprefix("journal: ").partition(";")[0], fix=repair.journal)
-        return
-    for damage in found.damage:
-        yield Finding(path, damage, _lost(pending), fix=repair.journal)
-    if _lost(pending) and not found.damage:
-        yield Finding(path, "frames are missing between its records", _lost(pending), fix=repair.journal)
-    if found.torn:
-        what = f"{found.torn} bytes at its end are no whole record: an unfinished write, which the next writer cuts off"
-        yield Finding(path, what, severity="note", fix=repair.journal)
-
-
-def _lost(pending: Pending) -> tuple[int, int] | None:
-    lost = [pending.first + row for row, frame in enumerate(pending.frames) if np.isnan(frame.time)]
-    return (lost[0], lost[-1] + 1) if lost else None
 
 
 def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from memory.camera import new_camera, write_camera
 from memory.chunks import SealedFrames
 from memory.commit import Commit
-from memory.durable import remove_tree
+from memory.durable import remove_tree, write_file
 from memory.errors import DamagedMemory
 from memory.journal import MAGIC
+from memory.layout import journal_name
 from memory.spec import FeatureSpec
 from memory.specfile import write_spec
 
@@ -20,6 +21,7 @@ def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, 
     SealedFrames(directory, 1, writable=True).create(spec)
     write_spec(directory, 1, spec)
     Commit(frames=0, gaps=0, generation=1).write(directory)
+    write_file(directory / journal_name(1), MAGIC)
     write_camera(directory, info)
 
 

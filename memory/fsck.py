@@ -10,7 +10,7 @@ from memory.commit import Commit
 from memory.durable import PARTIAL
 from memory.errors import RepositoryError, UnreachableFrames
 from memory.findings import Finding
-from memory.index_files import drop_files
+from memory.index_files import drop_files, locked
 from memory.layout import journal_name
 from memory.lock import CameraLock, is_held
 from memory.reader import CameraReader
@@ -114,8 +114,10 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     from memory.index import differences, is_stale  # loads faiss: only where there is an index to compare
 
     def fix() -> str:
-        (directory / "about.json").unlink(missing_ok=True)
-        return f"{drop_files(directory, keep=set())} files dropped; the next question rebuilds the index"
+        with locked(directory):
+            (directory / "about.json").unlink(missing_ok=True)
+            dropped = drop_files(directory, keep=set())
+        return f"{dropped} files dropped; the next question rebuilds the index"
 
     if is_stale(directory, snapshot):
         what = "was built from another generation, or before frames were forgotten; the next question rebuilds it"

@@ -32,7 +32,7 @@ def locked(directory: Path) -> Iterator[None]:
 def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:
     """Drop every segment that holds one of the frames [first, end), or with `whole` those that hold no other; returns how many.
 
-    The others stay, under the new identity. Segments that a crash left unfinished go, too.
+    The others stay, under the new identity.
     """
     if not directory.is_dir():
         return 0
@@ -45,17 +45,25 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
             kept = [name for name in names if name[1] < first or name[2] > end]
         else:
             kept = [name for name in names if name[2] <= first or name[1] >= end]
-        unfinished = sum(unlink(path) for path in sorted(directory.glob(f".*{PARTIAL}")))
         write_file(directory / "about.json", json.dumps({**identity, "segments": kept}).encode())
-        return unfinished + drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
+        return drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:
-    """Remove index files that are not among `keep`; returns how many."""
-    dropped = sum(unlink(path) for path in sorted(directory.glob("*.faiss")) if path.name not in keep)
+    """Remove segments that are not among `keep`, and what a crash left unfinished; returns how many. Call it `locked`."""
+    files = [*directory.glob("*.faiss"), *directory.glob(f".*{PARTIAL}")]
+    dropped = sum(unlink(path) for path in sorted(files) if path.name not in keep)
     if dropped:
         fsync_directory(directory)
     return dropped
+
+
+def drop_unfinished(directory: Path) -> None:
+    """Remove what a crash left unfinished. (What another process is writing at this moment is waited for, and stays.)"""
+    if any(directory.glob(f".*{PARTIAL}")):
+        with locked(directory):
+            if sum(unlink(path) for path in directory.glob(f".*{PARTIAL}")):
+                fsync_directory(directory)
 
 
 def listed(directory: Path) -> tuple[dict[str, Any], list[tuple[Kind, int, int]]]:

@@ -78,10 +78,9 @@ def _decode(payload: bytes) -> Record:
 
 def scan(data: bytes, *, where: str) -> Scan:
     """Every sound record of a journal's bytes, going on after damaged ones. Raises DamagedMemory when the file is no journal."""
-    if len(data) < len(MAGIC):
-        return Scan(torn=len(data))
     if not data.startswith(MAGIC):
-        raise DamagedMemory(f"{where}: is not a journal; `afterimage fsck --repair` goes on without the frames in it")
+        what = "is not a journal" if data else "is empty"
+        raise DamagedMemory(f"{where}: {what}; `afterimage fsck --repair` goes on without the frames in it")
     sound = [(start, end, _decode(data[start + _PREFIX.size : end])) for start, end in _sound_records(data)]
     known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
     found = Scan(end=len(MAGIC))
@@ -96,6 +95,16 @@ def scan(data: bytes, *, where: str) -> Scan:
         found.damage.append(f"bytes {found.end} to {known} are missing")
     found.torn = len(data) - found.end
     return found
+
+
+def read_journal(path: Path) -> bytes:
+    """A journal's bytes. Raises DamagedMemory where there is none: a camera has one from its beginning, and it is only ever replaced."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedMemory(
+            f"{path}: is missing; `afterimage fsck --repair` goes on without the frames in it"
+        ) from None
 
 
 def _durable_bytes(record: Record, end: int) -> int:
@@ -128,21 +137,17 @@ class Journal:
     """The writer's end of a journal file. One thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates `path`, cutting off what a crash left unfinished. `recovered` holds the records that were there.
+        """Opens `path`, cutting off what a crash left unfinished. `recovered` holds the records that were there.
 
-        Raises DamagedMemory, naming `fsck --repair`, when acknowledged records are damaged.
+        Raises DamagedMemory, naming `fsck --repair`, when acknowledged records are damaged or the file is gone.
         """
         self.path = path
-        if not path.exists():
-            write_file(path, MAGIC)
-        found = scan(path.read_bytes(), where=str(path))
+        found = scan(read_journal(path), where=str(path))
         if found.damage:
             raise DamagedMemory(f"{path}: {found.damage[0]}; `afterimage fsck --repair` goes on without those frames")
         self.recovered, self.cut_bytes = found.records, found.torn
-        if not found.end:
-            write_file(path, MAGIC)
         self._file = path.open("r+b", buffering=0)
-        self._end = max(found.end, len(MAGIC))
+        self._end = found.end
         durable.truncate(self._file, path, self._end)
         self._durable = 0
         self._suspect = False  # a failed fsync leaves nobody knowing what reached the disk

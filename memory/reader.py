@@ -12,7 +12,7 @@ from memory.chunks import SealedFrames
 from memory.commit import Commit
 from memory.errors import DamagedMemory
 from memory.index_files import forgotten_frames
-from memory.journal import Scan, scan
+from memory.journal import Scan, read_journal, scan
 from memory.layout import journal_name
 from memory.lock import is_held
 from memory.pending import Pending, restore
@@ -82,9 +82,9 @@ class CameraReader:
     def _read_journal(self, generation: int) -> Scan:
         path = self.directory / journal_name(generation)
         try:
-            return scan(path.read_bytes() if path.exists() else b"", where=str(path))
+            return scan(read_journal(path), where=str(path))
         except DamagedMemory:
-            return Scan()  # not even its first bytes are right: go on with what is sealed; `fsck` says so
+            return Scan()  # gone, or not even its first bytes are right: go on with what is sealed; `fsck` says so
 
     def _restore(self, journal: Scan, commit: Commit) -> Pending:
         newest = self._gaps[-1].before_frame if self._gaps else -1

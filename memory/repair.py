@@ -24,14 +24,12 @@ from memory.commit import Commit
 from memory.durable import fsync_directory, remove_tree, unlink, write_file
 from memory.erase import camera_layouts, erase
 from memory.errors import DamagedMemory, RepositoryError
-from memory.journal import Scan, encode_file, scan
-from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, journal_name, with_checksum
+from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
 from memory.objects import objects_of
-from memory.pending import blank_frame, restore
 from memory.publishing import published_removals
 from memory.records import Gap
 from memory.removal import Removal, add, present, runs
-from memory.specfile import read_spec
+from memory.repair_journal import sound_records
 from memory.store import CameraStore
 from memory.uploaded import FRAMES, change, locked
 
@@ -79,9 +77,9 @@ class Repair:
         if not specs:
             raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be restored")
         present_seals = sorted(int(entry.name) for entry in (self._camera / IMAGES).glob("*") if entry.name.isdigit())
-        journal = self._journal(specs[-1])
+        journal = sound_records(self._camera, specs[-1]) or ()
         first_pending = min(
-            (record.header["id"] for record in journal.records if record.header["type"] == "frame"), default=None
+            (record.header["id"] for record in journal if record.header["type"] == "frame"), default=None
         )
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_pending is not None:
@@ -270,48 +268,16 @@ class Repair:
         replace(commit, gaps=len(gaps)).write(self._camera)
         return f"{len(gaps)} gaps rebuilt from the times; why they came about is lost"
 
-    def journal(self) -> str:
-        """Keep every sound record; frames between them that are lost get blank places."""
-        commit = Commit.read(self._camera)
-        spec = read_spec(self._camera, commit.generation)
-        pending = restore(self._journal(commit.generation).records, spec, sealed=commit.frames, sealed_gaps_before=-1)
-        lost = [row for row, frame in enumerate(pending.frames) if np.isnan(frame.time)]
-        times = np.array([frame.time for frame in pending.frames])
-        for row in lost:
-            before = times[row - 1] if row else self._newest_sealed(commit)
-            later = times[row + 1 :][np.isfinite(times[row + 1 :])]
-            times[row] = before + (float(later[0]) - before) / 1024 if len(later) else before + 1e-3
-            pending.frames[row] = blank_frame(spec, time=float(times[row]))
-        write_file(self._camera / journal_name(commit.generation), encode_file(pending.entries()))
-        if lost:
-            now = time.time()
-            ids = np.array(lost) + pending.first
-            new = [
-                Removal(
-                    first,
-                    end,
-                    float(times[first - pending.first]),
-                    float(times[end - 1 - pending.first]),
-                    "damaged",
-                    now,
-                    True,
-                )
-                for first, end in runs(ids)
-            ]
-            replace(commit, removed=add(commit.removed, new)).write(self._camera)
-        return f"{len(pending.frames) - len(lost)} frames kept, {len(lost)} lost"
+    def group(self, path: Path) -> Fix:
+        """A Zarr group's zarr.json anew: it says no more than that there is a group."""
 
-    def _newest_sealed(self, commit: Commit) -> float:
-        times = self._times(commit.frames)
-        sound = times[np.isfinite(times)]
-        return float(sound[-1]) if len(sound) else 0.0
+        def fix() -> str:
+            unlink(path)
+            group = str(path.parent.relative_to(self._camera))
+            zarr.create_group(CameraStore(self._camera), path="" if group == "." else group)
+            return "rebuilt"
 
-    def _journal(self, generation: int) -> Scan:
-        path = self._camera / journal_name(generation)
-        try:
-            return scan(path.read_bytes() if path.exists() else b"", where=str(path))
-        except DamagedMemory:
-            return Scan()
+        return fix
 
     def delete_unfinished(self, path: Path) -> Fix:
         """A file that a crash left unfinished. Who writes such files beside the camera's writer holds one of these locks."""

@@ -27,6 +27,7 @@ from memory.erase import Erased, blank_times
 from memory.errors import NotWritable, RepositoryError
 from memory.failpoints import reach
 from memory.generation import GenerationFiles
+from memory.index_files import drop_unfinished
 from memory.layout import SEAL_FRAMES
 from memory.lock import CameraLock
 from memory.pending import Pending, blank_frame, frame_record, gap_record
@@ -75,6 +76,7 @@ class Repository:
         removing.finish_interrupted(self)
         finish_thinning(self)
         drop_given_up(directory, self._commit.generation)
+        drop_unfinished(directory / "index")
 
     def go_on_in(self, files: GenerationFiles, commit: Commit) -> None:
         """Write another generation from here on: `commit`, which counts already, put it in use. For memory.reembed."""

@@ -19,17 +19,19 @@ from model.moments import moment_id
 from model.prompt import build
 from training.errors import TrainingError
 from training.tiny import make as making
-from training.tiny.bank import CODE, LABELS, NO_LABEL, Bank, BankConfig, make_bank, plan_bank
+from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank, BankConfig, make_bank, plan_bank
+from training.tiny.encoders import Sitting, learn_to_read
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import LessonPlan, Progress
 from training.tiny.recipe import Recipe
-from training.tiny.sight import ANYTHING, draw_text
-from training.tiny.stories import Shelf, Words, make_batch, shelf_of
+from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
+from training.tiny.stories import Shelf, Words, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, to_device
 from training.tiny.wobble import wobble
 from training.tiny.words import train_tokenizer
 from training.world import WorldConfig, split_of
 from training.world.facts import KINDS
+from training.world.script import Event, make_script
 from training.world.vocabulary import HELD_OUT_PAIRS
 
 RECIPE = Path(__file__).parents[1] / "configs" / "training" / "tiny.yaml"
@@ -138,6 +140,57 @@ def test_index_texts_say_which_frames_match() -> None:
             assert wanted[0][1] == CODE["colour"]["red"]
 
 
+def test_naming_is_told_values_and_everything_else_is_none() -> None:
+    size = sum(len(values) + 1 for values in VALUES.values())
+    labels = torch.tensor(
+        [[CODE["kind"]["object"], CODE["colour"]["red"], ANYTHING, NO_LABEL, ANYTHING - 1, NO_LABEL, 0]]
+    )
+    told, start = torch.zeros(1, size), 0
+    for values, label in zip(VALUES.values(), labels[0].tolist(), strict=True):
+        told[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
+        start += len(values) + 1
+    assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(named(told.roll(1, 1), labels)) > 100
+
+
+def test_an_index_that_names_what_it_sees_learns_from_that_too(bank: Bank) -> None:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    index = model.encoders.index
+    texts = make_texts(index, 40, seed=0)
+    batch = SightBatches(bank, texts, frames=6, asked=8, seed=0, device=torch.device("cpu"))(0)
+    pixels = torch.nn.functional.interpolate(batch.pixels.permute(0, 3, 1, 2), (128, 128)).permute(0, 2, 3, 1)
+    batch = replace(batch, pixels=pixels)
+    plain, naming = (SightLearner(model.vision, index, naming=weight)(batch) for weight in (0.0, 2.0))
+    assert "naming" not in plain.figures
+    parts = sum(
+        float(naming.figures[name]) * weight for name, weight in (("reading", 1), ("matching", 1), ("naming", 2))
+    )
+    assert float(naming.loss.detach()) == pytest.approx(parts, rel=1e-4)
+
+
+def test_where_the_bank_has_no_clip_of_an_events_length_another_stands_in() -> None:
+    story = make_script(3, 600.0)
+    event = next(one for one in story.events if seconds_of(one) > 1)
+    thing = (event.kind, event.colour, event.shape, event.size, event.text, event.scene)
+
+    def seen_with(clip: Event, wanted: Event) -> Event:
+        shelf = Shelf({(*thing, str(seconds_of(clip))): [(clip, 70)]}, {})
+        script, rows = cast(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
+        assert rows == (70,)
+        return script.events[0]
+
+    brief = event.model_copy(update={"end_s": float(math.ceil(event.start_s) + 1), "place": "left"})
+    shortened = seen_with(brief, event)
+    assert (seconds_of(shortened), shortened.place) == (1, "left")
+    assert seen_with(event, brief).end_s == brief.end_s  # the beginning of a longer clip
+    with pytest.raises(TrainingError, match="give it more seeds or clips"):
+        cast(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
+
+
+def seconds_of(event: Event) -> int:
+    return math.ceil(event.end_s) - math.ceil(event.start_s)
+
+
 def test_lessons_end_when_they_are_learnt_or_too_long() -> None:
     plans = [everything(gate={"colour": 0.9}, most=100, least=10), everything(name="last", most=1)]
     progress = Progress(plans)
@@ -237,7 +290,7 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     first = recipe.sight.trainer.model_copy(update={"steps": 1, "precision": "no"})
     short = recipe.model_copy(
         update={
-            "bank": BankConfig(seeds=60, clips=88, backgrounds=2, image_size=128, workers=1),
+            "bank": BankConfig(seeds=16, clips=88, backgrounds=2, image_size=128, workers=1),
             "sight": recipe.sight.model_copy(
                 update={"frames": 6, "texts": 4, "pool": 8, "trainer": first}
             ),
@@ -300,7 +353,7 @@ def test_texts_of_the_index_learn_on_while_embeddings_of_frames_stay(bank: Bank,
             model.encoders.index.encode_texts(["Which numeral was on display?"]),
         )
         large = replace(bank, pixels=pictures)
-        assert making._read(recipe, config, model, large, tmp_path, torch.device("cpu"), math.inf)
+        assert learn_to_read(model, large, config, Sitting(tmp_path, 0, torch.device("cpu"), math.inf))
         after = (
             model.encoders.index.encode_images(frames),
             model.encoders.index.encode_texts(["Which numeral was on display?"]),

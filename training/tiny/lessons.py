@@ -25,6 +25,12 @@ class LessonPlan(Schema):
     window: int = 4  # newest frames, always among them
     stories: int = 64  # per batch
     questions: int = 8  # per story
+    asked: tuple[int, ...] = (
+        1,
+        1,
+        2,
+        4,
+    )  # how many questions of a kind come to mind, one of these by lot; the last of them is asked
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()
     gate: dict[str, float] = Field(default_factory=dict)  # kind -> accuracy that ends the lesson, all of them together

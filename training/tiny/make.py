@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_model
-from safetensors.torch import save_model as save_model_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from model.checkpoint import load_pretrained
@@ -32,22 +30,16 @@ from model.vision import GRID, VisionEncoder, pool
 from training.errors import TrainingError
 from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
+from training.tiny.encoders import ENCODE_BATCH, Sitting, attention_to_train_with, learn_to_read, learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
-from training.tiny.recipe import Recipe, SightConfig
-from training.tiny.sight import SightBatches, SightLearner, TextLearner, make_texts
+from training.tiny.recipe import Recipe
 from training.tiny.stories import Words
 from training.tiny.study import StudyLearner, accuracies, to_device
 from training.tiny.words import train_tokenizer
 from training.trainer import Trainer
 
-_ENCODE_BATCH = 2048  # frames
-LESSONS_FILE, ENCODERS_FILE, TEXTS_FILE, TOKENIZER = (
-    "lessons.json",
-    "encoders.safetensors",
-    "texts.safetensors",
-    "tokenizer",
-)
+LESSONS_FILE, TOKENIZER = "lessons.json", "tokenizer"
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
@@ -57,12 +49,15 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     model = _fresh_model(recipe, directory, device) if recipe.start is None else _begun(recipe.start, directory, device)
     with _told("bank"):
         bank = _bank(recipe, directory)
-    with _told("sight"):
-        if recipe.start is None and not _see(recipe, model, bank, directory / "sight", device, deadline):
-            return False
+    if recipe.start is None:
+        with _told("sight"):
+            sitting = Sitting(directory / "sight", recipe.seed, device, deadline)
+            if not learn_to_see(model, bank, recipe.sight, sitting):
+                return False
     if recipe.texts is not None:
         with _told("texts"):
-            if not _read(recipe, recipe.texts, model, bank, directory / "texts", device, deadline):
+            sitting = Sitting(directory / "texts", recipe.seed, device, deadline)
+            if not learn_to_read(model, bank, recipe.texts, sitting):
                 return False
     with _told("features"):
         jobs = plan_bank(_shelf_config(recipe))
@@ -79,7 +74,7 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
     """Features of all frames as a memory would store them: float16 [F, P, Dv], on the device."""
     parts = []
     with torch.inference_mode():
-        for part in pixels.split(_ENCODE_BATCH):
+        for part in pixels.split(ENCODE_BATCH):
             images = (part.to(device).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
             parts.append(pool(vision.run(images), GRID).half())
     return torch.cat(parts)
@@ -147,87 +142,6 @@ def _shelf_config(recipe: Recipe) -> BankConfig:
     return recipe.bank.model_copy(update={"seeds": recipe.study.seeds or recipe.bank.seeds})
 
 
-def _see(
-    recipe: Recipe, model: AfterimageModel, bank: Bank, directory: Path, device: torch.device, deadline: float
-) -> bool:
-    config, finished = recipe.sight, directory / ENCODERS_FILE
-    learner = SightLearner(model.vision, model.encoders.index)
-    if finished.exists():
-        load_model(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), finished, device=str(device))
-        return True
-    parts = {
-        "vision": [*learner.tower.parameters(), *learner.reader.parameters()],
-        "index": list(learner.index.parameters()),
-    }
-    trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu")
-    trainer.resume()
-    done = trainer.step >= config.trainer.steps
-    if not done:
-        texts = make_texts(model.encoders.index, config.pool, recipe.seed)
-        batches = SightBatches(bank, texts, frames=config.frames, asked=config.texts, seed=recipe.seed, device=device)
-        done = trainer.run(batches, deadline=deadline)
-    for module in (
-        learner.tower,
-        learner.index,
-    ):  # as they will be stored: features must be those of the shipped weights
-        module.half().float().eval().requires_grad_(False)
-    if done:
-        save_model_file(nn.ModuleDict({"tower": learner.tower, "index": learner.index}), str(finished))
-    return done
-
-
-def _read(
-    recipe: Recipe,
-    config: SightConfig,
-    model: AfterimageModel,
-    bank: Bank,
-    directory: Path,
-    device: torch.device,
-    deadline: float,
-) -> bool:
-    """The index's text tower learns wordings that are new to it; embeddings of frames stay what memories hold."""
-    index, finished = model.encoders.index, directory / TEXTS_FILE
-    index.model.requires_grad_(False)
-    if finished.exists():
-        load_model(index.model.text_model, finished, device=str(device))
-        return True
-    learner = TextLearner(index)
-    index.model.text_model.requires_grad_(True)
-    trainer = Trainer(
-        learner,
-        {"index": list(index.model.text_model.parameters())},
-        config.trainer,
-        directory,
-        cpu=device.type == "cpu",
-    )
-    trainer.resume()
-    done = trainer.step >= config.trainer.steps
-    if not done:
-        texts = make_texts(index, config.pool, recipe.seed)
-        with torch.inference_mode():
-            parts = [index.image_embeddings(part) for part in _in_parts(bank.pixels, _ENCODE_BATCH)]
-        embeddings = torch.cat(parts).clone()
-        batches = SightBatches(
-            bank,
-            texts,
-            frames=config.frames,
-            asked=config.texts,
-            seed=recipe.seed,
-            device=device,
-            embeddings=embeddings,
-        )
-        done = trainer.run(batches, deadline=deadline)
-    index.model.half().float().eval().requires_grad_(False)
-    if done:
-        save_model_file(index.model.text_model, str(finished))
-    return done
-
-
-def _in_parts(pixels: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(pixels), size):
-        yield np.asarray(pixels[start : start + size])
-
-
 def _learn(
     recipe: Recipe, model: AfterimageModel, features: Tensor, directory: Path, device: torch.device, deadline: float
 ) -> bool:
@@ -254,14 +168,17 @@ def _learn(
     trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     if trainer.resume():
         _restore(progress, directory / LESSONS_FILE)
-    with Feeder(
-        _shelf_config(recipe),
-        directory.parent / TOKENIZER,
-        recipe.forgetting,
-        seed=recipe.seed,
-        workers=config.workers,
-        ahead=config.ahead,
-    ) as feeder:
+    with (
+        Feeder(
+            _shelf_config(recipe),
+            directory.parent / TOKENIZER,
+            recipe.forgetting,
+            seed=recipe.seed,
+            workers=config.workers,
+            ahead=config.ahead,
+        ) as feeder,
+        attention_to_train_with(device, model.video_language.language.decoder),
+    ):
         done = trainer.run(lambda number: to_device(feeder.batch(progress.plan, number), features), deadline=deadline)
     model.video_language.eval()
     return done

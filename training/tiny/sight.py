@@ -34,7 +34,11 @@ _ANY_EVENT: Final = 98  # a reference's kind that everything shown fits, but not
 _NEVER: Final = 97  # a label that nothing fits
 _PAIR_KINDS: Final = ("first", "gap")
 _NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # whose answer may lie in any event
+_NAMES: Final = sum(len(values) + 1 for values in VALUES.values())
 _BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: share of brightness, standard deviation in [-1, 1]
+_SHARE: Final = (
+    8  # frames of a batch that have the same noise: to draw it anew for each took a sixth of a step on a CPU
+)
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,30 @@ class SightBatch:
 class SightLearner(nn.Module):
     """Both encoders, and the reader that the tower is taught with."""
 
-    def __init__(self, vision: VisionEncoder, index: IndexEncoder) -> None:
+    def __init__(self, vision: VisionEncoder, index: IndexEncoder, *, naming: float = 0.0) -> None:
+        """naming: how much it counts that the index's embeddings, of frames and of texts, tell what is shown or asked for."""
         super().__init__()
         self.tower, self.index = vision.tower, index.model
-        self._vision = vision
+        self._vision, self._naming = vision, naming
         classes = sum(len(values) + (label != "scene") for label, values in VALUES.items())
         self.reader = nn.Linear(vision.spec.width, classes + 2)
+        self.names = nn.Linear(index.model.config.vision_config.hidden_size, _NAMES)  # of frames
+        self.asked = nn.Linear(index.model.config.text_config.hidden_size, _NAMES)  # of texts
 
     def forward(self, batch: SightBatch) -> Lesson:
         """Losses of both encoders; accuracies of what the tower's tokens tell."""
         images = augmented(batch.pixels)
         reading, figures = self._read(images, batch)
-        matching, found = match(self.index, self.index.vision_model(images).pooler_output, batch)
-        return Lesson(reading + matching, {"reading": reading, "matching": matching, "index_recall": found, **figures})
+        frames = self.index.vision_model(images).pooler_output
+        texts = self.index.text_model(batch.ids).pooler_output
+        matching, found = match(self.index, frames, texts, batch)
+        figures |= {"reading": reading, "matching": matching, "index_recall": found}
+        loss = reading + matching
+        if self._naming:
+            # A linear layer for each side, thrown away afterwards: both then hold the same attributes, which pairs have only to align.
+            naming = named(self.names(frames), batch.labels) + named(self.asked(texts), batch.wanted[:, 0])
+            figures["naming"], loss = naming, loss + self._naming * naming
+        return Lesson(loss, figures)
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
         tokens_BPV = pool(self._vision.run(images), GRID)
@@ -104,14 +119,26 @@ class TextLearner(nn.Module):
 
     def forward(self, batch: "SightBatch") -> Lesson:
         """The index's loss alone."""
-        matching, found = match(self.index, batch.pixels, batch)
+        matching, found = match(self.index, batch.pixels, self.index.text_model(batch.ids).pooler_output, batch)
         return Lesson(matching, {"matching": matching, "index_recall": found})
 
 
-def match(index: SiglipModel, frames_BDe: Tensor, batch: "SightBatch") -> tuple[Tensor, Tensor]:
+def named(told: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of what embeddings tell, [N, _NAMES], against labels [N, len(LABELS)]; whatever is no value counts as "none"."""
+    loss, start = told.new_zeros(()), 0
+    for column, values in enumerate(VALUES.values()):
+        size = len(values) + 1
+        truth = labels[:, column]
+        truth = torch.where((truth >= 0) & (truth < len(values)), truth, len(values))
+        loss = loss + functional.cross_entropy(told[:, start : start + size].float(), truth)
+        start += size
+    return loss
+
+
+def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: "SightBatch") -> tuple[Tensor, Tensor]:
     """SigLIP's loss between frames' embeddings and the batch's texts, and the share of texts whose best frame matches."""
     frames = functional.normalize(frames_BDe.float(), dim=-1)
-    texts = functional.normalize(index.text_model(batch.ids).pooler_output.float(), dim=-1)
+    texts = functional.normalize(texts_NDe.float(), dim=-1)
     wanted = batch.wanted[:, :, None]
     same = (wanted == batch.labels) | (wanted == ANYTHING) | ((wanted == _ANY_EVENT) & (batch.labels != NO_LABEL))
     match_NB = same.all(-1).any(1)
@@ -129,7 +156,8 @@ def augmented(pixels_BSS3: Tensor) -> Tensor:
     """uint8 to [-1, 1], [B, 3, S, S], a little brighter or darker and with noise."""
     images = (pixels_BSS3.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
     bright = 1 + (torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1) * _BRIGHTNESS
-    return images * bright + torch.randn_like(images) * _NOISE
+    noise = torch.randn(-(-len(images) // _SHARE), *images.shape[1:], device=images.device) * _NOISE
+    return images * bright + noise.repeat(_SHARE, 1, 1, 1)[: len(images)]
 
 
 class SightBatches:

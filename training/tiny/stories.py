@@ -27,13 +27,13 @@ from training.tiny.wobble import wobble
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
 from training.world.script import Event, Script, make_script
+from training.world.story import LONGEST_EVENT_S
 from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
 FIRST_STORY_SEED: Final = (
     FIRST_TRAINING_SEED + 1_000_000
 )  # above the bank's, so that no story shares its scenery's seed
 _TIMES = ("when", "last")
-_ASKED_BEFORE = (1, 1, 2, 4)  # questions of a kind that are drawn about a story, of which the last is asked
 _Key = tuple[str | None, ...]
 
 
@@ -185,11 +185,11 @@ def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rn
     while True:
         low, high = plan.duration_s
         duration = round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
-        script, rows = _cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
+        script, rows = cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
         at = settled_time(script, _moment(script, rng))
         if at < max(shortest, 0.3 * duration):
             continue
-        asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, rng)]
+        asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, plan.asked, rng)]
         if asked:
             return Story(script, at, rows, [asked[n % len(asked)] for n in range(plan.questions)])
 
@@ -207,30 +207,42 @@ def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
     return rng.choices(list(plan.kinds), list(plan.kinds.values()), k=plan.questions)
 
 
-def _ask(script: Script, at: float, kind: str, rng: Random) -> list[Question]:
+def _ask(script: Script, at: float, kind: str, asked: Sequence[int], rng: Random) -> list[Question]:
     """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact.
 
-    In half of all draws it is not the first that comes to mind but a later one, as people ask on: "and in the forest scene?"
+    With more than 1 among `asked` it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
+    scene?" Of a story with few facts these are mostly of absent things, from which a beginner learns nothing.
     """
-    plan = QuestionPlan(count=rng.choice(_ASKED_BEFORE), kinds=(kind,), seed=rng.getrandbits(32))
+    plan = QuestionPlan(count=rng.choice(asked), kinds=(kind,), seed=rng.getrandbits(32))
     return questions_at(script, at, plan)[-1:]
 
 
-def _cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
+def cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
     """The script with every event as one of the bank's clips shows it."""
     events, rows = [], []
     for event in script.events:
-        found = shelf.clips.get(_key(event, event.scene, _frames(event)))
-        if not found:
-            raise TrainingError(
-                f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips"
-            )
+        frames, found = _clips_for(event, shelf)
         clip, row = rng.choice(found)
         moves = {name: getattr(clip, name) for name in ("place", "motion", "enters", "leaves")}
+        if frames < _frames(event):
+            moves["end_s"] = float(math.ceil(event.start_s) + frames)
         events.append(event.model_copy(update=moves))
         rows.append(row)
     fields = {name: getattr(script, name) for name in Script.model_fields}
     return Script.model_construct(**{**fields, "events": tuple(events)}), tuple(rows)
+
+
+def _clips_for(event: Event, shelf: Shelf) -> tuple[int, list[tuple[Event, int]]]:
+    """(frames of them to be shown, clips that show the event): of its length, else the beginning of longer ones, else shorter ones.
+
+    A small bank lacks one length or another of a few things.
+    """
+    wanted = _frames(event)
+    for frames in (*range(wanted, LONGEST_EVENT_S + 1), *range(wanted - 1, 0, -1)):
+        found = shelf.clips.get(_key(event, event.scene, frames))
+        if found:
+            return min(frames, wanted), found
+    raise TrainingError(f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips")
 
 
 def _recall(

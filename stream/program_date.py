@@ -4,17 +4,23 @@ FFmpeg reads over EXT-X-PROGRAM-DATE-TIME, so the playlist is read a second time
 the presentation time that the date belongs to (RFC 8216, section 4.3.2.6). Where no segment is dated, the newest one may date itself, by
 a prft box. Whatever goes wrong, the date is unknown and frames go by their arrival: this never fails, prints nothing, and sends a
 password to no other host than the one it was given for.
+
+Threads: it runs in the decode thread. A timer's thread per connection cuts it off when the time is up.
 """
 
 import base64
 import http.client
 import io
+import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import av
@@ -25,6 +31,7 @@ from stream.reference_clock import ReferenceClock
 TIMEOUT_S = 2.0  # for all of it: the decode thread waits meanwhile
 _LONGEST_PLAYLIST = 1 << 20  # bytes
 _SEGMENT_HEAD = 1 << 18  # bytes; the first picture of 20 Mbit/s video, and what comes before it
+_LONGEST_SEGMENT_S = 86_400.0  # seconds
 _DATE, _INF, _MAP = "#EXT-X-PROGRAM-DATE-TIME:", "#EXTINF:", "#EXT-X-MAP:"
 _BEYOND = ("#EXT-X-KEY:", "#EXT-X-BYTERANGE:")  # encrypted segments, and segments that are parts of files
 
@@ -82,6 +89,8 @@ def newest_segment(playlist: str) -> Segment | None:
             date = datetime.fromisoformat(line.removeprefix(_DATE).strip()).timestamp()
         elif line.startswith(_INF):
             duration = float(line.removeprefix(_INF).partition(",")[0])
+            if not 0 <= duration <= _LONGEST_SEGMENT_S:  # NaN included
+                raise ValueError("no segment is that long")
         elif line.startswith(_MAP):
             head = line.partition('URI="')[2].partition('"')[0] or None
         elif line == "#EXT-X-DISCONTINUITY":
@@ -123,6 +132,7 @@ class _Fetcher:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._login = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._deadline, self._monotonic = deadline, monotonic
+        self._opener = urllib.request.build_opener(_Handler(self._left))
 
     def playlist(self, url: str) -> tuple[str, str]:
         """Where it was in the end, and its text."""
@@ -141,10 +151,11 @@ class _Fetcher:
         request = urllib.request.Request(parts._replace(netloc=host).geturl())
         if self._login and (parts.hostname, parts.port) == self._host:
             request.add_unredirected_header("Authorization", self._login)
-        with urllib.request.urlopen(request, timeout=self._left()) as reply:
+        with self._opener.open(request, timeout=self._left()) as reply:
             data = b""
             while len(data) < most and self._left() and (more := reply.read1(most - len(data))):
                 data += more
+            self._left()  # what the deadline cut off is not all of it
             return reply.geturl(), data
 
     def _left(self) -> float:
@@ -152,3 +163,51 @@ class _Fetcher:
         if left <= 0:
             raise TimeoutError("the playlist took too long")
         return left
+
+
+class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Opens connections that end in time, those of redirects included."""
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        super().__init__()
+        self._left = left
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_Plain, left=self._left), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_Secure, left=self._left), req)
+
+
+class _Plain(http.client.HTTPConnection):
+    def __init__(self, host: str, *, left: Callable[[], float], **options: Any) -> None:
+        super().__init__(host, **options)
+        self._left = left
+
+    def connect(self) -> None:
+        self.timeout = self._left()
+        super().connect()
+        _end_after(self._left(), self.sock)
+
+
+class _Secure(http.client.HTTPSConnection):
+    def __init__(self, host: str, *, left: Callable[[], float], **options: Any) -> None:
+        super().__init__(host, **options)
+        self._left = left
+
+    def connect(self) -> None:
+        self.timeout = self._left()
+        super().connect()
+        _end_after(self._left(), self.sock)
+
+
+def _end_after(seconds: float, connected: socket.socket) -> None:
+    """Cut a connection off so much later, from a thread of its own: its time-out begins anew with every byte that a server sends."""
+
+    def end() -> None:
+        with suppress(OSError):  # it is closed by then, as a rule
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

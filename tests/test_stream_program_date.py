@@ -1,6 +1,7 @@
 """The program date of HLS: found in playlists of every make, asked for politely, and never the cause of a failure."""
 
 import base64
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ HEAD = "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:4\n"
 )  # fmt: skip
 def test_the_newest_segment_whose_date_is_known_else_the_newest(playlist: str, expected: Segment | None) -> None:
     assert newest_segment(HEAD + playlist) == expected
+
+
+@pytest.mark.parametrize("duration", ["nan", "inf", "-1", "1e300"])
+def test_a_segment_that_lasts_no_time_there_is_dates_nothing(duration: str) -> None:
+    """A date that is no number would reach the frames, and end the watch."""
+    with pytest.raises(ValueError, match="no segment is that long"):
+        newest_segment(f"{HEAD}#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:{duration},\na.ts\n#EXTINF:4,\nb.ts\n")
 
 
 def test_a_master_playlist_names_its_variants() -> None:
@@ -199,3 +207,28 @@ def test_a_server_that_is_away_or_slow_is_not_waited_for() -> None:
         began = time.monotonic()
         assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
         assert time.monotonic() - began < TIMEOUT_S + 1
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+)
+def test_a_server_that_never_comes_to_the_end_of_a_line_is_left(beginning: bytes) -> None:
+    """Bytes that trickle in keep a time-out from running out."""
+    left = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connected, _ = listener.accept()
+        with connected:
+            connected.sendall(beginning)
+            for _ in range(100):  # far beyond the time it is given
+                time.sleep(0.1)
+                try:
+                    connected.sendall(b"0")
+                except OSError:
+                    left.set()
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        assert read_program_date(f"http://127.0.0.1:{listener.getsockname()[1]}/live.m3u8") is None
+        assert left.wait(5)

@@ -12,6 +12,8 @@ from configs import UsageError
 from memory.commit import FORMAT_VERSION, read_json, require_format, write_json
 from memory.errors import DamagedMemory
 
+# Unix seconds: year 1 until 9999, but for the outermost days, which not every zone has.
+_FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
 LONGEST_ID = 120  # bytes: leaves room in a file name of 255
 ANSWERS = "answers"  # a memory's directory for evidence frames, which no camera may take
 
@@ -28,8 +30,8 @@ class CameraInfo:
     created: float = 0.0
 
     def local(self, seconds: float) -> datetime:
-        """A Unix time in this camera's zone."""
-        return datetime.fromtimestamp(seconds, _zone(self.timezone))
+        """A Unix time in this camera's zone. Times that no calendar holds, from damaged sources, become its first or last day."""
+        return datetime.fromtimestamp(min(max(seconds, _FIRST_DAY), _LAST_DAY), _zone(self.timezone))
 
     def show(self, seconds: float) -> str:
         """A Unix time for people, with this camera's zone: the hour that comes twice in autumn is told apart by it."""

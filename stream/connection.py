@@ -76,18 +76,20 @@ class Connection:
         try:
             self._stream = video_stream(self._container, address)
             self._stream.codec_context.thread_count = config.decoder_threads
-            self.about = describe(self._container, self._stream)
+            self.about = describe(self._container, self._stream, now=clock())
         except BaseException:
             self._opened.close()
             raise
-        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        endless = self._file is not None and self._file.fragments.announced
+        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite and not endless)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
-        self._references = self._reference_clock(clock())
+        self._fragments = self._fragment_reader()
+        self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
         self._live_references = (
             None if self._file is None else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
         )
@@ -108,14 +110,14 @@ class Connection:
     ) -> None:
         self._opened.close()
 
-    def _reference_clock(self, now: float) -> ReferenceClock | None:
+    def _fragment_reader(self) -> FragmentReader | None:
         if self._address.kind != "file" or "mp4" not in self._container.format.name.split(","):
             return None
         try:
             file = self._opened.enter_context(FileIO(self._address.url))
         except OSError:
             return None
-        return ReferenceClock(FragmentReader(file, self._stream.id), self._unit, now=now)
+        return FragmentReader(file, self._stream.id)
 
     @property
     def own_clock(self) -> bool:
@@ -274,9 +276,19 @@ class Connection:
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
-        missing = (self.about.duration_s or 0.0) - self._end_s
+        missing = self._missing_s()
         if missing > _EARLY_END_S:
             words.append(f"it stops {missing:.1f} s before its stated length")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
+
+    def _missing_s(self) -> float:
+        """Seconds by which a recording stops before its stated length.
+
+        Of some FFmpeg tells where they end by their own clock, not how long they are: of Matroska, and of DASH by its index (sidx).
+        """
+        stated = self.about.duration_s or 0.0
+        missing = stated - self._end_s
+        began = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
+        return 0.0 if any(abs(missing - start_s) < _EARLY_END_S for start_s in began) else missing

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 _HEADER = struct.Struct(">I4s")  # size, kind
 _LARGE_SIZE = 8  # bytes of a size beyond 4 GB, after the header
 _PRFT = (struct.Struct(">B3sIQI"), struct.Struct(">B3sIQq"))  # version 0 and 1: flags, track, NTP stamp, media time
+_SIDX = struct.Struct(">B3xIIQ")  # version, track, units per second, earliest time (of 32 bits in version 0)
 _NTP_EPOCH = -2_208_988_800  # 1900 in Unix seconds
 _NTP_ERA = 1 << 32  # seconds; the next era begins in February 2036, and no stamp is older than ...
 _NTP_FIRST = 1 << 31  # ... January 1968 in this one (RFC 4330, section 3)
@@ -48,12 +49,16 @@ class Fragment:
 
 
 class FragmentReader:
-    """The fragments of a file that have a reference for one track, and the very first one. damaged: prft boxes so far that say nothing."""
+    """The fragments of a file that have a reference for one track, and the very first one. damaged: prft boxes so far that say nothing.
+
+    index_start_s: where the track begins on its own clock, seconds, by the index of DASH (sidx), once a fragment was read; else 0.
+    """
 
     def __init__(self, file: BinaryIO, track: int) -> None:
         """track: its number in the file (track_ID). Whoever opened `file`, which must be seekable, closes it."""
         self._file, self._track = file, track
         self.damaged = 0
+        self.index_start_s = 0.0
 
     def __iter__(self) -> Iterator[Fragment]:
         """Reads on as it is asked. Raises OSError."""
@@ -62,6 +67,8 @@ class FragmentReader:
             patience -= 1
             if box.kind == b"prft":
                 reference = self._reference(box) or reference
+            elif box.kind == b"sidx" and is_first and not self.index_start_s:
+                self.index_start_s = self._index_start(box)
             elif box.kind == b"moof" and (reference or is_first) and (track := self._track_in(box)):
                 yield Fragment(box.start, _first_sample(self._file, track), reference)
                 reference, is_first, patience = None, False, _PATIENCE
@@ -79,6 +86,14 @@ class FragmentReader:
         if track != self._track or not stamp or flags[2] == _ARBITRARY:
             return None
         return Reference(media_time, unix_of_ntp(stamp))
+
+    def _index_start(self, box: "_Box") -> float:
+        """What a sidx box says of the track; 0 of one that says nothing, or is about another track (8.16.3)."""
+        data = _content(self._file, box, _SIDX.size)
+        if len(data) < _SIDX.size:
+            return 0.0
+        version, track, timescale, start = _SIDX.unpack(data)
+        return (start if version else start >> 32) / timescale if track == self._track and timescale else 0.0
 
     def _track_in(self, fragment: "_Box") -> "_Box | None":
         """The part of a fragment that is about the track."""
@@ -105,9 +120,13 @@ class FragmentHead:
 
 
 class PassingFragments:
-    """The fragments of a stream whose bytes go by once. heads: the newest ones, in order; whoever reads them takes them away."""
+    """The fragments of a stream whose bytes go by once. heads: the newest ones, in order; whoever reads them takes them away.
+
+    announced: the stream said at its beginning that fragments follow (mvex), though that may describe the first pictures itself.
+    """
 
     def __init__(self) -> None:
+        self.announced = False
         self.heads: deque[FragmentHead] = deque(maxlen=_HEADS)
         self._stamps: deque[bytes] = deque(maxlen=_STAMPS)  # the prft boxes since the latest fragment
         self._kept = bytearray()  # of the box that is going by
@@ -135,7 +154,7 @@ class PassingFragments:
         header = _header(self._kept)
         if header is None:
             return _HEADER.size + (_LARGE_SIZE if len(self._kept) >= _HEADER.size else 0)
-        whole = header.kind in (b"prft", b"moof") and header.length <= header.size <= _LONGEST
+        whole = header.kind in (b"prft", b"moof", b"moov") and header.length <= header.size <= _LONGEST
         return header.size if whole else header.length
 
     def _box(self, data: bytes, now: float) -> None:
@@ -144,6 +163,9 @@ class PassingFragments:
         whole = len(data) == header.size
         if header.kind == b"prft" and whole:
             self._stamps.append(data)
+        elif header.kind == b"moov" and whole:
+            parts = islice(_boxes(io.BytesIO(data), header.length, header.size), _PARTS)
+            self.announced = any(part.kind == b"mvex" for part in parts)
         elif header.kind == b"moof":
             if whole:
                 self.heads.append(FragmentHead(self._taken - len(data), now, b"".join((*self._stamps, data))))

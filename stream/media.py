@@ -16,6 +16,7 @@ from PIL import Image
 from stream.errors import WriterError
 
 JPEG_QUALITY = 90  # of 100: features of a re-encoded picture stay within encoder noise; about 40 kB at 384 lines
+_LONGEST_SIDE = 65_500  # pixels; no JPEG is wider or higher (libjpeg)
 _FINE_CLOCK = Fraction(1, 90_000)  # seconds: MPEG's clock, so that explicit times of any rate fit
 _CONSTANT_RATE_ONLY = {
     ".avi",
@@ -136,9 +137,12 @@ class VideoWriter:
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], short_side: int, quality: int = JPEG_QUALITY) -> bytes:
-    """A JPEG of uint8 [H, W, 3], scaled down so that its short side is `short_side` pixels; a smaller picture keeps its size."""
+    """A JPEG of uint8 [H, W, 3], scaled down so that its short side is `short_side` pixels; a smaller picture keeps its size.
+
+    A picture that no JPEG could hold, since its long side is too long, is scaled down until one can.
+    """
     image = Image.fromarray(rgb)
-    scale = short_side / min(image.size)
+    scale = min(short_side / min(image.size), _LONGEST_SIDE / max(image.size))
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -16,8 +16,8 @@ _LOOK_AHEAD_S = 10.0  # seconds of the recording whose references are looked at 
 _LOOK_AHEAD = 512  # ... and fragments at most
 _APART_S = 1.0  # seconds of the recording between two references whose distance says how fast the clock runs
 _PACE = (0.5, 2.0)  # seconds of a clock that shows when pictures were taken, per second of the recording
-_EARLIEST = 365 * 86_400.0  # Unix seconds: before 1971 the clock was never set
-_DAY_S = 86_400.0
+EARLIEST = 365 * 86_400.0  # Unix seconds: before 1971 the clock was never set
+DAY_S = 86_400.0
 LONGEST_S = 60.0  # seconds of a fragment, and of what comes before the first reference
 _JUMP_S = 10.0  # seconds by which a reference must differ from those before and after it to count as damaged
 
@@ -139,7 +139,7 @@ def _sticks_out(before: float | None, at: float, after: float | None) -> bool:
 def _doubt(references: list[Reference], unit: float, now: float) -> str | None:
     """Why a clock that shows this cannot be the one by which the pictures were taken; None when it can."""
     first = references[0]
-    if not _EARLIEST < first.unix_s < now + _DAY_S:
+    if not EARLIEST < first.unix_s < now + DAY_S:
         return f"it says {datetime.fromtimestamp(first.unix_s, UTC):%Y-%m-%d %H:%M} UTC"
     paces: list[float] = []
     last = first

@@ -7,6 +7,7 @@ and slot numbers only rise. A stream's clock may misbehave; what then happens:
     forward jump                     the same: the slot number jumps as far as the clock did
     repeats, small steps back        the frame belongs to a slot that is taken, and is not chosen
     step back (the clock restarted)  a discontinuity: the frame takes the next slot number, and slots are counted from it anew
+    forward jump of years            the same: no recording leaves out as much, but a damaged time, or a clock that was set, does
     no time at all                   the time is estimated from the last step, or from the nominal rate
 """
 
@@ -22,6 +23,7 @@ REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitt
 STUCK_FRAMES = (
     50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
 )
+LONGEST_JUMP_S = 1e8  # seconds (three years) ahead; beyond, the clock restarted
 BEYOND_BELIEF_S = 1e12  # seconds: a time that no clock has, from a damaged stream; it counts as none
 DEFAULT_RATE = 25.0  # frames per second assumed of a stream that states neither times nor a rate
 
@@ -89,7 +91,8 @@ class Sampler:
         self._idle = 0
 
     def _clock_restarted(self, time: float) -> bool:
-        return time < self._newest - REORDER_S or (time <= self._newest and self._idle >= STUCK_FRAMES)
+        jumped = not -REORDER_S <= time - self._newest <= LONGEST_JUMP_S
+        return jumped or (time <= self._newest and self._idle >= STUCK_FRAMES)
 
     def _time_of(self, pts_s: float | None) -> float:
         if pts_s is None or not abs(pts_s) < BEYOND_BELIEF_S:  # NaN included

@@ -16,6 +16,7 @@ from stream.address import SourceAddress
 from stream.backoff import BackoffConfig
 from stream.errors import NotAVideo
 from stream.failures import explain_opening
+from stream.reference_clock import DAY_S, EARLIEST
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
@@ -92,8 +93,8 @@ def video_stream(container: av.container.InputContainer, address: SourceAddress)
     raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
 
 
-def describe(container: av.container.InputContainer, stream: av.VideoStream) -> About:
-    """What the container says of its video `stream`."""
+def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
+    """What the container says of its video `stream`. now: Unix seconds, by which a recording must have been made."""
     rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:
@@ -103,7 +104,7 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream) -> 
     return About(
         codec=stream.codec_context.name,
         rate=float(rate) if rate else None,
-        start_time=_start_time({**stream.metadata, **container.metadata}),
+        start_time=_start_time({**stream.metadata, **container.metadata}, now),
         duration_s=duration,
         finite=container.duration is not None and not _endless_fragments(container, stream),
     )
@@ -114,14 +115,13 @@ def _endless_fragments(container: av.container.InputContainer, stream: av.VideoS
     return "mp4" in container.format.name.split(",") and container.size <= 0 and not stream.frames
 
 
-def _start_time(metadata: dict[str, str]) -> float | None:
-    """Unix seconds at which the recording says it began; None when it says nothing, or something before 1971 (an unset clock)."""
+def _start_time(metadata: dict[str, str], now: float) -> float | None:
+    """Unix seconds at which the recording says it began; None when it says nothing, or a day before 1971 (an unset clock) or to come."""
     for key in ("com.apple.quicktime.creationdate", "creation_time", "DATE_UTC"):
         try:
-            began = datetime.fromisoformat(metadata[key])
-        except (KeyError, ValueError):
+            seconds = datetime.fromisoformat(metadata[key]).timestamp()
+        except (KeyError, ValueError, OverflowError):  # among them the first day of year 1, which not every zone has
             continue
-        seconds = began.timestamp()
-        if seconds > 365 * 86_400:
+        if EARLIEST < seconds < now + DAY_S:
             return seconds
     return None

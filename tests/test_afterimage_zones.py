@@ -11,7 +11,7 @@ import pytest
 from afterimage.cli import main
 from afterimage.commands.record import _waiting as waiting
 from afterimage.stores import describe_store
-from memory.camera import new_camera
+from memory.camera import CameraInfo, new_camera
 from memory.directory import Memory
 from memory.repository import open_camera
 from model.checkpoint import AfterimageModel, load_pretrained
@@ -107,3 +107,12 @@ def test_whose_clock_gave_the_times_is_said(
     assert main(["ask", "What?", "--memory", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["time_basis"] == {"arrival": 5}
     assert "times are those of arrival" in run("ask", tmp_path, AUTUMN, capsys)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue"])
+def test_a_time_that_no_calendar_holds_can_be_shown(zone: str) -> None:
+    """Damaged sources say such times, and what was recorded must be found all the same."""
+    gate = CameraInfo("gate", "gate", timezone=zone)
+    for seconds, shown in ((253_402_300_799.0, "9999-12-3"), (1e300, "9999-12-3"), (-1e300, "1-01-0")):
+        assert gate.show(seconds).lstrip("0").startswith(shown)
+        assert TIME.search(gate.show_clock(seconds))

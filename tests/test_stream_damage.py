@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream.errors import NotAVideo
-from stream.media import encode_jpeg
+from stream.media import VideoWriter, encode_jpeg
 from stream.reader import Ended
 from tests.clips import make_clip, picture
 from tests.reading import frames_of, nearest, read
@@ -30,6 +30,14 @@ def test_a_file_cut_off_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
     assert isinstance(ended, Ended)
     assert "before its stated length" in ended.reason
     assert float(ended.reason.split("stops ")[1].split(" s")[0]) == pytest.approx(10 - len(frames) / 10, abs=0.2)
+
+
+def test_a_late_start_is_not_taken_for_an_early_end(tmp_path: Path) -> None:
+    """Matroska states where a video ends by its own clock."""
+    with VideoWriter(tmp_path / "late.mkv", 160, 120, 10) as video:
+        for number in range(30):
+            video.write(picture(number), pts_s=100 + number / 10)
+    assert read(tmp_path / "late.mkv")[-1] == Ended("end of file", frames=30)
 
 
 def test_an_mp4_without_its_index_is_no_video(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_the_recording_says_when_it_began(tmp_path: Path) -> None:
     assert frames_of(read(make_clip(tmp_path / "plain.mp4", frames=1)))[0].source_time is None
 
 
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00", "1969-12-31T23:00:00Z", "9999-12-31T23:59:59Z", "soon"])
+def test_a_date_on_which_nothing_can_have_been_recorded_is_none(date: str, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip.mkv"), "w") as output:
+        output.metadata["DATE_UTC"] = date
+        stream = output.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        output.mux(stream.encode(None))
+    assert read(tmp_path / "clip.mkv")[0] == Opened("mjpeg", 160, 120, 10.0, start_time=None)
+
+
 def test_a_telephones_rotation_is_undone(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "upright.mp4", frames=3)
     with av.open(str(clip)) as source, av.open(str(tmp_path / "turned.mp4"), "w") as target:

@@ -51,6 +51,22 @@ def test_the_first_fragment_is_told_of_even_where_only_later_ones_are_dated() ->
     assert [(found.first, found.reference) for found in read(data)[0]] == [(0, None), (2, Reference(2, START))]
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_index_says_where_its_track_begins(version: int) -> None:
+    def index(track: int, start: int, *, units: int = 1000, most: int = 32) -> bytes:
+        content = struct.pack(">B3xII", version, track, units) + start.to_bytes(8 if version else 4) + bytes(12)
+        return box(b"sidx", content[:most])
+
+    for data, start_s in (
+        (index(2, 7000) + index(1, 5500) + index(1, 9000), 5.5),
+        (index(1, 5500, units=0), 0.0),
+        (index(1, 5500, most=15), 0.0),
+    ):
+        reader = FragmentReader(io.BytesIO(HEAD + data + moof(0)), 1)
+        list(reader)
+        assert reader.index_start_s == start_s
+
+
 @pytest.mark.parametrize(
     ("seconds", "unix_s"),
     [

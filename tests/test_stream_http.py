@@ -110,6 +110,19 @@ def test_a_live_stream_of_fragments_is_connected_to_anew_when_it_ends(movflags: 
     assert len(fake.slept) == 1  # before the retry: its pictures come when they come
 
 
+def test_a_live_stream_whose_first_pictures_are_in_no_fragment_is_connected_to_anew_too(tmp_path: Path) -> None:
+    """`ffmpeg -movflags frag_keyframe` describes them where a recording describes all of its pictures."""
+    fake, stop, events = FakeTime(), threading.Event(), list[Event]()
+    clip = fragment(make_clip(tmp_path / "clip.mp4", frames=40), tmp_path / "live.mp4", "frag_keyframe")
+    with http_server({"/endless.mp4": clip.read_bytes()}) as url:
+        for event in read_events(parse_source(f"{url}/endless.mp4"), FAST, stop=stop, sleep=fake.sleep):
+            events.append(event)
+            if sum(isinstance(event, Opened) for event in events) == 2:
+                stop.set()
+    assert [type(event) for event in events if not isinstance(event, Frame)] == [Opened, Lost, Retry, Opened]
+    assert len(fake.slept) == 1
+
+
 def test_a_recording_of_fragments_over_http_ends(tmp_path: Path) -> None:
     clip, fake = fragment(write_clip(tmp_path / "clip.mp4"), tmp_path / "f.mp4", "cmaf+frag_keyframe"), FakeTime()
     with http_server({"/f.mp4": clip.read_bytes()}) as url:

@@ -97,6 +97,12 @@ def test_a_still_is_scaled_down_to_its_short_side_never_up() -> None:
     assert decode_jpeg(encode_jpeg(picture(3), short_side=384)).shape == (120, 160, 3)
 
 
+def test_a_still_longer_than_any_jpeg_is_scaled_down() -> None:
+    wide = np.full((2, 70_000, 3), 90, np.uint8)
+    assert decode_jpeg(encode_jpeg(wide, short_side=384)).shape == (2, 65_500, 3)
+    assert decode_jpeg(encode_jpeg(wide.transpose(1, 0, 2), short_side=384)).shape == (65_500, 2, 3)
+
+
 def test_a_still_looks_like_its_frame() -> None:
     original = picture(5)
     again = decode_jpeg(encode_jpeg(original, short_side=120))

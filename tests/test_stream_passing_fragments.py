@@ -87,3 +87,13 @@ def test_what_is_kept_of_hostile_streams_is_bounded() -> None:
 def test_no_bytes_are_a_failure(data: bytes, size: int) -> None:
     passing(data, size)
     passing(dated(1) + data + dated(1), size)
+
+
+@pytest.mark.parametrize("size", [3, 1000])
+def test_a_stream_says_at_its_beginning_whether_fragments_follow(size: int) -> None:
+    tracks = box(b"mvhd", bytes(100)) + box(b"trak", b"mvex" * 100)
+    for parts, announced in ((tracks, False), (tracks + box(b"mvex", bytes(32)), True)):
+        stream, data = PassingFragments(), box(b"ftyp", b"iso5") + box(b"moov", parts) + box(b"mdat", bytes(50))
+        for at in range(0, len(data), size):
+            stream.take(data[at : at + size], 0.0)
+        assert stream.announced is announced

@@ -163,3 +163,9 @@ def test_the_file_is_closed_when_its_reader_is(clip: Path, tmp_path: Path) -> No
         assert str(video) in open_files()
         stop.set()
     assert str(video) not in open_files()
+
+
+@pytest.mark.parametrize("movflags", ["dash", "dash+delay_moov"])
+def test_an_index_of_times_of_day_is_not_taken_for_a_length(movflags: str, clip: Path, tmp_path: Path) -> None:
+    """FFmpeg says of DASH where its index ends; nothing is missing."""
+    assert read(fragment(clip, tmp_path / "f.mp4", movflags))[-1] == Ended("end of file", frames=40)

@@ -51,6 +51,14 @@ def test_a_forward_jump_skips_slots() -> None:
     assert sampler.discontinuities == 0
 
 
+def test_a_jump_of_years_is_another_clock() -> None:
+    """Else one damaged time, or a clock that is set, would put all that follows in another century."""
+    sampler = Sampler(1)
+    assert slots(sampler, [0.0, 1.0, 9e11, 9e11 + 0.5, 9e11 + 1, 2.0, 3.0]) == [0, 1, 2, None, 3, 4, 5]
+    assert sampler.discontinuities == 2
+    assert slots(Sampler(1), [0.0, 1e7]) == [0, 10_000_000]
+
+
 def test_a_stream_slower_than_the_sampling_gives_every_frame_its_own_slot() -> None:
     assert slots(Sampler(1), [0.0, 5.0, 10.0, 15.0]) == [0, 5, 10, 15]
 

@@ -29,14 +29,14 @@ def carry_out(repository: Repository, order: Order) -> dict[str, Any]:
             return _set(repository, dict(order["settings"]))
         if kind == "enforce":
             return {"evicted": _document(enforce(repository))}
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
         raise RequestRefused(f"order '{kind}': {error}") from None
     raise RequestRefused(f"order '{kind}': there are forget, set and enforce")
 
 
 def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]:
-    if stop < start:
-        raise UsageError("the span ends before it begins")
+    if not start <= stop:  # nor of NaN, which no frame lies in: a proof that nothing is left would be one of nothing
+        raise UsageError(f"the span ends before it begins: {start:g} to {stop:g}")
     done = repository.forget(start, stop)
     return {
         "camera": repository.info.id,
@@ -58,6 +58,9 @@ def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]
 
 def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
     settings = read_settings(repository.directory).changed(**values)
+    for start, stop in settings.keep if "keep" in values else ():
+        if stop < start:  # it would keep nothing, and nobody would know before the frames are gone
+            raise UsageError(f"a kept span ends before it begins: {start:.15g} to {stop:.15g}")
     write_settings(repository.directory, settings)
     return {
         "camera": repository.info.id,

@@ -18,7 +18,7 @@ from configs import AfterimageError
 from memory.errors import RequestRefused
 
 NAME = "control"
-_LONGEST = 1 << 20  # bytes of an order
+LONGEST = 1 << 20  # bytes of an order
 _PATIENCE_S = 600.0  # for an order to be carried out: forgetting hours of a slow disk takes minutes
 
 Order = dict[str, Any]
@@ -53,7 +53,7 @@ class ControlServer:
 
     def _answer(self, connection: socket.socket) -> str:
         try:
-            return json.dumps({"result": self._handle(json.loads(_receive(connection)))})
+            return json.dumps({"result": self._handle(_decode(_receive(connection)))})
         except AfterimageError as error:
             return json.dumps({"error": str(error)})
         except Exception as error:  # the asker gets the reason; the recording goes on
@@ -75,6 +75,9 @@ class ControlServer:
 
 def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
     """Have the process that writes `camera` carry out an order. None: nobody listens. Raises RequestRefused with its reason."""
+    data = json.dumps(order).encode()
+    if len(data) > LONGEST:
+        raise RequestRefused(f"camera '{camera.name}': an order of {len(data)} bytes; at most {LONGEST} are taken")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
@@ -82,10 +85,12 @@ def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
                 connection.connect(short)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        connection.sendall(json.dumps(order).encode())
-        connection.shutdown(socket.SHUT_WR)
         try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
             answer = json.loads(_receive(connection))
+            if not isinstance(answer, dict):
+                raise ValueError("no JSON object")
         except (OSError, ValueError):
             raise RequestRefused(
                 f"camera '{camera.name}': the process that writes it ended before it answered; ask again"
@@ -96,9 +101,20 @@ def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
     return result
 
 
+def _decode(data: bytes) -> Order:
+    """An order. Raises RequestRefused for anything else: whoever may connect may send what he likes."""
+    try:
+        order = json.loads(data)
+    except (ValueError, RecursionError):
+        order = None
+    if not isinstance(order, dict):
+        raise RequestRefused(f"an order is one JSON object of at most {LONGEST} bytes")
+    return order
+
+
 def _receive(connection: socket.socket) -> bytes:
     parts, size = [], 0
-    while size < _LONGEST:
+    while size <= LONGEST:
         part = connection.recv(65536)
         if not part:
             break

@@ -47,10 +47,15 @@ class Upgrade:
         """Load the model and embed all that is there. Raises RequestRefused, SpecMismatch, or what loading raises."""
         from model.checkpoint import load_encoders  # loads torch, which whoever records has loaded
 
-        generation = int(order["generation"])
+        try:
+            generation, model = int(order["generation"]), str(order["model"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise RequestRefused(
+                "order 'switch': wants a generation and a model; `afterimage reembed` names both"
+            ) from None
         if not is_building(camera, generation):
             raise RequestRefused(f"generation {generation} is not being built; run `afterimage reembed` again")
-        spec, encoders = read_spec(camera, generation), load_encoders(str(order["model"]))
+        spec, encoders = read_spec(camera, generation), load_encoders(model)
         require_same(spec, encoders.feature_spec, where=f"generation {generation} of camera '{camera.name}'")
         upgrade = cls(generation, spec, encoders, keep_old=bool(order.get("keep_old")))
         upgrade._embed_all(camera)

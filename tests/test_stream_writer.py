@@ -1,6 +1,8 @@
 """The write thread: a full disk pauses it and costs nothing that was acknowledged; orders reach it while it runs; masks hide."""
 
+import contextlib
 import errno
+import json
 import math
 import os
 import socket
@@ -16,11 +18,12 @@ import pytest
 from memory.errors import NotWritable, RequestRefused
 from memory.fsck import fsck
 from memory.layout import SEAL_FRAMES
+from memory.orders import carry_out
 from memory.reader import CameraReader
 from memory.records import FrameRecord, frame_crc
 from memory.repository import Acknowledgement, open_camera
-from memory.settings import read_settings
-from stream.control import ControlServer, ask_writer
+from memory.settings import CameraSettings, read_settings
+from stream.control import LONGEST, ControlServer, ask_writer
 from stream.mask import apply_masks
 from stream.queues import Blocking
 from stream.writer import CameraWriter, Interruption, Stored
@@ -199,6 +202,70 @@ def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
     assert read_settings(camera).keep == ((START, START + 5),)
     assert not (camera / "control").exists()
     assert CameraReader(camera).snapshot().frames == 3 * SEAL_FRAMES + 1 - 10
+
+
+@pytest.mark.parametrize("sent", [b"", b"5", b'["do"]', b"{", b"\xff", b"[" * 100_000, b'{"do": "' + b"x" * LONGEST])
+def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> None:
+    def handle(order: dict[str, object]) -> dict[str, object]:
+        raise AssertionError(f"was carried out: {order}")
+
+    with ControlServer(tmp_path, handle), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(tmp_path / "control"))
+        with contextlib.suppress(OSError):  # the server need not read all of it
+            connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = json.loads(connection.recv(65536))
+    assert answer == {"error": f"an order is one JSON object of at most {LONGEST} bytes"}
+
+
+def test_an_order_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
+    with ControlServer(tmp_path, lambda order: {}), pytest.raises(RequestRefused, match="at most 1048576 are taken"):
+        ask_writer(tmp_path, {"do": "set", "settings": {"masks": "x" * LONGEST}})
+
+
+@pytest.mark.parametrize("answered", [b"", b"5", b"null", b'{"result"'])
+def test_a_writer_that_answers_nonsense_is_one_that_ended(tmp_path: Path, answered: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control"))
+        listener.listen(1)
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answered)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(RequestRefused, match="ended before it answered"):
+            ask_writer(tmp_path, {"do": "enforce"})
+        thread.join()
+
+
+NONSENSE = [
+    {"do": ["forget"]},
+    {"do": "forget", "start": 0},
+    {"do": "forget", "start": float("nan"), "stop": 1},
+    {"do": "forget", "start": 0, "stop": "nan"},
+    {"do": "forget", "start": 0, "stop": 10**400},
+    {"do": "set", "settings": 5},
+    {"do": "set", "settings": {"days": float("inf")}},
+    {"do": "set", "settings": {"days": 10**400}},
+    {"do": "set", "settings": {"keep": [[5, 1]]}},
+    {"do": "set", "settings": {"keep": [[float("nan"), 1]]}},
+    {"do": "set", "settings": {"masks": [[[0, 0], [0, float("nan")], [1, 1]]]}},
+]
+
+
+@pytest.mark.parametrize("order", NONSENSE, ids=str)
+def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(tmp_path: Path, order: dict[str, object]) -> None:
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        repository.append(make_frame(0, SPEC))
+        with pytest.raises(RequestRefused, match="order '"):
+            carry_out(repository, order)
+        assert repository.frames == 1
+        assert not repository.commit.removed
+    assert read_settings(tmp_path / "a") == CameraSettings()
 
 
 def test_a_stale_socket_of_a_dead_process_is_no_listener_and_is_replaced(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memory import segments as pieces
 from memory.commit import Commit
 from memory.errors import RepositoryError, UnreachableFrames
-from memory.index_files import Kind, forgotten_frames, identity_of, listed, locked
+from memory.index_files import Kind, SegmentFile, forgotten_frames, identity_of, listed, locked
 from memory.removal import runs
 from memory.segments import EXACT_FRAMES, INVERTED, LARGE, SMALL, Segment, build_flat, build_inverted, stored_vectors
 from memory.snapshot import MemorySnapshot
@@ -52,7 +52,7 @@ class FrameIndex:
         self._tail: Segment | None = (
             None  # newest frames, less than a small segment; grows in place and is never written
         )
-        self._sound: set[str] = set()  # files that were read or written here
+        self._sound: dict[str, SegmentFile] = {}  # files that were read or written here
         self._loaded = False
         self.rebuilt: str | None = None  # why the files on disk were not used
 
@@ -104,18 +104,19 @@ class FrameIndex:
 
     def _load(self, snapshot: MemorySnapshot) -> None:
         self._identity, self._loaded = _identity(snapshot), True
-        self._segments, self._tail, self.rebuilt, self._sound = [], None, None, set()
+        self._segments, self._tail, self.rebuilt, self._sound = [], None, None, {}
         if self._directory is None:
             return
         try:
-            identity, names = listed(self._directory)
+            identity, files = listed(self._directory)
             if identity != self._identity:
                 raise ValueError("belongs to another generation or camera")
             width = snapshot.spec.index.width
-            loaded = [pieces.load(self._directory, *name, width) for name in names if name[2] <= snapshot.end]
+            files = [file for file in files if file.end <= snapshot.end]
+            loaded = [pieces.load(self._directory, file, width) for file in files]
             for segment in loaded:
                 _require_agreement(segment, snapshot)
-            self._segments, self._sound = loaded, {segment.file for segment in loaded}
+            self._segments, self._sound = loaded, {file.name: file for file in files}
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -151,8 +152,7 @@ class FrameIndex:
         try:
             with locked(self._directory):
                 if forgotten_frames(Commit.read(self._directory.parent).removed) == self._identity["forgotten"]:
-                    pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
-                    self._sound = {segment.file for segment in self._segments}
+                    self._sound = pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
         except (OSError, RepositoryError):
             pass  # a cache in a read-only or full directory: the index in memory serves as well
 
@@ -189,7 +189,7 @@ def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
             stored = stored_vectors(snapshot, frame, frame + 1)[0]
         except UnreachableFrames:
             return  # nothing to compare with for now
-        if float(np.abs(segment.index.reconstruct(frame - segment.first) - stored).max()) > 1e-3:
+        if not float(np.abs(segment.index.reconstruct(frame - segment.first) - stored).max()) <= 1e-3:  # or NaN
             raise ValueError(f"{segment.file}: frame {frame} differs from the stored embedding")
 
 
@@ -199,10 +199,18 @@ def _remembered(snapshot: MemorySnapshot, first: int, end: int) -> bool:
     return bool(high > low)
 
 
-def _held(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.int64]:
-    """Places of a segment whose frames are remembered: an evicted frame's vector goes when the whole segment does."""
-    low, high = np.searchsorted(snapshot.ids, (first, end))
-    return snapshot.ids[low:high] - first
+def _apart(segment: Segment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
+    """Remembered frames of a flat segment whose vectors are not those that are stored, ascending; none of an inverted one.
+
+    (An evicted frame's vector goes when the whole segment does.)
+    """
+    low, high = np.searchsorted(snapshot.ids, (segment.first, segment.end))
+    ids = snapshot.ids[low:high]
+    if segment.kind != "flat" or not len(ids):
+        return ids[:0]
+    stored = stored_vectors(snapshot, segment.first, segment.end)
+    near = np.abs(segment.vectors() - stored).max(axis=1) <= 1e-3
+    return ids[~near[ids - segment.first]]
 
 
 def is_stale(directory: Path, snapshot: MemorySnapshot) -> bool:
@@ -216,25 +224,22 @@ def is_stale(directory: Path, snapshot: MemorySnapshot) -> bool:
 def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
     """What in the index files disagrees with the embeddings, one line each; for `fsck`. Nothing where there are no files."""
     try:
-        identity, names = listed(directory)
+        identity, files = listed(directory)
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        return [f"about.json is unreadable ({error})"]
+        return [str(error)]
     if identity != _identity(snapshot):
         return []
     found = []
-    for kind, first, end in names:
+    for file in files:
         try:
-            segment = pieces.load(directory, kind, first, end, snapshot.spec.index.width)
-            if kind == "flat":
-                held = _held(snapshot, first, end)
-                stored = stored_vectors(snapshot, first, end)[held]
-                apart = held[np.abs(segment.vectors()[held] - stored).max(axis=1) > 1e-3]
-                if len(apart):
-                    found.append(
-                        f"{segment.file}: frame {first + int(apart[0])} and {len(apart) - 1} more differ from their embeddings"
-                    )
+            segment = pieces.load(directory, file, snapshot.spec.index.width)
+            apart = _apart(segment, snapshot)
+            if len(apart):
+                found.append(f"{file.name}: frame {apart[0]} and {len(apart) - 1} more differ from their embeddings")
+            else:
+                pieces.require_whole(directory, file)
         except (OSError, ValueError) as error:
             found.append(str(error))
     return found

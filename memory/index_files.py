@@ -1,23 +1,43 @@
 """The files of a frame index, without FAISS: which there are, what they were built from, and dropping them.
 
-about.json          identity, and the list of segments: what is not in it does not count
+about.json          identity, and the list of segments with their checksums: what is not in it does not count
 KIND-FIRST-END.faiss
 lock                held while files are written or dropped
 """
 
 import fcntl
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from memory.camera import CameraInfo
-from memory.durable import PARTIAL, fsync_directory, make_directory, unlink, write_file
+from memory.commit import decode_json, write_json
+from memory.durable import PARTIAL, fsync_directory, make_directory, unlink
+from memory.errors import DamagedMemory
 from memory.removal import Removal
 from memory.spec import FeatureSpec
 
 Kind = Literal["flat", "ivf"]
+
+
+class SegmentFile(NamedTuple):
+    """A segment as `about.json` lists it. head, whole: CRC-32C of its file without the vectors, and with them.
+
+    FAISS trusts the counts and sizes at the head of a file, so they are compared before it is let near one. (None: earlier versions
+    noted neither.)
+    """
+
+    kind: Kind
+    first: int
+    end: int
+    head: int | None = None
+    whole: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"{self.kind}-{self.first}-{self.end}.faiss"
 
 
 @contextmanager
@@ -42,11 +62,11 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
         except (OSError, ValueError):
             names = []
         if whole:
-            kept = [name for name in names if name[1] < first or name[2] > end]
+            kept = [file for file in names if file.first < first or file.end > end]
         else:
-            kept = [name for name in names if name[2] <= first or name[1] >= end]
-        write_file(directory / "about.json", json.dumps({**identity, "segments": kept}).encode())
-        return drop_files(directory, keep={f"{kind}-{low}-{high}.faiss" for kind, low, high in kept})
+            kept = [file for file in names if file.end <= first or file.first >= end]
+        write_list(directory, identity, kept)
+        return drop_files(directory, keep={file.name for file in kept})
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:
@@ -66,13 +86,25 @@ def drop_unfinished(directory: Path) -> None:
                 fsync_directory(directory)
 
 
-def listed(directory: Path) -> tuple[dict[str, Any], list[tuple[Kind, int, int]]]:
+def write_list(directory: Path, identity: dict[str, Any], files: Sequence[SegmentFile]) -> None:
+    """Make these segments count, and no others."""
+    write_json(directory / "about.json", {**identity, "segments": [list(file) for file in files]})
+
+
+def listed(directory: Path) -> tuple[dict[str, Any], list[SegmentFile]]:
     """`about.json`: the identity, and the segments it names. Raises FileNotFoundError, or ValueError where it is damaged."""
-    about = json.loads((directory / "about.json").read_text())
+    data = (directory / "about.json").read_bytes()
     try:
-        return about, [(kind, int(first), int(end)) for kind, first, end in about.pop("segments")]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"about.json: {error}") from None
+        about = decode_json(data, where="about.json", remedy="the next question rebuilds the index")
+        return about, [_segment_file(*values) for values in about.pop("segments")]
+    except (KeyError, TypeError, DamagedMemory) as error:
+        raise ValueError(f"about.json: {str(error).removeprefix('about.json: ')}") from None
+
+
+def _segment_file(kind: Kind, first: int, end: int, head: int | None = None, whole: int | None = None) -> SegmentFile:
+    if kind not in get_args(Kind) or not (isinstance(first, int) and isinstance(end, int) and 0 <= first < end):
+        raise TypeError(f"{kind} {first} {end} is no segment")
+    return SegmentFile(kind, first, end, head, whole)
 
 
 def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: Sequence[Removal]) -> dict[str, Any]:

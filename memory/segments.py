@@ -7,20 +7,21 @@ A vector's place in its segment is its frame id minus the segment's first; frame
 returned. Writing a vector twice (small, then merged) costs less than rewriting one growing file every few thousand frames.
 """
 
-import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from memory.durable import write_file
 from memory.errors import DamagedFrames, UnreachableFrames
 from memory.failpoints import reach
-from memory.index_files import Kind, drop_files
+from memory.index_files import Kind, SegmentFile, drop_files, write_list
 from memory.snapshot import MemorySnapshot
 
 SMALL, LARGE, INVERTED = 4096, 65536, 131072  # frames per segment; each a multiple of the one before
@@ -29,6 +30,7 @@ CELLS, PROBES = 512, 32  # cells of an inverted segment, and how many of them a 
 _TRAIN = 64 * CELLS  # vectors; FAISS advises 39 to 256 per cell
 _MORE = 8  # times as many frames are asked for where the last ones are equally near
 _READ_AT_ONCE = 65536  # embeddings
+_NUMBER, _PLACE = 2, 8  # bytes: of a float16 code; of the place that an inverted segment keeps beside each vector
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Segment:
         wanted = min(top, high - low)
         scores, places = self._nearest(query, wanted, high - low, self._parameters(selector))
         return [
-            (float(score), int(place) + self.first) for score, place in zip(scores, places, strict=True) if place >= 0
+            (float(score), int(place) + self.first)
+            for score, place in zip(scores, places, strict=True)
+            if 0 <= place < self.end - self.first  # -1: no more; and of an inverted segment, places come from its file
         ]
 
     def _nearest(
@@ -134,28 +138,64 @@ def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np
 # --- files ---
 
 
-def save(directory: Path, segments: Sequence[Segment], identity: dict[str, Any], *, sound: set[str]) -> None:
+def save(
+    directory: Path, segments: Sequence[Segment], identity: dict[str, Any], *, sound: Mapping[str, SegmentFile]
+) -> dict[str, SegmentFile]:
     """Write the files that are not there yet (`sound`: known to be right), then `about.json` naming all, then drop the others.
 
-    A crash at any moment leaves the old list with all its files, or the new one. Call it `locked`.
+    Returns what is there now, by name. A crash at any moment leaves the old list with all its files, or the new one. Call it `locked`.
     """
+    files = {}
     for segment in segments:
-        if segment.file not in sound or not (directory / segment.file).exists():
-            reach("index.before-segment")
-            write_file(directory / segment.file, faiss.serialize_index(segment.index).tobytes())
-            reach("index.after-segment")
-    about = {**identity, "segments": [[segment.kind, segment.first, segment.end] for segment in segments]}
-    write_file(directory / "about.json", json.dumps(about).encode())
+        known = sound.get(segment.file) if (directory / segment.file).exists() else None
+        files[segment.file] = known or _write(directory, segment)
+    write_list(directory, identity, list(files.values()))
     reach("index.after-about")
-    drop_files(directory, keep={segment.file for segment in segments})
+    drop_files(directory, keep=set(files))
+    return files
 
 
-def load(directory: Path, kind: Kind, first: int, end: int, width: int) -> Segment:
+def _write(directory: Path, segment: Segment) -> SegmentFile:
+    reach("index.before-segment")
+    data = faiss.serialize_index(segment.index).tobytes()
+    write_file(directory / segment.file, data)
+    reach("index.after-segment")
+    head = data[: len(data) - _vector_bytes(segment.kind, segment.end - segment.first, segment.index.d)]
+    return SegmentFile(segment.kind, segment.first, segment.end, google_crc32c.value(head), google_crc32c.value(data))
+
+
+def _vector_bytes(kind: Kind, vectors: int, width: int) -> int:
+    """What the vectors take of a segment's file: its end."""
+    return vectors * (_NUMBER * width + (_PLACE if kind == "ivf" else 0))
+
+
+def require_head(directory: Path, file: SegmentFile, width: int) -> None:
+    """Raise ValueError where what FAISS would believe of a file is not what was written. Reads none of its vectors."""
+    try:
+        with (directory / file.name).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            head = stream.read(max(0, size - _vector_bytes(file.kind, file.end - file.first, width)))
+    except OSError as error:
+        raise ValueError(f"{file.name}: cannot be read ({error.strerror})") from None
+    if not head:
+        raise ValueError(f"{file.name}: is too short, {size} bytes")
+    if file.head not in (None, google_crc32c.value(head)):
+        raise ValueError(f"{file.name}: fails its checksum")
+
+
+def require_whole(directory: Path, file: SegmentFile) -> None:
+    """Raise ValueError where a file is not what was written. Reads all of it."""
+    if file.whole not in (None, google_crc32c.value((directory / file.name).read_bytes())):
+        raise ValueError(f"{file.name}: fails its checksum")
+
+
+def load(directory: Path, file: SegmentFile, width: int) -> Segment:
     """Read one segment; its vectors stay on the disk until they are needed. Raises ValueError where the file is damaged."""
-    path = directory / f"{kind}-{first}-{end}.faiss"
+    require_head(directory, file, width)
+    kind, first, end, path = file.kind, file.first, file.end, directory / file.name
     try:
         index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if kind == "ivf" else faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:  # a list of an earlier version notes no checksum
         raise ValueError(f"{path.name}: {str(error).splitlines()[0]}") from None
     if index is None:  # what FAISS makes of a file that says so
         raise ValueError(f"{path.name}: holds no index")

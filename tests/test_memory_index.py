@@ -1,5 +1,6 @@
 """The frame index: exact while it can be, the same as comparing every vector, never out of step with the memory."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,6 +106,81 @@ def test_beyond_the_exact_limit_old_frames_are_searched_approximately_and_it_say
     again.catch_up(snapshot)
     assert again.rebuilt is None
     assert again.search(make_frame(1030, SPEC).embedding, 1, snapshot).hits[0].frame == 1030
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_no_byte_of_a_file_that_faiss_would_trust_is_shown_to_it_once_it_changed(tmp_path: Path, kind: str) -> None:
+    """Of a wrong count FAISS makes a crash of the process, gigabytes of memory, or other frames."""
+    record_frames(tmp_path, 1100, SPEC)
+    snapshot, directory = Memory(tmp_path).camera("a").snapshot(), tmp_path / "a" / "index"
+    FrameIndex(directory, exact_frames=600).catch_up(snapshot)
+    path = next(directory.glob(f"{kind}-*.faiss"))
+    data = path.read_bytes()
+    vectors = int(path.stem.split("-")[2]) - int(path.stem.split("-")[1])
+    head = len(data) - vectors * SPEC.index.width * 2 - (vectors * 8 if kind == "ivf" else 0)
+    assert 50 < head < 1000
+    harms = [data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :] for at in range(0, head, 7)]
+    for harmed in [*harms, b"", data[:28], data[: head - 1], data[:-1], data + b"x"]:
+        path.write_bytes(harmed)
+        assert [line.partition(":")[0] for line in differences(directory, snapshot)] == [path.name]
+    index = FrameIndex(directory, exact_frames=600)
+    index.catch_up(snapshot, save=False)
+    assert index.rebuilt == differences(directory, snapshot)[0]
+    path.write_bytes(
+        data[:-1] + bytes([data[-1] ^ 4])
+    )  # a vector, or where it belongs: found by whoever reads all of it
+    assert [line.partition(":")[0] for line in differences(directory, snapshot)] == [path.name]
+    path.write_bytes(data)
+    assert differences(directory, snapshot) == []
+
+
+def test_an_inverted_segment_answers_with_its_own_frames_alone(tmp_path: Path) -> None:
+    record_frames(tmp_path, 600, SPEC)
+    snapshot, directory = Memory(tmp_path).camera("a").snapshot(), tmp_path / "a" / "index"
+    FrameIndex(directory, exact_frames=300).catch_up(snapshot)
+    path = directory / "ivf-0-512.faiss"
+    data = bytearray(path.read_bytes())
+    for at in range(len(data) - 8, len(data) - 8 * 20, -8):  # places of the last cell
+        data[at + 5] ^= 1
+    path.write_bytes(bytes(data))
+    index = FrameIndex(directory, exact_frames=300)
+    index.catch_up(snapshot, save=False)
+    assert index.rebuilt is None
+    for number in range(0, 512, 16):
+        assert all(0 <= hit.frame < 600 for hit in index.search(make_frame(number, SPEC).embedding, 50, snapshot).hits)
+    assert differences(directory, snapshot) == ["ivf-0-512.faiss: fails its checksum"]
+
+
+@pytest.mark.parametrize(
+    "segments_listed",
+    [[["flat", 0, float("inf")]], [["flat", -64, 0]], [["x", 0, 64]], [["flat", 0]], [[]], 5, [[[], 0, 64]]],
+)
+def test_a_list_of_files_that_makes_no_sense_is_damage(tmp_path: Path, segments_listed: object) -> None:
+    record_frames(tmp_path, 200, SPEC)
+    snapshot, directory = Memory(tmp_path).camera("a").snapshot(), tmp_path / "a" / "index"
+    FrameIndex(directory).catch_up(snapshot)
+    about = json.loads((directory / "about.json").read_text())
+    del about["checksum"]
+    (directory / "about.json").write_text(json.dumps({**about, "segments": segments_listed}))
+    assert differences(directory, snapshot)[0].startswith("about.json: ")
+    index = FrameIndex(directory)
+    index.catch_up(snapshot)
+    assert index.rebuilt
+    assert differences(directory, snapshot) == []
+
+
+def test_a_list_of_an_earlier_version_is_used_as_it_is(tmp_path: Path) -> None:
+    record_frames(tmp_path, 200, SPEC)
+    snapshot, directory = Memory(tmp_path).camera("a").snapshot(), tmp_path / "a" / "index"
+    FrameIndex(directory).catch_up(snapshot)
+    about = json.loads((directory / "about.json").read_text())
+    del about["checksum"]
+    about["segments"] = [values[:3] for values in about["segments"]]
+    (directory / "about.json").write_text(json.dumps(about))
+    index = FrameIndex(directory)
+    index.catch_up(snapshot)
+    assert index.rebuilt is None
+    assert differences(directory, snapshot) == []
 
 
 def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:

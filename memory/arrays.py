@@ -1,5 +1,6 @@
 """Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -54,8 +55,21 @@ class Arrays:
         with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
             return zarr.open_array(self._store, path=path, mode="r+" if self._writable else "r")
 
-    def is_as_laid_out(self, layout: ArrayLayout) -> bool:
-        """Whether Zarr finds the chunks of an array in its files, and knows a missing one. (What it says of its rows is not looked at.)"""
+    def wrong(self, layout: ArrayLayout, rows: int) -> str | None:
+        """What is wrong with the metadata of an array that should have so many rows, or None."""
+        try:
+            metadata = json.loads((self._store.root / layout.name / "zarr.json").read_text())
+            chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            if list(chunk) != [layout.chunk, *layout.row] or np.dtype(metadata["data_type"]) != np.dtype(layout.dtype):
+                return f"says chunks of {chunk} {metadata['data_type']}, expected {[layout.chunk, *layout.row]} {layout.dtype}"
+            if metadata["shape"][0] < rows:
+                return f"says {metadata['shape'][0]} rows, but {rows} are committed"
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            return f"is missing or unreadable ({type(error).__name__})"
+        return None if self._finds_chunks(layout) else "does not describe the chunks that are there"
+
+    def _finds_chunks(self, layout: ArrayLayout) -> bool:
+        """Whether Zarr finds the chunks of an array in its files, and knows a missing one."""
         try:
             array = self.open(layout.name)
             first = array.metadata.encode_chunk_key((0,) * array.ndim)

@@ -124,21 +124,9 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
     coarse, arrays = max((part.end for part in commit.coarse), default=0), Arrays(camera, writable=False)
     wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
     for layout, rows in [*wanted, (GAPS, commit.gaps)]:
-        path = camera / layout.name / "zarr.json"
-        try:
-            metadata = json.loads(path.read_text())
-            chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            wrong = None
-            if list(chunk) != [layout.chunk, *layout.row] or np.dtype(metadata["data_type"]) != np.dtype(layout.dtype):
-                wrong = f"says chunks of {chunk} {metadata['data_type']}, expected {[layout.chunk, *layout.row]} {layout.dtype}"
-            elif metadata["shape"][0] < rows:
-                wrong = f"says {metadata['shape'][0]} rows, but {rows} are committed"
-            elif not arrays.is_as_laid_out(layout):
-                wrong = "does not describe the chunks that are there"
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            wrong = f"is missing or unreadable ({type(error).__name__})"
+        wrong = arrays.wrong(layout, rows)
         if wrong:
-            yield Finding(path, wrong, fix=repair.metadata(layout, rows))
+            yield Finding(camera / layout.name / "zarr.json", wrong, fix=repair.metadata(layout, rows))
 
 
 def _wrong_group(path: Path) -> str | None:

@@ -79,20 +79,19 @@ class Commit:
         return cls._from(read_json(path, missing=f"{camera}: is not a camera of a memory"), where=str(path))
 
     @classmethod
-    def decode(cls, data: bytes, *, where: str) -> "Commit":
+    def decode(cls, data: bytes, *, where: str, remedy: str = REPAIR) -> "Commit":
         """What `encode` made. Raises DamagedMemory."""
-        return cls._from(decode_json(data, where=f"{where}: `committed`"), where=where)
+        where = f"{where}: `committed`"
+        return cls._from(decode_json(data, where=where, remedy=remedy), where=where, remedy=remedy)
 
     @classmethod
-    def _from(cls, values: dict[str, Any], *, where: str) -> "Commit":
+    def _from(cls, values: dict[str, Any], *, where: str, remedy: str = REPAIR) -> "Commit":
         try:
             removed = tuple(remove_document(item) for item in values.get("removed", []))
             coarse = tuple(Coarse(**part) for part in values.get("coarse", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, coarse)
-        except (KeyError, TypeError, ValueError):
-            raise DamagedMemory(
-                f"{where}: frames, gaps or generation is missing; `afterimage fsck --repair` restores it"
-            ) from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise DamagedMemory(f"{where}: frames, gaps or generation is missing; {remedy}") from None
 
     def encode(self) -> bytes:
         """The content of `committed`."""

@@ -11,19 +11,36 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from configs import UsageError
+from memory.arrays import Arrays
 from memory.chunks import SealedFrames
 from memory.coarse import can_be_coarse
-from memory.commit import Commit
-from memory.durable import make_directory, remove_tree, write_file
+from memory.commit import Commit, decode_json
+from memory.durable import make_directory, remove_tree, unlink, write_file
 from memory.errors import DamagedMemory, MemoryNotFound
-from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
+from memory.layout import (
+    IMAGES,
+    SEAL_FRAMES,
+    ArrayLayout,
+    checksum_holds,
+    feature_layouts,
+    gaps_layout,
+    generation_name,
+    generations,
+    scalar_layouts,
+)
 from memory.objects import CameraObjects, objects_of
-from memory.publishing import same_camera, small_files
+from memory.publishing import same_camera
+from memory.removal import present
 from memory.specfile import read_spec
 from memory.store_settings import StoreSettings, read_store, write_store
 from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
+_REMEDY = (
+    "`afterimage fsck --deep --repair` and `afterimage store flush`, on the machine that records it, publish it anew"
+)
 _ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
 
 
@@ -71,6 +88,9 @@ def _update(camera: Path) -> bool:
                 return False
             known = (camera / "committed").exists() and _still(camera, objects)
             if known and (camera / "committed").read_bytes() == theirs:
+                commit = Commit.read(camera)
+                _lay_out(camera, commit)
+                _copy(camera, objects, _chunks(camera, commit, known=None))
                 return True
             if not known:
                 objects.forget_read()  # another memory's chunks may have lain there
@@ -84,15 +104,52 @@ def _update(camera: Path) -> bool:
 def _fetch(camera: Path, objects: CameraObjects, committed: bytes, *, known: bool) -> Commit:
     """The small files of a state that is being published, from the first row on that is not here yet. known: some may be."""
     before = Commit.read(camera) if known else None
-    commit = Commit.decode(committed, where=objects.name)
+    commit = Commit.decode(committed, where=objects.name, remedy=_REMEDY)
     same = before is not None and (before.generation, before.removed) == (commit.generation, commit.removed)
     rows = before.frames if before is not None and same else 0
-    _copy(camera, objects, ["camera.json", f"{generation_name(commit.generation)}/spec.json"])
-    _copy(camera, objects, small_files(camera, commit, rows, commit.frames))
-    spec = read_spec(camera, commit.generation)
-    if can_be_coarse(spec.tokens):  # chunks may become coarse before this is brought up to date again
-        SealedFrames(camera, commit.generation, writable=True).make_coarse_arrays(commit.frames, spec)
+    for key in ("camera.json", f"{generation_name(commit.generation)}/spec.json"):
+        _copy_document(camera, objects, key)
+    _lay_out(camera, commit)
+    _copy(camera, objects, _chunks(camera, commit, known=rows))
     return commit
+
+
+def _copy_document(camera: Path, objects: CameraObjects, key: str) -> None:
+    data = objects.read(key)
+    if data is None:
+        raise DamagedMemory(f"{objects.name}: {key} is missing; {_REMEDY}")
+    decode_json(data, where=f"{objects.name}: {key}", remedy=_REMEDY)
+    make_directory((camera / key).parent)
+    write_file(camera / key, data)
+
+
+def _lay_out(camera: Path, commit: Commit) -> None:
+    """Make the metadata of the groups and arrays. It follows from the spec, so that what the store has of it need not be believed."""
+    spec, arrays = read_spec(camera, commit.generation), Arrays(camera, writable=True)
+    sealed = SealedFrames(camera, commit.generation, writable=True)
+    for group in ("", FRAMES, IMAGES, generation_name(commit.generation)):
+        if not (camera / group / "zarr.json").exists():
+            arrays.create_group(group)
+    layouts = [*scalar_layouts(), *feature_layouts(commit.generation, spec)]
+    for layout, rows in [*((layout, commit.frames) for layout in layouts), (gaps_layout(), commit.gaps)]:
+        if arrays.wrong(layout, rows):
+            unlink(camera / layout.name / "zarr.json")
+            sealed.create_array(layout, rows)
+    if can_be_coarse(spec.tokens):  # chunks may become coarse before this is brought up to date again
+        sealed.make_coarse_arrays(commit.frames, spec)
+
+
+def _chunks(camera: Path, commit: Commit, *, known: int | None) -> list[tuple[ArrayLayout, int]]:
+    """The chunks to fetch of gaps, and of one number per frame: those that hold remembered rows from row `known` on (None: nothing is new),
+    and those that are not here, because they were damaged there before."""
+    ids, gaps = present(commit.frames, commit.removed), gaps_layout()
+    rows = [(layout, chunk) for layout in scalar_layouts() for chunk in np.unique(ids // layout.chunk).tolist()]
+    return [
+        (layout, chunk)
+        for layout, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, commit.gaps))]
+        if (known is not None and (layout == gaps or (chunk + 1) * layout.chunk > known))
+        or not layout.file(camera, chunk).exists()
+    ]
 
 
 def _still(camera: Path, objects: CameraObjects) -> bool:
@@ -101,14 +158,20 @@ def _still(camera: Path, objects: CameraObjects) -> bool:
     return theirs is not None and same_camera((camera / "camera.json").read_bytes(), theirs)
 
 
-def _copy(camera: Path, objects: CameraObjects, keys: Iterable[str]) -> None:
-    def copy(key: str) -> None:
-        data = objects.read(key)
-        if data is not None:  # else an array of which every row was evicted
-            make_directory((camera / key).parent)
-            write_file(camera / key, data)
+def _copy(camera: Path, objects: CameraObjects, chunks: Iterable[tuple[ArrayLayout, int]]) -> None:
+    """Fetch chunks. What one that is damaged there costs is its frames, until it is whole again: it is asked for each time."""
 
-    objects.each(copy, keys)
+    def copy(item: tuple[ArrayLayout, int]) -> None:
+        layout, chunk = item
+        path = layout.file(camera, chunk)
+        data = objects.read(str(path.relative_to(camera)))
+        if data is not None and len(data) == layout.chunk_bytes and checksum_holds(data):
+            make_directory(path.parent)
+            write_file(path, data)
+        else:
+            unlink(path)
+
+    objects.each(copy, chunks)
 
 
 def _switch(camera: Path, commit: Commit, committed: bytes) -> None:

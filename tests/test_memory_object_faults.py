@@ -13,9 +13,10 @@ from memory.camera import read_camera, write_camera
 from memory.commit import Commit
 from memory.durable import observed
 from memory.erase import erase_leftovers
-from memory.errors import DamagedFrames, StoreRefused, StoreUnreachable, UnreachableFrames
+from memory.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
 from memory.fsck import fsck
 from memory.index import FrameIndex
+from memory.mirror import mirror
 from memory.objects import SILENT_S, CameraObjects, objects_of
 from memory.reader import CameraReader
 from memory.removal import Removal
@@ -294,6 +295,55 @@ def test_a_corrupt_object_costs_its_chunk(tmp_path: Path, server: ObjectServer) 
     with pytest.raises(DamagedFrames) as caught:
         snapshot.tokens(snapshot.ids)
     assert caught.value.frames.tolist() == list(range(32, 48))
+
+
+def another_machine(tmp_path: Path) -> CameraReader:
+    return CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
+
+
+@pytest.mark.parametrize("harm", [lambda data: data[:-1], lambda data: bytes([data[0] ^ 1]) + data[1:]])
+def test_times_that_are_damaged_on_the_store_cost_another_machine_their_frames_until_they_are_whole(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, harm: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    set_store(tmp_path / "m", server.endpoint)
+    flush(record(tmp_path / "m"))
+    key = f"{PREFIX}/frames/times/c.0"
+    whole = server.read(key)
+    server.write(key, harm(whole))
+    snapshot = another_machine(tmp_path).snapshot()
+    assert (snapshot.frames, len(snapshot.damaged)) == (0, 192)
+    server.write(key, whole)
+    assert_holds(another_machine(tmp_path).snapshot(), range(192))
+
+
+def test_another_machine_believes_no_array_metadata_of_the_store(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    set_store(tmp_path / "m", server.endpoint)
+    flush(record(tmp_path / "m"))
+    for name in ("generation-1/tokens", "generation-1/embeddings", "frames/times", "frames/gaps", "frames/images"):
+        server.write(f"{PREFIX}/{name}/zarr.json", server.read(f"{PREFIX}/frames/images/1/zarr.json"))
+    assert_holds(another_machine(tmp_path).snapshot(), range(192))
+
+
+@pytest.mark.parametrize(
+    ("key", "harm"),
+    [("committed", b""), ("committed", b"flipped"), ("camera.json", b"flipped"), ("generation-1/spec.json", b"\xff")],
+)
+def test_another_machine_is_told_where_a_damaged_document_is_put_right(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, key: str, harm: bytes
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    set_store(tmp_path / "m", server.endpoint)
+    flush(record(tmp_path / "m"))
+    whole = server.read(f"{PREFIX}/{key}")
+    server.write(f"{PREFIX}/{key}", whole.replace(b"1", b"3", 1) if harm == b"flipped" else harm)
+    with pytest.raises(DamagedMemory, match=r"s3://.*`afterimage store flush`, on the machine that records it"):
+        another_machine(tmp_path)
+    server.write(f"{PREFIX}/{key}", whole)
+    assert_holds(another_machine(tmp_path).snapshot(), range(192))
 
 
 def test_a_server_that_was_killed_comes_back_empty_and_is_found_out(tmp_path: Path, server: ObjectServer) -> None:

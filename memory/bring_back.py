@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from memory.durable import make_directory, write_file
-from memory.errors import NotWritable
+from memory.errors import NotWritable, StoreRefused
 from memory.layout import checksum_holds, may_be_far
 from memory.lock import CameraLock
 from memory.objects import AT_ONCE, CameraObjects, objects_of
@@ -62,8 +62,10 @@ def bring_back_chunk(camera: Path, key: str, place: tuple[str, int], size: int) 
     if objects is None or tree is None or place[1] >= tree.sent or place in uploads.again:
         return False
     theirs = objects.read("camera.json")
-    if theirs is None or not same_camera((camera / "camera.json").read_bytes(), theirs):
+    if theirs is None:
         return False
+    if not same_camera((camera / "camera.json").read_bytes(), theirs):  # its chunks may be there all the same
+        raise StoreRefused(f"{objects.name}: does not say that it holds this camera's chunks")
     data = objects.read(key)
     if data is None or len(data) != size or not checksum_holds(data):
         return False

@@ -1,5 +1,6 @@
 """What is known of one camera apart from its frames: `camera.json`, its id, its directory."""
 
+import math
 import re
 import time
 import unicodedata
@@ -83,8 +84,13 @@ def read_camera(directory: Path) -> CameraInfo:
     values = read_json(path, missing=f"{directory}: is not a camera of a memory")
     try:
         require_format(values.pop("format"), where=path)
-        return CameraInfo(**values)
-    except (KeyError, TypeError):
+        info = CameraInfo(**values)
+        if not all(isinstance(text, str) for text in (info.id, info.name, info.timezone)):
+            raise TypeError("no text")
+        if not (info.fps > 0 and math.isfinite(info.fps + info.created + info.random_constant)):
+            raise TypeError("no number")
+        return info
+    except (KeyError, TypeError, OverflowError):
         raise DamagedMemory(f"{path}: describes no camera; `afterimage fsck --repair` makes it anew") from None
 
 

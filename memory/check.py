@@ -16,6 +16,7 @@ from memory.arrays import Arrays
 from memory.camera import read_camera
 from memory.check_journal import check_journal
 from memory.check_store import FarChunks, check_store
+from memory.chunks import are_offsets, are_times
 from memory.coarse import ARRAYS, coarse_mask
 from memory.commit import Commit
 from memory.durable import PARTIAL
@@ -198,7 +199,7 @@ def check_images(directory: Path, far: FarChunks) -> str | None:
         return f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, LookupError, TypeError):
         return "its offsets are unreadable"
-    if len(offsets) != SEAL_FRAMES + 1 or len(times) != SEAL_FRAMES or (np.diff(offsets) < 0).any():
+    if not (are_offsets(offsets) and are_times(times)):
         return "its offsets are no offsets"
     if data is None:
         return far.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")

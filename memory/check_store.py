@@ -1,7 +1,8 @@
 """What of a camera lies on its store, for `fsck`: that it is there, whole, and this camera's. Reads only."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,22 @@ from memory.commit import Commit
 from memory.erase_objects import object_traces, touched
 from memory.errors import DamagedMemory, StoreError
 from memory.findings import Finding
-from memory.layout import MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
+from memory.layout import IMAGES, MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
 from memory.objects import CameraObjects, objects_of
-from memory.publishing import same_camera
+from memory.publishing import is_no_camera, same_camera, small_files
 from memory.removal import present
-from memory.uploaded import FILE, FRAMES, Uploads, change, forget_uploads, seal_keys, trees_here
+from memory.uploaded import (
+    FILE,
+    FRAMES,
+    Published,
+    Tree,
+    Uploads,
+    change,
+    forget_uploads,
+    locked,
+    seal_keys,
+    trees_here,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class FarChunks:
         self.objects: CameraObjects | None = None
         self.uploads = Uploads()
         self.sizes: dict[str, int] = {}
+        self.lost_name = False  # its camera.json there is damaged; as chunks were sent, they are this camera's
         try:
             self.uploads = Uploads.read(camera)
             if self.uploads.trees or self._may_have_sent():
@@ -69,7 +82,10 @@ class FarChunks:
         if theirs is None and not self.uploads.trees:
             self.objects = None  # nothing was ever sent
             return
-        if theirs is None or not same_camera((self.camera / "camera.json").read_bytes(), theirs):
+        self.lost_name = theirs is not None and is_no_camera(theirs) and bool(self.uploads.bytes)
+        if not self.lost_name and (
+            theirs is None or not same_camera((self.camera / "camera.json").read_bytes(), theirs)
+        ):
             whose = "nothing" if theirs is None else "another memory's camera"
             self.trouble = f"{self.objects.name}: holds {whose} where this camera's chunks were sent"
             return
@@ -134,6 +150,7 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
         return
     if far.objects is None:
         return
+    yield from _check_published(camera, commit, far, far.objects)
     erased = [gone for gone in commit.removed if gone.erased]  # others may still lie where blanked rows are
     for gone in erased:
         if gone.reason == "forgotten":
@@ -151,3 +168,46 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
         yield Finding(
             camera / lost.key, f"was sent to {far.objects.name}, but is not there; it is whole here", fix=send_again
         )
+
+
+def _check_published(camera: Path, commit: Commit, far: FarChunks, objects: CameraObjects) -> Iterator[Finding]:
+    """What another machine reads beside the chunks is there; deep: and as it was sent. (Array metadata it makes itself.)"""
+
+    def put(key: str) -> Callable[[], str]:
+        def fix() -> str:
+            with locked(camera):
+                objects.put(key, (camera / key).read_bytes())
+            return "sent again"
+
+        return fix
+
+    def publish_anew() -> str:
+        with locked(camera):
+            replace(Uploads.read(camera), published=Published()).write(camera)
+        return "the next watch or `store flush` publishes it anew"
+
+    if far.lost_name:
+        yield Finding(camera / "camera.json", f"is damaged on {objects.name}", fix=put("camera.json"))
+    published, frames = far.uploads.published, far.uploads.trees.get(FRAMES, Tree(0))
+    changing = {seal for name, seal in far.uploads.again if name == FRAMES}
+    for gone in commit.removed:
+        if not gone.erased:
+            changing |= set(range(gone.first // SEAL_FRAMES, gone.end // SEAL_FRAMES + 1))
+    images = [f"{IMAGES}/{seal}/zarr.json" for seal in range(frames.sent) if seal not in changing]
+    small = small_files(camera, commit, 0, published.frames) if published.generation == commit.generation else []
+    small = [key for key in small if not key.endswith(("zarr.json", "camera.json"))]
+    wanted = [key for key in [*images, *small] if (camera / key).exists()]
+    for key in [*wanted, *(["committed"] if published.frames else [])]:
+        wrong = None if key in far.sizes else "is missing"
+        if wrong is None and far.deep and not _as_sent(camera, key, objects.read(key) or b"", published):
+            wrong = "is not as it was sent"
+        if wrong and Uploads.read(camera) == far.uploads:  # else it was sent or erased meanwhile
+            yield Finding(camera / key, f"{wrong}, on {objects.name}", fix=put(key) if key in images else publish_anew)
+
+
+def _as_sent(camera: Path, key: str, data: bytes, published: Published) -> bool:
+    if key == "committed":
+        return zlib.crc32(data) == published.crc
+    if key.endswith(".json"):
+        return data == (camera / key).read_bytes()
+    return checksum_holds(data)  # arrays of one number per frame have grown here since

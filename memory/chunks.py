@@ -7,6 +7,7 @@ of their content, so their shape says nothing: the committed row count (memory.c
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +48,22 @@ def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
     """`offsets` and `times` of one seal's images; None where they cannot be read."""
     try:
         about = json.loads((camera / IMAGES / str(seal) / "zarr.json").read_text())["attributes"]
-        sound = len(about["offsets"]) == SEAL_FRAMES + 1 and len(about["times"]) == SEAL_FRAMES
+        sound = are_offsets(about["offsets"]) and are_times(about["times"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return dict(about) if sound else None
+
+
+def are_offsets(value: Any) -> bool:
+    """Whether this can say where the images of a seal begin and end: whole numbers that ascend from 0."""
+    if not isinstance(value, list) or len(value) != SEAL_FRAMES + 1 or any(type(place) is not int for place in value):
+        return False
+    return value[0] == 0 and all(low <= high for low, high in pairwise(value))
+
+
+def are_times(value: Any) -> bool:
+    """Whether these can be the times of a seal."""
+    return isinstance(value, list) and len(value) == SEAL_FRAMES and all(type(at) in (int, float) for at in value)
 
 
 def _missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -289,12 +302,16 @@ class SealedFrames:
         """The stored JPEG of one frame. Raises DamagedFrames."""
         name = f"{IMAGES}/{frame // SEAL_FRAMES}"
         try:
-            offsets = self._open(name).attrs["offsets"]
+            array = self._open(name)
+            offsets = array.attrs["offsets"]
+            # Zarr would make room for whatever the metadata say.
+            if not (are_offsets(offsets) and array.shape == array.chunks == (max(1, offsets[-1]),)):
+                raise self._lost(name, [frame])
             row = frame % SEAL_FRAMES
             image = self._read(name, 0, offsets[-1])[offsets[row] : offsets[row + 1]]
         except StoreError as error:
             raise UnreachableFrames(str(error), np.array([frame])) from None
-        except (DamagedMemory, LookupError, TypeError):
+        except (DamagedMemory, LookupError, TypeError, MemoryError):
             raise self._lost(name, [frame]) from None
         if len(image) and not image.any():  # a missing pack reads as zeros
             raise self._lost(name, [frame])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from memory.chunks import SealedFrames
 from memory.coarse import ARRAYS, Coarse, add_coarse
-from memory.commit import Commit
+from memory.commit import Commit, decode_json
 from memory.erase import camera_layouts
 from memory.errors import DamagedMemory
 from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
@@ -22,6 +22,15 @@ def same_camera(own: bytes, other: bytes) -> bool:
         return (mine["id"], mine["created"]) == (theirs["id"], theirs["created"])
     except (ValueError, LookupError, TypeError):
         return False
+
+
+def is_no_camera(other: bytes) -> bool:
+    """Whether a `camera.json` is damaged: it says nothing of whose camera it is."""
+    try:
+        values = decode_json(other, where="camera.json")
+    except DamagedMemory:
+        return True
+    return not {"id", "created"} <= values.keys()
 
 
 def small_files(camera: Path, commit: Commit, known: int, frames: int) -> list[str]:

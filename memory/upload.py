@@ -24,7 +24,7 @@ from memory.errors import StoreError, StoreRefused
 from memory.failpoints import reach
 from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
 from memory.objects import CameraObjects
-from memory.publishing import coarse_arrays, committed_there, same_camera, small_files
+from memory.publishing import coarse_arrays, committed_there, is_no_camera, same_camera, small_files
 from memory.recount import recount
 from memory.uploaded import FRAMES, Published, Tree, Uploads, fine_keys, locked, seal_keys, trees_here
 
@@ -122,6 +122,8 @@ class Upload:
             self._objects.put("camera.json", own)
             trees = {name: replace(tree, sent=tree.released, bytes=0, away=0) for name, tree in uploads.trees.items()}
             uploads = replace(uploads, trees=trees, again=(), published=Published())
+        elif is_no_camera(theirs) and any(tree.sent for tree in uploads.trees.values()):
+            self._objects.put("camera.json", own)  # damaged there since: these are this camera's objects
         elif not same_camera(own, theirs):
             raise StoreRefused(
                 f"{self._objects.name}: holds the frames of another memory's camera; choose another prefix"

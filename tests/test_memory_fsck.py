@@ -173,6 +173,22 @@ def test_a_missing_pack_of_images_is_no_image(camera: Path) -> None:
     assert caught.value.frames.tolist() == [70]
 
 
+@pytest.mark.parametrize("offsets", [[None] * 65, ["x"] * 65, [0.5] * 65, [*range(64), 10**15], [1] * 65, {"0": 0}, 5])
+def test_offsets_that_are_none_cost_the_images_of_their_seal(camera: Path, offsets: object) -> None:
+    about = camera / "frames" / "images" / "1" / "zarr.json"
+    metadata = json.loads(about.read_text())
+    metadata["attributes"]["offsets"] = offsets
+    if isinstance(offsets, list) and offsets[-1] == 10**15:
+        metadata["shape"] = metadata["chunk_grid"]["configuration"]["chunk_shape"] = [10**15]
+    about.write_text(json.dumps(metadata))
+    snapshot = CameraReader(camera).snapshot()
+    with pytest.raises(DamagedFrames):
+        snapshot.image(70)
+    assert snapshot.image(5) == make_frame(5, SPEC).image
+    assert [finding.where for finding in fsck(camera).damage] == [about.parent]
+    assert fsck(camera, repair=True).damage == []
+
+
 def test_a_repair_that_lost_frames_says_so_to_whoever_asks(camera: Path) -> None:
     flip(camera / "generation-1/tokens/c.2.0.0")
     fsck(camera, repair=True)

@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from memory.bring_back import bring_back_chunk
 from memory.camera import read_camera, write_camera
 from memory.commit import Commit
 from memory.durable import observed
@@ -344,6 +345,42 @@ def test_another_machine_is_told_where_a_damaged_document_is_put_right(
         another_machine(tmp_path)
     server.write(f"{PREFIX}/{key}", whole)
     assert_holds(another_machine(tmp_path).snapshot(), range(192))
+
+
+def test_what_another_machine_reads_first_is_checked_and_published_anew(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera)
+    assert fsck(camera, deep=True).findings == []
+    keys = ["camera.json", "committed", "frames/images/1/zarr.json", "frames/times/c.0", "generation-1/spec.json"]
+    for key in keys:
+        data = server.read(f"{PREFIX}/{key}")
+        server.write(f"{PREFIX}/{key}", bytes([data[0] ^ 1]) + data[1:])
+    server.remove(f"{PREFIX}/frames/source_times/c.0", f"{PREFIX}/frames/images/2/zarr.json")
+    found = [str(finding.where.relative_to(camera)) for finding in fsck(camera, deep=True).damage]
+    assert sorted(found) == sorted([*keys, "frames/source_times/c.0", "frames/images/2/zarr.json"])
+    assert fsck(camera, repair=True, deep=True).damage == []
+    flush(camera)
+    assert fsck(camera, deep=True).findings == []
+    assert_holds(another_machine(tmp_path).snapshot(), range(192))
+
+
+def test_a_damaged_name_on_the_store_is_not_taken_for_another_camera(tmp_path: Path, server: ObjectServer) -> None:
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    flush(camera, local_bytes=1e9)
+    server.write(f"{PREFIX}/camera.json", b"{")
+    key = "generation-1/tokens/c.5.0.0"
+    (camera / key).write_bytes(b"x")
+    with pytest.raises(StoreRefused, match="does not say"):  # a repair gives up nothing that may be there
+        bring_back_chunk(camera, key, ("generation-1", 1), 1)
+    flush(camera, local_bytes=1e9)
+    assert server.read(f"{PREFIX}/camera.json") == (camera / "camera.json").read_bytes()
+    assert fsck(camera, repair=True, deep=True).damage == []
+    assert_holds(CameraReader(camera).snapshot())
 
 
 def test_a_server_that_was_killed_comes_back_empty_and_is_found_out(tmp_path: Path, server: ObjectServer) -> None:

@@ -9,7 +9,7 @@ from memory.errors import NotWritable, StoreRefused
 from memory.layout import checksum_holds, may_be_far
 from memory.lock import CameraLock
 from memory.objects import AT_ONCE, CameraObjects, objects_of
-from memory.publishing import same_camera
+from memory.publishing import is_no_camera, same_camera
 from memory.uploaded import Uploads, forget_uploads, locked, trees_here
 
 Progress = Callable[[int, int], None]  # bytes fetched, bytes in all
@@ -20,9 +20,13 @@ def bring_back(
 ) -> tuple[int, list[str]]:
     """Fetch what is not here; returns (bytes, chunks that fail their checksum). Interrupted, it goes on where it was.
 
-    Raises CameraBusy beside a writer, NotWritable where the disk has no room for it, StoreError.
+    Raises CameraBusy beside a writer, NotWritable where the disk has no room for it, StoreRefused where another memory's camera lies
+    there, StoreError.
     """
     with CameraLock(camera / "lock", camera=camera.name), locked(camera):
+        theirs = objects.read("camera.json")
+        if theirs and not is_no_camera(theirs) and not same_camera((camera / "camera.json").read_bytes(), theirs):
+            raise StoreRefused(f"{objects.name}: holds the frames of another memory's camera")
         sizes = objects.sizes()
         trees = trees_here(camera)
         wanted = [

@@ -79,6 +79,40 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     run(capsys, "fsck", str(memory))
 
 
+def test_a_store_is_kept_until_everything_is_back(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    run(capsys, "store", "flush", *where)
+    (lost,) = [key for key in server.objects() if key.endswith("tokens/c.0.0.0")]
+    server.remove(lost)
+    kept = server.objects()
+    assert main(["store", "leave", "--delete", *where]) == 1
+    assert "The store is kept" in capsys.readouterr().out
+    assert server.objects() == kept
+    assert (memory / "store.json").exists()
+    run(capsys, "fsck", str(memory), "--repair")
+    run(capsys, "store", "leave", "--delete", *where)
+    assert server.objects() == {}
+    run(capsys, "fsck", str(memory))
+
+
+def test_another_memorys_chunks_are_not_brought_back(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    run(capsys, "store", "flush", *where)
+    name = next(key for key in server.objects() if key.endswith("yard/camera.json"))
+    about = json.loads(server.read(name))
+    about.pop("checksum", None)
+    server.write(name, json.dumps({**about, "created": about["created"] + 1}).encode())
+    assert main(["store", "leave", "--delete", *where]) != 0
+    assert "another memory's camera" in capsys.readouterr().err
+    assert moving(memory / "yard") == []
+
+
 def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is_back(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ from memory.errors import (
     StoreRefused,
     StoreUnreachable,
 )
+from memory.fsck import fsck
 from memory.objects import CameraObjects, objects_of
 from memory.publishing import same_camera
 from memory.reader import CameraReader
@@ -204,9 +205,13 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 def _leave(reader: CameraReader) -> dict[str, Any]:
     size, bad = bring_back(reader.directory, _objects(reader), _Progress(reader.info.id))
     said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
-    if bad:
-        said += f"; {len(bad)} chunks failed their checksum on the store, `afterimage fsck` names the frames"
-    return {"bytes": size, "damaged_chunks": bad, "said": said}
+    damage = fsck(reader.directory).damage
+    if damage:
+        said += (
+            f"; {len(bad)} chunks failed their checksum on the store, {len(damage)} places are damaged or missing here. The store is kept "
+            "until they are dealt with: `afterimage fsck` names them, with --repair they are given up; then leave again"
+        )
+    return {"bytes": size, "damaged_chunks": bad, "whole": not damage, "said": said}
 
 
 def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:

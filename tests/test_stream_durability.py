@@ -74,7 +74,8 @@ def record(memory: Path, sync_every_s: float) -> TimedRecorder:
 
 
 def frames_in(data: bytes) -> int:
-    return sum(entry.header["type"] == "frame" for entry in scan(data, where="journal").records)
+    """Nothing is there yet before the camera is made."""
+    return sum(entry.header["type"] == "frame" for entry in scan(data, where="journal").records) if data else 0
 
 
 def journal_of(memory: Path) -> Path:

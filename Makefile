@@ -13,8 +13,8 @@ tiny: .venv/.dev  ## make the shipped small model anew, end to end (resumable; m
 	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output/first --resume
 	$(BIN)/afterimage train configs/training/tiny-further.yaml --out tiny-output --resume
 
-test: .venv/.dev  ## every test
-	$(BIN)/python -m pytest -q
+test: .venv/.dev  ## every test, in two processes
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: .venv/.dev  ## style, types, import rules
 	$(BIN)/ruff check .

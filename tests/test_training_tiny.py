@@ -163,7 +163,8 @@ def test_an_index_that_names_what_it_sees_learns_from_that_too(bank: Bank) -> No
     plain, naming = (SightLearner(model.vision, index, naming=weight)(batch) for weight in (0.0, 2.0))
     assert "naming" not in plain.figures
     parts = sum(
-        float(naming.figures[name].detach()) * weight for name, weight in (("reading", 1), ("matching", 1), ("naming", 2))
+        float(naming.figures[name].detach()) * weight
+        for name, weight in (("reading", 1), ("matching", 1), ("naming", 2))
     )
     assert float(naming.loss.detach()) == pytest.approx(parts, rel=1e-4)
 

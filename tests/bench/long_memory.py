@@ -12,6 +12,8 @@ import numpy as np
 from memory.camera import CameraInfo, write_camera
 from memory.chunks import SealedFrames
 from memory.commit import Commit
+from memory.durable import write_file
+from memory.journal import MAGIC
 from memory.layout import (
     IMAGES,
     SCALAR_CHUNK,
@@ -54,7 +56,7 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         (camera / layout.name / "zarr.json").unlink()
         sealed.create_array(layout, total)
     Commit(total, 0, 1).write(camera)
-    (camera / "journal").unlink()
+    write_file(camera / "journal", MAGIC)
     write_camera(camera, CameraInfo(name, name, 1.0, "UTC", 0, START))
     return total
 

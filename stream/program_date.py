@@ -190,15 +190,8 @@ class _Plain(http.client.HTTPConnection):
         _end_after(self._left(), self.sock)
 
 
-class _Secure(http.client.HTTPSConnection):
-    def __init__(self, host: str, *, left: Callable[[], float], **options: Any) -> None:
-        super().__init__(host, **options)
-        self._left = left
-
-    def connect(self) -> None:
-        self.timeout = self._left()
-        super().connect()
-        _end_after(self._left(), self.sock)
+class _Secure(_Plain, http.client.HTTPSConnection):
+    """The same over TLS: what `_Plain` calls its superclass is HTTPSConnection here."""
 
 
 def _end_after(seconds: float, connected: socket.socket) -> None:

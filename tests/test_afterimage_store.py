@@ -79,12 +79,18 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     run(capsys, "fsck", str(memory))
 
 
+def send_away(memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Have a store hold all sealed chunks, alone."""
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    run(capsys, "store", "flush", *where)
+
+
 def test_a_store_is_kept_until_everything_is_back(
     memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--memory", str(memory)]
-    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
-    run(capsys, "store", "flush", *where)
+    send_away(memory, server, capsys)
     (lost,) = [key for key in server.objects() if key.endswith("tokens/c.0.0.0")]
     server.remove(lost)
     kept = server.objects()
@@ -102,8 +108,7 @@ def test_another_memorys_chunks_are_not_brought_back(
     memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ["--memory", str(memory)]
-    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
-    run(capsys, "store", "flush", *where)
+    send_away(memory, server, capsys)
     name = next(key for key in server.objects() if key.endswith("yard/camera.json"))
     about = json.loads(server.read(name))
     about.pop("checksum", None)

@@ -7,6 +7,7 @@ from model.checkpoint import AfterimageModel
 from stream.answer import Answerer, Question
 
 QUESTION = "What is in the picture?"
+ASKED = 99  # seconds of the frames that are spared that it is about: few enough to be recalled in full
 
 
 class FixedAnswer:

@@ -24,10 +24,11 @@ from memory.directory import Memory
 from memory.failpoints import POINTS
 from memory.spec import Storage
 from tests.crash import writer
-from tests.crash.answers import FixedAnswer
+from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import STORE_POINTS, kill_uploads
+from tests.memory_world import START
 
 PATIENCE_S = 60.0  # for a writer to get to its failpoint
 ROUNDS_PER_MEMORY = 12  # kills before a fresh memory: each check reads all of it
@@ -54,19 +55,25 @@ def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage:
 
 def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
     """Every failpoint in turn, over and over, in memories of either storage of tokens."""
+    from model.checkpoint import load_pretrained
+
+    model: Any = load_pretrained("tiny")
     directory = Path(tempfile.mkdtemp(prefix="afterimage-kill-"))
     for number in range(kills):
+        storage = tuple(writer.SPECS)[number // ROUNDS_PER_MEMORY % len(writer.SPECS)]
         if number % ROUNDS_PER_MEMORY == 0:
             shutil.rmtree(directory)
             directory.mkdir()
+            spec, answer = model.encoders.feature_spec.stored_as(storage), FixedAnswer(model)
+            writer.begin(directory / "m", directory / "acks", spec)
+            answer.changed(directory / "m", START + ASKED)
         point = POINTS[number % len(POINTS)]
-        storage = tuple(writer.SPECS)[number // ROUNDS_PER_MEMORY % len(writer.SPECS)]
         if not kill_at_failpoint(directory, point, dice, storage):
             tally.broken.append(f"{point}: the writer never got there")
         tally.kills[point] += 1
-        found = broken_promises(
-            directory / "m", "a", directory / "acks", directory / "log", writer.SPECS[storage], keep_s=writer.KEEP_S
-        )
+        found = broken_promises(directory / "m", "a", directory / "acks", directory / "log", spec, keep_s=writer.KEEP_S)
+        found += answer.changed(directory / "m", START + ASKED)
+        tally.answers += 1
         tally.broken += [f"{point}: {what}" for what in found]
         tally.acknowledged += len(read_acks(directory / "acks"))
         if number % 10 == 9:

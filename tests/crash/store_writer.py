@@ -17,10 +17,9 @@ from memory.specfile import read_spec
 from memory.uploaded import Uploads
 from stream import uploading
 from stream.uploading import Uploader, UploadState
-from tests.crash.writer import Log, small_segments, write_for_ever
+from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
 from tests.memory_world import START
 
-SPARED = 130  # frames, two seals of them: nobody forgets or evicts these, and a fixed question is about them
 BEHIND = 3  # seals that the upload may be behind; a writer without pictures to wait for would leave it far behind
 
 

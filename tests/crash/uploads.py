@@ -32,18 +32,17 @@ from memory.settings import CameraSettings, write_settings
 from memory.spec import FeatureSpec
 from memory.store_settings import StoreSettings, write_store
 from memory.upload import Upload
-from tests.crash.answers import FixedAnswer
+from tests.crash import writer
+from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests
-from tests.crash.store_writer import SPARED
 from tests.crash.tally import Tally
-from tests.crash.writer import KEEP_S, THIN_S, Log
+from tests.crash.writer import KEEP_S, SPARED, THIN_S
 from tests.memory_world import START, coarse_tokens, make_frame
 from tests.object_server import BUCKET, KEYS, ObjectServer
 
 STORE_POINTS = (
     *UPLOAD_POINTS, "seal.after-commit", "forget.after-commit", "forget.half-erased", "evict.half-erased", "thin.after-commit",
 )  # fmt: skip
-ASKED = 99  # seconds of them that the question is about: few enough to be recalled in full
 PATIENCE_S = 90.0  # for a writer to get to its failpoint
 ROUNDS_PER_MEMORY = 9
 _SAMPLE = 80  # forgotten frames whose bytes are looked for in all objects
@@ -80,11 +79,7 @@ def begin(directory: Path, spec: FeatureSpec, server: ObjectServer) -> Place:
     place.memory.mkdir()
     url = f"s3://{BUCKET}/{directory.name}"
     write_store(place.memory, StoreSettings(url=url, endpoint=server.endpoint, local_gigabytes=0.001, timeout_s=10.0))
-    acks = Log(directory / "acks")
-    with open_camera(place.memory, "a", spec) as repository:
-        for number in range(SPARED):
-            repository.append(make_frame(number, spec))
-        acks.write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
+    writer.begin(place.memory, directory / "acks", spec)
     spared = (START, START + SPARED)
     write_settings(place.camera, CameraSettings(coarse_days=THIN_S / DAY, keep=(spared,)))
     return place

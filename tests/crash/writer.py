@@ -1,5 +1,7 @@
 """A writer that does everything a writer does, without a model, until it is killed: `python -m tests.crash.writer DIR ACKS LOG STORAGE`.
 
+A camera that `begin` made has frames that are spared, so that a question can be asked about them; any other is made anew.
+
 ACKS gets `id time crc` of each frame after it is durable; LOG gets `forget START STOP` before, and `forgotten START STOP` after, each
 request; `evict SECONDS` before retention runs. Both are fsync'd, so that they say no more and no less than what was promised.
 """
@@ -13,15 +15,18 @@ from typing import get_args
 
 from memory import index as index_module
 from memory import segments
+from memory.commit import Commit
 from memory.index import FrameIndex
 from memory.reader import CameraReader
 from memory.repository import Repository, open_camera
 from memory.retention import Limits
 from memory.spec import FeatureSpec, Storage
+from memory.specfile import read_spec
 from memory.thinning import thin
-from tests.memory_world import make_frame, make_spec
+from tests.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
+SPARED = 130  # frames, two seals of them: nobody forgets or evicts these, and a fixed question is about them
 THIN_S = 100.0  # seconds of it that frames keep all their tokens
 KEEP_S = 500.0  # seconds of made-up time that retention allows
 
@@ -84,14 +89,25 @@ def write_for_ever(
             thin(repository, THIN_S, keep)
 
 
+def begin(memory: Path, acks: Path, spec: FeatureSpec) -> None:
+    """A camera of a model's spec, and the frames in it that are spared."""
+    with open_camera(memory, "a", spec) as repository:
+        for number in range(SPARED):
+            repository.append(make_frame(number, spec))
+        Log(acks).write(*(f"{ack.frame} {ack.time!r} {ack.crc:08x}" for ack in repository.sync()))
+
+
 def main() -> None:
     """Open the camera and go on until somebody kills this."""
     memory, acks, log = (Path(argument) for argument in sys.argv[1:4])
     (spec,) = (spec for storage, spec in SPECS.items() if storage == sys.argv[4])
+    if (memory / "a" / "camera.json").exists():
+        spec = read_spec(memory / "a", Commit.read(memory / "a").generation)
+    spared = (START, START + SPARED) if spec != SPECS[spec.tokens.storage] else None
     small_segments()
     with open_camera(memory, "a", spec) as repository:
         print("ready", flush=True)
-        write_for_ever(repository, Log(acks), Log(log), random.Random(os.getpid()))
+        write_for_ever(repository, Log(acks), Log(log), random.Random(os.getpid()), spared=spared)
 
 
 if __name__ == "__main__":

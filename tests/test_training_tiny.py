@@ -110,7 +110,7 @@ def test_words_are_read_as_the_prompt_reads_them(tokenizer) -> None:
 
     script = make_script(2**32, 300.0)
     question = questions_at(script, settled_time(script, 300.0), QuestionPlan(count=1))[0]
-    text = Words(tokenizer, wobble_share=0.0).read(question, 301, Random(0))
+    text = Words(tokenizer).read(question, 301, Random(0), 0.0)
     prompt = build(tokenizer, question.text, frames=301, seconds=301.0)
     assert text.after == prompt.after.tolist()
     assert slice(*text.question) == prompt.question
@@ -222,13 +222,14 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     """The batched path that shares a story's memory, against VideoLanguageModel on one question at a time, with the shipped weights."""
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
-    words, plan = Words(model.tokenizer, wobble_share=0.0), everything()
+    words, plan = Words(model.tokenizer), everything()
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
     batch.rows[:] %= len(table)
     learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
     with torch.no_grad():
-        embeds, mass = learner._embeds(to_device(batch, table))
+        embeds, spread = learner._embeds(to_device(batch, table))
+        mass = spread.sum(-1)
     for row in range(len(batch.after)):
         story = row // plan.questions
         start, end = batch.question[row]
@@ -248,7 +249,7 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     recipe = load(RECIPE, Recipe)
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
-    words = Words(model.tokenizer, wobble_share=0.0)
+    words = Words(model.tokenizer)
     learner = StudyLearner(model.video_language, words.head, spatial_ratio=16)
     plan = everything(
         kinds={"colour": 1.0}, frames=16, world=WorldConfig(objects=(1, 1), repeats=(0, 0), digits=(0, 0), words=(0, 0))

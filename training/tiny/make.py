@@ -33,11 +33,12 @@ from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_ban
 from training.tiny.encoders import ENCODE_BATCH, Sitting, attention_to_train_with, learn_to_read, learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
+from training.tiny.naming import learn_names
 from training.tiny.recipe import Recipe
 from training.tiny.stories import Words
 from training.tiny.study import StudyLearner, accuracies, to_device
 from training.tiny.words import train_tokenizer
-from training.trainer import Trainer
+from training.trainer import STATE, Trainer
 
 LESSONS_FILE, TOKENIZER = "lessons.json", "tokenizer"
 
@@ -63,6 +64,9 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
         jobs = plan_bank(_shelf_config(recipe))
         used = jobs[-1].first_frame + len(jobs[-1].times)
         features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
+    if recipe.start is None and recipe.naming is not None and not (directory / "study" / STATE).exists():
+        with _told("naming"):
+            learn_names(model.video_language, model.tokenizer, bank, features, recipe.naming, seed=recipe.seed)
     with _told("study"):
         done = _learn(recipe, model, features, directory / "study", device, deadline)
     with _told("model"):

@@ -8,6 +8,7 @@ from memory.recall import RecallConfig
 from model.preset import Architecture
 from training.tiny.bank import BankConfig
 from training.tiny.lessons import LessonPlan
+from training.tiny.naming import NamingConfig
 from training.trainer import TrainerConfig
 
 
@@ -53,4 +54,5 @@ class Recipe(Schema):
     texts: SightConfig | None = (
         None  # of a model that the study goes on from: its index learns the present wordings. null: it knows them
     )
+    naming: NamingConfig | None = None  # what a new model's study begins with; null: nothing
     study: StudyConfig

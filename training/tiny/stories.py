@@ -4,7 +4,7 @@ A story is never rendered: each of its events takes a clip of the same thing, sc
 place and motion, so that the truth stays exact. Of the span only the frames that recall would bring are named: all events, the decayed
 frames, the newest window, and a spread of the rest.
 
-Legend: S stories, q questions per story, N recalled frames, V visible frames, L tokens.
+Legend: S stories, q questions per story, N recalled frames, V visible frames, P cells of a frame, L tokens.
 """
 
 import math
@@ -20,9 +20,11 @@ from transformers import PreTrainedTokenizerBase
 from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
 from model.moments import MOMENT
 from model.prompt import SYSTEM, TIME_SENTENCE
+from model.vision import GRID
 from training.errors import TrainingError
 from training.tiny.bank import Job
 from training.tiny.lessons import LessonPlan
+from training.tiny.naming import naming_ids
 from training.tiny.wobble import wobble
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
@@ -51,8 +53,9 @@ class StoryBatch:
 
     rows, numbers int64 [S, N]: bank row and number in the span of each recalled frame. spans int64 [S]. visible int64 [S, V]: places
     among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video and where in it the
-    question stands. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames
-    that prove the answer. kinds int64 [S * q].
+    question stands. proving bool [S * q, L]: which of the question's tokens are to attend to the proof. answers int64 [S * q, L'],
+    answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that prove the answer. cells bool [S, N, P + 1]:
+    where in each frame, or in its newline, a proof may be seen. kinds int64 [S * q].
     """
 
     rows: NDArray[np.int64]
@@ -62,9 +65,11 @@ class StoryBatch:
     after: NDArray[np.int64]
     after_lengths: NDArray[np.int64]
     question: NDArray[np.int64]
+    proving: NDArray[np.bool_]
     answers: NDArray[np.int64]
     answer_lengths: NDArray[np.int64]
     needles: NDArray[np.bool_]
+    cells: NDArray[np.bool_]
     kinds: NDArray[np.int64]
 
 
@@ -109,7 +114,7 @@ def make_batch(
     visible = [
         np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
     ]
-    texts = [words.read(question, story.span, rng) for story in stories for question in story.questions]
+    texts = [words.read(question, story.span, rng, plan.wobble) for story in stories for question in story.questions]
     needles = [
         _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
     ]
@@ -121,9 +126,11 @@ def make_batch(
         after=padded([text.after for text in texts]),
         after_lengths=np.array([len(text.after) for text in texts]),
         question=np.array([text.question for text in texts]),
+        proving=_proving(texts, words, plan),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
         needles=np.stack(needles),
+        cells=np.stack([_cells(story, kept, plan) for story, kept in zip(stories, frames, strict=True)]),
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
     )
 
@@ -140,8 +147,9 @@ class Text:
 class Words:
     """Turns questions and answers into token ids, as model.prompt does, but without its per-call cost."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, wobble_share: float = 0.3) -> None:
-        self._core, self._wobble = tokenizer.backend_tokenizer, wobble_share
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._core = tokenizer.backend_tokenizer
+        self.naming = naming_ids(tokenizer)
         self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
         self._end = self._ids("<|im_end|>")
         self._newline = self._ids("\n")
@@ -151,9 +159,9 @@ class Words:
         """The prompt before the video."""
         return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
 
-    def read(self, question: Question, span: int, rng: Random) -> Text:
-        """A question about a span of so many frames at 1 FPS; sometimes with a word that nobody knows."""
-        text = wobble(question.text, rng) if rng.random() < self._wobble else question.text
+    def read(self, question: Question, span: int, rng: Random, wobbly: float) -> Text:
+        """A question about a span of so many frames at 1 FPS; in a share of `wobbly` with a word that nobody knows."""
+        text = wobble(question.text, rng) if rng.random() < wobbly else question.text
         sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
         return Text(
@@ -189,7 +197,7 @@ def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rn
         at = settled_time(script, _moment(script, rng))
         if at < max(shortest, 0.3 * duration):
             continue
-        asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, plan.asked, rng)]
+        asked = [question for kind in _draw_kinds(plan, rng) for question in _ask(script, at, kind, plan, rng)]
         if asked:
             return Story(script, at, rows, [asked[n % len(asked)] for n in range(plan.questions)])
 
@@ -207,13 +215,15 @@ def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
     return rng.choices(list(plan.kinds), list(plan.kinds.values()), k=plan.questions)
 
 
-def _ask(script: Script, at: float, kind: str, asked: Sequence[int], rng: Random) -> list[Question]:
+def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) -> list[Question]:
     """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact.
 
-    With more than 1 among `asked` it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
+    With more than 1 among lesson.asked it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
     scene?" Of a story with few facts these are mostly of absent things, from which a beginner learns nothing.
     """
-    plan = QuestionPlan(count=rng.choice(asked), kinds=(kind,), seed=rng.getrandbits(32))
+    plan = QuestionPlan(
+        count=rng.choice(lesson.asked), kinds=(kind,), seed=rng.getrandbits(32), plainest=lesson.wordings
+    )
     return questions_at(script, at, plan)[-1:]
 
 
@@ -300,6 +310,31 @@ def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
     for start, end in question.spans:
         mask |= (kept >= start) & (kept < max(end, start + 1e-6))
     return mask
+
+
+def _proving(texts: Sequence["Text"], words: "Words", plan: LessonPlan) -> NDArray[np.bool_]:
+    """All of the question, or of a question that names things the words that do."""
+    tokens = np.zeros((len(texts), max(len(text.after) for text in texts)), bool)
+    for row, text in zip(tokens, texts, strict=True):
+        row[slice(*text.question)] = True
+        naming = row[: len(text.after)] & np.isin(text.after, list(words.naming))
+        if plan.evidence == "things" and naming.any():
+            row[: len(text.after)] = naming
+    return tokens
+
+
+def _cells(story: Story, kept: NDArray[np.int64], plan: LessonPlan) -> NDArray[np.bool_]:
+    """Where evidence may lie: anywhere in a frame, or on the thing that it shows."""
+    if plan.evidence == "frames":
+        return np.ones((len(kept), GRID * GRID + 1), bool)
+    cells = np.zeros((len(kept), GRID * GRID + 1), bool)
+    centres = (np.arange(GRID) + 0.5) / GRID
+    for place, number in enumerate(kept.tolist()):
+        for event in story.script.visible_at(float(number)):
+            left, top, right, bottom = event.box_at(float(number))
+            down, across = (centres > top) & (centres < bottom), (centres > left) & (centres < right)
+            cells[place, :-1] |= np.outer(down, across).ravel()
+    return cells
 
 
 def _shown(event: Event) -> NDArray[np.int64]:

@@ -58,7 +58,7 @@ class StudyLearner(nn.Module):
 
     def forward(self, batch: "DeviceBatch") -> Lesson:
         """Loss, and how many answers of each kind are right from the first token to the last."""
-        embeds, mass = self._embeds(batch)
+        embeds, spread = self._embeds(batch)
         hidden = self.model.language(embeds)
         first = embeds.shape[1] - batch.answers.shape[1]
         logits = self.model.language.logits(_rows(hidden, batch.padding, batch.answers.shape[1], first))
@@ -67,7 +67,9 @@ class StudyLearner(nn.Module):
         losses = functional.cross_entropy(logits.float().flatten(0, 1), batch.answers.flatten(), reduction="none")
         answering = (losses.view_as(real) * real).sum() / real.sum()
         proven = batch.needles.any(1)
-        found = (mass * batch.needles).sum(1).clamp(min=_LEAST_MASS)
+        cells = batch.cells.repeat_interleave(batch.each, 0) & batch.needles[..., None]
+        found = (spread * cells).sum((1, 2)).clamp(min=_LEAST_MASS)
+        mass = spread.sum(2)
         proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
         evident = batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven
         pointed = (batch.answers == self._moment).any(1)
@@ -81,7 +83,7 @@ class StudyLearner(nn.Module):
         return Lesson(answering + self._evidence_weight * proving, figures | _by_kind(right, batch.kinds))
 
     def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
-        """The decoder's input [B, n + V(C+1) + L + Y] with each row's text and answer adjoining, and the evidence [B, N]."""
+        """The decoder's input [B, n + V(C+1) + L + Y] with each row's text and answer adjoining, and the evidence [B, N, P + 1]."""
         model, each = self.model, batch.each
         memory_SND, numbers = self._memory(batch)
         stories, frames, per_frame, _ = memory_SND.shape
@@ -104,13 +106,13 @@ class StudyLearner(nn.Module):
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
         asked = (runs >= batch.question[:, :1]) & (runs < batch.question[:, 1:])
-        augmented, mass = self._augment(queries, at.float(), kept.blocks, valid, asked, stories)
+        augmented, spread = self._augment(queries, at.float(), kept.blocks, valid, batch.proving, stories)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
         if model.augmented_question:
             after_BLD = after_BLD + torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
         answers = embed(batch.answers)
         text = _joined(after_BLD, answers, batch.after_lengths)
-        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass
+        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), spread
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
@@ -128,7 +130,7 @@ class StudyLearner(nn.Module):
         return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
 
     def _augment(
-        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, stories: int
+        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, proving: Tensor, stories: int
     ) -> tuple[Tensor, Tensor]:
         """MemAug over every question at once; questions of a story share its memory."""
         memaug, rows = self.model.memaug, x.shape[1]
@@ -140,7 +142,7 @@ class StudyLearner(nn.Module):
             x = block.gather(x, rotary, mask)
             queries = block.cross_attn.queries(x, rotary)
             if number in self._evidence_blocks:
-                masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, self._tokens + 1, stories))
+                masses.append(_mass(queries[:, -proving.shape[1] :], memory.keys, proving, self._tokens + 1, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
         return x, torch.stack(masses).mean(0)
@@ -157,9 +159,11 @@ class DeviceBatch:
     after: Tensor
     after_lengths: Tensor
     question: Tensor
+    proving: Tensor
     answers: Tensor
     answer_lengths: Tensor
     needles: Tensor
+    cells: Tensor
     kinds: Tensor
 
     @property
@@ -190,17 +194,17 @@ def _fold(x: Tensor, stories: int) -> Tensor:
 
 
 def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories: int) -> Tensor:
-    """Attention of each question's own tokens per frame, float32 [B, N]. queries [B, L, H, d] of the text after the video."""
+    """Attention of each question's asked tokens, float32 [B, N, P + 1]. queries [B, L, H, d] of the text after the video."""
     longest = int(asked.sum(1).max())
     order = asked.float().argsort(dim=1, descending=True, stable=True)[:, :longest]
     rows = torch.arange(len(order), device=order.device)[:, None]
     chosen, real = queries[rows, order], asked[rows, order]
     groups = keys.shape[1]
     folded = fold_groups(_fold(chosen, stories), groups) * chosen.shape[-1] ** -0.5
-    scores = (folded @ keys.transpose(-1, -2)).float()
-    mass_SGRF = scores.unflatten(-1, (-1, per_frame)).logsumexp(-1).softmax(-1)
-    mass = mass_SGRF.unflatten(2, (-1, len(order) // stories, longest)).mean((1, 2)).flatten(0, 1)  # [B, rows, N]
-    return (mass * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+    share_SGRM = (folded @ keys.transpose(-1, -2)).float().softmax(-1)
+    share = share_SGRM.unflatten(2, (-1, len(order) // stories, longest)).mean((1, 2)).flatten(0, 1)  # [B, rows, M]
+    mean_BM = (share * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+    return mean_BM.unflatten(-1, (-1, per_frame))
 
 
 def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:

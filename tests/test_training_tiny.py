@@ -384,3 +384,13 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path.write_text(RECIPE.read_text().replace("memaug_depth", "memaug_deph"))
     with pytest.raises(ConfigError, match="did you mean 'memaug_depth'"):
         load(path, Recipe)
+
+
+def test_a_finished_model_may_keep_a_share_of_what_it_began_with() -> None:
+    began, learnt = (load_pretrained("tiny", device="cpu", dtype="float32").video_language for _ in range(2))
+    with torch.no_grad():
+        for parameter in learnt.parameters():
+            parameter += 1.0
+    making._keep(learnt, "tiny", 0.25)
+    for before, after in zip(began.parameters(), learnt.parameters(), strict=True):
+        torch.testing.assert_close(after, before + 0.75, atol=1e-5, rtol=1e-5)

@@ -29,6 +29,7 @@ class StudyConfig(Schema):
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)
     seeds: int | None = None  # stories draw from so many of the bank's seeds only; null: from all
     evidence_weight: float = 0.1
+    kept: float = Field(default=0.0, ge=0, lt=1)  # share of the start's weights in the finished model's; 0: none
     workers: int = 0  # processes that draw stories; 0: one per core but one
     ahead: int = 48  # batches drawn ahead
 

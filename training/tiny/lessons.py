@@ -32,7 +32,7 @@ class LessonPlan(Schema):
         2,
         4,
     )  # how many questions of a kind come to mind, one of these by lot; the last of them is asked
-    wordings: int | None = None  # of each kind, plainest first; null: all that are trained on
+    wordings: int | None = Field(default=None, ge=1)  # of each kind, plainest first; null: all that are trained on
     wobble: float = Field(default=0.3, ge=0, le=1)  # share of questions with a word that nobody knows
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()

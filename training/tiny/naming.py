@@ -44,7 +44,9 @@ def learn_names(
     *,
     seed: int,
 ) -> None:
-    """Teach projector and word embeddings that each token of a frame names what the frame shows; then align MemAug with them.
+    """Teach projector and word embeddings that each token of a frame names what the frame shows.
+
+    MemAug's attention and the decoder's head then begin from that.
 
     features: float16 [F, P, Dv]. The loss is a yes or no for each word of the world.
     """

@@ -20,11 +20,11 @@ from transformers import PreTrainedTokenizerBase
 from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
 from model.moments import MOMENT
 from model.prompt import SYSTEM, TIME_SENTENCE
-from model.vision import GRID
 from training.errors import TrainingError
 from training.tiny.bank import Job
 from training.tiny.lessons import LessonPlan
 from training.tiny.naming import naming_ids
+from training.tiny.proof import cells_to_rest_on, tokens_to_rest
 from training.tiny.wobble import wobble
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
@@ -114,6 +114,8 @@ def make_batch(
     visible = [
         np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
     ]
+    things = plan.evidence == "things"
+    naming = words.naming if things else ()
     texts = [words.read(question, story.span, rng, plan.wobble) for story in stories for question in story.questions]
     needles = [
         _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
@@ -126,11 +128,13 @@ def make_batch(
         after=padded([text.after for text in texts]),
         after_lengths=np.array([len(text.after) for text in texts]),
         question=np.array([text.question for text in texts]),
-        proving=_proving(texts, words, plan),
+        proving=padded([tokens_to_rest(text.after, text.question, naming) for text in texts]).astype(bool),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
         needles=np.stack(needles),
-        cells=np.stack([_cells(story, kept, plan) for story, kept in zip(stories, frames, strict=True)]),
+        cells=np.stack(
+            [cells_to_rest_on(story.script, kept, things=things) for story, kept in zip(stories, frames, strict=True)]
+        ),
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
     )
 
@@ -179,7 +183,7 @@ def answer_of(question: Question) -> str:
     return question.answer
 
 
-def padded(rows: list[list[int]]) -> NDArray[np.int64]:
+def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Rows of differing length, 0 on the right."""
     table = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for line, row in zip(table, rows, strict=True):
@@ -310,31 +314,6 @@ def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
     for start, end in question.spans:
         mask |= (kept >= start) & (kept < max(end, start + 1e-6))
     return mask
-
-
-def _proving(texts: Sequence["Text"], words: "Words", plan: LessonPlan) -> NDArray[np.bool_]:
-    """All of the question, or of a question that names things the words that do."""
-    tokens = np.zeros((len(texts), max(len(text.after) for text in texts)), bool)
-    for row, text in zip(tokens, texts, strict=True):
-        row[slice(*text.question)] = True
-        naming = row[: len(text.after)] & np.isin(text.after, list(words.naming))
-        if plan.evidence == "things" and naming.any():
-            row[: len(text.after)] = naming
-    return tokens
-
-
-def _cells(story: Story, kept: NDArray[np.int64], plan: LessonPlan) -> NDArray[np.bool_]:
-    """Where evidence may lie: anywhere in a frame, or on the thing that it shows."""
-    if plan.evidence == "frames":
-        return np.ones((len(kept), GRID * GRID + 1), bool)
-    cells = np.zeros((len(kept), GRID * GRID + 1), bool)
-    centres = (np.arange(GRID) + 0.5) / GRID
-    for place, number in enumerate(kept.tolist()):
-        for event in story.script.visible_at(float(number)):
-            left, top, right, bottom = event.box_at(float(number))
-            down, across = (centres > top) & (centres < bottom), (centres > left) & (centres < right)
-            cells[place, :-1] |= np.outer(down, across).ravel()
-    return cells
 
 
 def _shown(event: Event) -> NDArray[np.int64]:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
     from tests.object_server import Gate, ObjectServer
+    from training.tiny.stories import Shelf
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
@@ -40,6 +43,23 @@ def footage(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     from tests.clips import make_clip
 
     return request.param or make_clip(tmp_path / "made.mp4", frames=150)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> "PreTrainedTokenizerFast":
+    """The synthetic world's words."""
+    from training.tiny.words import train_tokenizer
+
+    return train_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def shelf() -> "Shelf":
+    """A bank of the synthetic world as planned, without its pixels."""
+    from training.tiny.bank import BankConfig, plan_bank
+    from training.tiny.stories import shelf_of
+
+    return shelf_of(plan_bank(BankConfig(seeds=120)))
 
 
 @pytest.fixture(scope="session")

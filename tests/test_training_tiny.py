@@ -28,7 +28,6 @@ from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text,
 from training.tiny.stories import Shelf, Words, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, to_device
 from training.tiny.wobble import wobble
-from training.tiny.words import train_tokenizer
 from training.world import WorldConfig, split_of
 from training.world.facts import KINDS
 from training.world.script import Event, make_script
@@ -36,16 +35,6 @@ from training.world.vocabulary import HELD_OUT_PAIRS
 
 RECIPE = Path(__file__).parents[1] / "configs" / "training" / "tiny.yaml"
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():  # noqa: ANN201 (a fixture)
-    return train_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return shelf_of(plan_bank(BankConfig(seeds=120)))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +211,7 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     """The batched path that shares a story's memory, against VideoLanguageModel on one question at a time, with the shipped weights."""
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
-    words, plan = Words(model.tokenizer), everything()
+    words, plan = Words(model.tokenizer), everything(wobble=0.0)
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
     batch.rows[:] %= len(table)
@@ -252,7 +241,10 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     words = Words(model.tokenizer)
     learner = StudyLearner(model.video_language, words.head, spatial_ratio=16)
     plan = everything(
-        kinds={"colour": 1.0}, frames=16, world=WorldConfig(objects=(1, 1), repeats=(0, 0), digits=(0, 0), words=(0, 0))
+        kinds={"colour": 1.0},
+        frames=16,
+        wobble=0.0,
+        world=WorldConfig(objects=(1, 1), repeats=(0, 0), digits=(0, 0), words=(0, 0)),
     )
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
     batch = make_batch(plan, shelf, words, recipe.forgetting, seed=1, number=0)

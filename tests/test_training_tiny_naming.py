@@ -14,22 +14,11 @@ from model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeomet
 from training.tiny.bank import CODE, LABELS, Bank, BankConfig, index_bank, plan_bank
 from training.tiny.lessons import LessonPlan
 from training.tiny.naming import NamingConfig, learn_names, naming_ids
-from training.tiny.stories import Shelf, StoryBatch, Words, make_batch, shelf_of
-from training.tiny.words import train_tokenizer
+from training.tiny.stories import Shelf, StoryBatch, Words, make_batch
 from training.world import QuestionPlan, make_script, questions_at, settled_time
 from training.world.vocabulary import COLOURS
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return shelf_of(plan_bank(BankConfig(seeds=120)))
 
 
 def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -> StoryBatch:
@@ -51,10 +40,8 @@ def test_evidence_of_things_is_asked_of_the_words_that_name_them_and_of_their_ce
         start, end = batch.question[row]
         assert plain.proving[row].tolist() == [start <= place < end for place in range(plain.after.shape[1])]
         said = tokenizer.decode(batch.after[row][batch.proving[row]])
-        asked = tokenizer.decode(batch.after[row, start:end])
         assert any(word in said for word in (*COLOURS, "circle", "square", "triangle", "star", "cross", "ring"))
-        assert "was" not in said.split()
-        assert "was" in asked.split() or "colour" in asked or "where" in asked.lower() or "place" in asked
+        assert not {"what", "which", "colour", "was", "the"} & set(said.lower().split())
     assert plain.cells.all()
     on_show = batch.cells.any(2)
     assert not batch.cells[..., -1].any()  # a newline lies nowhere

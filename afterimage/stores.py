@@ -6,7 +6,6 @@ from typing import Any
 from memory.camera import CameraInfo
 from memory.errors import RepositoryError
 from memory.objects import objects_of
-from memory.upload import Upload
 from memory.uploaded import Uploads
 
 
@@ -16,6 +15,8 @@ def store_document(camera: Path) -> dict[str, Any] | None:
         objects = objects_of(camera)
         if objects is None:
             return None
+        from memory.upload import Upload  # the writers' code: `info` loads it only where there is a store
+
         uploads = Uploads.read(camera)
         seals, size = Upload(camera, objects, local_bytes=0).waiting()
     except RepositoryError as error:

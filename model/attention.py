@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
-from model.cpu_attention import blockwise_attention
+from model.cpu_attention import attention_by_products, blockwise_attention
 from model.errors import CheckpointError
 from model.rope import Rotation, rotate
 
-LONG_MEMORY = 512  # tokens from which a CPU that learns takes blockwise_attention
+LONG_MEMORY = 512  # tokens from which a CPU that learns in 16 bits no longer makes all scores at once
 SCORE_COPIES = (
     8  # float32 scores, their softmax and a cast that the materialising backend holds at once, against 16-bit keys
 )
@@ -106,9 +106,12 @@ def grouped_attention(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: 
     queries, groups = q_BQHd.shape[1], k_BGMd.shape[1]
     mask = None if valid_BM is None else valid_BM[:, None, None, :]
     q_BGRd = fold_groups(q_BQHd, groups)
-    if mask is None and _trains_on_cpu(q_BGRd, k_BGMd):
-        read_NRd = blockwise_attention(*(x.flatten(0, 1) for x in (q_BGRd, k_BGMd, v_BGMd)))
-        return _unfold_groups(read_NRd.view_as(q_BGRd), queries)
+    if _trains_on_cpu(q_BGRd):
+        if k_BGMd.shape[2] < LONG_MEMORY:
+            return _unfold_groups(attention_by_products(q_BGRd, k_BGMd, v_BGMd, mask), queries)
+        if mask is None:
+            read_NRd = blockwise_attention(*(x.flatten(0, 1) for x in (q_BGRd, k_BGMd, v_BGMd)))
+            return _unfold_groups(read_NRd.view_as(q_BGRd), queries)
     rows = _rows_at_once(q_BGRd, k_BGMd, v_BGMd, mask)
     parts = [scaled_dot_product_attention(part, k_BGMd, v_BGMd, attn_mask=mask) for part in q_BGRd.split(rows, dim=2)]
     return _unfold_groups(parts[0] if len(parts) == 1 else torch.cat(parts, dim=2), queries)
@@ -119,9 +122,9 @@ def _unfold_groups(x_BGRd: Tensor, queries: int) -> Tensor:
     return x_BGRd.unflatten(2, (-1, queries)).permute(0, 3, 1, 2, 4).flatten(2)
 
 
-def _trains_on_cpu(q_BGRd: Tensor, k_BGMd: Tensor) -> bool:
-    """Whether a CPU is learning in 16 bits from a memory that is worth it."""
-    if q_BGRd.device.type != "cpu" or not torch.is_grad_enabled() or k_BGMd.shape[2] < LONG_MEMORY:
+def _trains_on_cpu(q_BGRd: Tensor) -> bool:
+    """Whether a CPU is learning in 16 bits."""
+    if q_BGRd.device.type != "cpu" or not torch.is_grad_enabled():
         return False
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q_BGRd.dtype
     return dtype == torch.bfloat16

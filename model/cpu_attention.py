@@ -1,8 +1,8 @@
 """Attention in 16 bits on a CPU, with its way back: what training on a CPU spends most of its time in.
 
 PyTorch's fused kernel multiplies 16-bit numbers at about the rate of 32-bit ones there; matrix products alone are several times as fast on
-processors with bfloat16 instructions. So the scores of a few hundred query rows at a time are made by these, used while they are still in
-the processor's cache, and made again on the way back: to keep them would cost more than that.
+processors with bfloat16 instructions. Over a few tokens two products and a softmax will do. Over many, the scores of a few hundred query
+rows at a time are made, used while they are still in the processor's cache, and made again on the way back: to keep them would cost more.
 
 Legend: N pairs of batch and head, R query rows, M memory tokens, d dimensions of a head.
 """
@@ -14,6 +14,16 @@ from torch import Tensor
 from torch.autograd import Function
 
 ROWS = 256  # query rows at once: their scores over 4,000 tokens are 2 MB
+
+
+def attention_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """What scaled_dot_product_attention gives, from plain bfloat16 products: all scores at once, for a few hundred keys."""
+    scores = (q * q.shape[-1] ** -0.5).bfloat16() @ k.bfloat16().transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    # Under autocast softmax would widen the scores to float32; the blockwise one keeps its 16 bits too.
+    with torch.autocast("cpu", enabled=False):
+        return scores.softmax(-1) @ v.bfloat16()
 
 
 def blockwise_attention(q_NRd: Tensor, k_NMd: Tensor, v_NMd: Tensor) -> Tensor:

@@ -181,16 +181,24 @@ def test_the_materialising_backend_goes_a_few_rows_at_a_time() -> None:
 
 @pytest.mark.parametrize("heads", [4, 2])
 @pytest.mark.parametrize("rows", [7, 600])
-def test_a_cpu_that_learns_in_16_bits_attends_as_in_32(heads: int, rows: int) -> None:
-    """What is read and all three gradients, with key heads shared or not, over fewer rows than a block and over several blocks."""
-    parts = randn(2, rows, 4, 16), randn(2, heads, 700, 16, seed=1), randn(2, heads, 700, 16, seed=2)
+@pytest.mark.parametrize("long", [True, False])
+def test_a_cpu_that_learns_in_16_bits_attends_as_in_32(heads: int, rows: int, *, long: bool) -> None:
+    """What is read and all three gradients, with key heads shared or not, over fewer rows than a block and over several blocks.
+
+    Over many keys, and over a few of which some count for nothing.
+    """
+    keys = 700 if long else 60
+    valid = None if long else torch.arange(keys) < torch.tensor([[keys], [41]])
+    parts = randn(2, rows, 4, 16), randn(2, heads, keys, 16, seed=1), randn(2, heads, keys, 16, seed=2)
     back = randn(2, rows, 64, seed=3)
 
     def learn(*, bits16: bool) -> list[Tensor]:
         q, k, v = leaves = [part.clone().requires_grad_() for part in parts]
         with torch.autocast("cpu", torch.bfloat16, enabled=bits16):
-            read = grouped_attention(q, k, v)
-        assert ("_Blockwise" in str(graph_of(read))) == bits16
+            read = grouped_attention(q, k, v, valid)
+        graph = str(graph_of(read))
+        assert ("_Blockwise" in graph) == (bits16 and long)
+        assert ("ScaledDotProduct" in graph) == (not bits16)
         read.float().backward(back)
         return [read.detach().float(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 

@@ -8,7 +8,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 
 from model.checkpoint import load_pretrained
-from model.cpu_attention import blockwise_attention
+from model.cpu_attention import attention_by_products, blockwise_attention
 from tests.bench.table import Table
 from tests.presets import write_preset
 from training.ahead import Ahead
@@ -38,12 +38,14 @@ LEARNS = {"projector": 1e-4, "memaug": 1e-4, "language": 2e-5}
 WIDTH, SIDE = 1152, 384  # of the published tower
 READS = 10
 HEADS_AT_ONCE, ROWS, MEMORY, ROUNDS = 16, 12 * 122, 64 * 65, 5
+QUESTIONS, ROWS_OF_ONE = 60, 112
+Attention = Callable[..., torch.Tensor]
 
 
 def run() -> list[Table]:
     """About two minutes."""
     with tempfile.TemporaryDirectory() as directory:
-        return [_steps(Path(directory)), _reading(Path(directory)), _attention()]
+        return [_steps(Path(directory)), _reading(Path(directory)), _attention_to_memory(), _attention_among_rows()]
 
 
 def _steps(root: Path) -> Table:
@@ -118,20 +120,39 @@ def _reading(root: Path) -> Table:
     return table
 
 
-def _attention() -> Table:
+def _attention_to_memory() -> Table:
     table = Table(
         "Reading the memory in a training step on a CPU (bfloat16)",
         ["attention", "forward, s", "back, s", "together, against fused"],
         f"{HEADS_AT_ONCE} pairs of story and head, {ROWS:,} query rows, {MEMORY:,} memory tokens, 64 dimensions: one of four "
         f"blocks in a step of the small model's study (configs/training/tiny-further.yaml), one thread. Taken in turn, median of {ROUNDS}.",
     )
-    shape = [(1, HEADS_AT_ONCE, count, 64) for count in (ROWS, MEMORY, MEMORY)]
-    parts = [torch.randn(size).bfloat16().requires_grad_() for size in shape]
-    back = torch.randn(shape[0]).bfloat16()
-    ways: dict[str, Callable[..., torch.Tensor]] = {
+    ways: dict[str, Attention] = {
         "fused (scaled_dot_product_attention)": scaled_dot_product_attention,
         "blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None],
     }
+    return _compared(table, ways, (1, HEADS_AT_ONCE, ROWS, 64), (1, HEADS_AT_ONCE, MEMORY, 64))
+
+
+def _attention_among_rows() -> Table:
+    table = Table(
+        "Attention among a question's own rows in a training step on a CPU (bfloat16)",
+        ["attention", "forward, s", "back, s", "together, against fused"],
+        f"{QUESTIONS} questions of {ROWS_OF_ONE} rows, 2 heads of 64 dimensions: one of four blocks in a step of "
+        f"configs/training/tiny-core.yaml, one thread. Taken in turn, median of {ROUNDS}.",
+    )
+    ways: dict[str, Attention] = {
+        "fused (scaled_dot_product_attention)": scaled_dot_product_attention,
+        "products (model/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None),
+    }
+    shape = (QUESTIONS, 2, ROWS_OF_ONE, 64)
+    return _compared(table, ways, shape, shape)
+
+
+def _compared(table: Table, ways: dict[str, Attention], queries: Sequence[int], keys: Sequence[int]) -> Table:
+    """The table with a row for each way; the first is what the others are compared with."""
+    parts = [torch.randn(*size).bfloat16().requires_grad_() for size in (queries, keys, keys)]
+    back = torch.randn(*queries).bfloat16()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -195,16 +195,18 @@ def _fold(x: Tensor, stories: int) -> Tensor:
 
 def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories: int) -> Tensor:
     """Attention of each question's asked tokens, float32 [B, N, P + 1]. queries [B, L, H, d] of the text after the video."""
-    longest = int(asked.sum(1).max())
-    order = asked.float().argsort(dim=1, descending=True, stable=True)[:, :longest]
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    chosen, real = queries[rows, order], asked[rows, order]
-    groups = keys.shape[1]
-    folded = fold_groups(_fold(chosen, stories), groups) * chosen.shape[-1] ** -0.5
+    # The asked tokens of all of a story's questions side by side: questions ask of one to a dozen, and padding would be most of the work.
+    asked_ST = _fold(asked, stories)
+    most = int(asked_ST.sum(1).max())
+    order = asked_ST.float().argsort(dim=1, descending=True, stable=True)[:, :most]
+    story = torch.arange(stories, device=order.device)[:, None]
+    chosen_SnHd, real_Sn = _fold(queries, stories)[story, order], asked_ST.gather(1, order)
+    folded = fold_groups(chosen_SnHd, keys.shape[1]) * queries.shape[-1] ** -0.5
     share_SGRM = (folded @ keys.transpose(-1, -2)).float().softmax(-1)
-    share = share_SGRM.unflatten(2, (-1, len(order) // stories, longest)).mean((1, 2)).flatten(0, 1)  # [B, rows, M]
-    mean_BM = (share * real[..., None]).sum(1) / real.sum(1, keepdim=True)
-    return mean_BM.unflatten(-1, (-1, per_frame))
+    share_SnM = share_SGRM.unflatten(2, (-1, most)).mean((1, 2)) * real_Sn[..., None]
+    owner = story * (len(asked) // stories) + order // asked.shape[1]
+    sum_BM = share_SnM.new_zeros(len(asked), share_SnM.shape[-1]).index_add(0, owner.flatten(), share_SnM.flatten(0, 1))
+    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (-1, per_frame))
 
 
 def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:

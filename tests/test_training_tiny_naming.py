@@ -1,6 +1,9 @@
-"""What a new model's study begins with: names of what frames show, and what the evidence loss asks of early lessons."""
+"""What a new model's study begins with: names of what frames show, sentences, and what the losses ask of early lessons."""
 
 import json
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +15,29 @@ from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
 from training.tiny.bank import CODE, LABELS, Bank, BankConfig, index_bank, plan_bank
+from training.tiny.feeder import Feeder
 from training.tiny.lessons import LessonPlan
-from training.tiny.naming import NamingConfig, learn_names, naming_ids
+from training.tiny.naming import NamingConfig, learn_names, naming_ids, words_of_frames
+from training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
+from training.tiny.stage import Sitting
 from training.tiny.stories import Shelf, StoryBatch, Words, make_batch
+from training.tiny.study import to_device
 from training.world import QuestionPlan, make_script, questions_at, settled_time
 from training.world.vocabulary import COLOURS
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
 
 
-def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -> StoryBatch:
+def lesson(**changes: object) -> LessonPlan:
     values = {
         "name": "some", "kinds": {"colour": 1.0, "where": 1.0}, "frames": 40, "stories": 3, "questions": 4, "most": 1,
         "duration_s": (120, 300), "wobble": 0.0,
     }  # fmt: skip
-    plan = LessonPlan.model_validate({**values, **changes})
-    return make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=2, number=0)
+    return LessonPlan.model_validate({**values, **changes})
+
+
+def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -> StoryBatch:
+    return make_batch(lesson(**changes), shelf, Words(tokenizer), FORGETTING, seed=2, number=0)
 
 
 def test_evidence_of_things_is_asked_of_the_words_that_name_them_and_of_their_cells(
@@ -73,6 +83,7 @@ def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
         index_text=text,
         tokenizer=str(directory),
         memory_marks=("place",),
+        tied=False,
     )
     preset = ModelPreset(name="fresh", architecture=architecture, memaug_depth=2)
     path = directory / "fresh.yaml"
@@ -117,3 +128,80 @@ def test_the_words_that_name_are_colours_shapes_places_and_cards_but_no_object(
     (thing,) = tokenizer.encode(" object", add_special_tokens=False)
     assert red in naming
     assert thing not in naming
+
+
+def words_shown(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the bank that `shelf` is of."""
+    jobs = plan_bank(BankConfig(seeds=120))
+    frames = jobs[-1].first_frame + len(jobs[-1].times)
+    pixels = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (frames, 1, 1, 3), (0, 0, 0, 0))
+    return words_of_frames(index_bank(jobs, pixels), tokenizer, torch.device("cpu"))
+
+
+def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids, shown = words_shown(shelf, tokenizer)
+    batch = drawn(shelf, tokenizer, kinds={"colour": 1.0}, frames=60, duration_s=(60, 90), questions=2, stories=6)
+    named = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown).named
+    assert named is not None
+    told = 0
+    for row, wanted in enumerate(named):
+        words = {tokenizer.decode(token).strip() for token in ids[wanted]}
+        answer = tokenizer.decode(batch.answers[row][: batch.answer_lengths[row]], skip_special_tokens=True)
+        if batch.denied[row]:
+            assert answer == "not seen"
+            assert not words
+        elif batch.needles[row].any():
+            assert answer in words
+            told += 1
+    assert told >= 4
+
+
+def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
+    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """And a stage that is done is passed over."""
+    ids, shown = words_shown(shelf, tokenizer)
+    plan = lesson(
+        kinds={"colour": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20, wordings=4, evidence="things"
+    )
+    rates = {"steps": 120, "learning_rates": {"language": 4e-3}, "log_every": 20}
+    config = SentencesConfig.model_validate({"trainer": rates, "lesson": plan})
+    language = fresh.video_language.language
+    before = language.decoder.model.embed_tokens.weight.detach().clone()
+    features = torch.zeros(1, 1, 1).expand(len(shown), 1, 1)
+
+    def learn() -> bool:
+        tokenizer.save_pretrained(tmp_path / "tokenizer")
+        sitting = Sitting(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
+        with Feeder(BankConfig(seeds=120), tmp_path / "tokenizer", FORGETTING, seed=1, workers=1, ahead=1) as feeder:
+            return learn_sentences(language, Words(tokenizer).head, (ids, shown), feeder, features, config, sitting)
+
+    assert learn()
+    assert torch.equal(language.decoder.model.embed_tokens.weight, before.half().float())
+    log = [json.loads(line) for line in (tmp_path / "sentences" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["loss"] < 0.6 * log[0]["loss"]
+    assert log[-1]["accuracy/exists"] > 0.6
+    taught = language.decoder.lm_head.weight.detach().clone()
+    language.decoder.lm_head.weight.data.zero_()
+    assert learn()
+    assert torch.equal(language.decoder.lm_head.weight, taught)
+    assert len((tmp_path / "sentences" / "log.jsonl").read_text().splitlines()) == len(log)
+
+
+def test_a_question_counts_where_its_answer_follows_from_what_is_told(
+    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ids, shown = words_shown(shelf, tokenizer)
+    batch = drawn(shelf, tokenizer, evidence="things")
+    moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
+    learner = SentenceLearner(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    whole = learner(moved)
+    untold = torch.zeros(len(moved.kinds), dtype=torch.bool)
+    untold[0] = True
+    needles, denied = moved.needles & ~untold[:, None], moved.denied & ~untold
+    without = replace(moved, needles=needles, denied=denied)
+    other = replace(without, answers=torch.where(untold[:, None], 5, moved.answers))
+    assert whole.loss != learner(without).loss
+    assert learner(without).loss == learner(other).loss
+    asked = sum(int(value) for name, value in learner(without).figures.items() if name.endswith("/asked"))
+    assert asked == int((needles.any(1) | denied).sum())

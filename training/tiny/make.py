@@ -3,6 +3,7 @@
 DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
 DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
 DIR/texts/          what the index's texts learnt on            DIR/model/          the finished model
+DIR/sentences/      the decoder's first answers
 """
 
 import json
@@ -31,11 +32,13 @@ from model.vision import GRID, VisionEncoder, pool
 from training.errors import TrainingError
 from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
-from training.tiny.encoders import ENCODE_BATCH, Sitting, attention_to_train_with, learn_to_read, learn_to_see
+from training.tiny.encoders import ENCODE_BATCH, learn_to_read, learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
-from training.tiny.naming import learn_names
+from training.tiny.naming import learn_names, words_of_frames
 from training.tiny.recipe import Recipe
+from training.tiny.sentences import learn_sentences
+from training.tiny.stage import Sitting, attention_to_train_with
 from training.tiny.stories import Words
 from training.tiny.study import StudyLearner, accuracies, to_device
 from training.tiny.words import train_tokenizer
@@ -65,11 +68,11 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
         jobs = plan_bank(_shelf_config(recipe))
         used = jobs[-1].first_frame + len(jobs[-1].times)
         features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
-    if recipe.start is None and recipe.naming is not None and not (directory / "study" / STATE).exists():
-        with _told("naming"):
-            learn_names(model.video_language, model.tokenizer, bank, features, recipe.naming, seed=recipe.seed)
+    new = recipe.start is None and not (directory / "study" / STATE).exists()
+    if new and not _learn_to_speak(recipe, model, bank, features, directory, device, deadline):
+        return False
     with _told("study"):
-        done = _learn(recipe, model, features, directory / "study", device, deadline)
+        done = _learn(recipe, model, bank, features, directory / "study", device, deadline)
     with _told("model"):
         if recipe.start is not None and recipe.study.kept:
             _keep(model.video_language, recipe.start, recipe.study.kept)
@@ -161,17 +164,48 @@ def _shelf_config(recipe: Recipe) -> BankConfig:
     return recipe.bank.model_copy(update={"seeds": recipe.study.seeds or recipe.bank.seeds})
 
 
+def _learn_to_speak(
+    recipe: Recipe,
+    model: AfterimageModel,
+    bank: Bank,
+    features: Tensor,
+    directory: Path,
+    device: torch.device,
+    deadline: float,
+) -> bool:
+    """What a new model learns before the study: words for what frames show, and to answer with them."""
+    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(directory / TOKENIZER)
+    if recipe.naming is not None:
+        with _told("naming"):
+            learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
+    if recipe.sentences is None:
+        return True
+    with _told("sentences"), _feeder(recipe, directory) as feeder:
+        sitting = Sitting(directory / "sentences", recipe.seed, device, deadline)
+        named = words_of_frames(bank, tokenizer, device)
+        return learn_sentences(vl.language, Words(tokenizer).head, named, feeder, features, recipe.sentences, sitting)
+
+
 def _learn(
-    recipe: Recipe, model: AfterimageModel, features: Tensor, directory: Path, device: torch.device, deadline: float
+    recipe: Recipe,
+    model: AfterimageModel,
+    bank: Bank,
+    features: Tensor,
+    directory: Path,
+    device: torch.device,
+    deadline: float,
 ) -> bool:
     config = recipe.study
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory.parent / TOKENIZER)
+    names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
     learner = StudyLearner(
         model.video_language,
         Words(tokenizer).head,
         spatial_ratio=recipe.forgetting.spatial_ratio,
         evidence_weight=config.evidence_weight,
+        telling_weight=config.telling_weight,
         moment=moment_id(tokenizer),
+        names=names,
     )
     progress = Progress(list(config.lessons))
     parts = {
@@ -188,19 +222,26 @@ def _learn(
     if trainer.resume():
         _restore(progress, directory / LESSONS_FILE)
     with (
-        Feeder(
-            _shelf_config(recipe),
-            directory.parent / TOKENIZER,
-            recipe.forgetting,
-            seed=recipe.seed,
-            workers=config.workers,
-            ahead=config.ahead,
-        ) as feeder,
+        _feeder(recipe, directory.parent) as feeder,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
-        done = trainer.run(lambda number: to_device(feeder.batch(progress.plan, number), features), deadline=deadline)
+        done = trainer.run(
+            lambda number: to_device(feeder.batch(progress.plan, number), features, shown), deadline=deadline
+        )
     model.video_language.eval()
     return done
+
+
+def _feeder(recipe: Recipe, directory: Path) -> Feeder:
+    study = recipe.study
+    return Feeder(
+        _shelf_config(recipe),
+        directory / TOKENIZER,
+        recipe.forgetting,
+        seed=recipe.seed,
+        workers=study.workers,
+        ahead=study.ahead,
+    )
 
 
 def _restore(progress: Progress, path: Path) -> None:

@@ -50,7 +50,7 @@ def learn_names(
 
     features: float16 [F, P, Dv]. The loss is a yes or no for each word of the world.
     """
-    ids, shown_FW = _named(bank, tokenizer, features.device)
+    ids, shown_FW = words_of_frames(bank, tokenizer, features.device)
     table = vl.language.decoder.model.embed_tokens.weight
     # The model may be frozen in whole or part as yet.
     taught = [*(p.requires_grad_(True) for p in vl.projector.parameters()), table.requires_grad_(True)]
@@ -96,7 +96,7 @@ def naming_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset(token for value in _values() for token in _tokens(tokenizer, value))
 
 
-def _named(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> tuple[Tensor, Tensor]:
+def words_of_frames(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids of the words, [W], and which of them name each frame, bool [F, W]."""
     labels = torch.from_numpy(bank.labels).to(device)
     of_token: dict[int, Tensor] = {}

@@ -1,6 +1,8 @@
 """The configuration of the whole making of the small model: configs/training/tiny.yaml."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from configs import Schema
 from memory.forgetting import ForgettingConfig
@@ -9,6 +11,7 @@ from model.preset import Architecture
 from training.tiny.bank import BankConfig
 from training.tiny.lessons import LessonPlan
 from training.tiny.naming import NamingConfig
+from training.tiny.sentences import SentencesConfig
 from training.trainer import TrainerConfig
 
 
@@ -29,6 +32,7 @@ class StudyConfig(Schema):
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)
     seeds: int | None = None  # stories draw from so many of the bank's seeds only; null: from all
     evidence_weight: float = 0.1
+    telling_weight: float = 0.0  # of telling all that the proof shows
     kept: float = Field(default=0.0, ge=0, lt=1)  # share of the start's weights in the finished model's; 0: none
     workers: int = 0  # processes that draw stories; 0: one per core but one
     ahead: int = 48  # batches drawn ahead
@@ -56,4 +60,11 @@ class Recipe(Schema):
         None  # of a model that the study goes on from: its index learns the present wordings. null: it knows them
     )
     naming: NamingConfig | None = None  # what a new model's study begins with; null: nothing
+    sentences: SentencesConfig | None = None  # what comes next, of what was named; null: nothing
     study: StudyConfig
+
+    @model_validator(mode="after")
+    def _in_turn(self) -> Self:
+        if self.sentences is not None and self.naming is None:
+            raise ValueError("sentences are learnt of words that name what frames show: give `naming` too")
+        return self

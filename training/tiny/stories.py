@@ -55,7 +55,7 @@ class StoryBatch:
     among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video and where in it the
     question stands. proving bool [S * q, L]: which of the question's tokens are to attend to the proof. answers int64 [S * q, L'],
     answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that prove the answer. cells bool [S, N, P + 1]:
-    where in each frame, or in its newline, a proof may be seen. kinds int64 [S * q].
+    where in each frame, or in its newline, a proof may be seen. kinds int64 [S * q]. denied bool [S * q]: what is asked about was not seen.
     """
 
     rows: NDArray[np.int64]
@@ -71,6 +71,7 @@ class StoryBatch:
     needles: NDArray[np.bool_]
     cells: NDArray[np.bool_]
     kinds: NDArray[np.int64]
+    denied: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def make_batch(
             [cells_to_rest_on(story.script, kept, things=things) for story, kept in zip(stories, frames, strict=True)]
         ),
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
+        denied=np.array([not question.seen for story in stories for question in story.questions]),
     )
 
 

@@ -2,10 +2,11 @@
 
 The same arithmetic as model.video_language, batched: the memory of a story is made once for all its questions, which changes nothing
 (a test compares the two). The loss is the answer's cross-entropy, and a little of evidence: minus the log of the attention that the
-question's tokens pay to the frames that prove the answer (Hour-LLaVA has no such loss; it keeps the evidence honest).
+question's tokens pay to the frames that prove the answer (Hour-LLaVA has no such loss; it keeps the evidence honest). A beginner is also
+to tell, from what its question has become in MemAug, all the words that name what those frames show: an answer alone is one of them.
 
 Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q query tokens, M memory
-tokens, D width, n tokens before the video, L tokens after it, Y answer tokens.
+tokens, D width, n tokens before the video, L tokens after it, Y answer tokens, W words that name what frames show.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from memory.forgetting import uniform_cells
 from model.attention import fold_groups
+from model.language import LanguageModel
 from model.memaug import KeysValues, MemAugBlock
 from model.rope import rotation
 from model.video_language import VideoLanguageModel
@@ -33,6 +35,7 @@ class StudyLearner(nn.Module):
 
     cells: Tensor  # kept cells of a frame, and its newline
     head: Tensor  # token ids before the video
+    names: Tensor  # token ids of the words that name what frames show
 
     def __init__(
         self,
@@ -42,30 +45,27 @@ class StudyLearner(nn.Module):
         spatial_ratio: int,
         evidence_weight: float = 0.1,
         grid: int = 8,
+        telling_weight: float = 0.0,
         moment: int | None = None,
+        names: Tensor | None = None,
     ) -> None:
-        """head: token ids before the video. moment: the token that points to a time, right where the evidence is."""
+        """head: token ids before the video. moment: the token that points to a time, right where the evidence is. names: token ids [W]."""
         super().__init__()
         if model.marks is None:
             raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
         self.model = model
-        self._evidence_weight, self._tokens = evidence_weight, grid * grid
+        self._evidence_weight, self._telling_weight, self._tokens = evidence_weight, telling_weight, grid * grid
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
         cells = torch.from_numpy(uniform_cells(grid, grid, spatial_ratio).copy())
         self.register_buffer("cells", torch.cat([cells, torch.tensor([self._tokens])]), persistent=False)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
+        self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
 
     def forward(self, batch: "DeviceBatch") -> Lesson:
         """Loss, and how many answers of each kind are right from the first token to the last."""
-        embeds, spread = self._embeds(batch)
-        hidden = self.model.language(embeds)
-        first = embeds.shape[1] - batch.answers.shape[1]
-        logits = self.model.language.logits(_rows(hidden, batch.padding, batch.answers.shape[1], first))
-        places = torch.arange(batch.answers.shape[1], device=logits.device)
-        real = places < batch.answer_lengths[:, None]
-        losses = functional.cross_entropy(logits.float().flatten(0, 1), batch.answers.flatten(), reduction="none")
-        answering = (losses.view_as(real) * real).sum() / real.sum()
+        embeds, spread, asking_BD = self._embeds(batch)
+        loss, right = answering(self.model.language, embeds, batch)
         proven = batch.needles.any(1)
         cells = batch.cells.repeat_interleave(batch.each, 0) & batch.needles[..., None]
         found = (spread * cells).sum((1, 2)).clamp(min=_LEAST_MASS)
@@ -73,17 +73,31 @@ class StudyLearner(nn.Module):
         proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
         evident = batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven
         pointed = (batch.answers == self._moment).any(1)
-        right = ((logits.argmax(-1) == batch.answers) | ~real).all(1) & (evident | ~pointed)
+        right = right & (evident | ~pointed)
         figures = {
-            "answering": answering,
+            "answering": loss,
             "proving": proving,
             "evidence/right": evident.sum(),
             "evidence/asked": proven.sum(),
         }
-        return Lesson(answering + self._evidence_weight * proving, figures | _by_kind(right, batch.kinds))
+        loss = loss + self._evidence_weight * proving
+        if self._telling_weight and batch.named is not None:
+            telling = self._telling(asking_BD, batch.named)
+            loss, figures["telling"] = loss + self._telling_weight * telling, telling
+        return Lesson(loss, figures | kinds_right(right, batch.kinds))
 
-    def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
-        """The decoder's input [B, n + V(C+1) + L + Y] with each row's text and answer adjoining, and the evidence [B, N, P + 1]."""
+    def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
+        """Minus the log likelihood of the words that name what the proof shows, read as an answer's words are."""
+        language = self.model.language
+        logits = language.logits(language.decoder.model.norm(asking_BD))
+        said_BW = logits.float().log_softmax(-1)[:, self.names]
+        return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
+
+    def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor, Tensor]:
+        """What the decoder takes in, the evidence [B, N, P + 1], and what became of each question's asked tokens, [B, D].
+
+        The first is [B, n + V(C+1) + L + Y, D], with each row's text and answer adjoining.
+        """
         model, each = self.model, batch.each
         memory_SND, numbers = self._memory(batch)
         stories, frames, per_frame, _ = memory_SND.shape
@@ -111,8 +125,10 @@ class StudyLearner(nn.Module):
         if model.augmented_question:
             after_BLD = after_BLD + torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
         answers = embed(batch.answers)
-        text = _joined(after_BLD, answers, batch.after_lengths)
-        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), spread
+        text = joined(after_BLD, answers, batch.after_lengths)
+        proving_BL1 = batch.proving[..., None]
+        asking_BD = (augmented[:, end:] * proving_BL1).sum(1) / proving_BL1.sum(1)
+        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), spread, asking_BD
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
@@ -150,7 +166,7 @@ class StudyLearner(nn.Module):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A StoryBatch on the device, with its features [S, N, P, Dv]."""
+    """A StoryBatch on the device, with its features [S, N, P, Dv] and the words that name what its proofs show, bool [B, W]."""
 
     features: Tensor
     numbers: Tensor
@@ -165,6 +181,8 @@ class DeviceBatch:
     needles: Tensor
     cells: Tensor
     kinds: Tensor
+    denied: Tensor
+    named: Tensor | None = None
 
     @property
     def each(self) -> int:
@@ -177,15 +195,22 @@ class DeviceBatch:
         return self.after.shape[1] - self.after_lengths
 
 
-def to_device(batch: StoryBatch, features: Tensor) -> DeviceBatch:
-    """The batch beside the table of features [F, P, Dv], from which its frames are read."""
+def to_device(batch: StoryBatch, features: Tensor, shown: Tensor | None = None) -> DeviceBatch:
+    """The batch beside the table of features [F, P, Dv], from which its frames are read.
+
+    shown: the words that name what each frame shows, bool [F, W], where the learner is to tell them.
+    """
     device = features.device
     moved = {
         field.name: torch.from_numpy(np.ascontiguousarray(getattr(batch, field.name))).to(device, non_blocking=True)
         for field in fields(StoryBatch)
     }
-    rows = moved.pop("rows")
-    return DeviceBatch(features[rows], **moved)
+    rows, needles = moved.pop("rows"), moved["needles"]
+    named = None
+    if shown is not None:
+        shown_SNW = shown[rows]
+        named = (needles.float().unflatten(0, (len(rows), -1)) @ shown_SNW.float()).flatten(0, 1) > 0
+    return DeviceBatch(features[rows], named=named, **moved)
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:
@@ -209,7 +234,28 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories:
     return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (-1, per_frame))
 
 
-def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
+def answering(
+    language: LanguageModel, embeds: Tensor, batch: DeviceBatch, counts_B: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the answers' tokens, and which answers are right from the first token to the last, [B].
+
+    embeds: `joined`, whatever stands before it. counts_B: answers that count in the loss; None: all.
+    """
+    longest = batch.answers.shape[1]
+    # An answer's first token is said by the last of its text, which ends `padding` rows before the padded end.
+    first_B1 = embeds.shape[1] - longest - 1 - batch.padding[:, None]
+    places = torch.arange(longest, device=embeds.device)
+    hidden = language(embeds)
+    rows_BYD = hidden.gather(1, (first_B1 + places)[..., None].expand(-1, -1, hidden.shape[-1]))
+    logits = language.logits(rows_BYD)
+    real = places < batch.answer_lengths[:, None]
+    learnt = real if counts_B is None else real & counts_B[:, None]
+    losses = functional.cross_entropy(logits.float().flatten(0, 1), batch.answers.flatten(), reduction="none")
+    right = ((logits.argmax(-1) == batch.answers) | ~real).all(1)
+    return (losses.view_as(real) * learnt).sum() / learnt.sum().clamp(min=1), right
+
+
+def joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
     """Each row's text with its answer right behind it; the text's padding goes to the end. [B, L + Y, D]."""
     both = torch.cat([after, answers], 1)
     count, places = after.shape[1], torch.arange(both.shape[1], device=after.device)
@@ -219,14 +265,9 @@ def _joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
     return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
 
 
-def _rows(hidden: Tensor, back: Tensor, count: int, first: int) -> Tensor:
-    """The hidden states that predict each row's answer [B, Y, D]: its text ends `back` rows before the padded end `first`."""
-    places = first - 1 - back[:, None] + torch.arange(count, device=hidden.device)
-    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
-
-
-def _by_kind(right: Tensor, kinds: Tensor) -> dict[str, Tensor]:
-    asked = torch.bincount(kinds, minlength=len(KINDS))
+def kinds_right(right: Tensor, kinds: Tensor, counts: Tensor | None = None) -> dict[str, Tensor]:
+    """For the log: how many questions of each kind were asked, and how many of them were answered right."""
+    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(KINDS))
     hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
     return {
         f"{kind}/{what}": table[n]

@@ -1,0 +1,61 @@
+"""A stage of the small model's making: it keeps its checkpoints in a directory of its own, and is passed over once it is done."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from training.trainer import BatchOf, Trainer, TrainerConfig
+
+_FINISHED = "learnt.safetensors"
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Where a stage keeps what it learns, the seed of what it draws, on which device, and time.monotonic() after which it stops."""
+
+    directory: Path
+    seed: int
+    device: torch.device
+    deadline: float
+
+
+def learn_stage(
+    learner: nn.Module,
+    parts: Mapping[str, list[nn.Parameter]],
+    kept: nn.Module,
+    config: TrainerConfig,
+    sitting: Sitting,
+    batches: Callable[[], BatchOf],
+) -> bool:
+    """Train `learner`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
+
+    Returns whether it is done; where the deadline came first, call it again.
+    """
+    finished = sitting.directory / _FINISHED
+    if finished.exists():
+        load_model(kept, finished, device=str(sitting.device))
+        return True
+    trainer = Trainer(learner, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
+    trainer.resume()
+    done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
+    kept.half().float().eval().requires_grad_(False)
+    if done:
+        save_model(kept, str(finished))
+    return done
+
+
+@contextmanager
+def attention_to_train_with(device: torch.device, *models: PreTrainedModel) -> Iterator[None]:
+    """On a CPU the way back through PyTorch's fused attention takes a third of a step; plain products take a tenth."""
+    before = [str(model.config._attn_implementation) for model in models]
+    for model in models if device.type == "cpu" else ():
+        model.set_attn_implementation("eager")
+    yield
+    for model, kind in zip(models, before, strict=True):
+        model.set_attn_implementation(kind)

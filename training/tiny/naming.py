@@ -17,13 +17,17 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from configs import Schema
-from model.attention import CrossAttention
+from model.attention import CrossAttention, SelfAttention
 from model.fresh import BRANCH_SCALE
 from model.memaug import MemAugBlock
 from model.video_language import VideoLanguageModel
 from training.tiny.bank import LABELS, VALUES, Bank
 
 _LEAST_LIKELY = -2.0  # where the words' biases begin
+# Of the first rows' looking at each other: what chance has in it, how much louder than a row itself what it takes from the others is, and
+# how many times likelier e^_NEARNESS a row beside it is than one far off, e^_NAMING a word that names than another.
+_CHANCE, _LOUDNESS, _NEARNESS, _NAMING = 0.3, 3.0, 6.0, 8.0
+_RIDGE = 300.0
 
 
 class NamingConfig(Schema):
@@ -83,9 +87,11 @@ def learn_names(
                 file=sys.stderr, flush=True,
             )  # fmt: skip
     with torch.no_grad():
-        for block in vl.memaug.layers:
+        for number, block in enumerate(vl.memaug.layers):
             assert isinstance(block, MemAugBlock)
-            _find_by_likeness(block.cross_attn)
+            _find_by_likeness(block.cross_attn, draw)
+            if number == 0:
+                _ask_together(block.self_attn, _naming_direction(table, ids), draw)
         head = vl.language.decoder.get_output_embeddings().weight
         if head is not table:
             head.copy_(table * table.shape[1] ** -0.5)
@@ -119,12 +125,53 @@ def _values() -> list[str]:
     return [value for label in LABELS for value in VALUES[label] if value != "object"]
 
 
-def _find_by_likeness(attention: CrossAttention) -> None:
+def _find_by_likeness(attention: CrossAttention, draw: torch.Generator) -> None:
     """Keys begin as queries do, so that a row finds first what is like it; and what it finds reaches it as it is, if faintly.
 
     Fewer key heads than query heads cannot be both.
     """
     if attention.heads.query == attention.heads.key_value:
         width = attention.heads.key_value_width
-        attention.Wkv.weight[:width], attention.Wkv.bias[:width] = attention.Wq.weight, attention.Wq.bias
-        attention.Wo.weight.copy_(BRANCH_SCALE * attention.Wkv.weight[width:].T)
+        alike, same = (_rotation_like(attention.Wq.weight, draw) for _ in range(2))
+        attention.Wq.weight.copy_(alike)
+        attention.Wkv.weight[:width], attention.Wkv.bias[:width] = alike, attention.Wq.bias
+        attention.Wkv.weight[width:] = same
+        attention.Wo.weight.copy_(BRANCH_SCALE * same.T)
+
+
+def _ask_together(attention: SelfAttention, naming_D: Tensor, draw: torch.Generator) -> None:
+    """Each row begins with the words near it that name things: "the red ring" is then looked for as one, not as red things and rings."""
+    heads = attention.heads
+    if heads.query != heads.key_value or heads.dim < 16:
+        return
+    to_queries, to_keys, to_values = attention.Wqkv.weight.chunk(3)
+    query_bias, key_bias, _ = attention.Wqkv.bias.chunk(3)
+    to_queries *= _CHANCE
+    to_keys *= _CHANCE
+    same = _rotation_like(attention.Wo.weight, draw)
+    to_values.copy_(same)
+    attention.Wo.weight.copy_(_LOUDNESS * same.T)
+    turned = heads.dim // 4  # pairs of dimensions that rotary positions turn; the head's second half they leave alone
+    near = range(2, min(6, turned))
+    for first in range(0, heads.width, heads.dim):
+        for pair in near:
+            for weight, bias in ((to_queries, query_bias), (to_keys, key_bias)):
+                weight[first + pair] = weight[first + pair + turned] = 0.0
+                bias[first + pair] = (_NEARNESS * heads.dim**0.5 / len(near)) ** 0.5
+        named = first + heads.dim // 2
+        to_queries[named], query_bias[named] = 0.0, 1.0
+        to_keys[named] = _NAMING * heads.dim**0.5 * naming_D
+
+
+def _naming_direction(table: Tensor, ids: Tensor) -> Tensor:
+    """[D] whose product with an embedding is near 1 for words that name and near 0 for others (ridge regression)."""
+    names = torch.zeros(len(table), device=table.device)
+    names[ids] = 1.0
+    ridge = _RIDGE * torch.eye(table.shape[1], device=table.device)
+    return torch.linalg.solve(table.T @ table + ridge, table.T @ names)
+
+
+def _rotation_like(weight: Tensor, draw: torch.Generator) -> Tensor:
+    """A rotation drawn by lot: likeness through it is likeness."""
+    drawn = torch.empty(weight.shape).normal_(generator=draw)
+    return torch.linalg.qr(drawn)[0].to(weight)

@@ -2,7 +2,7 @@
 
 In place of what MemAug would bring to a question, the words that name what the proof shows are added to the question's tokens, as loud as
 chance has it. No memory is read, so a question costs a fifth of one of the study; and a beginner's errors are mostly sentences: taught
-by the study alone, attention rested on the right digit in 0.94 of the questions after 60,000 of them, and the digit was said in 0.07.
+by the study alone, attention rested on the right digit in 0.94 of the questions after 98,000 of them, and the digit was said in 0.07.
 Hour-LLaVA begins with a decoder that knows language (arXiv 2506.05332, section 3).
 
 Legend: B questions, L tokens of the text after the video, Y answer tokens, D width, W words that name what frames show.

@@ -81,7 +81,7 @@ class StudyLearner(nn.Module):
             "evidence/asked": proven.sum(),
         }
         loss = loss + self._evidence_weight * proving
-        if self._telling_weight and batch.named is not None:
+        if self._telling_weight:
             telling = self._telling(asking_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
         return Lesson(loss, figures | kinds_right(right, batch.kinds))
@@ -166,7 +166,7 @@ class StudyLearner(nn.Module):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A StoryBatch on the device, with its features [S, N, P, Dv] and the words that name what its proofs show, bool [B, W]."""
+    """A StoryBatch on the device, with its features [S, N, P, Dv] and which words name what its frames show, bool [S, N, W]."""
 
     features: Tensor
     numbers: Tensor
@@ -182,7 +182,7 @@ class DeviceBatch:
     cells: Tensor
     kinds: Tensor
     denied: Tensor
-    named: Tensor | None = None
+    shown: Tensor | None = None
 
     @property
     def each(self) -> int:
@@ -193,6 +193,13 @@ class DeviceBatch:
     def padding(self) -> Tensor:
         """Tokens that pad each row's text after the video, [B]."""
         return self.after.shape[1] - self.after_lengths
+
+    @property
+    def named(self) -> Tensor:
+        """Which words name what the proof of each question shows, bool [B, W]."""
+        assert self.shown is not None, "drawn with the words of its frames"
+        proofs_SqN = self.needles.unflatten(0, (len(self.shown), -1))
+        return (proofs_SqN.float() @ self.shown.float()).flatten(0, 1) > 0
 
 
 def to_device(batch: StoryBatch, features: Tensor, shown: Tensor | None = None) -> DeviceBatch:
@@ -205,12 +212,8 @@ def to_device(batch: StoryBatch, features: Tensor, shown: Tensor | None = None) 
         field.name: torch.from_numpy(np.ascontiguousarray(getattr(batch, field.name))).to(device, non_blocking=True)
         for field in fields(StoryBatch)
     }
-    rows, needles = moved.pop("rows"), moved["needles"]
-    named = None
-    if shown is not None:
-        shown_SNW = shown[rows]
-        named = (needles.float().unflatten(0, (len(rows), -1)) @ shown_SNW.float()).flatten(0, 1) > 0
-    return DeviceBatch(features[rows], named=named, **moved)
+    rows = moved.pop("rows")
+    return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], **moved)
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:

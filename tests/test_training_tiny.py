@@ -217,8 +217,7 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     batch.rows[:] %= len(table)
     learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
     with torch.no_grad():
-        embeds, spread, _ = learner._embeds(to_device(batch, table))
-        mass = spread.sum(-1)
+        embeds, mass, _ = learner._embeds(to_device(batch, table))
     for row in range(len(batch.after)):
         story = row // plan.questions
         start, end = batch.question[row]

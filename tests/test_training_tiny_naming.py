@@ -19,12 +19,11 @@ from model.rope import rotation
 from training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import LessonPlan
-from training.tiny.naming import NamingConfig, learn_names, naming_ids, words_of_frames
+from training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
 from training.tiny.stage import Sitting
 from training.tiny.stories import Shelf, StoryBatch, Words, make_batch
 from training.tiny.study import to_device
-from training.world import QuestionPlan, make_script, questions_at, settled_time
 from training.world.vocabulary import COLOURS
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
@@ -40,35 +39,6 @@ def lesson(**changes: object) -> LessonPlan:
 
 def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -> StoryBatch:
     return make_batch(lesson(**changes), shelf, Words(tokenizer), FORGETTING, seed=2, number=0)
-
-
-def test_evidence_of_things_is_asked_of_the_words_that_name_them_and_of_their_cells(
-    shelf: Shelf, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    batch = drawn(shelf, tokenizer, evidence="things")
-    plain = drawn(shelf, tokenizer)
-    assert np.array_equal(batch.after, plain.after)
-    for row in range(len(batch.after)):
-        start, end = batch.question[row]
-        assert plain.proving[row].tolist() == [start <= place < end for place in range(plain.after.shape[1])]
-        said = tokenizer.decode(batch.after[row][batch.proving[row]])
-        assert any(word in said for word in (*COLOURS, "circle", "square", "triangle", "star", "cross", "ring"))
-        assert not {"what", "which", "colour", "was", "the"} & set(said.lower().split())
-    assert plain.cells.all()
-    on_show = batch.cells.any(2)
-    assert not batch.cells[..., -1].any()  # a newline lies nowhere
-    assert (batch.needles <= on_show.repeat(4, axis=0)).all()
-    sizes = batch.cells.sum(2)[on_show]
-    assert sizes.min() >= 1
-    assert sizes.max() <= 32  # half a frame
-
-
-def test_a_lesson_may_keep_to_the_plainest_wordings() -> None:
-    script = make_script(2**32, 600.0)
-    at = settled_time(script, 600.0)
-    few = questions_at(script, at, QuestionPlan(count=40, plainest=2))
-    assert {question.wording for question in few} == {0, 1}
-    assert len({question.wording for question in questions_at(script, at, QuestionPlan(count=40))}) > 10
 
 
 @pytest.fixture
@@ -162,16 +132,6 @@ def test_words_that_stand_together_are_looked_for_together(
     assert found(gather=True) > 1.5 * found(gather=False)
 
 
-def test_the_words_that_name_are_colours_shapes_places_and_cards_but_no_object(
-    tokenizer: PreTrainedTokenizerFast,
-) -> None:
-    naming = naming_ids(tokenizer)
-    (red,) = tokenizer.encode(" red", add_special_tokens=False)
-    (thing,) = tokenizer.encode(" object", add_special_tokens=False)
-    assert red in naming
-    assert thing not in naming
-
-
 def words_shown(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the bank that `shelf` is of."""
     jobs = plan_bank(BankConfig(seeds=120))
@@ -203,8 +163,8 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
 ) -> None:
     """And a stage that is done is passed over."""
     ids, shown = words_shown(shelf, tokenizer)
-    plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20, wordings=4, evidence="things")
-    rates = {"steps": 120, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
+    plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20)
+    rates = {"steps": 80, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
     config = SentencesConfig.model_validate({"trainer": rates, "lesson": plan})
     language = fresh.video_language.language
     before = language.decoder.model.embed_tokens.weight.detach().clone()
@@ -219,8 +179,8 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     assert learn()
     assert torch.equal(language.decoder.model.embed_tokens.weight, before.half().float())
     log = [json.loads(line) for line in (tmp_path / "sentences" / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["loss"] < 0.1 * log[0]["loss"]
-    assert log[-1]["accuracy/exists"] > 0.85
+    assert log[-1]["loss"] < 0.2 * log[0]["loss"]
+    assert log[-1]["accuracy/size"] > 0.7
     taught = language.decoder.lm_head.weight.detach().clone()
     language.decoder.lm_head.weight.data.zero_()
     assert learn()
@@ -232,7 +192,7 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
     fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids, shown = words_shown(shelf, tokenizer)
-    batch = drawn(shelf, tokenizer, evidence="things")
+    batch = drawn(shelf, tokenizer)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
     learner = SentenceLearner(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     whole = learner(moved)
@@ -245,3 +205,23 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
     assert learner(without).loss == learner(other).loss
     asked = sum(int(value) for name, value in learner(without).figures.items() if name.endswith("/asked"))
     assert asked == int((needles.any(1) | denied).sum())
+
+
+def test_of_what_was_not_seen_the_likest_frame_is_told(
+    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ids, shown = words_shown(shelf, tokenizer)
+    batch = drawn(shelf, tokenizer, kinds={"exists": 1.0}, stories=4, questions=8)
+    moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
+    learner = SentenceLearner(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    torch.manual_seed(0)
+    mistaken = learner._mistaken(moved)
+    told = mistaken.any(1)
+    assert not (told & ~moved.denied).any()
+    assert told.sum() > 0.6 * moved.denied.sum()
+    asked = ((moved.after[..., None] == ids) & moved.asked[..., None]).any(1)
+    for row in torch.nonzero(told)[:, 0].tolist():
+        frames = shown[torch.from_numpy(batch.rows[row // 8])]
+        shared = (frames & asked[row]).sum(1)
+        assert int((mistaken[row] & asked[row]).sum()) == int(shared.max())
+        assert (frames == mistaken[row]).all(1).any()

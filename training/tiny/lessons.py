@@ -6,7 +6,6 @@ begin with one object and a dozen frames, as the paper's first stage begins with
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -32,13 +31,9 @@ class LessonPlan(Schema):
         2,
         4,
     )  # how many questions of a kind come to mind, one of these by lot; the last of them is asked
-    wordings: int | None = Field(default=None, ge=1)  # of each kind, plainest first; null: all that are trained on
     wobble: float = Field(default=0.3, ge=0, le=1)  # share of questions with a word that nobody knows
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()
-    # Which attention the evidence loss asks for: of all of the question to the frames of the proof, or, more telling, of its words that
-    # name things to the cells where these are.
-    evidence: Literal["frames", "things"] = "frames"
     gate: dict[str, float] = Field(default_factory=dict)  # kind -> accuracy that ends the lesson, all of them together
     least: int = 0  # steps
     most: int = Field(ge=1)  # steps after which the lesson ends, learnt or not

@@ -97,11 +97,6 @@ def learn_names(
             head.copy_(table * table.shape[1] ** -0.5)
 
 
-def naming_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens of the words that name a thing, what it was like, or where: what a question means the thing by."""
-    return frozenset(token for value in _values() for token in _tokens(tokenizer, value))
-
-
 def words_of_frames(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids of the words, [W], and which of them name each frame, bool [F, W]."""
     labels = torch.from_numpy(bank.labels).to(device)
@@ -119,10 +114,6 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, value: str) -> Sequence[int]:
     space = tokenizer.encode(" ", add_special_tokens=False)
     both = (tokenizer.encode(text, add_special_tokens=False) for text in (value, f" {value}"))
     return [token for tokens in both for token in tokens if [token] != space]
-
-
-def _values() -> list[str]:
-    return [value for label in LABELS for value in VALUES[label] if value != "object"]
 
 
 def _find_by_likeness(attention: CrossAttention, draw: torch.Generator) -> None:

@@ -1,14 +1,17 @@
 """What comes between naming and the study: the decoder learns to answer from words alone, as a published one could before it saw anything.
 
 In place of what MemAug would bring to a question, the words that name what the proof shows are added to the question's tokens, as loud as
-chance has it; where nothing was seen, those of what is most like it. No memory is read, so a question costs a fifth of one of the study; and a beginner's errors are mostly sentences: taught
-by the study alone, attention rested on the right digit in 0.94 of the questions after 98,000 of them, and the digit was said in 0.07.
-Hour-LLaVA begins with a decoder that knows language (arXiv 2506.05332, section 3).
+chance has it; where nothing was seen, those of what is most like it. No memory is read, so a question costs a tenth of one of the
+study; and a beginner's errors are mostly sentences: taught by the study alone, attention rested on the right digit in 0.94 of the
+questions after 98,000 of them, and the digit was said in 0.07. Hour-LLaVA begins with a decoder that knows language (arXiv 2506.05332,
+section 3).
 
-Legend: B questions, L tokens of the text after the video, Y answer tokens, D width, W words that name what frames show.
+Legend: B questions, S stories with q questions each, N frames of a story, L tokens of the text after the video, Y answer tokens, D width,
+W words that name what frames show.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +24,7 @@ from training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 from training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
 from training.trainer import Lesson, TrainerConfig
 
-
-_DECEIVED = 0.85  # of the questions about what was not seen are told of what is most like it
+_DECEIVED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
 
 
 class SentencesConfig(Schema):
@@ -55,7 +57,7 @@ class SentenceLearner(nn.Module):
         low, high = self._loudness
         loud_B1 = low + (high - low) * torch.rand(len(words_BD), 1, device=words_BD.device)
         after_BLD = embed(batch.after)
-        after_BLD = after_BLD + torch.where(batch.proving[..., None], (loud_B1 * words_BD)[:, None], 0.0)
+        after_BLD = after_BLD + torch.where(batch.asked[..., None], (loud_B1 * words_BD)[:, None], 0.0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
         told_B = batch.needles.any(1) | batch.denied
@@ -65,7 +67,7 @@ class SentenceLearner(nn.Module):
     def _mistaken(self, batch: DeviceBatch) -> Tensor:
         """For most questions about what was not seen, the words of the frame most like it: what attention will find, [B, W]."""
         assert batch.shown is not None, "drawn with the words of its frames"
-        asked_BW = ((batch.after[..., None] == self.names) & batch.proving[..., None]).any(1)
+        asked_BW = ((batch.after[..., None] == self.names) & batch.asked[..., None]).any(1)
         asked_SqW = asked_BW.unflatten(0, (len(batch.shown), -1))
         alike_SqN = asked_SqW.float() @ batch.shown.float().transpose(1, 2)
         best_Sq = (alike_SqN + 0.5 * torch.rand_like(alike_SqN)).argmax(-1)  # one of the likest, by lot

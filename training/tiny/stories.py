@@ -4,7 +4,7 @@ A story is never rendered: each of its events takes a clip of the same thing, sc
 place and motion, so that the truth stays exact. Of the span only the frames that recall would bring are named: all events, the decayed
 frames, the newest window, and a spread of the rest.
 
-Legend: S stories, q questions per story, N recalled frames, V visible frames, P cells of a frame, L tokens.
+Legend: S stories, q questions per story, N recalled frames, V visible frames, L tokens.
 """
 
 import math
@@ -23,8 +23,6 @@ from model.prompt import SYSTEM, TIME_SENTENCE
 from training.errors import TrainingError
 from training.tiny.bank import Job
 from training.tiny.lessons import LessonPlan
-from training.tiny.naming import naming_ids
-from training.tiny.proof import cells_to_rest_on, tokens_to_rest
 from training.tiny.wobble import wobble
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
@@ -53,9 +51,8 @@ class StoryBatch:
 
     rows, numbers int64 [S, N]: bank row and number in the span of each recalled frame. spans int64 [S]. visible int64 [S, V]: places
     among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video and where in it the
-    question stands. proving bool [S * q, L]: which of the question's tokens are to attend to the proof. answers int64 [S * q, L'],
-    answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that prove the answer. cells bool [S, N, P + 1]:
-    where in each frame, or in its newline, a proof may be seen. kinds int64 [S * q]. denied bool [S * q]: what is asked about was not seen.
+    question stands. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that
+    prove the answer. kinds int64 [S * q]. denied bool [S * q]: what is asked about was not seen.
     """
 
     rows: NDArray[np.int64]
@@ -65,11 +62,9 @@ class StoryBatch:
     after: NDArray[np.int64]
     after_lengths: NDArray[np.int64]
     question: NDArray[np.int64]
-    proving: NDArray[np.bool_]
     answers: NDArray[np.int64]
     answer_lengths: NDArray[np.int64]
     needles: NDArray[np.bool_]
-    cells: NDArray[np.bool_]
     kinds: NDArray[np.int64]
     denied: NDArray[np.bool_]
 
@@ -115,8 +110,6 @@ def make_batch(
     visible = [
         np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
     ]
-    things = plan.evidence == "things"
-    naming = words.naming if things else ()
     texts = [words.read(question, story.span, rng, plan.wobble) for story in stories for question in story.questions]
     needles = [
         _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
@@ -129,13 +122,9 @@ def make_batch(
         after=padded([text.after for text in texts]),
         after_lengths=np.array([len(text.after) for text in texts]),
         question=np.array([text.question for text in texts]),
-        proving=padded([tokens_to_rest(text.after, text.question, naming) for text in texts]).astype(bool),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
         needles=np.stack(needles),
-        cells=np.stack(
-            [cells_to_rest_on(story.script, kept, things=things) for story, kept in zip(stories, frames, strict=True)]
-        ),
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
         denied=np.array([not question.seen for story in stories for question in story.questions]),
     )
@@ -155,7 +144,6 @@ class Words:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
-        self.naming = naming_ids(tokenizer)
         self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
         self._end = self._ids("<|im_end|>")
         self._newline = self._ids("\n")
@@ -227,9 +215,7 @@ def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) 
     With more than 1 among lesson.asked it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
     scene?" Of a story with few facts these are mostly of absent things, from which a beginner learns nothing.
     """
-    plan = QuestionPlan(
-        count=rng.choice(lesson.asked), kinds=(kind,), seed=rng.getrandbits(32), plainest=lesson.wordings
-    )
+    plan = QuestionPlan(count=rng.choice(lesson.asked), kinds=(kind,), seed=rng.getrandbits(32))
     return questions_at(script, at, plan)[-1:]
 
 

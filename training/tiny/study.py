@@ -64,14 +64,12 @@ class StudyLearner(nn.Module):
 
     def forward(self, batch: "DeviceBatch") -> Lesson:
         """Loss, and how many answers of each kind are right from the first token to the last."""
-        embeds, spread, asking_BD = self._embeds(batch)
+        embeds, mass_BN, asking_BD = self._embeds(batch)
         loss, right = answering(self.model.language, embeds, batch)
         proven = batch.needles.any(1)
-        cells = batch.cells.repeat_interleave(batch.each, 0) & batch.needles[..., None]
-        found = (spread * cells).sum((1, 2)).clamp(min=_LEAST_MASS)
-        mass = spread.sum(2)
+        found = (mass_BN * batch.needles).sum(1).clamp(min=_LEAST_MASS)
         proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
-        evident = batch.needles.gather(1, mass.argmax(1, keepdim=True))[:, 0] & proven
+        evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         pointed = (batch.answers == self._moment).any(1)
         right = right & (evident | ~pointed)
         figures = {
@@ -94,7 +92,7 @@ class StudyLearner(nn.Module):
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
     def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor, Tensor]:
-        """What the decoder takes in, the evidence [B, N, P + 1], and what became of each question's asked tokens, [B, D].
+        """What the decoder takes in, the evidence [B, N], and what became of each question's tokens, on average, [B, D].
 
         The first is [B, n + V(C+1) + L + Y, D], with each row's text and answer adjoining.
         """
@@ -119,16 +117,15 @@ class StudyLearner(nn.Module):
         )
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
-        asked = (runs >= batch.question[:, :1]) & (runs < batch.question[:, 1:])
-        augmented, spread = self._augment(queries, at.float(), kept.blocks, valid, batch.proving, stories)
+        augmented, mass_BN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, stories)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
         if model.augmented_question:
-            after_BLD = after_BLD + torch.where(asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
+            after_BLD = after_BLD + torch.where(batch.asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
         answers = embed(batch.answers)
         text = joined(after_BLD, answers, batch.after_lengths)
-        proving_BL1 = batch.proving[..., None]
-        asking_BD = (augmented[:, end:] * proving_BL1).sum(1) / proving_BL1.sum(1)
-        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), spread, asking_BD
+        asked_BL1 = batch.asked[..., None]
+        asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
+        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass_BN, asking_BD
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
@@ -146,7 +143,7 @@ class StudyLearner(nn.Module):
         return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
 
     def _augment(
-        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, proving: Tensor, stories: int
+        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, stories: int
     ) -> tuple[Tensor, Tensor]:
         """MemAug over every question at once; questions of a story share its memory."""
         memaug, rows = self.model.memaug, x.shape[1]
@@ -158,7 +155,7 @@ class StudyLearner(nn.Module):
             x = block.gather(x, rotary, mask)
             queries = block.cross_attn.queries(x, rotary)
             if number in self._evidence_blocks:
-                masses.append(_mass(queries[:, -proving.shape[1] :], memory.keys, proving, self._tokens + 1, stories))
+                masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, self._tokens + 1, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
         return x, torch.stack(masses).mean(0)
@@ -175,11 +172,9 @@ class DeviceBatch:
     after: Tensor
     after_lengths: Tensor
     question: Tensor
-    proving: Tensor
     answers: Tensor
     answer_lengths: Tensor
     needles: Tensor
-    cells: Tensor
     kinds: Tensor
     denied: Tensor
     shown: Tensor | None = None
@@ -193,6 +188,12 @@ class DeviceBatch:
     def padding(self) -> Tensor:
         """Tokens that pad each row's text after the video, [B]."""
         return self.after.shape[1] - self.after_lengths
+
+    @property
+    def asked(self) -> Tensor:
+        """Which tokens after the video are the question's, [B, L]."""
+        places = torch.arange(self.after.shape[1], device=self.after.device)
+        return (places >= self.question[:, :1]) & (places < self.question[:, 1:])
 
     @property
     def named(self) -> Tensor:
@@ -222,8 +223,8 @@ def _fold(x: Tensor, stories: int) -> Tensor:
 
 
 def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories: int) -> Tensor:
-    """Attention of each question's asked tokens, float32 [B, N, P + 1]. queries [B, L, H, d] of the text after the video."""
-    # The asked tokens of all of a story's questions side by side: questions ask of one to a dozen, and padding would be most of the work.
+    """Attention of each question's tokens to each frame, float32 [B, N]. queries [B, L, H, d] of the text after the video."""
+    # The tokens of all of a story's questions side by side: with padding there would be several times as many.
     asked_ST = _fold(asked, stories)
     most = int(asked_ST.sum(1).max())
     order = asked_ST.float().argsort(dim=1, descending=True, stable=True)[:, :most]
@@ -234,7 +235,7 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories:
     share_SnM = share_SGRM.unflatten(2, (-1, most)).mean((1, 2)) * real_Sn[..., None]
     owner = story * (len(asked) // stories) + order // asked.shape[1]
     sum_BM = share_SnM.new_zeros(len(asked), share_SnM.shape[-1]).index_add(0, owner.flatten(), share_SnM.flatten(0, 1))
-    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (-1, per_frame))
+    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (-1, per_frame)).sum(-1)
 
 
 def answering(

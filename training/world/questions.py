@@ -55,7 +55,6 @@ class QuestionPlan:
     kinds: Sequence[str] = KINDS
     held_out_wordings: bool = False
     seed: int = 0
-    plainest: int | None = None  # only so many wordings of each kind, the plainest; None: all
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in EVERY_KIND]
@@ -78,7 +77,7 @@ def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) 
             if pool and len(asked) < plan.count:
                 fact = _draw(kind, pool, rng)
                 pool.remove(fact)
-                number = rng.choice(wordings(kind, held_out=plan.held_out_wordings)[: plan.plainest])
+                number = rng.choice(wordings(kind, held_out=plan.held_out_wordings))
                 asked.append(_put(fact, number, history, plan))
     return asked
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs import ConfigError, load
+from configs import ConfigError, load, load_mapping
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
 from model.checkpoint import load_pretrained
@@ -191,6 +191,19 @@ def test_lessons_end_when_they_are_learnt_or_too_long() -> None:
     slow = Progress(plans)
     assert not slow.note(99, {"colour": 0.1}, 1)
     assert slow.note(100, {"colour": 0.1}, 1)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPE.parent.glob("tiny*.yaml")), ids=lambda path: path.stem)
+def test_recipes_are_sound(path: Path) -> None:
+    recipe = load(path, Recipe)
+    assert recipe.architecture.language.width % recipe.architecture.language.heads == 0
+    assert recipe.naming is None or recipe.start is None
+
+
+def test_sentences_need_names() -> None:
+    core = load(RECIPE.parent / "tiny-core.yaml", Recipe).model_dump(mode="json", exclude_unset=True)
+    with pytest.raises(ConfigError, match="give `naming` too"):
+        load_mapping({**core, "naming": None}, Recipe, source="here")
 
 
 def test_lessons_name_kinds_that_exist() -> None:

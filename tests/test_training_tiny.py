@@ -23,7 +23,9 @@ from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank, BankConfig,
 from training.tiny.encoders import Sitting, learn_to_read
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import LessonPlan, Progress
+from training.tiny.naming import NamingConfig
 from training.tiny.recipe import Recipe
+from training.tiny.sentences import SentencesConfig
 from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
 from training.tiny.stories import Shelf, Words, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, to_device
@@ -300,9 +302,13 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
             "sight": recipe.sight.model_copy(
                 update={"frames": 6, "texts": 4, "pool": 8, "trainer": first}
             ),
+            "naming": NamingConfig(steps=2, frames=8),
+            "sentences": SentencesConfig(
+                lesson=lesson, trainer=first.model_copy(update={"learning_rates": {"language": 1e-3}})
+            ),
             "study": recipe.study.model_copy(
                 update={
-                    "lessons": (lesson,), "workers": 1, "seeds": None,
+                    "lessons": (lesson,), "workers": 1, "seeds": None, "telling_weight": 0.3,
                     "trainer": recipe.study.trainer.model_copy(update={"steps": 2, "precision": "no"}),
                 }
             ),
@@ -323,12 +329,14 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     )
     assert making.make(short, tmp_path, cpu=True, deadline=0.0) is False
     assert making.make(short, tmp_path, cpu=True) is True
+    assert "telling" in (tmp_path / "study" / "log.jsonl").read_text()
+    assert (tmp_path / "sentences" / "learnt.safetensors").exists()
     model = load_pretrained(tmp_path / "model", device="cpu")
     assert model.trained
     assert model.notice == recipe.notice
     size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
     assert size < 25e6
-    further = short.model_copy(update={"start": str(tmp_path / "model")})
+    further = short.model_copy(update={"start": str(tmp_path / "model"), "naming": None, "sentences": None})
     assert making.make(further, tmp_path / "further", cpu=True) is True
     again = load_pretrained(tmp_path / "further" / "model", device="cpu")
     # Encoders stay as they are, so that memories of the first model can be asked by the second.

@@ -127,7 +127,6 @@ def test_words_that_stand_together_are_looked_for_together(
         return right
 
     assert len(things) >= 12
-    print(found(gather=True), found(gather=False))
     assert found(gather=True) > 0.8 * len(things)
     assert found(gather=True) > 1.5 * found(gather=False)
 
@@ -144,7 +143,6 @@ def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTraine
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer, kinds={"colour": 1.0}, frames=60, duration_s=(60, 90), questions=2, stories=6)
     named = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown).named
-    assert named is not None
     told = 0
     for row, wanted in enumerate(named):
         words = {tokenizer.decode(token).strip() for token in ids[wanted]}

@@ -121,38 +121,32 @@ def _reading(root: Path) -> Table:
 
 
 def _attention_to_memory() -> Table:
-    table = Table(
+    return _against_fused(
         "Reading the memory in a training step on a CPU (bfloat16)",
-        ["attention", "forward, s", "back, s", "together, against fused"],
         f"{HEADS_AT_ONCE} pairs of story and head, {ROWS:,} query rows, {MEMORY:,} memory tokens, 64 dimensions: one of four "
-        f"blocks in a step of the small model's study (configs/training/tiny-further.yaml), one thread. Taken in turn, median of {ROUNDS}.",
+        "blocks in a step of the small model's study (configs/training/tiny-further.yaml)",
+        {"blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None]},
+        [(1, HEADS_AT_ONCE, count, 64) for count in (ROWS, MEMORY, MEMORY)],
     )
-    ways: dict[str, Attention] = {
-        "fused (scaled_dot_product_attention)": scaled_dot_product_attention,
-        "blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None],
-    }
-    return _compared(table, ways, (1, HEADS_AT_ONCE, ROWS, 64), (1, HEADS_AT_ONCE, MEMORY, 64))
 
 
 def _attention_among_rows() -> Table:
-    table = Table(
+    return _against_fused(
         "Attention among a question's own rows in a training step on a CPU (bfloat16)",
-        ["attention", "forward, s", "back, s", "together, against fused"],
         f"{QUESTIONS} questions of {ROWS_OF_ONE} rows, 2 heads of 64 dimensions: one of four blocks in a step of "
-        f"configs/training/tiny-core.yaml, one thread. Taken in turn, median of {ROUNDS}.",
+        "configs/training/tiny-core.yaml",
+        {"products (model/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None)},
+        [(QUESTIONS, 2, ROWS_OF_ONE, 64)] * 3,
     )
-    ways: dict[str, Attention] = {
-        "fused (scaled_dot_product_attention)": scaled_dot_product_attention,
-        "products (model/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None),
-    }
-    shape = (QUESTIONS, 2, ROWS_OF_ONE, 64)
-    return _compared(table, ways, shape, shape)
 
 
-def _compared(table: Table, ways: dict[str, Attention], queries: Sequence[int], keys: Sequence[int]) -> Table:
-    """The table with a row for each way; the first is what the others are compared with."""
-    parts = [torch.randn(*size).bfloat16().requires_grad_() for size in (queries, keys, keys)]
-    back = torch.randn(*queries).bfloat16()
+def _against_fused(title: str, what: str, own: dict[str, Attention], shapes: Sequence[Sequence[int]]) -> Table:
+    """Our attention and PyTorch's in turn, over queries, keys and values of these shapes."""
+    columns = ["attention", "forward, s", "back, s", "together, against fused"]
+    table = Table(title, columns, f"{what}, one thread. Taken in turn, median of {ROUNDS}.")
+    ways: dict[str, Attention] = {"fused (scaled_dot_product_attention)": scaled_dot_product_attention, **own}
+    parts = [torch.randn(*shape).bfloat16().requires_grad_() for shape in shapes]
+    back = torch.randn(*shapes[0]).bfloat16()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -69,10 +69,10 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
         used = jobs[-1].first_frame + len(jobs[-1].times)
         features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
     new = recipe.start is None and not (directory / "study" / STATE).exists()
-    if new and not _learn_to_speak(recipe, model, bank, features, directory, device, deadline):
+    if new and not _learn_to_speak(recipe, model, bank, features, Sitting(directory, recipe.seed, device, deadline)):
         return False
     with _told("study"):
-        done = _learn(recipe, model, bank, features, directory / "study", device, deadline)
+        done = _learn(recipe, model, bank, features, Sitting(directory, recipe.seed, device, deadline))
     with _told("model"):
         if recipe.start is not None and recipe.study.kept:
             _keep(model.video_language, recipe.start, recipe.study.kept)
@@ -164,39 +164,23 @@ def _shelf_config(recipe: Recipe) -> BankConfig:
     return recipe.bank.model_copy(update={"seeds": recipe.study.seeds or recipe.bank.seeds})
 
 
-def _learn_to_speak(
-    recipe: Recipe,
-    model: AfterimageModel,
-    bank: Bank,
-    features: Tensor,
-    directory: Path,
-    device: torch.device,
-    deadline: float,
-) -> bool:
+def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
     """What a new model learns before the study: words for what frames show, and to answer with them."""
-    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(directory / TOKENIZER)
+    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     if recipe.naming is not None:
         with _told("naming"):
             learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
     if recipe.sentences is None:
         return True
-    with _told("sentences"), _feeder(recipe, directory) as feeder:
-        sitting = Sitting(directory / "sentences", recipe.seed, device, deadline)
-        named = words_of_frames(bank, tokenizer, device)
-        return learn_sentences(vl.language, Words(tokenizer).head, named, feeder, features, recipe.sentences, sitting)
+    with _told("sentences"), _feeder(recipe, sitting.directory) as feeder:
+        own = replace(sitting, directory=sitting.directory / "sentences")
+        named = words_of_frames(bank, tokenizer, sitting.device)
+        return learn_sentences(vl.language, Words(tokenizer).head, named, feeder, features, recipe.sentences, own)
 
 
-def _learn(
-    recipe: Recipe,
-    model: AfterimageModel,
-    bank: Bank,
-    features: Tensor,
-    directory: Path,
-    device: torch.device,
-    deadline: float,
-) -> bool:
-    config = recipe.study
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory.parent / TOKENIZER)
+def _learn(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
+    config, directory, device = recipe.study, sitting.directory / "study", sitting.device
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
     learner = StudyLearner(
         model.video_language,
@@ -222,11 +206,11 @@ def _learn(
     if trainer.resume():
         _restore(progress, directory / LESSONS_FILE)
     with (
-        _feeder(recipe, directory.parent) as feeder,
+        _feeder(recipe, sitting.directory) as feeder,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
         done = trainer.run(
-            lambda number: to_device(feeder.batch(progress.plan, number), features, shown), deadline=deadline
+            lambda number: to_device(feeder.batch(progress.plan, number), features, shown), deadline=sitting.deadline
         )
     model.video_language.eval()
     return done

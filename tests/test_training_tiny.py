@@ -26,7 +26,7 @@ from training.tiny.lessons import LessonPlan, Progress
 from training.tiny.naming import NamingConfig
 from training.tiny.recipe import Recipe
 from training.tiny.sentences import SentencesConfig
-from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named, shifted
+from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
 from training.tiny.stories import Shelf, Words, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, to_device
 from training.tiny.wobble import wobble
@@ -142,22 +142,6 @@ def test_naming_is_told_values_and_everything_else_is_none() -> None:
         start += len(values) + 1
     assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
     assert float(named(told.roll(1, 1), labels)) > 100
-
-
-def test_shifted_frames_keep_their_things_where_their_centres_say() -> None:
-    pixels = torch.zeros(32, 100, 100, 3, dtype=torch.uint8)
-    centres = torch.rand(32, 2, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
-    centres[3] = torch.nan
-    for frame, (x, y) in zip(pixels, (centres * 100).tolist(), strict=True):
-        if x == x:
-            frame[int(y), int(x)] = 255
-    moved, carried = shifted(pixels, centres)
-    assert not pixels.equal(moved)
-    assert torch.equal(moved.flatten(1).sum(1), pixels.flatten(1).sum(1))
-    assert torch.equal(carried.isnan(), centres.isnan())
-    for frame, (x, y) in zip(moved, (carried * 100).tolist(), strict=True):
-        assert x != x or frame[int(y + 1e-3), int(x + 1e-3)].tolist() == [255] * 3
-    assert 0.01 < float((carried - centres).nan_to_num().abs().max()) <= 0.041
 
 
 def test_an_index_that_names_what_it_sees_learns_from_that_too(bank: Bank) -> None:

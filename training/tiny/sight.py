@@ -36,8 +36,9 @@ _PAIR_KINDS: Final = ("first", "gap")
 _NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # whose answer may lie in any event
 _NAMES: Final = sum(len(values) + 1 for values in VALUES.values())
 _BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: share of brightness, standard deviation in [-1, 1]
-_SHIFT: Final = 0.04  # and the largest shift, as a share of the side: less than would carry a thing into another place
-_SHARE: Final = 8  # frames of a batch that have the same noise and shift: to draw noise anew for each took a sixth of a step on a CPU
+_SHARE: Final = (
+    8  # frames of a batch that have the same noise: to draw it anew for each took a sixth of a step on a CPU
+)
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,8 @@ class SightLearner(nn.Module):
 
     def forward(self, batch: SightBatch) -> Lesson:
         """Losses of both encoders; accuracies of what the tower's tokens tell."""
-        pixels, centres = shifted(batch.pixels, batch.centres)
-        images = augmented(pixels)
-        reading, figures = self._read(images, batch.labels, centres)
+        images = augmented(batch.pixels)
+        reading, figures = self._read(images, batch)
         frames = self.index.vision_model(images).pooler_output
         texts = self.index.text_model(batch.ids).pooler_output
         matching, found = match(self.index, frames, texts, batch)
@@ -88,7 +88,7 @@ class SightLearner(nn.Module):
             figures["naming"], loss = naming, loss + self._naming * naming
         return Lesson(loss, figures)
 
-    def _read(self, images: Tensor, labels: Tensor, centres: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
         tokens_BPV = pool(self._vision.run(images), GRID)
         drawn = torch.randint(tokens_BPV.shape[1], (READ_TOKENS,), device=images.device)
         told = self.reader(tokens_BPV[:, drawn])
@@ -99,14 +99,14 @@ class SightLearner(nn.Module):
             size = len(VALUES[label]) + none
             logits = told[..., start : start + size].float()
             start += size
-            truth = labels[:, column] % size if none else labels[:, column]  # -1 becomes the last class
+            truth = batch.labels[:, column] % size if none else batch.labels[:, column]  # -1 becomes the last class
             spread = truth[:, None].expand(-1, READ_TOKENS)
             loss = loss + functional.cross_entropy(logits.flatten(0, 1), spread.flatten())
             known = spread != size - 1 if none else torch.ones_like(spread, dtype=torch.bool)
             figures[f"{label}/right"] = ((logits.argmax(-1) == spread) & known).sum()
             figures[f"{label}/asked"] = known.sum()
-        seen = ~centres[:, :1].isnan()
-        off = (told[..., start:].float() - torch.nan_to_num(centres)[:, None]) * seen[:, None]
+        seen = ~batch.centres[:, :1].isnan()
+        off = (told[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
         return loss + 20 * off.pow(2).mean(), figures
 
 
@@ -150,23 +150,6 @@ def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: "Sig
     asked = match_NB.any(1)
     found = (match_NB.gather(1, best)[:, 0] & asked).sum() / asked.sum().clamp(min=1)
     return loss, found
-
-
-def shifted(pixels_BSS3: Tensor, centres_B2: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames moved a little, round the edges, and where their things then are.
-
-    A bank that a CPU core has time for shows a thing in some hundred places, and a tower learns these by heart: shapes that it read in 0.98
-    of its own clips, it read in 0.93 of others.
-    """
-    side = pixels_BSS3.shape[1]
-    most = int(_SHIFT * side)
-    moved, centres = pixels_BSS3.clone(), centres_B2.clone()
-    for first in range(0, len(moved), _SHARE):
-        across, down = torch.randint(-most, most + 1, (2,)).tolist()
-        part = slice(first, first + _SHARE)
-        moved[part] = pixels_BSS3[part].roll((down, across), (1, 2))
-        centres[part] += torch.tensor([across / side, down / side], device=centres.device)
-    return moved, centres
 
 
 def augmented(pixels_BSS3: Tensor) -> Tensor:

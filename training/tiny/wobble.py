@@ -21,42 +21,16 @@ _TELLING: Final = """
 _SYLLABLES: Final = """
     ba co de fi gu ha jo ka lu me no pi qua ro su ti ver wan xe yo zu ther ing tion ent
 """
-_OPENERS: Final = (
-    "Please:",
-    "So,",
-    "Now then,",
-    "Hey,",
-    "Quick question:",
-    "I wonder:",
-    "One more thing:",
-    "While I was away:",
-    "When you can:",
-    "Is it known:",
-    "At any rate:",
-    "If you know:",
-)
-_CLOSERS: Final = (
-    "in the video",
-    "in the stream",
-    "in this recording",
-    "please",
-    "if you know",
-    "then",
-    "by the way",
-    "I wonder",
-)
+_OPENERS: Final = ("Please:", "So,", "Now then,", "Hey,", "Quick question:", "I wonder:", "One more thing:")
 _CARRIES: Final = frozenset(_TELLING.split()) | {
     word for text in (*COLOURS, *SHAPES, *SIZES, *PLACES, *MOTIONS, *SCENES, *WORDS) for word in text.lower().split()
 }
 
 
 def wobble(text: str, rng: Random) -> str:
-    """The question with one empty word swapped, or with a few put before or behind it. What is asked stays the same."""
-    manner = rng.random()
-    if manner < 0.25:
+    """The question with one empty word swapped, or with an opening put before it. What is asked stays the same."""
+    if rng.random() < 0.25:
         return f"{rng.choice(_OPENERS)} {text[0].lower()}{text[1:]}"
-    if manner < 0.4:
-        return f"{text[:-1]} {rng.choice(_CLOSERS)}{text[-1]}"
     words = text.split(" ")
     empty = [n for n, word in enumerate(words) if _bare(word) and _bare(word) not in _CARRIES]
     if not empty:

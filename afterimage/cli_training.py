@@ -98,6 +98,9 @@ def _add_evaluate(commands: Commands) -> None:
     )
     parser.add_argument("--held-out-wordings", action="store_true", help="questions worded as training never did")
     parser.add_argument(
+        "--reworded", action="store_true", help="questions in other words of the same meaning: color, displayed, large"
+    )
+    parser.add_argument(
         "--choices",
         type=int,
         default=0,

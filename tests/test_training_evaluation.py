@@ -119,6 +119,15 @@ def test_questions_are_the_same_every_time_and_held_out_wordings_are_used_when_a
     assert all(one.held_out_wording for one in questions_for(footage, held_out))
 
 
+def test_reworded_questions_ask_the_same_in_other_words() -> None:
+    test = WorldTest([5], frames=300, questions=20)
+    footage, other = test.footage(5), WorldTest([5], frames=300, questions=20, reworded=True)
+    usual, said = questions_for(footage, test), questions_for(footage, other)
+    assert said == questions_for(footage, other)
+    assert sum(one.text != two.text for one, two in zip(usual, said, strict=True)) > 10
+    assert [one.model_copy(update={"text": two.text}) for one, two in zip(usual, said, strict=True)] == said
+
+
 def test_choices_are_lettered_and_judged_by_the_letter() -> None:
     test = WorldTest([5], frames=300, questions=20, choices=4)
     asked = questions_for(test.footage(5), test)

@@ -27,8 +27,9 @@ from training.tiny.naming import NamingConfig
 from training.tiny.recipe import Recipe
 from training.tiny.sentences import SentencesConfig
 from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
-from training.tiny.stories import Shelf, Words, cast, make_batch, shelf_of
+from training.tiny.stories import Shelf, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, to_device
+from training.tiny.texts import Words
 from training.tiny.wobble import wobble
 from training.world import WorldConfig, split_of
 from training.world.facts import KINDS

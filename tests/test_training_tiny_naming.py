@@ -22,8 +22,9 @@ from training.tiny.lessons import LessonPlan
 from training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
 from training.tiny.stage import Sitting
-from training.tiny.stories import Shelf, StoryBatch, Words, make_batch
+from training.tiny.stories import Shelf, StoryBatch, make_batch
 from training.tiny.study import to_device
+from training.tiny.texts import Words
 from training.world.vocabulary import COLOURS
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)

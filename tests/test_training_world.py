@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import av
 import numpy as np
@@ -39,6 +40,7 @@ from training.world import (
 from training.world.camera_questions import CAMERA_KINDS
 from training.world.facts import KINDS
 from training.world.phrasing import HELD_OUT, PHRASINGS, wordings
+from training.world.rewording import reworded
 from training.world.script import MIN_GAP_S
 from training.world.truth import whole_caption
 from training.world.twist_facts import TWIST_KINDS, kinds_of
@@ -474,12 +476,28 @@ def test_nothing_is_asked_while_the_answer_is_in_doubt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_out", "known"), [(False, "a93f5cc1536c8f57"), (True, "f17132e74c2e5b86")], ids=["trained on", "held out"]
+    ("held_out", "known"), [(False, "1652951533d5465f"), (True, "f6e5ccb8cde4b9da")], ids=["trained on", "held out"]
 )
 def test_wordings_and_their_numbers_are_those_that_the_shipped_model_was_taught(held_out: bool, known: str) -> None:
     """Of every kind, so that no wording that was held out is ever trained on, and a question's number keeps its words."""
     found = {kind: [[n, PHRASINGS[kind][n]] for n in wordings(kind, held_out=held_out)] for kind in sorted(PHRASINGS)}
     assert hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] == known
+
+
+def test_a_reworded_question_says_color_and_never_what_was_held_out() -> None:
+    said = {reworded("What colour was the red circle in the forest scene?", Random(seed)) for seed in range(200)}
+    assert len(said) > 30
+    assert {
+        "What color was the red circle in the forest scene?",
+        "Which hue was the red circle in the forest scene?",
+    } < said
+    assert all({"red", "circle", "forest"} <= set(re.findall(r"\w+", text)) for text in said)
+    held_out = {text for texts in PHRASINGS.values() for text in texts[-HELD_OUT:]}
+    asked = [text for texts in PHRASINGS.values() for text in texts[:-HELD_OUT]]
+    told = {reworded(text, Random(f"{seed} {text}"), 0.8) for seed in range(20) for text in asked}
+    assert len(told) > 5 * len(asked)
+    assert not told & held_out
+    assert reworded("What colour was it?", Random(1), 0.0) == "What colour was it?"
 
 
 def test_every_kind_has_many_wordings_and_some_are_held_out() -> None:

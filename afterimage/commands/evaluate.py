@@ -55,7 +55,7 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
     return WorldTest(
         seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions, variant=arguments.world,
         kinds=tuple(arguments.kinds.split(",")) if arguments.kinds else (), pairs=arguments.pairs,
-        held_out_wordings=arguments.held_out_wordings, choices=arguments.choices, recall=modes,
+        held_out_wordings=arguments.held_out_wordings, reworded=arguments.reworded, choices=arguments.choices, recall=modes,
     )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def _document(
         "frames": test.frames,
         "pairs": test.pairs,
         "held_out_wordings": test.held_out_wordings,
+        "reworded": test.reworded,
         "choices": test.choices,
         "seconds": round(seconds, 1),
         "recall": {mode: summary([outcome for outcome in outcomes if outcome.recall == mode]) for mode in test.recall},

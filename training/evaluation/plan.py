@@ -20,6 +20,7 @@ from training.world import (
 from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
 from training.world.cameras import SharedStory, make_shared_story
 from training.world.facts import KINDS
+from training.world.rewording import reworded
 from training.world.twist_facts import EVERY_KIND, TWIST_KINDS
 
 RecallMode = Literal["bounded", "full", "decayed"]
@@ -79,6 +80,7 @@ class WorldTest:
     kinds: Sequence[str] = ()  # none: those of the variant
     pairs: Pairs = "seen"
     held_out_wordings: bool = False
+    reworded: bool = False  # questions of trained wordings, in other words of the same meaning
     choices: int = 0  # lettered answers that every question offers; 0: none
     recall: Sequence[RecallMode] = ("bounded",)
 
@@ -110,6 +112,16 @@ class WorldTest:
 
 def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
     """A world's questions: as of its end, and about the present of a single camera while something is on show."""
+    asked = _drawn(footage, test)
+    if test.reworded:
+        rng = Random(f"afterimage evaluation in other words 1, {[script.seed for script in footage.scripts.values()]}")
+        asked = [question.model_copy(update={"text": reworded(question.text, rng)}) for question in asked]
+    if test.choices:
+        asked = [multiple_choice(question, options=test.choices) for question in asked if question.wrong]
+    return asked
+
+
+def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     kinds = tuple(test.kinds) or VARIANTS[test.variant].kinds
     if footage.story is not None:
         at_s = shared_settled_time(footage.story, footage.story.duration_s)
@@ -130,8 +142,6 @@ def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
         asked += _draw(script, settled_time(script, moment), present, share, test)
     if others:
         asked += _draw(script, end, others, test.questions - len(asked), test)
-    if test.choices:
-        asked = [multiple_choice(question, options=test.choices) for question in asked if question.wrong]
     return asked
 
 

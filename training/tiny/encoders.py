@@ -52,7 +52,7 @@ def learn_to_read(model: AfterimageModel, bank: Bank, config: SightConfig, sitti
 def _batches(
     bank: Bank, index: IndexEncoder, config: SightConfig, sitting: Sitting, embeddings: Tensor | None = None
 ) -> SightBatches:
-    texts = make_texts(index, config.pool, sitting.seed)
+    texts = make_texts(index, config.pool, sitting.seed, config.reword)
     sizes = {"frames": config.frames, "asked": config.texts}
     return SightBatches(bank, texts, **sizes, seed=sitting.seed, device=sitting.device, embeddings=embeddings)
 

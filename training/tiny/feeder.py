@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from memory.forgetting import ForgettingConfig
 from training.tiny.bank import BankConfig, plan_bank
 from training.tiny.lessons import LessonPlan
-from training.tiny.stories import Shelf, StoryBatch, Words, make_batch, shelf_of
+from training.tiny.stories import Shelf, StoryBatch, make_batch, shelf_of
+from training.tiny.texts import Words
 
 _shelf: Shelf | None = None
 _words: Words | None = None

@@ -32,6 +32,7 @@ class LessonPlan(Schema):
         4,
     )  # how many questions of a kind come to mind, one of these by lot; the last of them is asked
     wobble: float = Field(default=0.3, ge=0, le=1)  # share of questions with a word that nobody knows
+    reword: float = Field(default=0.0, ge=0, le=1)  # share of expressions that are swapped for others of their meaning
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()
     gate: dict[str, float] = Field(default_factory=dict)  # kind -> accuracy that ends the lesson, all of them together

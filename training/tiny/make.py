@@ -39,8 +39,8 @@ from training.tiny.naming import learn_names, words_of_frames
 from training.tiny.recipe import Recipe
 from training.tiny.sentences import learn_sentences
 from training.tiny.stage import Sitting, attention_to_train_with
-from training.tiny.stories import Words
 from training.tiny.study import StudyLearner, accuracies, to_device
+from training.tiny.texts import Words
 from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 

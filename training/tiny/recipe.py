@@ -22,6 +22,7 @@ class SightConfig(Schema):
     frames: int = 768  # per batch
     texts: int = 512  # per batch
     pool: int = 40_000  # texts drawn before it begins
+    reword: float = 0.0  # share of texts' expressions that are swapped for others of their meaning
     naming: float = 0.0  # weight of a loss by which the index learns in far fewer steps (training.tiny.sight)
 
 

@@ -25,6 +25,7 @@ from training.trainer import Lesson
 from training.world.facts import KINDS
 from training.world.history import Reference
 from training.world.phrasing import word, wordings
+from training.world.rewording import reworded
 from training.world.script import WorldConfig
 from training.world.vocabulary import SCENES
 
@@ -194,7 +195,7 @@ class SightBatches:
         return SightBatch(self._pixels[at], self._labels[at], self._centres[at], self._ids[about], self._wanted[about])
 
 
-def make_texts(index: IndexEncoder, count: int, seed: int) -> Texts:
+def make_texts(index: IndexEncoder, count: int, seed: int, reword: float = 0.0) -> Texts:
     """Questions in trained wordings, and bare descriptions, each with what a frame must show to match."""
     rng = Random(f"afterimage index texts 1, seed {seed}")
     ids, wanted = [], []
@@ -202,6 +203,7 @@ def make_texts(index: IndexEncoder, count: int, seed: int) -> Texts:
     assert index.tokenizer is not None, "a small model is built with its tokenizer"
     for _ in range(count):
         text, references = draw_text(rng)
+        text = reworded(text, rng, reword) if reword else text
         ids.append(padded_ids(index.tokenizer, text, length))
         wanted.append((references * 2)[:2])
     return Texts(np.array(ids, np.int64), np.array(wanted, np.int16))

@@ -15,15 +15,12 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
-from model.moments import MOMENT
-from model.prompt import SYSTEM, TIME_SENTENCE
 from training.errors import TrainingError
 from training.tiny.bank import Job
 from training.tiny.lessons import LessonPlan
-from training.tiny.wobble import wobble
+from training.tiny.texts import Words, padded
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.facts import KINDS
 from training.world.script import Event, Script, make_script
@@ -33,7 +30,6 @@ from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 FIRST_STORY_SEED: Final = (
     FIRST_TRAINING_SEED + 1_000_000
 )  # above the bank's, so that no story shares its scenery's seed
-_TIMES = ("when", "last")
 _Key = tuple[str | None, ...]
 
 
@@ -100,7 +96,7 @@ def shelf_of(jobs: Sequence[Job]) -> Shelf:
 
 
 def make_batch(
-    plan: LessonPlan, shelf: Shelf, words: "Words", forgetting: ForgettingConfig, *, seed: int, number: int
+    plan: LessonPlan, shelf: Shelf, words: Words, forgetting: ForgettingConfig, *, seed: int, number: int
 ) -> StoryBatch:
     """Batch `number` of a lesson: a function of its arguments alone."""
     rng = Random(f"afterimage stories 1, {plan.name}, seed {seed}, batch {number}")
@@ -110,7 +106,11 @@ def make_batch(
     visible = [
         np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
     ]
-    texts = [words.read(question, story.span, rng, plan.wobble) for story in stories for question in story.questions]
+    texts = [
+        words.read(question, story.span, rng, plan.wobble, plan.reword)
+        for story in stories
+        for question in story.questions
+    ]
     needles = [
         _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
     ]
@@ -128,57 +128,6 @@ def make_batch(
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
         denied=np.array([not question.seen for story in stories for question in story.questions]),
     )
-
-
-@dataclass(frozen=True)
-class Text:
-    """Token ids of one question in its prompt, and of its answer."""
-
-    after: list[int]
-    question: tuple[int, int]
-    answer: list[int]
-
-
-class Words:
-    """Turns questions and answers into token ids, as model.prompt does, but without its per-call cost."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._core = tokenizer.backend_tokenizer
-        self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
-        self._end = self._ids("<|im_end|>")
-        self._newline = self._ids("\n")
-
-    @property
-    def head(self) -> list[int]:
-        """The prompt before the video."""
-        return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
-
-    def read(self, question: Question, span: int, rng: Random, wobbly: float) -> Text:
-        """A question about a span of so many frames at 1 FPS; in a share of `wobbly` with a word that nobody knows."""
-        text = wobble(question.text, rng) if rng.random() < wobbly else question.text
-        sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
-        lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
-        return Text(
-            lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer_of(question)) + self._end
-        )
-
-    def _ids(self, text: str) -> list[int]:
-        return self._core.encode(text, add_special_tokens=False).ids
-
-
-def answer_of(question: Question) -> str:
-    """What the model is taught to say: it points to a time, in the evidence (model.moments)."""
-    if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
-        return MOMENT
-    return question.answer
-
-
-def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Rows of differing length, 0 on the right."""
-    table = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for line, row in zip(table, rows, strict=True):
-        line[: len(row)] = row
-    return table
 
 
 def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rng: Random) -> Story:

@@ -21,7 +21,20 @@ _TELLING: Final = """
 _SYLLABLES: Final = """
     ba co de fi gu ha jo ka lu me no pi qua ro su ti ver wan xe yo zu ther ing tion ent
 """
-_OPENERS: Final = ("Please:", "So,", "Now then,", "Hey,", "Quick question:", "I wonder:", "One more thing:")
+_OPENERS: Final = (
+    "Please:",
+    "So,",
+    "Now then,",
+    "Hey,",
+    "Quick question:",
+    "I wonder:",
+    "One more thing:",
+    "While I was away:",
+    "When you can:",
+    "Is it known:",
+    "At last:",
+    "If you know:",
+)
 _CARRIES: Final = frozenset(_TELLING.split()) | {
     word for text in (*COLOURS, *SHAPES, *SIZES, *PLACES, *MOTIONS, *SCENES, *WORDS) for word in text.lower().split()
 }

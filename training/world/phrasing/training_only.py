@@ -1,7 +1,9 @@
-"""More wordings of the kinds of `things` and `course`, for training alone: indirect questions behind many openings, and plain direct ones.
+"""More wordings of the kinds of `things` and `course`, for training alone: indirect questions behind many openings, plain direct ones, and
+questions that come after what they are about.
 
 A dozen wordings teach a small model sentences; some hundred teach it words. No held-out wording may be among these (a test looks), though
-every word of one should be: what is held out is the sentence.
+every word of one should be: what is held out is the sentence. Questions whose first word belongs to another kind ("When you saw it, what
+colour ...") are there because a model that meets none goes by the first word.
 """
 
 from typing import Final
@@ -23,6 +25,27 @@ _TELLING: Final = (
     "Remind me",
     "Let me know",
 )
+
+# What a question may be about before it is put, and what is then asked of it.
+_LEADS: Final = (
+    "As {the} came up,",
+    "While {the} was there,",
+    "When you saw {the},",
+    "When {the} was on display,",
+    "At the time of {the},",
+    "Back when {the} was shown,",
+    "About {the}:",
+)
+_OF_IT: Final[dict[str, tuple[str, ...]]] = {
+    "colour": ("what colour was it?", "which colour was it in?", "what was its colour?"),
+    "shape": ("what shape was it?", "which shape was it?", "what was its shape?"),
+    "size": ("was it big or small?", "how big was it?", "which size was it?"),
+    "where": ("in which part of the picture was it?", "at which place was it?", "where was it?"),
+    "motion": ("which way did it move?", "in which direction did it go?", "how did it move?"),
+    "scene": ("which scene was it?", "what was behind it?", "which background was there?"),
+    "when": ("what time was it?", "at which moment was that?", "when was that?"),
+    "duration": ("how long did it stay?", "for how many seconds was it there?", "how long was it visible?"),
+}
 
 # Clauses that follow any of the openings.
 _CLAUSES: Final[dict[str, tuple[str, ...]]] = {
@@ -130,23 +153,35 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
         "What number was shown{qualifier}?", "Which number did the card show{qualifier}?", "What numeral appeared{qualifier}?",
         "Which digit was on display{qualifier}?", "Which numeral did you see{qualifier}?", "What was on the card{qualifier}?",
         "Which digit could be read{qualifier}?",
+        "Was there a digit{qualifier}, and which?", "When you saw the digit{qualifier}, which one was it?",
+        "When the card appeared{qualifier}, what number did it show?", "As the card came up{qualifier}, which digit was on it?",
+        "What figure was on the card{qualifier}?", "Is there a number that was shown{qualifier}, and which?",
     ),
     "word": (
         "What word was on display{qualifier}?", "Which word was written{qualifier}?", "What did you read{qualifier}?",
         "What was written on the sign{qualifier}?", "What could be read on the sign{qualifier}?",
         "Which word could be read{qualifier}?",
+        "Was there a word{qualifier}, and which?", "When you saw the word{qualifier}, which one was it?",
+        "When the sign appeared{qualifier}, what was written on it?", "As the sign came up{qualifier}, which word was on it?",
+        "What text was written{qualifier}?", "Was anything written{qualifier}, and what?",
+        "What did it say{qualifier}?", "What was there to read{qualifier}?",
     ),
     "exists": (
         "Did you ever see {a}?", "Did {a} come up?", "Did {a} turn up?", "Has there ever been {a}?", "Was {a} ever on display?",
         "Was {a} visible at any time?", "At any time, was there {a}?", "Do you recall {a}?", "Do you remember {a}?",
+        "Was {a} among the things you saw?", "Is {a} something that appeared?",
+        "When you look back, was there {a}?", "Has {a} been on display?",
     ),
     "count": (
         "How many times did {a} turn up?", "How often was {a} on display?", "How often did {a} show up?",
         "Count how often {a} was seen.", "On how many occasions was {a} shown?",
+        "So far, how often was {a} shown?", "Up to now, how many times did {a} turn up?",
+        "In all, on how many occasions was {a} visible?", "When you saw {a}, how many times was that?",
     ),
     "when": (
         "{the} appeared when?", "What time was it when {the} appeared?", "When did {the} turn up?", "When was {the} on display?",
         "At what moment was {the} shown?", "At what time was {the} on display?",
+        "When was it that {the} came up?", "What was the time of {the}?",
     ),
     "last": (
         "When did {the} last turn up?", "When was the latest time {the} appeared?", "At what time was {the} last on display?",
@@ -156,6 +191,9 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
         "Did {one} or {two} come first?", "Did {one} or {two} appear first?", "Which turned up first, {one} or {two}?",
         "Which of the two came first: {one} or {two}?", "Of {one} and {two}, which was shown first?",
         "Was it {one} or {two} that came first?", "Which of the two was shown earlier, {one} or {two}?",
+        "When you saw {one} and {two}, which came first?", "About {one} and {two}: which was shown earlier?",
+        "Was {one} first or {two}?", "Did you see {one} or {two} earlier?",
+        "Had {one} or {two} been shown earlier?", "Of the two, which did you see first: {one} or {two}?",
     ),
     "order": (
         "List {one}, {two} and {three} in order of time.", "List in the order shown: {one}, {two}, {three}.",
@@ -180,15 +218,23 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
     "now": (
         "What is on display now?", "What is on display right now?", "What is visible at present?", "Is anything shown now, and what?",
         "Which thing do you see at present?", "At this moment, what is shown?", "Now, what do you see?",
+        "Right now, what is there?", "At the moment, which thing do you see?",
+        "Is there anything in the picture now, and what is it?", "Is something shown at the moment, and which thing?",
+        "Do you see anything right now, and what?", "Is anything there now, and what?",
+        "At present, which thing is there?", "At this moment, is anything visible, and what?",
+        "When you look now, what is there?", "What thing can you see at present?",
     ),
     "scene now": (
         "What is the present scene?", "Which scene is on view now?", "Where is the camera looking now?",
         "What landscape is shown now?", "Which landscape do you see at the moment?", "At this moment, which scene is shown?",
         "Which scene do you see at present?",
+        "Right now, which background is shown?", "At the moment, what scene is it?",
+        "When you look now, which scene is there?",
     ),
     "scene seen": (
         "Did the {scene} ever appear?", "Did the {scene} turn up?", "Has the {scene} been on view at any time?",
         "Did you ever see the {scene}?", "Do you recall the {scene}?", "Did the camera look at the {scene}?",
+        "When you look back, was the {scene} there?", "Is the {scene} something that was shown?",
     ),
     "scene before": (
         "What was the previous scene?", "What was on view before this scene?", "Which scene preceded this one?",
@@ -199,7 +245,8 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
 
 def more_wordings(kind: str) -> tuple[str, ...]:
     """Wordings of a kind for training alone; none for a kind without them."""
-    clauses = _CLAUSES.get(kind, ())
+    clauses, of_it = _CLAUSES.get(kind, ()), _OF_IT.get(kind, ())
     asked = [f"{opening} {clause}?" for clause in clauses for opening in _ASKING]
     told = [f"{opening} {clause}." for clause in clauses for opening in _TELLING]
-    return (*_DIRECT.get(kind, ()), *asked, *told)
+    led = [f"{lead} {question}" for question in of_it for lead in _LEADS]
+    return (*_DIRECT.get(kind, ()), *led, *asked, *told)

@@ -1,0 +1,72 @@
+"""Questions and answers of the study as token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from model.moments import MOMENT
+from model.prompt import SYSTEM, TIME_SENTENCE
+from training.tiny.wobble import wobble
+from training.world import Question
+from training.world.rewording import reworded
+
+_TIMES = ("when", "last")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Token ids of one question in its prompt, and of its answer."""
+
+    after: list[int]
+    question: tuple[int, int]
+    answer: list[int]
+
+
+class Words:
+    """Turns questions and answers into token ids, as model.prompt does, but without its per-call cost."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._core = tokenizer.backend_tokenizer
+        self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
+        self._end = self._ids("<|im_end|>")
+        self._newline = self._ids("\n")
+
+    @property
+    def head(self) -> list[int]:
+        """The prompt before the video."""
+        return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
+
+    def read(self, question: Question, span: int, rng: Random, wobbly: float, reword: float = 0.0) -> Text:
+        """A question about a span of so many frames at 1 FPS.
+
+        wobbly: share of questions with a word that nobody knows. reword: share of expressions swapped for others of their meaning.
+        """
+        text = reworded(question.text, rng, reword) if reword else question.text
+        text = wobble(text, rng) if rng.random() < wobbly else text
+        sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
+        lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
+        return Text(
+            lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer_of(question)) + self._end
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        return self._core.encode(text, add_special_tokens=False).ids
+
+
+def answer_of(question: Question) -> str:
+    """What the model is taught to say: it points to a time, in the evidence (model.moments)."""
+    if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
+        return MOMENT
+    return question.answer
+
+
+def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Rows of differing length, 0 on the right."""
+    table = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row)] = row
+    return table

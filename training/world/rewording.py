@@ -50,7 +50,7 @@ _SAME: Final = tuple(
     stayed | remained
     """.strip().splitlines()  # noqa: E501
 )
-_TAILS: Final = (" in the video", " in this recording", " in the footage", " on this camera", " please", ", please")
+TAILS: Final = (" in the video", " in this recording", " in the footage", " on this camera", " please", ", please")
 _SET_OF: Final = {expression: same for same in reversed(_SAME) for expression in same}
 # Longest first, so that "right now" is one expression. A number of times is no number on a card, and "now then" tells no time.
 _FOUND: Final = re.compile(
@@ -71,9 +71,11 @@ def reworded(text: str, rng: Random, share: float = USUAL) -> str:
         return f"{told[0].upper()}{told[1:]}" if found.group()[0].isupper() else told
 
     said = _FOUND.sub(other, text)
+    if said != text and _held_out().fullmatch(said):
+        said = text
     if rng.random() < share / 3 and said[-1] in ".?":
-        said = f"{said[:-1]}{rng.choice(_TAILS)}{said[-1]}"
-    return text if said != text and _held_out().fullmatch(said) else said
+        said = f"{said[:-1]}{rng.choice(TAILS)}{said[-1]}"
+    return said
 
 
 @cache

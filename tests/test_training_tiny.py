@@ -28,7 +28,7 @@ from training.tiny.recipe import Recipe
 from training.tiny.sentences import SentencesConfig
 from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
 from training.tiny.stories import Shelf, cast, make_batch, shelf_of
-from training.tiny.study import StudyLearner, to_device
+from training.tiny.study import StudyLearner, _drawn, to_device
 from training.tiny.texts import Words
 from training.tiny.wobble import wobble
 from training.world import WorldConfig, split_of
@@ -247,6 +247,36 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
         together = embeds[row, : len(plain.inputs_embeds)]
         torch.testing.assert_close(together, plain.inputs_embeds, atol=2e-4, rtol=1e-3)
         np.testing.assert_allclose(mass[row].numpy(), plain.frame_weights, atol=1e-5)
+
+
+def test_of_each_frame_a_part_may_be_read_every_token_at_its_own_position() -> None:
+    memory = torch.arange(2 * 5 * 65.0).view(2, 5, 65, 1)
+    positions = memory[..., 0].long()
+    tokens, at = _drawn(memory, positions, 7)
+    assert torch.equal(tokens[..., 0].long(), at)
+    drawn = at.view(2, 5, 7)
+    assert (drawn // 65 == positions[:, :, :1] // 65).all()  # seven of every frame
+    assert (drawn.diff(dim=-1) > 0).all()
+    assert len({tuple(frame) for frame in (drawn % 65).flatten(0, 1).tolist()}) > 5  # not the same of all
+    for count in (65, None):
+        whole, everywhere = _drawn(memory, positions, count)
+        assert torch.equal(whole, memory.flatten(1, 2))
+        assert torch.equal(everywhere, positions.flatten(1))
+
+
+def test_evidence_over_a_part_of_each_frame_still_sums_to_one(shelf: Shelf) -> None:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    words, plan = Words(model.tokenizer), everything(wobble=0.0)
+    batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=0)
+    table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
+    batch.rows[:] %= len(table)
+    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
+    with torch.no_grad():
+        _, mass, _ = learner._embeds(to_device(batch, table, tokens_read=9))
+        _, again, _ = learner._embeds(to_device(batch, table, tokens_read=9))
+    assert mass.shape == batch.needles.shape
+    torch.testing.assert_close(mass.sum(1), torch.ones(len(mass)))
+    assert not torch.equal(mass, again)
 
 
 def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:

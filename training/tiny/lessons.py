@@ -22,6 +22,7 @@ class LessonPlan(Schema):
     name: str
     kinds: dict[str, float]  # kind of question -> how often it is asked, relative to the others
     frames: int = Field(ge=12)  # frames that MemAug may attend to
+    tokens_read: int | None = Field(default=None, ge=1, le=64)  # of each frame, drawn anew in each step; null: all
     window: int = 4  # newest frames, always among them
     stories: int = 64  # per batch
     questions: int = 8  # per story

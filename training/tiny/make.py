@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -32,19 +33,21 @@ from model.vision import GRID, VisionEncoder, pool
 from training.errors import TrainingError
 from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
-from training.tiny.encoders import ENCODE_BATCH, learn_to_read, learn_to_see
+from training.tiny.encoders import learn_to_read, learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
 from training.tiny.naming import learn_names, words_of_frames
 from training.tiny.recipe import Recipe
 from training.tiny.sentences import learn_sentences
 from training.tiny.stage import Sitting, attention_to_train_with
-from training.tiny.study import StudyLearner, accuracies, to_device
+from training.tiny.study import DeviceBatch, StudyLearner, accuracies, to_device
 from training.tiny.texts import Words
 from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 
 LESSONS_FILE, TOKENIZER = "lessons.json", "tokenizer"
+# Frames encoded at once: what 64 become, a processor's cache holds, which takes two thirds of the time that 2,048 take.
+_FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
@@ -84,7 +87,7 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
     """Features of all frames as a memory would store them: float16 [F, P, Dv], on the device."""
     parts = []
     with torch.inference_mode():
-        for part in pixels.split(ENCODE_BATCH):
+        for part in pixels.split(_FRAMES_AT_ONCE[device.type]):
             images = (part.to(device).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
             parts.append(pool(vision.run(images), GRID).half())
     return torch.cat(parts)
@@ -209,9 +212,11 @@ def _learn(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor,
         _feeder(recipe, sitting.directory) as feeder,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
-        done = trainer.run(
-            lambda number: to_device(feeder.batch(progress.plan, number), features, shown), deadline=sitting.deadline
-        )
+
+        def batch(number: int) -> DeviceBatch:
+            return to_device(feeder.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
+
+        done = trainer.run(batch, deadline=sitting.deadline)
     model.video_language.eval()
     return done
 

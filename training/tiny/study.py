@@ -99,8 +99,9 @@ class StudyLearner(nn.Module):
         model, each = self.model, batch.each
         memory_SND, numbers = self._memory(batch)
         stories, frames, per_frame, _ = memory_SND.shape
-        positions_SM = (numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)).flatten(1)
-        kept = model.memaug.remember([(memory_SND.flatten(1, 2), positions_SM.float())], frames * per_frame)
+        positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
+        read_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read)
+        kept = model.memaug.remember([(read_SMD, positions_SM.float())], read_SMD.shape[1])
         seen = memory_SND[torch.arange(stories, device=numbers.device)[:, None], batch.visible][:, :, self.cells]
         visual_BVD = seen.flatten(1, 2).repeat_interleave(each, 0)
         spots = numbers.gather(1, batch.visible)[..., None] * per_frame + self.cells
@@ -117,7 +118,7 @@ class StudyLearner(nn.Module):
         )
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
-        augmented, mass_BN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, stories)
+        augmented, mass_BN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, frames)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
         if model.augmented_question:
             after_BLD = after_BLD + torch.where(batch.asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
@@ -143,10 +144,10 @@ class StudyLearner(nn.Module):
         return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
 
     def _augment(
-        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, stories: int
+        self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, frames: int
     ) -> tuple[Tensor, Tensor]:
-        """MemAug over every question at once; questions of a story share its memory."""
-        memaug, rows = self.model.memaug, x.shape[1]
+        """MemAug over every question at once; questions of a story share its memory of so many frames."""
+        memaug, rows, stories = self.model.memaug, x.shape[1], len(kept[0].keys)
         rotary = rotation(at, memaug.heads.dim, memaug.rope_theta)
         mask = valid if not bool(valid.all()) else None
         masses = []
@@ -155,7 +156,7 @@ class StudyLearner(nn.Module):
             x = block.gather(x, rotary, mask)
             queries = block.cross_attn.queries(x, rotary)
             if number in self._evidence_blocks:
-                masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, self._tokens + 1, stories))
+                masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, frames, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
         return x, torch.stack(masses).mean(0)
@@ -163,7 +164,10 @@ class StudyLearner(nn.Module):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A StoryBatch on the device, with its features [S, N, P, Dv] and which words name what its frames show, bool [S, N, W]."""
+    """A StoryBatch on the device, with its features [S, N, P, Dv] and which words name what its frames show, bool [S, N, W].
+
+    tokens_read: how many of each frame's tokens MemAug reads, drawn by lot; None: all.
+    """
 
     features: Tensor
     numbers: Tensor
@@ -178,6 +182,7 @@ class DeviceBatch:
     kinds: Tensor
     denied: Tensor
     shown: Tensor | None = None
+    tokens_read: int | None = None
 
     @property
     def each(self) -> int:
@@ -203,7 +208,9 @@ class DeviceBatch:
         return (proofs_SqN.float() @ self.shown.float()).flatten(0, 1) > 0
 
 
-def to_device(batch: StoryBatch, features: Tensor, shown: Tensor | None = None) -> DeviceBatch:
+def to_device(
+    batch: StoryBatch, features: Tensor, shown: Tensor | None = None, tokens_read: int | None = None
+) -> DeviceBatch:
     """The batch beside the table of features [F, P, Dv], from which its frames are read.
 
     shown: the words that name what each frame shows, bool [F, W], where the learner is to tell them.
@@ -214,7 +221,20 @@ def to_device(batch: StoryBatch, features: Tensor, shown: Tensor | None = None) 
         for field in fields(StoryBatch)
     }
     rows = moved.pop("rows")
-    return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], **moved)
+    return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], tokens_read=tokens_read, **moved)
+
+
+def _drawn(memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    """`count` tokens of each frame, drawn anew for each; None: all. With their positions: [S, M, D] and [S, M].
+
+    Any of a frame's tokens tells what it shows (training.tiny.sight), and a softmax over a part drawn evenly is that over all, but for
+    noise; yet on a CPU a step costs mostly what its questions read.
+    """
+    if count is not None:
+        drawn = torch.rand_like(positions_SNP, dtype=torch.float32).topk(count, dim=-1).indices.sort(-1).values
+        memory_SNPD = memory_SNPD.gather(2, drawn[..., None].expand(-1, -1, -1, memory_SNPD.shape[-1]))
+        positions_SNP = positions_SNP.gather(2, drawn)
+    return memory_SNPD.flatten(1, 2), positions_SNP.flatten(1)
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:
@@ -222,7 +242,7 @@ def _fold(x: Tensor, stories: int) -> Tensor:
     return x.reshape(stories, -1, *x.shape[2:])
 
 
-def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories: int) -> Tensor:
+def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: int) -> Tensor:
     """Attention of each question's tokens to each frame, float32 [B, N]. queries [B, L, H, d] of the text after the video."""
     # The tokens of all of a story's questions side by side: with padding there would be several times as many.
     asked_ST = _fold(asked, stories)
@@ -235,7 +255,7 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, per_frame: int, stories:
     share_SnM = share_SGRM.unflatten(2, (-1, most)).mean((1, 2)) * real_Sn[..., None]
     owner = story * (len(asked) // stories) + order // asked.shape[1]
     sum_BM = share_SnM.new_zeros(len(asked), share_SnM.shape[-1]).index_add(0, owner.flatten(), share_SnM.flatten(0, 1))
-    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (-1, per_frame)).sum(-1)
+    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (frames, -1)).sum(-1)
 
 
 def answering(

@@ -46,7 +46,7 @@ from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 
 LESSONS_FILE, TOKENIZER = "lessons.json", "tokenizer"
-# Frames encoded at once: what 64 become, a processor's cache holds, which takes two thirds of the time that 2,048 take.
+# Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 

@@ -54,11 +54,11 @@ class StudyLearner(nn.Module):
         if model.marks is None:
             raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
         self.model = model
-        self._evidence_weight, self._telling_weight, self._tokens = evidence_weight, telling_weight, grid * grid
+        self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
         cells = torch.from_numpy(uniform_cells(grid, grid, spatial_ratio).copy())
-        self.register_buffer("cells", torch.cat([cells, torch.tensor([self._tokens])]), persistent=False)
+        self.register_buffer("cells", torch.cat([cells, torch.tensor([grid * grid])]), persistent=False)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
 

@@ -1,6 +1,7 @@
 """The training core: rates that apply, frozen parts, resuming to the bit, conversations, epochs, and the three stages on a toy set."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -116,28 +117,69 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(toy: Path, tmp_pat
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+class Line(nn.Module):
+    """The least that can learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> Lesson:
+        off = (self.slope - x).abs()
+        return Lesson((off**2).sum(), {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))})
+
+
+def line_trainer(directory: Path, **changes: object) -> Trainer:
+    line = Line()
+    values = {"steps": 40, "learning_rates": {"line": 0.1}, "warmup": 0.0, "schedule": "constant", **changes}
+    return Trainer(line, {"line": [line.slope]}, TrainerConfig.model_validate(values), directory, cpu=True)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    class Line(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.slope = nn.Parameter(torch.zeros(1))
-
-        def forward(self, x: torch.Tensor) -> Lesson:
-            return Lesson(((self.slope - x) ** 2).sum(), {})
-
-    def trainer() -> Trainer:
-        line = Line()
-        config = TrainerConfig(steps=40, learning_rates={"line": 0.1}, warmup=0.0, schedule="constant")
-        return Trainer(line, {"line": [line.slope]}, config, tmp_path, cpu=True)
-
-    first = trainer()
+    first = line_trainer(tmp_path)
     assert not first.resume()
     assert first.run(lambda number: torch.ones(1))
     assert first.learner.slope.item() == pytest.approx(1.0, abs=0.2)
-    assert trainer().resume()
+    assert line_trainer(tmp_path).resume()
     (tmp_path / STATE / "progress.json").write_text("{")
     with pytest.raises(TrainingError, match="delete it to begin anew"):
-        trainer().resume()
+        line_trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize(("killed_at", "resumes_at"), [(5, 0), (10, 6), (31, 30)])
+def test_a_killed_run_goes_on_with_the_log_that_it_would_have_had(
+    killed_at: int, resumes_at: int, tmp_path: Path
+) -> None:
+    """The log is ahead of the checkpoint, or a line of it is half done: curricula read from it where they stand."""
+
+    def batch(number: int) -> torch.Tensor:
+        return torch.ones(3) * math.sin(number)
+
+    def until_killed(number: int) -> torch.Tensor:
+        if number == killed_at:
+            raise KeyboardInterrupt
+        return batch(number)
+
+    def log(directory: Path) -> list[dict[str, float]]:
+        timed = ("steps_per_s", "data_share")
+        lines = [json.loads(line) for line in (directory / LOG).read_text().splitlines()]
+        return [{name: value for name, value in line.items() if name not in timed} for line in lines]
+
+    often = {"log_every": 4, "save_every": 6}
+    line_trainer(tmp_path / "whole", **often).run(batch)
+    with pytest.raises(KeyboardInterrupt):
+        line_trainer(tmp_path / "killed", **often).run(until_killed)
+    with (tmp_path / "killed" / LOG).open("a") as half:
+        half.write('{"step": 3')
+    resumed = line_trainer(tmp_path / "killed", **often)
+    assert resumed.resume() == (resumes_at > 0)
+    assert resumed.step == resumes_at
+    assert [line["step"] for line in resumed.logged()] == list(range(4, resumes_at + 1, 4))
+    heard: list[dict[str, float]] = []
+    resumed._on_log = heard.append
+    resumed.run(batch)
+    assert log(tmp_path / "killed") == log(tmp_path / "whole")
+    assert heard == resumed.logged()[-len(heard) :]
 
 
 def test_the_three_stages_run_an_epoch_over_three_cameras(toy: Path, tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        (unfinished / PROGRESS).write_text(json.dumps({"step": self.step}), encoding="utf-8")
+        progress: dict[str, object] = {"step": self.step}
+        if self.accelerator.num_processes == 1:  # so that the next line of the log is of all its steps
+            progress |= {"sums": {name: float(value) for name, value in self._sums.items()}, "summed": self._summed}
+        (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         old = self.directory / f"{STATE}.old"
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():
@@ -120,20 +123,43 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint; False when there is none. Raises TrainingError for one that cannot be read."""
+        """Go on from the last checkpoint, and forget what was logged after it; False when there is none.
+
+        Raises TrainingError for a checkpoint that cannot be read.
+        """
         state = self.directory / STATE
         with self.accelerator.main_process_first():
             if not state.exists() and (self.directory / f"{STATE}.old").exists():  # it ended between the two renames
                 os.replace(self.directory / f"{STATE}.old", state)
-        if not state.exists():
-            return False
-        try:
-            self.accelerator.load_state(str(state))
-            self.step = int(json.loads((state / PROGRESS).read_text(encoding="utf-8"))["step"])
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from None
-        return True
+        if found := state.exists():
+            try:
+                self.accelerator.load_state(str(state))
+                progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
+                self.step, self._summed = int(progress["step"]), int(progress.get("summed", 0))
+                sums: dict[str, float] = progress.get("sums", {})
+                self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from None
+        if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
+            shorter = log.with_name(f"{LOG}.unfinished")
+            shorter.write_text("".join(json.dumps(line) + "\n" for line in self.logged()), encoding="utf-8")
+            os.replace(shorter, log)
+        return found
+
+    def logged(self) -> list[dict[str, float]]:
+        """Lines of the log up to the present step."""
+        path = self.directory / LOG
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = []
+        for line in lines:
+            try:
+                figures = json.loads(line)
+            except ValueError:  # the last one, cut short
+                break
+            if figures["step"] <= self.step:
+                kept.append(figures)
+        return kept
 
     @property
     def sharded(self) -> bool:
@@ -189,9 +215,10 @@ class Trainer:
         figures["data_share"] = self._waited / seconds  # of the time, that waiting for batches took
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
         self._sums, self._summed, self._waited, self._since = {}, 0, 0.0, time.monotonic()
+        figures = {name: round(value, 6) for name, value in figures.items()}  # whoever reads the log finds the same
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps({name: round(value, 6) for name, value in figures.items()}) + "\n")
+                log.write(json.dumps(figures) + "\n")
             print(one_line(figures), file=sys.stderr, flush=True)
         self._on_log(figures)
 

@@ -10,10 +10,7 @@ demo: .venv/.core  ## history, a live stream and ten questions with their score,
 	$(BIN)/afterimage demo $(if $(SEED),--seed $(SEED))
 
 tiny: .venv/.dev  ## make the shipped small model anew, end to end (resumable; minutes on a GPU)
-	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output/first --resume
-	$(BIN)/afterimage train configs/training/tiny-further.yaml --out tiny-output/further --resume
-	$(BIN)/afterimage train configs/training/tiny-last.yaml --out tiny-output/last --resume
-	$(BIN)/afterimage train configs/training/tiny-words.yaml --out tiny-output --resume
+	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output --resume
 
 test: .venv/.dev  ## every test, in two processes
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal

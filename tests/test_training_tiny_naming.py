@@ -106,7 +106,7 @@ def test_words_that_stand_together_are_looked_for_together(
     """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before they were taught anything."""
     bank, features = seen
     vl = fresh.video_language
-    learn_names(vl, tokenizer, bank, features, NamingConfig(steps=300, frames=64), seed=1)
+    learn_names(vl, tokenizer, bank, features, NamingConfig(steps=600, frames=64), seed=1)
     block, table = vl.memaug.layers[0], vl.language.decoder.model.embed_tokens.weight
     colour, shape = LABELS.index("colour"), LABELS.index("shape")
     things = {(int(row[colour]), int(row[shape])): n for n, row in enumerate(bank.labels) if row[shape] >= 0}

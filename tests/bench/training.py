@@ -124,7 +124,7 @@ def _attention_to_memory() -> Table:
     return _against_fused(
         "Reading the memory in a training step on a CPU (bfloat16)",
         f"{HEADS_AT_ONCE} pairs of story and head, {ROWS:,} query rows, {MEMORY:,} memory tokens, 64 dimensions: one of four "
-        "blocks in a step of the small model's study (configs/training/tiny-further.yaml)",
+        "blocks in a step about twelve questions of each of eight stories of 64 whole frames",
         {"blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None]},
         [(1, HEADS_AT_ONCE, count, 64) for count in (ROWS, MEMORY, MEMORY)],
     )
@@ -134,7 +134,7 @@ def _attention_among_rows() -> Table:
     return _against_fused(
         "Attention among a question's own rows in a training step on a CPU (bfloat16)",
         f"{QUESTIONS} questions of {ROWS_OF_ONE} rows, 2 heads of 64 dimensions: one of four blocks in a step of "
-        "configs/training/tiny-core.yaml",
+        "configs/training/tiny.yaml",
         {"products (model/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None)},
         [(QUESTIONS, 2, ROWS_OF_ONE, 64)] * 3,
     )

@@ -1,7 +1,7 @@
 """The curriculum: what is asked of which stories, and when it is learnt well enough to go on. Pure.
 
-A small model that is shown whole stories from the start stays at chance: it must first find one thing among a few frames. So lessons
-begin with one object and a dozen frames, as the paper's first stage begins with images, and grow.
+A small model that is shown long stories from the start learns slowly: it must first find one thing among few frames. So lessons begin
+with few, as the paper's first stage begins with images, and grow.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,3 @@ class Progress:
             self.lesson, self.since, self.accuracy = self.lesson + 1, step, {}
             return True
         return False
-
-    def state(self) -> dict[str, object]:
-        """JSON-able."""
-        return {"lesson": self.lesson, "since": self.since, "accuracy": self.accuracy}

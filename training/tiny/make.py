@@ -1,14 +1,12 @@
-"""Makes the small model, end to end and resumable: bank, sight, features, study, checkpoint in the published layout.
+"""Makes the small model, end to end and resumable: bank, sight, features, names, sentences, study, checkpoint in the published layout.
 
-DIR/bank.pixels     rendered frames            DIR/sight/   the encoders' training
-DIR/tokenizer/      the world's words          DIR/study/   MemAug's and the decoder's training
-DIR/texts/          what the index's texts learnt on            DIR/model/          the finished model
-DIR/sentences/      the decoder's first answers
+DIR/bank.pixels     rendered frames            DIR/sentences/   the decoder's first answers
+DIR/tokenizer/      the world's words          DIR/study/       MemAug's and the decoder's training
+DIR/sight/          the encoders' training     DIR/model/       the finished model
 """
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,12 +26,10 @@ from model.loaded import AfterimageModel
 from model.moments import moment_id
 from model.preset import ModelPreset
 from model.save import save_pretrained
-from model.video_language import VideoLanguageModel
 from model.vision import GRID, VisionEncoder, pool
-from training.errors import TrainingError
 from training.parts import parts_of
 from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
-from training.tiny.encoders import learn_to_read, learn_to_see
+from training.tiny.encoders import learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
 from training.tiny.naming import learn_names, words_of_frames
@@ -45,7 +41,7 @@ from training.tiny.texts import Words
 from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 
-LESSONS_FILE, TOKENIZER = "lessons.json", "tokenizer"
+TOKENIZER: Final = "tokenizer"
 # Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
@@ -54,31 +50,24 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again."""
     directory.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = _fresh_model(recipe, directory, device) if recipe.start is None else _begun(recipe.start, directory, device)
+    model = _fresh_model(recipe, directory, device)
     with _told("bank"):
         bank = _bank(recipe, directory)
-    if recipe.start is None:
-        with _told("sight"):
-            sitting = Sitting(directory / "sight", recipe.seed, device, deadline)
-            if not learn_to_see(model, bank, recipe.sight, sitting):
-                return False
-    if recipe.texts is not None:
-        with _told("texts"):
-            sitting = Sitting(directory / "texts", recipe.seed, device, deadline)
-            if not learn_to_read(model, bank, recipe.texts, sitting):
-                return False
+    with _told("sight"):
+        sitting = Sitting(directory / "sight", recipe.seed, device, deadline)
+        if not learn_to_see(model, bank, recipe.sight, sitting):
+            return False
     with _told("features"):
         jobs = plan_bank(_shelf_config(recipe))
         used = jobs[-1].first_frame + len(jobs[-1].times)
         features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
-    new = recipe.start is None and not (directory / "study" / STATE).exists()
-    if new and not _learn_to_speak(recipe, model, bank, features, Sitting(directory, recipe.seed, device, deadline)):
+    sitting = Sitting(directory, recipe.seed, device, deadline)
+    begun = (directory / "study" / STATE).exists()
+    if not begun and not _learn_to_speak(recipe, model, bank, features, sitting):
         return False
     with _told("study"):
-        done = _learn(recipe, model, bank, features, Sitting(directory, recipe.seed, device, deadline))
+        done = _learn(recipe, model, bank, features, sitting)
     with _told("model"):
-        if recipe.start is not None and recipe.study.kept:
-            _keep(model.video_language, recipe.start, recipe.study.kept)
         save_model(recipe, model, directory / "model")
     return done
 
@@ -125,28 +114,6 @@ def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> After
     return load_pretrained(path, device=device, dtype=torch.float32)
 
 
-def _begun(start: str, directory: Path, device: torch.device) -> AfterimageModel:
-    """The finished model that the study goes on from."""
-    model = load_pretrained(start, device=device, dtype=torch.float32)
-    if model.tokenizer is None:
-        raise TrainingError(f"{start} has no tokenizer, so it cannot be taught to answer")
-    model.tokenizer.save_pretrained(directory / TOKENIZER)
-    model.vision.tower.requires_grad_(False)
-    return model
-
-
-def _keep(learnt: VideoLanguageModel, start: str, share: float) -> None:
-    """Mix the weights that the study began with into those that it ended with.
-
-    On worlds and wordings that training never showed, the mean of both did better than either (as WiSE-FT's, arXiv 2109.01903).
-    """
-    device = next(learnt.parameters()).device
-    began = load_pretrained(start, device=device, dtype=torch.float32).video_language.state_dict()
-    with torch.no_grad():
-        for name, weight in learnt.state_dict().items():
-            weight.lerp_(began[name].to(weight.dtype), share)
-
-
 def _bank(recipe: Recipe, directory: Path) -> Bank:
     finished = directory / "bank.done"
     if finished.exists():
@@ -159,7 +126,7 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
 
 def _mapped(recipe: Recipe, directory: Path, frames: int) -> NDArray[np.uint8]:
     side = recipe.bank.image_size
-    return np.memmap(directory / "bank.pixels", np.uint8, "r", shape=(frames, side, side, 3))
+    return np.memmap(directory / "bank.pixels", np.uint8, "r+", shape=(frames, side, side, 3))
 
 
 def _shelf_config(recipe: Recipe) -> BankConfig:
@@ -168,13 +135,10 @@ def _shelf_config(recipe: Recipe) -> BankConfig:
 
 
 def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
-    """What a new model learns before the study: words for what frames show, and to answer with them."""
+    """What comes before the study: words for what frames show, and to answer with them."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
-    if recipe.naming is not None:
-        with _told("naming"):
-            learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
-    if recipe.sentences is None:
-        return True
+    with _told("naming"):
+        learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
     with _told("sentences"), _feeder(recipe, sitting.directory) as feeder:
         own = replace(sitting, directory=sitting.directory / "sentences")
         named = words_of_frames(bank, tokenizer, sitting.device)
@@ -203,11 +167,11 @@ def _learn(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor,
         step = int(figures["step"])
         if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
             print(f"step {step}: lesson '{progress.plan.name}' begins", file=sys.stderr, flush=True)
-        _write(directory / LESSONS_FILE, progress.state())
 
     trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
-    if trainer.resume():
-        _restore(progress, directory / LESSONS_FILE)
+    trainer.resume()
+    for figures in trainer.logged():  # so the curriculum stands where the weights do
+        note(figures)
     with (
         _feeder(recipe, sitting.directory) as feeder,
         attention_to_train_with(device, model.video_language.language.decoder),
@@ -231,17 +195,6 @@ def _feeder(recipe: Recipe, directory: Path) -> Feeder:
         workers=study.workers,
         ahead=study.ahead,
     )
-
-
-def _restore(progress: Progress, path: Path) -> None:
-    state = json.loads(path.read_text(encoding="utf-8"))
-    progress.lesson, progress.since, progress.accuracy = state["lesson"], state["since"], state["accuracy"]
-
-
-def _write(path: Path, document: object) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(document), encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 @contextmanager

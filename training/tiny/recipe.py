@@ -1,8 +1,6 @@
 """The configuration of the whole making of the small model: configs/training/tiny.yaml."""
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from configs import Schema
 from memory.forgetting import ForgettingConfig
@@ -16,7 +14,7 @@ from training.trainer import TrainerConfig
 
 
 class SightConfig(Schema):
-    """The first stage, or how the index's texts alone learn on."""
+    """The first stage."""
 
     trainer: TrainerConfig
     frames: int = 768  # per batch
@@ -34,7 +32,6 @@ class StudyConfig(Schema):
     seeds: int | None = None  # stories draw from so many of the bank's seeds only; null: from all
     evidence_weight: float = 0.1
     telling_weight: float = 0.0  # of telling all that the proof shows
-    kept: float = Field(default=0.0, ge=0, lt=1)  # share of the start's weights in the finished model's; 0: none
     workers: int = 0  # processes that draw stories; 0: one per core but one
     ahead: int = 48  # batches drawn ahead
 
@@ -44,9 +41,6 @@ class Recipe(Schema):
 
     name: str = "tiny"
     seed: int = 0
-    start: str | None = (
-        None  # a finished model that the study goes on from; its encoders and words are final. null: all anew
-    )
     architecture: Architecture
     memaug_depth: int = 4
     forgetting: ForgettingConfig
@@ -57,15 +51,6 @@ class Recipe(Schema):
     notice: str
     bank: BankConfig
     sight: SightConfig
-    texts: SightConfig | None = (
-        None  # of a model that the study goes on from: its index learns the present wordings. null: it knows them
-    )
-    naming: NamingConfig | None = None  # what a new model's study begins with; null: nothing
-    sentences: SentencesConfig | None = None  # what comes next, of what was named; null: nothing
+    naming: NamingConfig = NamingConfig()
+    sentences: SentencesConfig
     study: StudyConfig
-
-    @model_validator(mode="after")
-    def _in_turn(self) -> Self:
-        if self.sentences is not None and self.naming is None:
-            raise ValueError("sentences are learnt of words that name what frames show: give `naming` too")
-        return self

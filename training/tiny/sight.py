@@ -111,19 +111,6 @@ class SightLearner(nn.Module):
         return loss + 20 * off.pow(2).mean(), figures
 
 
-class TextLearner(nn.Module):
-    """The index's text tower learns on, say further wordings, while frames' embeddings stay: batches hold these in place of pixels."""
-
-    def __init__(self, index: IndexEncoder) -> None:
-        super().__init__()
-        self.index = index.model
-
-    def forward(self, batch: "SightBatch") -> Lesson:
-        """The index's loss alone."""
-        matching, found = match(self.index, batch.pixels, self.index.text_model(batch.ids).pooler_output, batch)
-        return Lesson(matching, {"matching": matching, "index_recall": found})
-
-
 def named(told: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of what embeddings tell, [N, _NAMES], against labels [N, len(LABELS)]; whatever is no value counts as "none"."""
     loss, start = told.new_zeros(()), 0
@@ -136,7 +123,7 @@ def named(told: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
-def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: "SightBatch") -> tuple[Tensor, Tensor]:
+def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: SightBatch) -> tuple[Tensor, Tensor]:
     """SigLIP's loss between frames' embeddings and the batch's texts, and the share of texts whose best frame matches."""
     frames = functional.normalize(frames_BDe.float(), dim=-1)
     texts = functional.normalize(texts_NDe.float(), dim=-1)
@@ -173,10 +160,8 @@ class SightBatches:
         asked: int,
         seed: int,
         device: torch.device,
-        embeddings: Tensor | None = None,
     ) -> None:
-        """embeddings: what a TextLearner learns from in place of pixels, [F, De]."""
-        self._pixels = torch.from_numpy(bank.pixels).to(device) if embeddings is None else embeddings
+        self._pixels = torch.from_numpy(bank.pixels).to(device)
         self._labels = torch.from_numpy(bank.labels.astype(np.int64)).to(device)
         self._centres = torch.from_numpy(bank.centres).to(device)
         self._ids = torch.from_numpy(texts.ids).to(device)

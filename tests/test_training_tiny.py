@@ -328,7 +328,7 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
             ),
             "study": recipe.study.model_copy(
                 update={
-                    "lessons": (lesson,), "workers": 1, "seeds": None, "telling_weight": 0.3,
+                    "lessons": (lesson,), "workers": 1, "telling_weight": 0.3,
                     "trainer": recipe.study.trainer.model_copy(update={"steps": 2, "precision": "no"}),
                 }
             ),

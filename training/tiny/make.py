@@ -28,7 +28,7 @@ from model.preset import ModelPreset
 from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
 from training.parts import parts_of
-from training.tiny.bank import Bank, BankConfig, index_bank, make_bank, plan_bank
+from training.tiny.bank import Bank, index_bank, make_bank, plan_bank
 from training.tiny.encoders import learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
@@ -58,9 +58,7 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
         if not learn_to_see(model, bank, recipe.sight, sitting):
             return False
     with _told("features"):
-        jobs = plan_bank(_shelf_config(recipe))
-        used = jobs[-1].first_frame + len(jobs[-1].times)
-        features = encode_all(model.vision, torch.from_numpy(bank.pixels[:used]), device)
+        features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
     sitting = Sitting(directory, recipe.seed, device, deadline)
     begun = (directory / "study" / STATE).exists()
     if not begun and not _learn_to_speak(recipe, model, bank, features, sitting):
@@ -129,11 +127,6 @@ def _mapped(recipe: Recipe, directory: Path, frames: int) -> NDArray[np.uint8]:
     return np.memmap(directory / "bank.pixels", np.uint8, "r+", shape=(frames, side, side, 3))
 
 
-def _shelf_config(recipe: Recipe) -> BankConfig:
-    """The part of the bank that stories draw from."""
-    return recipe.bank.model_copy(update={"seeds": recipe.study.seeds or recipe.bank.seeds})
-
-
 def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
     """What comes before the study: words for what frames show, and to answer with them."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
@@ -188,7 +181,7 @@ def _learn(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor,
 def _feeder(recipe: Recipe, directory: Path) -> Feeder:
     study = recipe.study
     return Feeder(
-        _shelf_config(recipe),
+        recipe.bank,
         directory / TOKENIZER,
         recipe.forgetting,
         seed=recipe.seed,

@@ -29,7 +29,6 @@ class StudyConfig(Schema):
 
     trainer: TrainerConfig
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)
-    seeds: int | None = None  # stories draw from so many of the bank's seeds only; null: from all
     evidence_weight: float = 0.1
     telling_weight: float = 0.0  # of telling all that the proof shows
     workers: int = 0  # processes that draw stories; 0: one per core but one

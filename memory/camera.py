@@ -75,7 +75,14 @@ def new_camera(name: str, *, fps: float, timezone: str | None = None, random_con
     """Describe a camera that does not exist yet."""
     zone = timezone or local_timezone()
     _zone(zone)
-    return CameraInfo(camera_id(name), name, fps, zone, random_constant, time.time())
+    return CameraInfo(camera_id(name), name, fps, zone, random_constant, creation_time())
+
+
+def creation_time() -> float:
+    """The present Unix time in microseconds' steps, so that every digit that is written counts: a double holds no finer ones for certain,
+    and one that was flipped on disk could otherwise read as the same time.
+    """
+    return round(time.time(), 6)
 
 
 def read_camera(directory: Path) -> CameraInfo:

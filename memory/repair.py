@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from memory import index_files, uploaded
 from memory.bring_back import bring_back_chunk
 from memory.building import building_lock
-from memory.camera import CameraInfo, camera_id, local_timezone, read_camera, write_camera
+from memory.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
 from memory.chunks import SealedFrames, image_attributes
 from memory.coarse import ARRAYS, Coarse, add_coarse
 from memory.commit import Commit
@@ -61,7 +61,7 @@ class Repair:
         steps = np.diff(times[np.isfinite(times)])
         fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0
         name = camera_id(self._camera.name)
-        write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, time.time()))
+        write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
         return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
 
     def rebuild_commit(self) -> str:

@@ -42,7 +42,7 @@ _OF_IT: Final[dict[str, tuple[str, ...]]] = {
     "size": ("was it big or small?", "how big was it?", "which size was it?"),
     "where": ("in which part of the picture was it?", "at which place was it?", "where was it?"),
     "motion": ("which way did it move?", "in which direction did it go?", "how did it move?"),
-    "scene": ("which scene was it?", "what was behind it?", "which background was there?"),
+    "scene": ("which scene was it?", "what was behind it?", "which background was there?", "against what was it?"),
     "when": ("what time was it?", "at which moment was that?", "when was that?"),
     "duration": ("how long did it stay?", "for how many seconds was it there?", "how long was it visible?"),
 }
@@ -65,7 +65,8 @@ _CLAUSES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "scene": (
         "in which scene {the} appeared", "which scene {the} was in", "the scene behind {the}", "what background {the} had",
-        "against which scene {the} was shown", "in front of what {the} appeared",
+        "against which scene {the} was shown", "in front of what {the} appeared", "against what {the} was seen",
+        "what the camera saw as {the} came up", "which background was there when {the} appeared",
     ),
     "digit": (
         "which digit was shown{qualifier}", "what digit was on the card{qualifier}", "the digit that appeared{qualifier}",
@@ -165,6 +166,12 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
         "When {the} was shown, where was the camera looking?", "What was to be seen behind {the}?",
         "On what background was {the} shown?", "What landscape was there when you saw {the}?",
         "Where was the camera looking when {the} appeared?", "As for {the}, which scene was it in?",
+        "Against what was {the} seen?", "Against which scene was {the} shown?", "Against what backdrop was {the} visible?",
+        "Against which landscape did you see {the}?", "Against what did {the} stand out?", "On which background was {the} seen?",
+        "In front of what was {the} shown?", "In front of which background did you see {the}?",
+        "Behind {the}, which scene was there?", "With which scene behind it was {the} shown?",
+        "What did the camera see as {the} came up?", "What was the camera filming while {the} was there?",
+        "At which scene did the camera look as {the} was shown?", "What had the camera in view when you saw {the}?",
     ),
     "digit": (
         "What number was shown{qualifier}?", "Which number did the card show{qualifier}?", "What numeral appeared{qualifier}?",

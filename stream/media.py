@@ -70,7 +70,7 @@ class VideoWriter:
             self._container = av.open(str(self._path), "w")
         except (av.FFmpegError, ValueError) as error:
             raise WriterError(
-                f"{self._path}: cannot be written: no container is known by the suffix '{self._path.suffix}'"
+                f"{self._path}: cannot be written: no container is known by the suffix '{self._path.suffix}'; take .mp4 or .mkv"
             ) from error
         try:
             self._stream = self._add_stream(codec, pixel_format, {**_OPTIONS.get(codec, {}), **(options or {})})

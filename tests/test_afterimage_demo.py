@@ -78,7 +78,11 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
         assert all(Path(frame["image"]).exists() for frame in one["evidence"])
 
 
-def test_an_impossible_number_of_questions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_number_of_questions_and_a_seed_of_training_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["demo", "--questions", "0", "--output", str(tmp_path)]) == 2
     assert "no room for 0 questions" in capsys.readouterr().err
+    assert main(["demo", "--seed", str(2**32), "--output", str(tmp_path)]) == 2
+    assert "belongs to the worlds that models are trained on" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

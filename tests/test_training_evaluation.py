@@ -154,6 +154,8 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
     assert "taken in" in captured.err
     bounded, decayed = document["recall"]["bounded"], document["recall"]["decayed"]
     assert bounded["all"]["asked"] == decayed["all"]["asked"] == 24
+    assert (document["questions"], document["kinds"]) == (12, ["colour", "shape", "where", "scene", "exists"])
+    assert document["weights"] == load_pretrained("tiny", device="cpu").weights_hash
     assert bounded["all"]["accuracy"] >= 0.75
     assert decayed["all"]["accuracy"] < bounded["all"]["accuracy"]  # the answers come from the memory
     script, _ = read_truth(tmp_path / "world-40-90-seen.truth.json")
@@ -174,6 +176,10 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
         (["--choices", "9"], "2 to 8 answers"),
         (["--recall", "some"], "choose from bounded, full, decayed"),
         (["--seeds", "4294967296"], "training split"),
+        (["--seeds", "\u00b2"], "give a range such as 100..119"),
+        (["--questions", "0"], "--questions 0: give a number from 1 on"),
+        (["--frames", "0"], "--frames 0: give a number from 1 on"),
+        (["--work", __file__], "is a file; give a directory"),
     ],
 )
 def test_evaluate_refuses_what_cannot_be_measured(
@@ -210,6 +216,20 @@ def test_world_make_writes_a_video_its_truth_and_questions(tmp_path: Path, capsy
     assert (script.seed, script.duration_s) == (3, 40.0)
     assert facts is not None
     assert facts.rate == 2
-    assert main(["world", "make", str(path), "--size", "large"]) == 2
-    assert "640x360" in capsys.readouterr().err
+    size, written = path.stat().st_size, set(tmp_path.iterdir())
+    short = ["--for", "10s", "--size", "64x36", "--rate", "1"]
+    for refused, message in (
+        ([str(path), "--size", "large"], "640x360"),
+        ([str(path), *short, "--questions", "2", "--kinds", "taste"], "no question is of kind 'taste'"),
+        ([str(path), *short, "--questions", "2", "--choices", "99"], "answers to offer"),
+        ([str(path), *short, "--questions", "2", "--annotations", str(path)], "is the video's own file"),
+        ([str(path), *short, "--questions", "2", "--annotations", document["truth"]], "or that of its truth"),
+        ([str(tmp_path), *short], "is a directory; give the name of a file"),
+        ([str(path), *short, "--rate", "0"], "--rate 0: give frames per second"),
+    ):
+        assert main(["world", "make", *refused]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["world", "make", str(tmp_path / "story.avi7"), *short]) == 1
+    assert f"{tmp_path}/story.avi7: cannot be written: no container is known" in capsys.readouterr().err
+    assert (path.stat().st_size, set(tmp_path.iterdir())) == (size, written)
     assert main(["world", "make", str(tmp_path / "no" / "story.mp4")]) == 2

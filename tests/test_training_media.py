@@ -1,6 +1,7 @@
 """Training on everything that the paper's stages train on: pictures, several pictures, text alone, videos as features and as frames."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -253,5 +254,17 @@ def test_extract_reads_memories_and_passes_over_what_is_there(
     torch.testing.assert_close(remembered, fresh)
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["made"] == []
-    assert main(["extract", str(tmp_path / "nothing.mp4"), "--out", str(tmp_path)]) == 2
-    assert "no such file or directory" in capsys.readouterr().err
+    os.truncate(tmp_path / "bank" / "gate.safetensors", 500)
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == ["gate"]
+    again, _ = FeatureBank(tmp_path / "bank").load("gate")
+    assert torch.equal(again, remembered)
+    assert {path.name for path in (tmp_path / "bank").iterdir()} == {"spec.json", "gate.safetensors"}
+    for arguments, message in (
+        ([str(tmp_path / "nothing.mp4")], "no such file or directory"),
+        ([video, memory, video], "would both be 'story-gate' in the bank"),
+        ([memory, "--frames"], "is a bank of features; give another directory for frames"),
+        ([memory, "--model", "tiny"], "their vision towers differ"),
+    ):
+        assert main(["extract", "--out", str(tmp_path / "bank"), "--model", str(data / "toy.yaml"), *arguments]) == 2
+        assert message in capsys.readouterr().err

@@ -87,10 +87,17 @@ def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: P
 
 def test_accelerate_takes_the_sharding_configuration() -> None:
     from accelerate.commands.config.config_args import ClusterConfig
+    from accelerate.commands.launch import launch_command_parser
 
     config = ClusterConfig.from_yaml_file(FSDP)
     assert config.distributed_type == "FSDP"
-    assert config.fsdp_config == yaml.safe_load(FSDP.read_text())["fsdp_config"]
+    known = launch_command_parser().parse_args(["program.py"])  # accelerate passes over what it does not know
+    chosen = config.fsdp_config
+    assert [name for name in chosen if not hasattr(known, name)] == []
+    assert chosen == yaml.safe_load(FSDP.read_text())["fsdp_config"]
+    layer = chosen["fsdp_transformer_layer_cls_to_wrap"]
+    decoder = load_pretrained("tiny", device="cpu").video_language.language.decoder
+    assert layer in {type(module).__name__ for module in decoder.modules()}
 
 
 def free_port() -> int:

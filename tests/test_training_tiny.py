@@ -1,6 +1,9 @@
 """How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs import ConfigError, load
+from configs import ConfigError, UsageError, load
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
 from model.checkpoint import load_pretrained
@@ -28,6 +31,7 @@ from training.tiny.stories import Shelf, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, _drawn, to_device
 from training.tiny.texts import Words
 from training.tiny.wobble import wobble
+from training.trainer import BatchOf, Trainer
 from training.world import WorldConfig, split_of
 from training.world.facts import KINDS
 from training.world.script import Event, make_script
@@ -309,31 +313,12 @@ def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, 
     assert np.array_equal(fed.answers, drawn.answers)
 
 
-def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A few steps of everything on a bank of noise in place of pictures: what matters here is that the stages join."""
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A few steps of everything on a bank of noise in place of pictures: what matters is that the stages join."""
     recipe = load(RECIPE, Recipe)
     lesson = recipe.study.lessons[0].model_copy(update={"stories": 1, "questions": 2})
-    first = recipe.sight.trainer.model_copy(update={"steps": 1, "precision": "no"})
-    short = recipe.model_copy(
-        update={
-            "bank": BankConfig(seeds=16, clips=88, backgrounds=2, image_size=128, workers=1),
-            "sight": recipe.sight.model_copy(
-                update={"frames": 6, "texts": 4, "pool": 8, "trainer": first}
-            ),
-            "naming": NamingConfig(steps=2, frames=8),
-            "sentences": SentencesConfig(
-                lesson=lesson, trainer=first.model_copy(update={"learning_rates": {"language": 1e-3}})
-            ),
-            "study": recipe.study.model_copy(
-                update={
-                    "lessons": (lesson,), "workers": 1, "telling_weight": 0.3,
-                    "trainer": recipe.study.trainer.model_copy(update={"steps": 2, "precision": "no"}),
-                }
-            ),
-        }
-    )  # fmt: skip
+    first = recipe.sight.trainer.model_copy(update={"steps": 2, "precision": "no", "save_every": 1})
 
     def noise(recipe: Recipe, directory: Path) -> Bank:
         from training.tiny.bank import index_bank
@@ -347,15 +332,88 @@ def test_the_whole_making_runs_stops_at_its_deadline_and_goes_on(
     monkeypatch.setattr(
         making, "encode_all", lambda vision, pixels, device: torch.zeros(1, 64, 128).half().expand(len(pixels), -1, -1)
     )
-    assert making.make(short, tmp_path, cpu=True, deadline=0.0) is False
-    assert making.make(short, tmp_path, cpu=True) is True
-    assert "telling" in (tmp_path / "study" / "log.jsonl").read_text()
-    assert (tmp_path / "sentences" / "learnt.safetensors").exists()
-    model = load_pretrained(tmp_path / "model", device="cpu")
+    return recipe.model_copy(
+        update={
+            "bank": BankConfig(seeds=16, clips=88, backgrounds=2, image_size=128, workers=1),
+            "sight": recipe.sight.model_copy(
+                update={"frames": 6, "texts": 4, "pool": 8, "trainer": first}
+            ),
+            "naming": NamingConfig(steps=2, frames=8),
+            "sentences": SentencesConfig(
+                lesson=lesson, trainer=first.model_copy(update={"learning_rates": {"language": 1e-3}})
+            ),
+            "study": recipe.study.model_copy(
+                update={
+                    "lessons": (lesson,), "workers": 1, "telling_weight": 0.3,
+                    "trainer": recipe.study.trainer.model_copy(update={"steps": 3, "precision": "no", "save_every": 1}),
+                }
+            ),
+        }
+    )  # fmt: skip
+
+
+def test_the_whole_making_goes_on_wherever_it_was_killed_and_ends_with_the_same_bits(
+    short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert making.make(short, whole, cpu=True)
+    take_step, killed_before = Trainer._take_step, {"sight": 1, "sentences": 1, "study": 2}
+
+    def until_killed(trainer: Trainer, batch_of: BatchOf) -> None:
+        if killed_before.get(trainer.directory.name) == trainer.step:
+            del killed_before[trainer.directory.name]
+            raise KeyboardInterrupt
+        take_step(trainer, batch_of)
+
+    monkeypatch.setattr(Trainer, "_take_step", until_killed)
+    for stage in ("sight", "sentences", "study"):
+        with pytest.raises(KeyboardInterrupt):
+            making.make(short, parts, cpu=True)
+        assert stage not in killed_before
+        assert not (parts / "model").exists()
+    assert making.make(short, parts, cpu=True)
+    for name in ("model.safetensors", "index_encoder/model.safetensors"):
+        assert (parts / "model" / name).read_bytes() == (whole / "model" / name).read_bytes()
+    assert "telling" in (parts / "study" / "log.jsonl").read_text()
+    model = load_pretrained(parts / "model", device="cpu")
     assert model.trained
-    assert model.notice == recipe.notice
-    size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
-    assert size < 25e6
+    assert model.notice == short.notice
+    assert sum(path.stat().st_size for path in (parts / "model").rglob("*.safetensors")) < 25e6
+
+
+def test_a_making_stops_at_its_deadline_and_refuses_another_recipe(short: Recipe, tmp_path: Path) -> None:
+    assert not making.make(short, tmp_path, cpu=True, deadline=0.0)
+    assert not (tmp_path / "model").exists()
+    other = short.model_copy(update={"bank": short.bank.model_copy(update={"clips": 90})})
+    with pytest.raises(UsageError, match=r"was begun with bank\.clips 88, not 90; give the configuration"):
+        making.make(other, tmp_path, cpu=True)
+    (tmp_path / "sight" / "learnt.safetensors").write_bytes(b"cut short")
+    with pytest.raises(
+        TrainingError, match=r"learnt\.safetensors: cannot be read .*delete it to train this stage again"
+    ):
+        making.make(short, tmp_path, cpu=True)
+
+
+def test_a_bank_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    config = BankConfig(seeds=1, clips=2, backgrounds=1, image_size=32, encoded=0.0, workers=1)
+    recipe = load(RECIPE, Recipe).model_copy(update={"bank": config})
+    made = making._bank(recipe, tmp_path).pixels.copy()
+    pixels = tmp_path / "bank.pixels"
+    for damage in (lambda: None, lambda: os.truncate(pixels, 1000), pixels.unlink):
+        damage()
+        assert np.array_equal(making._bank(recipe, tmp_path).pixels, made)
+    assert made.reshape(len(made), -1).any(1).all()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [(["nowhere.yaml"], "nowhere.yaml"), ([str(RECIPE)], "file")])
+def test_the_program_that_makes_it_names_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "training.tiny", *arguments, "--out", str(tmp_path / "file"), "--cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=RECIPE.parents[2], timeout=120)
+    assert done.returncode in (1, 2)
+    assert "python -m training.tiny: error: " in done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokenizer) -> None:

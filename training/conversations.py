@@ -43,7 +43,6 @@ class Annotation(BaseModel):
     video: str | None = None
     image: str | tuple[str, ...] | None = None
     conversations: tuple[Turn, ...]
-    data_source: str = ""
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -81,6 +80,8 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if any(turn.value != turn.value.encode(errors="ignore").decode() for turn in annotation.conversations):
+        raise DataError(f"{path}: item {number}: conversations: holds half of a surrogate pair, which is no text")
     speakers = [turn.speaker for turn in annotation.conversations]
     if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")

@@ -24,11 +24,11 @@ Points = list[tuple[float, float]]
 
 
 def draw_curves(log: Path) -> bytes:
-    """PNG of a trainer's log. Raises TrainingError for a log without a line."""
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    """PNG of a trainer's log. Raises TrainingError for a log without a line that has a loss."""
+    rows = [row for line in log.read_text(encoding="utf-8").splitlines() if (row := _row(line))] if log.exists() else []
     if not rows:
         raise TrainingError(f"{log}: holds no line to draw")
-    losses = {"loss": [(row["step"], max(row["loss"], 1e-6)) for row in rows if "loss" in row]}
+    losses = {"loss": [(row["step"], max(row["loss"], 1e-6)) for row in rows]}
     names = sorted({name for row in rows for name in row if name.startswith("accuracy/")})
     shares = {n.removeprefix("accuracy/"): [(r["step"], r[n]) for r in rows if n in r] for n in names}
     panels = [_panel("loss (logarithmic)", _averaged(losses), logarithmic=True)]
@@ -40,6 +40,15 @@ def draw_curves(log: Path) -> bytes:
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _row(line: str) -> dict[str, float]:
+    """The figures of a line of the log; none of one that was cut short or has no loss that can be drawn."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and math.isfinite(found.get("loss", math.nan)) else {}
 
 
 def _averaged(lines: dict[str, Points]) -> dict[str, Points]:

@@ -15,12 +15,25 @@ from stream.media import decode_jpeg
 from stream.session import Session
 from stream.session import run as run_loop
 from training.errors import DataError
-from training.features import feature_path, save_features, save_frames
+from training.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
+
+
+def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -> None:
+    """Raise DataError where the directory is a bank of the other kind, or one of another tower."""
+    spec = encoders.feature_spec
+    if (directory / SPEC).exists():
+        if frames:
+            raise DataError(f"{directory}: is a bank of features; give another directory for frames")
+        FeatureBank(directory).require(spec)
+    if (directory / FRAMES).exists():
+        if not frames:
+            raise DataError(f"{directory}: is a bank of frames; give another directory for features")
+        FrameBank(directory).require(spec.tokens.resolution)
 
 
 def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bool = False) -> bool:
     """Take a video in and keep its features, or its frames; False when they are there already."""
-    if feature_path(directory, path.name).exists():
+    if holds(directory, path.name, "frames" if frames else "features"):
         return False
     with tempfile.TemporaryDirectory() as memory:
         run_loop(_take_in(path, Path(memory), encoders))

@@ -10,8 +10,13 @@ Written by training.extract, which takes videos in as every video is taken in.
 """
 
 import json
+import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,6 +26,7 @@ from memory.spec import FeatureSpec
 from training.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
+Kind = Literal["features", "frames"]
 
 
 class FeatureBank:
@@ -31,7 +37,7 @@ class FeatureBank:
         self.directory = directory
         try:
             self.spec = FeatureSpec.model_validate_json((directory / SPEC).read_text(encoding="utf-8"))
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{directory / SPEC}: no features can be read without it ({reason})") from None
 
@@ -43,8 +49,9 @@ class FeatureBank:
             )
 
     def load(self, video: str) -> tuple[Tensor, float]:
-        """Features [T, P, Dv] and the duration in seconds. Raises DataError for a video that is not there."""
-        return _load(self.directory, video, "features")
+        """Features [T, P, Dv] and the duration in seconds. Raises DataError for a video that is not there, or not what the spec says."""
+        tokens = self.spec.tokens
+        return _load(self.directory, video, "features", (tokens.tokens_per_frame, tokens.width))
 
 
 class FrameBank:
@@ -68,18 +75,54 @@ class FrameBank:
 
     def load(self, video: str) -> tuple[Tensor, float]:
         """Frames uint8 [T, S, S, 3] and the duration in seconds. Raises DataError for a video that is not there."""
-        return _load(self.directory, video, "frames")
+        return _load(self.directory, video, "frames", (self.resolution, self.resolution, 3))
 
 
-def _load(directory: Path, video: str, kind: str) -> tuple[Tensor, float]:
+def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
     path = feature_path(directory, video)
+    remedy = "delete it, and `afterimage extract` makes it anew"
     try:
         with safe_open(path, framework="pt") as file:
             # A copy: the file is mapped, and would be read page by page in the middle of a step.
-            return file.get_tensor(kind).clone(), float(file.metadata()["seconds"])
-    except (OSError, SafetensorError, KeyError) as error:
+            found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason})") from None
+        raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {remedy}") from None
+    right = torch.uint8 if kind == "frames" else torch.float16
+    if found.shape[1:] != shape or not len(found) or found.dtype != right:
+        wanted, got = ", ".join(map(str, shape)), f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+        raise DataError(
+            f"{path}: {kind} of '{video}' are {got}; {right} [T, {wanted}] is expected, T at least 1; {remedy}".replace(
+                "torch.", ""
+            )
+        )
+    if not (math.isfinite(seconds) and seconds > 0) or (found.is_floating_point() and not bool(found.isfinite().all())):
+        raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are no numbers; {remedy}")
+    return found, seconds
+
+
+def require_videos(directory: Path, videos: Iterable[str]) -> None:
+    """Raise DataError unless a bank has a file for each, so that what is missing shows before an epoch, not in the middle of it."""
+    there = {entry.name for entry in os.scandir(directory)}
+    missing = sorted({video for video in videos if feature_path(directory, video).name not in there})
+    if missing:
+        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"{directory}: does not have '{missing[0]}'{more}; `afterimage extract VIDEO --out {directory}` adds it"
+        )
+
+
+def holds(directory: Path, video: str, kind: Kind) -> bool:
+    """Whether a bank has a readable file of a video. Raises DataError where what it has is of the other kind."""
+    path = feature_path(directory, video)
+    try:
+        with safe_open(path, framework="pt") as file:
+            kinds = list(file.keys())
+    except (OSError, SafetensorError):  # none, or cut short by an end in the middle of an older version's write
+        return False
+    if kinds != [kind]:
+        raise DataError(f"{path}: holds {' and '.join(kinds)}, not {kind}; give another directory")
+    return True
 
 
 def feature_path(directory: Path, video: str) -> Path:
@@ -94,7 +137,7 @@ def save_features(directory: Path, video: str, features: Tensor, seconds: float,
         FeatureBank(directory).require(spec)
     else:
         (directory / SPEC).write_text(json.dumps(spec.model_dump(mode="json"), indent=1), encoding="utf-8")
-    save_file({"features": features.contiguous()}, feature_path(directory, video), metadata={"seconds": repr(seconds)})
+    _save(directory, video, {"features": features.contiguous()}, seconds)
 
 
 def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> None:
@@ -105,4 +148,14 @@ def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> 
         FrameBank(directory).require(resolution)
     else:
         (directory / FRAMES).write_text(json.dumps({"resolution": resolution}), encoding="utf-8")
-    save_file({"frames": frames.contiguous()}, feature_path(directory, video), metadata={"seconds": repr(seconds)})
+    _save(directory, video, {"frames": frames.contiguous()}, seconds)
+
+
+def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float) -> None:
+    path = feature_path(directory, video)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, unfinished, metadata={"seconds": repr(seconds)})
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

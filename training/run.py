@@ -1,6 +1,7 @@
 """Runs one training configuration from beginning to end: a stage of a published geometry, or the making of the small model."""
 
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,14 +12,16 @@ from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
 from model.save import save_pretrained
 from training.ahead import Ahead
+from training.begun import BEGUN, keep_configuration
 from training.curves import draw_curves
 from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
-from training.tiny.make import make
+from training.tiny.make import PARTS, make
 from training.tiny.recipe import Recipe
 from training.trainer import LOG, STATE, Trainer
 
 CURVES = "curves.png"
+_LEFT_BY_A_TRAINING = (BEGUN, STATE, f"{STATE}.old", LOG, "model", *PARTS)
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,17 @@ class Trained:
 
 
 def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> Trained:
-    """Train as the configuration says. Raises UsageError for an `out` in use that is not to be resumed, ConfigError, DataError."""
-    if not resume and any((out / name).exists() for name in (STATE, "study", "model")):
+    """Train as the configuration says.
+
+    Raises UsageError for an `out` in use that is not to be resumed, or that was begun with another configuration, ConfigError, DataError.
+    """
+    if any(path.exists() and not path.is_dir() for path in (out, *out.absolute().parents)):
+        raise UsageError(f"{out}: lies at or below a file; give a directory as --out")
+    begun = any((out / name).exists() for name in _LEFT_BY_A_TRAINING)
+    if begun and not resume:
         raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
+    if resume and not begun:
+        print(f"{out}: nothing to resume there; it begins anew", file=sys.stderr, flush=True)
     if is_recipe(config):
         recipe = load(config, Recipe)
         make(recipe, out, cpu=cpu)
@@ -52,7 +63,10 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
         out,
         cpu=cpu,
     )
-    trainer.resume()
+    if trainer.accelerator.is_main_process:
+        keep_configuration(config, out)
+    if trainer.resume() and trainer.accelerator.is_main_process:
+        print(f"{out}: goes on after step {trainer.step}", file=sys.stderr, flush=True)
     processes = trainer.accelerator.num_processes
     batches = Ahead(StageData(config, model, processes=processes), stride=processes)
     try:
@@ -88,7 +102,7 @@ def is_recipe(config: Path) -> bool:
     """Whether a configuration makes the small model: it has an architecture of its own."""
     try:
         found = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return False  # the strict loader says what is wrong
     return isinstance(found, dict) and "architecture" in found
 

@@ -20,7 +20,7 @@ from model.loaded import AfterimageModel
 from model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
 from training.conversations import Annotation, read_annotations, read_conversation
 from training.errors import DataError
-from training.features import FeatureBank, FrameBank
+from training.features import FeatureBank, FrameBank, require_videos
 from training.material import Material, perceive, read_picture
 from training.trainer import Lesson, TrainerConfig
 
@@ -52,7 +52,7 @@ class StageConfig(Schema):
     batch: int = Field(ge=1)  # samples per device and step, before accumulation
     batching: Literal["random", "one-stream"] = "random"  # one-stream: every optimizer step from one stream
     forgetting: ForgettingConfig = ForgettingConfig()
-    max_length: int = 32_768  # tokens of the decoder's input; longer samples are an error
+    max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; longer samples are an error
     gradient_checkpointing: bool = True
     supervise_roles: bool = False
 
@@ -68,7 +68,7 @@ class StageLearner(nn.Module):
     def __init__(self, model: AfterimageModel, config: StageConfig) -> None:
         """The tower is a part of this module only where it learns, so that a frozen one is not written into checkpoints."""
         super().__init__()
-        self.model, self._vision, self._forgetting = model.video_language, model.vision, config.forgetting
+        self.model, self._vision, self._config = model.video_language, model.vision, config
         learns = config.trains_vision
         self.tower = model.vision.tower if learns else None
         if config.gradient_checkpointing:
@@ -78,8 +78,10 @@ class StageLearner(nn.Module):
 
     def forward(self, materials: list[Material]) -> Lesson:
         """Loss over every supervised token of the batch."""
-        samples = [perceive(material, self.model, self._vision, self._forgetting) for material in materials]
+        samples = [perceive(material, self.model, self._vision, self._config.forgetting) for material in materials]
         batch = assemble(self.model, samples)
+        for material, length in zip(materials, batch.lengths, strict=True):
+            _require_length(material.name, length, self._config)
         hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
         taught = labels[:, 1:] != IGNORED_LABEL
         logits = self.model.language.logits(hidden[:, :-1][taught]).float()
@@ -101,6 +103,8 @@ class StageData:
         self._banks = [self._bank(stream) for stream in config.streams]
         for stream, items in zip(config.streams, self._items, strict=True):
             _require_media(stream, items)
+            if bank_directory := stream.features or stream.frames:
+                require_videos(bank_directory, (item.video for item in items if item.video is not None))
         self._epoch: tuple[int, list[list[tuple[int, int]]]] = (-1, [])
         self.batches = len(self._order(0))  # of one epoch
 
@@ -143,6 +147,7 @@ class StageData:
             return self._video(annotation, self._banks[stream], seed)
         directory = self._config.streams[stream].pictures
         prompt, labels = self._text(annotation, about_nothing=not annotation.pictures)
+        _require_length(annotation.name, len(labels), self._config)  # with its pictures' tokens: see the learner
         pictures = tuple(read_picture(directory / name) for name in annotation.pictures) if directory else ()
         return Material(annotation.name, prompt, labels, seed, pictures=pictures)
 
@@ -156,9 +161,7 @@ class StageData:
             len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
             random_constant=seed, grid=math.isqrt(self._model.vision.spec.tokens_per_frame),
         )  # fmt: skip
-        length = len(labels) + len(layout.query_tokens())
-        if length > config.max_length:
-            raise DataError(f"{annotation.video}: {length} tokens, but max_length is {config.max_length}")
+        _require_length(annotation.name, len(labels) + len(layout.query_tokens()), config)
         if isinstance(bank, FrameBank):
             return Material(annotation.name, prompt, labels, seed, layout, frames=seen)
         return Material(annotation.name, prompt, labels, seed, layout, features=seen)
@@ -167,6 +170,11 @@ class StageData:
         return read_conversation(
             self._tokenizer, annotation.pairs, supervise_roles=self._config.supervise_roles, **about
         )
+
+
+def _require_length(name: str, length: int, config: StageConfig) -> None:
+    if length > config.max_length:
+        raise DataError(f"{name}: {length} tokens, but max_length is {config.max_length}")
 
 
 def _require_media(stream: DataStream, items: list[Annotation]) -> None:

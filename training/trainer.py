@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import RNG_STATE_NAME, DistributedType, set_seed
+from accelerate.utils import load as load_saved
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -26,22 +27,23 @@ from training.errors import TrainingError
 from training.parts import parameter_groups, rates_of
 
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainerConfig(Schema):
     """How long and how fast. The defaults are the paper's where it names one."""
 
     steps: int = Field(ge=1)  # optimizer steps
-    learning_rates: dict[str, float]  # by part; parts that are not named are frozen
+    learning_rates: dict[str, Annotated[float, Field(ge=0, le=1)]]  # by part; parts that are not named are frozen
     warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps in which the rate rises from nothing
     schedule: Literal["cosine", "constant", "cooldown"] = "cosine"  # cooldown: constant, then a straight fall
     cooldown: float = Field(default=0.2, ge=0, le=1)  # share of the steps in which it falls
     floor: float = Field(default=0.0, ge=0, le=1)  # share of the rate that it ends at
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float = 1.0  # norm of the gradient
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    clip: float = Field(default=1.0, gt=0)  # norm of the gradient
     accumulate: int = Field(default=1, ge=1)  # batches per step
-    precision: Literal["no", "bf16"] = "no"
+    precision: Literal["no", "bf16", "auto"] = "no"  # auto: bf16 where the machine multiplies it, see `precision_of`
     seed: int = 0
     log_every: int = Field(default=10, ge=1)  # steps
     save_every: int = Field(default=0, ge=0)  # steps; 0: only at the end
@@ -77,7 +79,7 @@ class Trainer:
         set_seed(config.seed)
         self.config, self.directory, self.step = config, directory, 0
         self.accelerator = Accelerator(
-            mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate, cpu=cpu
+            mixed_precision=precision_of(config, cpu=cpu), gradient_accumulation_steps=config.accumulate, cpu=cpu
         )
         groups = parameter_groups(parts, config.learning_rates, weight_decay=config.weight_decay)
         self._rates = [float(group["lr"]) for group in groups]
@@ -86,7 +88,7 @@ class Trainer:
         self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
         self._on_log = on_log or (lambda figures: None)
         self._sums: dict[str, Tensor] = {}
-        self._summed, self._waited, self._since = 0, 0.0, time.monotonic()
+        self._summed, self._timed, self._waited, self._since = 0, 0, 0.0, time.monotonic()
 
     def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
         """Train up to step `until` (default: all steps), from wherever the training stands, and save.
@@ -105,7 +107,11 @@ class Trainer:
         return self.step >= self.config.steps
 
     def save(self) -> None:
-        """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is."""
+        """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is.
+
+        Raises TrainingError, and leaves the last one as it is, when the loss is no number any more.
+        """
+        self._require_sense({name: float(value) for name, value in self._sums.items() if name == "loss"})
         unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
         self.accelerator.save_state(str(unfinished))
         self.accelerator.wait_for_everyone()
@@ -134,13 +140,15 @@ class Trainer:
         if found := state.exists():
             try:
                 self.accelerator.load_state(str(state))
+                # Which passes over random states that it cannot read; without them the rest would be another training.
+                load_saved(state / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")["torch_manual_seed"]
                 progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
                 self.step, self._summed = int(progress["step"]), int(progress.get("summed", 0))
                 sums: dict[str, float] = progress.get("sums", {})
                 self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
-                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from None
+            except Exception as error:  # whatever pickle, safetensors, accelerate and torch make of damage
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from error
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
             shorter = log.with_name(f"{LOG}.unfinished")
             shorter.write_text("".join(json.dumps(line) + "\n" for line in self.logged()), encoding="utf-8")
@@ -197,6 +205,7 @@ class Trainer:
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
+        self._timed += 1
 
     def _log(self) -> None:
         """Means since the last line, over all processes. Figures that end in '/right' over '/asked' become accuracies."""
@@ -211,16 +220,34 @@ class Trainer:
             elif what not in ("right", "asked"):
                 figures[name] = value / (self._summed * several)
         seconds = max(1e-9, time.monotonic() - self._since)
-        figures["steps_per_s"] = self._summed / self.config.accumulate / seconds
+        figures["steps_per_s"] = self._timed / self.config.accumulate / seconds  # of this sitting
         figures["data_share"] = self._waited / seconds  # of the time, that waiting for batches took
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
-        self._sums, self._summed, self._waited, self._since = {}, 0, 0.0, time.monotonic()
+        self._require_sense(figures)
+        self._sums, self._summed, self._timed, self._waited, self._since = {}, 0, 0, 0.0, time.monotonic()
         figures = {name: round(value, 6) for name, value in figures.items()}  # whoever reads the log finds the same
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(figures) + "\n")
             print(one_line(figures), file=sys.stderr, flush=True)
         self._on_log(figures)
+
+    def _require_sense(self, figures: Mapping[str, float]) -> None:
+        if not math.isfinite(loss := figures.get("loss", 0.0)):
+            raise TrainingError(
+                f"step {self.step}: the loss is {loss}; lower learning_rates or lengthen the warmup, and see whether the data holds "
+                f"values that are no numbers. {self.directory / STATE} is as of before, if it is there"
+            )
+
+
+def precision_of(config: TrainerConfig, *, cpu: bool = False) -> Literal["no", "bf16"]:
+    """What `config.precision` comes to here. Without instructions for bf16 a processor takes twice as long with it as with float32."""
+    if config.precision != "auto":
+        return config.precision
+    if torch.cuda.is_available() and not cpu:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else "no"
 
 
 def rate_share(step: int, config: TrainerConfig) -> float:

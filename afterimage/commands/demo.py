@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from afterimage.answers import save_evidence
 from afterimage.demo_report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterimage.documents import dump
-from configs import AfterimageError
+from configs import AfterimageError, UsageError
 from memory.directory import Memory
 from model.checkpoint import load_pretrained
 from model.loaded import AfterimageModel
@@ -35,7 +35,7 @@ from stream.session import run as run_loop
 from training.evaluation.quiz import Put, draw_quiz
 from training.world import World
 from training.world.video import write_video
-from training.world.vocabulary import length
+from training.world.vocabulary import length, split_of
 
 STORY_S, LIVE_S = 600.0, 60.0
 CAMERA = "synthetic world"
@@ -47,6 +47,10 @@ LIVE_PATIENCE_S = 40.0  # that the live part may take longer than it lasts
 
 def run(arguments: argparse.Namespace) -> int:
     """The whole demo."""
+    if split_of(arguments.seed) == "train":
+        raise UsageError(
+            f"--seed {arguments.seed}: belongs to the worlds that models are trained on; give one below {2**32}"
+        )
     world = World(arguments.seed, STORY_S)
     live_s = STORY_S - LIVE_S
     quiz = draw_quiz(world.script, live_s, count=arguments.questions)

@@ -19,11 +19,13 @@ def run(arguments: argparse.Namespace) -> int:
     test = _test(arguments)
     began = time.monotonic()
     if arguments.work:
-        outcomes = _measure(arguments, test, Path(arguments.work))
+        if (work := Path(arguments.work)).exists() and not work.is_dir():
+            raise UsageError(f"--work {work}: is a file; give a directory")
+        weights, outcomes = _measure(arguments, test, Path(arguments.work))
     else:
         with tempfile.TemporaryDirectory(prefix="afterimage-evaluate-") as directory:
-            outcomes = _measure(arguments, test, Path(directory))
-    document = _document(arguments, test, outcomes, time.monotonic() - began)
+            weights, outcomes = _measure(arguments, test, Path(directory))
+    document = _document(arguments, test, weights, outcomes, time.monotonic() - began)
     if arguments.json:
         dump(document)
         return 0
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 def parse_seeds(text: str) -> range:
     """`100..119`, both ends included, or one seed. Raises UsageError."""
     first, dots, last = text.partition("..")
-    if not first.isdigit() or (dots and not last.isdigit()) or (dots and int(last) < int(first)):
+    if not first.isdecimal() or (dots and not last.isdecimal()) or (dots and int(last) < int(first)):
         raise UsageError(f"--seeds {text}: give a range such as 100..119, or one seed")
     return range(int(first), int(last if dots else first) + 1)
 
@@ -49,6 +51,9 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
     modes = tuple(arguments.recall.split(","))
     if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
         raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
+    for name, value in (("questions", arguments.questions), ("frames", arguments.frames)):
+        if value < 1:
+            raise UsageError(f"--{name} {value}: give a number from 1 on")
     for mode in modes:
         if mode not in get_args(RecallMode):
             raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
@@ -59,24 +64,28 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
     )  # fmt: skip
 
 
-def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> list[Outcome]:
+def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> tuple[str, list[Outcome]]:
+    """The model's hash, and what it answered."""
     from model.checkpoint import load_pretrained  # loads torch: not before the arguments make sense
     from training.evaluation.worlds import ask_all, take_in
 
     model = load_pretrained(arguments.model)
     take_in(test, model.encoders, directory, report=_say)
-    return list(ask_all(test, model, directory, report=_say))
+    return model.weights_hash, list(ask_all(test, model, directory, report=_say))
 
 
 def _document(
-    arguments: argparse.Namespace, test: WorldTest, outcomes: list[Outcome], seconds: float
+    arguments: argparse.Namespace, test: WorldTest, weights: str, outcomes: list[Outcome], seconds: float
 ) -> dict[str, Any]:
     return {
         "benchmark": "world",
         "model": arguments.model,
+        "weights": weights,
         "seeds": [test.seeds[0], test.seeds[-1]],
         "world": test.variant,
         "frames": test.frames,
+        "questions": test.questions,
+        "kinds": list(test.kinds),
         "pairs": test.pairs,
         "held_out_wordings": test.held_out_wordings,
         "reworded": test.reworded,

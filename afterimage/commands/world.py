@@ -27,6 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
     for written in (path, *([Path(arguments.annotations)] if arguments.annotations else [])):
         if not written.parent.is_dir():
             raise UsageError(f"{written.parent}: no such directory; make it first")
+        if written.is_dir():
+            raise UsageError(f"{written}: is a directory; give the name of a file")
+    if arguments.annotations and Path(arguments.annotations).resolve() in (path.resolve(), truth_path(path).resolve()):
+        raise UsageError(
+            f"--annotations {arguments.annotations}: is the video's own file, or that of its truth; give another name"
+        )
+    if arguments.rate < 1:
+        raise UsageError(f"--rate {arguments.rate}: give frames per second, 1 or more")
     seconds, config = parse_duration(arguments.seconds), _config(arguments)
     width, height = _size(arguments.size)
     if arguments.annotations and (arguments.cameras > 1 or arguments.questions < 1):
@@ -34,16 +42,16 @@ def run(arguments: argparse.Namespace) -> int:
     video = VideoFormat(rate=arguments.rate, codec=arguments.codec)
     if arguments.cameras == 1:
         world = World(arguments.seed, seconds, config=config, width=width, height=height)
-        write_video(world, path, video=video, progress=_show_progress)
         questions = [_with_choices(question, arguments.choices) for question in _questions(arguments, world)]
+        write_video(world, path, video=video, progress=_show_progress)
         if arguments.annotations:
             samples = json.dumps(annotations(path.name, questions), indent=1)
             Path(arguments.annotations).write_text(samples, encoding="utf-8")
         _tell(arguments, [path], world.script.duration_s, questions)
         return 0
     story = make_shared_story(arguments.seed, seconds, arguments.cameras, config)
-    paths = write_shared_videos(story, path, width=width, height=height, video=video, progress=_show_progress)
     shared = [_with_choices(question, arguments.choices) for question in _shared_questions(arguments, story)]
+    paths = write_shared_videos(story, path, width=width, height=height, video=video, progress=_show_progress)
     _tell(arguments, list(paths.values()), story.duration_s, shared)
     return 0
 

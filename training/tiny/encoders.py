@@ -1,5 +1,6 @@
 """The first stage of the small model's making: its encoders learn to see."""
 
+import torch
 from torch import nn
 
 from model.loaded import AfterimageModel
@@ -12,6 +13,7 @@ from training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 def learn_to_see(model: AfterimageModel, bank: Bank, config: SightConfig, sitting: Sitting) -> bool:
     """Tower and index from nothing. Returns whether they are done; where the deadline came first, call it again."""
     index = model.encoders.index
+    torch.manual_seed(sitting.seed)  # the learner's own layers are drawn from it, whatever this process did before
     learner = SightLearner(model.vision, index, naming=config.naming)
     parts = {
         "vision": [*learner.tower.parameters(), *learner.reader.parameters()],

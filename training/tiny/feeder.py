@@ -20,10 +20,14 @@ _shelf: Shelf | None = None
 _words: Words | None = None
 
 
+def _prepare_worker(bank: BankConfig, tokenizer: Path) -> None:
+    torch.set_num_threads(1)
+    _prepare(bank, tokenizer)
+
+
 def _prepare(bank: BankConfig, tokenizer: Path) -> None:
     """Once per process."""
     global _shelf, _words
-    torch.set_num_threads(1)
     _shelf, _words = shelf_of(plan_bank(bank)), Words(PreTrainedTokenizerFast.from_pretrained(tokenizer))
 
 
@@ -44,7 +48,9 @@ class Feeder:
         self._plan: LessonPlan | None = None
         workers = workers or max(1, (os.cpu_count() or 2) - 1)
         self._pool = (
-            multiprocessing.get_context("spawn").Pool(workers, _prepare, (bank, tokenizer)) if workers > 1 else None
+            multiprocessing.get_context("spawn").Pool(workers, _prepare_worker, (bank, tokenizer))
+            if workers > 1
+            else None
         )
         if self._pool is None:
             _prepare(bank, tokenizer)

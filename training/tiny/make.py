@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -27,6 +26,7 @@ from model.moments import moment_id
 from model.preset import ModelPreset
 from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
+from training.begun import keep_configuration
 from training.parts import parts_of
 from training.tiny.bank import Bank, index_bank, make_bank, plan_bank
 from training.tiny.encoders import learn_to_see
@@ -42,13 +42,18 @@ from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 
 TOKENIZER: Final = "tokenizer"
+_PIXELS, _BANK_DONE = "bank.pixels", "bank.done"
+PARTS: Final = (_PIXELS, _BANK_DONE, TOKENIZER, "sight", "sentences", "study")  # what a making leaves behind
 # Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
-    """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again.
+
+    Raises UsageError for a directory in which something else was begun.
+    """
+    keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     model = _fresh_model(recipe, directory, device)
     with _told("bank"):
@@ -64,10 +69,11 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     if not begun and not _learn_to_speak(recipe, model, bank, features, sitting):
         return False
     with _told("study"):
-        done = _learn(recipe, model, bank, features, sitting)
+        if not _learn(recipe, model, bank, features, sitting):
+            return False
     with _told("model"):
         save_model(recipe, model, directory / "model")
-    return done
+    return True
 
 
 def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> Tensor:
@@ -113,18 +119,16 @@ def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> After
 
 
 def _bank(recipe: Recipe, directory: Path) -> Bank:
-    finished = directory / "bank.done"
-    if finished.exists():
-        jobs = plan_bank(recipe.bank)
-        return index_bank(jobs, _mapped(recipe, directory, jobs[-1].first_frame + len(jobs[-1].times)))
+    finished, pixels = directory / _BANK_DONE, directory / _PIXELS
+    jobs, side = plan_bank(recipe.bank), recipe.bank.image_size
+    shape = (jobs[-1].first_frame + len(jobs[-1].times), side, side, 3)
+    if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
+        return index_bank(
+            jobs, np.memmap(pixels, np.uint8, "c", shape=shape)
+        )  # "c": torch wants it writable; it is not
     bank = make_bank(recipe.bank, directory)
     finished.touch()
     return bank
-
-
-def _mapped(recipe: Recipe, directory: Path, frames: int) -> NDArray[np.uint8]:
-    side = recipe.bank.image_size
-    return np.memmap(directory / "bank.pixels", np.uint8, "r+", shape=(frames, side, side, 3))
 
 
 def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:

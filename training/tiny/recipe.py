@@ -14,7 +14,7 @@ from training.trainer import TrainerConfig
 
 
 class SightConfig(Schema):
-    """The first stage."""
+    """The encoders' stage."""
 
     trainer: TrainerConfig
     frames: int = 768  # per batch
@@ -25,7 +25,7 @@ class SightConfig(Schema):
 
 
 class StudyConfig(Schema):
-    """The second stage."""
+    """The last stage: MemAug and decoder. `ahead` counts where several processes draw."""
 
     trainer: TrainerConfig
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)

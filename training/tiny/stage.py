@@ -1,15 +1,18 @@
 """A stage of the small model's making: it keeps its checkpoints in a directory of its own, and is passed over once it is done."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from training.errors import TrainingError
 from training.trainer import BatchOf, Trainer, TrainerConfig
 
 _FINISHED = "learnt.safetensors"
@@ -39,14 +42,24 @@ def learn_stage(
     """
     finished = sitting.directory / _FINISHED
     if finished.exists():
-        load_model(kept, finished, device=str(sitting.device))
+        try:
+            load_model(kept, finished, device=str(sitting.device))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
         return True
     trainer = Trainer(learner, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
     trainer.resume()
     done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
-    kept.half().float().eval().requires_grad_(False)
+    kept.eval().requires_grad_(False)
+    for (
+        parameter
+    ) in kept.parameters():  # not the buffers: rotary frequencies are no part of a checkpoint, and stay exact
+        parameter.copy_(parameter.half())
     if done:
-        save_model(kept, str(finished))
+        unfinished = finished.with_name(f"{_FINISHED}.unfinished")
+        save_model(kept, str(unfinished))
+        os.replace(unfinished, finished)
     return done
 
 

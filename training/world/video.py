@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stream.errors import WriterError
 from stream.media import VideoWriter
 from training.errors import WorldError
 from training.world.cameras import SharedStory
@@ -58,6 +59,8 @@ def write_video(
         )
         truth = _write_truth(world, shows, truth_path(path))
         os.replace(partial, path)
+    except WriterError as error:
+        raise WriterError(str(error).replace(str(partial), str(path))) from None
     finally:
         partial.unlink(missing_ok=True)
     return truth

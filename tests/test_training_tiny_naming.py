@@ -163,7 +163,7 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     """And a stage that is done is passed over."""
     ids, shown = words_shown(shelf, tokenizer)
     plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20)
-    rates = {"steps": 80, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
+    rates = {"steps": 160, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
     config = SentencesConfig.model_validate({"trainer": rates, "lesson": plan})
     language = fresh.video_language.language
     before = language.decoder.model.embed_tokens.weight.detach().clone()

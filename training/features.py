@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -88,14 +87,10 @@ def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tu
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {remedy}") from None
-    right = torch.uint8 if kind == "frames" else torch.float16
-    if found.shape[1:] != shape or not len(found) or found.dtype != right:
-        wanted, got = ", ".join(map(str, shape)), f"{str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
-        raise DataError(
-            f"{path}: {kind} of '{video}' are {got}; {right} [T, {wanted}] is expected, T at least 1; {remedy}".replace(
-                "torch.", ""
-            )
-        )
+    right, dtype = "uint8" if kind == "frames" else "float16", str(found.dtype).removeprefix("torch.")
+    if found.shape[1:] != shape or not len(found) or dtype != right:
+        got, wanted = f"{dtype} {list(found.shape)}", f"{right} [T, {', '.join(map(str, shape))}]"
+        raise DataError(f"{path}: {kind} of '{video}' are {got}; {wanted} is expected, T at least 1; {remedy}")
     if not (math.isfinite(seconds) and seconds > 0) or (found.is_floating_point() and not bool(found.isfinite().all())):
         raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are no numbers; {remedy}")
     return found, seconds

@@ -123,9 +123,8 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     jobs, side = plan_bank(recipe.bank), recipe.bank.image_size
     shape = (jobs[-1].first_frame + len(jobs[-1].times), side, side, 3)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
-        return index_bank(
-            jobs, np.memmap(pixels, np.uint8, "c", shape=shape)
-        )  # "c": torch wants it writable; it is not
+        private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch wants it writable; the file stays as it is
+        return index_bank(jobs, private)
     bank = make_bank(recipe.bank, directory)
     finished.touch()
     return bank

@@ -52,9 +52,8 @@ def learn_stage(
     trainer.resume()
     done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
     kept.eval().requires_grad_(False)
-    for (
-        parameter
-    ) in kept.parameters():  # not the buffers: rotary frequencies are no part of a checkpoint, and stay exact
+    # Not the buffers: rotary frequencies are no part of a checkpoint, and stay exact.
+    for parameter in kept.parameters():
         parameter.copy_(parameter.half())
     if done:
         unfinished = finished.with_name(f"{_FINISHED}.unfinished")

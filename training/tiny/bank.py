@@ -8,6 +8,7 @@ Legend: F frames, C clips, S pixels per side.
 
 import math
 import multiprocessing
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -113,10 +114,15 @@ def make_bank(config: BankConfig, directory: Path) -> Bank:
         for item in work:
             _render_job(item)
     else:
-        with multiprocessing.get_context("spawn").Pool(config.workers or None) as pool:
+        with multiprocessing.get_context("spawn").Pool(config.workers or None, leave_ctrl_c) as pool:
             for _ in pool.imap_unordered(_render_job, work, chunksize=4):
                 pass
     return index_bank(jobs, pixels)
+
+
+def leave_ctrl_c() -> None:
+    """In a worker: Ctrl-C reaches every process of a terminal, and the one that gave the work ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def index_bank(jobs: list[Job], pixels: NDArray[np.uint8]) -> Bank:

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from memory.forgetting import ForgettingConfig
-from training.tiny.bank import BankConfig, plan_bank
+from training.tiny.bank import BankConfig, leave_ctrl_c, plan_bank
 from training.tiny.lessons import LessonPlan
 from training.tiny.stories import Shelf, StoryBatch, make_batch, shelf_of
 from training.tiny.texts import Words
@@ -21,6 +21,7 @@ _words: Words | None = None
 
 
 def _prepare_worker(bank: BankConfig, tokenizer: Path) -> None:
+    leave_ctrl_c()
     torch.set_num_threads(1)
     _prepare(bank, tokenizer)
 

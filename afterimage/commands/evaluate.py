@@ -19,9 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
     test = _test(arguments)
     began = time.monotonic()
     if arguments.work:
-        if (work := Path(arguments.work)).exists() and not work.is_dir():
+        work = Path(arguments.work)
+        if work.exists() and not work.is_dir():
             raise UsageError(f"--work {work}: is a file; give a directory")
-        weights, outcomes = _measure(arguments, test, Path(arguments.work))
+        weights, outcomes = _measure(arguments, test, work)
     else:
         with tempfile.TemporaryDirectory(prefix="afterimage-evaluate-") as directory:
             weights, outcomes = _measure(arguments, test, Path(directory))

@@ -20,7 +20,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from configs import load
 from model.checkpoint import load_pretrained
 from model.cpu_attention import attention_by_products, blockwise_attention
-from model.preset import ModelPreset
 from tests.bench.table import Table
 from tests.presets import write_preset
 from training.ahead import Ahead
@@ -29,10 +28,10 @@ from training.material import read_picture
 from training.parts import parts_of
 from training.stages import StageConfig, StageData, StageLearner
 from training.tiny.bank import BankConfig, make_bank
+from training.tiny.make import fresh_model
 from training.tiny.recipe import Recipe
 from training.tiny.sight import SightBatches, SightLearner, make_texts
 from training.tiny.stage import attention_to_train_with
-from training.tiny.words import train_tokenizer
 from training.trainer import LOG, Trainer, precision_of
 
 GEOMETRY = {
@@ -116,13 +115,7 @@ def _precisions(root: Path) -> Table:
         f"{recipe.sight.frames} frames and {recipe.sight.texts} texts, as configs/training/tiny.yaml has it, one thread. Taken in turn, "
         f"median of {ROUNDS}. `precision: auto` comes to `{chosen}` here.",
     )
-    words = root / "tokenizer"
-    train_tokenizer().save_pretrained(words)
-    architecture = recipe.architecture.model_copy(update={"tokenizer": str(words)})
-    preset = ModelPreset(name="fresh", architecture=architecture, index_encoder=None, memaug_depth=recipe.memaug_depth)
-    path = root / "fresh.yaml"
-    path.write_text(json.dumps(preset.model_dump(mode="json", exclude_unset=True)))  # JSON is YAML
-    model = load_pretrained(path, device=device, dtype=torch.float32)
+    model = fresh_model(recipe, root, device)
     bank = make_bank(BankConfig(seeds=1, clips=6, backgrounds=6, encoded=0.0, workers=1), root)
     learner = SightLearner(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
     texts = make_texts(model.encoders.index, 200, 0)

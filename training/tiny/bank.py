@@ -38,6 +38,7 @@ from training.world.vocabulary import (
 
 DAY_S: Final = 86_400.0
 HOURS: Final = 12  # hours of the day that one job's frames are spread over: light is drawn once for each
+PIXELS: Final = "bank.pixels"  # file of a bank's frames
 NO_LABEL: Final = -1
 LABELS: Final = ("kind", "colour", "shape", "size", "text", "place", "scene")
 VALUES: Final[dict[str, tuple[str, ...]]] = {
@@ -104,9 +105,7 @@ def plan_bank(config: BankConfig) -> list[Job]:
 def make_bank(config: BankConfig, directory: Path) -> Bank:
     """Render the bank; its pixels live in a memory-mapped file of `directory`."""
     jobs = plan_bank(config)
-    total = jobs[-1].first_frame + len(jobs[-1].times)
-    path = directory / "bank.pixels"
-    shape = (total, config.image_size, config.image_size, 3)
+    path, shape = directory / PIXELS, shape_of(jobs, config)
     pixels = np.memmap(path, np.uint8, "w+", shape=shape)
     every = max(1, round(1 / config.encoded)) if config.encoded else 0
     work = [(job, path, shape, bool(every) and number // len(SCENES) % every == 0) for number, job in enumerate(jobs)]
@@ -118,6 +117,11 @@ def make_bank(config: BankConfig, directory: Path) -> Bank:
             for _ in pool.imap_unordered(_render_job, work, chunksize=4):
                 pass
     return index_bank(jobs, pixels)
+
+
+def shape_of(jobs: list[Job], config: BankConfig) -> tuple[int, int, int, int]:
+    """Of the bank's pixels, [F, S, S, 3]."""
+    return jobs[-1].first_frame + len(jobs[-1].times), config.image_size, config.image_size, 3
 
 
 def leave_ctrl_c() -> None:

@@ -28,7 +28,7 @@ from model.save import save_pretrained
 from model.vision import GRID, VisionEncoder, pool
 from training.begun import keep_configuration
 from training.parts import parts_of
-from training.tiny.bank import Bank, index_bank, make_bank, plan_bank
+from training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
 from training.tiny.encoders import learn_to_see
 from training.tiny.feeder import Feeder
 from training.tiny.lessons import Progress
@@ -42,8 +42,8 @@ from training.tiny.words import train_tokenizer
 from training.trainer import STATE, Trainer
 
 TOKENIZER: Final = "tokenizer"
-_PIXELS, _BANK_DONE = "bank.pixels", "bank.done"
-PARTS: Final = (_PIXELS, _BANK_DONE, TOKENIZER, "sight", "sentences", "study")  # what a making leaves behind
+_BANK_DONE = "bank.done"
+PARTS: Final = (PIXELS, _BANK_DONE, TOKENIZER, "sight", "sentences", "study")  # what a making leaves behind
 # Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
@@ -55,7 +55,7 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     """
     keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = _fresh_model(recipe, directory, device)
+    model = fresh_model(recipe, directory, device)
     with _told("bank"):
         bank = _bank(recipe, directory)
     with _told("sight"):
@@ -95,7 +95,8 @@ def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
     save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
 
 
-def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
+def fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
+    """The recipe's model before it has learnt anything, in float32. Its tokenizer is trained into `directory`, if it is not there."""
     words = directory / TOKENIZER
     if not words.exists():
         train_tokenizer().save_pretrained(words)
@@ -119,9 +120,8 @@ def _fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> After
 
 
 def _bank(recipe: Recipe, directory: Path) -> Bank:
-    finished, pixels = directory / _BANK_DONE, directory / _PIXELS
-    jobs, side = plan_bank(recipe.bank), recipe.bank.image_size
-    shape = (jobs[-1].first_frame + len(jobs[-1].times), side, side, 3)
+    finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
+    shape = shape_of(jobs, recipe.bank)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
         private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch wants it writable; the file stays as it is
         return index_bank(jobs, private)

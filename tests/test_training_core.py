@@ -24,7 +24,7 @@ from training.conversations import read_annotations, read_conversation
 from training.curves import draw_curves
 from training.errors import DataError, TrainingError
 from training.features import FeatureBank, save_features
-from training.parts import parameter_groups, parts_of
+from training.parts import MODEL_PARTS, parameter_groups, parts_of
 from training.run import train_stage
 from training.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
 from training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
@@ -79,6 +79,7 @@ def test_every_part_has_its_own_rate_in_the_optimizer_and_frozen_parts_are_not_t
     )
     trainer = Trainer(model.video_language, parts, config, tmp_path, cpu=True)
     assert trainer.rates == {"projector": 3e-4, "memaug": 1e-4}
+    assert tuple(parts) == MODEL_PARTS
     assert all(p.requires_grad for p in parts["memaug"])
     assert not any(p.requires_grad for p in parts["language"] + parts["vision"])
 
@@ -513,6 +514,19 @@ def test_train_refuses_a_directory_in_use_and_a_missing_configuration(
     assert isinstance(load_pretrained(document["model"], device="cpu"), AfterimageModel)
     assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu"]) == 2
     assert "give --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rates", "says"), [({"memog": 1e-3}, "no part is called 'memog'; there are: vision,"), ({"memaug": 0.0}, "frozen")]
+)
+def test_train_refuses_rates_that_fit_no_part_before_it_looks_for_the_model(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rates: dict[str, float], says: str
+) -> None:
+    values = stage(toy, model=str(tmp_path / "no-such-model")).model_dump(mode="json", exclude_unset=True)
+    config = tmp_path / "stage.yaml"
+    config.write_text(json.dumps({**values, "trainer": {"steps": 1, "learning_rates": rates}}))
+    assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu"]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ where a test reads it back.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from model.video_language import VideoLanguageModel
 from training.errors import TrainingError
+
+MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `parts_of`
 
 
 def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.nn import functional
 
@@ -22,6 +22,7 @@ from training.conversations import Annotation, read_annotations, read_conversati
 from training.errors import DataError
 from training.features import FeatureBank, FrameBank, require_videos
 from training.material import Material, perceive, read_picture
+from training.parts import MODEL_PARTS
 from training.trainer import Lesson, TrainerConfig
 
 
@@ -55,6 +56,16 @@ class StageConfig(Schema):
     max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; longer samples are an error
     gradient_checkpointing: bool = True
     supervise_roles: bool = False
+
+    @field_validator("trainer")
+    @classmethod
+    def _rates_of_parts(cls, trainer: TrainerConfig) -> TrainerConfig:
+        # Here as well as in `parameter_groups`, so that it shows before a model of gigabytes is loaded.
+        if unknown := sorted(trainer.learning_rates.keys() - set(MODEL_PARTS)):
+            raise ValueError(f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(MODEL_PARTS)}")
+        if not any(trainer.learning_rates.values()):
+            raise ValueError("learning_rates: every part is frozen, so nothing would learn")
+        return trainer
 
     @property
     def trains_vision(self) -> bool:

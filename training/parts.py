@@ -4,7 +4,7 @@ Published Hour-LLaVA code ignores per-module rates under its shipped configurati
 where a test reads it back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import torch
@@ -30,6 +30,13 @@ def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.P
     }
 
 
+def fault_of(rates: Mapping[str, float], parts: Collection[str]) -> str | None:
+    """What is wrong with the rates for a model of these parts; None where nothing is."""
+    if unknown := sorted(rates.keys() - set(parts)):
+        return f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(parts)}"
+    return None if any(rates.values()) else "learning_rates: every part is frozen, so nothing would learn"
+
+
 def parameter_groups(
     parts: Mapping[str, list[nn.Parameter]], rates: Mapping[str, float], *, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
@@ -37,9 +44,8 @@ def parameter_groups(
 
     Raises TrainingError for a rate whose part does not exist, and when nothing would learn.
     """
-    unknown = sorted(rates.keys() - parts.keys())
-    if unknown:
-        raise TrainingError(f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(parts)}")
+    if fault := fault_of(rates, parts):
+        raise TrainingError(fault)
     groups = []
     for name, parameters in parts.items():
         rate = rates.get(name, 0.0)
@@ -48,7 +54,7 @@ def parameter_groups(
         if rate > 0 and parameters:
             groups.append({"params": parameters, "lr": rate, "part": name, "weight_decay": weight_decay})
     if not groups:
-        raise TrainingError("learning_rates: every part is frozen, so nothing would learn")
+        raise TrainingError("learning_rates: the parts that would learn have no parameters")
     return groups
 
 

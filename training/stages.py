@@ -22,7 +22,7 @@ from training.conversations import Annotation, read_annotations, read_conversati
 from training.errors import DataError
 from training.features import FeatureBank, FrameBank, require_videos
 from training.material import Material, perceive, read_picture
-from training.parts import MODEL_PARTS
+from training.parts import MODEL_PARTS, fault_of
 from training.trainer import Lesson, TrainerConfig
 
 
@@ -60,11 +60,8 @@ class StageConfig(Schema):
     @field_validator("trainer")
     @classmethod
     def _rates_of_parts(cls, trainer: TrainerConfig) -> TrainerConfig:
-        # Here as well as in `parameter_groups`, so that it shows before a model of gigabytes is loaded.
-        if unknown := sorted(trainer.learning_rates.keys() - set(MODEL_PARTS)):
-            raise ValueError(f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(MODEL_PARTS)}")
-        if not any(trainer.learning_rates.values()):
-            raise ValueError("learning_rates: every part is frozen, so nothing would learn")
+        if fault := fault_of(trainer.learning_rates, MODEL_PARTS):  # before a model of gigabytes is loaded
+            raise ValueError(fault)
         return trainer
 
     @property

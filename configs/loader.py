@@ -79,7 +79,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> I
         else:
             got = problem.get("input")
             shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | None) else ""
-            yield f"{source}: {name or 'whole file'}: {problem['msg']}{shown}"
+            yield f"{source}: {name or 'whole file'}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _keys_at(schema: type[BaseModel], location: list[Any]) -> list[str]:

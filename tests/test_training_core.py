@@ -517,7 +517,11 @@ def test_train_refuses_a_directory_in_use_and_a_missing_configuration(
 
 
 @pytest.mark.parametrize(
-    ("rates", "says"), [({"memog": 1e-3}, "no part is called 'memog'; there are: vision,"), ({"memaug": 0.0}, "frozen")]
+    ("rates", "says"),
+    [
+        ({"memog": 1e-3}, "stage.yaml: trainer: learning_rates: no part is called 'memog'; there are: vision,"),
+        ({"memaug": 0.0}, "stage.yaml: trainer: learning_rates: every part is frozen"),
+    ],
 )
 def test_train_refuses_rates_that_fit_no_part_before_it_looks_for_the_model(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rates: dict[str, float], says: str

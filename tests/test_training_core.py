@@ -163,6 +163,19 @@ def line_trainer(directory: Path, **changes: object) -> Trainer:
     return Trainer(line, {"line": [line.slope]}, TrainerConfig.model_validate(values), directory, cpu=True)
 
 
+def test_a_checkpoint_of_tied_weights_is_saved_and_read_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = line_trainer(tmp_path)
+    trainer.learner.twin = trainer.learner.slope
+    assert trainer.run(lambda number: torch.ones(1))
+    again = line_trainer(tmp_path)
+    again.learner.twin = again.learner.slope
+    assert again.resume()
+    assert torch.equal(again.learner.slope, trainer.learner.slope)
+    assert "shared tensor" not in caplog.text
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     first = line_trainer(tmp_path)
     assert not first.resume()
@@ -345,6 +358,10 @@ def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
         ('[{"video": "a.mp4", "image": "a.jpg", "conversations": [Q, A]}]', "both a video and an image"),
         ('[{"image": [""], "conversations": [Q, A]}]', "names are expected"),
         ('[{"video": "a.mp4", "conversations": [{"from": "gpt", "value": "x"}]}]', "must take turns"),
+        (
+            '[{"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": " "}]}]',
+            "item 0: conversations: an answer of gpt is empty",
+        ),
         ('[{"conversations": [{"from": "human", "value": "\\ud800"}, A]}]', "half of a surrogate pair"),
     ],
 )

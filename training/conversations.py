@@ -85,6 +85,10 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
     speakers = [turn.speaker for turn in annotation.conversations]
     if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")
+    if not all(answer for _, answer in annotation.pairs):
+        raise DataError(
+            f"{path}: item {number}: conversations: an answer of gpt is empty; it would teach to say nothing"
+        )
     if annotation.video is not None and annotation.image is not None:
         raise DataError(f"{path}: item {number}: has both a video and an image; a sample is about one of them")
     if annotation.image is not None and not all(annotation.pictures):

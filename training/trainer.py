@@ -5,6 +5,7 @@ what an uninterrupted one would, and on the CPU both end with the same bits.
 """
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -28,6 +29,8 @@ from training.parts import parameter_groups, rates_of
 
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
 Beta = Annotated[float, Field(ge=0, lt=1)]
+# Tied embeddings are saved once, as they should be; said at every checkpoint it hides what matters.
+logging.getLogger("accelerate.utils.other").addFilter(lambda record: "Removed shared tensor" not in record.getMessage())
 
 
 class TrainerConfig(Schema):

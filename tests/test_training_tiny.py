@@ -28,7 +28,7 @@ from training.tiny.lessons import LessonPlan, Progress
 from training.tiny.naming import NamingConfig
 from training.tiny.recipe import Recipe
 from training.tiny.sentences import SentencesConfig
-from training.tiny.sight import ANYTHING, SightBatches, SightLearner, draw_text, make_texts, named
+from training.tiny.sight import ANYTHING, SightBatches, SightLearner, Texts, draw_text, make_texts, named
 from training.tiny.stories import Shelf, cast, make_batch, shelf_of
 from training.tiny.study import StudyLearner, _drawn, to_device
 from training.tiny.texts import Words
@@ -146,6 +146,28 @@ def test_naming_is_told_values_and_everything_else_is_none() -> None:
         start += len(values) + 1
     assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
     assert float(named(told.roll(1, 1), labels)) > 100
+
+
+def test_half_of_the_frames_without_digits_or_letters_are_mirrored_and_their_labels_with_them(bank: Bank) -> None:
+    texts = Texts(np.zeros((2, 3), np.int64), np.zeros((2, 2, len(LABELS)), np.int16))
+    draw = SightBatches(bank, texts, frames=60, asked=1, seed=0, device=torch.device("cpu"))
+    row_of = {picture.tobytes(): row for row, picture in enumerate(bank.pixels)}
+    other = {"top left": "top right", "bottom left": "bottom right"}
+    other = {CODE["place"][a]: CODE["place"][b] for one, two in other.items() for a, b in ((one, two), (two, one))}
+    place, turned, could = LABELS.index("place"), 0, 0
+    for batch in (draw(0), draw(1)):
+        for picture, labels, centre in zip(batch.pixels.numpy(), batch.labels, batch.centres, strict=True):
+            straight = row_of.get(picture.tobytes())
+            row = row_of[np.ascontiguousarray(picture[:, ::-1]).tobytes()] if straight is None else straight
+            wanted, (across, down) = bank.labels[row].astype(np.int64), bank.centres[row]
+            could += VALUES["kind"][wanted[0]] == "object" or wanted[0] == NO_LABEL
+            if straight is None:
+                assert wanted[0] in (NO_LABEL, CODE["kind"]["object"])
+                turned, across = turned + 1, 1 - across
+                wanted[place] = other.get(int(wanted[place]), wanted[place])
+            np.testing.assert_array_equal(labels, wanted)
+            np.testing.assert_allclose(centre, (across, down), rtol=1e-6)
+    assert 0.3 < turned / could < 0.7
 
 
 def test_an_index_that_names_what_it_sees_learns_from_that_too(bank: Bank) -> None:

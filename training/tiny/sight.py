@@ -35,8 +35,10 @@ _ANY_EVENT: Final = 98  # a reference's kind that everything shown fits, but not
 _NEVER: Final = 97  # a label that nothing fits
 _PAIR_KINDS: Final = ("first", "gap")
 _NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # whose answer may lie in any event
+_PLACE: Final = LABELS.index("place")
 _NAMES: Final = sum(len(values) + 1 for values in VALUES.values())
 _BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: share of brightness, standard deviation in [-1, 1]
+_MIRRORED: Final = 0.5  # share of frames without digits or letters that are seen as in a mirror
 _SHARE: Final = (
     8  # frames of a batch that have the same noise: to draw it anew for each took a sixth of a step on a CPU
 )
@@ -149,7 +151,10 @@ def augmented(pixels_BSS3: Tensor) -> Tensor:
 
 
 class SightBatches:
-    """Draws batches from a bank whose pixels lie on the device. A batch depends on the seed and its number alone."""
+    """Draws batches from a bank whose pixels lie on the device. A batch depends on the seed and its number alone.
+
+    Half of the frames that can be are mirrored: all shapes and scenes look the same in a mirror, so each clip counts as two.
+    """
 
     def __init__(
         self,
@@ -169,6 +174,8 @@ class SightBatches:
         self._shown = np.flatnonzero(bank.labels[:, 0] != NO_LABEL)
         self._empty = np.flatnonzero(bank.labels[:, 0] == NO_LABEL)
         self._frames, self._asked, self._seed, self._device = frames, asked, seed, device
+        self._can_be_mirrored = np.isin(bank.labels[:, 0], (NO_LABEL, CODE["kind"]["object"]))
+        self._place_in_mirror = torch.tensor(_places_in_mirror(), device=device)
 
     def __call__(self, number: int) -> SightBatch:
         """Batch `number`: two thirds of its frames show something."""
@@ -176,8 +183,20 @@ class SightBatches:
         shown = rng.choice(self._shown, self._frames * 2 // 3)
         rows = np.concatenate([shown, rng.choice(self._empty, self._frames - len(shown))])
         asked = rng.integers(0, len(self._ids), self._asked)
-        at, about = (torch.from_numpy(numbers).to(self._device) for numbers in (rows, asked))
-        return SightBatch(self._pixels[at], self._labels[at], self._centres[at], self._ids[about], self._wanted[about])
+        turned = self._can_be_mirrored[rows] & (rng.random(len(rows)) < _MIRRORED)
+        at, about, turned = (torch.from_numpy(numbers).to(self._device) for numbers in (rows, asked, turned))
+        pixels, labels, centres = self._pixels[at], self._labels[at], self._centres[at]
+        pixels[turned] = pixels[turned].flip(2)
+        centres[turned, 0] = 1 - centres[turned, 0]
+        labels[turned, _PLACE] = self._place_in_mirror[labels[turned, _PLACE]]
+        return SightBatch(pixels, labels, centres, self._ids[about], self._wanted[about])
+
+
+def _places_in_mirror() -> list[int]:
+    """Code of each place's mirror image; last, where NO_LABEL points, itself."""
+    other = {"left": "right", "right": "left"}
+    names = (" ".join(other.get(part, part) for part in place.split()) for place in VALUES["place"])
+    return [*(CODE["place"][name] for name in names), NO_LABEL]
 
 
 def make_texts(index: IndexEncoder, count: int, seed: int, reword: float = 0.0) -> Texts:

@@ -260,7 +260,7 @@ _DIRECT: Final[dict[str, tuple[str, ...]]] = {
         "What thing can you see at present?", "What can you see right now?", "What can be seen at the moment?",
         "Currently, what is visible?", "Right now, what can you see?", "At the moment, what can be seen?",
         "What does the picture show now?", "At the moment, what is on display?", "What is there to see right now?",
-        "At present, what is shown?",
+        "At present, what is shown?", "Which thing are you looking at?", "At the moment, what do you look at?",
     ),
     "scene now": (
         "What is the present scene?", "Which scene is on view now?", "Where is the camera looking now?",

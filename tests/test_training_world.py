@@ -478,7 +478,7 @@ def test_nothing_is_asked_while_the_answer_is_in_doubt() -> None:
 @pytest.mark.parametrize(
     ("held_out", "known"), [(False, "57f451bec5b30ca6"), (True, "2b1fb1e02e17e806")], ids=["trained on", "held out"]
 )
-def test_wordings_and_their_numbers_are_those_that_the_shipped_model_was_taught(held_out: bool, known: str) -> None:
+def test_wordings_and_their_numbers_are_those_that_the_recipe_teaches(held_out: bool, known: str) -> None:
     """Of every kind, so that no wording that was held out is ever trained on, and a question's number keeps its words."""
     found = {kind: [[n, PHRASINGS[kind][n]] for n in wordings(kind, held_out=held_out)] for kind in sorted(PHRASINGS)}
     assert hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] == known

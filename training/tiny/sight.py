@@ -183,8 +183,8 @@ class SightBatches:
         shown = rng.choice(self._shown, self._frames * 2 // 3)
         rows = np.concatenate([shown, rng.choice(self._empty, self._frames - len(shown))])
         asked = rng.integers(0, len(self._ids), self._asked)
-        turned = self._can_be_mirrored[rows] & (rng.random(len(rows)) < _MIRRORED)
-        at, about, turned = (torch.from_numpy(numbers).to(self._device) for numbers in (rows, asked, turned))
+        mirrored = self._can_be_mirrored[rows] & (rng.random(len(rows)) < _MIRRORED)
+        at, about, turned = (torch.from_numpy(numbers).to(self._device) for numbers in (rows, asked, mirrored))
         pixels, labels, centres = self._pixels[at], self._labels[at], self._centres[at]
         pixels[turned] = pixels[turned].flip(2)
         centres[turned, 0] = 1 - centres[turned, 0]

@@ -19,7 +19,7 @@ from memory.check_store import FarChunks, check_store
 from memory.chunks import are_offsets, are_times
 from memory.coarse import ARRAYS, coarse_mask
 from memory.commit import Commit
-from memory.durable import PARTIAL
+from memory.durable import unfinished_files
 from memory.erase import camera_layouts, traces
 from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
 from memory.findings import Finding
@@ -288,7 +288,7 @@ def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findin
 
 
 def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
-    for path in sorted(camera.rglob(f".*{PARTIAL}")):
+    for path in unfinished_files(camera):
         yield Finding(
             path,
             "was being written when the process died; nobody reads it",

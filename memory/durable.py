@@ -19,6 +19,16 @@ PARTIAL = ".partial"  # suffix of files that are being written: a crash may leav
 _observer: Observer | None = None
 
 
+def unfinished_files(directory: Path) -> list[Path]:
+    """Files below `directory` that a crash left half written, or that somebody is writing at this moment."""
+    return sorted(
+        Path(where, name)
+        for where, _, names in os.walk(directory)
+        for name in names
+        if name.startswith(".") and name.endswith(PARTIAL)
+    )
+
+
 @contextmanager
 def observed(observer: Observer) -> Iterator[None]:
     """Tell `observer` of every step from here on, in whichever thread; an exception that it raises prevents the step."""

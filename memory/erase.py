@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memory.camera import ANSWERS
 from memory.chunks import image_attributes
-from memory.durable import PARTIAL, fsync_directory, remove_tree, unlink, write_file
+from memory.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from memory.errors import RepositoryError
 from memory.failpoints import reach
 from memory.layout import (
@@ -34,8 +34,8 @@ from memory.removal import Removal
 from memory.spec import FeatureSpec
 from memory.specfile import read_spec
 
+HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
 _UNREADABLE = "what cannot be read, where forgotten frames were"
-_HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
 
 
 @dataclass
@@ -187,8 +187,8 @@ def erase_leftovers(camera: Path, removal: Removal) -> Erased:
     it has sent, for one) may be, and stay. Those of the index go with `forget_files`.
     """
     done = Erased()
-    for path in sorted(camera.rglob(f".*{PARTIAL}")):
-        if path.name.startswith(_HOLD_FRAMES):
+    for path in unfinished_files(camera):
+        if path.name.startswith(HOLD_FRAMES):
             done.drop(path)
     for path in evidence_files(camera, removal):
         done.drop(path)

@@ -21,7 +21,10 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence,
 
 
 class CameraLock:
-    """Holds `path` for this process until closed. Raises CameraBusy, naming the holder, when another process has it."""
+    """Holds `path` for this process until closed. Raises CameraBusy, naming the holder, when another process has it.
+
+    last_died: whoever held it before did not close it; the text that says who is still there.
+    """
 
     def __init__(self, path: Path, *, camera: str) -> None:
         self._file = path.open("a+")
@@ -33,10 +36,13 @@ class CameraLock:
             raise CameraBusy(
                 f"camera '{camera}' is being written by {holder}; stop that process or choose another --camera"
             ) from None
+        self._file.seek(0)
+        self.last_died = bool(self._file.read())
         identity = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         self._file.truncate(0)
         self._file.write(json.dumps(identity))
         self._file.flush()
+        os.fsync(self._file.fileno())  # also after a power cut it is there
 
     def close(self) -> None:
         """Release. The file stays: removing it would let two writers lock two different files of one name."""

@@ -38,6 +38,7 @@ from memory.retention import Limits
 from memory.spec import FeatureSpec, require_same
 from memory.specfile import read_spec
 from memory.thinning import finish_thinning
+from memory.unfinished import drop_unfinished_writes
 from memory.usage import Usage
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -77,6 +78,8 @@ class Repository:
         finish_thinning(self)
         drop_given_up(directory, self._commit.generation)
         drop_unfinished(directory / "index")
+        if lock.last_died:
+            drop_unfinished_writes(directory)
 
     def go_on_in(self, files: GenerationFiles, commit: Commit) -> None:
         """Write another generation from here on: `commit`, which counts already, put it in use. For memory.reembed."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from afterimage.cli import main
+from memory.durable import unfinished_files
 from memory.errors import DamagedFrames, DamagedMemory, RepositoryError
 from memory.fsck import fsck
 from memory.index import FrameIndex
@@ -17,6 +18,7 @@ from memory.repository import open_camera
 from memory.settings import CameraSettings, MemorySettings, read_settings, write_memory_settings, write_settings
 from memory.snapshot import MemorySnapshot
 from memory.store_settings import StoreSettings, write_store
+from memory.uploaded import Uploads, locked
 from tests.memory_world import START, assert_holds, make_frame, make_spec
 
 SPEC = make_spec()
@@ -214,6 +216,29 @@ def test_what_a_crash_leaves_is_a_note_not_damage(camera: Path) -> None:
     assert len(report.findings) == 2
     assert fsck(camera, repair=True).findings == []
     assert not (camera / ".committed.1.partial").exists()
+
+
+def test_a_writer_removes_what_the_one_before_left_half_written(camera: Path) -> None:
+    names = (".committed.1", ".journal.1", "generation-1/tokens/.c.4.0.0.1", "frames/images/0/.zarr.json.1")
+    left = [camera / f"{name}.partial" for name in names]
+    settings = camera / ".settings.json.1.partial"  # whoever changes settings need not be the writer: it may be at work
+    for path in (*left, settings):
+        path.write_bytes(b"half")
+    with open_camera(camera.parent, "a", SPEC):
+        assert all(path.exists() for path in left)  # the one before closed the camera: none is looked for
+    (camera / "lock").write_text('{"pid": 1}')  # as one that died leaves it
+    with open_camera(camera.parent, "a", SPEC):
+        assert unfinished_files(camera) == [settings]
+
+
+def test_what_a_writer_left_stays_while_the_store_is_busy(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.unfinished._PATIENCE_S", 0.05)
+    Uploads().write(camera)
+    (camera / ".committed.1.partial").write_bytes(b"{")
+    (camera / "lock").write_text('{"pid": 1}')
+    with locked(camera), open_camera(camera.parent, "a", SPEC) as repository:
+        assert repository.frames
+        assert [path.name for path in unfinished_files(camera)] == [".committed.1.partial"]
 
 
 def test_a_writer_removes_what_a_crash_left_of_the_index(camera: Path) -> None:

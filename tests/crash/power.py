@@ -26,10 +26,11 @@ from tests.memory_world import make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
 NOT_TRACED = (
-    "lock",
+    "lock",  # its text is there: see _check
     "building.lock",
     "reserve",
 )  # carry no data: the kernel drops a lock with its holder, reserved space is only space
+LOCK = '{"pid": 1}'  # fsync'd by whoever takes the lock, before anything else
 
 
 def record(memory: Path, spec: FeatureSpec, *, frames: int, seed: int) -> list[Step]:
@@ -112,6 +113,8 @@ def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]], spec:
                 target.mkdir(exist_ok=True)
             else:
                 target.write_bytes(data)
+        if (memory / "a").is_dir():
+            (memory / "a" / "lock").write_text(LOCK)
         for name, lines in promised.items():
             (directory / name).write_text("".join(f"{line}\n" for line in lines))
         return broken_promises(memory, "a", directory / "ack", directory / "log", spec, keep_s=KEEP_S / 4)

@@ -7,6 +7,7 @@ import numpy as np
 
 from memory.coarse import coarse_mask
 from memory.commit import Commit
+from memory.durable import unfinished_files
 from memory.erase import traces
 from memory.fsck import fsck
 from memory.reader import CameraReader
@@ -59,8 +60,14 @@ def broken_promises(
     if not frames:
         return ["acknowledged frames, but an empty camera"] if read_acks(acks) else broken
     broken += [f"fsck after reopening: {finding.where.name} {finding.what}" for finding in fsck(directory).damage]
+    broken += [f"left half written: {path.name}" for path in unfinished_files(directory) if not _of_upload(path)]
     snapshot = CameraReader(directory).snapshot()
     return [*broken, *_altered(snapshot, directory, read_acks(acks), log, keep_s), *_left(snapshot, directory, log)]
+
+
+def _of_upload(path: Path) -> bool:
+    """Whether the next upload removes this file, not the next writer."""
+    return path.name.startswith(".uploaded.")
 
 
 def _altered(snapshot: MemorySnapshot, directory: Path, acks: list[Acked], log: Path, keep_s: float) -> list[str]:

@@ -5,9 +5,9 @@ of their content, so their shape says nothing: the committed row count (memory.c
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,22 +300,33 @@ class SealedFrames:
 
     def image(self, frame: int) -> bytes:
         """The stored JPEG of one frame. Raises DamagedFrames."""
-        name = f"{IMAGES}/{frame // SEAL_FRAMES}"
+        return next(self.images([frame]))
+
+    def images(self, frames: Iterable[int]) -> Iterator[bytes]:
+        """The stored JPEG of each: one read for frames of one seal that follow each other. Raises DamagedFrames, naming the first."""
+        for seal, together in groupby(frames, lambda frame: frame // SEAL_FRAMES):
+            name, pack = f"{IMAGES}/{seal}", None
+            for frame in together:
+                offsets, data = pack = pack or self._pack(name, frame)
+                row = frame % SEAL_FRAMES
+                image = data[offsets[row] : offsets[row + 1]]
+                if len(image) and not image.any():  # a missing pack reads as zeros
+                    raise self._lost(name, [frame])
+                yield image.tobytes()
+
+    def _pack(self, name: str, frame: int) -> tuple[list[int], NDArray[np.uint8]]:
+        """A seal's offsets and images. frame: whom it costs where they cannot be read."""
         try:
             array = self._open(name)
             offsets = array.attrs["offsets"]
             # Zarr would make room for whatever the metadata say.
             if not (are_offsets(offsets) and array.shape == array.chunks == (max(1, offsets[-1]),)):
                 raise self._lost(name, [frame])
-            row = frame % SEAL_FRAMES
-            image = self._read(name, 0, offsets[-1])[offsets[row] : offsets[row + 1]]
+            return offsets, self._rows_of(name, array, 0, offsets[-1])
         except StoreError as error:
             raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError, MemoryError):
             raise self._lost(name, [frame]) from None
-        if len(image) and not image.any():  # a missing pack reads as zeros
-            raise self._lost(name, [frame])
-        return image.tobytes()
 
     def _lost(self, name: str, frames: Iterable[int]) -> DamagedFrames:
         ids = np.array(sorted(frames), dtype=np.int64)
@@ -327,6 +338,9 @@ class SealedFrames:
         if array.shape[0] < end:
             self._opened.pop(name, None)  # an open Zarr array never sees growth
             array = self._open(name)
+        return self._rows_of(name, array, first, end)
+
+    def _rows_of(self, name: str, array: Any, first: int, end: int) -> NDArray[Any]:
         try:
             rows = np.asarray(array[first:end])
         except (ValueError, OSError) as error:  # zarr says ValueError where a checksum or a length is wrong

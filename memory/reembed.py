@@ -95,7 +95,13 @@ def _images(camera: Path, commit: Commit, first: int) -> dict[int, bytes]:
     """The JPEGs of one seal's frames that are remembered; empty where one cannot be read."""
     sealed = SealedFrames(camera, commit.generation)
     held = present(first + SEAL_FRAMES, commit.removed)
-    return {frame: _image(sealed, frame) for frame in held[held >= first].tolist()}
+    frames = held[held >= first].tolist()
+    try:
+        return dict(zip(frames, sealed.images(frames), strict=True))
+    except UnreachableFrames:
+        raise  # not lost: the store that has it does not answer
+    except DamagedFrames:
+        return {frame: _image(sealed, frame) for frame in frames}
 
 
 def _image(sealed: SealedFrames, frame: int) -> bytes:

@@ -1,6 +1,7 @@
 """What one answer may see of one camera."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,8 +116,13 @@ class MemorySnapshot:
 
     def image(self, frame: int) -> bytes:
         """The stored JPEG of a frame."""
-        early, late = self._split(np.array([frame]))
-        return self._sealed.image(frame) if len(early) else late[0].image
+        return next(self.images(np.array([frame])))
+
+    def images(self, ids: NDArray[np.int64]) -> Iterator[bytes]:
+        """The stored JPEG of each of these frames, ascending. Raises DamagedFrames."""
+        early, late = self._split(ids)
+        yield from self._sealed.images(early.tolist())
+        yield from (frame.image for frame in late)
 
     def scalars(self, name: str, ids: NDArray[np.int64]) -> NDArray[Any]:
         """`times`, `arrival_times`, `source_times` or `time_basis` of frames; NaN (or 0) where they cannot be read."""

@@ -67,7 +67,7 @@ class Upgrade:
             build_sealed(camera, self._generation, self.spec, self._encode.plainly)
             snapshot = reader.snapshot()
             late = snapshot.ids[snapshot.ids >= frames_built(camera, self._generation)]
-            if not self._encode.learn([snapshot.image(int(frame)) for frame in late]):
+            if not self._encode.learn(list(snapshot.images(late))):
                 return
 
     def carry_out(self, repository: Repository) -> dict[str, Any]:

@@ -72,4 +72,4 @@ def assert_holds(snapshot: MemorySnapshot, frames: range | list[int] = range(FRA
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack([frame.tokens for frame in made]))
     np.testing.assert_array_equal(snapshot.embeddings(snapshot.ids), np.stack([frame.embedding for frame in made]))
     np.testing.assert_array_equal(snapshot.times, [START + number for number in frames])
-    assert [snapshot.image(int(frame)) for frame in snapshot.ids] == [frame.image for frame in made]
+    assert list(snapshot.images(snapshot.ids)) == [frame.image for frame in made]

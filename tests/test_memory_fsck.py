@@ -173,6 +173,11 @@ def test_a_missing_pack_of_images_is_no_image(camera: Path) -> None:
     with pytest.raises(DamagedFrames) as caught:
         snapshot.image(70)
     assert caught.value.frames.tolist() == [70]
+    images = snapshot.images(np.arange(62, 72))
+    assert [next(images), next(images)] == [make_frame(number, SPEC).image for number in (62, 63)]
+    with pytest.raises(DamagedFrames) as caught:
+        next(images)
+    assert caught.value.frames.tolist() == [64]
 
 
 @pytest.mark.parametrize("offsets", [[None] * 65, ["x"] * 65, [0.5] * 65, [*range(64), 10**15], [1] * 65, {"0": 0}, 5])

@@ -46,8 +46,9 @@ def assert_holds(snapshot: MemorySnapshot, numbers: list[int]) -> None:
     np.testing.assert_array_equal(snapshot.tokens(ids), np.stack([frame.tokens for frame in frames]))
     np.testing.assert_array_equal(snapshot.embeddings(ids), np.stack([frame.embedding for frame in frames]))
     np.testing.assert_array_equal(snapshot.scalars("source_times", ids), [frame.source_time for frame in frames])
-    for row in {0, len(frames) // 2, len(frames) - 1}:
-        assert snapshot.image(row) == frames[row].image
+    assert list(snapshot.images(ids)) == [frame.image for frame in frames]
+    some = ids[:: SEAL_FRAMES // 2 + 1]
+    assert list(snapshot.images(some)) == [snapshot.image(row) for row in some.tolist()]
 
 
 @pytest.mark.parametrize("count", [0, 1, SEAL_FRAMES - 1, SEAL_FRAMES, SEAL_FRAMES + 1, 3 * SEAL_FRAMES + 5])

@@ -50,7 +50,7 @@ def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: 
     seconds = round(float(snapshot.times[-1] - snapshot.times[0]) + 1 / snapshot.info.fps, 3)
     if frames:
         side = snapshot.spec.tokens.resolution
-        pictures = np.stack([to_square(decode_jpeg(snapshot.image(int(frame))), side) for frame in ids])
+        pictures = np.stack([to_square(decode_jpeg(image), side) for image in snapshot.images(ids)])
         save_frames(directory, name, torch.from_numpy(pictures), seconds)
     else:
         tokens = np.ascontiguousarray(snapshot.tokens(ids))

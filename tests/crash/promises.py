@@ -79,13 +79,13 @@ def _altered(snapshot: MemorySnapshot, directory: Path, acks: list[Acked], log: 
     coarse = coarse_mask(
         snapshot.end, Commit.read(directory).coarse
     )  # asked for, and other tokens than were acknowledged
-    tokens = snapshot.tokens(np.array([ack.frame for ack in held], dtype=np.int64))
-    embeddings = snapshot.embeddings(np.array([ack.frame for ack in held], dtype=np.int64))
+    ids = np.array([ack.frame for ack in held], dtype=np.int64)
+    rows = zip(held, snapshot.images(ids), snapshot.tokens(ids), snapshot.embeddings(ids), strict=True)
     broken = [
         f"frame {ack.frame} was altered"
-        for row, ack in enumerate(held)
+        for ack, image, tokens, embedding in rows
         if snapshot.time_of(ack.frame) != ack.time
-        or (not coarse[ack.frame] and frame_crc(snapshot.image(ack.frame), tokens[row], embeddings[row]) != ack.crc)
+        or (not coarse[ack.frame] and frame_crc(image, tokens, embedding) != ack.crc)
     ]
     for ack in acks:
         wanted_gone = any(start <= ack.time <= stop for start, stop in asked)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -32,6 +33,13 @@ def afterimage(*arguments: object, timeout: float = 120) -> subprocess.Completed
     )
 
 
+def document(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """What a command prints with --json; in this process, which need not load PyTorch anew."""
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == 0
+    return cast(dict[str, Any], json.loads(capsys.readouterr().out))
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=120, rate=10)
@@ -49,28 +57,27 @@ def memory(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
 def test_ask_prints_the_document_of_the_design(memory: Path) -> None:
     done = afterimage("ask", "What is yellow?", "--memory", memory, "--json")
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert {"id", "answer", "evidence", "coverage", "provenance", "timing"} <= set(document)
-    coverage = document["coverage"]
+    said = json.loads(done.stdout)
+    assert {"id", "answer", "evidence", "coverage", "provenance", "timing"} <= set(said)
+    coverage = said["coverage"]
     assert (coverage["frames"], coverage["first_time"], coverage["last_time"]) == (12, START, START + 11)
     assert (coverage["recall"], coverage["positions"]) == ("full", "true")
     assert coverage["lag_s"] > 0
-    assert "synthetic world" in document["notice"]
-    assert document["provenance"]["trained"] is True
-    weights = [item["weight"] for item in document["evidence"]]
+    assert "synthetic world" in said["notice"]
+    assert said["provenance"]["trained"] is True
+    weights = [item["weight"] for item in said["evidence"]]
     assert weights == sorted(weights, reverse=True)
     assert 0 < sum(weights) <= 1.001
-    for item in document["evidence"]:
+    for item in said["evidence"]:
         assert item["camera"] == "front-door"
         assert item["time"] == START + item["frame"]
         assert Path(item["image"]).read_bytes().startswith(b"\xff\xd8")
-    assert 0 < document["timing"]["first_token_s"] <= document["timing"]["total_s"]
+    assert 0 < said["timing"]["first_token_s"] <= said["timing"]["total_s"]
 
 
-def test_the_same_question_gives_the_same_answer(memory: Path) -> None:
-    first, second = (
-        json.loads(afterimage("ask", "What?", "--memory", memory, "--at", START + 5, "--json").stdout) for _ in range(2)
-    )
+def test_the_same_question_gives_the_same_answer(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asking = ("ask", "What?", "--memory", memory, "--at", START + 5)
+    first, second = json.loads(afterimage(*asking, "--json").stdout), document(capsys, *asking)
     assert first["answer"] == second["answer"]
     assert first["provenance"] == second["provenance"]
     for one, other in zip(first["evidence"], second["evidence"], strict=True):
@@ -80,16 +87,13 @@ def test_the_same_question_gives_the_same_answer(memory: Path) -> None:
     assert all(item["time"] <= START + 5 for item in first["evidence"])
 
 
-def test_spans(memory: Path) -> None:
-    document = json.loads(
-        afterimage("ask", "What?", "--memory", memory, "--from", START + 2, "--at", START + 4.9, "--json").stdout
-    )
-    assert (document["coverage"]["first_time"], document["coverage"]["frames"]) == (START + 2, 3)
-    document = json.loads(
-        afterimage("ask", "What?", "--memory", memory, "--last", "3s", "--at", START + 8, "--json").stdout
-    )
-    assert (document["coverage"]["first_time"], document["coverage"]["frames"]) == (START + 5, 4)
-    early = json.loads(afterimage("ask", "What?", "--memory", memory, "--from", START - 60, "--json").stdout)
+def test_spans(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asking = ("ask", "What?", "--memory", memory)
+    coverage = document(capsys, *asking, "--from", START + 2, "--at", START + 4.9)["coverage"]
+    assert (coverage["first_time"], coverage["frames"]) == (START + 2, 3)
+    coverage = document(capsys, *asking, "--last", "3s", "--at", START + 8)["coverage"]
+    assert (coverage["first_time"], coverage["frames"]) == (START + 5, 4)
+    early = document(capsys, *asking, "--from", START - 60)
     assert early["coverage"]["gaps"][0] == {
         "start": START - 60,
         "end": START,
@@ -98,17 +102,19 @@ def test_spans(memory: Path) -> None:
     }
 
 
-def test_ask_for_people_names_evidence_coverage_and_what_the_model_is(memory: Path) -> None:
-    done = afterimage("ask", "What is yellow?", "--memory", memory)
-    assert done.returncode == 0
+def test_ask_for_people_names_evidence_coverage_and_what_the_model_is(
+    memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", "What is yellow?", "--memory", str(memory)]) == 0
+    said = capsys.readouterr().out
     for part in ("evidence", "coverage", "12 frames", "2023-11-14", "synthetic world"):
-        assert part in done.stdout
+        assert part in said
 
 
 def test_info(memory: Path) -> None:
-    document = json.loads(afterimage("info", memory, "--json").stdout)
-    assert document["format"] == 1
-    (camera,) = document["cameras"]
+    said = json.loads(afterimage("info", memory, "--json").stdout)
+    assert said["format"] == 1
+    (camera,) = said["cameras"]
     assert (camera["id"], camera["name"], camera["frames"]) == ("front-door", "Front door", 12)
     assert (camera["first_time"], camera["last_time"]) == (START, START + 11)
     assert camera["spec"]["tokens"]["tokens_per_frame"] == 64
@@ -180,29 +186,29 @@ def test_a_mistake_ends_a_real_process_the_same_way(tmp_path: Path) -> None:
     ]
 
 
-def test_a_memory_of_another_spec_or_format_is_refused(tmp_path: Path, clip: Path) -> None:
+def test_a_memory_of_another_spec_or_format_is_refused(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with open_camera(tmp_path, "a", make_spec()) as repository:
         repository.append(make_frame(0, make_spec()))
-    done = afterimage("ask", "What?", "--memory", tmp_path, "--model", "tiny")
-    assert done.returncode == 2
-    assert "reembed" in done.stderr
-    done = afterimage("replay", clip, "--memory", tmp_path, "--camera", "a", "--model", "tiny")
-    assert done.returncode == 2
-    assert "reembed" in done.stderr
+    for command in (["ask", "What?"], ["replay", str(clip), "--camera", "a"]):
+        assert main([*command, "--memory", str(tmp_path), "--model", "tiny"]) == 2
+        assert "reembed" in capsys.readouterr().err
     camera = tmp_path / "a" / "camera.json"
     write_json(camera, {**read_json(camera, missing=""), "format": 7})
-    done = afterimage("info", tmp_path)
-    assert done.returncode == 2
-    assert "storage format 7" in done.stderr
+    assert main(["info", str(tmp_path)]) == 2
+    assert "storage format 7" in capsys.readouterr().err
 
 
-def test_a_second_writer_is_told_who_has_the_camera(memory: Path, clip: Path) -> None:
+def test_a_second_writer_is_told_who_has_the_camera(
+    memory: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     reader = Memory(memory).camera("Front door")
     with open_camera(memory, "Front door", reader.spec):
         done = afterimage("replay", clip, "--memory", memory, "--camera", "Front door")
         assert done.returncode == 2
         assert f"process {os.getpid()}" in done.stderr
-        assert afterimage("ask", "What?", "--memory", memory, "--json").returncode == 0  # readers do not mind
+        assert document(capsys, "ask", "What?", "--memory", memory)  # readers do not mind
 
 
 def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(tmp_path: Path) -> None:

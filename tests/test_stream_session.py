@@ -81,18 +81,8 @@ def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
         watch.process.wait()
 
 
-def ask(memory: Path, *options: str) -> dict[str, object]:
-    command = [
-        sys.executable,
-        "-m",
-        "afterimage",
-        "ask",
-        "What was there?",
-        "--memory",
-        str(memory),
-        "--json",
-        *options,
-    ]
+def ask(memory: Path) -> dict[str, object]:
+    command = [sys.executable, "-m", "afterimage", "ask", "What was there?", "--memory", str(memory), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, object] = json.loads(done.stdout)
@@ -100,7 +90,9 @@ def ask(memory: Path, *options: str) -> dict[str, object]:
 
 
 @pytest.mark.integration
-def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(clip: Path, tmp_path: Path) -> None:
+def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
+    model: AfterimageModel, clip: Path, tmp_path: Path
+) -> None:
     need_rtsp()
     with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
         watch.wait_for(8)
@@ -131,10 +123,13 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(clip: Path, 
         assert [int(frame) for frame, _, _ in lines] == list(range(snapshot.frames))
         assert [float(when) for _, when, _ in lines] == snapshot.times.tolist()
         assert (np.diff(snapshot.times) > 0).all()
-        touching = ask(watch.memory, "--from", str(gap.start - 1))
-        assert touching["coverage"]["gaps"][0]["reason"] == "lost"  # type: ignore[index]
-        earlier = ask(watch.memory, "--at", str(gap.start - 0.5))
-        assert earlier["coverage"]["gaps"] == []  # type: ignore[index]
+    answerer = Answerer(Memory(watch.memory), model)
+    touching, earlier = (
+        answerer.ask(Question("What was there?", max_new_tokens=2, **span)).parts[0].coverage
+        for span in ({"start": gap.start - 1}, {"at": gap.start - 0.5})
+    )
+    assert touching.gaps[0].reason == "lost"
+    assert not earlier.gaps
 
 
 @pytest.mark.integration

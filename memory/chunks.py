@@ -298,12 +298,8 @@ class SealedFrames:
         lost: list[int] = ids[np.isin(places, bad)].tolist()
         return lost
 
-    def image(self, frame: int) -> bytes:
-        """The stored JPEG of one frame. Raises DamagedFrames."""
-        return next(self.images([frame]))
-
     def images(self, frames: Iterable[int]) -> Iterator[bytes]:
-        """The stored JPEG of each: one read for frames of one seal that follow each other. Raises DamagedFrames, naming the first."""
+        """The stored JPEG of each of these frames: one read for those of one seal that follow each other. Raises DamagedFrames."""
         for seal, together in groupby(frames, lambda frame: frame // SEAL_FRAMES):
             name, pack = f"{IMAGES}/{seal}", None
             for frame in together:

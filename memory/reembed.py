@@ -106,7 +106,7 @@ def _images(camera: Path, commit: Commit, first: int) -> dict[int, bytes]:
 
 def _image(sealed: SealedFrames, frame: int) -> bytes:
     try:
-        return sealed.image(frame)
+        return next(sealed.images([frame]))
     except UnreachableFrames:
         raise  # not lost: the store that has it does not answer
     except DamagedFrames:

@@ -249,7 +249,7 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path) -> None:
     assert snapshot.ids.tolist() == list(range(count()))  # nothing acknowledged is missing
     assert snapshot.gaps == ()
     assert fsck(camera).damage == []
-    tokens, embeddings = image_encoder(encoders)([snapshot.image(int(frame)) for frame in snapshot.ids])
+    tokens, embeddings = image_encoder(encoders)(list(snapshot.images(snapshot.ids)))
     early = document["frames"]
     np.testing.assert_allclose(snapshot.tokens(snapshot.ids[:early]), tokens[:early], atol=2e-3, rtol=2e-3)
     likeness = (snapshot.embeddings(snapshot.ids) * embeddings).sum(axis=1)

@@ -4,6 +4,7 @@ The memory is a real snapshot over frames that are made when they are read: noth
 """
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,8 @@ class _MadeUpFrames:
     def scalars(self, name: str, first: int, end: int) -> NDArray[Any]:
         return np.zeros(end - first, dtype=SCALARS[name])
 
-    def image(self, frame: int) -> bytes:
-        return b""
+    def images(self, frames: list[int]) -> Iterator[bytes]:
+        return (b"" for _ in frames)
 
 
 @dataclass

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/.core  ## history, a live stream and ten questions with their score, on synthetic video; SEED=n for another world
 	$(BIN)/afterimage demo $(if $(SEED),--seed $(SEED))
 
-tiny: .venv/.dev  ## make the small model anew, end to end (resumable; two hours or more of one CPU core: see the model card)
+tiny: .venv/.dev  ## make the small model anew, end to end (resumable; within two hours on one CPU core with bfloat16: see the model card)
 	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output --resume
 
 test: .venv/.dev  ## every test, in two processes

@@ -301,9 +301,9 @@ class SealedFrames:
     def images(self, frames: Iterable[int]) -> Iterator[bytes]:
         """The stored JPEG of each of these frames: one read for those of one seal that follow each other. Raises DamagedFrames."""
         for seal, together in groupby(frames, lambda frame: frame // SEAL_FRAMES):
-            name, pack = f"{IMAGES}/{seal}", None
-            for frame in together:
-                offsets, data = pack = pack or self._pack(name, frame)
+            name, of_seal = f"{IMAGES}/{seal}", list(together)
+            offsets, data = self._pack(name, of_seal[0])
+            for frame in of_seal:
                 row = frame % SEAL_FRAMES
                 image = data[offsets[row] : offsets[row + 1]]
                 if len(image) and not image.any():  # a missing pack reads as zeros

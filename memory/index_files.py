@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from memory.camera import CameraInfo
 from memory.commit import decode_json, write_json
-from memory.durable import PARTIAL, fsync_directory, make_directory, unlink
+from memory.durable import fsync_directory, make_directory, unfinished_files, unlink
 from memory.errors import DamagedMemory
 from memory.removal import Removal
 from memory.spec import FeatureSpec
@@ -71,7 +71,7 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:
     """Remove segments that are not among `keep`, and what a crash left unfinished; returns how many. Call it `locked`."""
-    files = [*directory.glob("*.faiss"), *directory.glob(f".*{PARTIAL}")]
+    files = [*directory.glob("*.faiss"), *unfinished_files(directory)]
     dropped = sum(unlink(path) for path in sorted(files) if path.name not in keep)
     if dropped:
         fsync_directory(directory)
@@ -80,9 +80,9 @@ def drop_files(directory: Path, *, keep: set[str]) -> int:
 
 def drop_unfinished(directory: Path) -> None:
     """Remove what a crash left unfinished. (What another process is writing at this moment is waited for, and stays.)"""
-    if any(directory.glob(f".*{PARTIAL}")):
+    if unfinished_files(directory):
         with locked(directory):
-            if sum(unlink(path) for path in directory.glob(f".*{PARTIAL}")):
+            if sum(unlink(path) for path in unfinished_files(directory)):
                 fsync_directory(directory)
 
 

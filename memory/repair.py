@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from memory import index_files, uploaded
 from memory.bring_back import bring_back_chunk
-from memory.building import building_lock
 from memory.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
 from memory.chunks import SealedFrames, image_attributes
 from memory.coarse import ARRAYS, Coarse, add_coarse
@@ -31,9 +30,9 @@ from memory.records import Gap
 from memory.removal import Removal, add, present, runs
 from memory.repair_journal import sound_records
 from memory.store import CameraStore
-from memory.uploaded import FRAMES, change, locked
+from memory.unfinished import alone
+from memory.uploaded import FRAMES, change
 
-_BRIEF_S = 1.0  # for others who send to the store at this moment; the next pass tries again
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
 
 Fix = Callable[[], str]
@@ -284,7 +283,7 @@ class Repair:
 
         def fix() -> str:
             index = index_files.locked(path.parent) if path.parent.name == "index" else nullcontext()
-            with building_lock(self._camera), locked(self._camera, patience_s=_BRIEF_S), index:
+            with alone(self._camera), index:
                 if unlink(path):
                     fsync_directory(path.parent)
             return "deleted"

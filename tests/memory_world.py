@@ -73,6 +73,11 @@ def assert_holds(snapshot: MemorySnapshot, numbers: Iterable[int]) -> None:
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
 
 
+def die_holding(camera: Path) -> None:
+    """Leave the camera's lock as a process that was killed leaves it: open to the next, and saying who has it."""
+    (camera / "lock").write_text('{"pid": 4194305}')
+
+
 def encode_images(images: Sequence[bytes]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """Features under ANOTHER that say which image they were made from: tokens [T, P, Dv], embeddings [T, De]."""
     random = [np.random.default_rng(list(image)) for image in images]

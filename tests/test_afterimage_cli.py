@@ -227,9 +227,9 @@ def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(tmp_p
     finally:
         watch.kill()
     assert watch.returncode == 0, error
-    document = json.loads(out)
+    said = json.loads(out)
     lines = [line.split() for line in acks.read_text().splitlines()]
-    assert len(lines) == document["frames"] >= 10
+    assert len(lines) == said["frames"] >= 10
     snapshot = Memory(tmp_path / "m").camera("pattern").snapshot()
     assert [int(frame) for frame, _, _ in lines] == list(range(snapshot.frames))
     assert [float(when) for _, when, _ in lines] == snapshot.times.tolist()

@@ -29,10 +29,8 @@ from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
-from tests.memory_world import START, coarse_tokens, kept_frame, make_frame
+from tests.memory_world import START, coarse_tokens, die_holding, kept_frame, make_frame
 from tests.object_server import need_object_store
-
-DEAD = '{"pid": 4194305}'  # what is left in the lock of a process that died
 
 
 class Crash(BaseException):
@@ -165,7 +163,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
             time.sleep(0.02)  # steps that other threads had begun
         self.repository._lock.close()  # as the kernel does with a dead process's lock
         if (self.path / "a" / "lock").exists():  # a camera without frames is not kept
-            (self.path / "a" / "lock").write_text(DEAD)
+            die_holding(self.path / "a")
         if not (self.path / "a" / "camera.json").exists():
             assert not self.kept
         self.repository = open_camera(self.path, "a", self.spec)

@@ -19,7 +19,7 @@ from memory.settings import CameraSettings, MemorySettings, read_settings, write
 from memory.snapshot import MemorySnapshot
 from memory.store_settings import StoreSettings, write_store
 from memory.uploaded import Uploads, locked
-from tests.memory_world import START, assert_holds, make_frame, make_spec
+from tests.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
 SPEC = make_spec()
 FRAMES = 200  # three seals and eight frames in the journal
@@ -231,7 +231,7 @@ def test_a_writer_removes_what_the_one_before_left_half_written(camera: Path) ->
         path.write_bytes(b"half")
     with open_camera(camera.parent, "a", SPEC):
         assert all(path.exists() for path in left)  # the one before closed the camera: none is looked for
-    (camera / "lock").write_text('{"pid": 1}')  # as one that died leaves it
+    die_holding(camera)
     with open_camera(camera.parent, "a", SPEC):
         assert unfinished_files(camera) == [settings]
 
@@ -240,7 +240,7 @@ def test_what_a_writer_left_stays_while_the_store_is_busy(camera: Path, monkeypa
     monkeypatch.setattr("memory.unfinished._PATIENCE_S", 0.05)
     Uploads().write(camera)
     (camera / ".committed.1.partial").write_bytes(b"{")
-    (camera / "lock").write_text('{"pid": 1}')
+    die_holding(camera)
     with locked(camera), open_camera(camera.parent, "a", SPEC) as repository:
         assert repository.frames
         assert [path.name for path in unfinished_files(camera)] == [".committed.1.partial"]

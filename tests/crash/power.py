@@ -22,15 +22,14 @@ from memory.thinning import thin
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
-from tests.memory_world import make_frame
+from tests.memory_world import die_holding, make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
 NOT_TRACED = (
-    "lock",  # its text is there: see _check
+    "lock",
     "building.lock",
     "reserve",
-)  # carry no data: the kernel drops a lock with its holder, reserved space is only space
-LOCK = '{"pid": 1}'  # fsync'd by whoever takes the lock, before anything else
+)  # hold no frames: the kernel drops a lock with its holder (what its text says is there, see _check), reserved space is only space
 
 
 def record(memory: Path, spec: FeatureSpec, *, frames: int, seed: int) -> list[Step]:
@@ -114,7 +113,7 @@ def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]], spec:
             else:
                 target.write_bytes(data)
         if (memory / "a").is_dir():
-            (memory / "a" / "lock").write_text(LOCK)
+            die_holding(memory / "a")  # its text is fsync'd by whoever takes the lock, before anything else
         for name, lines in promised.items():
             (directory / name).write_text("".join(f"{line}\n" for line in lines))
         return broken_promises(memory, "a", directory / "ack", directory / "log", spec, keep_s=KEEP_S / 4)

@@ -120,6 +120,7 @@ def _reads(memory: Path, spec: FeatureSpec) -> dict[str, Callable[[], object]]:
         f"tokens of {SCATTERED} scattered frames": lambda: CameraReader(camera).snapshot().tokens(scattered),
         "tokens of 512 frames in a row": lambda: CameraReader(camera).snapshot().tokens(np.arange(512, 1024)),
         "one image": lambda: CameraReader(camera).snapshot().image(777),
+        "256 images in a row": lambda: list(CameraReader(camera).snapshot().images(np.arange(512, 768))),
     }
     if spec.model == "tiny":
         reads["first token of an answer, warm model"] = _question(memory)

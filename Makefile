@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .DEFAULT_GOAL := demo
 
 demo: .venv/.core  ## history, a live stream and ten questions with their score, on synthetic video; SEED=n for another world
-	$(BIN)/afterimage demo $(if $(SEED),--seed $(SEED))
+	$(BIN)/afterview demo $(if $(SEED),--seed $(SEED))
 
 tiny: .venv/.dev  ## make the small model anew, end to end (resumable; within two hours on one CPU core with bfloat16: see the model card)
-	$(BIN)/afterimage train configs/training/tiny.yaml --out tiny-output --resume
+	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 
 test: .venv/.dev  ## every test, in two processes
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal

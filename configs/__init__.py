@@ -1,15 +1,17 @@
 """Presets (YAML) and the one strict loader that reads them. Each schema lives with its owner."""
 
-from configs.errors import AfterimageError, ConfigError, UsageError
+from configs.errors import AfterviewError, ConfigError, UsageError
+from configs.extras import missing_extra
 from configs.loader import Schema, load, load_mapping, preset_names, preset_path
 
 __all__ = [
-    "AfterimageError",
+    "AfterviewError",
     "ConfigError",
     "Schema",
     "UsageError",
     "load",
     "load_mapping",
+    "missing_extra",
     "preset_names",
     "preset_path",
 ]

@@ -98,7 +98,7 @@ def read_camera(directory: Path) -> CameraInfo:
             raise TypeError("no number")
         return info
     except (KeyError, TypeError, OverflowError):
-        raise DamagedMemory(f"{path}: describes no camera; `afterimage fsck --repair` makes it anew") from None
+        raise DamagedMemory(f"{path}: describes no camera; `afterview fsck --repair` makes it anew") from None
 
 
 def write_camera(directory: Path, info: CameraInfo) -> None:

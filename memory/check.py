@@ -106,7 +106,7 @@ def _check_memory(memory: Path) -> Iterator[Finding]:
     try:
         read_store(memory)
     except DamagedMemory as error:
-        yield Finding(memory / STORE, f"{_reason(error)}; `afterimage store set` names the store again")
+        yield Finding(memory / STORE, f"{_reason(error)}; `afterview store set` names the store again")
 
 
 def _reason(error: RepositoryError) -> str:

@@ -76,7 +76,7 @@ class FarChunks:
     def _list(self) -> None:
         self.objects = objects_of(self.camera)
         if self.objects is None:
-            self.trouble = "chunks were moved to a store, but store.json is gone; `afterimage store set` names it again"
+            self.trouble = "chunks were moved to a store, but store.json is gone; `afterview store set` names it again"
             return
         theirs = self.objects.read("camera.json")
         if theirs is None and not self.uploads.trees:

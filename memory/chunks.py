@@ -327,7 +327,7 @@ class SealedFrames:
     def _lost(self, name: str, frames: Iterable[int]) -> DamagedFrames:
         ids = np.array(sorted(frames), dtype=np.int64)
         some = f"frame {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "") if len(ids) else "nothing"
-        return DamagedFrames(f"{self._camera / name}: {some} cannot be read; `afterimage fsck` says what is wrong", ids)
+        return DamagedFrames(f"{self._camera / name}: {some} cannot be read; `afterview fsck` says what is wrong", ids)
 
     def _read(self, name: str, first: int, end: int) -> NDArray[Any]:
         array = self._open(name)
@@ -353,7 +353,7 @@ class SealedFrames:
             try:
                 array = self._arrays.open(name)
             except ArrayError as error:
-                raise self._damaged(name, "missing or unreadable; `afterimage fsck --repair` makes it anew") from error
+                raise self._damaged(name, "missing or unreadable; `afterview fsck --repair` makes it anew") from error
             if name.startswith(IMAGES):
                 return array  # one per seal: not kept, so that memory stays flat
             self._opened[name] = array

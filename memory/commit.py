@@ -16,7 +16,7 @@ from memory.removal import Removal, remove_document
 FORMAT_VERSION = 1
 
 
-REPAIR = "`afterimage fsck --repair` restores it as far as it can"
+REPAIR = "`afterview fsck --repair` restores it as far as it can"
 _CHECKSUM = "checksum"
 
 
@@ -108,6 +108,6 @@ def require_format(version: object, *, where: Path) -> None:
     """Raise FormatMismatch unless this version of the software reads `version`."""
     if version != FORMAT_VERSION:
         raise FormatMismatch(
-            f"{where}: storage format {version}, but this version of afterimage reads format {FORMAT_VERSION}; "
+            f"{where}: storage format {version}, but this version of afterview reads format {FORMAT_VERSION}; "
             "install the version that wrote it"
         )

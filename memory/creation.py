@@ -31,7 +31,7 @@ def _clear_unfinished(directory: Path) -> None:
     journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
     if started or journals:
         raise DamagedMemory(
-            f"{directory}: camera.json is missing but there are frames; `afterimage fsck` says what is left"
+            f"{directory}: camera.json is missing but there are frames; `afterview fsck` says what is left"
         )
     for entry in directory.iterdir():
         if entry.is_dir():

@@ -20,9 +20,9 @@ class Memory:
         self._readers: dict[str, CameraReader] = {}
         self._indexes: dict[str, FrameIndex] = {}
         if not path.is_dir():
-            raise MemoryNotFound(f"no memory at {path}; `afterimage watch` or `afterimage replay` makes one")
+            raise MemoryNotFound(f"no memory at {path}; `afterview watch` or `afterview replay` makes one")
         if not self.camera_ids():
-            raise MemoryNotFound(f"{path} holds no camera; `afterimage watch` or `afterimage replay` records one")
+            raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
 
     def camera_ids(self) -> list[str]:
         """Ids of the cameras, sorted."""

@@ -1,6 +1,6 @@
 """What can go wrong with a memory.
 
-AfterimageError (configs.errors)
+AfterviewError (configs.errors)
 `- RepositoryError                 exit 1: base of all below
    |- MemoryNotFound      usage    no memory, or no such camera, at that path
    |- NotWritable         usage    the directory cannot be written
@@ -21,10 +21,10 @@ AfterimageError (configs.errors)
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.errors import AfterimageError, UsageError
+from configs.errors import AfterviewError, UsageError
 
 
-class RepositoryError(AfterimageError):
+class RepositoryError(AfterviewError):
     """Base of the errors of a memory."""
 
 

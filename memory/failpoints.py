@@ -1,6 +1,6 @@
 """Named places where a test can kill this process, as a power switch or the kernel's out-of-memory killer would.
 
-AFTERIMAGE_FAILPOINT=seal.before-commit:3 ends the process with SIGKILL when it gets to that place for the third time. Without
+AFTERVIEW_FAILPOINT=seal.before-commit:3 ends the process with SIGKILL when it gets to that place for the third time. Without
 the variable `reach` is an empty function.
 """
 
@@ -42,12 +42,12 @@ UPLOAD_POINTS = (  # only reached where a memory has a store
     "upload.half-thinned",
 )
 
-_armed, _, _count = os.environ.get("AFTERIMAGE_FAILPOINT", "").partition(":")
+_armed, _, _count = os.environ.get("AFTERVIEW_FAILPOINT", "").partition(":")
 
 if _armed:
     if _armed not in (*POINTS, *UPLOAD_POINTS):
         raise SystemExit(
-            f"AFTERIMAGE_FAILPOINT={_armed}: no such place; there are: {', '.join((*POINTS, *UPLOAD_POINTS))}"
+            f"AFTERVIEW_FAILPOINT={_armed}: no such place; there are: {', '.join((*POINTS, *UPLOAD_POINTS))}"
         )
     _left = int(_count or 1)
 

@@ -80,7 +80,7 @@ def scan(data: bytes, *, where: str) -> Scan:
     """Every sound record of a journal's bytes, going on after damaged ones. Raises DamagedMemory when the file is no journal."""
     if not data.startswith(MAGIC):
         what = "is not a journal" if data else "is empty"
-        raise DamagedMemory(f"{where}: {what}; `afterimage fsck --repair` goes on without the frames in it")
+        raise DamagedMemory(f"{where}: {what}; `afterview fsck --repair` goes on without the frames in it")
     sound = [(start, end, _decode(data[start + _PREFIX.size : end])) for start, end in _sound_records(data)]
     known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
     found = Scan(end=len(MAGIC))
@@ -102,9 +102,7 @@ def read_journal(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DamagedMemory(
-            f"{path}: is missing; `afterimage fsck --repair` goes on without the frames in it"
-        ) from None
+        raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` goes on without the frames in it") from None
 
 
 def _durable_bytes(record: Record, end: int) -> int:
@@ -144,7 +142,7 @@ class Journal:
         self.path = path
         found = scan(read_journal(path), where=str(path))
         if found.damage:
-            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterimage fsck --repair` goes on without those frames")
+            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterview fsck --repair` goes on without those frames")
         self.recovered, self.cut_bytes = found.records, found.torn
         self._file = path.open("r+b", buffering=0)
         self._end = found.end

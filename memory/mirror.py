@@ -39,7 +39,7 @@ from memory.store_settings import StoreSettings, read_store, write_store
 from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
 _REMEDY = (
-    "`afterimage fsck --deep --repair` and `afterimage store flush`, on the machine that records it, publish it anew"
+    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it anew"
 )
 _ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
 
@@ -66,14 +66,14 @@ def mirror(url: str, *, cache: Path | None = None) -> Path:
         remove_tree(directory / gone)
     if not cameras:
         raise MemoryNotFound(
-            f"{url}: no memory is published there; `afterimage store flush` on the machine that records it does so"
+            f"{url}: no memory is published there; `afterview store flush` on the machine that records it does so"
         )
     return directory
 
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "afterimage" / "stores"
+    return (Path(base) if base else Path.home() / ".cache") / "afterview" / "stores"
 
 
 def _update(camera: Path) -> bool:

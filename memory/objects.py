@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from configs import UsageError
+from configs import missing_extra
 from memory.errors import StoreError, StoreRefused, StoreUnreachable
 from memory.store_settings import StoreSettings, read_store
 
@@ -140,9 +140,7 @@ class CameraObjects:
         try:
             from obstore import store as stores
         except ImportError:
-            raise UsageError(
-                f"{self.name}: object stores need a package that is not installed; pip install 'afterimage[s3]'"
-            ) from None
+            raise missing_extra("s3", f"{self.name}") from None
         place = self._settings
         region = place.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         endpoint: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}

@@ -11,10 +11,10 @@ from memory.errors import DamagedMemory
 
 FILE = "settings.json"
 _REMEDY = (
-    "`afterimage fsck --repair` begins it anew: paused, with all that was recorded kept, until limits, kept spans and "
+    "`afterview fsck --repair` begins it anew: paused, with all that was recorded kept, until limits, kept spans and "
     "privacy masks are set again"
 )
-_SHARED_REMEDY = "`afterimage fsck --repair` begins it anew, without limits; `afterimage retain` sets them again"
+_SHARED_REMEDY = "`afterview fsck --repair` begins it anew, without limits; `afterview retain` sets them again"
 Polygon = tuple[tuple[float, float], ...]
 
 

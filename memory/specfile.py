@@ -9,7 +9,7 @@ from memory.layout import generation_name
 from memory.spec import FeatureSpec
 
 REMEDY = (
-    "`afterimage fsck --repair` fetches it from the memory's store; without a store, copy it from another camera that was "
+    "`afterview fsck --repair` fetches it from the memory's store; without a store, copy it from another camera that was "
     "recorded with the same model and --tokens"
 )
 
@@ -26,7 +26,7 @@ def read_spec(camera: Path, generation: int) -> FeatureSpec:
     try:
         return load_mapping(values, FeatureSpec, source=str(path))
     except ConfigError as error:
-        raise FormatMismatch(f"{error}; the memory was written by another version of afterimage") from None
+        raise FormatMismatch(f"{error}; the memory was written by another version of afterview") from None
 
 
 def write_spec(camera: Path, generation: int, spec: FeatureSpec) -> None:

@@ -10,7 +10,7 @@ from memory.commit import read_json, write_json
 from memory.errors import DamagedMemory
 
 FILE = "store.json"
-_REMEDY = "name the store again with `afterimage store set`"
+_REMEDY = "name the store again with `afterview store set`"
 SCHEME = "s3://"
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#@]*))?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
@@ -59,7 +59,7 @@ def read_store(memory: Path) -> StoreSettings | None:
         values = read_json(path, missing=str(path), remedy=_REMEDY)
         return load_mapping(values, StoreSettings, source=str(path))
     except ConfigError:  # not quoted: somebody may have written credentials into it
-        raise DamagedMemory(f"{path}: is not as `afterimage store set` writes it; set it again") from None
+        raise DamagedMemory(f"{path}: is not as `afterview store set` writes it; set it again") from None
 
 
 def write_store(memory: Path, settings: StoreSettings) -> None:

@@ -78,7 +78,7 @@ class Uploads:
             )
             return cls(trees, again, thinned, published=Published(**values.pop("published")), **values)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise DamagedMemory(f"{path}: is no state of an upload; `afterimage fsck --repair` makes it anew") from None
+            raise DamagedMemory(f"{path}: is no state of an upload; `afterview fsck --repair` makes it anew") from None
 
     def write(self, camera: Path) -> None:
         """Make it so, durably."""

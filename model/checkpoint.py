@@ -18,7 +18,7 @@ from model.errors import BackendUnavailable, CheckpointError
 from model.hub import locate
 from model.index_encoder import IndexEncoder, build_index_model
 from model.language import LanguageModel, build_decoder
-from model.loaded import AfterimageModel, Encoders
+from model.loaded import AfterviewModel, Encoders
 from model.marks import MemoryMarks
 from model.memaug import MemAug
 from model.preset import ModelPreset, find_preset
@@ -65,7 +65,7 @@ def load_pretrained(
     dtype: str | torch.dtype | None = None,
     init_memaug: bool = False,
     index_encoder: str | None = None,
-) -> AfterimageModel:
+) -> AfterviewModel:
     """Load a whole model.
 
     name_or_path: a preset, a preset file, a directory in the published layout, or a hub id. device: the first CUDA device if there is
@@ -86,7 +86,7 @@ def load_pretrained(
     check(network.slots, tensors, where=sources.where)
     fingerprint = fill(network.slots, tensors, target)
     _finish(network, sources, target)
-    return AfterimageModel(
+    return AfterviewModel(
         preset=_honest(preset, sources),
         video_language=network.video_language,
         vision=_vision_encoder(network.tower, sources, tensors, preset),

@@ -1,6 +1,6 @@
 """What can go wrong with a model.
 
-AfterimageError (configs.errors)
+AfterviewError (configs.errors)
 `- ModelError                      exit 1: base of all below
    |- ModelNotFound        usage    no preset, file, directory or hub id of that name
    |- HubUnreachable                the hub did not answer, or has no such model
@@ -12,10 +12,10 @@ AfterimageError (configs.errors)
    `- BackendUnavailable   usage    the device or backend asked for is not there
 """
 
-from configs.errors import AfterimageError, UsageError
+from configs.errors import AfterviewError, UsageError
 
 
-class ModelError(AfterimageError):
+class ModelError(AfterviewError):
     """Base of the errors of a model."""
 
 

@@ -50,7 +50,7 @@ class Encoders:
 
 
 @dataclass(frozen=True)
-class AfterimageModel:
+class AfterviewModel:
     """The whole model. The index's encoder is loaded when it is first asked for: answering from given features needs none."""
 
     preset: ModelPreset

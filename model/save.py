@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.index_encoder import IndexEncoder
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.preset import PRESET_FILE, ModelPreset
 from model.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
 from model.vision import KNOWN_TOWERS
@@ -22,7 +22,7 @@ INDEX_DIRECTORY = "index_encoder"
 SHARD_SIZE = "5GB"
 
 
-def save_pretrained(model: AfterimageModel, directory: str | Path) -> None:
+def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     """Write config.json, safetensors and tokenizer as published, and beside them the preset and an index encoder without a hub id.
 
     Tensors are written bit for bit in their present dtype. Files appear under their names only when they are whole.

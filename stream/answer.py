@@ -28,7 +28,7 @@ from stream.sight import Looker, Search, Sight
 from stream.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from model.loaded import AfterimageModel
+    from model.loaded import AfterviewModel
     from model.video_language import VideoInputs
 
 LONGEST_QUESTION = 2000  # characters
@@ -133,7 +133,7 @@ class _Asked:
 class Answerer:
     """Answers questions to one memory with one model."""
 
-    def __init__(self, memory: Memory, model: "AfterimageModel") -> None:
+    def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
         self.memory, self.model = memory, model
         self._looker = Looker(memory, model, self._embed)
 

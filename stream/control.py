@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from configs import AfterimageError
+from configs import AfterviewError
 from memory.errors import RequestRefused
 
 NAME = "control"
@@ -25,7 +25,7 @@ Order = dict[str, Any]
 
 
 class ControlServer:
-    """Listens until closed. `handle` is called in an order's own thread and returns the result, or raises AfterimageError."""
+    """Listens until closed. `handle` is called in an order's own thread and returns the result, or raises AfterviewError."""
 
     def __init__(self, camera: Path, handle: Callable[[Order], dict[str, Any]]) -> None:
         self._handle = handle
@@ -54,7 +54,7 @@ class ControlServer:
     def _answer(self, connection: socket.socket) -> str:
         try:
             return json.dumps({"result": self._handle(_decode(_receive(connection)))})
-        except AfterimageError as error:
+        except AfterviewError as error:
             return json.dumps({"error": str(error)})
         except Exception as error:  # the asker gets the reason; the recording goes on
             return json.dumps({"error": f"{type(error).__name__}: {error}"})

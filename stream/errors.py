@@ -1,6 +1,6 @@
 """The errors of this room.
 
-AfterimageError                         (configs.errors)
+AfterviewError                         (configs.errors)
 `- StreamError                          exit status 1
    |- SourceError                       where video comes from
    |  |- BadUrl                         2: not an address that can be opened at all
@@ -16,10 +16,10 @@ AfterimageError                         (configs.errors)
 The texts are one line, name the source in its redacted form, and say what to do. They are safe to print, log and publish.
 """
 
-from configs.errors import AfterimageError, UsageError
+from configs.errors import AfterviewError, UsageError
 
 
-class StreamError(AfterimageError):
+class StreamError(AfterviewError):
     """Base of everything that goes wrong in `stream`."""
 
 

@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.partition("?")[0].removeprefix("/")
         data = self.shelf.get(name)
         if not self._may_enter():
-            self._reply(HTTPStatus.UNAUTHORIZED, b"", {"WWW-Authenticate": 'Basic realm="afterimage"'})
+            self._reply(HTTPStatus.UNAUTHORIZED, b"", {"WWW-Authenticate": 'Basic realm="afterview"'})
         elif data is None:
             self._reply(HTTPStatus.NOT_FOUND, b"", {})
         else:

@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 import av
 
-from configs import AfterimageError
+from configs import AfterviewError
 from stream.address import parse_source
 from stream.errors import ServerError
 from stream.hls_server import codec_of, serve_hls
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve_hls(path, port=chosen.port, loop=chosen.loop, login=login)
         else:
             serve_rtsp(path, list(_rtsp_options(chosen)))
-    except AfterimageError as error:
+    except AfterviewError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:

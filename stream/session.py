@@ -31,7 +31,7 @@ from stream.processor import keep_to_one_processor
 from stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.loaded import AfterimageModel, Encoders
+    from model.loaded import AfterviewModel, Encoders
 
 ENCODER_BATCH = 16  # frames, of all cameras together
 _STOP_PATIENCE = 3.0  # seconds that a blocked read may delay the end; the decode thread is a daemon and is left behind
@@ -115,13 +115,13 @@ class Session:
             camera.inbox.close()
 
     async def ask(
-        self, model: "AfterimageModel", question: Question, on_text: Callable[[str], None] | None = None
+        self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None = None
     ) -> Answer:
         """Answer from what is committed by now, in the language thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._language, self._ask, model, question, on_text)
 
-    def _ask(self, model: "AfterimageModel", question: Question, on_text: Callable[[str], None] | None) -> Answer:
+    def _ask(self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None) -> Answer:
         if self._answerer is None or self._answerer.model is not model:
             self._answerer = Answerer(Memory(self._memory), model)
         return self._answerer.ask(question, on_text=on_text)

@@ -20,7 +20,7 @@ from memory.spec import require_same
 from stream.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from model.loaded import AfterimageModel
+    from model.loaded import AfterviewModel
     from model.prompt import Prompt
     from stream.answer import Question
 
@@ -59,7 +59,7 @@ class Sight:
 class Looker:
     """Plans sights of one memory for one model."""
 
-    def __init__(self, memory: Memory, model: "AfterimageModel", embed: Callable[[str], NDArray[np.float32]]) -> None:
+    def __init__(self, memory: Memory, model: "AfterviewModel", embed: Callable[[str], NDArray[np.float32]]) -> None:
         """embed: a text's unit-norm embedding [De]."""
         self._memory, self._model, self._embed = memory, model, embed
 

@@ -51,10 +51,10 @@ class Upgrade:
             generation, model = int(order["generation"]), str(order["model"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise RequestRefused(
-                "order 'switch': wants a generation and a model; `afterimage reembed` names both"
+                "order 'switch': wants a generation and a model; `afterview reembed` names both"
             ) from None
         if not is_building(camera, generation):
-            raise RequestRefused(f"generation {generation} is not being built; run `afterimage reembed` again")
+            raise RequestRefused(f"generation {generation} is not being built; run `afterview reembed` again")
         spec, encoders = read_spec(camera, generation), load_encoders(model)
         require_same(spec, encoders.feature_spec, where=f"generation {generation} of camera '{camera.name}'")
         upgrade = cls(generation, spec, encoders, keep_old=bool(order.get("keep_old")))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from configs import AfterimageError
+from configs import AfterviewError
 from memory.errors import RepositoryError
 from memory.objects import objects_of
 from memory.store_settings import read_store
@@ -84,7 +84,7 @@ class Uploader:
                 if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
                     return  # it was away before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
-                self._say(str(error) if isinstance(error, AfterimageError) else f"{type(error).__name__}: {error}")
+                self._say(str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}")
                 self._measure(self._upload)
                 self._finish.wait(self._backoff.next_delay())
                 well_since = time.monotonic()

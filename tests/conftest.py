@@ -1,4 +1,4 @@
-"""Shared by all tests. On CI no integration test may be skipped: AFTERIMAGE_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
+"""Shared by all tests. On CI no integration test may be skipped: AFTERVIEW_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
-    required = os.environ.get("AFTERIMAGE_REQUIRE_INTEGRATION") == "1" and item.get_closest_marker("integration")
+    required = os.environ.get("AFTERVIEW_REQUIRE_INTEGRATION") == "1" and item.get_closest_marker("integration")
     if required and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where it must run: {report.longrepr}"

@@ -32,7 +32,7 @@ def set_store(memory: Path, endpoint: str, *, local_gigabytes: float = 0.0, time
 @cache
 def _recorded() -> Path:
     """One recording, for `record` to copy."""
-    memory = Path(tempfile.mkdtemp(prefix="afterimage-recorded-"))
+    memory = Path(tempfile.mkdtemp(prefix="afterview-recorded-"))
     atexit.register(shutil.rmtree, memory)
     with open_camera(memory, "a", SPEC) as repository:
         for number in range(FRAMES):

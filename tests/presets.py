@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 
 FORGETTING = {"spatial": "uniform", "temporal": "uniform", "max_frames": 8, "min_frames": 4}
 GEOMETRY = {
@@ -46,7 +46,7 @@ def write_toy(directory: Path) -> Path:
     return write_preset(directory, name="toy", geometry=geometry, forgetting=forgetting, memaug_depth=2)
 
 
-def small_model() -> AfterimageModel:
+def small_model() -> AfterviewModel:
     """A model of random weights, in float32: tokens of width 96 from frames of 64 pixels, an index of width 96, a decoder of width 128."""
     tower = {"width": 96, "layers": 3, "heads": 4, "mlp_width": 384, "image_size": 64, "patch_size": 8}
     geometry = {

@@ -21,7 +21,7 @@ import pytest
 from stream.serve import rtsp_missing
 
 START_WITHIN_S = 15.0
-REQUIRED = os.environ.get("AFTERIMAGE_REQUIRE_INTEGRATION") == "1"
+REQUIRED = os.environ.get("AFTERVIEW_REQUIRE_INTEGRATION") == "1"
 
 
 def rtsp_available() -> tuple[bool, str]:
@@ -31,7 +31,7 @@ def rtsp_available() -> tuple[bool, str]:
 
 
 def need_rtsp() -> None:
-    """Skip the calling test where there is no RTSP server; fail it where AFTERIMAGE_REQUIRE_INTEGRATION=1 says there must be one."""
+    """Skip the calling test where there is no RTSP server; fail it where AFTERVIEW_REQUIRE_INTEGRATION=1 says there must be one."""
     available, reason = rtsp_available()
     if not available:
         (pytest.fail if REQUIRED else pytest.skip)(reason)

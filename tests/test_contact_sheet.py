@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from afterimage.contact_sheet import SheetItem, contact_sheet
+from afterview.contact_sheet import SheetItem, contact_sheet
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200), (120, 60, 20)]
 AMBER = np.array((255, 183, 77))

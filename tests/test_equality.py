@@ -21,7 +21,7 @@ from memory.directory import Memory
 from memory.forgetting import plan_repetition, plan_visible
 from memory.positions import VideoLayout, plan_layout
 from memory.recall import plan_recall
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from model.preprocess import to_square
 from stream.address import parse_source
 from stream.answer import Answerer, Question, Sight
@@ -46,7 +46,7 @@ PUBLISHED = {  # the published geometry but for width and depth: 27x27 patches p
 
 
 @pytest.fixture(scope="module", params=["all", "bounded", "published"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     """Small geometries with random forgetting, so that random choices must agree too; recalling all frames, or some of them."""
     directory = tmp_path_factory.mktemp("preset")
     recall = {"budget": 24 if request.param == "bounded" else 96, "window": 4, "nearest": 4, "neighbours": 1}
@@ -71,7 +71,7 @@ class Seen:
     logits: NDArray[np.float32]
 
 
-def take_in(model: AfterimageModel, memory: Path, name: str, source: str, *, live: bool) -> None:
+def take_in(model: AfterviewModel, memory: Path, name: str, source: str, *, live: bool) -> None:
     async def main() -> None:
         async with Session(memory, model.encoders) as session:
             ingest = session.add(name, IngestConfig(parse_source(source), fps=FPS, live=live))
@@ -89,7 +89,7 @@ def take_in(model: AfterimageModel, memory: Path, name: str, source: str, *, liv
     run_loop(main())
 
 
-def see(model: AfterimageModel, sight: Sight) -> Seen:
+def see(model: AfterviewModel, sight: Sight) -> Seen:
     inputs = model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
     return Seen(
         np.asarray(sight.features),
@@ -101,7 +101,7 @@ def see(model: AfterimageModel, sight: Sight) -> Seen:
     )
 
 
-def look(model: AfterimageModel, memory: Path, name: str) -> Seen:
+def look(model: AfterviewModel, memory: Path, name: str) -> Seen:
     return see(model, Answerer(Memory(memory), model).look(name, Question(QUESTION), now=0.0))
 
 
@@ -112,7 +112,7 @@ def decoded(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
             yield float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24")
 
 
-def offline(model: AfterimageModel, path: Path, *, alter: int | None = None) -> Seen:
+def offline(model: AfterviewModel, path: Path, *, alter: int | None = None) -> Seen:
     """The plain way: one list, one batch, the pure plans. `alter`: a frame whose picture is turned upside down."""
     chosen: list[NDArray[np.uint8]] = []
     for pts, rgb in decoded(path):
@@ -160,9 +160,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=CLIP_FRAMES, rate=CLIP_RATE)
 
 
-def test_replay_equals_offline_whatever_the_camera_is_called(
-    model: AfterimageModel, clip: Path, tmp_path: Path
-) -> None:
+def test_replay_equals_offline_whatever_the_camera_is_called(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     for name in ("front door", "another camera"):
         take_in(model, tmp_path, name, str(clip), live=False)
     first, second = look(model, tmp_path, "front door"), look(model, tmp_path, "another camera")
@@ -172,7 +170,7 @@ def test_replay_equals_offline_whatever_the_camera_is_called(
 
 
 @pytest.mark.parametrize("model", ["published"], indirect=True)
-def test_the_published_geometry_is_what_it_says(model: AfterimageModel, clip: Path) -> None:
+def test_the_published_geometry_is_what_it_says(model: AfterviewModel, clip: Path) -> None:
     """Fifty frames are fewer than 128: repeated to 128 keys, 32 of them visible with 16 random cells each."""
     seen = offline(model, clip)
     patches = model.vision.patches(np.zeros((1, 384, 384, 3), dtype=np.uint8))
@@ -184,7 +182,7 @@ def test_the_published_geometry_is_what_it_says(model: AfterimageModel, clip: Pa
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_an_image_is_a_video_of_one_frame(model: AfterimageModel, suffix: str, tmp_path: Path) -> None:
+def test_an_image_is_a_video_of_one_frame(model: AfterviewModel, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"still{suffix}"
     Image.fromarray(picture(3)).save(path)
     for name in ("still", "again"):
@@ -197,7 +195,7 @@ def test_an_image_is_a_video_of_one_frame(model: AfterimageModel, suffix: str, t
 
 
 @pytest.mark.integration
-def test_live_equals_replay_equals_offline(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_live_equals_replay_equals_offline(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
     with RtspServer(clip) as server:
         take_in(model, tmp_path, "live one", server.url, live=True)
@@ -207,7 +205,7 @@ def test_live_equals_replay_equals_offline(model: AfterimageModel, clip: Path, t
     assert_same(live, offline(model, clip))
 
 
-def test_one_altered_frame_changes_the_answer(model: AfterimageModel, clip: Path) -> None:
+def test_one_altered_frame_changes_the_answer(model: AfterviewModel, clip: Path) -> None:
     plain = offline(model, clip)
     invisible = int(np.setdiff1d(plain.recalled, plain.visible)[3])  # seen by MemAug alone: recall must carry it
     altered = offline(model, clip, alter=invisible)
@@ -217,7 +215,7 @@ def test_one_altered_frame_changes_the_answer(model: AfterimageModel, clip: Path
 
 
 def test_rolling_forgetting_is_offline_forgetting_at_every_moment(
-    model: AfterimageModel, clip: Path, tmp_path: Path
+    model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     take_in(model, tmp_path, "a", str(clip), live=False)
     snapshot = Memory(tmp_path).camera("a").snapshot()

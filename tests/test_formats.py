@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from tests.formats.make import QUESTION, START
 
 if TYPE_CHECKING:
@@ -109,7 +109,11 @@ def test_an_exported_span_is_imported(written: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("where", ["stored", "bucket"])
 def test_a_store_is_read_from_here_and_from_another_machine(
-    written: Path, where: str, server: "ObjectServer", capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    written: Path,
+    where: str,
+    server: "ObjectServer",
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from memory.store_settings import StoreSettings, write_store
     from tests.object_server import BUCKET

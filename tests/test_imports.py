@@ -41,10 +41,10 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import afterimage",
-        "import afterimage.cli; afterimage.cli.build_parser().format_help()",
-        "import afterimage.commands.info",
-        "import afterimage.commands.fsck, afterimage.commands.manage, afterimage.commands.exchange",
+        "import afterview",
+        "import afterview.cli; afterview.cli.build_parser().format_help()",
+        "import afterview.commands.info",
+        "import afterview.commands.fsck, afterview.commands.manage, afterview.commands.exchange",
         "import stream.answer, stream.session, stream.ingest",
         "import memory.directory, memory.repository",
         "import model.preset, model.preprocess",
@@ -62,21 +62,21 @@ def test_a_memory_s_times_are_read_without_zarr(tmp_path: Path) -> None:
         repository.append(make_frame(number, spec))
     repository.close()
     directory = str(tmp_path)
-    assert "zarr" not in loaded_after(f"import afterimage.cli; afterimage.cli.main(['info', {directory!r}])")
+    assert "zarr" not in loaded_after(f"import afterview.cli; afterview.cli.main(['info', {directory!r}])")
 
 
 def test_help_loads_no_numpy_and_info_nothing_that_writes() -> None:
     """How long they take: `python -m tests.bench startup`."""
-    assert not loaded_after("import afterimage.cli; afterimage.cli.build_parser().format_help()") & {"numpy", "memory"}
+    assert not loaded_after("import afterview.cli; afterview.cli.build_parser().format_help()") & {"numpy", "memory"}
     writers = {"memory.repository", "memory.upload", "stream"}
-    program = "import sys, afterimage.cli\nafterimage.cli.main(['info', 'nowhere'])\nprint(*sys.modules)"
+    program = "import sys, afterview.cli\nafterview.cli.main(['info', 'nowhere'])\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "afterimage.commands.info" in done.stdout.split()
+    assert "afterview.commands.info" in done.stdout.split()
     assert not writers & set(done.stdout.split())
 
 
 def test_public_names_are_all_there() -> None:
-    import afterimage
+    import afterview
 
-    for name in afterimage.__all__:
-        assert getattr(afterimage, name) is not None
+    for name in afterview.__all__:
+        assert getattr(afterview, name) is not None

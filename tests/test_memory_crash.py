@@ -261,7 +261,7 @@ def test_a_failpoint_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
     done = subprocess.run(
         [sys.executable, "-c", "import memory.failpoints"],
-        env={**os.environ, "AFTERIMAGE_FAILPOINT": "seal.nowhere:1"}, capture_output=True, text=True, check=False,
+        env={**os.environ, "AFTERVIEW_FAILPOINT": "seal.nowhere:1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "no such place" in done.stderr

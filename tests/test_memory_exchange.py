@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.directory import Memory
 from memory.fsck import fsck
 from memory.repository import open_camera

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.durable import unfinished_files
 from memory.errors import DamagedFrames, DamagedMemory, RepositoryError
 from memory.fsck import fsck

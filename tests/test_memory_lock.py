@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.errors import CameraBusy
 from memory.fsck import fsck
 from memory.lock import CameraLock, is_held

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.coarse import Coarse, coarsen
 from memory.commit import Commit
 from memory.durable import observed

@@ -238,7 +238,7 @@ def test_frames_on_a_store_whose_name_is_damaged_are_out_of_reach_and_not_lost(
     whole = place.read_text()
     place.write_text(whole[:-9])
     snapshot = CameraReader(camera).snapshot()
-    with pytest.raises(UnreachableFrames, match=r"store\.json.*afterimage store set") as caught:
+    with pytest.raises(UnreachableFrames, match=r"store\.json.*afterview store set") as caught:
         snapshot.tokens(snapshot.ids)
     assert caught.value.frames[:3].tolist() == [0, 1, 2]
     assert [finding.where for finding in fsck(camera, repair=True).damage] == [place]
@@ -341,7 +341,7 @@ def test_another_machine_is_told_where_a_damaged_document_is_put_right(
     flush(record(tmp_path / "m"))
     whole = server.read(f"{PREFIX}/{key}")
     server.write(f"{PREFIX}/{key}", whole.replace(b"1", b"3", 1) if harm == b"flipped" else harm)
-    with pytest.raises(DamagedMemory, match=r"s3://.*`afterimage store flush`, on the machine that records it"):
+    with pytest.raises(DamagedMemory, match=r"s3://.*`afterview store flush`, on the machine that records it"):
         another_machine(tmp_path)
     server.write(f"{PREFIX}/{key}", whole)
     assert_holds(another_machine(tmp_path).snapshot(), range(192))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.building import frames_built
 from memory.commit import Commit
 from memory.durable import observed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.errors import DamagedFrames
 from memory.fsck import fsck
 from memory.index import FrameIndex

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.coarse import Coarse, add_coarse, can_be_coarse, coarsen, spread
 from memory.commit import Commit
 from memory.directory import Memory

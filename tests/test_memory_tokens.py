@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.commit import encode_json, read_json
 from memory.directory import Memory
 from memory.erase import traces
@@ -273,7 +273,7 @@ def test_who_makes_a_camera_says_how_its_tokens_are_kept(tmp_path: Path, capsys:
     capsys.readouterr()
     again = ["replay", clip, "--memory", memory, "--camera", "float16", "--start", "2030-01-01"]
     assert main([*again, "--tokens", "int8"]) == 2
-    assert "afterimage reembed --model tiny --tokens int8" in capsys.readouterr().err
+    assert "afterview reembed --model tiny --tokens int8" in capsys.readouterr().err
     assert main(again) == 0
     assert main(["reembed", "--memory", memory, "--camera", "float16", "--model", "tiny", "--tokens", "int8"]) == 0
     assert Memory(tmp_path / "m").camera("float16").spec.tokens.storage == "int8"

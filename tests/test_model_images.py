@@ -9,7 +9,7 @@ from memory.positions import NEWLINE
 from model.batch import Sample, assemble
 from model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
 from model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.prompt import Prompt, build, build_text
 from tests.presets import small_model
 
@@ -17,7 +17,7 @@ RANDOM, UNIFORM = ForgettingConfig(spatial="random"), ForgettingConfig(spatial="
 
 
 @pytest.fixture(scope="module")
-def model() -> AfterimageModel:
+def model() -> AfterviewModel:
     return small_model()
 
 
@@ -124,7 +124,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_pictures_and_text_through_the_public_call(model: AfterimageModel) -> None:
+def test_pictures_and_text_through_the_public_call(model: AfterviewModel) -> None:
     network, question = model.video_language, "What is it?"
     prompt, alone = build(model.tokenizer, question), build_text(model.tokenizer, question)
     text = len(prompt.before) + len(prompt.after)
@@ -144,7 +144,7 @@ def test_pictures_and_text_through_the_public_call(model: AfterimageModel) -> No
     assert torch.equal(turned.inputs_embeds[: len(prompt.before)], single.inputs_embeds[: len(prompt.before)])
 
 
-def test_text_alone_in_training_keeps_every_parameter_in_the_graph(model: AfterimageModel) -> None:
+def test_text_alone_in_training_keeps_every_parameter_in_the_graph(model: AfterviewModel) -> None:
     network = model.video_language.requires_grad_(True)
     tokens, layout = one_picture(np.zeros((64, 64, 3), np.uint8), model.vision, network.projector, UNIFORM)
     prompt = Prompt(np.arange(4), np.arange(3))

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import afterimage
+import afterview
 from model.checkpoint import load_pretrained
 from model.language import TextStream
 from model.moments import MOMENT, clock, moment_id, onset
 from model.tokenizer import byte_tokenizer
 from tests.clips import make_clip
 from tests.presets import write_preset
-from tests.test_afterimage_presets import replay
+from tests.test_afterview_presets import replay
 from training.evaluation.judge import clock_seconds
 
 
@@ -63,7 +63,7 @@ def test_an_answer_points_into_its_evidence(tmp_path: Path, monkeypatch: pytest.
         yield 0, None
 
     monkeypatch.setattr(model.video_language, "generate_several", pointing)
-    answer = afterimage.ask(tmp_path / "memory", "When did it begin?", model=model)
+    answer = afterview.ask(tmp_path / "memory", "When did it begin?", model=model)
     coverage, heaviest = answer.parts[0].coverage, answer.evidence[0]
     said = clock_seconds(answer.text)
     assert said is not None

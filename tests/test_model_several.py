@@ -13,7 +13,7 @@ from model.batch import Sample, several_inputs
 from model.checkpoint import load_pretrained
 from model.grouping import consecutive
 from model.language import LanguageModel
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.video_language import VideoInputs
 from tests.presets import write_preset
 from tests.test_model_language import embeds, language
@@ -27,7 +27,7 @@ DROPOUT = {"kind": "uniform0_attention", "layers": [1, 2], "ratios": [1.0, 0.5, 
 
 
 @pytest.fixture(scope="module", params=["tiny", "published", "published, visual dropout", "published, no MemAug"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     if request.param == "tiny":
         return load_pretrained("tiny", device="cpu")
     path = write_preset(
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_pretrained(path, device="cpu")
 
 
-def samples(model: AfterimageModel) -> list[Sample]:
+def samples(model: AfterviewModel) -> list[Sample]:
     width = model.video_language.projector.vision_width
     return [
         Sample(
@@ -49,11 +49,11 @@ def samples(model: AfterimageModel) -> list[Sample]:
     ]
 
 
-def alone(model: AfterimageModel, one: Sample) -> VideoInputs:
+def alone(model: AfterviewModel, one: Sample) -> VideoInputs:
     return model.video_language.inputs_embeds(one.features, one.layout, one.prompt)
 
 
-def test_memaug_over_several_memories(model: AfterimageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memaug_over_several_memories(model: AfterviewModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "MEMORY_TOGETHER", 10**9)
     made = samples(model)
     for one, together in zip(made, several_inputs(model.video_language, made), strict=True):
@@ -66,7 +66,7 @@ def test_memaug_over_several_memories(model: AfterimageModel, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("prompts", [1, 10**9], ids=["prompts one by one", "prompts together"])
-def test_answers_of_several(model: AfterimageModel, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_several(model: AfterviewModel, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PROMPTS_TOGETHER", prompts)
     network = model.video_language
     inputs = [alone(model, one) for one in samples(model)]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory import index as index_module
 from memory import segments
 from memory.directory import Memory
 from memory.errors import SpecMismatch
 from memory.index import FrameIndex
 from memory.repository import open_camera
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from stream.answer import Answerer, Question
 from stream.merging import InOrder
 from stream.relevance import MOST_CAMERAS
@@ -23,11 +23,11 @@ from tests.memory_world import START, make_frame, make_spec
 
 
 @pytest.fixture(scope="module")
-def model() -> AfterimageModel:
+def model() -> AfterviewModel:
     return load_pretrained("tiny", device="cpu")
 
 
-def record(memory: Path, model: AfterimageModel, name: str, frames: range) -> None:
+def record(memory: Path, model: AfterviewModel, name: str, frames: range) -> None:
     spec = model.encoders.feature_spec
     with open_camera(memory, name, spec) as repository:
         for number in frames:
@@ -35,7 +35,7 @@ def record(memory: Path, model: AfterimageModel, name: str, frames: range) -> No
 
 
 @pytest.fixture(scope="module")
-def yards(tmp_path_factory: pytest.TempPathFactory, model: AfterimageModel) -> Path:
+def yards(tmp_path_factory: pytest.TempPathFactory, model: AfterviewModel) -> Path:
     """Three cameras with different memories, one that holds nothing of the time asked about, and one of another model."""
     memory = tmp_path_factory.mktemp("memory")
     for name, frames in [
@@ -50,7 +50,7 @@ def yards(tmp_path_factory: pytest.TempPathFactory, model: AfterimageModel) -> P
     return memory
 
 
-def test_each_of_several_answers_as_it_would_alone(yards: Path, model: AfterimageModel) -> None:
+def test_each_of_several_answers_as_it_would_alone(yards: Path, model: AfterviewModel) -> None:
     answerer = Answerer(Memory(yards), model)
     question = "What was the colour of the big box?"
     together = answerer.ask(Question(question, at=START + 800))
@@ -112,12 +112,12 @@ def test_search_over_one_several_and_all(yards: Path, capsys: pytest.CaptureFixt
     assert "its features were made by 'made-up'" in capsys.readouterr().err
 
 
-def test_a_camera_of_another_model_that_is_named_is_an_error(yards: Path, model: AfterimageModel) -> None:
+def test_a_camera_of_another_model_that_is_named_is_an_error(yards: Path, model: AfterviewModel) -> None:
     with pytest.raises(SpecMismatch, match="reembed"):
         Answerer(Memory(yards), model).ask(Question("What?", ("other",)))
 
 
-def test_the_text_of_several_is_streamed_in_the_order_of_the_answer(yards: Path, model: AfterimageModel) -> None:
+def test_the_text_of_several_is_streamed_in_the_order_of_the_answer(yards: Path, model: AfterviewModel) -> None:
     pieces: list[str] = []
     answer = Answerer(Memory(yards), model).ask(Question("Where was the box?", at=START + 800), on_text=pieces.append)
     said = [line.split(": ", 1) for line in "".join(pieces).split("\n")]
@@ -140,7 +140,7 @@ def test_a_text_is_handed_over_when_those_before_it_are_whole() -> None:
     assert "".join(heard) == texts.merged() == "a: one\nb: two more!\nc: "
 
 
-def test_named_cameras_are_all_asked_however_many(tmp_path: Path, model: AfterimageModel) -> None:
+def test_named_cameras_are_all_asked_however_many(tmp_path: Path, model: AfterviewModel) -> None:
     names = tuple(f"camera-{number}" for number in range(MOST_CAMERAS + 6))
     for number, name in enumerate(names):
         record(tmp_path, model, name, range(number, number + 3))
@@ -165,7 +165,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_segments")
 def test_as_of_a_moment_an_exact_search_is_reproducible_and_an_approximate_one_says_so(
-    tmp_path: Path, model: AfterimageModel, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, model: AfterviewModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = Question("What was the colour of the box?", at=START + 399, max_new_tokens=2)
 
@@ -195,7 +195,7 @@ def test_as_of_a_moment_an_exact_search_is_reproducible_and_an_approximate_one_s
 
 
 @pytest.mark.usefixtures("small_segments")
-def test_frames_are_added_while_others_search(tmp_path: Path, model: AfterimageModel) -> None:
+def test_frames_are_added_while_others_search(tmp_path: Path, model: AfterviewModel) -> None:
     """One index, one thread that records and adds, three that search: FAISS alone crashes at this."""
     record(tmp_path, model, "a", range(500))
     memory, spec = Memory(tmp_path), model.encoders.feature_spec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from afterimage.arguments import sync_interval
+from afterview.arguments import sync_interval
 from configs import UsageError
 from memory.durable import StepKind, observed
 from memory.journal import scan

@@ -12,7 +12,7 @@ import pytest
 
 from memory.directory import Memory
 from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from stream.address import parse_source
 from stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceTimeout
 from stream.events import Event, Frame, Lost, Opened
@@ -33,7 +33,7 @@ EVERY_FRAME = "frag_every_frame+empty_moov+default_base_moof"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def model(tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     return load_pretrained(write_preset(tmp_path_factory.mktemp("preset")))
 
 
@@ -108,7 +108,7 @@ def test_without_boxes_frames_go_by_arrival(tmp_path: Path) -> None:
     assert {frame.source_time for frame in frames} == {None}
 
 
-def watch(model: AfterimageModel, memory: Path, url: str, *, frames: int) -> tuple[MemorySnapshot, list[str]]:
+def watch(model: AfterviewModel, memory: Path, url: str, *, frames: int) -> tuple[MemorySnapshot, list[str]]:
     """What is remembered of a live camera, and what was said of it meanwhile."""
     said: list[str] = []
 
@@ -127,7 +127,7 @@ def watch(model: AfterimageModel, memory: Path, url: str, *, frames: int) -> tup
     return Memory(memory).camera("gate").snapshot(), said
 
 
-def test_a_memory_has_the_times_of_the_sources_clock(model: AfterimageModel, tmp_path: Path) -> None:
+def test_a_memory_has_the_times_of_the_sources_clock(model: AfterviewModel, tmp_path: Path) -> None:
     broadcast = Broadcast(tmp_path, movflags=EVERY_FRAME)
     broadcast.ahead_s = -1.5
     with live_server(broadcast) as server:
@@ -144,7 +144,7 @@ def test_a_memory_has_the_times_of_the_sources_clock(model: AfterimageModel, tmp
 
 @pytest.mark.parametrize("ahead_s", [-3600.0, 400 * 86_400.0])
 def test_a_clock_that_cannot_be_right_is_named_once_and_not_believed(
-    ahead_s: float, model: AfterimageModel, tmp_path: Path
+    ahead_s: float, model: AfterviewModel, tmp_path: Path
 ) -> None:
     broadcast = Broadcast(tmp_path, movflags=EVERY_FRAME)
     broadcast.ahead_s = ahead_s

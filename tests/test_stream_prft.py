@@ -10,7 +10,7 @@ import pytest
 from memory.directory import Memory
 from memory.records import TimeBasis
 from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from stream.address import parse_source
 from stream.ingest_config import IngestConfig
 from stream.reader import Ended, Opened, read_events
@@ -24,7 +24,7 @@ FLAGS = ["cmaf+frag_keyframe", "frag_keyframe+empty_moov", "frag_keyframe+delay_
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def model(tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     return load_pretrained(write_preset(tmp_path_factory.mktemp("preset")))
 
 
@@ -33,7 +33,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
 
 
-def replay(model: AfterimageModel, memory: Path, video: Path, start: float | None = None) -> tuple[MemorySnapshot, str]:
+def replay(model: AfterviewModel, memory: Path, video: Path, start: float | None = None) -> tuple[MemorySnapshot, str]:
     """What is remembered of a recording, and how it ended, in words."""
 
     async def main() -> str:
@@ -62,7 +62,7 @@ def test_every_frame_has_its_own_time_however_ffmpeg_fragments_it(movflags: str,
 
 @pytest.mark.parametrize("movflags", FLAGS)
 def test_a_memory_has_the_times_of_the_recordings_own_clock(
-    movflags: str, model: AfterimageModel, clip: Path, tmp_path: Path
+    movflags: str, model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     snapshot, detail = replay(model, tmp_path / "m", fragment(clip, tmp_path / "f.mp4", movflags))
     assert detail == "end of file"
@@ -72,7 +72,7 @@ def test_a_memory_has_the_times_of_the_recordings_own_clock(
 
 
 def test_what_a_recording_leaves_out_is_missing_in_the_memory_too(
-    model: AfterimageModel, clip: Path, tmp_path: Path
+    model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     video = fragment(clip, tmp_path / "f.mp4", FLAGS[0])
     change_stamps(video, [0.0, 0.0, 600.0, 600.0])
@@ -84,7 +84,7 @@ def test_what_a_recording_leaves_out_is_missing_in_the_memory_too(
 
 
 def test_a_clock_that_was_set_back_never_turns_the_time_line_around(
-    model: AfterimageModel, clip: Path, tmp_path: Path
+    model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     video = fragment(clip, tmp_path / "f.mp4", FLAGS[0])
     change_stamps(video, [0.0, -0.5, -0.5, -0.5])
@@ -94,7 +94,7 @@ def test_a_clock_that_was_set_back_never_turns_the_time_line_around(
     np.testing.assert_allclose(snapshot.times[10:], START - 0.5 + np.arange(10, 20) / 5, atol=1e-4)
 
 
-def test_a_damaged_stamp_costs_nothing_and_is_told(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_a_damaged_stamp_costs_nothing_and_is_told(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     video = fragment(clip, tmp_path / "f.mp4", FLAGS[0])
     change_stamps(video, [0.0, 86_400.0, 0.0, 0.0])
     snapshot, detail = replay(model, tmp_path / "m", video)
@@ -102,7 +102,7 @@ def test_a_damaged_stamp_costs_nothing_and_is_told(model: AfterimageModel, clip:
     np.testing.assert_allclose(snapshot.times, START + np.arange(20) / 5, atol=1e-4)
 
 
-def test_a_start_that_a_person_gives_comes_first(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_a_start_that_a_person_gives_comes_first(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     video = fragment(clip, tmp_path / "f.mp4", FLAGS[0])
     snapshot, _ = replay(model, tmp_path / "m", video, start=START - 1e6)
     np.testing.assert_allclose(snapshot.times, START - 1e6 + np.arange(20) / 5, atol=1e-3)

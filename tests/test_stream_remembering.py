@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.directory import Memory
 from memory.errors import NoLongerRemembered, NothingRecorded
 from memory.fsck import fsck
 from memory.repository import open_camera
 from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from stream.answer import Answerer, Question
 from stream.relevance import MOST_CAMERAS
 from tests.memory_world import START, make_frame
@@ -23,11 +23,11 @@ from tests.watching import wait_until
 
 
 @pytest.fixture(scope="module")
-def model() -> AfterimageModel:
+def model() -> AfterviewModel:
     return load_pretrained("tiny")
 
 
-def record(memory: Path, model: AfterimageModel, name: str, count: int, *, late: float = 0.0) -> Path:
+def record(memory: Path, model: AfterviewModel, name: str, count: int, *, late: float = 0.0) -> Path:
     spec = model.encoders.feature_spec
     with open_camera(memory, name, spec) as repository:
         for number in range(count):
@@ -35,7 +35,7 @@ def record(memory: Path, model: AfterimageModel, name: str, count: int, *, late:
     return memory / repository.info.id
 
 
-def test_an_answer_goes_on_without_damaged_frames_and_says_how_many(tmp_path: Path, model: AfterimageModel) -> None:
+def test_an_answer_goes_on_without_damaged_frames_and_says_how_many(tmp_path: Path, model: AfterviewModel) -> None:
     camera = record(tmp_path, model, "a", 80)
     chunk = camera / "generation-1/tokens/c.1.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
@@ -49,7 +49,7 @@ def test_an_answer_goes_on_without_damaged_frames_and_says_how_many(tmp_path: Pa
 
 
 def test_forgotten_never_recorded_and_not_recording_are_three_different_answers(
-    tmp_path: Path, model: AfterimageModel
+    tmp_path: Path, model: AfterviewModel
 ) -> None:
     record(tmp_path, model, "a", 200)
     with open_camera(tmp_path, "a", model.encoders.feature_spec) as repository:
@@ -69,7 +69,7 @@ def test_forgotten_never_recorded_and_not_recording_are_three_different_answers(
 
 
 def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_answer(
-    tmp_path: Path, model: AfterimageModel, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: AfterviewModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(tmp_path, model, "a", 80)
     answerer = Answerer(Memory(tmp_path), model)
@@ -88,7 +88,7 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
 
 
 def test_of_many_cameras_the_likeliest_are_asked_and_the_others_named_with_the_reason(
-    tmp_path: Path, model: AfterimageModel
+    tmp_path: Path, model: AfterviewModel
 ) -> None:
     for number in range(MOST_CAMERAS + 2):
         record(tmp_path, model, f"camera {number}", 20 + number)
@@ -104,7 +104,7 @@ def test_of_many_cameras_the_likeliest_are_asked_and_the_others_named_with_the_r
     assert answerer.ask(Question("What?", (left_out,), at=START + 60, max_new_tokens=2)).skipped == {}
 
 
-def test_search_on_the_command_line(tmp_path: Path, model: AfterimageModel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_search_on_the_command_line(tmp_path: Path, model: AfterviewModel, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path, model, "a", 100)
     record(tmp_path, model, "b", 50)
     memory = ["--memory", str(tmp_path)]
@@ -146,7 +146,7 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_from_another_process(
 ) -> None:
     acks, memory = tmp_path / "acks", tmp_path / "m"
     watch = subprocess.Popen(
-        [sys.executable, "-m", "afterimage", "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory),
+        [sys.executable, "-m", "afterview", "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory),
          "--camera", "a", "--fps", "5", "--ack-file", str(acks)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ},
     )  # fmt: skip

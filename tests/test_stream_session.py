@@ -18,7 +18,7 @@ from memory.directory import Memory
 from memory.errors import NotWritable
 from memory.reader import MemorySnapshot
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from stream.address import parse_source
 from stream.answer import Answer, Answerer, Question
 from stream.errors import NotAVideo
@@ -32,7 +32,7 @@ from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
 
 
 @pytest.fixture(scope="module")
-def model() -> AfterimageModel:
+def model() -> AfterviewModel:
     return load_pretrained("tiny")
 
 
@@ -42,11 +42,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Watch:
-    """`afterimage watch` in a process of its own."""
+    """`afterview watch` in a process of its own."""
 
     def __init__(self, url: str, directory: Path, *options: str) -> None:
         self.memory, self.acks = directory / "memory", directory / "acks"
-        command = [sys.executable, "-m", "afterimage", "watch", url, "--memory", str(self.memory), "--camera", "door",
+        command = [sys.executable, "-m", "afterview", "watch", url, "--memory", str(self.memory), "--camera", "door",
                    "--ack-file", str(self.acks), "--json", *options]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -82,7 +82,7 @@ def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
 
 
 def ask(memory: Path) -> dict[str, object]:
-    command = [sys.executable, "-m", "afterimage", "ask", "What was there?", "--memory", str(memory), "--json"]
+    command = [sys.executable, "-m", "afterview", "ask", "What was there?", "--memory", str(memory), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, object] = json.loads(done.stdout)
@@ -91,7 +91,7 @@ def ask(memory: Path) -> dict[str, object]:
 
 @pytest.mark.integration
 def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
-    model: AfterimageModel, clip: Path, tmp_path: Path
+    model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     need_rtsp()
     with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
@@ -178,7 +178,7 @@ def test_a_camera_that_changes_resolution_and_codec_goes_on(clip: Path, tmp_path
 
 
 def take(
-    model: AfterimageModel,
+    model: AfterviewModel,
     memory: Path,
     config: IngestConfig,
     *,
@@ -205,7 +205,7 @@ def take(
     return result
 
 
-def test_questions_in_mid_stream_drop_no_frame(model: AfterimageModel, tmp_path: Path) -> None:
+def test_questions_in_mid_stream_drop_no_frame(model: AfterviewModel, tmp_path: Path) -> None:
     config = IngestConfig(parse_source("lavfi:testsrc2=size=160x120:rate=20"), fps=10.0)
     ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 60, questions=10)
     assert len(answers) == 10
@@ -220,7 +220,7 @@ def test_questions_in_mid_stream_drop_no_frame(model: AfterimageModel, tmp_path:
 
 
 @pytest.mark.integration
-def test_hls_from_a_real_server(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_hls_from_a_real_server(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     with HlsServer(clip, loop=True) as server:
         config = IngestConfig(parse_source(server.url), fps=2.0)
         ingest, _ = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 10)
@@ -230,7 +230,7 @@ def test_hls_from_a_real_server(model: AfterimageModel, clip: Path, tmp_path: Pa
     assert abs(float(snapshot.times[-1]) - time.time()) < 10
 
 
-def test_a_failing_source_ends_the_session_with_its_cause(model: AfterimageModel, tmp_path: Path) -> None:
+def test_a_failing_source_ends_the_session_with_its_cause(model: AfterviewModel, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(5000))
     with pytest.raises(NotAVideo):
@@ -239,7 +239,7 @@ def test_a_failing_source_ends_the_session_with_its_cause(model: AfterimageModel
 
 
 def test_a_writer_that_fails_ends_the_session_with_its_cause(
-    model: AfterimageModel, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: AfterviewModel, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*unused: object) -> None:
         raise OSError(28, "No space left on device")
@@ -249,7 +249,7 @@ def test_a_writer_that_fails_ends_the_session_with_its_cause(
         take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
 
 
-def test_watching_into_the_future_is_refused(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_watching_into_the_future_is_refused(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     """A recording without a time of its own begins now, so its end lies ahead; live frames behind it would all get wrong times."""
     ahead = IngestConfig(parse_source(str(clip)), live=False, start=time.time() + 600)
     take(model, tmp_path, ahead, until=lambda camera: False)
@@ -259,7 +259,7 @@ def test_watching_into_the_future_is_refused(model: AfterimageModel, clip: Path,
             take(model, tmp_path, live, until=lambda camera: False)
 
 
-def test_a_camera_named_twice_is_asked_once(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_a_camera_named_twice_is_asked_once(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
     name = Memory(tmp_path).camera_ids()[0]
     answer = Answerer(Memory(tmp_path), model).ask(Question("What is there?", cameras=(name, name.upper()), evidence=3))
@@ -267,13 +267,13 @@ def test_a_camera_named_twice_is_asked_once(model: AfterimageModel, clip: Path, 
     assert len(answer.evidence) == 3
 
 
-def test_a_question_of_broken_bytes_is_refused(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_a_question_of_broken_bytes_is_refused(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
     with pytest.raises(UsageError, match="not UTF-8"):
         Answerer(Memory(tmp_path), model).ask(Question("caf\udce9?"))
 
 
-def test_two_cameras_share_the_encoder(model: AfterimageModel, clip: Path, tmp_path: Path) -> None:
+def test_two_cameras_share_the_encoder(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     async def main() -> None:
         async with Session(tmp_path, model.encoders) as session:
             for name in ("one", "two"):
@@ -286,7 +286,7 @@ def test_two_cameras_share_the_encoder(model: AfterimageModel, clip: Path, tmp_p
     np.testing.assert_allclose(one.tokens(np.arange(12)), two.tokens(np.arange(12)), atol=2e-3, rtol=2e-3)
 
 
-def test_footage_by_replay(model: AfterimageModel, footage: Path, tmp_path: Path) -> None:
+def test_footage_by_replay(model: AfterviewModel, footage: Path, tmp_path: Path) -> None:
     config = IngestConfig(parse_source(str(footage)), live=False)
     ingest, _ = take(model, tmp_path / "m", config, until=lambda camera: False)
     seconds = {"bottle-detection": 40, "car-detection": 30, "one-by-one-person-detection": 139, "made": 15}[
@@ -297,7 +297,7 @@ def test_footage_by_replay(model: AfterimageModel, footage: Path, tmp_path: Path
     np.testing.assert_allclose(np.diff(snapshot.times), 1.0, atol=0.1)
 
 
-def test_footage_by_rtsp(model: AfterimageModel, footage: Path, tmp_path: Path) -> None:
+def test_footage_by_rtsp(model: AfterviewModel, footage: Path, tmp_path: Path) -> None:
     need_rtsp()
     server: LiveServer
     with RtspServer(footage) as server:

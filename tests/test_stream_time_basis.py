@@ -12,7 +12,7 @@ import pytest
 from memory.directory import Memory
 from memory.records import TimeBasis
 from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterimageModel, load_pretrained
+from model.checkpoint import AfterviewModel, load_pretrained
 from stream.address import parse_source
 from stream.events import Event, Frame, Lost, Opened, Picture, Retry
 from stream.ingest import CameraIngest
@@ -31,7 +31,7 @@ DELAY_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def model(tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     return load_pretrained(write_preset(tmp_path_factory.mktemp("preset")))
 
 
@@ -40,7 +40,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=40, rate=RATE)
 
 
-def watch(model: AfterimageModel, memory: Path, url: str, *, frames: int) -> tuple[CameraIngest, MemorySnapshot]:
+def watch(model: AfterviewModel, memory: Path, url: str, *, frames: int) -> tuple[CameraIngest, MemorySnapshot]:
     async def main() -> CameraIngest:
         async with Session(memory, model.encoders) as session:
             ingest = session.add("gate", IngestConfig(parse_source(url), fps=FPS))
@@ -57,7 +57,7 @@ def watch(model: AfterimageModel, memory: Path, url: str, *, frames: int) -> tup
 
 @pytest.mark.integration
 def test_a_watch_over_rtsp_goes_by_the_servers_clock_however_late_frames_arrive(
-    model: AfterimageModel, clip: Path, tmp_path: Path
+    model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
     need_rtsp()
     with RtspServer(clip, loop=True) as server, SlowNetwork(server.url, DELAY_S) as network:
@@ -84,7 +84,7 @@ def test_a_watch_over_rtsp_goes_by_the_servers_clock_however_late_frames_arrive(
 
 
 def test_a_camera_that_believes_it_is_1970_is_named_once_and_dated_by_arrival(
-    model: AfterimageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: AfterviewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
 
@@ -118,7 +118,7 @@ def test_a_camera_that_believes_it_is_1970_is_named_once_and_dated_by_arrival(
 
 
 @pytest.mark.integration
-def test_a_watch_over_hls_goes_by_the_program_date_of_the_broadcast(model: AfterimageModel, tmp_path: Path) -> None:
+def test_a_watch_over_hls_goes_by_the_program_date_of_the_broadcast(model: AfterviewModel, tmp_path: Path) -> None:
     video = broadcast(tmp_path / "clip.mp4")
     with HlsServer(video, loop=True, user="guard", password="secret") as server:
         ready = time.time()

@@ -212,7 +212,7 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         models[name] = write_preset(tmp_path / name, seed=seed)
     memory, acks = tmp_path / "m", tmp_path / "acks"
-    command = [sys.executable, "-m", "afterimage"]
+    command = [sys.executable, "-m", "afterview"]
     watch = subprocess.Popen(
         [*command, "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory), "--camera", "a", "--fps", "5",
          "--model", str(models["old"]), "--ack-file", str(acks)],

@@ -14,10 +14,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.forgetting import ForgettingConfig
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.prompt import IGNORED_LABEL
 from tests.presets import write_toy
 from training.conversations import read_annotations, read_conversation
@@ -255,7 +255,7 @@ def test_training_without_its_package_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "accelerate", None)  # as if it was not there
     (tmp_path / "stage.yaml").touch()
     assert main(["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "run")]) == 2
-    assert "pip install 'afterimage[train]'" in capsys.readouterr().err
+    assert "pip install '.[train]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("below", [".", "deeper/still"])
@@ -415,7 +415,7 @@ def test_damaged_features_are_named_with_their_remedy(
     bank = FeatureBank(tmp_path / "bank")
     features, _ = bank.load("camera-0.mp4")
     _saved(bank.directory, change(features), None if seconds is None else {"seconds": seconds})
-    with pytest.raises(DataError, match=rf"'camera-0\.mp4'.*{message}.*`afterimage extract` makes it anew"):
+    with pytest.raises(DataError, match=rf"'camera-0\.mp4'.*{message}.*`afterview extract` makes it anew"):
         bank.load("camera-0.mp4")
 
 
@@ -425,7 +425,7 @@ def test_what_a_stage_lacks_shows_before_it_begins(toy: Path, tmp_path: Path) ->
     (tmp_path / "bank" / "camera-1.safetensors").unlink()
     streams = [{"annotations": toy / "annotations.json", "features": tmp_path / "bank"}]
     with pytest.raises(
-        DataError, match=r"does not have 'camera-1\.mp4'; `afterimage extract VIDEO --out .*bank` adds it"
+        DataError, match=r"does not have 'camera-1\.mp4'; `afterview extract VIDEO --out .*bank` adds it"
     ):
         StageData(stage(toy, streams=streams), model)
 
@@ -528,7 +528,7 @@ def test_train_refuses_a_directory_in_use_and_a_missing_configuration(
     config.write_text(json.dumps(values))
     assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert isinstance(load_pretrained(document["model"], device="cpu"), AfterimageModel)
+    assert isinstance(load_pretrained(document["model"], device="cpu"), AfterviewModel)
     assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu"]) == 2
     assert "give --resume" in capsys.readouterr().err
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from afterimage.cli import main
-from afterimage.commands.evaluate import parse_seeds
+from afterview.cli import main
+from afterview.commands.evaluate import parse_seeds
 from configs import UsageError
 from model.checkpoint import load_pretrained
 from training.errors import WorldError

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from afterimage.cli import main
+from afterview.cli import main
 from model.checkpoint import load_pretrained
 from model.prompt import IGNORED_LABEL
 from tests.presets import write_toy

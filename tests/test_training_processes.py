@@ -44,7 +44,7 @@ def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, t
 
     one = train_stage(config(2), tmp_path / "one", cpu=True)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    command = [*launch, "-m", "afterimage", "train", str(written(config(1), tmp_path / "two.json")), "--cpu"]
+    command = [*launch, "-m", "afterview", "train", str(written(config(1), tmp_path / "two.json")), "--cpu"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "two")], env=environment(), capture_output=True, text=True, timeout=WITHIN_S
     )

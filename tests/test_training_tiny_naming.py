@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from memory.forgetting import ForgettingConfig
 from model.attention import frame_attention, split_heads
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
 from model.rope import rotation
 from training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
@@ -43,7 +43,7 @@ def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -
 
 
 @pytest.fixture
-def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterimageModel:
+def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     directory = tmp_path_factory.mktemp("words")
     tokenizer.save_pretrained(directory)
     tower = TowerGeometry(width=32, layers=1, heads=2, mlp_width=32, image_size=32, patch_size=4)
@@ -77,7 +77,7 @@ def seen() -> tuple[Bank, torch.Tensor]:
 
 
 def test_words_come_to_name_what_frames_show_and_attention_finds_it(
-    fresh: AfterimageModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
     bank, features = seen
     labels = torch.from_numpy(bank.labels.astype(np.int64))
@@ -101,7 +101,7 @@ def test_words_come_to_name_what_frames_show_and_attention_finds_it(
 
 
 def test_words_that_stand_together_are_looked_for_together(
-    fresh: AfterimageModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
     """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before they were taught anything."""
     bank, features = seen
@@ -158,7 +158,7 @@ def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTraine
 
 
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
-    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     """And a stage that is done is passed over."""
     ids, shown = words_shown(shelf, tokenizer)
@@ -188,7 +188,7 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
 
 
 def test_a_question_counts_where_its_answer_follows_from_what_is_told(
-    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer)
@@ -207,7 +207,7 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
 
 
 def test_of_what_was_not_seen_the_likest_frame_is_told(
-    fresh: AfterimageModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer, kinds={"exists": 1.0}, stories=4, questions=8)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterimage.cli import main
+from afterview.cli import main
 from memory.directory import Memory
 from model.checkpoint import load_pretrained
 from stream.answer import Answer, Answerer, CameraAnswer

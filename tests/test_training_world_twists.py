@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterimage.cli import main
+from afterview.cli import main
 from training.conversations import read_annotations
 from training.errors import WorldError
 from training.evaluation.judge import is_right, letter, named

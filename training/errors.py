@@ -1,15 +1,15 @@
 """What can go wrong while worlds are made, models are trained and measured.
 
-TrainingError(AfterimageError)          exit status 1
+TrainingError(AfterviewError)          exit status 1
 WorldError(UsageError)                  exit status 2: a world, or a question about one, that cannot be
 `- TruthError                           a truth file that is missing, damaged or of another format
 DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
 """
 
-from configs import AfterimageError, UsageError
+from configs import AfterviewError, UsageError
 
 
-class TrainingError(AfterimageError):
+class TrainingError(AfterviewError):
     """Training or measuring failed."""
 
 

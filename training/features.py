@@ -79,7 +79,7 @@ class FrameBank:
 
 def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
     path = feature_path(directory, video)
-    remedy = "delete it, and `afterimage extract` makes it anew"
+    remedy = "delete it, and `afterview extract` makes it anew"
     try:
         with safe_open(path, framework="pt") as file:
             # A copy: the file is mapped, and would be read page by page in the middle of a step.
@@ -104,7 +104,7 @@ def require_videos(directory: Path, videos: Iterable[str]) -> None:
     if missing:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
-            f"{directory}: does not have '{missing[0]}'{more}; `afterimage extract VIDEO --out {directory}` adds it"
+            f"{directory}: does not have '{missing[0]}'{more}; `afterview extract VIDEO --out {directory}` adds it"
         )
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from configs import UsageError, load
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.save import save_pretrained
 from training.ahead import Ahead
 from training.begun import BEGUN, keep_configuration
@@ -82,11 +82,11 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
     return Trained(out / "model", trainer.step, out / LOG, out / CURVES)
 
 
-def _load(config: StageConfig, *, device: str | None) -> AfterimageModel:
+def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
     return load_pretrained(config.model, init_memaug=config.init_memaug, device=device, dtype="float32")
 
 
-def _whole(trainer: Trainer, model: AfterimageModel, config: StageConfig) -> AfterimageModel:
+def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:
     """The trained model with all of its parameters, in the main process; where several hold pieces of it, brought together."""
     if trainer.sharded:
         parameters = trainer.accelerator.get_state_dict(trainer.learner)

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from random import Random
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +15,14 @@ from configs import Schema
 from memory.forgetting import ForgettingConfig
 from memory.positions import plan_layout
 from model.batch import assemble
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
 from training.conversations import Annotation, read_annotations, read_conversation
 from training.errors import DataError
 from training.features import FeatureBank, FrameBank, require_videos
 from training.material import Material, perceive, read_picture
 from training.parts import MODEL_PARTS, fault_of
+from training.seeds import seeded
 from training.trainer import Lesson, TrainerConfig
 
 
@@ -73,7 +73,7 @@ class StageConfig(Schema):
 class StageLearner(nn.Module):
     """Cross-entropy of the supervised tokens."""
 
-    def __init__(self, model: AfterimageModel, config: StageConfig) -> None:
+    def __init__(self, model: AfterviewModel, config: StageConfig) -> None:
         """The tower is a part of this module only where it learns, so that a frozen one is not written into checkpoints."""
         super().__init__()
         self.model, self._vision, self._config = model.video_language, model.vision, config
@@ -102,7 +102,7 @@ class StageLearner(nn.Module):
 class StageData:
     """Batches of a stage, by number: a function of the configuration alone."""
 
-    def __init__(self, config: StageConfig, model: AfterimageModel, *, processes: int = 1) -> None:
+    def __init__(self, config: StageConfig, model: AfterviewModel, *, processes: int = 1) -> None:
         """processes: that train together, each on its own batches of a step. Raises DataError for what cannot be used."""
         self._config, self._model = config, model
         self._tokenizer = require_tokenizer(model.tokenizer)
@@ -132,7 +132,7 @@ class StageData:
         if self._config.trains_vision:
             raise DataError(
                 f"{stream.features}: the vision tower cannot learn from cached features; give the stream `frames` instead "
-                "(`afterimage extract --frames`), or leave `vision` out of learning_rates"
+                "(`afterview extract --frames`), or leave `vision` out of learning_rates"
             )
         bank = FeatureBank(stream.features)
         bank.require(bank.spec.model_copy(update={"tokens": spec}))
@@ -204,7 +204,7 @@ def plan_epoch(
     A stream of weight w gives each of its items floor(w) times, and a drawn share of them once more; the last batch may be short.
     apart: so many batches in a row, those of one optimizer step, come from one stream, the last ones filled up with items drawn again.
     """
-    rng = Random(f"afterimage epoch 1, seed {seed}, epoch {epoch}")
+    rng = seeded(f"epoch 1, seed {seed}, epoch {epoch}")
     per_stream: list[list[tuple[int, int]]] = []
     for stream, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
         whole, rest = divmod(weight, 1)

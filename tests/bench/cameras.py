@@ -11,7 +11,7 @@ from memory.positions import plan_layout
 from model import batch
 from model.batch import Sample, several_inputs
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from tests.bench.table import Table
 
 CAMERAS = 4
@@ -37,7 +37,7 @@ def run() -> list[Table]:
     return [table]
 
 
-def _measure(table: Table, model: AfterimageModel, frames: int) -> None:
+def _measure(table: Table, model: AfterviewModel, frames: int) -> None:
     network, shipped = model.video_language, batch.MEMORY_TOGETHER
     draw = np.random.default_rng(0)
     samples = [

@@ -16,7 +16,7 @@ import yaml
 from memory.records import FrameRecord
 from memory.repository import open_camera
 from model.checkpoint import load_encoders, load_pretrained
-from model.loaded import AfterimageModel, Encoders
+from model.loaded import AfterviewModel, Encoders
 from stream.address import parse_source
 from stream.answer import Question
 from stream.ingest import CameraIngest
@@ -154,7 +154,7 @@ def _growth(directory: Path, video: Path, encoders: Encoders) -> Table:
     return table
 
 
-def _live(directory: Path, model: AfterimageModel) -> Table:
+def _live(directory: Path, model: AfterviewModel) -> Table:
     """One camera at 1 FPS for 40 s with questions all the while, against the same camera left alone."""
     table = Table(
         "One live camera at 1 FPS (640x360 test pattern at 25 FPS), tiny model, 40 s",
@@ -176,7 +176,7 @@ def _live(directory: Path, model: AfterimageModel) -> Table:
     return table
 
 
-async def _watch(memory: Path, model: AfterimageModel, asking: bool) -> tuple[CameraIngest, int]:
+async def _watch(memory: Path, model: AfterviewModel, asking: bool) -> tuple[CameraIngest, int]:
     questions = 0
     async with Session(memory, model.encoders) as session:
         ingest = session.add("pattern", IngestConfig(parse_source("lavfi:testsrc2=size=640x360:rate=25")))

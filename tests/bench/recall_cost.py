@@ -19,7 +19,7 @@ from memory.layout import SCALARS
 from memory.snapshot import MemorySnapshot
 from memory.spec import FeatureSpec
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from stream.answer import Answerer, Question
 from tests.bench.table import Table
 from tests.presets import GEOMETRY, write_preset
@@ -49,7 +49,7 @@ def run() -> list[Table]:
     return [table]
 
 
-def recall_model(directory: Path, budget: int) -> AfterimageModel:
+def recall_model(directory: Path, budget: int) -> AfterviewModel:
     """Random weights; at most `budget` frames are recalled."""
     forgetting = {"spatial": "uniform", "min_frames": 8, "max_frames": 16}
     recall = {"budget": budget, "window": 64, "nearest": 256, "neighbours": 1}
@@ -57,7 +57,7 @@ def recall_model(directory: Path, budget: int) -> AfterimageModel:
     return load_pretrained(preset, device="cpu")
 
 
-def measure(table: Table, hours: float, model: AfterimageModel) -> None:
+def measure(table: Table, hours: float, model: AfterviewModel) -> None:
     """A row of the table: one question (two, where there is an index to build) to so many hours of memory."""
     frames = round(hours * 3600)
     budget = model.preset.recall.budget

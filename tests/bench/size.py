@@ -1,6 +1,6 @@
 """What int8 and coarse tokens cost and save: bytes per hour, error, and the tiny model's answers over the same frames each way.
 
-AFTERIMAGE_SIZE_WORLDS=DIR keeps the rendered worlds between runs.
+AFTERVIEW_SIZE_WORLDS=DIR keeps the rendered worlds between runs.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterimage.tiers import token_bytes
+from afterview.tiers import token_bytes
 from memory.directory import Memory
 from memory.quantised import LARGEST_CODE, dequantise, quantise
 from memory.records import FrameRecord
@@ -22,7 +22,7 @@ from memory.snapshot import MemorySnapshot
 from memory.spec import Storage
 from memory.thinning import thin
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from stream.answer import Answerer, Question
 from tests.bench.memory import published_spec, tiny_spec, writing
 from tests.bench.table import Table
@@ -42,7 +42,7 @@ Tokens = NDArray[np.float32]
 
 def run() -> list[Table]:
     """A quarter of an hour on two cores, most of it questions."""
-    kept = os.environ.get("AFTERIMAGE_SIZE_WORLDS")
+    kept = os.environ.get("AFTERVIEW_SIZE_WORLDS")
     with tempfile.TemporaryDirectory() as directory:
         worlds = Path(kept or directory)
         model = load_pretrained("tiny")
@@ -63,7 +63,7 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
             pass
 
 
-def _make_memories(worlds: Path, model: AfterimageModel) -> None:
+def _make_memories(worlds: Path, model: AfterviewModel) -> None:
     """The worlds rendered, encoded and kept as float16; and copies of that, kept in the other ways."""
     encoders = _storing(model, "float16")
     take_in(TEST, encoders, worlds / "float16", report=_quiet)
@@ -77,7 +77,7 @@ def _make_memories(worlds: Path, model: AfterimageModel) -> None:
                 copy_camera(snapshot, memory, storage, coarse="coarse" in name)
 
 
-def _storing(model: AfterimageModel, storage: Storage) -> Any:
+def _storing(model: AfterviewModel, storage: Storage) -> Any:
     encoders = model.encoders
     preset = encoders.preset.model_copy(update={"token_storage": storage})
     return type(encoders)(encoders.vision, encoders.index, preset)
@@ -197,7 +197,7 @@ def _best(work: Callable[[], object]) -> float:
 # --- what it changes ---
 
 
-def _answers(worlds: Path, model: AfterimageModel) -> Iterator[Table]:
+def _answers(worlds: Path, model: AfterviewModel) -> Iterator[Table]:
     errors = Table(
         "What int8 tokens change on the way to an answer, tiny model: relative error", ["of what", "mean", "worst"],
         f"Every {EVERY}th question of the table below; the same frames as float16 and as int8. MemAug's rows: the decayed tokens as the "
@@ -233,7 +233,7 @@ def compare(plain: list[Outcome], outcomes: list[Outcome]) -> tuple[int, int, st
     )
 
 
-def _errors(worlds: Path, model: AfterimageModel) -> dict[str, list[float]]:
+def _errors(worlds: Path, model: AfterviewModel) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"tokens": [], "MemAug's rows": [], "first-token logits": []}
     answerers = [Answerer(Memory(worlds / storage / "memory"), model) for storage in STORAGES]
     network = model.video_language

@@ -27,9 +27,9 @@ def run() -> list[Table]:
         _fill(Path(directory))
         commands = {
             "python -c pass": ("-c", "pass"),
-            "afterimage --help": ("-m", "afterimage", "--help"),
-            "afterimage info, no memory there": ("-m", "afterimage", "info", str(Path(directory) / "nowhere")),
-            f"afterimage info, {CAMERAS} cameras": ("-m", "afterimage", "info", directory),
+            "afterview --help": ("-m", "afterview", "--help"),
+            "afterview info, no memory there": ("-m", "afterview", "info", str(Path(directory) / "nowhere")),
+            f"afterview info, {CAMERAS} cameras": ("-m", "afterview", "info", directory),
         }
         runs = [[_seconds(*arguments) for arguments in commands.values()] for _ in range(RUNS)]
     wall = [statistics.median(run[number][0] for run in runs) for number in range(len(commands))]

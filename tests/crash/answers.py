@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from memory.directory import Memory
-from model.checkpoint import AfterimageModel
+from model.checkpoint import AfterviewModel
 from stream.answer import Answerer, Question
 
 QUESTION = "What is in the picture?"
@@ -13,7 +13,7 @@ ASKED = 99  # seconds of the frames that are spared that it is about: few enough
 class FixedAnswer:
     """Of one memory. The first answer is the right one."""
 
-    def __init__(self, model: AfterimageModel) -> None:
+    def __init__(self, model: AfterviewModel) -> None:
         self._model = model
         self._fixed: tuple[float, object] | None = None  # as-of time and the answer that was given first
 

@@ -1,6 +1,6 @@
 """kill -9, again and again: `python -m tests.crash.kill --kills 200`. Prints a tally; exits 1 when a promise was broken.
 
-Half of the kills hit a running `afterimage watch` of a live test pattern at a random moment; the rest hit a writer at each named
+Half of the kills hit a running `afterview watch` of a live test pattern at a random moment; the rest hit a writer at each named
 failpoint in turn (append, seal, evict, forget, index save). After each, `tests.crash.promises` is checked, and the answer to one
 fixed question as of one fixed time is compared with what it was. Then writers with an object store, five kills at each place of
 `tests.crash.uploads`.
@@ -36,7 +36,7 @@ ROUNDS_PER_MEMORY = 12  # kills before a fresh memory: each check reads all of i
 
 def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage: Storage) -> bool:
     """Start a writer with one failpoint armed and wait for it to die there; False when it did not."""
-    environment = {**os.environ, "AFTERIMAGE_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
+    environment = {**os.environ, "AFTERVIEW_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
     command = [
         sys.executable,
         "-m",
@@ -58,7 +58,7 @@ def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable
     from model.checkpoint import load_pretrained
 
     model: Any = load_pretrained("tiny")
-    directory = Path(tempfile.mkdtemp(prefix="afterimage-kill-"))
+    directory = Path(tempfile.mkdtemp(prefix="afterview-kill-"))
     for number in range(kills):
         storage = tuple(writer.SPECS)[number // ROUNDS_PER_MEMORY % len(writer.SPECS)]
         if number % ROUNDS_PER_MEMORY == 0:
@@ -82,7 +82,7 @@ def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable
 
 
 class WatchKills:
-    """Kills of a running `afterimage watch`, with one question that must keep its answer."""
+    """Kills of a running `afterview watch`, with one question that must keep its answer."""
 
     def __init__(self, directory: Path) -> None:
         self.memory, self.acks, self.log = directory / "m", directory / "acks", directory / "log"
@@ -92,7 +92,7 @@ class WatchKills:
         """Start a watch, let it record for a while, kill it."""
         before = len(read_acks(self.acks))
         command = [
-            sys.executable, "-m", "afterimage", "watch", "lavfi:testsrc2=size=96x64:rate=25", "--memory", str(self.memory),
+            sys.executable, "-m", "afterview", "watch", "lavfi:testsrc2=size=96x64:rate=25", "--memory", str(self.memory),
             "--camera", "a", "--fps", "25", "--ack-file", str(self.acks),
         ]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -132,7 +132,7 @@ class WatchKills:
 
 def kill_watches(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
     """Random moments of a running watch."""
-    directory = Path(tempfile.mkdtemp(prefix="afterimage-watch-"))
+    directory = Path(tempfile.mkdtemp(prefix="afterview-watch-"))
     watch = WatchKills(directory)
     for number in range(kills):
         if number % ROUNDS_PER_MEMORY == 0:

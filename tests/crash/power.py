@@ -102,7 +102,7 @@ def evenly(count: int, places: int) -> list[int]:
 
 
 def _check(left: dict[Path, bytes | None], promised: dict[str, list[str]], spec: FeatureSpec) -> list[str]:
-    directory = Path(tempfile.mkdtemp(prefix="afterimage-power-"))
+    directory = Path(tempfile.mkdtemp(prefix="afterview-power-"))
     try:
         memory = directory / "m"
         memory.mkdir()
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--tokens", choices=list(SPECS), default="float16", help="how the memory keeps its tokens")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="afterimage-trace-"))
+    root = Path(tempfile.mkdtemp(prefix="afterview-trace-"))
     spec = SPECS[arguments.tokens]
     steps = record(root / "m", spec, frames=arguments.frames, seed=arguments.seed)
     missed = untraced(root / "m", steps)

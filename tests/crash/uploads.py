@@ -87,7 +87,7 @@ def begin(directory: Path, spec: FeatureSpec, server: ObjectServer) -> Place:
 
 def kill_at(place: Place, point: str, dice: random.Random) -> bool:
     """Start a writer with a store and one failpoint armed, and wait for it to die there; False when it did not."""
-    environment = {**os.environ, **KEYS, "AFTERIMAGE_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
+    environment = {**os.environ, **KEYS, "AFTERVIEW_FAILPOINT": f"{point}:{dice.randint(1, 3)}"}
     command = [sys.executable, "-m", "tests.crash.store_writer", *map(str, (place.memory, place.directory / "acks"))]
     with subprocess.Popen([*command, str(place.directory / "log")], env=environment) as process:
         try:
@@ -152,7 +152,7 @@ def kill_uploads(
 
     model: Any = load_pretrained("tiny")
     spec = model.encoders.feature_spec
-    root = Path(tempfile.mkdtemp(prefix="afterimage-store-"))
+    root = Path(tempfile.mkdtemp(prefix="afterview-store-"))
     with patch.dict(os.environ, KEYS), ObjectServer() as server:
         for number in range(kills):
             if number % ROUNDS_PER_MEMORY == 0:

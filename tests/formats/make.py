@@ -1,10 +1,10 @@
 """Make one of everything that a version writes, for later versions to open: `python -m tests.formats.make NAME.tar.gz`.
 
-    checkpoint/    a small model of random weights in the published layout; every memory below was recorded with it
-    memory/        cameras "front-door" (float16: a gap, forgotten, kept and downsampled frames, a mask, a journal) and "yard" (int8)
-    answers.json   what `ask` and `info` said of that memory
-    stored/        a memory whose sealed chunks lie in a bucket alone; bucket/ holds the objects by key
-    yard.span      an exported span          bank/    features for training          training/    a training half done
+checkpoint/    a small model of random weights in the published layout; every memory below was recorded with it
+memory/        cameras "front-door" (float16: a gap, forgotten, kept and downsampled frames, a mask, a journal) and "yard" (int8)
+answers.json   what `ask` and `info` said of that memory
+stored/        a memory whose sealed chunks lie in a bucket alone; bucket/ holds the objects by key
+yard.span      an exported span          bank/    features for training          training/    a training half done
 """
 
 import json
@@ -18,7 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from afterimage.cli import main
+from afterview.cli import main
 from model.checkpoint import load_pretrained, save_pretrained
 from tests.clips import make_clip
 from tests.object_server import BUCKET, KEYS, ObjectServer

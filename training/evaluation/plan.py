@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Final, Literal
 
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world import (
     Question,
     QuestionPlan,
@@ -114,7 +114,7 @@ def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
     """A world's questions: as of its end, and about the present of a single camera while something is on show."""
     asked = _drawn(footage, test)
     if test.reworded:
-        rng = Random(f"afterimage evaluation in other words 1, {[script.seed for script in footage.scripts.values()]}")
+        rng = seeded(f"evaluation in other words 1, {[script.seed for script in footage.scripts.values()]}")
         asked = [question.model_copy(update={"text": reworded(question.text, rng)}) for question in asked]
     if test.choices:
         asked = [multiple_choice(question, options=test.choices) for question in asked if question.wrong]
@@ -132,7 +132,7 @@ def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     (script,) = footage.scripts.values()
     end = settled_time(script, script.duration_s)
     lasting = [event for event in script.events if event.end_s - event.start_s >= 3]
-    rng = Random(f"afterimage evaluation 1, world {script.seed}")
+    rng = seeded(f"evaluation 1, world {script.seed}")
     present = [kind for kind in kinds if kind in _PRESENT]
     others = [kind for kind in kinds if kind not in _PRESENT]
     asked: list[Question] = []

@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world import Question, QuestionPlan, questions_at, settled_time
 from training.world.story import Script
 
@@ -40,7 +41,7 @@ def draw_quiz(script: Script, live_s: float, *, count: int = 10) -> list[Put]:
     first, last = live_s + _JOIN_S, script.duration_s - _LEAVE_S
     if count < 1 or not 0 < live_s < first < last:
         raise WorldError(f"no room for {count} questions between {live_s:g} and {script.duration_s:g} s of a story")
-    rng = Random(f"afterimage quiz 1, world {script.seed}")
+    rng = seeded(f"quiz 1, world {script.seed}")
     kinds = list(_in_turn(rng, count))
     lasting = [number for number, kind in enumerate(kinds) if kind not in _PRESENT]
     past = rng.sample(lasting, min(len(lasting), max(1, round(count * _SHARE_OF_PAST))))

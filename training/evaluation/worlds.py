@@ -11,7 +11,7 @@ from typing import Final
 
 from memory.directory import Memory
 from memory.recall import RecallConfig
-from model.loaded import AfterimageModel, Encoders
+from model.loaded import AfterviewModel, Encoders
 from stream.address import parse_source
 from stream.answer import Answerer
 from stream.answer import Question as Asked
@@ -50,7 +50,7 @@ def take_in(test: WorldTest, encoders: Encoders, directory: Path, *, report: Rep
         report(f"world {number} of {len(test.seeds)}: seed {seed}, {len(videos) * test.frames} frames taken in")
 
 
-def ask_all(test: WorldTest, model: AfterimageModel, directory: Path, *, report: Report) -> Iterator[Outcome]:
+def ask_all(test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report) -> Iterator[Outcome]:
     """Put every question under every recall mode."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
     for number, seed in enumerate(test.seeds, 1):
@@ -64,7 +64,7 @@ def ask_all(test: WorldTest, model: AfterimageModel, directory: Path, *, report:
         report(f"world {number} of {len(test.seeds)}: asked")
 
 
-def with_recall(model: AfterimageModel, mode: RecallMode) -> AfterimageModel:
+def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
     """The model under a recall mode: its own budget, everything, or nothing but the decayed frames."""
     if mode == "bounded":
         return model

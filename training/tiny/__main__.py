@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-from configs import AfterimageError, load
+from configs import AfterviewError, load
 from training.tiny.make import make
 from training.tiny.recipe import Recipe
 
 
 def main() -> int:
-    """0 when the model is finished, 3 when the time ran out first: the same command goes on. 1 or 2 for an error, as `afterimage train`."""
+    """0 when the model is finished, 3 when the time ran out first: the same command goes on. 1 or 2 for an error, as `afterview train`."""
     parser = argparse.ArgumentParser(prog="python -m training.tiny", description=main.__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -21,9 +21,9 @@ def main() -> int:
     deadline = time.monotonic() + 60 * arguments.minutes
     try:
         done = make(load(arguments.config, Recipe), arguments.out, deadline=deadline, cpu=arguments.cpu)
-    except (AfterimageError, OSError) as error:
+    except (AfterviewError, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return error.exit_status if isinstance(error, AfterimageError) else 1
+        return error.exit_status if isinstance(error, AfterviewError) else 1
     return 0 if done else 3
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from configs import Schema
 from model.preprocess import to_square
+from training.seeds import seeded
 from training.world.render import Renderer
 from training.world.script import Event, Script, Segment, WorldConfig, stage
 from training.world.vocabulary import (
@@ -162,7 +163,7 @@ def things(scene: str) -> list[dict[str, str]]:
 
 
 def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Job:
-    rng = Random(f"afterimage bank 1, seed {seed}, {scene}")
+    rng = seeded(f"bank 1, seed {seed}, {scene}")
     pool = things(scene)
     cast = [thing for _ in range(-(-config.clips // len(pool))) for thing in rng.sample(pool, len(pool))][
         : config.clips

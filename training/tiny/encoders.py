@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from training.tiny.bank import Bank
 from training.tiny.recipe import SightConfig
 from training.tiny.sight import SightBatches, SightLearner, make_texts
 from training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 
 
-def learn_to_see(model: AfterimageModel, bank: Bank, config: SightConfig, sitting: Sitting) -> bool:
+def learn_to_see(model: AfterviewModel, bank: Bank, config: SightConfig, sitting: Sitting) -> bool:
     """Tower and index from nothing. Returns whether they are done; where the deadline came first, call it again."""
     index = model.encoders.index
     torch.manual_seed(sitting.seed)  # the learner's own layers are drawn from it, whatever this process did before

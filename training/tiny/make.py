@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from model.checkpoint import load_pretrained
-from model.loaded import AfterimageModel
+from model.loaded import AfterviewModel
 from model.moments import moment_id
 from model.preset import ModelPreset
 from model.save import save_pretrained
@@ -86,7 +86,7 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
     return torch.cat(parts)
 
 
-def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
+def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
     """The model in the published layout, in float16: half the bytes, and nothing that the answers would show."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
@@ -95,7 +95,7 @@ def save_model(recipe: Recipe, model: AfterimageModel, directory: Path) -> None:
     save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
 
 
-def fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterimageModel:
+def fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
     """The recipe's model before it has learnt anything, in float32. Its tokenizer is trained into `directory`, if it is not there."""
     words = directory / TOKENIZER
     if not words.exists():
@@ -130,7 +130,7 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     return bank
 
 
-def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
+def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
     """What comes before the study: words for what frames show, and to answer with them."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     with _told("naming"):
@@ -141,7 +141,7 @@ def _learn_to_speak(recipe: Recipe, model: AfterimageModel, bank: Bank, features
         return learn_sentences(vl.language, Words(tokenizer).head, named, feeder, features, recipe.sentences, own)
 
 
-def _learn(recipe: Recipe, model: AfterimageModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
+def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
     config, directory, device = recipe.study, sitting.directory / "study", sitting.device
     tokenizer = PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)

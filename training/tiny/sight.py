@@ -20,6 +20,7 @@ from transformers import SiglipModel
 
 from model.index_encoder import IndexEncoder, padded_ids
 from model.vision import GRID, VisionEncoder, pool
+from training.seeds import seeded
 from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
 from training.trainer import Lesson
 from training.world.facts import KINDS
@@ -201,7 +202,7 @@ def _places_in_mirror() -> list[int]:
 
 def make_texts(index: IndexEncoder, count: int, seed: int, reword: float = 0.0) -> Texts:
     """Questions in trained wordings, and bare descriptions, each with what a frame must show to match."""
-    rng = Random(f"afterimage index texts 1, seed {seed}")
+    rng = seeded(f"index texts 1, seed {seed}")
     ids, wanted = [], []
     length = index.model.config.text_config.max_position_embeddings
     assert index.tokenizer is not None, "a small model is built with its tokenizer"

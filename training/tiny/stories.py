@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
 from training.errors import TrainingError
+from training.seeds import seeded
 from training.tiny.bank import Job
 from training.tiny.lessons import LessonPlan
 from training.tiny.texts import Words, padded
@@ -99,7 +100,7 @@ def make_batch(
     plan: LessonPlan, shelf: Shelf, words: Words, forgetting: ForgettingConfig, *, seed: int, number: int
 ) -> StoryBatch:
     """Batch `number` of a lesson: a function of its arguments alone."""
-    rng = Random(f"afterimage stories 1, {plan.name}, seed {seed}, batch {number}")
+    rng = seeded(f"stories 1, {plan.name}, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
     stories = [_draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
     frames = [_recall(story, plan, forgetting, draw) for story in stories]

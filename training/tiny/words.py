@@ -1,7 +1,6 @@
 """A byte-level BPE tokenizer whose merges are the world's words: one token a word where the world knows it, bytes for all else."""
 
 from collections.abc import Iterator
-from random import Random
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -10,6 +9,7 @@ from model.index_encoder import canonical
 from model.moments import MOMENT
 from model.prompt import SYSTEM, TIME_SENTENCE
 from model.tokenizer import CHATML, PADDING, TURN_END, TURN_START
+from training.seeds import seeded
 from training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
 from training.world.facts import KINDS
 from training.world.phrasing import word, wordings
@@ -51,7 +51,7 @@ def corpus() -> Iterator[str]:
             for number in wordings(kind, held_out=False):
                 text = word(kind, number, {**slots, "qualifier": " in the forest scene"})
                 yield from (text, canonical(text))
-    rng = Random(f"afterimage words 1, {VOCABULARY}")
+    rng = seeded(f"words 1, {VOCABULARY}")
     for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + _STORIES):
         script = make_script(seed, rng.choice((120.0, 900.0, 5000.0)))
         for question in questions_at(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from training.world.questions import Question
 
 MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
-DATA_SOURCE: Final = "afterimage world"
+DATA_SOURCE: Final = "afterview world"
 
 TASKS: Final = {
     "when": "temporal perception",

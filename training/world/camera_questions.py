@@ -6,6 +6,7 @@ from random import Random
 from typing import Final
 
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world.cameras import SharedStory
 from training.world.facts import NOT_SEEN
 from training.world.history import History, Reference, history_at, name_of, settled_time
@@ -49,7 +50,7 @@ def shared_questions_at(
     if unknown := [kind for kind in kinds if kind not in CAMERA_KINDS]:
         raise WorldError(f"no question about cameras is of kind '{unknown[0]}'; there are: {', '.join(CAMERA_KINDS)}")
     histories = {script.camera or "": history_at(script, at_s) for script in story.scripts}
-    rng = Random(f"afterimage camera questions 1, world {story.seed}, at {at_s!r}, seed {seed}")
+    rng = seeded(f"camera questions 1, world {story.seed}, at {at_s!r}, seed {seed}")
     pools = {kind: _shuffled(_MAKERS[kind](story, histories, rng), rng) for kind in kinds}
     asked: list[Question] = []
     while len(asked) < count and any(pools.values()):

@@ -10,6 +10,7 @@ from typing import Final
 
 from configs import Schema
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world.config import WorldConfig
 from training.world.script import MIN_GAP_S, SCENE_MARGIN_S, make_script
 from training.world.story import Event, Point, Script
@@ -63,7 +64,7 @@ def make_shared_story(seed: int, duration_s: float, cameras: int = 2, config: Wo
         raise WorldError(f"{cameras} cameras cannot share a story; it takes 2 to {len(CAMERAS)}")
     config = config or WorldConfig()
     scripts = {camera: make_script(seed, duration_s, config, camera) for camera in CAMERAS[:cameras]}
-    rng = Random(f"afterimage cameras 1, seed {seed}")
+    rng = seeded(f"cameras 1, seed {seed}")
     routes: list[list[tuple[str, Event]]] = []
     wanted = min(MOST_JOURNEYS, max(1, int(duration_s / SECONDS_PER_JOURNEY)))
     for colour, shape in rng.sample(unused := _unused_pairs(scripts, config), min(wanted, len(unused))):

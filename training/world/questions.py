@@ -9,6 +9,7 @@ from random import Random
 
 from configs import Schema
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world.facts import KINDS, Fact
 from training.world.history import History, history_at
 from training.world.phrasing import word, wordings
@@ -69,7 +70,7 @@ def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) 
     """
     plan = plan or QuestionPlan()
     history = history_at(script, at_s)
-    rng = Random(f"afterimage questions 1, world {script.seed}, at {at_s!r}, seed {plan.seed}")
+    rng = seeded(f"questions 1, world {script.seed}, at {at_s!r}, seed {plan.seed}")
     pools = {kind: facts(kind, history, rng) for kind in rng.sample(list(plan.kinds), len(plan.kinds))}
     asked: list[Question] = []
     while len(asked) < plan.count and any(pools.values()):
@@ -89,7 +90,7 @@ def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Q
     """
     if not question.wrong or not 2 <= options <= MOST_CHOICES:
         raise WorldError(f"'{question.text}' has {len(question.wrong) + 1} answers to offer, {options} were asked for")
-    rng = Random(f"afterimage choices 1, {question.text}, {question.answer}, seed {seed}")
+    rng = seeded(f"choices 1, {question.text}, {question.answer}, seed {seed}")
     offered = rng.sample(question.wrong, min(options - 1, len(question.wrong)))
     offered.insert(rng.randint(0, len(offered)), question.answer)
     lines = [f"{letter}. {offer}" for letter, offer in zip(_LETTERS, offered, strict=False)]

@@ -12,6 +12,7 @@ import math
 from random import Random
 
 from training.errors import WorldError
+from training.seeds import seeded
 from training.world.config import WorldConfig
 from training.world.story import LONGEST_EVENT_S, Event, Script, Segment
 from training.world.twists import twist
@@ -37,7 +38,7 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None,
     if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
         raise WorldError(f"a world of {duration_s:g} seconds cannot be made; it lasts {MIN_DURATION_S:g} s to 24 hours")
     config = config or WorldConfig()
-    rng = Random(f"afterimage world 1, seed {seed}" + (f", camera {camera}" if camera else ""))
+    rng = seeded(f"world 1, seed {seed}" + (f", camera {camera}" if camera else ""))
     segments = _draw_segments(rng, duration_s, config)
     cast = _draw_cast(rng, config)
     rng.shuffle(cast)

@@ -59,7 +59,7 @@ def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterimage world` writes it anew") from None
+        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterview world` writes it anew") from None
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video anew")

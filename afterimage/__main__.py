@@ -1,7 +1,0 @@
-"""`python -m afterimage`."""
-
-import sys
-
-from afterimage.cli import main
-
-sys.exit(main())

@@ -11,7 +11,7 @@ model = afterview.load_pretrained("tiny")               # or a hub id, or a dire
 
 from typing import TYPE_CHECKING, Any
 
-from configs import AfterviewError
+from afterview.configs import AfterviewError
 
 __version__ = "0.1.0"
 __all__ = ["AfterviewError", "__version__", "ask", "load_pretrained", "open"]

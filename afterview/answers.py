@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
+from afterview.memory.camera import ANSWERS, CameraInfo
+from afterview.stream.span import describe_removal
 from afterview.times import spell_duration
-from memory.camera import ANSWERS, CameraInfo
-from stream.span import describe_removal
 
 if TYPE_CHECKING:
-    from stream.answer import Answer, CameraAnswer, Coverage
+    from afterview.stream.answer import Answer, CameraAnswer, Coverage
 
 
 def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:

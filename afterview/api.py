@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from afterview.arguments import readable_memory
-from memory.directory import Memory
-from model.checkpoint import load_pretrained
-from stream.answer import Answer, Answerer, Question
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint import load_pretrained
+from afterview.stream.answer import Answer, Answerer, Question
 
 __all__ = ["ask", "load_pretrained", "open"]
 

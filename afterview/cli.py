@@ -16,8 +16,8 @@ from types import ModuleType
 from afterview import __version__
 from afterview.cli_memory import add_memory_commands
 from afterview.cli_training import add_training_commands
+from afterview.configs.errors import AfterviewError
 from afterview.parsers import MODEL, Commands, add_command, add_question
-from configs.errors import AfterviewError
 
 _EXAMPLES = """\
 examples:

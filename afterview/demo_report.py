@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.answers import answer_document
 from afterview.contact_sheet import SheetItem, contact_sheet
+from afterview.memory.camera import CameraInfo
 from afterview.times import spell_duration
-from memory.camera import CameraInfo
-from training.evaluation.judge import is_right
-from training.evaluation.quiz import Put
-from training.world import World
+from afterview.training.evaluation.judge import is_right
+from afterview.training.evaluation.quiz import Put
+from afterview.training.world import World
 
 if TYPE_CHECKING:
-    from stream.answer import Answer
-    from stream.ingest import CameraIngest
+    from afterview.stream.answer import Answer
+    from afterview.stream.ingest import CameraIngest
 
 _LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything
 

@@ -5,10 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from afterview.memory.camera import CameraInfo
+from afterview.memory.records import Gap
+from afterview.memory.removal import Removal
 from afterview.times import spell_duration
-from memory.camera import CameraInfo
-from memory.records import Gap
-from memory.removal import Removal
 
 
 def dump(document: dict[str, Any]) -> None:

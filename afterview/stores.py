@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from memory.camera import CameraInfo
-from memory.errors import RepositoryError
-from memory.objects import objects_of
-from memory.uploaded import Uploads
+from afterview.memory.camera import CameraInfo
+from afterview.memory.errors import RepositoryError
+from afterview.memory.objects import objects_of
+from afterview.memory.uploaded import Uploads
 
 
 def store_document(camera: Path) -> dict[str, Any] | None:
@@ -15,7 +15,7 @@ def store_document(camera: Path) -> dict[str, Any] | None:
         objects = objects_of(camera)
         if objects is None:
             return None
-        from memory.upload import Upload  # the writers' code: `info` loads it only where there is a store
+        from afterview.memory.upload import Upload  # the writers' code: `info` loads it only where there is a store
 
         uploads = Uploads.read(camera)
         seals, size = Upload(camera, objects, local_bytes=0).waiting()

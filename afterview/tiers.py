@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from memory.coarse import FEWER, coarse_mask
-from memory.commit import Commit
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
+from afterview.memory.coarse import FEWER, coarse_mask
+from afterview.memory.commit import Commit
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
 
 
 def coarse_frames(camera: Path, snapshot: MemorySnapshot) -> int:

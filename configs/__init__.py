@@ -1,8 +1,8 @@
 """Presets (YAML) and the one strict loader that reads them. Each schema lives with its owner."""
 
-from configs.errors import AfterviewError, ConfigError, UsageError
-from configs.extras import missing_extra
-from configs.loader import Schema, load, load_mapping, preset_names, preset_path
+from afterview.configs.errors import AfterviewError, ConfigError, UsageError
+from afterview.configs.extras import missing_extra
+from afterview.configs.loader import Schema, load, load_mapping, preset_names, preset_path
 
 __all__ = [
     "AfterviewError",

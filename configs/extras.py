@@ -1,6 +1,6 @@
 """Optional parts of the installation, and what to type for one that is missing."""
 
-from configs.errors import UsageError
+from afterview.configs.errors import UsageError
 
 
 def missing_extra(extra: str, what: str) -> UsageError:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from configs.errors import ConfigError
+from afterview.configs.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 

@@ -11,8 +11,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from memory.layout import ArrayLayout, missing_value
-from memory.store import CameraStore
+from afterview.memory.layout import ArrayLayout, missing_value
+from afterview.memory.store import CameraStore
 
 _EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
 _FLAT: Any = {

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from memory.durable import make_directory, write_file
-from memory.errors import NotWritable, StoreRefused
-from memory.layout import checksum_holds, may_be_far
-from memory.lock import CameraLock
-from memory.objects import AT_ONCE, CameraObjects, objects_of
-from memory.publishing import is_no_camera, same_camera
-from memory.uploaded import Uploads, forget_uploads, locked, trees_here
+from afterview.memory.durable import make_directory, write_file
+from afterview.memory.errors import NotWritable, StoreRefused
+from afterview.memory.layout import checksum_holds, may_be_far
+from afterview.memory.lock import CameraLock
+from afterview.memory.objects import AT_ONCE, CameraObjects, objects_of
+from afterview.memory.publishing import is_no_camera, same_camera
+from afterview.memory.uploaded import Uploads, forget_uploads, locked, trees_here
 
 Progress = Callable[[int, int], None]  # bytes fetched, bytes in all
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from memory.commit import read_json, write_json
-from memory.durable import fsync_directory, remove_tree, unlink
-from memory.errors import RepositoryError
-from memory.layout import generation_name, generations, journal_name
-from memory.specfile import spec_path
+from afterview.memory.commit import read_json, write_json
+from afterview.memory.durable import fsync_directory, remove_tree, unlink
+from afterview.memory.errors import RepositoryError
+from afterview.memory.layout import generation_name, generations, journal_name
+from afterview.memory.specfile import spec_path
 
 _FILE = "building.json"
 

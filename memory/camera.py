@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from configs import UsageError
-from memory.commit import FORMAT_VERSION, read_json, require_format, write_json
-from memory.errors import DamagedMemory
+from afterview.configs import UsageError
+from afterview.memory.commit import FORMAT_VERSION, read_json, require_format, write_json
+from afterview.memory.errors import DamagedMemory
 
 # Unix seconds: year 1 until 9999, but for the outermost days, which not every zone has.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0

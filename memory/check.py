@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.arrays import Arrays
-from memory.camera import read_camera
-from memory.check_journal import check_journal
-from memory.check_store import FarChunks, check_store
-from memory.chunks import are_offsets, are_times
-from memory.coarse import ARRAYS, coarse_mask
-from memory.commit import Commit
-from memory.durable import unfinished_files
-from memory.erase import camera_layouts, traces
-from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
-from memory.findings import Finding
-from memory.layout import (
+from afterview.memory.arrays import Arrays
+from afterview.memory.camera import read_camera
+from afterview.memory.check_journal import check_journal
+from afterview.memory.check_store import FarChunks, check_store
+from afterview.memory.chunks import are_offsets, are_times
+from afterview.memory.coarse import ARRAYS, coarse_mask
+from afterview.memory.commit import Commit
+from afterview.memory.durable import unfinished_files
+from afterview.memory.erase import camera_layouts, traces
+from afterview.memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
+from afterview.memory.findings import Finding
+from afterview.memory.layout import (
     GAP_CHUNK,
     IMAGES,
     MISSING,
@@ -35,14 +35,14 @@ from memory.layout import (
     generation_name,
     is_missing,
 )
-from memory.removal import present, runs
-from memory.repair import Repair
-from memory.repair_documents import begin_memory_settings, begin_settings, fetch_spec
-from memory.settings import FILE as SETTINGS
-from memory.settings import read_memory_settings, read_settings
-from memory.specfile import read_spec, spec_path
-from memory.store_settings import FILE as STORE
-from memory.store_settings import read_store
+from afterview.memory.removal import present, runs
+from afterview.memory.repair import Repair
+from afterview.memory.repair_documents import begin_memory_settings, begin_settings, fetch_spec
+from afterview.memory.settings import FILE as SETTINGS
+from afterview.memory.settings import read_memory_settings, read_settings
+from afterview.memory.specfile import read_spec, spec_path
+from afterview.memory.store_settings import FILE as STORE
+from afterview.memory.store_settings import read_store
 
 GAPS = gaps_layout()
 _UNIT_TOLERANCE = 1e-3

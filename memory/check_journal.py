@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.commit import Commit
-from memory.errors import DamagedMemory
-from memory.findings import Finding
-from memory.journal import read_journal, scan
-from memory.layout import journal_name
-from memory.pending import Pending, restore
-from memory.repair_journal import repair_journal
-from memory.specfile import read_spec
+from afterview.memory.commit import Commit
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.findings import Finding
+from afterview.memory.journal import read_journal, scan
+from afterview.memory.layout import journal_name
+from afterview.memory.pending import Pending, restore
+from afterview.memory.repair_journal import repair_journal
+from afterview.memory.specfile import read_spec
 
 
 def check_journal(camera: Path, commit: Commit) -> Iterator[Finding]:

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import ARRAYS, is_coarse
-from memory.commit import Commit
-from memory.erase_objects import object_traces, touched
-from memory.errors import DamagedMemory, StoreError
-from memory.findings import Finding
-from memory.layout import IMAGES, MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
-from memory.objects import CameraObjects, objects_of
-from memory.publishing import is_no_camera, same_camera, small_files
-from memory.removal import present
-from memory.uploaded import (
+from afterview.memory.coarse import ARRAYS, is_coarse
+from afterview.memory.commit import Commit
+from afterview.memory.erase_objects import object_traces, touched
+from afterview.memory.errors import DamagedMemory, StoreError
+from afterview.memory.findings import Finding
+from afterview.memory.layout import IMAGES, MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.publishing import is_no_camera, same_camera, small_files
+from afterview.memory.removal import present
+from afterview.memory.uploaded import (
     FILE,
     FRAMES,
     Published,

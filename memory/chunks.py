@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import ARRAYS, Coarse, coarse_mask, spread
-from memory.durable import make_directory
-from memory.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
-from memory.failpoints import reach
-from memory.layout import (
+from afterview.memory.coarse import ARRAYS, Coarse, coarse_mask, spread
+from afterview.memory.durable import make_directory
+from afterview.memory.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import (
     GAP_CHUNK,
     IMAGES,
     ROWS_AHEAD,
@@ -34,12 +34,12 @@ from memory.layout import (
     is_missing,
     scalar_layout,
 )
-from memory.quantised import Codes, dequantise
-from memory.records import GAP_REASONS, FrameRecord, Gap
-from memory.spec import FeatureSpec
+from afterview.memory.quantised import Codes, dequantise
+from afterview.memory.records import GAP_REASONS, FrameRecord, Gap
+from afterview.memory.spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from memory.arrays import Arrays
+    from afterview.memory.arrays import Arrays
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
 
@@ -90,7 +90,7 @@ class SealedFrames:
 
     @cached_property
     def _arrays(self) -> "Arrays":
-        from memory.arrays import Arrays  # late: see there
+        from afterview.memory.arrays import Arrays  # late: see there
 
         return Arrays(self._camera, writable=self._writable)
 
@@ -348,7 +348,7 @@ class SealedFrames:
 
     def _open(self, name: str) -> Any:
         if name not in self._opened:
-            from memory.arrays import ArrayError
+            from afterview.memory.arrays import ArrayError
 
             try:
                 array = self._arrays.open(name)

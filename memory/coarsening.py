@@ -7,19 +7,19 @@ writer to commit, which finds them there; so a few seals are made ahead of it, a
 import time
 from pathlib import Path
 
-from memory.chunks import SealedFrames
-from memory.coarse import can_be_coarse, is_coarse
-from memory.commit import Commit
-from memory.errors import RepositoryError
-from memory.failpoints import reach
-from memory.layout import SEAL_FRAMES, generation_name
-from memory.orders import camera_limits
-from memory.removal import present
-from memory.settings import read_settings
-from memory.spec import FeatureSpec
-from memory.specfile import read_spec
-from memory.thinning import AT_ONCE, due, write_from_store, written
-from memory.uploaded import Uploads
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.coarse import can_be_coarse, is_coarse
+from afterview.memory.commit import Commit
+from afterview.memory.errors import RepositoryError
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import SEAL_FRAMES, generation_name
+from afterview.memory.orders import camera_limits
+from afterview.memory.removal import present
+from afterview.memory.settings import read_settings
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.specfile import read_spec
+from afterview.memory.thinning import AT_ONCE, due, write_from_store, written
+from afterview.memory.uploaded import Uploads
 
 LOOK_EVERY_S = 30.0  # for seals that have grown old: planning looks at the times of all frames
 _PLANNED = 256  # seals; more than can be made coarse until the next look

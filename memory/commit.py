@@ -8,10 +8,10 @@ from typing import Any
 
 import google_crc32c
 
-from memory.coarse import Coarse
-from memory.durable import write_file
-from memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound
-from memory.removal import Removal, remove_document
+from afterview.memory.coarse import Coarse
+from afterview.memory.durable import write_file
+from afterview.memory.errors import DamagedMemory, FormatMismatch, MemoryNotFound
+from afterview.memory.removal import Removal, remove_document
 
 FORMAT_VERSION = 1
 

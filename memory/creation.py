@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from memory.camera import new_camera, write_camera
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.durable import remove_tree, write_file
-from memory.errors import DamagedMemory
-from memory.journal import MAGIC
-from memory.layout import journal_name
-from memory.spec import FeatureSpec
-from memory.specfile import write_spec
+from afterview.memory.camera import new_camera, write_camera
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.durable import remove_tree, write_file
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.journal import MAGIC
+from afterview.memory.layout import journal_name
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.specfile import write_spec
 
 
 def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.camera import ANSWERS
-from memory.chunks import image_attributes
-from memory.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
-from memory.errors import RepositoryError
-from memory.failpoints import reach
-from memory.layout import (
+from afterview.memory.camera import ANSWERS
+from afterview.memory.chunks import image_attributes
+from afterview.memory.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
+from afterview.memory.errors import RepositoryError
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import (
     IMAGES,
     SEAL_FRAMES,
     ArrayLayout,
@@ -30,9 +30,9 @@ from memory.layout import (
     scalar_layouts,
     with_checksum,
 )
-from memory.removal import Removal
-from memory.spec import FeatureSpec
-from memory.specfile import read_spec
+from afterview.memory.removal import Removal
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.specfile import read_spec
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
 _UNREADABLE = "what cannot be read, where forgotten frames were"

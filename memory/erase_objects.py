@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.chunks import image_attributes
-from memory.commit import Commit
-from memory.durable import make_directory, write_file
-from memory.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
-from memory.errors import RepositoryError, StoreUnreachable
-from memory.failpoints import reach
-from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
-from memory.objects import CameraObjects, objects_of
-from memory.removal import Removal
-from memory.uploaded import FRAMES, PATIENCE_S, Uploads, locked
+from afterview.memory.chunks import image_attributes
+from afterview.memory.commit import Commit
+from afterview.memory.durable import make_directory, write_file
+from afterview.memory.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
+from afterview.memory.errors import RepositoryError, StoreUnreachable
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.removal import Removal
+from afterview.memory.uploaded import FRAMES, PATIENCE_S, Uploads, locked
 
 
 @dataclass(frozen=True)

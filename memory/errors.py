@@ -21,7 +21,7 @@ AfterviewError (configs.errors)
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.errors import AfterviewError, UsageError
+from afterview.configs.errors import AfterviewError, UsageError
 
 
 class RepositoryError(AfterviewError):

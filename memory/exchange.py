@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from configs import ConfigError, load_mapping
-from memory.camera import CameraInfo
-from memory.durable import fsync_directory
-from memory.errors import DamagedMemory, FormatMismatch
-from memory.quantised import Codes, dequantise
-from memory.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
-from memory.repository import Repository
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
+from afterview.configs import ConfigError, load_mapping
+from afterview.memory.camera import CameraInfo
+from afterview.memory.durable import fsync_directory
+from afterview.memory.errors import DamagedMemory, FormatMismatch
+from afterview.memory.quantised import Codes, dequantise
+from afterview.memory.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
+from afterview.memory.repository import Repository
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
 
 FORMAT = "afterimage-span-1"
 _NO_CHECKSUM = "crc32c:00000000"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from configs import ConfigError, Schema
+from afterview.configs import ConfigError, Schema
 
 NEIGHBOURS_EACH_SIDE = 4  # frames; keyframe forgetting compares a frame with its K=8 nearest in time (paper, ablation)
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memory.check import check_camera
-from memory.commit import Commit
-from memory.durable import PARTIAL
-from memory.errors import RepositoryError, UnreachableFrames
-from memory.findings import Finding
-from memory.index_files import drop_files, locked
-from memory.layout import journal_name
-from memory.lock import CameraLock, is_held
-from memory.reader import CameraReader
-from memory.uploaded import frames_away
+from afterview.memory.check import check_camera
+from afterview.memory.commit import Commit
+from afterview.memory.durable import PARTIAL
+from afterview.memory.errors import RepositoryError, UnreachableFrames
+from afterview.memory.findings import Finding
+from afterview.memory.index_files import drop_files, locked
+from afterview.memory.layout import journal_name
+from afterview.memory.lock import CameraLock, is_held
+from afterview.memory.reader import CameraReader
+from afterview.memory.uploaded import frames_away
 
 _PASSES = 6  # what says how to read the rest is put right first, so later passes find more
 _ATTEMPTS = 3  # a writer changes files while they are being checked
@@ -111,7 +111,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
             snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
     except RepositoryError:
         return []  # said by the checks above
-    from memory.index import differences, is_stale  # loads faiss: only where there is an index to compare
+    from afterview.memory.index import differences, is_stale  # loads faiss: only where there is an index to compare
 
     def fix() -> str:
         with locked(directory):

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.journal import Journal
-from memory.layout import journal_name
-from memory.pending import Pending, restore
-from memory.spec import FeatureSpec
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.journal import Journal
+from afterview.memory.layout import journal_name
+from afterview.memory.pending import Pending, restore
+from afterview.memory.spec import FeatureSpec
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,22 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from memory import segments as pieces
-from memory.commit import Commit
-from memory.errors import RepositoryError, UnreachableFrames
-from memory.index_files import Kind, SegmentFile, forgotten_frames, identity_of, listed, locked
-from memory.removal import runs
-from memory.segments import EXACT_FRAMES, INVERTED, LARGE, SMALL, Segment, build_flat, build_inverted, stored_vectors
-from memory.snapshot import MemorySnapshot
+from afterview.memory import segments as pieces
+from afterview.memory.commit import Commit
+from afterview.memory.errors import RepositoryError, UnreachableFrames
+from afterview.memory.index_files import Kind, SegmentFile, forgotten_frames, identity_of, listed, locked
+from afterview.memory.removal import runs
+from afterview.memory.segments import (
+    EXACT_FRAMES,
+    INVERTED,
+    LARGE,
+    SMALL,
+    Segment,
+    build_flat,
+    build_inverted,
+    stored_vectors,
+)
+from afterview.memory.snapshot import MemorySnapshot
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from memory.camera import CameraInfo
-from memory.commit import decode_json, write_json
-from memory.durable import fsync_directory, make_directory, unfinished_files, unlink
-from memory.errors import DamagedMemory
-from memory.removal import Removal
-from memory.spec import FeatureSpec
+from afterview.memory.camera import CameraInfo
+from afterview.memory.commit import decode_json, write_json
+from afterview.memory.durable import fsync_directory, make_directory, unfinished_files, unlink
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.removal import Removal
+from afterview.memory.spec import FeatureSpec
 
 Kind = Literal["flat", "ivf"]
 

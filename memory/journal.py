@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memory import durable
-from memory.durable import write_file
-from memory.errors import DamagedMemory
-from memory.failpoints import reach
+from afterview.memory import durable
+from afterview.memory.durable import write_file
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.failpoints import reach
 
 MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32

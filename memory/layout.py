@@ -17,9 +17,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import ARRAYS, FEWER
-from memory.quantised import MISSING_CODE
-from memory.spec import FeatureSpec
+from afterview.memory.coarse import ARRAYS, FEWER
+from afterview.memory.quantised import MISSING_CODE
+from afterview.memory.spec import FeatureSpec
 
 SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
 TOKEN_CHUNK = (

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from memory.camera import read_camera
-from memory.errors import CameraBusy, RepositoryError
+from afterview.memory.camera import read_camera
+from afterview.memory.errors import CameraBusy, RepositoryError
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 

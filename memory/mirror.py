@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import UsageError
-from memory.arrays import Arrays
-from memory.chunks import SealedFrames
-from memory.coarse import can_be_coarse
-from memory.commit import Commit, decode_json
-from memory.durable import make_directory, remove_tree, unlink, write_file
-from memory.errors import DamagedMemory, MemoryNotFound
-from memory.layout import (
+from afterview.configs import UsageError
+from afterview.memory.arrays import Arrays
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.coarse import can_be_coarse
+from afterview.memory.commit import Commit, decode_json
+from afterview.memory.durable import make_directory, remove_tree, unlink, write_file
+from afterview.memory.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.layout import (
     IMAGES,
     SEAL_FRAMES,
     ArrayLayout,
@@ -31,12 +31,12 @@ from memory.layout import (
     generations,
     scalar_layouts,
 )
-from memory.objects import CameraObjects, objects_of
-from memory.publishing import same_camera
-from memory.removal import present
-from memory.specfile import read_spec
-from memory.store_settings import StoreSettings, read_store, write_store
-from memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.publishing import same_camera
+from afterview.memory.removal import present
+from afterview.memory.specfile import read_spec
+from afterview.memory.store_settings import StoreSettings, read_store, write_store
+from afterview.memory.uploaded import FRAMES, Tree, Uploads, locked, trees_here
 
 _REMEDY = (
     "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it anew"

@@ -18,9 +18,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from configs import missing_extra
-from memory.errors import StoreError, StoreRefused, StoreUnreachable
-from memory.store_settings import StoreSettings, read_store
+from afterview.configs import missing_extra
+from afterview.memory.errors import StoreError, StoreRefused, StoreUnreachable
+from afterview.memory.store_settings import StoreSettings, read_store
 
 AT_ONCE = 32  # requests in flight; 128 scattered chunks are then four rounds
 CACHE_BYTES = 64_000_000  # of what was read last: the image pack whose frames are read one by one, above all

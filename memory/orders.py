@@ -7,14 +7,14 @@ Whoever holds the camera's lock carries it out: the process that writes it, thro
 from pathlib import Path
 from typing import Any
 
-from configs import UsageError
-from memory.erase import Erased
-from memory.errors import RepositoryError, RequestRefused
-from memory.repository import Repository
-from memory.retention import Limits, limits_of
-from memory.settings import CameraSettings, read_memory_settings, read_settings, write_settings
-from memory.thinning import AT_ONCE, thin
-from memory.uploaded import Uploads
+from afterview.configs import UsageError
+from afterview.memory.erase import Erased
+from afterview.memory.errors import RepositoryError, RequestRefused
+from afterview.memory.repository import Repository
+from afterview.memory.retention import Limits, limits_of
+from afterview.memory.settings import CameraSettings, read_memory_settings, read_settings, write_settings
+from afterview.memory.thinning import AT_ONCE, thin
+from afterview.memory.uploaded import Uploads
 
 Order = dict[str, Any]
 

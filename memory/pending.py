@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.journal import Entry, Record
-from memory.quantised import Codes, dequantise
-from memory.records import FrameRecord, Gap, GapReason, TimeBasis
-from memory.spec import FeatureSpec, TokenSpec
+from afterview.memory.journal import Entry, Record
+from afterview.memory.quantised import Codes, dequantise
+from afterview.memory.records import FrameRecord, Gap, GapReason, TimeBasis
+from afterview.memory.spec import FeatureSpec, TokenSpec
 
 
 @dataclass

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import ConfigError
-from memory.forgetting import (
+from afterview.configs import ConfigError
+from afterview.memory.forgetting import (
     ForgettingConfig,
     FrameIds,
     frame_ids_of,

@@ -4,15 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from memory.chunks import SealedFrames
-from memory.coarse import ARRAYS, Coarse, add_coarse
-from memory.commit import Commit, decode_json
-from memory.erase import camera_layouts
-from memory.errors import DamagedMemory
-from memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
-from memory.objects import CameraObjects
-from memory.removal import Removal
-from memory.uploaded import Uploads
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.coarse import ARRAYS, Coarse, add_coarse
+from afterview.memory.commit import Commit, decode_json
+from afterview.memory.erase import camera_layouts
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
+from afterview.memory.objects import CameraObjects
+from afterview.memory.removal import Removal
+from afterview.memory.uploaded import Uploads
 
 
 def same_camera(own: bytes, other: bytes) -> bool:

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.camera import read_camera
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.errors import DamagedMemory
-from memory.index_files import forgotten_frames
-from memory.journal import Scan, read_journal, scan
-from memory.layout import journal_name
-from memory.lock import is_held
-from memory.pending import Pending, restore
-from memory.records import Gap
-from memory.removal import Removal, evicted_before
-from memory.snapshot import MemorySnapshot
-from memory.specfile import read_spec
-from memory.times import GrowingTimes
-from memory.usage import bytes_under
+from afterview.memory.camera import read_camera
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.index_files import forgotten_frames
+from afterview.memory.journal import Scan, read_journal, scan
+from afterview.memory.layout import journal_name
+from afterview.memory.lock import is_held
+from afterview.memory.pending import Pending, restore
+from afterview.memory.records import Gap
+from afterview.memory.removal import Removal, evicted_before
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.specfile import read_spec
+from afterview.memory.times import GrowingTimes
+from afterview.memory.usage import bytes_under
 
 _ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from configs import ConfigError, Schema
+from afterview.configs import ConfigError, Schema
 
 Mode = Literal["full", "bounded"]
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.quantised import Codes, dequantise, quantise
-from memory.spec import Storage
+from afterview.memory.quantised import Codes, dequantise, quantise
+from afterview.memory.spec import Storage
 
 
 class TimeBasis(IntEnum):

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from memory.erase import camera_layouts
-from memory.layout import IMAGES, SEAL_FRAMES
-from memory.objects import CameraObjects
-from memory.uploaded import FRAMES, Uploads
+from afterview.memory.erase import camera_layouts
+from afterview.memory.layout import IMAGES, SEAL_FRAMES
+from afterview.memory.objects import CameraObjects
+from afterview.memory.uploaded import FRAMES, Uploads
 
 
 def recount(camera: Path, objects: CameraObjects, uploads: Uploads) -> Uploads:

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.building import Built, building_lock, finish_building, is_building, note_built, read_built
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.durable import remove_tree, unlink, write_file
-from memory.errors import DamagedFrames, RepositoryError, UnreachableFrames
-from memory.generation import GenerationFiles
-from memory.journal import encode_file
-from memory.layout import SEAL_FRAMES, generation_name, generations, journal_name
-from memory.pending import Pending
-from memory.quantised import quantise
-from memory.removal import Removal, add, present, runs
-from memory.repository import Repository
-from memory.spec import FeatureSpec
-from memory.specfile import read_spec, write_spec
+from afterview.memory.building import Built, building_lock, finish_building, is_building, note_built, read_built
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.durable import remove_tree, unlink, write_file
+from afterview.memory.errors import DamagedFrames, RepositoryError, UnreachableFrames
+from afterview.memory.generation import GenerationFiles
+from afterview.memory.journal import encode_file
+from afterview.memory.layout import SEAL_FRAMES, generation_name, generations, journal_name
+from afterview.memory.pending import Pending
+from afterview.memory.quantised import quantise
+from afterview.memory.removal import Removal, add, present, runs
+from afterview.memory.repository import Repository
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.specfile import read_spec, write_spec
 
 Encode = Callable[[Sequence[bytes]], tuple[NDArray[Any], NDArray[np.float32]]]
 """JPEGs to (tokens [n, P, Dv] in the spec's dtype, embeddings float32 [n, De])."""

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.building import building_lock
-from memory.erase import Erased, erase_leftovers, traces
-from memory.erase_objects import erase_everywhere
-from memory.errors import RepositoryError, StoreUnreachable
-from memory.failpoints import reach
-from memory.index_files import forget_files, identity_of
-from memory.removal import Removal, RemovalReason, add, present, runs
-from memory.retention import Limits, plan_eviction
-from memory.uploaded import PATIENCE_S, known_silent
+from afterview.memory.building import building_lock
+from afterview.memory.erase import Erased, erase_leftovers, traces
+from afterview.memory.erase_objects import erase_everywhere
+from afterview.memory.errors import RepositoryError, StoreUnreachable
+from afterview.memory.failpoints import reach
+from afterview.memory.index_files import forget_files, identity_of
+from afterview.memory.removal import Removal, RemovalReason, add, present, runs
+from afterview.memory.retention import Limits, plan_eviction
+from afterview.memory.uploaded import PATIENCE_S, known_silent
 
 if TYPE_CHECKING:
-    from memory.repository import Repository
+    from afterview.memory.repository import Repository
 
 BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can wait for the next round
 

@@ -14,24 +14,24 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from memory import index_files, uploaded
-from memory.bring_back import bring_back_chunk
-from memory.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
-from memory.chunks import SealedFrames, image_attributes
-from memory.coarse import ARRAYS, Coarse, add_coarse
-from memory.commit import Commit
-from memory.durable import fsync_directory, remove_tree, unlink, write_file
-from memory.erase import camera_layouts, erase
-from memory.errors import DamagedMemory, RepositoryError
-from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
-from memory.objects import objects_of
-from memory.publishing import published_removals
-from memory.records import Gap
-from memory.removal import Removal, add, present, runs
-from memory.repair_journal import sound_records
-from memory.store import CameraStore
-from memory.unfinished import alone
-from memory.uploaded import FRAMES, change
+from afterview.memory import index_files, uploaded
+from afterview.memory.bring_back import bring_back_chunk
+from afterview.memory.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
+from afterview.memory.chunks import SealedFrames, image_attributes
+from afterview.memory.coarse import ARRAYS, Coarse, add_coarse
+from afterview.memory.commit import Commit
+from afterview.memory.durable import fsync_directory, remove_tree, unlink, write_file
+from afterview.memory.erase import camera_layouts, erase
+from afterview.memory.errors import DamagedMemory, RepositoryError
+from afterview.memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
+from afterview.memory.objects import objects_of
+from afterview.memory.publishing import published_removals
+from afterview.memory.records import Gap
+from afterview.memory.removal import Removal, add, present, runs
+from afterview.memory.repair_journal import sound_records
+from afterview.memory.store import CameraStore
+from afterview.memory.unfinished import alone
+from afterview.memory.uploaded import FRAMES, change
 
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
 

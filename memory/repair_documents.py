@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from memory.commit import decode_json
-from memory.durable import write_file
-from memory.errors import DamagedMemory
-from memory.objects import objects_of
-from memory.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
-from memory.specfile import REMEDY, spec_path
+from afterview.memory.commit import decode_json
+from afterview.memory.durable import write_file
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.objects import objects_of
+from afterview.memory.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
+from afterview.memory.specfile import REMEDY, spec_path
 
 
 def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.camera import read_camera
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.durable import write_file
-from memory.errors import DamagedMemory
-from memory.journal import Record, encode_file, read_journal, scan
-from memory.layout import SEAL_FRAMES, journal_name
-from memory.pending import Pending, blank_frame, restore
-from memory.removal import Removal, add, runs
-from memory.spec import FeatureSpec
-from memory.specfile import read_spec
+from afterview.memory.camera import read_camera
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.durable import write_file
+from afterview.memory.errors import DamagedMemory
+from afterview.memory.journal import Record, encode_file, read_journal, scan
+from afterview.memory.layout import SEAL_FRAMES, journal_name
+from afterview.memory.pending import Pending, blank_frame, restore
+from afterview.memory.removal import Removal, add, runs
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.specfile import read_spec
 
 _CLOSE_S = 1 / 1024  # between lost frames of which no time is known
 

@@ -16,30 +16,30 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from memory import removing
-from memory.building import drop_given_up
-from memory.camera import CameraInfo, camera_id, read_camera
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.creation import create_camera
-from memory.durable import make_directory, remove_tree
-from memory.erase import Erased, blank_times
-from memory.errors import NotWritable, RepositoryError
-from memory.failpoints import reach
-from memory.generation import GenerationFiles
-from memory.index_files import drop_unfinished
-from memory.layout import SEAL_FRAMES
-from memory.lock import CameraLock
-from memory.pending import Pending, blank_frame, frame_record, gap_record
-from memory.records import FrameRecord, Gap, GapReason, frame_crc
-from memory.removal import Removal
-from memory.reserve import Reserve
-from memory.retention import Limits
-from memory.spec import FeatureSpec, require_same
-from memory.specfile import read_spec
-from memory.thinning import finish_thinning
-from memory.unfinished import drop_unfinished_writes
-from memory.usage import Usage
+from afterview.memory import removing
+from afterview.memory.building import drop_given_up
+from afterview.memory.camera import CameraInfo, camera_id, read_camera
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.creation import create_camera
+from afterview.memory.durable import make_directory, remove_tree
+from afterview.memory.erase import Erased, blank_times
+from afterview.memory.errors import NotWritable, RepositoryError
+from afterview.memory.failpoints import reach
+from afterview.memory.generation import GenerationFiles
+from afterview.memory.index_files import drop_unfinished
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.lock import CameraLock
+from afterview.memory.pending import Pending, blank_frame, frame_record, gap_record
+from afterview.memory.records import FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.removal import Removal
+from afterview.memory.reserve import Reserve
+from afterview.memory.retention import Limits
+from afterview.memory.spec import FeatureSpec, require_same
+from afterview.memory.specfile import read_spec
+from afterview.memory.thinning import finish_thinning
+from afterview.memory.unfinished import drop_unfinished_writes
+from afterview.memory.usage import Usage
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when nothing said why

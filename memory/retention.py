@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.layout import SEAL_FRAMES
-from memory.settings import CameraSettings, MemorySettings
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.settings import CameraSettings, MemorySettings
 
 DAY = 86400.0  # seconds
 

@@ -18,11 +18,11 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.durable import write_file
-from memory.errors import DamagedFrames, UnreachableFrames
-from memory.failpoints import reach
-from memory.index_files import Kind, SegmentFile, drop_files, write_list
-from memory.snapshot import MemorySnapshot
+from afterview.memory.durable import write_file
+from afterview.memory.errors import DamagedFrames, UnreachableFrames
+from afterview.memory.failpoints import reach
+from afterview.memory.index_files import Kind, SegmentFile, drop_files, write_list
+from afterview.memory.snapshot import MemorySnapshot
 
 SMALL, LARGE, INVERTED = 4096, 65536, 131072  # frames per segment; each a multiple of the one before
 EXACT_FRAMES = 1_000_000  # an exact search of a million 1152-vectors takes 60 ms (measured); beyond, cells are searched

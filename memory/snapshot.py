@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.camera import CameraInfo
-from memory.chunks import SealedFrames
-from memory.records import FrameRecord, Gap, TimeBasis
-from memory.removal import Removal
-from memory.spec import FeatureSpec
+from afterview.memory.camera import CameraInfo
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.records import FrameRecord, Gap, TimeBasis
+from afterview.memory.removal import Removal
+from afterview.memory.spec import FeatureSpec
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
 

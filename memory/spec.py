@@ -7,8 +7,8 @@ come from different encoders.
 
 from typing import Any, Literal
 
-from configs import Schema
-from memory.errors import SpecMismatch
+from afterview.configs import Schema
+from afterview.memory.errors import SpecMismatch
 
 Storage = Literal["float16", "int8"]
 """How tokens are kept: as they are, or in a byte each with a scale per channel and frame (memory.quantised)."""

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from configs import ConfigError, load_mapping
-from memory.commit import read_json, write_json
-from memory.errors import FormatMismatch
-from memory.layout import generation_name
-from memory.spec import FeatureSpec
+from afterview.configs import ConfigError, load_mapping
+from afterview.memory.commit import read_json, write_json
+from afterview.memory.errors import FormatMismatch
+from afterview.memory.layout import generation_name
+from afterview.memory.spec import FeatureSpec
 
 REMEDY = (
     "`afterview fsck --repair` fetches it from the memory's store; without a store, copy it from another camera that was "

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import LocalStore
 
-from memory.durable import fsync_directory, make_directory, remove_tree, unlink, write_file
-from memory.errors import DamagedMemory, StoreRefused
-from memory.layout import may_be_far
-from memory.objects import AT_ONCE, CameraObjects, objects_of, pool
+from afterview.memory.durable import fsync_directory, make_directory, remove_tree, unlink, write_file
+from afterview.memory.errors import DamagedMemory, StoreRefused
+from afterview.memory.layout import may_be_far
+from afterview.memory.objects import AT_ONCE, CameraObjects, objects_of, pool
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest

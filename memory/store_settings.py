@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from configs import ConfigError, Schema, load_mapping
-from memory.commit import read_json, write_json
-from memory.errors import DamagedMemory
+from afterview.configs import ConfigError, Schema, load_mapping
+from afterview.memory.commit import read_json, write_json
+from afterview.memory.errors import DamagedMemory
 
 FILE = "store.json"
 _REMEDY = "name the store again with `afterview store set`"

@@ -16,23 +16,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.building import building_lock
-from memory.chunks import SealedFrames
-from memory.coarse import ARRAYS, Coarse, add_coarse, can_be_coarse, coarse_mask, coarsen
-from memory.commit import Commit
-from memory.durable import make_directory, write_file
-from memory.erase import Erased
-from memory.errors import DamagedFrames, DamagedMemory, StoreUnreachable, UnreachableFrames
-from memory.failpoints import reach
-from memory.layout import SEAL_FRAMES, ArrayLayout, coarse_layouts, feature_layouts, generation_name, with_checksum
-from memory.quantised import quantise
-from memory.removal import present
-from memory.retention import plan_coarsening
-from memory.spec import FeatureSpec
-from memory.uploaded import Uploads
+from afterview.memory.building import building_lock
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.coarse import ARRAYS, Coarse, add_coarse, can_be_coarse, coarse_mask, coarsen
+from afterview.memory.commit import Commit
+from afterview.memory.durable import make_directory, write_file
+from afterview.memory.erase import Erased
+from afterview.memory.errors import DamagedFrames, DamagedMemory, StoreUnreachable, UnreachableFrames
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import (
+    SEAL_FRAMES,
+    ArrayLayout,
+    coarse_layouts,
+    feature_layouts,
+    generation_name,
+    with_checksum,
+)
+from afterview.memory.quantised import quantise
+from afterview.memory.removal import present
+from afterview.memory.retention import plan_coarsening
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.uploaded import Uploads
 
 if TYPE_CHECKING:
-    from memory.repository import Repository
+    from afterview.memory.repository import Repository
 
 AT_ONCE = 4  # seals: a fifth of a second of the write thread
 

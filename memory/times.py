@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.removal import Removal, evicted_before, present
+from afterview.memory.removal import Removal, evicted_before, present
 
 _FIRST_CAPACITY = 4096
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memory.building import building_lock
-from memory.durable import fsync_directory, unfinished_files, unlink
-from memory.erase import HOLD_FRAMES
-from memory.errors import StoreUnreachable
-from memory.uploaded import locked
+from afterview.memory.building import building_lock
+from afterview.memory.durable import fsync_directory, unfinished_files, unlink
+from afterview.memory.erase import HOLD_FRAMES
+from afterview.memory.errors import StoreUnreachable
+from afterview.memory.uploaded import locked
 
 _NAMES = (".committed.", *HOLD_FRAMES)
 _PATIENCE_S = 1.0  # for others who send to the store at this moment; a file that stays does no harm

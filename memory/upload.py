@@ -15,18 +15,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from memory.building import frames_built, is_building
-from memory.coarse import ARRAYS, is_coarse
-from memory.coarsening import Coarsening
-from memory.commit import Commit
-from memory.durable import fsync_directory, unlink
-from memory.errors import StoreError, StoreRefused
-from memory.failpoints import reach
-from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
-from memory.objects import CameraObjects
-from memory.publishing import coarse_arrays, committed_there, is_no_camera, same_camera, small_files
-from memory.recount import recount
-from memory.uploaded import FRAMES, Published, Tree, Uploads, fine_keys, locked, seal_keys, trees_here
+from afterview.memory.building import frames_built, is_building
+from afterview.memory.coarse import ARRAYS, is_coarse
+from afterview.memory.coarsening import Coarsening
+from afterview.memory.commit import Commit
+from afterview.memory.durable import fsync_directory, unlink
+from afterview.memory.errors import StoreError, StoreRefused
+from afterview.memory.failpoints import reach
+from afterview.memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
+from afterview.memory.objects import CameraObjects
+from afterview.memory.publishing import coarse_arrays, committed_there, is_no_camera, same_camera, small_files
+from afterview.memory.recount import recount
+from afterview.memory.uploaded import FRAMES, Published, Tree, Uploads, fine_keys, locked, seal_keys, trees_here
 
 PUBLISH_EVERY_S = (
     300.0  # while there is something to send; a round of small objects costs as many requests as two seals

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import ARRAYS
-from memory.commit import read_json, write_json
-from memory.durable import PARTIAL, fsync_directory, unlink
-from memory.erase import camera_layouts
-from memory.errors import DamagedMemory, StoreUnreachable
-from memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
-from memory.specfile import spec_path
+from afterview.memory.coarse import ARRAYS
+from afterview.memory.commit import read_json, write_json
+from afterview.memory.durable import PARTIAL, fsync_directory, unlink
+from afterview.memory.erase import camera_layouts
+from afterview.memory.errors import DamagedMemory, StoreUnreachable
+from afterview.memory.layout import IMAGES, SEAL_FRAMES, generation_name, generations
+from afterview.memory.specfile import spec_path
 
 FILE = "uploaded"
 FRAMES = "frames"  # the tree of the images

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from memory.erase import camera_layouts
-from memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout
-from memory.uploaded import bytes_away
+from afterview.memory.erase import camera_layouts
+from afterview.memory.layout import IMAGES, SEAL_FRAMES, ArrayLayout
+from afterview.memory.uploaded import bytes_away
 
 
 def bytes_under(path: Path) -> int:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
-from model.cpu_attention import attention_by_products, blockwise_attention
-from model.errors import CheckpointError
-from model.rope import Rotation, rotate
+from afterview.model.cpu_attention import attention_by_products, blockwise_attention
+from afterview.model.errors import CheckpointError
+from afterview.model.rope import Rotation, rotate
 
 LONG_MEMORY = 512  # tokens from which a CPU that learns in 16 bits no longer makes all scores at once
 SCORE_COPIES = (

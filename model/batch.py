@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from memory.positions import VideoLayout
-from model.errors import InputMismatch
-from model.grouping import consecutive
-from model.memaug import EvidenceRequest
-from model.prompt import IGNORED_LABEL, Prompt
-from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
-from model.video_language import (
+from afterview.memory.positions import VideoLayout
+from afterview.model.errors import InputMismatch
+from afterview.model.grouping import consecutive
+from afterview.model.memaug import EvidenceRequest
+from afterview.model.prompt import IGNORED_LABEL, Prompt
+from afterview.model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from afterview.model.video_language import (
     TOKENS_PER_CHUNK,
     Features,
     VideoInputs,
@@ -28,7 +28,7 @@ from model.video_language import (
     evidence_weights,
     visual_spans,
 )
-from model.visual_dropout import Spans
+from afterview.model.visual_dropout import Spans
 
 # Memory tokens, padding counted, of videos that MemAug serves in one batch. Above, one by one is faster (tests/bench, on a CPU), and the
 # keys and values of a single video exist at a time.

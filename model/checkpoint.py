@@ -13,17 +13,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model import fresh
-from model.errors import BackendUnavailable, CheckpointError
-from model.hub import locate
-from model.index_encoder import IndexEncoder, build_index_model
-from model.language import LanguageModel, build_decoder
-from model.loaded import AfterviewModel, Encoders
-from model.marks import MemoryMarks
-from model.memaug import MemAug
-from model.preset import ModelPreset, find_preset
-from model.projector import Projector
-from model.published import (
+from afterview.model import fresh
+from afterview.model.errors import BackendUnavailable, CheckpointError
+from afterview.model.hub import locate
+from afterview.model.index_encoder import IndexEncoder, build_index_model
+from afterview.model.language import LanguageModel, build_decoder
+from afterview.model.loaded import AfterviewModel, Encoders
+from afterview.model.marks import MemoryMarks
+from afterview.model.memaug import MemAug
+from afterview.model.preset import ModelPreset, find_preset
+from afterview.model.projector import Projector
+from afterview.model.published import (
     EMBEDDING,
     HEAD,
     TOWER_PREFIX,
@@ -31,12 +31,12 @@ from model.published import (
     published_slots,
     read_config,
 )
-from model.save import save_pretrained
-from model.sources import Sources, architecture_tokenizer, find_sources
-from model.tokenizer import find_tokenizer, stop_ids
-from model.video_language import VideoLanguageModel
-from model.vision import VisionEncoder, build_tower
-from model.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
+from afterview.model.save import save_pretrained
+from afterview.model.sources import Sources, architecture_tokenizer, find_sources
+from afterview.model.tokenizer import find_tokenizer, stop_ids
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision import VisionEncoder, build_tower
+from afterview.model.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
 
 __all__ = [
     "build_network",

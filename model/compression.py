@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from configs import Schema
+from afterview.configs import Schema
 
 POOLED_TOKENS = 64  # tokens of a frame that is pooled to an 8x8 grid (Hour-LLaVA)
 TOKENS_PER_CLIP = 64  # a clip of 4 frames keeps 16 tokens per frame; a single frame keeps all 64

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.attention import grouped_attention
+from afterview.model.attention import grouped_attention
 
 CACHE_STEP = 128  # tokens by which a cache grows while decoding
 

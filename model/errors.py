@@ -12,7 +12,7 @@ AfterviewError (configs.errors)
    `- BackendUnavailable   usage    the device or backend asked for is not there
 """
 
-from configs.errors import AfterviewError, UsageError
+from afterview.configs.errors import AfterviewError, UsageError
 
 
 class ModelError(AfterviewError):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.preset import Architecture, TowerGeometry
-from model.tokenizer import BYTE_VOCABULARY
-from model.weights import Slot, Source
+from afterview.model.preset import Architecture, TowerGeometry
+from afterview.model.tokenizer import BYTE_VOCABULARY
+from afterview.model.weights import Slot, Source
 
 MEMAUG = "memaug"  # what mm_resampler_type says of a checkpoint with MemAug
 INITIAL_STD = 0.02  # of MemAug's, the projector's and the decoder's weights (the published code's initialisation)

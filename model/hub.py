@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from model.errors import CheckpointError, HubUnreachable
+from afterview.model.errors import CheckpointError, HubUnreachable
 
 PROBE_TIMEOUT = 5.0  # seconds; the hub client alone retries for half a minute before it gives up
 

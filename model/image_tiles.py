@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.preprocess import to_square
+from afterview.model.preprocess import to_square
 
 MOST_TILES = 6  # per side; the published grids are all of 1..6 by 1..6
 GREY = 127  # what several pictures are padded with: the middle of the range, zero after normalisation

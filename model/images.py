@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from memory.forgetting import ForgettingConfig, random_cells, uniform_cells
-from memory.positions import NEWLINE
-from model.image_tiles import Tiles, pad_to_square, tile_picture
-from model.projector import Projector
-from model.vision import VisionEncoder
+from afterview.memory.forgetting import ForgettingConfig, random_cells, uniform_cells
+from afterview.memory.positions import NEWLINE
+from afterview.model.image_tiles import Tiles, pad_to_square, tile_picture
+from afterview.model.projector import Projector
+from afterview.model.vision import VisionEncoder
 
 MOST_TILES_OF_TOKENS = 9  # "anyres_max_9": a grid of more patches than nine tiles have is scaled down
 LEAST_SCALING = 1.1  # below which it is left alone

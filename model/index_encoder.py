@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, SiglipConfig, SiglipModel
 
-from memory.spec import IndexSpec
-from model.errors import CheckpointError, InputMismatch, TokenizerMissing
-from model.vision import pixels
+from afterview.memory.spec import IndexSpec
+from afterview.model.errors import CheckpointError, InputMismatch, TokenizerMissing
+from afterview.model.vision import pixels
 
 
 def build_index_model(config: Mapping[str, Any]) -> SiglipModel:

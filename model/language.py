@@ -23,9 +23,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from model.compression import NO_DROPOUT, VisualDropoutConfig
-from model.runs import PlainRun, Run, StepRun
-from model.visual_dropout import DroppingDecoder, Spans
+from afterview.model.compression import NO_DROPOUT, VisualDropoutConfig
+from afterview.model.runs import PlainRun, Run, StepRun
+from afterview.model.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
 

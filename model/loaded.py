@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from memory.positions import VideoLayout
-from memory.spec import FeatureSpec
-from model import prompt
-from model.batch import Sample, several_inputs
-from model.images import one_picture, several_pictures
-from model.index_encoder import IndexEncoder
-from model.language import TextStream
-from model.moments import moment_id
-from model.preset import ModelPreset
-from model.prompt import Prompt
-from model.video_language import Features, VideoInputs, VideoLanguageModel
-from model.vision import VisionEncoder
+from afterview.memory.positions import VideoLayout
+from afterview.memory.spec import FeatureSpec
+from afterview.model import prompt
+from afterview.model.batch import Sample, several_inputs
+from afterview.model.images import one_picture, several_pictures
+from afterview.model.index_encoder import IndexEncoder
+from afterview.model.language import TextStream
+from afterview.model.moments import moment_id
+from afterview.model.preset import ModelPreset
+from afterview.model.prompt import Prompt
+from afterview.model.video_language import Features, VideoInputs, VideoLanguageModel
+from afterview.model.vision import VisionEncoder
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memory.positions import NEWLINE, VideoLayout
-from model.errors import InputMismatch
-from model.preset import Mark
+from afterview.memory.positions import NEWLINE, VideoLayout
+from afterview.model.errors import InputMismatch
+from afterview.model.preset import Mark
 
 _CLOCK = (
     (36_000, 10),

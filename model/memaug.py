@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.attention import CrossAttention, Heads, SelfAttention, frame_attention
-from model.rope import Rotation, rotation
+from afterview.model.attention import CrossAttention, Heads, SelfAttention, frame_attention
+from afterview.model.rope import Rotation, rotation
 
 MLP_ROWS = 2048  # query tokens whose 4D-wide hidden activations exist at once; bounds memory, changes no result
 

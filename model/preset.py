@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from configs import Schema, load, preset_names, preset_path
-from memory.forgetting import ForgettingConfig
-from memory.positions import TRAINED_FRAMES, Policy
-from memory.recall import RecallConfig
-from memory.spec import Storage
-from model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
-from model.errors import ModelNotFound
+from afterview.configs import Schema, load, preset_names, preset_path
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import TRAINED_FRAMES, Policy
+from afterview.memory.recall import RecallConfig
+from afterview.memory.spec import Storage
+from afterview.model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
+from afterview.model.errors import ModelNotFound
 
 Mark = Literal["place", "time", "order", "summary"]  # what model.marks can add to memory tokens
 

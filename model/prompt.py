@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from model.errors import InputMismatch, TokenizerMissing
-from model.tokenizer import TURN_END, TURN_START
+from afterview.model.errors import InputMismatch, TokenizerMissing
+from afterview.model.tokenizer import TURN_END, TURN_START
 
 SYSTEM = "You are a helpful assistant."
 IMAGE_ID = -200  # stands for the video in published token sequences

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from transformers import PreTrainedModel
 
-from model.attention import Heads
-from model.errors import CheckpointError
-from model.fresh import MEMAUG
-from model.hub import Directory, Location, locate
-from model.preset import Mark
-from model.video_language import VideoLanguageModel
-from model.vision import KNOWN_TOWERS
-from model.weights import Slot, read_json, slots_of
+from afterview.model.attention import Heads
+from afterview.model.errors import CheckpointError
+from afterview.model.fresh import MEMAUG
+from afterview.model.hub import Directory, Location, locate
+from afterview.model.preset import Mark
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision import KNOWN_TOWERS
+from afterview.model.weights import Slot, read_json, slots_of
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
-from model.decoder_cache import LayerCache, join
-from model.grouping import consecutive
-from model.visual_dropout import DroppingDecoder, Spans
+from afterview.model.decoder_cache import LayerCache, join
+from afterview.model.grouping import consecutive
+from afterview.model.visual_dropout import DroppingDecoder, Spans
 
 PROMPTS_TOGETHER = (
     1024  # tokens, padding counted, of prompts run in one batch; above, one by one is faster (tests/bench, on a CPU)

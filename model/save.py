@@ -11,12 +11,12 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.index_encoder import IndexEncoder
-from model.loaded import AfterviewModel
-from model.preset import PRESET_FILE, ModelPreset
-from model.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
-from model.vision import KNOWN_TOWERS
-from model.weights import INDEX_FILE, SINGLE_FILE, slots_of
+from afterview.model.index_encoder import IndexEncoder
+from afterview.model.loaded import AfterviewModel
+from afterview.model.preset import PRESET_FILE, ModelPreset
+from afterview.model.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
+from afterview.model.vision import KNOWN_TOWERS
+from afterview.model.weights import INDEX_FILE, SINGLE_FILE, slots_of
 
 INDEX_DIRECTORY = "index_encoder"
 SHARD_SIZE = "5GB"

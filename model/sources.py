@@ -6,11 +6,11 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from model import fresh
-from model.errors import CheckpointError
-from model.hub import locate
-from model.preset import Architecture, ModelPreset
-from model.published import (
+from afterview.model import fresh
+from afterview.model.errors import CheckpointError
+from afterview.model.hub import locate
+from afterview.model.preset import Architecture, ModelPreset
+from afterview.model.published import (
     EMBEDDING,
     HEAD,
     MEMAUG_PREFIX,
@@ -23,9 +23,9 @@ from model.published import (
     read_config,
     tower_config,
 )
-from model.tokenizer import byte_tokenizer, find_tokenizer
-from model.vision import build_tower
-from model.weights import Slot, Source, open_tensors, slots_of
+from afterview.model.tokenizer import byte_tokenizer, find_tokenizer
+from afterview.model.vision import build_tower
+from afterview.model.weights import Slot, Source, open_tensors, slots_of
 
 SIGLIP_PREFIX = "vision_model."  # before the vision tower's names in SigLIP checkpoints
 

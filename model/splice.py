@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.prompt import Prompt
+from afterview.model.prompt import Prompt
 
 
 class Layout(Protocol):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.compression import TOKENS_PER_CLIP
-from model.errors import InputMismatch
-from model.projector import Projector
+from afterview.model.compression import TOKENS_PER_CLIP
+from afterview.model.errors import InputMismatch
+from afterview.model.projector import Projector
 
 FRAMES_PER_CLIP = 4
 

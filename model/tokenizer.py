@@ -6,8 +6,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from model.errors import DamagedCheckpoint
-from model.hub import Location
+from afterview.model.errors import DamagedCheckpoint
+from afterview.model.hub import Location
 
 TURN_START, TURN_END, PADDING = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 BYTE_VOCABULARY = 256 + 3  # every byte, and the three control tokens

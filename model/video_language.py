@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memory.positions import NEWLINE, VideoLayout
-from model.errors import InputMismatch
-from model.language import LanguageModel
-from model.marks import FrameMarks, MemoryMarks
-from model.memaug import EvidenceRequest, MemAug, Memory
-from model.projector import Projector
-from model.prompt import Prompt
-from model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
-from model.visual_dropout import Spans
+from afterview.memory.positions import NEWLINE, VideoLayout
+from afterview.model.errors import InputMismatch
+from afterview.model.language import LanguageModel
+from afterview.model.marks import FrameMarks, MemoryMarks
+from afterview.model.memaug import EvidenceRequest, MemAug, Memory
+from afterview.model.projector import Projector
+from afterview.model.prompt import Prompt
+from afterview.model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from afterview.model.visual_dropout import Spans
 
 TOKENS_PER_CHUNK = 16 * 65  # memory tokens that are projected at once, at least; bounds memory, changes no result
 CHUNKS = 64  # at most, of a long memory: what a chunk takes on its way stays a small share of its keys and values

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from memory.spec import TokenSpec
-from model.compression import POOLED_TOKENS, TokenMergingConfig
-from model.errors import CheckpointError, InputMismatch
-from model.token_merge import merge_frames
+from afterview.memory.spec import TokenSpec
+from afterview.model.compression import POOLED_TOKENS, TokenMergingConfig
+from afterview.model.errors import CheckpointError, InputMismatch
+from afterview.model.token_merge import merge_frames
 
 GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame
 

@@ -19,10 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
-from model.compression import VisualDropoutConfig
-from model.decoder_cache import LayerCache
-from model.errors import InputMismatch
-from model.prompt import IGNORED_LABEL
+from afterview.model.compression import VisualDropoutConfig
+from afterview.model.decoder_cache import LayerCache
+from afterview.model.errors import InputMismatch
+from afterview.model.prompt import IGNORED_LABEL
 
 Rotary = tuple[Tensor, Tensor]
 Spans = Sequence[tuple[int, int]]  # (start, count) of the runs of visual tokens of one sequence, ascending

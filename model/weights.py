@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from model.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
-from model.hub import Location
+from afterview.model.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
+from afterview.model.hub import Location
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}

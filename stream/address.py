@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from stream.errors import BadUrl, NotAVideo, SourceNotFound
-from stream.redact import redact, redact_address
+from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
+from afterview.stream.redact import redact, redact_address
 
 Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern"]
 

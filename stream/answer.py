@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import UsageError
-from memory.directory import Memory
-from memory.errors import DamagedFrames, NothingRecorded, StoreError
-from memory.records import Gap
-from memory.removal import Removal, touching
-from memory.snapshot import MemorySnapshot
-from model.moments import clock, onset
-from stream.merging import InOrder, OnText
-from stream.relevance import choose_cameras
-from stream.sight import Looker, Search, Sight
-from stream.span import span_gaps, span_start
+from afterview.configs import UsageError
+from afterview.memory.directory import Memory
+from afterview.memory.errors import DamagedFrames, NothingRecorded, StoreError
+from afterview.memory.records import Gap
+from afterview.memory.removal import Removal, touching
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.model.moments import clock, onset
+from afterview.stream.merging import InOrder, OnText
+from afterview.stream.relevance import choose_cameras
+from afterview.stream.sight import Looker, Search, Sight
+from afterview.stream.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from model.loaded import AfterviewModel
-    from model.video_language import VideoInputs
+    from afterview.model.loaded import AfterviewModel
+    from afterview.model.video_language import VideoInputs
 
 LONGEST_QUESTION = 2000  # characters
 FEATURES_HELD = 64e6  # bytes of features that wait to be taken in by the model together

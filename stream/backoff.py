@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from configs import Schema
+from afterview.configs import Schema
 
 _MAX_DOUBLINGS = 64  # beyond this every ceiling is long reached; keeps factor**attempt inside a float
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from stream.ingest import CameraIngest
-from stream.prepare import Sampled
-from stream.writer import Interruption
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.prepare import Sampled
+from afterview.stream.writer import Interruption
 
 Group = tuple[CameraIngest, list[Sampled] | Interruption]
 

@@ -12,8 +12,8 @@ the stream's speed until it is where it should be: whoever is a minute ahead is 
 
 import math
 
-from memory.records import TimeBasis
-from stream.sampler import REORDER_S
+from afterview.memory.records import TimeBasis
+from afterview.stream.sampler import REORDER_S
 
 SMALLEST_STEP = 0.001  # seconds between two frames whose source says that time stood still or went back
 _SLOWEST = 0.5  # seconds of the time line per second of the stream, while the line is ahead

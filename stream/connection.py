@@ -17,16 +17,16 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import av
 
-from stream.address import SourceAddress
-from stream.events import Picture
-from stream.failures import codec_changed, explain_reading, no_picture, silence
-from stream.fragments import FragmentReader
-from stream.live_file import open_source
-from stream.live_reference_clock import LiveReferenceClock
-from stream.program_date import read_program_date
-from stream.reference_clock import ReferenceClock
-from stream.source_clock import SourceClock
-from stream.sources import SourceConfig, describe, video_stream
+from afterview.stream.address import SourceAddress
+from afterview.stream.events import Picture
+from afterview.stream.failures import codec_changed, explain_reading, no_picture, silence
+from afterview.stream.fragments import FragmentReader
+from afterview.stream.live_file import open_source
+from afterview.stream.live_reference_clock import LiveReferenceClock
+from afterview.stream.program_date import read_program_date
+from afterview.stream.reference_clock import ReferenceClock
+from afterview.stream.source_clock import SourceClock
+from afterview.stream.sources import SourceConfig, describe, video_stream
 
 # Codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP.
 _PARSED = {"h264", "hevc", "mpeg4"}

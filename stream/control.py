@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from configs import AfterviewError
-from memory.errors import RequestRefused
+from afterview.configs import AfterviewError
+from afterview.memory.errors import RequestRefused
 
 NAME = "control"
 LONGEST = 1 << 20  # bytes of an order

@@ -10,20 +10,20 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from configs import UsageError
-from memory.repository import Repository
-from memory.settings import CameraSettings
-from stream.clock import LiveClock, RecordedClock
-from stream.events import Ended, Frame, Lost, Opened, Retry
-from stream.ingest_config import IngestConfig, IngestStats
-from stream.prepare import Sampled, prepare
-from stream.queues import BoundedQueue, Closed
-from stream.reader import read_events
-from stream.sampler import Chosen, Sampler
-from stream.writer import Interruption
+from afterview.configs import UsageError
+from afterview.memory.repository import Repository
+from afterview.memory.settings import CameraSettings
+from afterview.stream.clock import LiveClock, RecordedClock
+from afterview.stream.events import Ended, Frame, Lost, Opened, Retry
+from afterview.stream.ingest_config import IngestConfig, IngestStats
+from afterview.stream.prepare import Sampled, prepare
+from afterview.stream.queues import BoundedQueue, Closed
+from afterview.stream.reader import read_events
+from afterview.stream.sampler import Chosen, Sampler
+from afterview.stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.loaded import Encoders
+    from afterview.model.loaded import Encoders
 
 # Seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it.
 MOST_AHEAD_S = 60.0

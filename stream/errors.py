@@ -16,7 +16,7 @@ AfterviewError                         (configs.errors)
 The texts are one line, name the source in its redacted form, and say what to do. They are safe to print, log and publish.
 """
 
-from configs.errors import AfterviewError, UsageError
+from afterview.configs.errors import AfterviewError, UsageError
 
 
 class StreamError(AfterviewError):

@@ -2,8 +2,8 @@
 
 import av
 
-from stream.address import SourceAddress
-from stream.errors import (
+from afterview.stream.address import SourceAddress
+from afterview.stream.errors import (
     AuthenticationFailed,
     BadUrl,
     NotAVideo,
@@ -13,7 +13,7 @@ from stream.errors import (
     SourceTimeout,
     SourceUnreachable,
 )
-from stream.redact import redact
+from afterview.stream.redact import redact
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)

@@ -17,7 +17,7 @@ from typing import Any
 
 import av
 
-from stream.errors import NotAVideo, ServerError
+from afterview.stream.errors import NotAVideo, ServerError
 
 PLAYLIST = "live.m3u8"
 SEGMENT_S = 1.0  # the least length of a segment; each begins at a key frame

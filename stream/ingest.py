@@ -14,21 +14,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from memory.errors import RequestRefused
-from memory.orders import Order
-from memory.records import FrameRecord
-from memory.repository import Acknowledgement, Repository
-from memory.settings import read_settings
-from stream.control import ControlServer
-from stream.decoder import CameraDecoder, Item
-from stream.ingest_config import IngestConfig, IngestStats
-from stream.queues import Blocking, BoundedQueue, Closed, DropOldest
-from stream.upgrade import Upgrade
-from stream.uploading import FINISH_UPLOAD_S, Uploader
-from stream.writer import WRITE_QUEUE, CameraWriter, FeaturesOf, Interruption, Stored
+from afterview.memory.errors import RequestRefused
+from afterview.memory.orders import Order
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import Acknowledgement, Repository
+from afterview.memory.settings import read_settings
+from afterview.stream.control import ControlServer
+from afterview.stream.decoder import CameraDecoder, Item
+from afterview.stream.ingest_config import IngestConfig, IngestStats
+from afterview.stream.queues import Blocking, BoundedQueue, Closed, DropOldest
+from afterview.stream.upgrade import Upgrade
+from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader
+from afterview.stream.writer import WRITE_QUEUE, CameraWriter, FeaturesOf, Interruption, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.loaded import Encoders
+    from afterview.model.loaded import Encoders
 
 # Seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once.
 LIVE_QUEUE_S = 16.0

@@ -5,8 +5,8 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-from stream.address import SourceAddress
-from stream.sources import SourceConfig
+from afterview.stream.address import SourceAddress
+from afterview.stream.sources import SourceConfig
 
 
 @dataclass

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import av
 
-from stream.address import SourceAddress
-from stream.failures import explain_opening
-from stream.fragments import PassingFragments
-from stream.sources import QUICK_START, SourceConfig, open_container
+from afterview.stream.address import SourceAddress
+from afterview.stream.failures import explain_opening
+from afterview.stream.fragments import PassingFragments
+from afterview.stream.sources import QUICK_START, SourceConfig, open_container
 
 _SUFFIXES = (".mp4", ".m4v", ".cmfv")
 

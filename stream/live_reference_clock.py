@@ -8,8 +8,8 @@ clock showed is as old as the fragment is long in the one case, and new in the o
 
 from collections import deque
 
-from stream.fragments import Fragment, FragmentHead, Reference
-from stream.reference_clock import LONGEST_S, lead_of
+from afterview.stream.fragments import Fragment, FragmentHead, Reference
+from afterview.stream.reference_clock import LONGEST_S, lead_of
 
 _LATEST = 16  # fragments by which the two are told apart: delays make some of them look alike
 

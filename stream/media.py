@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stream.errors import WriterError
+from afterview.stream.errors import WriterError
 
 JPEG_QUALITY = 90  # of 100: features of a re-encoded picture stay within encoder noise; about 40 kB at 384 lines
 _LONGEST_SIDE = 65_500  # pixels; no JPEG is wider or higher (libjpeg)

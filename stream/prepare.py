@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.records import TimeBasis
-from memory.settings import Polygon
-from model.preprocess import to_square
-from stream.events import Frame
-from stream.mask import apply_masks
-from stream.media import encode_jpeg
+from afterview.memory.records import TimeBasis
+from afterview.memory.settings import Polygon
+from afterview.model.preprocess import to_square
+from afterview.stream.events import Frame
+from afterview.stream.mask import apply_masks
+from afterview.stream.media import encode_jpeg
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.loaded import Encoders
+    from afterview.model.loaded import Encoders
 
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 

@@ -25,8 +25,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import av
 
-from stream.fragments import FragmentReader
-from stream.reference_clock import ReferenceClock
+from afterview.stream.fragments import FragmentReader
+from afterview.stream.reference_clock import ReferenceClock
 
 TIMEOUT_S = 2.0  # for all of it: the decode thread waits meanwhile
 _LONGEST_PLAYLIST = 1 << 20  # bytes

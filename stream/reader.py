@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from stream.address import SourceAddress
-from stream.backoff import Backoff
-from stream.connection import Connection, Wait
-from stream.errors import NotAVideo, SourceError, SourceLost
-from stream.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
-from stream.sources import SourceConfig
+from afterview.stream.address import SourceAddress
+from afterview.stream.backoff import Backoff
+from afterview.stream.connection import Connection, Wait
+from afterview.stream.errors import NotAVideo, SourceError, SourceLost
+from afterview.stream.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
+from afterview.stream.sources import SourceConfig
 
 __all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from stream.fragments import Fragment, FragmentReader, Reference
+from afterview.stream.fragments import Fragment, FragmentReader, Reference
 
 _LOOK_AHEAD_S = 10.0  # seconds of the recording whose references are looked at before the clock is believed ...
 _LOOK_AHEAD = 512  # ... and fragments at most

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.directory import Memory
-from memory.errors import RepositoryError, UnreachableFrames
-from memory.spec import require_same
-from stream.span import find_span
+from afterview.memory.directory import Memory
+from afterview.memory.errors import RepositoryError, UnreachableFrames
+from afterview.memory.spec import require_same
+from afterview.stream.span import find_span
 
 if TYPE_CHECKING:
-    from memory.spec import FeatureSpec
-    from stream.answer import Question
+    from afterview.memory.spec import FeatureSpec
+    from afterview.stream.answer import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs a look at its memory, and a text for a person to read
 

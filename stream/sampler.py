@@ -14,7 +14,7 @@ and slot numbers only rise. A stream's clock may misbehave; what then happens:
 import math
 from dataclasses import dataclass
 
-from configs import UsageError
+from afterview.configs import UsageError
 
 # A frame this little before its slot belongs to it: containers cut times to whole milliseconds, RTP to 1/90000 s. Half a millisecond
 # more than needed, so that no whole millisecond lies on the edge.

@@ -1,7 +1,7 @@
 """A real server of live video in a process of its own, from a recording: for demonstrations and tests.
 
-    python -m stream.serve --hls FILE [--port 0] [--loop] [--user U --password P]
-    python -m stream.serve --rtsp FILE ...          needs GStreamer's RTSP server (see `rtsp_missing`)
+    python -m afterview.stream.serve --hls FILE [--port 0] [--loop] [--user U --password P]
+    python -m afterview.stream.serve --rtsp FILE ...          needs GStreamer's RTSP server (see `rtsp_missing`)
 
 Binds 127.0.0.1 and prints one JSON line, {"url": ...}, when the first client may come; with "began", the Unix time of the first
 picture, where it does not wait for clients. Without --loop the video ends with the
@@ -24,10 +24,10 @@ from typing import BinaryIO
 
 import av
 
-from configs import AfterviewError
-from stream.address import parse_source
-from stream.errors import ServerError
-from stream.hls_server import codec_of, serve_hls
+from afterview.configs import AfterviewError
+from afterview.stream.address import parse_source
+from afterview.stream.errors import ServerError
+from afterview.stream.hls_server import codec_of, serve_hls
 
 RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")
 RTSP_PACKAGES = (
@@ -103,7 +103,7 @@ def serve_rtsp(path: Path, options: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m stream.serve", description="Serves a recording as live video on 127.0.0.1."
+        prog="python -m afterview.stream.serve", description="Serves a recording as live video on 127.0.0.1."
     )
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--rtsp", metavar="FILE", help="over RTSP; every client starts at the first frame")

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from memory.directory import Memory
-from memory.records import FrameRecord
-from memory.repository import Acknowledgement, open_camera
-from memory.spec import Storage
-from stream.answer import Answer, Answerer, Question
-from stream.clips import ClipGatherer, Group
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.prepare import Sampled
-from stream.processor import keep_to_one_processor
-from stream.writer import Interruption
+from afterview.memory.directory import Memory
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.memory.spec import Storage
+from afterview.stream.answer import Answer, Answerer, Question
+from afterview.stream.clips import ClipGatherer, Group
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.prepare import Sampled
+from afterview.stream.processor import keep_to_one_processor
+from afterview.stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from model.loaded import AfterviewModel, Encoders
+    from afterview.model.loaded import AfterviewModel, Encoders
 
 ENCODER_BATCH = 16  # frames, of all cameras together
 _STOP_PATIENCE = 3.0  # seconds that a blocked read may delay the end; the decode thread is a daemon and is left behind

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.directory import Memory
-from memory.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
-from memory.forgetting import plan_repetition, plan_visible
-from memory.positions import VideoLayout, plan_layout
-from memory.recall import RecallPlan, plan_recall
-from memory.snapshot import MemorySnapshot
-from memory.spec import require_same
-from stream.span import find_span
+from afterview.memory.directory import Memory
+from afterview.memory.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
+from afterview.memory.forgetting import plan_repetition, plan_visible
+from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.memory.recall import RecallPlan, plan_recall
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import require_same
+from afterview.stream.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from model.loaded import AfterviewModel
-    from model.prompt import Prompt
-    from stream.answer import Question
+    from afterview.model.loaded import AfterviewModel
+    from afterview.model.prompt import Prompt
+    from afterview.stream.answer import Question
 
 Search = Literal["none", "exact", "approximate"]  # what the index did for bounded recall; full recall asks no index
 

@@ -11,12 +11,12 @@ from typing import Literal
 import av
 from pydantic import Field
 
-from configs import Schema
-from stream.address import SourceAddress
-from stream.backoff import BackoffConfig
-from stream.errors import NotAVideo
-from stream.failures import explain_opening
-from stream.reference_clock import DAY_S, EARLIEST
+from afterview.configs import Schema
+from afterview.stream.address import SourceAddress
+from afterview.stream.backoff import BackoffConfig
+from afterview.stream.errors import NotAVideo
+from afterview.stream.failures import explain_opening
+from afterview.stream.reference_clock import DAY_S, EARLIEST
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate

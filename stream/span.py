@@ -3,13 +3,13 @@
 import math
 from typing import Protocol
 
-from configs import UsageError
-from memory.camera import CameraInfo
-from memory.errors import NoLongerRemembered, NothingRecorded
-from memory.reader import frames_between, gaps_touching
-from memory.records import Gap
-from memory.removal import Removal, touching
-from memory.snapshot import MemorySnapshot
+from afterview.configs import UsageError
+from afterview.memory.camera import CameraInfo
+from afterview.memory.errors import NoLongerRemembered, NothingRecorded
+from afterview.memory.reader import frames_between, gaps_touching
+from afterview.memory.records import Gap
+from afterview.memory.removal import Removal, touching
+from afterview.memory.snapshot import MemorySnapshot
 
 
 class Span(Protocol):

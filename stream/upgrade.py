@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.building import frames_built, is_building
-from memory.errors import RequestRefused
-from memory.orders import Order
-from memory.reader import CameraReader
-from memory.records import FrameRecord
-from memory.reembed import Encode, build_sealed, switch
-from memory.repository import Repository
-from memory.spec import FeatureSpec, require_same
-from memory.specfile import read_spec
-from model.preprocess import to_square
-from stream.media import decode_jpeg
+from afterview.memory.building import frames_built, is_building
+from afterview.memory.errors import RequestRefused
+from afterview.memory.orders import Order
+from afterview.memory.reader import CameraReader
+from afterview.memory.records import FrameRecord
+from afterview.memory.reembed import Encode, build_sealed, switch
+from afterview.memory.repository import Repository
+from afterview.memory.spec import FeatureSpec, require_same
+from afterview.memory.specfile import read_spec
+from afterview.model.preprocess import to_square
+from afterview.stream.media import decode_jpeg
 
 if TYPE_CHECKING:  # loading a model is what this does when it is asked to, and not before
-    from model.loaded import Encoders
+    from afterview.model.loaded import Encoders
 
 BATCH = 16  # frames embedded at once
 _ROUNDS = 5  # of embedding what came in during the round before
@@ -45,7 +45,7 @@ class Upgrade:
     @classmethod
     def prepare(cls, camera: Path, order: Order) -> "Upgrade":
         """Load the model and embed all that is there. Raises RequestRefused, SpecMismatch, or what loading raises."""
-        from model.checkpoint import load_encoders  # loads torch, which whoever records has loaded
+        from afterview.model.checkpoint import load_encoders  # loads torch, which whoever records has loaded
 
         try:
             generation, model = int(order["generation"]), str(order["model"])

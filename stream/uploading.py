@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from configs import AfterviewError
-from memory.errors import RepositoryError
-from memory.objects import objects_of
-from memory.store_settings import read_store
-from memory.upload import Upload
-from memory.uploaded import Uploads, locked
-from stream.backoff import Backoff, BackoffConfig
+from afterview.configs import AfterviewError
+from afterview.memory.errors import RepositoryError
+from afterview.memory.objects import objects_of
+from afterview.memory.store_settings import read_store
+from afterview.memory.upload import Upload
+from afterview.memory.uploaded import Uploads, locked
+from afterview.stream.backoff import Backoff, BackoffConfig
 
 FINISH_UPLOAD_S = 5.0  # at the end, for chunks that are not on the store yet; the next watch sends the others
 LOOK_EVERY_S = 1.0  # for a new seal; one comes every 64 frames

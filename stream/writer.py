@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from memory.errors import NotWritable
-from memory.orders import Order, carry_out, enforce, keep_coarse
-from memory.records import FrameRecord, GapReason
-from memory.repository import DISK_FULL, Acknowledgement, Repository
-from memory.spec import FeatureSpec
-from stream.queues import Blocking, Closed
+from afterview.memory.errors import NotWritable
+from afterview.memory.orders import Order, carry_out, enforce, keep_coarse
+from afterview.memory.records import FrameRecord, GapReason
+from afterview.memory.repository import DISK_FULL, Acknowledgement, Repository
+from afterview.memory.spec import FeatureSpec
+from afterview.stream.queues import Blocking, Closed
 
 if TYPE_CHECKING:
-    from stream.upgrade import Upgrade
+    from afterview.stream.upgrade import Upgrade
 
 WRITE_QUEUE = 64  # frames waiting for the disk
 ORDERS_EVERY_S = 0.25  # how long an order may wait while no frame comes

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.media import VideoWriter
+from afterview.stream.media import VideoWriter
 
 
 def picture(number: int, *, width: int = 160, height: int = 120) -> NDArray[np.uint8]:

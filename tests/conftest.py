@@ -1,7 +1,9 @@
 """Shared by all tests. On CI no integration test may be skipped: AFTERVIEW_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,25 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from afterview.training.tiny.stories import Shelf
     from tests.object_server import Gate, ObjectServer
-    from training.tiny.stories import Shelf
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+
+BARE_NAMES = {"configs", "memory", "model", "stream", "training"}
+
+
+class _NoBareNames(MetaPathFinder):
+    """Refuses the folders under their bare names, by which the repository's root offers every module a second time."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> None:
+        if name in BARE_NAMES:
+            raise ImportError(f"import afterview.{name}, not {name}: a second module object of everything in it")
+
+
+assert not BARE_NAMES & sys.modules.keys(), "a folder was imported under its bare name before the tests began"
+sys.meta_path.insert(0, _NoBareNames())
 
 SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 
@@ -48,7 +64,7 @@ def footage(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer() -> "PreTrainedTokenizerFast":
     """The synthetic world's words."""
-    from training.tiny.words import train_tokenizer
+    from afterview.training.tiny.words import train_tokenizer
 
     return train_tokenizer()
 
@@ -56,8 +72,8 @@ def tokenizer() -> "PreTrainedTokenizerFast":
 @pytest.fixture(scope="session")
 def shelf() -> "Shelf":
     """A bank of the synthetic world as planned, without its pixels."""
-    from training.tiny.bank import BankConfig, plan_bank
-    from training.tiny.stories import shelf_of
+    from afterview.training.tiny.bank import BankConfig, plan_bank
+    from afterview.training.tiny.stories import shelf_of
 
     return shelf_of(plan_bank(BankConfig(seeds=120)))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import av
 
-from stream.fragments import FragmentReader
-from stream.media import VideoWriter
-from stream.reference_clock import ReferenceClock
+from afterview.stream.fragments import FragmentReader
+from afterview.stream.media import VideoWriter
+from afterview.stream.reference_clock import ReferenceClock
 from tests.clips import picture
 
 START = 1_700_000_000.25  # Unix seconds

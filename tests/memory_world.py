@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import coarsen, spread
-from memory.quantised import dequantise, quantise
-from memory.reader import CameraReader
-from memory.records import FrameRecord
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
+from afterview.memory.coarse import coarsen, spread
+from afterview.memory.quantised import dequantise, quantise
+from afterview.memory.reader import CameraReader
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 
 START = 1_700_000_000.0
 

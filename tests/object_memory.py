@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.objects import objects_of
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
-from memory.store_settings import StoreSettings, write_store
-from memory.upload import Upload
+from afterview.memory.objects import objects_of
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.store_settings import StoreSettings, write_store
+from afterview.memory.upload import Upload
 from tests.memory_world import START, make_frame, make_spec
 from tests.object_server import BUCKET
 

@@ -18,10 +18,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from configs import load
-from model.checkpoint import load_pretrained
-from training.parts import parameter_groups, parts_of
-from training.stages import StageConfig, StageData, StageLearner
+from afterview.configs import load
+from afterview.model.checkpoint import load_pretrained
+from afterview.training.parts import parameter_groups, parts_of
+from afterview.training.stages import StageConfig, StageData, StageLearner
 
 FSDP = Path(__file__).parents[1] / "configs" / "training" / "fsdp.yaml"
 

@@ -7,8 +7,8 @@ import pytest
 
 from afterview.arguments import camera_name, memory_path, sampling_rate, seed, timeout
 from afterview.cli import main
+from afterview.configs import UsageError
 from afterview.documents import printable
-from configs import UsageError
 from tests.clips import make_clip
 
 

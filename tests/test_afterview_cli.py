@@ -14,9 +14,9 @@ from typing import Any, cast
 import pytest
 
 from afterview.cli import main
-from memory.commit import read_json, write_json
-from memory.directory import Memory
-from memory.repository import open_camera
+from afterview.memory.commit import read_json, write_json
+from afterview.memory.directory import Memory
+from afterview.memory.repository import open_camera
 from tests.clips import make_clip
 from tests.memory_world import make_frame, make_spec
 

@@ -10,10 +10,10 @@ import pytest
 from afterview.cli import main
 from afterview.commands.demo import play
 from afterview.demo_report import Show
+from afterview.training.errors import WorldError
+from afterview.training.evaluation.quiz import QUIZ_KINDS, draw_quiz
+from afterview.training.world import World, make_script, settled_time
 from tests.servers import need_rtsp
-from training.errors import WorldError
-from training.evaluation.quiz import QUIZ_KINDS, draw_quiz
-from training.world import World, make_script, settled_time
 
 
 def test_a_quiz_asks_every_kind_once_and_of_the_past_too() -> None:
@@ -58,7 +58,7 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
         monkeypatch.setattr("afterview.commands.demo.rtsp_missing", lambda: "not for this test")
     else:
         need_rtsp()
-    monkeypatch.setattr("memory.camera.local_timezone", lambda: "Asia/Tokyo")
+    monkeypatch.setattr("afterview.memory.camera.local_timezone", lambda: "Asia/Tokyo")
     world = World(2, 52.0)
     asked = play(Show(tmp_path, world, draw_quiz(world.script, 40.0, count=4), 40.0, quiet=True))
     out, progress = capsys.readouterr()

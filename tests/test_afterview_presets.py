@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import afterview
-from configs import preset_path
-from memory.directory import Memory
-from memory.errors import NothingRecorded, SpecMismatch
-from memory.spec import require_same
-from model.checkpoint import load_encoders, load_pretrained, save_pretrained
-from model.errors import InputMismatch
-from model.loaded import AfterviewModel
-from stream.address import parse_source
-from stream.answer import Answer, Answerer, Question, Sight
-from stream.ingest_config import IngestConfig
-from stream.session import Session
-from stream.session import run as run_loop
+from afterview.configs import preset_path
+from afterview.memory.directory import Memory
+from afterview.memory.errors import NothingRecorded, SpecMismatch
+from afterview.memory.spec import require_same
+from afterview.model.checkpoint import load_encoders, load_pretrained, save_pretrained
+from afterview.model.errors import InputMismatch
+from afterview.model.loaded import AfterviewModel
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Answer, Answerer, Question, Sight
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from tests.clips import make_clip
 from tests.presets import FORGETTING, write_preset
 

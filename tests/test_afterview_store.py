@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
+from afterview.memory.mirror import mirror
+from afterview.memory.objects import SILENT_S
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.uploaded import Uploads
 from afterview.stores import store_document
-from memory.mirror import mirror
-from memory.objects import SILENT_S
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.uploaded import Uploads
 from tests.memory_world import make_frame, make_spec
 from tests.object_memory import moving
 from tests.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store

@@ -2,8 +2,8 @@
 
 import pytest
 
+from afterview.configs import UsageError
 from afterview.times import parse_duration, parse_time, spell_duration
-from configs import UsageError
 
 NOON = 1_763_636_400.0  # 2025-11-20 12:00 in Paris (11:00 UTC)
 

@@ -10,11 +10,11 @@ import pytest
 
 from afterview.cli import main
 from afterview.commands.record import _waiting as waiting
+from afterview.memory.camera import CameraInfo, new_camera
+from afterview.memory.directory import Memory
+from afterview.memory.repository import open_camera
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stores import describe_store
-from memory.camera import CameraInfo, new_camera
-from memory.directory import Memory
-from memory.repository import open_camera
-from model.checkpoint import AfterviewModel, load_pretrained
 from tests.memory_world import make_frame
 
 AUTUMN = datetime(2026, 10, 25, 1, 0, tzinfo=UTC).timestamp()  # 03:00 CEST becomes 02:00 CET

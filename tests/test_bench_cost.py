@@ -8,11 +8,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.checkpoint import load_pretrained
-from model.compression import VisualDropoutConfig
-from model.prompt import Prompt
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.compression import VisualDropoutConfig
+from afterview.model.prompt import Prompt
 from tests.bench.cost import TEXT, Geometry, decoder_flops, layer_lengths, question_cost, remember_flops
 from tests.presets import GEOMETRY, write_preset
 

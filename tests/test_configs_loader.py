@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import ConfigError, Schema, load, preset_names, preset_path
+from afterview.configs import ConfigError, Schema, load, preset_names, preset_path
 
 
 class Forgetting(Schema):

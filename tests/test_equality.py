@@ -17,17 +17,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from memory.directory import Memory
-from memory.forgetting import plan_repetition, plan_visible
-from memory.positions import VideoLayout, plan_layout
-from memory.recall import plan_recall
-from model.checkpoint import AfterviewModel, load_pretrained
-from model.preprocess import to_square
-from stream.address import parse_source
-from stream.answer import Answerer, Question, Sight
-from stream.ingest_config import IngestConfig
-from stream.session import Session
-from stream.session import run as run_loop
+from afterview.memory.directory import Memory
+from afterview.memory.forgetting import plan_repetition, plan_visible
+from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.memory.recall import plan_recall
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.preprocess import to_square
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Answerer, Question, Sight
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from tests.clips import make_clip, picture
 from tests.presets import write_preset
 from tests.servers import RtspServer, need_rtsp

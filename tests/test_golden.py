@@ -17,18 +17,18 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.attention import Heads
-from model.checkpoint import load_pretrained
-from model.memaug import MemAug
-from model.projector import Projector
-from model.prompt import from_ids
-from model.splice import plan_queries
-from model.token_merge import ClipCompressor
-from model.video_language import VideoLanguageModel
-from model.vision import GRID
-from model.visual_dropout import DroppingDecoder, VisualDropoutConfig
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.attention import Heads
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.memaug import MemAug
+from afterview.model.projector import Projector
+from afterview.model.prompt import from_ids
+from afterview.model.splice import plan_queries
+from afterview.model.token_merge import ClipCompressor
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision import GRID
+from afterview.model.visual_dropout import DroppingDecoder, VisualDropoutConfig
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 

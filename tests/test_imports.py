@@ -6,26 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from memory.layout import SEAL_FRAMES
-from memory.repository import open_camera
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.repository import open_camera
 from tests.memory_world import make_frame, make_spec
 
 ROOT = Path(__file__).parent.parent
 
 
 def loaded_after(code: str) -> set[str]:
-    program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    names = "{'.'.join(name.split('.')[:depth]) for name in sys.modules for depth in (1, 2)}"
+    program = f"import sys\n{code}\nprint(*sorted({names}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("module", ["forgetting", "positions", "recall", "spec"])
 def test_the_pure_plans_load_numpy_only(module: str) -> None:
-    assert not loaded_after(f"import memory.{module}") & {"zarr", "faiss", "av", "torch", "uvloop"}
+    assert not loaded_after(f"import afterview.memory.{module}") & {"zarr", "faiss", "av", "torch", "uvloop"}
 
 
 def test_the_model_room_loads_without_the_store_and_without_video() -> None:
-    modules = [f"model.{path.stem}" for path in (ROOT / "model").glob("*.py") if path.stem != "__init__"]
+    modules = [f"afterview.model.{path.stem}" for path in (ROOT / "model").glob("*.py") if path.stem != "__init__"]
     block = (
         "import importlib.abc\n"
         "class Block(importlib.abc.MetaPathFinder):\n"
@@ -45,9 +46,9 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterview.cli; afterview.cli.build_parser().format_help()",
         "import afterview.commands.info",
         "import afterview.commands.fsck, afterview.commands.manage, afterview.commands.exchange",
-        "import stream.answer, stream.session, stream.ingest",
-        "import memory.directory, memory.repository",
-        "import model.preset, model.preprocess",
+        "import afterview.stream.answer, afterview.stream.session, afterview.stream.ingest",
+        "import afterview.memory.directory, afterview.memory.repository",
+        "import afterview.model.preset, afterview.model.preprocess",
     ],
 )
 def test_these_never_wait_for_torch(code: str) -> None:
@@ -67,8 +68,11 @@ def test_a_memory_s_times_are_read_without_zarr(tmp_path: Path) -> None:
 
 def test_help_loads_no_numpy_and_info_nothing_that_writes() -> None:
     """How long they take: `python -m tests.bench startup`."""
-    assert not loaded_after("import afterview.cli; afterview.cli.build_parser().format_help()") & {"numpy", "memory"}
-    writers = {"memory.repository", "memory.upload", "stream"}
+    assert not loaded_after("import afterview.cli; afterview.cli.build_parser().format_help()") & {
+        "numpy",
+        "afterview.memory",
+    }
+    writers = {"afterview.memory.repository", "afterview.memory.upload", "afterview.stream"}
     program = "import sys, afterview.cli\nafterview.cli.main(['info', 'nowhere'])\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "afterview.commands.info" in done.stdout.split()

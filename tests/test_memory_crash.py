@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from memory.coarse import coarse_mask
-from memory.commit import Commit
-from memory.durable import observed, unfinished_files
-from memory.erase import traces
-from memory.failpoints import POINTS, UPLOAD_POINTS
-from memory.fsck import fsck
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.retention import Limits
-from memory.spec import FeatureSpec, Storage
-from memory.thinning import thin
+from afterview.memory.coarse import coarse_mask
+from afterview.memory.commit import Commit
+from afterview.memory.durable import observed, unfinished_files
+from afterview.memory.erase import traces
+from afterview.memory.failpoints import POINTS, UPLOAD_POINTS
+from afterview.memory.fsck import fsck
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.retention import Limits
+from afterview.memory.spec import FeatureSpec, Storage
+from afterview.memory.thinning import thin
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
@@ -260,7 +260,7 @@ def test_a_failpoint_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     import subprocess
 
     done = subprocess.run(
-        [sys.executable, "-c", "import memory.failpoints"],
+        [sys.executable, "-c", "import afterview.memory.failpoints"],
         env={**os.environ, "AFTERVIEW_FAILPOINT": "seal.nowhere:1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -271,8 +271,8 @@ def test_a_failpoint_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def whole_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorded run shrinks index segments; put them back afterwards."""
     for name in ("SMALL", "LARGE"):
-        for module in ("memory.index", "memory.segments"):
-            monkeypatch.setattr(f"{module}.{name}", getattr(sys.modules["memory.segments"], name))
+        for module in ("afterview.memory.index", "afterview.memory.segments"):
+            monkeypatch.setattr(f"{module}.{name}", getattr(sys.modules["afterview.memory.segments"], name))
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -292,7 +292,7 @@ def test_the_power_harness_notices_a_missing_fsync(
     def no_fsync(real: Callable[..., None]) -> Callable[..., None]:
         return lambda file, path: None if path.name == "journal" else real(file, path)
 
-    from memory import durable
+    from afterview.memory import durable
 
     monkeypatch.setattr(durable, "fsync_file", no_fsync(durable.fsync_file))
     spec = SPECS["float16"]

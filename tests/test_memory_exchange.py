@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from afterview.cli import main
-from memory.directory import Memory
-from memory.fsck import fsck
-from memory.repository import open_camera
+from afterview.memory.directory import Memory
+from afterview.memory.fsck import fsck
+from afterview.memory.repository import open_camera
 from tests.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()

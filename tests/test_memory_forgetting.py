@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import ConfigError
-from configs.loader import load_mapping
-from memory.forgetting import (
+from afterview.configs import ConfigError
+from afterview.configs.loader import load_mapping
+from afterview.memory.forgetting import (
     ForgettingConfig,
     neighbour_similarity,
     occurrences,

@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 
 from afterview.cli import main
-from memory.durable import unfinished_files
-from memory.errors import DamagedFrames, DamagedMemory, RepositoryError
-from memory.fsck import fsck
-from memory.index import FrameIndex
-from memory.orders import carry_out
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.settings import CameraSettings, MemorySettings, read_settings, write_memory_settings, write_settings
-from memory.snapshot import MemorySnapshot
-from memory.store_settings import StoreSettings, write_store
-from memory.uploaded import Uploads, locked
+from afterview.memory.durable import unfinished_files
+from afterview.memory.errors import DamagedFrames, DamagedMemory, RepositoryError
+from afterview.memory.fsck import fsck
+from afterview.memory.index import FrameIndex
+from afterview.memory.orders import carry_out
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.settings import (
+    CameraSettings,
+    MemorySettings,
+    read_settings,
+    write_memory_settings,
+    write_settings,
+)
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.store_settings import StoreSettings, write_store
+from afterview.memory.uploaded import Uploads, locked
 from tests.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
 SPEC = make_spec()
@@ -205,7 +211,7 @@ def test_a_repair_that_lost_frames_says_so_to_whoever_asks(camera: Path) -> None
 
 
 def test_an_index_that_lies_is_found_and_dropped(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memory.index.SMALL", 64)
+    monkeypatch.setattr("afterview.memory.index.SMALL", 64)
     FrameIndex(camera / "index").catch_up(CameraReader(camera).snapshot())
     (camera / "index" / "flat-64-128.faiss").write_bytes((camera / "index" / "flat-0-64.faiss").read_bytes())
     assert "differ from their embeddings" in fsck(camera).damage[0].what
@@ -237,7 +243,7 @@ def test_a_writer_removes_what_the_one_before_left_half_written(camera: Path) ->
 
 
 def test_what_a_writer_left_stays_while_the_store_is_busy(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memory.unfinished._PATIENCE_S", 0.05)
+    monkeypatch.setattr("afterview.memory.unfinished._PATIENCE_S", 0.05)
     Uploads().write(camera)
     (camera / ".committed.1.partial").write_bytes(b"{")
     die_holding(camera)
@@ -255,7 +261,7 @@ def test_a_writer_removes_what_a_crash_left_of_the_index(camera: Path) -> None:
 
 
 def test_out_of_order_times_are_found(camera: Path) -> None:
-    from memory.layout import with_checksum
+    from afterview.memory.layout import with_checksum
 
     file = camera / "frames/times/c.0"
     rows = np.frombuffer(file.read_bytes()[:-4]).copy()

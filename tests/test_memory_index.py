@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory import index as index_module
-from memory import segments
-from memory.directory import Memory
-from memory.index import FrameIndex, differences
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
+from afterview.memory import index as index_module
+from afterview.memory import segments
+from afterview.memory.directory import Memory
+from afterview.memory.index import FrameIndex, differences
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
 from tests.memory_world import make_frame, make_spec, record_frames
 
 SPEC = make_spec()
@@ -193,7 +193,7 @@ def test_an_index_that_cannot_be_written_still_serves(tmp_path: Path) -> None:
 
 
 def test_segments_of_evicted_frames_are_dropped_from_memory_and_disk(tmp_path: Path) -> None:
-    from memory.retention import Limits
+    from afterview.memory.retention import Limits
 
     record_frames(tmp_path, 700, SPEC)
     reader = Memory(tmp_path).camera("a")

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
-from memory.errors import CameraBusy
-from memory.fsck import fsck
-from memory.lock import CameraLock, is_held
-from memory.reader import CameraReader
-from memory.repository import open_camera
+from afterview.memory.errors import CameraBusy
+from afterview.memory.fsck import fsck
+from afterview.memory.lock import CameraLock, is_held
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
 from tests.crash.writer import SPECS
 from tests.memory_world import START, make_frame
 

@@ -11,23 +11,23 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.cli import main
-from memory.coarse import Coarse, coarsen
-from memory.commit import Commit
-from memory.durable import observed
-from memory.errors import UnreachableFrames
-from memory.fsck import fsck
-from memory.layout import may_be_far
-from memory.mirror import mirror
-from memory.objects import SILENT_S
-from memory.orders import keep_coarse
-from memory.quantised import quantise
-from memory.reader import CameraReader
-from memory.repository import Repository, open_camera
-from memory.settings import CameraSettings, write_settings
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
-from memory.upload import Upload
-from memory.uploaded import Uploads
+from afterview.memory.coarse import Coarse, coarsen
+from afterview.memory.commit import Commit
+from afterview.memory.durable import observed
+from afterview.memory.errors import UnreachableFrames
+from afterview.memory.fsck import fsck
+from afterview.memory.layout import may_be_far
+from afterview.memory.mirror import mirror
+from afterview.memory.objects import SILENT_S
+from afterview.memory.orders import keep_coarse
+from afterview.memory.quantised import quantise
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import Repository, open_camera
+from afterview.memory.settings import CameraSettings, write_settings
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.upload import Upload
+from afterview.memory.uploaded import Uploads
 from tests.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
 from tests.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
 from tests.object_server import BUCKET, Gate, ObjectServer
@@ -264,8 +264,8 @@ def test_what_lies_there_is_counted_right_after_a_crash(
     camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=local_bytes)
     repository = open_camera(camera.parent, "a", spec)
     with monkeypatch.context() as patch:
-        patch.setattr("memory.upload.reach", crash)
-        patch.setattr("memory.erase_objects.reach", crash)
+        patch.setattr("afterview.memory.upload.reach", crash)
+        patch.setattr("afterview.memory.erase_objects.reach", crash)
         with pytest.raises(Crash):
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
     repository._lock.close()

@@ -9,20 +9,20 @@ from threading import Event
 import numpy as np
 import pytest
 
-from memory.bring_back import bring_back_chunk
-from memory.camera import read_camera, write_camera
-from memory.commit import Commit
-from memory.durable import observed
-from memory.erase import erase_leftovers
-from memory.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
-from memory.fsck import fsck
-from memory.index import FrameIndex
-from memory.mirror import mirror
-from memory.objects import SILENT_S, CameraObjects, objects_of
-from memory.reader import CameraReader
-from memory.removal import Removal
-from memory.repository import open_camera
-from memory.uploaded import Uploads, locked
+from afterview.memory.bring_back import bring_back_chunk
+from afterview.memory.camera import read_camera, write_camera
+from afterview.memory.commit import Commit
+from afterview.memory.durable import observed
+from afterview.memory.erase import erase_leftovers
+from afterview.memory.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
+from afterview.memory.fsck import fsck
+from afterview.memory.index import FrameIndex
+from afterview.memory.mirror import mirror
+from afterview.memory.objects import SILENT_S, CameraObjects, objects_of
+from afterview.memory.reader import CameraReader
+from afterview.memory.removal import Removal
+from afterview.memory.repository import open_camera
+from afterview.memory.uploaded import Uploads, locked
 from tests.memory_world import START, make_frame
 from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.object_server import BUCKET, Gate, ObjectServer

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memory.errors import StoreUnreachable
-from memory.fsck import fsck
-from memory.layout import may_be_far
-from memory.mirror import mirror
-from memory.reader import CameraReader
-from memory.reembed import build_sealed, open_generation, switch
-from memory.repository import open_camera
-from memory.retention import Limits
-from memory.uploaded import Uploads
+from afterview.memory.errors import StoreUnreachable
+from afterview.memory.fsck import fsck
+from afterview.memory.layout import may_be_far
+from afterview.memory.mirror import mirror
+from afterview.memory.reader import CameraReader
+from afterview.memory.reembed import build_sealed, open_generation, switch
+from afterview.memory.repository import open_camera
+from afterview.memory.retention import Limits
+from afterview.memory.uploaded import Uploads
 from tests.memory_world import START, make_frame, make_spec
 from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
 from tests.object_server import BUCKET, Gate, ObjectServer
@@ -185,7 +185,9 @@ def test_another_machine_takes_no_times_over_from_a_memory_that_was_there_before
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     for module in ("layout", "chunks"):
-        monkeypatch.setattr(f"memory.{module}.SCALAR_CHUNK", 128)  # so that a whole chunk is known from before
+        monkeypatch.setattr(
+            f"afterview.memory.{module}.SCALAR_CHUNK", 128
+        )  # so that a whole chunk is known from before
     for name, start in (("m", START), ("later", START + 1e6)):
         server.remove(*server.objects())
         set_store(tmp_path / name, server.endpoint)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import ConfigError
-from memory.forgetting import ForgettingConfig, plan_visible
-from memory.positions import VideoLayout, plan_layout, position_numbers
+from afterview.configs import ConfigError
+from afterview.memory.forgetting import ForgettingConfig, plan_visible
+from afterview.memory.positions import VideoLayout, plan_layout, position_numbers
 
 UNIFORM = ForgettingConfig(spatial="uniform")
 

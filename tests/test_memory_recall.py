@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import ConfigError
-from memory.recall import RecallConfig, plan_recall
+from afterview.configs import ConfigError
+from afterview.memory.recall import RecallConfig, plan_recall
 
 
 @st.composite

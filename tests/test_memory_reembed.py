@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from afterview.cli import main
-from memory.building import frames_built
-from memory.commit import Commit
-from memory.durable import observed
-from memory.errors import SpecMismatch
-from memory.fsck import fsck
-from memory.index import FrameIndex
-from memory.reader import CameraReader
-from memory.reembed import build_sealed, open_generation, switch
-from memory.repository import open_camera
+from afterview.memory.building import frames_built
+from afterview.memory.commit import Commit
+from afterview.memory.durable import observed
+from afterview.memory.errors import SpecMismatch
+from afterview.memory.fsck import fsck
+from afterview.memory.index import FrameIndex
+from afterview.memory.reader import CameraReader
+from afterview.memory.reembed import build_sealed, open_generation, switch
+from afterview.memory.repository import open_camera
 from tests.memory_world import (
     ANOTHER,
     START,
@@ -163,8 +163,8 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from model.checkpoint import load_encoders
-    from stream.media import encode_jpeg
+    from afterview.model.checkpoint import load_encoders
+    from afterview.stream.media import encode_jpeg
 
     spec = make_spec()
     pictures = np.random.default_rng(0).integers(0, 255, (70, 48, 64, 3), dtype=np.uint8)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from afterview.cli import main
-from memory.errors import DamagedFrames
-from memory.fsck import fsck
-from memory.index import FrameIndex
-from memory.layout import SEAL_FRAMES
-from memory.reader import CameraReader
-from memory.removal import Removal, add, present, runs
-from memory.repository import open_camera
-from memory.retention import DAY, Limits, forecast, limits_of, plan_eviction
-from memory.settings import CameraSettings, MemorySettings
+from afterview.memory.errors import DamagedFrames
+from afterview.memory.fsck import fsck
+from afterview.memory.index import FrameIndex
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.reader import CameraReader
+from afterview.memory.removal import Removal, add, present, runs
+from afterview.memory.repository import open_camera
+from afterview.memory.retention import DAY, Limits, forecast, limits_of, plan_eviction
+from afterview.memory.settings import CameraSettings, MemorySettings
 from tests.memory_world import START, make_frame, make_spec
 from tests.servers import wait_until
 
@@ -27,7 +27,7 @@ SPEC = make_spec()
 @pytest.fixture
 def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """300 frames: four seals and 44 in the journal; an index on disk; evidence of an answer."""
-    monkeypatch.setattr("memory.index.SMALL", 64)
+    monkeypatch.setattr("afterview.memory.index.SMALL", 64)
     with open_camera(tmp_path, "a", SPEC) as repository:
         for number in range(300):
             repository.append(make_frame(number, SPEC))

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import UsageError
-from memory.camera import camera_id
-from memory.chunks import SealedFrames
-from memory.commit import encode_json, read_json
-from memory.directory import Memory
-from memory.errors import (
+from afterview.configs import UsageError
+from afterview.memory.camera import camera_id
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import encode_json, read_json
+from afterview.memory.directory import Memory
+from afterview.memory.errors import (
     CameraBusy,
     DamagedFrames,
     DamagedMemory,
@@ -22,9 +22,9 @@ from memory.errors import (
     RepositoryError,
     SpecMismatch,
 )
-from memory.layout import SEAL_FRAMES
-from memory.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
-from memory.repository import Repository, open_camera
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
+from afterview.memory.repository import Repository, open_camera
 from tests.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()
@@ -207,7 +207,7 @@ def test_a_crash_between_seal_and_journal_renewal_repeats_nothing(
 def test_a_crash_before_the_commit_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = open_camera(tmp_path, "a", SPEC)
     with monkeypatch.context() as patch:
-        patch.setattr("memory.commit.Commit.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("afterview.memory.commit.Commit.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 70)
     repository._lock.close()
@@ -287,7 +287,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", ["create", "write_spec", "Commit.write", "write_camera"])
 def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    target = "memory.chunks.SealedFrames.create" if step == "create" else f"memory.creation.{step}"
+    target = "afterview.memory.chunks.SealedFrames.create" if step == "create" else f"afterview.memory.creation.{step}"
     real = SealedFrames.create
 
     def killed(*arguments: object) -> None:

@@ -10,20 +10,20 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.cli import main
-from memory.coarse import Coarse, add_coarse, can_be_coarse, coarsen, spread
-from memory.commit import Commit
-from memory.directory import Memory
-from memory.durable import observed
-from memory.erase import traces
-from memory.errors import DamagedFrames
-from memory.fsck import fsck
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.retention import Limits, Thinned, forecast, plan_coarsening
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
-from memory.thinning import thin
-from memory.usage import bytes_under
+from afterview.memory.coarse import Coarse, add_coarse, can_be_coarse, coarsen, spread
+from afterview.memory.commit import Commit
+from afterview.memory.directory import Memory
+from afterview.memory.durable import observed
+from afterview.memory.erase import traces
+from afterview.memory.errors import DamagedFrames
+from afterview.memory.fsck import fsck
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.retention import Limits, Thinned, forecast, plan_coarsening
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.thinning import thin
+from afterview.memory.usage import bytes_under
 from tests.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
@@ -168,7 +168,7 @@ def test_damage_elsewhere_does_not_cost_coarse_frames(camera: Path) -> None:
 def test_damage_beyond_the_room_of_coarse_arrays_costs_its_chunk(
     tmp_path: Path, spec: FeatureSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memory.chunks.ROWS_AHEAD", 64)
+    monkeypatch.setattr("afterview.memory.chunks.ROWS_AHEAD", 64)
     with open_camera(tmp_path, "a", spec) as repository:
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))

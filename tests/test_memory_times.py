@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.removal import Removal
-from memory.times import GrowingTimes
+from afterview.memory.removal import Removal
+from afterview.memory.times import GrowingTimes
 
 
 def removal(first: int, end: int) -> Removal:

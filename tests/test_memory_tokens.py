@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from afterview.cli import main
-from memory.commit import encode_json, read_json
-from memory.directory import Memory
-from memory.erase import traces
-from memory.errors import DamagedFrames, FormatMismatch
-from memory.fsck import fsck
-from memory.layout import with_checksum
-from memory.quantised import MISSING_CODE, Codes, dequantise, quantise
-from memory.reader import CameraReader
-from memory.reembed import build_sealed, open_generation, switch
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
+from afterview.memory.commit import encode_json, read_json
+from afterview.memory.directory import Memory
+from afterview.memory.erase import traces
+from afterview.memory.errors import DamagedFrames, FormatMismatch
+from afterview.memory.fsck import fsck
+from afterview.memory.layout import with_checksum
+from afterview.memory.quantised import MISSING_CODE, Codes, dequantise, quantise
+from afterview.memory.reader import CameraReader
+from afterview.memory.reembed import build_sealed, open_generation, switch
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
 from tests.clips import make_clip
 from tests.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
 
@@ -103,7 +103,7 @@ def test_a_frame_is_the_same_in_the_journal_and_sealed_and_reopened(tmp_path: Pa
         sealed = reader.snapshot()
         assert sealed.sealed_frames == 64
         np.testing.assert_array_equal(sealed.tokens(ids), before)
-    from memory.records import frame_crc
+    from afterview.memory.records import frame_crc
 
     after = CameraReader(tmp_path / "a").snapshot()
     np.testing.assert_array_equal(after.tokens(ids), before)

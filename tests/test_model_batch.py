@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.batch import Sample, assemble
-from model.errors import InputMismatch
-from model.prompt import Prompt, from_ids
-from model.video_language import VideoLanguageModel
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.batch import Sample, assemble
+from afterview.model.errors import InputMismatch
+from afterview.model.prompt import Prompt, from_ids
+from afterview.model.video_language import VideoLanguageModel
 from tests.presets import small_model
 
 SMALL = ForgettingConfig(spatial="uniform", min_frames=2, max_frames=4)

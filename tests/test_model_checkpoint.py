@@ -22,11 +22,11 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from configs import ConfigError
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.checkpoint import build_network, load_encoders, load_pretrained, save_pretrained
-from model.errors import (
+from afterview.configs import ConfigError
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.checkpoint import build_network, load_encoders, load_pretrained, save_pretrained
+from afterview.model.errors import (
     BackendUnavailable,
     CheckpointError,
     DamagedCheckpoint,
@@ -35,13 +35,13 @@ from model.errors import (
     TensorMismatch,
     TokenizerMissing,
 )
-from model.preset import ModelPreset
-from model.prompt import Prompt
-from model.published import parse_config
-from model.sources import Sources
-from model.tokenizer import byte_tokenizer
-from model.vision import KNOWN_TOWERS
-from model.weights import INDEX_FILE, SINGLE_FILE
+from afterview.model.preset import ModelPreset
+from afterview.model.prompt import Prompt
+from afterview.model.published import parse_config
+from afterview.model.sources import Sources
+from afterview.model.tokenizer import byte_tokenizer
+from afterview.model.vision import KNOWN_TOWERS
+from afterview.model.weights import INDEX_FILE, SINGLE_FILE
 from tests.loading import make_checkpoint, measure_loading
 from tests.presets import write_preset
 
@@ -105,7 +105,7 @@ def test_saving_writes_back_what_was_loaded_bit_for_bit(source: Path, tmp_path: 
 
 def test_large_models_are_saved_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_pretrained(TIED, device="cpu")
-    monkeypatch.setattr("model.save.SHARD_SIZE", "500KB")
+    monkeypatch.setattr("afterview.model.save.SHARD_SIZE", "500KB")
     save_pretrained(model, tmp_path)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     assert load_pretrained(tmp_path, device="cpu").weights_hash == model.weights_hash

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from model.errors import CheckpointError, InputMismatch, TokenizerMissing
-from model.index_encoder import IndexEncoder, canonical
-from model.preprocess import to_square
-from model.vision import VisionEncoder, build_tower, pixels, pool
-from model.weights import slots_of
+from afterview.model.errors import CheckpointError, InputMismatch, TokenizerMissing
+from afterview.model.index_encoder import IndexEncoder, canonical
+from afterview.model.preprocess import to_square
+from afterview.model.vision import VisionEncoder, build_tower, pixels, pool
+from afterview.model.weights import slots_of
 from tests.presets import small_model
 
 GEOMETRY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}

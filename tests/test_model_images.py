@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import NEWLINE
-from model.batch import Sample, assemble
-from model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
-from model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
-from model.loaded import AfterviewModel
-from model.prompt import Prompt, build, build_text
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import NEWLINE
+from afterview.model.batch import Sample, assemble
+from afterview.model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
+from afterview.model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
+from afterview.model.loaded import AfterviewModel
+from afterview.model.prompt import Prompt, build, build_text
 from tests.presets import small_model
 
 RANDOM, UNIFORM = ForgettingConfig(spatial="random"), ForgettingConfig(spatial="uniform")

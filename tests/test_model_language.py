@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.compression import VisualDropoutConfig
-from model.language import LanguageModel, TextStream, build_decoder
-from model.tokenizer import byte_tokenizer
-from model.weights import slots_of
+from afterview.model.compression import VisualDropoutConfig
+from afterview.model.language import LanguageModel, TextStream, build_decoder
+from afterview.model.tokenizer import byte_tokenizer
+from afterview.model.weights import slots_of
 
 SETTINGS = {
     "vocab_size": 300,

@@ -7,13 +7,13 @@ import pytest
 import torch
 import yaml
 
-from configs import preset_path
-from memory.forgetting import ForgettingConfig
-from memory.positions import NEWLINE, plan_layout
-from model.checkpoint import load_pretrained, save_pretrained
-from model.errors import InputMismatch
-from model.marks import ORDER_SIGNS, TIME_SIGNS, MemoryMarks, order_signs, time_signs
-from model.published import MARKS_PREFIX, published_slots
+from afterview.configs import preset_path
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import NEWLINE, plan_layout
+from afterview.model.checkpoint import load_pretrained, save_pretrained
+from afterview.model.errors import InputMismatch
+from afterview.model.marks import ORDER_SIGNS, TIME_SIGNS, MemoryMarks, order_signs, time_signs
+from afterview.model.published import MARKS_PREFIX, published_slots
 
 CONFIG = ForgettingConfig(spatial="uniform", max_frames=8, min_frames=2)
 
@@ -145,6 +145,6 @@ def test_chunked_memory_is_marked_as_whole_memory_is(monkeypatch: pytest.MonkeyP
     features = torch.randn(40, 64, 128, generator=torch.Generator().manual_seed(1))
     prompt = model.prompt("What colour was the ring?", frames=40, seconds=40.0)
     whole = model.video_language.inputs_embeds(features, layout, prompt)
-    monkeypatch.setattr("model.video_language.TOKENS_PER_CHUNK", 7 * 65)
+    monkeypatch.setattr("afterview.model.video_language.TOKENS_PER_CHUNK", 7 * 65)
     parts = model.video_language.inputs_embeds(features, layout, prompt)
     torch.testing.assert_close(parts.inputs_embeds, whole.inputs_embeds, atol=1e-4, rtol=1e-4)

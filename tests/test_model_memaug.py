@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from memory.forgetting import ForgettingConfig, plan_repetition, plan_visible
-from memory.positions import VideoLayout, plan_layout
-from model import memaug as memaug_module
-from model import video_language
-from model.attention import Heads, frame_attention, grouped_attention
-from model.errors import CheckpointError, InputMismatch
-from model.memaug import KeysValues, MemAug, Memory
-from model.projector import Projector
-from model.prompt import Prompt
-from model.rope import rotate, rotation
-from model.video_language import VideoLanguageModel
+from afterview.memory.forgetting import ForgettingConfig, plan_repetition, plan_visible
+from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.model import memaug as memaug_module
+from afterview.model import video_language
+from afterview.model.attention import Heads, frame_attention, grouped_attention
+from afterview.model.errors import CheckpointError, InputMismatch
+from afterview.model.memaug import KeysValues, MemAug, Memory
+from afterview.model.projector import Projector
+from afterview.model.prompt import Prompt
+from afterview.model.rope import rotate, rotation
+from afterview.model.video_language import VideoLanguageModel
 from tests.live_bytes import LiveBytes
 
 HEADS = Heads(width=64, query=4, key_value=2)

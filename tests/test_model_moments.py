@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import afterview
-from model.checkpoint import load_pretrained
-from model.language import TextStream
-from model.moments import MOMENT, clock, moment_id, onset
-from model.tokenizer import byte_tokenizer
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.language import TextStream
+from afterview.model.moments import MOMENT, clock, moment_id, onset
+from afterview.model.tokenizer import byte_tokenizer
+from afterview.training.evaluation.judge import clock_seconds
 from tests.clips import make_clip
 from tests.presets import write_preset
 from tests.test_afterview_presets import replay
-from training.evaluation.judge import clock_seconds
 
 
 @pytest.mark.parametrize(

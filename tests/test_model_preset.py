@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from configs import ConfigError, preset_names
-from model.errors import CheckpointError, ModelNotFound
-from model.hub import locate
-from model.preset import DEFAULT_INDEX_ENCODER, find_preset
+from afterview.configs import ConfigError, preset_names
+from afterview.model.errors import CheckpointError, ModelNotFound
+from afterview.model.hub import locate
+from afterview.model.preset import DEFAULT_INDEX_ENCODER, find_preset
 
 
 def test_every_shipped_preset_reads_and_the_published_ones_are_the_papers() -> None:

@@ -5,10 +5,10 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from model.errors import InputMismatch, TokenizerMissing
-from model.prompt import Prompt, build, from_ids
-from model.splice import plan_queries
-from model.tokenizer import byte_tokenizer
+from afterview.model.errors import InputMismatch, TokenizerMissing
+from afterview.model.prompt import Prompt, build, from_ids
+from afterview.model.splice import plan_queries
+from afterview.model.tokenizer import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 PUBLISHED = (

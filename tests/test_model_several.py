@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from memory.positions import plan_layout
-from model import batch, runs
-from model.batch import Sample, several_inputs
-from model.checkpoint import load_pretrained
-from model.grouping import consecutive
-from model.language import LanguageModel
-from model.loaded import AfterviewModel
-from model.video_language import VideoInputs
+from afterview.memory.positions import plan_layout
+from afterview.model import batch, runs
+from afterview.model.batch import Sample, several_inputs
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.grouping import consecutive
+from afterview.model.language import LanguageModel
+from afterview.model.loaded import AfterviewModel
+from afterview.model.video_language import VideoInputs
 from tests.presets import write_preset
 from tests.test_model_language import embeds, language
 

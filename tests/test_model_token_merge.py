@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model.errors import InputMismatch
-from model.token_merge import ClipCompressor, merge_schedule, merge_tokens
+from afterview.model.errors import InputMismatch
+from afterview.model.token_merge import ClipCompressor, merge_schedule, merge_tokens
 
 
 def test_schedule() -> None:

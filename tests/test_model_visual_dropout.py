@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
-from configs import ConfigError, load_mapping
-from model.errors import InputMismatch
-from model.visual_dropout import Dropped, DroppingDecoder, VisualDropoutConfig
+from afterview.configs import ConfigError, load_mapping
+from afterview.model.errors import InputMismatch
+from afterview.model.visual_dropout import Dropped, DroppingDecoder, VisualDropoutConfig
 from tests.live_bytes import LiveBytes
 
 GEOMETRY = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.address import SourceAddress, parse_source
-from stream.errors import BadUrl, NotAVideo, SourceNotFound
+from afterview.stream.address import SourceAddress, parse_source
+from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from tests.clips import make_clip
 
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from configs import ConfigError
-from configs.loader import load_mapping
-from stream.backoff import Backoff, BackoffConfig
+from afterview.configs import ConfigError
+from afterview.configs.loader import load_mapping
+from afterview.stream.backoff import Backoff, BackoffConfig
 
 
 class Dice(random.Random):

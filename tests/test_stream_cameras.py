@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from afterview.cli import main
-from memory import index as index_module
-from memory import segments
-from memory.directory import Memory
-from memory.errors import SpecMismatch
-from memory.index import FrameIndex
-from memory.repository import open_camera
-from model.checkpoint import AfterviewModel, load_pretrained
-from stream.answer import Answerer, Question
-from stream.merging import InOrder
-from stream.relevance import MOST_CAMERAS
+from afterview.memory import index as index_module
+from afterview.memory import segments
+from afterview.memory.directory import Memory
+from afterview.memory.errors import SpecMismatch
+from afterview.memory.index import FrameIndex
+from afterview.memory.repository import open_camera
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.stream.answer import Answerer, Question
+from afterview.stream.merging import InOrder
+from afterview.stream.relevance import MOST_CAMERAS
 from tests.memory_world import START, make_frame, make_spec
 
 

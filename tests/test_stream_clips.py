@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from memory.records import TimeBasis
-from stream.clips import ClipGatherer
-from stream.prepare import Sampled
-from stream.writer import Interruption
+from afterview.memory.records import TimeBasis
+from afterview.stream.clips import ClipGatherer
+from afterview.stream.prepare import Sampled
+from afterview.stream.writer import Interruption
 
 LEFT: Any = object()  # the gatherer tells cameras apart and asks them nothing
 RIGHT: Any = object()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.records import TimeBasis
-from stream.clock import LiveClock, RecordedClock
+from afterview.memory.records import TimeBasis
+from afterview.stream.clock import LiveClock, RecordedClock
 
 START = 1_700_000_000.0
 

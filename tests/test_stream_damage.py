@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import NotAVideo
-from stream.media import VideoWriter, encode_jpeg
-from stream.reader import Ended
+from afterview.stream.errors import NotAVideo
+from afterview.stream.media import VideoWriter, encode_jpeg
+from afterview.stream.reader import Ended
 from tests.clips import make_clip, picture
 from tests.reading import frames_of, nearest, read
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from afterview.arguments import sync_interval
-from configs import UsageError
-from memory.durable import StepKind, observed
-from memory.journal import scan
-from memory.records import FrameRecord
-from memory.repository import Acknowledgement, open_camera
-from stream.queues import Blocking
-from stream.writer import CameraWriter, Interruption, Stored
+from afterview.configs import UsageError
+from afterview.memory.durable import StepKind, observed
+from afterview.memory.journal import scan
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.stream.queues import Blocking
+from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.crash.disk import Disk, Recorder, Step
 from tests.crash.power import cuts, evenly
 from tests.crash.writer import SPECS

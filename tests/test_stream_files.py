@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from stream.address import parse_source
-from stream.media import VideoWriter
-from stream.reader import Ended, Event, Opened, read_events
-from stream.sampler import Sampler
+from afterview.stream.address import parse_source
+from afterview.stream.media import VideoWriter
+from afterview.stream.reader import Ended, Event, Opened, read_events
+from afterview.stream.sampler import Sampler
 from tests.clips import make_clip, picture
 from tests.reading import FAST, frames_of, nearest, open_files, read
 from tests.transport_stream import join_transport_streams

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.fragments import Fragment, FragmentReader, Reference, unix_of_ntp
+from afterview.stream.fragments import Fragment, FragmentReader, Reference, unix_of_ntp
 from tests.fragmented import NTP_1970, START, TIMESCALE, box, fragment, moof, prft, write_clip
 
 HEAD = box(b"ftyp", b"iso5", bytes(4))

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.errors import AuthenticationFailed
-from stream.media import VideoWriter
-from stream.reader import Lost, Opened, Retry
-from stream.serve import main as serve
+from afterview.stream.errors import AuthenticationFailed
+from afterview.stream.media import VideoWriter
+from afterview.stream.reader import Lost, Opened, Retry
+from afterview.stream.serve import main as serve
 from tests.clips import make_clip, picture
 from tests.servers import HlsServer
 from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stream.address import parse_source
-from stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNotFound, SourceUnreachable
-from stream.media import encode_jpeg
-from stream.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
+from afterview.stream.address import parse_source
+from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNotFound, SourceUnreachable
+from afterview.stream.media import encode_jpeg
+from afterview.stream.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
 from tests.clips import make_clip, picture
 from tests.fragmented import fragment, write_clip
 from tests.reading import FAST, FakeTime, nearest, read

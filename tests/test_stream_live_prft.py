@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory.directory import Memory
-from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterviewModel, load_pretrained
-from stream.address import parse_source
-from stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceTimeout
-from stream.events import Event, Frame, Lost, Opened
-from stream.ingest_config import IngestConfig
-from stream.media import encode_jpeg
-from stream.reader import SourceConfig, read_events
-from stream.session import Session
-from stream.session import run as run_loop
+from afterview.memory.directory import Memory
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.stream.address import parse_source
+from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceTimeout
+from afterview.stream.events import Event, Frame, Lost, Opened
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.media import encode_jpeg
+from afterview.stream.reader import SourceConfig, read_events
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from tests.clips import picture
 from tests.fragmented import box
 from tests.live_fragments import ENDLESS, Broadcast, Client, LiveServer, encode_live, live_server

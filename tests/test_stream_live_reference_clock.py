@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from stream.fragments import FragmentHead
-from stream.live_reference_clock import LiveReferenceClock
+from afterview.stream.fragments import FragmentHead
+from afterview.stream.live_reference_clock import LiveReferenceClock
 from tests.fragmented import START, moof, prft
 
 SIZE = 1000  # bytes from one fragment to the next

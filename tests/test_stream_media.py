@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import WriterError
-from stream.media import VideoWriter, decode_jpeg, encode_jpeg
+from afterview.stream.errors import WriterError
+from afterview.stream.media import VideoWriter, decode_jpeg, encode_jpeg
 from tests.clips import picture
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.fragments import Fragment, FragmentReader, PassingFragments, Reference
+from afterview.stream.fragments import Fragment, FragmentReader, PassingFragments, Reference
 from tests.fragmented import START, box, moof, prft
 
 HEAD = box(b"ftyp", b"iso5", bytes(4)) + box(b"moov", bytes(300))

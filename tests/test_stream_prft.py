@@ -7,15 +7,15 @@ import av
 import numpy as np
 import pytest
 
-from memory.directory import Memory
-from memory.records import TimeBasis
-from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterviewModel, load_pretrained
-from stream.address import parse_source
-from stream.ingest_config import IngestConfig
-from stream.reader import Ended, Opened, read_events
-from stream.session import Session
-from stream.session import run as run_loop
+from afterview.memory.directory import Memory
+from afterview.memory.records import TimeBasis
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.stream.address import parse_source
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.reader import Ended, Opened, read_events
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from tests.fragmented import START, change_stamps, fragment, write_clip
 from tests.presets import write_preset
 from tests.reading import FAST, frames_of, nearest, open_files, read

@@ -12,9 +12,9 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.address import parse_source
-from stream.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
-from stream.reader import Frame, read_events
+from afterview.stream.address import parse_source
+from afterview.stream.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
+from afterview.stream.reader import Frame, read_events
 from tests.clips import make_clip
 from tests.reading import FAST
 

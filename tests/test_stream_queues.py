@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from stream.processor import keep_to_one_processor
-from stream.queues import Blocking, Closed, DropOldest
+from afterview.stream.processor import keep_to_one_processor
+from afterview.stream.queues import Blocking, Closed, DropOldest
 
 
 def test_drop_oldest_keeps_the_newest_and_counts() -> None:

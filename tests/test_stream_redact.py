@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.address import parse_source
-from stream.errors import BadUrl, SourceError
-from stream.reader import SourceConfig, read_events
-from stream.redact import redact, redact_address
+from afterview.stream.address import parse_source
+from afterview.stream.errors import BadUrl, SourceError
+from afterview.stream.reader import SourceConfig, read_events
+from afterview.stream.redact import redact, redact_address
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from stream.fragments import Reference
+from afterview.stream.fragments import Reference
 from tests.fragmented import START, box, clock_of, fragments, moof, prft
 
 

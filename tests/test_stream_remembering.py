@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
-from memory.directory import Memory
-from memory.errors import NoLongerRemembered, NothingRecorded
-from memory.fsck import fsck
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterviewModel, load_pretrained
-from stream.answer import Answerer, Question
-from stream.relevance import MOST_CAMERAS
+from afterview.memory.directory import Memory
+from afterview.memory.errors import NoLongerRemembered, NothingRecorded
+from afterview.memory.fsck import fsck
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.stream.answer import Answerer, Question
+from afterview.stream.relevance import MOST_CAMERAS
 from tests.memory_world import START, make_frame
 from tests.watching import wait_until
 
@@ -177,7 +177,7 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_from_another_process(
     snapshot = Memory(memory).camera("a").snapshot()
     assert "paused" in [gap.reason for gap in snapshot.gaps]
     assert not ((snapshot.times >= first) & (snapshot.times <= first + 1)).any()
-    from stream.media import decode_jpeg
+    from afterview.stream.media import decode_jpeg
 
     assert decode_jpeg(snapshot.image(int(snapshot.ids[-1]))).max() < 12  # all of it is masked
     assert decode_jpeg(snapshot.image(int(snapshot.ids[0]))).max() > 100

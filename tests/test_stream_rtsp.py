@@ -7,10 +7,10 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from stream.errors import AuthenticationFailed, SourceError, SourceNotFound
-from stream.media import VideoWriter
-from stream.reader import Lost, Opened, Retry
-from stream.serve import main as serve
+from afterview.stream.errors import AuthenticationFailed, SourceError, SourceNotFound
+from afterview.stream.media import VideoWriter
+from afterview.stream.reader import Lost, Opened, Retry
+from afterview.stream.serve import main as serve
 from tests.clips import make_clip, picture
 from tests.servers import RtspServer, need_rtsp
 from tests.transport_stream import join_transport_streams

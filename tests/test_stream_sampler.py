@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import UsageError
-from stream.sampler import REORDER_S, STUCK_FRAMES, Chosen, Sampler
+from afterview.configs import UsageError
+from afterview.stream.sampler import REORDER_S, STUCK_FRAMES, Chosen, Sampler
 
 RATES = st.sampled_from([0.5, 1.0, 2.0, 5.0])
 

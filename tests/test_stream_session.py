@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import UsageError
-from memory.directory import Memory
-from memory.errors import NotWritable
-from memory.reader import MemorySnapshot
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from stream.address import parse_source
-from stream.answer import Answer, Answerer, Question
-from stream.errors import NotAVideo
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.session import Session
-from stream.session import run as run_loop
-from stream.sources import SourceConfig
+from afterview.configs import UsageError
+from afterview.memory.directory import Memory
+from afterview.memory.errors import NotWritable
+from afterview.memory.reader import MemorySnapshot
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Answer, Answerer, Question
+from afterview.stream.errors import NotAVideo
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.stream.sources import SourceConfig
 from tests.clips import make_clip
 from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
 
@@ -244,7 +244,7 @@ def test_a_writer_that_fails_ends_the_session_with_its_cause(
     def full(*unused: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("memory.journal.Journal.append", full)
+    monkeypatch.setattr("afterview.memory.journal.Journal.append", full)
     with pytest.raises(NotWritable, match="12 frames that were never acknowledged"):
         take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
 

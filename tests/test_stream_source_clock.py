@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from stream.source_clock import SourceClock
+from afterview.stream.source_clock import SourceClock
 
 RTP = Fraction(1, 90_000)
 

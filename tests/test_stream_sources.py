@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from stream.address import parse_source
-from stream.backoff import BackoffConfig
-from stream.errors import BadUrl, SourceTimeout, SourceUnreachable
-from stream.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, read_events
+from afterview.stream.address import parse_source
+from afterview.stream.backoff import BackoffConfig
+from afterview.stream.errors import BadUrl, SourceTimeout, SourceUnreachable
+from afterview.stream.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, read_events
 from tests.reading import FakeTime, frames_of, read
 
 

@@ -9,17 +9,17 @@ import av
 import numpy as np
 import pytest
 
-from memory.directory import Memory
-from memory.records import TimeBasis
-from memory.snapshot import MemorySnapshot
-from model.checkpoint import AfterviewModel, load_pretrained
-from stream.address import parse_source
-from stream.events import Event, Frame, Lost, Opened, Picture, Retry
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.program_date import read_program_date
-from stream.session import Session
-from stream.session import run as run_loop
+from afterview.memory.directory import Memory
+from afterview.memory.records import TimeBasis
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.stream.address import parse_source
+from afterview.stream.events import Event, Frame, Lost, Opened, Picture, Retry
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.program_date import read_program_date
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from tests.clips import make_clip, picture
 from tests.presets import write_preset
 from tests.servers import HlsServer, RtspServer, need_rtsp
@@ -98,7 +98,7 @@ def test_a_camera_that_believes_it_is_1970_is_named_once_and_dated_by_arrival(
             yield Lost("the stream ended", now + second)
             yield Retry(1, 0.1, "the stream ended")
 
-    monkeypatch.setattr("stream.decoder.read_events", events)
+    monkeypatch.setattr("afterview.stream.decoder.read_events", events)
     said: list[str] = []
 
     async def main() -> None:

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memory.commit import Commit
-from memory.directory import Memory
-from memory.errors import RequestRefused, SpecMismatch
-from memory.fsck import fsck
-from memory.reader import CameraReader
-from memory.records import FrameRecord
-from memory.reembed import open_generation
-from memory.repository import Acknowledgement, open_camera
-from model.checkpoint import load_encoders, load_pretrained
-from stream.answer import Answerer, Question
-from stream.control import ControlServer, ask_writer
-from stream.queues import Blocking
-from stream.upgrade import Upgrade, image_encoder
-from stream.writer import CameraWriter, FeaturesOf, Stored
+from afterview.memory.commit import Commit
+from afterview.memory.directory import Memory
+from afterview.memory.errors import RequestRefused, SpecMismatch
+from afterview.memory.fsck import fsck
+from afterview.memory.reader import CameraReader
+from afterview.memory.records import FrameRecord
+from afterview.memory.reembed import open_generation
+from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.model.checkpoint import load_encoders, load_pretrained
+from afterview.stream.answer import Answerer, Question
+from afterview.stream.control import ControlServer, ask_writer
+from afterview.stream.queues import Blocking
+from afterview.stream.upgrade import Upgrade, image_encoder
+from afterview.stream.writer import CameraWriter, FeaturesOf, Stored
 from tests.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.presets import write_preset
 from tests.watching import wait_until
@@ -44,8 +44,8 @@ class Encoders:
 
 @pytest.fixture
 def upgrading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.checkpoint.load_encoders", lambda name: Encoders())
-    monkeypatch.setattr("stream.upgrade.image_encoder", lambda encoders: encode_images)
+    monkeypatch.setattr("afterview.model.checkpoint.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.stream.upgrade.image_encoder", lambda encoders: encode_images)
 
 
 class Recording:
@@ -140,9 +140,9 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
                 raise OSError(errno.ENOSPC, "No space left on device")
 
             target = {
-                "encode": "memory.reembed._encode_some",
-                "journal": "memory.reembed.write_file",
-                "commit": "memory.repository.Repository.put_commit",
+                "encode": "afterview.memory.reembed._encode_some",
+                "journal": "afterview.memory.reembed.write_file",
+                "commit": "afterview.memory.repository.Repository.put_commit",
             }[step]
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):
@@ -186,8 +186,8 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
         seen.append(len(images))
         return encode_images(images)
 
-    monkeypatch.setattr("model.checkpoint.load_encoders", lambda name: Encoders())
-    monkeypatch.setattr("stream.upgrade.image_encoder", lambda encoders: counting)
+    monkeypatch.setattr("afterview.model.checkpoint.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.stream.upgrade.image_encoder", lambda encoders: counting)
     with open_camera(tmp_path, "a", OLD) as repository:
         for number in range(150):
             repository.append(make_frame(number, OLD))

@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory.errors import NotWritable, RequestRefused
-from memory.fsck import fsck
-from memory.layout import SEAL_FRAMES
-from memory.orders import carry_out
-from memory.reader import CameraReader
-from memory.records import FrameRecord, frame_crc
-from memory.repository import Acknowledgement, open_camera
-from memory.settings import CameraSettings, read_settings
-from stream.control import LONGEST, ControlServer, ask_writer
-from stream.mask import apply_masks
-from stream.queues import Blocking
-from stream.writer import CameraWriter, Interruption, Stored
+from afterview.memory.errors import NotWritable, RequestRefused
+from afterview.memory.fsck import fsck
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.orders import carry_out
+from afterview.memory.reader import CameraReader
+from afterview.memory.records import FrameRecord, frame_crc
+from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.memory.settings import CameraSettings, read_settings
+from afterview.stream.control import LONGEST, ControlServer, ask_writer
+from afterview.stream.mask import apply_masks
+from afterview.stream.queues import Blocking
+from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec(width=64, cells=16)  # 2 KB of tokens a frame
@@ -166,7 +166,7 @@ def test_a_full_disk_is_not_waited_for_once_nothing_more_comes_in(
     repository, outbox = open_camera(tmp_path, "a", SPEC), Blocking[Stored](4)
     for number in range(4):
         outbox.put(make_frame(number, SPEC))
-    monkeypatch.setattr("memory.journal.Journal.append", full)
+    monkeypatch.setattr("afterview.memory.journal.Journal.append", full)
     writer = CameraWriter(
         repository, outbox, on_stored=lambda frames, acks: None, on_full=lambda why: None, stopping=lambda: True
     )

@@ -15,19 +15,19 @@ from pydantic import ValidationError
 from torch import nn
 
 from afterview.cli import main
-from memory.forgetting import ForgettingConfig
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from model.prompt import IGNORED_LABEL
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.model.prompt import IGNORED_LABEL
+from afterview.training.conversations import read_annotations, read_conversation
+from afterview.training.curves import draw_curves
+from afterview.training.errors import DataError, TrainingError
+from afterview.training.features import FeatureBank, save_features
+from afterview.training.parts import MODEL_PARTS, parameter_groups, parts_of
+from afterview.training.run import train_stage
+from afterview.training.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
+from afterview.training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
 from tests.presets import write_toy
-from training.conversations import read_annotations, read_conversation
-from training.curves import draw_curves
-from training.errors import DataError, TrainingError
-from training.features import FeatureBank, save_features
-from training.parts import MODEL_PARTS, parameter_groups, parts_of
-from training.run import train_stage
-from training.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
-from training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_rates_for_parts_that_do_not_exist_or_for_none_are_refused() -> None:
 def test_frozen_parts_stay_bit_identical_and_learning_parts_move(toy: Path, tmp_path: Path) -> None:
     frozen = {"steps": 2, "learning_rates": {"memaug": 1e-3}, "warmup": 0.0}
     trained = train_stage(stage(toy, trainer=frozen), tmp_path, cpu=True)
-    from model.save import save_pretrained
+    from afterview.model.save import save_pretrained
 
     save_pretrained(load_pretrained(toy / "toy.yaml", device="cpu"), tmp_path / "before")
     before, after = weights(tmp_path / "before"), weights(trained.model)
@@ -250,7 +250,7 @@ def test_a_training_is_not_gone_on_with_as_another(
 def test_training_without_its_package_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in ("training", "accelerate")]:
+    for name in [name for name in sys.modules if name.startswith(("afterview.training", "accelerate"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "accelerate", None)  # as if it was not there
     (tmp_path / "stage.yaml").touch()
@@ -491,7 +491,7 @@ _STAGES = {
 
 @pytest.mark.parametrize(("part", "number"), _STAGES)
 def test_the_papers_stages_are_configured(part: str, number: int) -> None:
-    from configs import load
+    from afterview.configs import load
 
     config = load(
         Path(__file__).parents[1] / "configs" / "training" / f"hour-llava-{part}-stage{number}.yaml", StageConfig
@@ -579,10 +579,10 @@ def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> N
 
 
 def test_features_of_a_video_are_those_that_ingest_remembers(tmp_path: Path) -> None:
-    from model.preprocess import to_square
-    from training.extract import extract_video
-    from training.world import World
-    from training.world.video import VideoFormat, write_video
+    from afterview.model.preprocess import to_square
+    from afterview.training.extract import extract_video
+    from afterview.training.world import World
+    from afterview.training.world.video import VideoFormat, write_video
 
     encoders = load_pretrained("tiny", device="cpu").encoders
     world = World(9, 12.0, width=128, height=72)

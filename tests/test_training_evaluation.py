@@ -7,15 +7,15 @@ import pytest
 
 from afterview.cli import main
 from afterview.commands.evaluate import parse_seeds
-from configs import UsageError
-from model.checkpoint import load_pretrained
-from training.errors import WorldError
-from training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
-from training.evaluation.plan import WorldTest, questions_for
-from training.evaluation.tables import Outcome, Share, markdown, summary
-from training.evaluation.worlds import with_recall
-from training.world import Question, read_truth
-from training.world.facts import KINDS
+from afterview.configs import UsageError
+from afterview.model.checkpoint import load_pretrained
+from afterview.training.errors import WorldError
+from afterview.training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
+from afterview.training.evaluation.plan import WorldTest, questions_for
+from afterview.training.evaluation.tables import Outcome, Share, markdown, summary
+from afterview.training.evaluation.worlds import with_recall
+from afterview.training.world import Question, read_truth
+from afterview.training.world.facts import KINDS
 
 
 def question(kind: str, answer: str, **changes: object) -> Question:

@@ -12,18 +12,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from afterview.cli import main
-from model.checkpoint import load_pretrained
-from model.prompt import IGNORED_LABEL
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.prompt import IGNORED_LABEL
+from afterview.training.ahead import Ahead
+from afterview.training.errors import DataError
+from afterview.training.features import FeatureBank, FrameBank
+from afterview.training.material import Material, perceive, see
+from afterview.training.run import train_stage
+from afterview.training.stages import StageConfig, StageData, StageLearner, plan_epoch
+from afterview.training.world.cameras import make_shared_story
+from afterview.training.world.video import VideoFormat, write_shared_videos
 from tests.presets import write_toy
 from tests.test_training_core import weights
-from training.ahead import Ahead
-from training.errors import DataError
-from training.features import FeatureBank, FrameBank
-from training.material import Material, perceive, see
-from training.run import train_stage
-from training.stages import StageConfig, StageData, StageLearner, plan_epoch
-from training.world.cameras import make_shared_story
-from training.world.video import VideoFormat, write_shared_videos
 
 SEEN = {"max_frames": 8, "min_frames": 2}
 
@@ -148,8 +148,8 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
     config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True, trainer={"accumulate": 2})
     whole = train_stage(config, tmp_path / "whole", cpu=True)
     shorter = config.model_copy(update={"trainer": config.trainer.model_copy(update={"save_every": 1})})
-    from training.parts import parts_of
-    from training.trainer import Trainer
+    from afterview.training.parts import parts_of
+    from afterview.training.trainer import Trainer
 
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     parts = parts_of(model.video_language, model.vision.tower)
@@ -159,7 +159,7 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
     resumed = train_stage(config, tmp_path / "parts", cpu=True)
     one, two = weights(whole.model), weights(resumed.model)
     assert all(torch.equal(one[name], two[name]) for name in one)
-    from model.save import save_pretrained
+    from afterview.model.save import save_pretrained
 
     save_pretrained(load_pretrained(config.model, device="cpu"), tmp_path / "before")
     before = load_file(tmp_path / "before" / "model.safetensors")

@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 
-from model.checkpoint import load_pretrained
+from afterview.model.checkpoint import load_pretrained
+from afterview.training.parts import parameter_groups, parts_of
+from afterview.training.run import train_stage
+from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.trainer import LOG
 from tests.sharded import FSDP
 from tests.test_training_media import ALL, data, every_stream, stage  # noqa: F401
-from training.parts import parameter_groups, parts_of
-from training.run import train_stage
-from training.stages import StageConfig, StageData, StageLearner
-from training.trainer import LOG
 
 ROOT = Path(__file__).parents[1]
 WITHIN_S = 240

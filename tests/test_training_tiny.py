@@ -14,30 +14,40 @@ import numpy as np
 import pytest
 import torch
 
-from configs import ConfigError, UsageError, load
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.checkpoint import load_pretrained
-from model.moments import moment_id
-from model.prompt import build
-from training.errors import TrainingError
-from training.tiny import make as making
-from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank, BankConfig, leave_ctrl_c, make_bank, plan_bank
-from training.tiny.feeder import Feeder
-from training.tiny.lessons import LessonPlan, Progress
-from training.tiny.naming import NamingConfig
-from training.tiny.recipe import Recipe
-from training.tiny.sentences import SentencesConfig
-from training.tiny.sight import ANYTHING, SightBatches, SightLearner, Texts, draw_text, make_texts, named
-from training.tiny.stories import Shelf, cast, make_batch, shelf_of
-from training.tiny.study import StudyLearner, _drawn, to_device
-from training.tiny.texts import Words
-from training.tiny.wobble import wobble
-from training.trainer import BatchOf, Trainer
-from training.world import WorldConfig, split_of
-from training.world.facts import KINDS
-from training.world.script import Event, make_script
-from training.world.vocabulary import HELD_OUT_PAIRS
+from afterview.configs import ConfigError, UsageError, load
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.moments import moment_id
+from afterview.model.prompt import build
+from afterview.training.errors import TrainingError
+from afterview.training.tiny import make as making
+from afterview.training.tiny.bank import (
+    CODE,
+    LABELS,
+    NO_LABEL,
+    VALUES,
+    Bank,
+    BankConfig,
+    leave_ctrl_c,
+    make_bank,
+    plan_bank,
+)
+from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.lessons import LessonPlan, Progress
+from afterview.training.tiny.naming import NamingConfig
+from afterview.training.tiny.recipe import Recipe
+from afterview.training.tiny.sentences import SentencesConfig
+from afterview.training.tiny.sight import ANYTHING, SightBatches, SightLearner, Texts, draw_text, make_texts, named
+from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
+from afterview.training.tiny.study import StudyLearner, _drawn, to_device
+from afterview.training.tiny.texts import Words
+from afterview.training.tiny.wobble import wobble
+from afterview.training.trainer import BatchOf, Trainer
+from afterview.training.world import WorldConfig, split_of
+from afterview.training.world.facts import KINDS
+from afterview.training.world.script import Event, make_script
+from afterview.training.world.vocabulary import HELD_OUT_PAIRS
 
 RECIPE = Path(__file__).parents[1] / "configs" / "training" / "tiny.yaml"
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
@@ -101,7 +111,7 @@ def test_recalled_frames_ascend_hold_the_visible_ones_and_the_events_that_prove_
 
 
 def test_words_are_read_as_the_prompt_reads_them(tokenizer) -> None:
-    from training.world import QuestionPlan, make_script, questions_at, settled_time
+    from afterview.training.world import QuestionPlan, make_script, questions_at, settled_time
 
     script = make_script(2**32, 300.0)
     question = questions_at(script, settled_time(script, 300.0), QuestionPlan(count=1))[0]
@@ -350,7 +360,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     first = recipe.sight.trainer.model_copy(update={"steps": 2, "precision": "no", "save_every": 1})
 
     def noise(recipe: Recipe, directory: Path) -> Bank:
-        from training.tiny.bank import index_bank
+        from afterview.training.tiny.bank import index_bank
 
         jobs = plan_bank(recipe.bank)
         picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
@@ -437,10 +447,10 @@ def test_a_bank_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("arguments", "message"), [(["nowhere.yaml"], "nowhere.yaml"), ([str(RECIPE)], "file")])
 def test_the_program_that_makes_it_names_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "training.tiny", *arguments, "--out", str(tmp_path / "file"), "--cpu"]
+    command = [sys.executable, "-m", "afterview.training.tiny", *arguments, "--out", str(tmp_path / "file"), "--cpu"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=RECIPE.parents[2], timeout=120)
     assert done.returncode in (1, 2)
-    assert "python -m training.tiny: error: " in done.stderr
+    assert "python -m afterview.training.tiny: error: " in done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -10,22 +10,22 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from memory.forgetting import ForgettingConfig
-from model.attention import frame_attention, split_heads
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
-from model.rope import rotation
-from training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
-from training.tiny.feeder import Feeder
-from training.tiny.lessons import LessonPlan
-from training.tiny.naming import NamingConfig, learn_names, words_of_frames
-from training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
-from training.tiny.stage import Sitting
-from training.tiny.stories import Shelf, StoryBatch, make_batch
-from training.tiny.study import to_device
-from training.tiny.texts import Words
-from training.world.vocabulary import COLOURS
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.model.attention import frame_attention, split_heads
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
+from afterview.model.rope import rotation
+from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
+from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
+from afterview.training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
+from afterview.training.tiny.stage import Sitting
+from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
+from afterview.training.tiny.study import to_device
+from afterview.training.tiny.texts import Words
+from afterview.training.world.vocabulary import COLOURS
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
-from memory.directory import Memory
-from model.checkpoint import load_pretrained
-from stream.answer import Answer, Answerer, CameraAnswer
-from stream.answer import Question as Asked
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint import load_pretrained
+from afterview.stream.answer import Answer, Answerer, CameraAnswer
+from afterview.stream.answer import Question as Asked
+from afterview.training.evaluation.judge import Said, is_right, read_cameras
+from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
+from afterview.training.evaluation.tables import Outcome, summary
+from afterview.training.evaluation.worlds import START, ask_all, take_in
+from afterview.training.world import Question, read_truth
+from afterview.training.world.camera_questions import CAMERA_KINDS
+from afterview.training.world.facts import KINDS
+from afterview.training.world.twist_facts import TWIST_KINDS
 from tests.test_training_evaluation import question
-from training.evaluation.judge import Said, is_right, read_cameras
-from training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
-from training.evaluation.tables import Outcome, summary
-from training.evaluation.worlds import START, ask_all, take_in
-from training.world import Question, read_truth
-from training.world.camera_questions import CAMERA_KINDS
-from training.world.facts import KINDS
-from training.world.twist_facts import TWIST_KINDS
 
 
 @pytest.mark.parametrize(

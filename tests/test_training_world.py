@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.moments import clock
-from stream.media import VideoWriter
-from training.errors import TruthError, WorldError
-from training.world import (
+from afterview.model.moments import clock
+from afterview.stream.media import VideoWriter
+from afterview.training.errors import TruthError, WorldError
+from afterview.training.world import (
     Event,
     Question,
     QuestionPlan,
@@ -37,15 +37,15 @@ from training.world import (
     split_of,
     truth_of,
 )
-from training.world.camera_questions import CAMERA_KINDS
-from training.world.facts import KINDS
-from training.world.phrasing import HELD_OUT, PHRASINGS, wordings
-from training.world.rewording import TAILS, reworded
-from training.world.script import MIN_GAP_S
-from training.world.truth import whole_caption
-from training.world.twist_facts import TWIST_KINDS, kinds_of
-from training.world.video import write_video
-from training.world.vocabulary import (
+from afterview.training.world.camera_questions import CAMERA_KINDS
+from afterview.training.world.facts import KINDS
+from afterview.training.world.phrasing import HELD_OUT, PHRASINGS, wordings
+from afterview.training.world.rewording import TAILS, reworded
+from afterview.training.world.script import MIN_GAP_S
+from afterview.training.world.truth import whole_caption
+from afterview.training.world.twist_facts import TWIST_KINDS, kinds_of
+from afterview.training.world.video import write_video
+from afterview.training.world.vocabulary import (
     COLOURS,
     DIGITS,
     HELD_OUT_PAIRS,
@@ -61,7 +61,7 @@ from training.world.vocabulary import (
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
 FINGERPRINT = """
 import hashlib
-from training.world import QuestionPlan, World, settled_time
+from afterview.training.world import QuestionPlan, World, settled_time
 world = World(11, 300)
 print(hashlib.sha256(world.script.model_dump_json().encode()).hexdigest())
 asked = world.questions(settled_time(world.script, 290.0), QuestionPlan(count=60))

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.cli import main
-from training.conversations import read_annotations
-from training.errors import WorldError
-from training.evaluation.judge import is_right, letter, named
-from training.world import (
+from afterview.training.conversations import read_annotations
+from afterview.training.errors import WorldError
+from afterview.training.evaluation.judge import is_right, letter, named
+from afterview.training.world import (
     Event,
     QuestionPlan,
     Script,
@@ -27,13 +27,13 @@ from training.world import (
     settled_time,
     split_of,
 )
-from training.world.annotations import TASKS
-from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
-from training.world.cameras import SharedStory, make_shared_story
-from training.world.covers import cover_box
-from training.world.history import Reference
-from training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
-from training.world.vocabulary import COLOURS, SIZES, listing
+from afterview.training.world.annotations import TASKS
+from afterview.training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
+from afterview.training.world.cameras import SharedStory, make_shared_story
+from afterview.training.world.covers import cover_box
+from afterview.training.world.history import Reference
+from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
+from afterview.training.world.vocabulary import COLOURS, SIZES, listing
 
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
 INNER = (max, max, min, min)  # of two boxes, the edges of what both hold

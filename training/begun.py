@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from configs import Schema, UsageError
+from afterview.configs import Schema, UsageError
 
 BEGUN: Final = "config.json"
 # What may change on the way: it changes nothing that is learnt.

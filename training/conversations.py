@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from model.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
-from training.errors import DataError
-from training.world.annotations import MOST_PAIRS
+from afterview.model.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
+from afterview.training.errors import DataError
+from afterview.training.world.annotations import MOST_PAIRS
 
 IMAGE_TAG: Final = "<image>"
 

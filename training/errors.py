@@ -6,7 +6,7 @@ WorldError(UsageError)                  exit status 2: a world, or a question ab
 DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
 """
 
-from configs import AfterviewError, UsageError
+from afterview.configs import AfterviewError, UsageError
 
 
 class TrainingError(AfterviewError):

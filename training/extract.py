@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from memory.reader import CameraReader
-from model.loaded import Encoders
-from model.preprocess import to_square
-from stream.address import parse_source
-from stream.ingest_config import IngestConfig
-from stream.media import decode_jpeg
-from stream.session import Session
-from stream.session import run as run_loop
-from training.errors import DataError
-from training.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
+from afterview.memory.reader import CameraReader
+from afterview.model.loaded import Encoders
+from afterview.model.preprocess import to_square
+from afterview.stream.address import parse_source
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.media import decode_jpeg
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.training.errors import DataError
+from afterview.training.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
 
 
 def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -> None:

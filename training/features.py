@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from memory.spec import FeatureSpec
-from training.errors import DataError
+from afterview.memory.spec import FeatureSpec
+from afterview.training.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
 Kind = Literal["features", "frames"]

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import VideoLayout
-from model.batch import Sample
-from model.images import one_picture, several_pictures
-from model.prompt import Prompt
-from model.video_language import VideoLanguageModel
-from model.vision import VisionEncoder
-from training.errors import DataError
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import VideoLayout
+from afterview.model.batch import Sample
+from afterview.model.images import one_picture, several_pictures
+from afterview.model.prompt import Prompt
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision import VisionEncoder
+from afterview.training.errors import DataError
 
 FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, changes nothing but rounding
 

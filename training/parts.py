@@ -10,8 +10,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from model.video_language import VideoLanguageModel
-from training.errors import TrainingError
+from afterview.model.video_language import VideoLanguageModel
+from afterview.training.errors import TrainingError
 
 MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `parts_of`
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import yaml
 
-from configs import UsageError, load
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from model.save import save_pretrained
-from training.ahead import Ahead
-from training.begun import BEGUN, keep_configuration
-from training.curves import draw_curves
-from training.parts import parts_of
-from training.stages import StageConfig, StageData, StageLearner
-from training.tiny.make import PARTS, make
-from training.tiny.recipe import Recipe
-from training.trainer import LOG, STATE, Trainer
+from afterview.configs import UsageError, load
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.model.save import save_pretrained
+from afterview.training.ahead import Ahead
+from afterview.training.begun import BEGUN, keep_configuration
+from afterview.training.curves import draw_curves
+from afterview.training.parts import parts_of
+from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.tiny.make import PARTS, make
+from afterview.training.tiny.recipe import Recipe
+from afterview.training.trainer import LOG, STATE, Trainer
 
 CURVES = "curves.png"
 _LEFT_BY_A_TRAINING = (BEGUN, STATE, f"{STATE}.old", LOG, "model", *PARTS)

@@ -11,19 +11,19 @@ from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.nn import functional
 
-from configs import Schema
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.batch import assemble
-from model.loaded import AfterviewModel
-from model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
-from training.conversations import Annotation, read_annotations, read_conversation
-from training.errors import DataError
-from training.features import FeatureBank, FrameBank, require_videos
-from training.material import Material, perceive, read_picture
-from training.parts import MODEL_PARTS, fault_of
-from training.seeds import seeded
-from training.trainer import Lesson, TrainerConfig
+from afterview.configs import Schema
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.batch import assemble
+from afterview.model.loaded import AfterviewModel
+from afterview.model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
+from afterview.training.conversations import Annotation, read_annotations, read_conversation
+from afterview.training.errors import DataError
+from afterview.training.features import FeatureBank, FrameBank, require_videos
+from afterview.training.material import Material, perceive, read_picture
+from afterview.training.parts import MODEL_PARTS, fault_of
+from afterview.training.seeds import seeded
+from afterview.training.trainer import Lesson, TrainerConfig
 
 
 class DataStream(Schema):

@@ -23,9 +23,9 @@ from accelerate.utils import load as load_saved
 from pydantic import Field
 from torch import Tensor, nn
 
-from configs import Schema
-from training.errors import TrainingError
-from training.parts import parameter_groups, rates_of
+from afterview.configs import Schema
+from afterview.training.errors import TrainingError
+from afterview.training.parts import parameter_groups, rates_of
 
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
 Beta = Annotated[float, Field(ge=0, lt=1)]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from afterview.answers import answer_document, print_answer, save_evidence
 from afterview.arguments import readable_memory, seed
+from afterview.configs import UsageError
 from afterview.documents import dump, printable
+from afterview.memory.directory import Memory
+from afterview.memory.reader import CameraReader
+from afterview.stream.answer import Answerer, Question
+from afterview.stream.span import find_span
 from afterview.times import parse_duration, parse_time
-from configs import UsageError
-from memory.directory import Memory
-from memory.reader import CameraReader
-from stream.answer import Answerer, Question
-from stream.span import find_span
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     if len(cameras) == 1:
         find_span(cameras[0].snapshot(), question, now)
 
-    from model.checkpoint import load_pretrained  # loads torch: not before the question is known to make sense
+    from afterview.model.checkpoint import (
+        load_pretrained,  # loads torch: not before the question is known to make sense
+    )
 
     model = load_pretrained(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()

@@ -19,23 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.answers import save_evidence
+from afterview.configs import AfterviewError, UsageError
 from afterview.demo_report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.documents import dump
-from configs import AfterviewError, UsageError
-from memory.directory import Memory
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from stream.address import parse_source
-from stream.answer import Question
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.serve import rtsp_missing
-from stream.session import Session
-from stream.session import run as run_loop
-from training.evaluation.quiz import Put, draw_quiz
-from training.world import World
-from training.world.video import write_video
-from training.world.vocabulary import length, split_of
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Question
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.serve import rtsp_missing
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.training.evaluation.quiz import Put, draw_quiz
+from afterview.training.world import World
+from afterview.training.world.video import write_video
+from afterview.training.world.vocabulary import length, split_of
 
 STORY_S, LIVE_S = 600.0, 60.0
 CAMERA = "synthetic world"
@@ -89,12 +89,14 @@ def _make_videos(show: Show) -> tuple[Path, Path]:
 def _server(video: Path) -> Iterator[dict[str, Any]]:
     """A live server in another process, RTSP where it is installed, else HLS: what it says of itself."""
     kind = "--hls" if rtsp_missing() else "--rtsp"
-    command = [sys.executable, "-m", "stream.serve", kind, str(video)]
+    command = [sys.executable, "-m", "afterview.stream.serve", kind, str(video)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
-            raise AfterviewError("the demo's live server did not start; `python -m stream.serve --hls FILE` shows why")
+            raise AfterviewError(
+                "the demo's live server did not start; `python -m afterview.stream.serve --hls FILE` shows why"
+            )
         yield json.loads(line)
     finally:
         process.terminate()

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
+from afterview.configs import UsageError
 from afterview.documents import dump
-from configs import UsageError
-from training.evaluation.plan import VARIANTS, RecallMode, WorldTest
-from training.evaluation.tables import Outcome, markdown, summary
-from training.world.questions import MOST_CHOICES
+from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
+from afterview.training.evaluation.tables import Outcome, markdown, summary
+from afterview.training.world.questions import MOST_CHOICES
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,8 +67,8 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
 
 def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> tuple[str, list[Outcome]]:
     """The model's hash, and what it answered."""
-    from model.checkpoint import load_pretrained  # loads torch: not before the arguments make sense
-    from training.evaluation.worlds import ask_all, take_in
+    from afterview.model.checkpoint import load_pretrained  # loads torch: not before the arguments make sense
+    from afterview.training.evaluation.worlds import ask_all, take_in
 
     model = load_pretrained(arguments.model)
     take_in(test, model.encoders, directory, report=_say)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from afterview.arguments import memory_path, readable_memory
+from afterview.configs import UsageError
 from afterview.documents import dump
+from afterview.memory.directory import Memory
+from afterview.memory.errors import NothingRecorded
+from afterview.memory.exchange import SpanFile, export_span, import_span
+from afterview.memory.reader import frames_between
+from afterview.memory.repository import open_camera
 from afterview.times import parse_duration, parse_time
-from configs import UsageError
-from memory.directory import Memory
-from memory.errors import NothingRecorded
-from memory.exchange import SpanFile, export_span, import_span
-from memory.reader import frames_between
-from memory.repository import open_camera
 
 
 def run(arguments: argparse.Namespace) -> int:

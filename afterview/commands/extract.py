@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
+from afterview.configs import UsageError
 from afterview.documents import dump
-from configs import UsageError
-from memory.directory import Memory
-from training.features import Kind, holds
+from afterview.memory.directory import Memory
+from afterview.training.features import Kind, holds
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,8 +18,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not source.exists():
             raise UsageError(f"{source}: no such file or directory; give videos, or memories")
     _require_names(sources)
-    from model.checkpoint import load_encoders  # loads torch: not before the arguments make sense
-    from training.extract import extract_camera, extract_video, require_bank
+    from afterview.model.checkpoint import load_encoders  # loads torch: not before the arguments make sense
+    from afterview.training.extract import extract_camera, extract_video, require_bank
 
     encoders, out, began = load_encoders(arguments.model), Path(arguments.out), time.monotonic()
     require_bank(out, encoders, frames=arguments.frames)

@@ -9,23 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from afterview.arguments import memory_path
+from afterview.configs import UsageError
 from afterview.documents import dump
+from afterview.memory.coarse import can_be_coarse
+from afterview.memory.directory import Memory
+from afterview.memory.errors import StoreError
+from afterview.memory.objects import objects_of
+from afterview.memory.orders import Order, camera_limits, carry_out, keep_coarse
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import Repository, open_camera
+from afterview.memory.retention import Forecast, Thinned, forecast
+from afterview.memory.settings import (
+    CameraSettings,
+    MemorySettings,
+    read_memory_settings,
+    read_settings,
+    write_memory_settings,
+)
+from afterview.memory.store_settings import read_store
+from afterview.memory.upload import Upload
+from afterview.memory.uploaded import Uploads
+from afterview.stream.control import ask_writer
 from afterview.tiers import coarse_frames, saved_by_coarse
 from afterview.times import parse_duration, parse_time, spell_duration
-from configs import UsageError
-from memory.coarse import can_be_coarse
-from memory.directory import Memory
-from memory.errors import StoreError
-from memory.objects import objects_of
-from memory.orders import Order, camera_limits, carry_out, keep_coarse
-from memory.reader import CameraReader
-from memory.repository import Repository, open_camera
-from memory.retention import Forecast, Thinned, forecast
-from memory.settings import CameraSettings, MemorySettings, read_memory_settings, read_settings, write_memory_settings
-from memory.store_settings import read_store
-from memory.upload import Upload
-from memory.uploaded import Uploads
-from stream.control import ask_writer
 
 DAY = 86400.0  # seconds
 PROGRESS_EVERY_S = 5.0

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from afterview.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.configs import UsageError
+from afterview.memory.camera import camera_id, local_timezone
+from afterview.memory.errors import MemoryNotFound
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import Acknowledgement
+from afterview.memory.spec import FeatureSpec
+from afterview.stream.address import SourceAddress, parse_source
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.stream.sources import SourceConfig
 from afterview.times import find_zone, parse_duration, parse_time, spell_duration
-from configs import UsageError
-from memory.camera import camera_id, local_timezone
-from memory.errors import MemoryNotFound
-from memory.reader import CameraReader
-from memory.repository import Acknowledgement
-from memory.spec import FeatureSpec
-from stream.address import SourceAddress, parse_source
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.session import Session
-from stream.session import run as run_loop
-from stream.sources import SourceConfig
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
 
@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
-    from model.checkpoint import load_encoders  # loads torch: not before the arguments are known to make sense
+    from afterview.model.checkpoint import (
+        load_encoders,  # loads torch: not before the arguments are known to make sense
+    )
 
     encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:

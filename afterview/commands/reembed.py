@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.arguments import memory_path
 from afterview.documents import dump
+from afterview.memory.commit import Commit
+from afterview.memory.directory import Memory
+from afterview.memory.errors import CameraBusy, RequestRefused
+from afterview.memory.reader import CameraReader
+from afterview.memory.reembed import Encode, build_sealed, open_generation, switch
+from afterview.memory.repository import open_camera
+from afterview.memory.spec import FeatureSpec
+from afterview.stream.control import ask_writer
+from afterview.stream.upgrade import image_encoder
+from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader
 from afterview.times import spell_duration
-from memory.commit import Commit
-from memory.directory import Memory
-from memory.errors import CameraBusy, RequestRefused
-from memory.reader import CameraReader
-from memory.reembed import Encode, build_sealed, open_generation, switch
-from memory.repository import open_camera
-from memory.spec import FeatureSpec
-from stream.control import ask_writer
-from stream.upgrade import image_encoder
-from stream.uploading import FINISH_UPLOAD_S, Uploader
 
 if TYPE_CHECKING:
-    from model.loaded import Encoders
+    from afterview.model.loaded import Encoders
 
 PROGRESS_EVERY_S = 5.0
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and put it in use. 0: done; 1: a camera could not be switched, all else is done."""
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    from model.checkpoint import load_encoders  # loads torch
+    from afterview.model.checkpoint import load_encoders  # loads torch
 
     encoders = load_encoders(arguments.model)
     documents = [_reembed(reader, encoders, arguments) for reader in readers]

@@ -6,16 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from afterview.arguments import readable_memory
+from afterview.configs import UsageError
 from afterview.documents import dump
+from afterview.memory.directory import Memory
+from afterview.memory.errors import SpecMismatch, UnreachableFrames
+from afterview.memory.reader import frames_between
+from afterview.memory.spec import require_same
 from afterview.times import parse_duration, parse_time
-from configs import UsageError
-from memory.directory import Memory
-from memory.errors import SpecMismatch, UnreachableFrames
-from memory.reader import frames_between
-from memory.spec import require_same
 
 if TYPE_CHECKING:
-    from memory.snapshot import MemorySnapshot
+    from afterview.memory.snapshot import MemorySnapshot
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
 
-    from model.checkpoint import load_encoders  # loads torch: not before the arguments are known to make sense
+    from afterview.model.checkpoint import (
+        load_encoders,  # loads torch: not before the arguments are known to make sense
+    )
 
     encoders = load_encoders(arguments.model or readers[0].spec.model)
     query = encoders.index.encode_texts([arguments.text.strip()])[0]

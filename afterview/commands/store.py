@@ -9,13 +9,12 @@ from typing import Any
 
 from afterview.arguments import memory_path
 from afterview.commands.manage import apply
+from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.documents import dump
-from afterview.stores import describe_store, store_document
-from configs import ConfigError, UsageError, load_mapping
-from memory.bring_back import bring_back
-from memory.directory import Memory
-from memory.durable import fsync_directory, make_directory, unlink
-from memory.errors import (
+from afterview.memory.bring_back import bring_back
+from afterview.memory.directory import Memory
+from afterview.memory.durable import fsync_directory, make_directory, unlink
+from afterview.memory.errors import (
     DamagedMemory,
     MemoryNotFound,
     NotWritable,
@@ -24,15 +23,16 @@ from memory.errors import (
     StoreRefused,
     StoreUnreachable,
 )
-from memory.fsck import fsck
-from memory.objects import CameraObjects, objects_of
-from memory.publishing import same_camera
-from memory.reader import CameraReader
-from memory.store_settings import FILE, StoreSettings, read_store, write_store
-from memory.upload import Upload
-from memory.uploaded import Uploads
-from stream.backoff import Backoff, BackoffConfig
-from stream.redact import redact
+from afterview.memory.fsck import fsck
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.publishing import same_camera
+from afterview.memory.reader import CameraReader
+from afterview.memory.store_settings import FILE, StoreSettings, read_store, write_store
+from afterview.memory.upload import Upload
+from afterview.memory.uploaded import Uploads
+from afterview.stores import describe_store, store_document
+from afterview.stream.backoff import Backoff, BackoffConfig
+from afterview.stream.redact import redact
 
 GIVE_UP_S = 60.0  # without an answer; `flush` then says what is left
 PROGRESS_EVERY_S = 5.0

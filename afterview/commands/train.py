@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from afterview.configs import UsageError, missing_extra
 from afterview.documents import dump
-from configs import UsageError, missing_extra
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -13,7 +13,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.is_file():
         raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
     try:
-        from training.run import train  # loads torch: not before the arguments make sense
+        from afterview.training.run import train  # loads torch: not before the arguments make sense
     except ModuleNotFoundError as error:
         if error.name != "accelerate":
             raise

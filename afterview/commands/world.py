@@ -9,16 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from afterview.configs import UsageError
 from afterview.documents import dump
 from afterview.times import parse_duration, spell_duration
-from configs import UsageError
-from training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
-from training.world.annotations import annotations
-from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
-from training.world.cameras import SharedStory, make_shared_story
-from training.world.truth import truth_path
-from training.world.twist_facts import kinds_of
-from training.world.video import VideoFormat, write_shared_videos, write_video
+from afterview.training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
+from afterview.training.world.annotations import annotations
+from afterview.training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
+from afterview.training.world.cameras import SharedStory, make_shared_story
+from afterview.training.world.truth import truth_path
+from afterview.training.world.twist_facts import kinds_of
+from afterview.training.world.video import VideoFormat, write_shared_videos, write_video
 
 
 def run(arguments: argparse.Namespace) -> int:

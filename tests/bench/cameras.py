@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from memory.positions import plan_layout
-from model import batch
-from model.batch import Sample, several_inputs
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
+from afterview.memory.positions import plan_layout
+from afterview.model import batch
+from afterview.model.batch import Sample, several_inputs
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
 from tests.bench.table import Table
 
 CAMERAS = 4

@@ -8,9 +8,9 @@ n decoder layers, W vocabulary.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import plan_layout
-from model.compression import VisualDropoutConfig
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import plan_layout
+from afterview.model.compression import VisualDropoutConfig
 from tests.bench.table import Table
 
 FRAMES = (64, 256, 1000, 3600, 10_000)

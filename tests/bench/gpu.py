@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import VideoLayout, plan_layout
-from model.checkpoint import Network, build_network
-from model.compression import VisualDropoutConfig
-from model.memaug import Memory
-from model.preset import ModelPreset
-from model.prompt import Prompt
-from model.published import parse_config
-from model.sources import Sources
-from model.video_language import VideoLanguageModel
-from model.vision import KNOWN_TOWERS, VisionEncoder
-from model.visual_dropout import DroppingDecoder
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.model.checkpoint import Network, build_network
+from afterview.model.compression import VisualDropoutConfig
+from afterview.model.memaug import Memory
+from afterview.model.preset import ModelPreset
+from afterview.model.prompt import Prompt
+from afterview.model.published import parse_config
+from afterview.model.sources import Sources
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision import KNOWN_TOWERS, VisionEncoder
+from afterview.model.visual_dropout import DroppingDecoder
 from tests.bench.memaug import timed
 from tests.bench.table import Table
 

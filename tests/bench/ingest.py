@@ -13,21 +13,21 @@ import psutil
 import torch
 import yaml
 
-from memory.records import FrameRecord
-from memory.repository import open_camera
-from model.checkpoint import load_encoders, load_pretrained
-from model.loaded import AfterviewModel, Encoders
-from stream.address import parse_source
-from stream.answer import Question
-from stream.ingest import CameraIngest
-from stream.ingest_config import IngestConfig
-from stream.prepare import Sampled
-from stream.queues import Closed
-from stream.session import ENCODER_BATCH, Session, encode_frames
-from stream.session import run as run_loop
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import open_camera
+from afterview.model.checkpoint import load_encoders, load_pretrained
+from afterview.model.loaded import AfterviewModel, Encoders
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Question
+from afterview.stream.ingest import CameraIngest
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.prepare import Sampled
+from afterview.stream.queues import Closed
+from afterview.stream.session import ENCODER_BATCH, Session, encode_frames
+from afterview.stream.session import run as run_loop
+from afterview.training.world import World
+from afterview.training.world.video import write_video
 from tests.bench.table import Table
-from training.world import World
-from training.world.video import write_video
 
 BASE_224 = {
     "name": "siglip-base-224-geometry",

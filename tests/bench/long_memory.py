@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.camera import CameraInfo, write_camera
-from memory.chunks import SealedFrames
-from memory.commit import Commit
-from memory.durable import write_file
-from memory.journal import MAGIC
-from memory.layout import (
+from afterview.memory.camera import CameraInfo, write_camera
+from afterview.memory.chunks import SealedFrames
+from afterview.memory.commit import Commit
+from afterview.memory.durable import write_file
+from afterview.memory.journal import MAGIC
+from afterview.memory.layout import (
     IMAGES,
     SCALAR_CHUNK,
     SEAL_FRAMES,
@@ -23,8 +23,8 @@ from memory.layout import (
     scalar_layouts,
     with_checksum,
 )
-from memory.repository import open_camera
-from memory.spec import FeatureSpec
+from afterview.memory.repository import open_camera
+from afterview.memory.spec import FeatureSpec
 from tests.memory_world import START, make_frame
 
 MODELS = 64  # real seals, and distinct runs of embeddings

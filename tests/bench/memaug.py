@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memory.forgetting import ForgettingConfig
-from memory.positions import VideoLayout, plan_layout
-from model.attention import Heads
-from model.memaug import MemAug
-from model.projector import Projector
-from model.prompt import Prompt
-from model.video_language import VideoLanguageModel
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.model.attention import Heads
+from afterview.model.memaug import MemAug
+from afterview.model.projector import Projector
+from afterview.model.prompt import Prompt
+from afterview.model.video_language import VideoLanguageModel
 from tests.bench.table import Table
 from tests.live_bytes import LiveBytes
 
@@ -94,7 +94,7 @@ def _measure(table: Table, frames: int, plain: bool) -> None:
 
 
 def _attention(plain: bool) -> AbstractContextManager[Any]:
-    return patch("model.attention.grouped_attention", _materialised) if plain else nullcontext()
+    return patch("afterview.model.attention.grouped_attention", _materialised) if plain else nullcontext()
 
 
 def _materialised(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:

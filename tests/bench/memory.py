@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from memory.durable import observed
-from memory.repository import open_camera
-from memory.spec import FeatureSpec, IndexSpec, TokenSpec
-from memory.usage import bytes_under
+from afterview.memory.durable import observed
+from afterview.memory.repository import open_camera
+from afterview.memory.spec import FeatureSpec, IndexSpec, TokenSpec
+from afterview.memory.usage import bytes_under
 from tests.bench.long_memory import make_long_memory
 from tests.bench.table import Table
 from tests.memory_world import START, make_frame
@@ -30,7 +30,7 @@ APPENDED = 640  # frames; ten seals
 
 def tiny_spec() -> FeatureSpec:
     """The spec of the embedded model, without loading it."""
-    from model.checkpoint import load_encoders
+    from afterview.model.checkpoint import load_encoders
 
     return load_encoders("tiny").feature_spec
 
@@ -91,7 +91,7 @@ _COLD_OPEN = """
 import json, sys, time
 from pathlib import Path
 import numpy, zarr
-from memory.reader import CameraReader
+from afterview.memory.reader import CameraReader
 began = time.perf_counter()
 snapshot = CameraReader(Path(sys.argv[1])).snapshot()
 print(json.dumps({"open_s": time.perf_counter() - began, "frames": snapshot.frames}))
@@ -101,8 +101,8 @@ _SEARCH = """
 import json, statistics, sys, time
 from pathlib import Path
 import numpy as np
-from memory.directory import Memory
-from memory.index import FrameIndex
+from afterview.memory.directory import Memory
+from afterview.memory.index import FrameIndex
 memory = Memory(Path(sys.argv[1]))
 snapshot = memory.camera("a").snapshot()
 began = time.perf_counter()
@@ -130,9 +130,9 @@ print(json.dumps(out))
 _FIRST_TOKEN = """
 import json, sys, time
 from pathlib import Path
-from memory.directory import Memory
-from model.checkpoint import load_pretrained
-from stream.answer import Answerer, Question
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint import load_pretrained
+from afterview.stream.answer import Answerer, Question
 answerer = Answerer(Memory(Path(sys.argv[1])), load_pretrained("tiny"))
 asked = time.time()
 answerer.ask(Question("What was seen?", ("a",), at=float(sys.argv[2]), max_new_tokens=1))
@@ -170,9 +170,9 @@ def _month() -> list[Table]:
 
 
 def _first_tokens(memory: Path) -> Table:
-    from memory.directory import Memory
-    from model.checkpoint import load_pretrained
-    from stream.answer import Answerer, Question
+    from afterview.memory.directory import Memory
+    from afterview.model.checkpoint import load_pretrained
+    from afterview.stream.answer import Answerer, Question
 
     table = Table(
         "First token against the length of the memory",

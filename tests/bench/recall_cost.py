@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memory.camera import CameraInfo
-from memory.index import FrameIndex
-from memory.layout import SCALARS
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from stream.answer import Answerer, Question
+from afterview.memory.camera import CameraInfo
+from afterview.memory.index import FrameIndex
+from afterview.memory.layout import SCALARS
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.stream.answer import Answerer, Question
 from tests.bench.table import Table
 from tests.presets import GEOMETRY, write_preset
 

@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.directory import Memory
+from afterview.memory.quantised import LARGEST_CODE, dequantise, quantise
+from afterview.memory.records import FrameRecord
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import Storage
+from afterview.memory.thinning import thin
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.stream.answer import Answerer, Question
 from afterview.tiers import token_bytes
-from memory.directory import Memory
-from memory.quantised import LARGEST_CODE, dequantise, quantise
-from memory.records import FrameRecord
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
-from memory.spec import Storage
-from memory.thinning import thin
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from stream.answer import Answerer, Question
+from afterview.training.evaluation.judge import NEEDLES
+from afterview.training.evaluation.plan import WorldTest, questions_for
+from afterview.training.evaluation.tables import Outcome, share
+from afterview.training.evaluation.worlds import START, ask_all, take_in
 from tests.bench.memory import published_spec, tiny_spec, writing
 from tests.bench.table import Table
-from training.evaluation.judge import NEEDLES
-from training.evaluation.plan import WorldTest, questions_for
-from training.evaluation.tables import Outcome, share
-from training.evaluation.worlds import START, ask_all, take_in
 
 TEST = WorldTest(seeds=(11, 12, 13, 14, 15, 16), frames=600, questions=48)
 STORAGES: tuple[Storage, ...] = ("float16", "int8")

@@ -18,15 +18,15 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
-from memory.fsck import fsck
-from memory.index import FrameIndex
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.settings import CameraSettings, write_settings
-from memory.spec import FeatureSpec
-from memory.usage import bytes_under
-from stream.queues import Blocking
-from stream.writer import CameraWriter, Interruption, Stored
+from afterview.memory.fsck import fsck
+from afterview.memory.index import FrameIndex
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.settings import CameraSettings, write_settings
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.usage import bytes_under
+from afterview.stream.queues import Blocking
+from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.bench.table import Table
 from tests.memory_world import START, make_frame
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from memory.directory import Memory
-from memory.objects import CameraObjects, objects_of
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.spec import FeatureSpec
-from memory.store_settings import StoreSettings, write_store
-from memory.upload import Upload
-from memory.uploaded import Uploads
+from afterview.memory.directory import Memory
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.store_settings import StoreSettings, write_store
+from afterview.memory.upload import Upload
+from afterview.memory.uploaded import Uploads
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
 from tests.memory_world import START, make_frame
@@ -129,13 +129,13 @@ def _reads(memory: Path, spec: FeatureSpec) -> dict[str, Callable[[], object]]:
 
 @cache
 def _tiny() -> Any:
-    from model.checkpoint import load_pretrained
+    from afterview.model.checkpoint import load_pretrained
 
     return load_pretrained("tiny")
 
 
 def _question(memory: Path) -> Callable[[], object]:
-    from stream.answer import Answerer, Question
+    from afterview.stream.answer import Answerer, Question
 
     model = _tiny()
     question = Question("What was seen?", ("a",), at=START + FRAMES - 1, max_new_tokens=1, evidence=0)

@@ -17,22 +17,22 @@ import torch
 from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 
-from configs import load
-from model.checkpoint import load_pretrained
-from model.cpu_attention import attention_by_products, blockwise_attention
+from afterview.configs import load
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.cpu_attention import attention_by_products, blockwise_attention
+from afterview.training.ahead import Ahead
+from afterview.training.features import FeatureBank, FrameBank, save_features, save_frames
+from afterview.training.material import read_picture
+from afterview.training.parts import parts_of
+from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.tiny.bank import BankConfig, make_bank
+from afterview.training.tiny.make import fresh_model
+from afterview.training.tiny.recipe import Recipe
+from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
+from afterview.training.tiny.stage import attention_to_train_with
+from afterview.training.trainer import LOG, Trainer, precision_of
 from tests.bench.table import Table
 from tests.presets import write_preset
-from training.ahead import Ahead
-from training.features import FeatureBank, FrameBank, save_features, save_frames
-from training.material import read_picture
-from training.parts import parts_of
-from training.stages import StageConfig, StageData, StageLearner
-from training.tiny.bank import BankConfig, make_bank
-from training.tiny.make import fresh_model
-from training.tiny.recipe import Recipe
-from training.tiny.sight import SightBatches, SightLearner, make_texts
-from training.tiny.stage import attention_to_train_with
-from training.trainer import LOG, Trainer, precision_of
 
 GEOMETRY = {
     "vision": {"width": 128, "layers": 4, "heads": 4, "mlp_width": 512, "image_size": 128, "patch_size": 16},

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from memory.directory import Memory
-from model.checkpoint import AfterviewModel
-from stream.answer import Answerer, Question
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint import AfterviewModel
+from afterview.stream.answer import Answerer, Question
 
 QUESTION = "What is in the picture?"
 ASKED = 99  # seconds of the frames that are spared that it is about: few enough to be recalled in full

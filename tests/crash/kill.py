@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memory.directory import Memory
-from memory.failpoints import POINTS
-from memory.spec import Storage
+from afterview.memory.directory import Memory
+from afterview.memory.failpoints import POINTS
+from afterview.memory.spec import Storage
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks
@@ -55,7 +55,7 @@ def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage:
 
 def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
     """Every failpoint in turn, over and over, in memories of either storage of tokens."""
-    from model.checkpoint import load_pretrained
+    from afterview.model.checkpoint import load_pretrained
 
     model: Any = load_pretrained("tiny")
     directory = Path(tempfile.mkdtemp(prefix="afterview-kill-"))
@@ -104,7 +104,7 @@ class WatchKills:
 
     def broken(self) -> list[str]:
         """Check every promise, and the answer."""
-        from model.checkpoint import load_pretrained
+        from afterview.model.checkpoint import load_pretrained
 
         acks = read_acks(self.acks)
         if not acks:
@@ -114,7 +114,7 @@ class WatchKills:
         return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
     def _broken_by(self, spec: Any) -> list[str]:
-        from memory import repository
+        from afterview.memory import repository
 
         opened = repository.open_camera  # the watch keeps 25 frames per second, made-up writers one
 

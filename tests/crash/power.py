@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from memory.durable import observed
-from memory.index import FrameIndex
-from memory.reader import CameraReader
-from memory.repository import Repository, open_camera
-from memory.retention import Limits
-from memory.spec import FeatureSpec
-from memory.thinning import thin
+from afterview.memory.durable import observed
+from afterview.memory.index import FrameIndex
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import Repository, open_camera
+from afterview.memory.retention import Limits
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.thinning import thin
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.coarse import coarse_mask
-from memory.commit import Commit
-from memory.durable import unfinished_files
-from memory.erase import traces
-from memory.fsck import fsck
-from memory.reader import CameraReader
-from memory.records import frame_crc
-from memory.repository import open_camera
-from memory.snapshot import MemorySnapshot
-from memory.spec import FeatureSpec
+from afterview.memory.coarse import coarse_mask
+from afterview.memory.commit import Commit
+from afterview.memory.durable import unfinished_files
+from afterview.memory.erase import traces
+from afterview.memory.fsck import fsck
+from afterview.memory.reader import CameraReader
+from afterview.memory.records import frame_crc
+from afterview.memory.repository import open_camera
+from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.spec import FeatureSpec
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-from memory import coarsening, upload
-from memory.commit import Commit
-from memory.layout import SEAL_FRAMES
-from memory.repository import Repository, open_camera
-from memory.specfile import read_spec
-from memory.uploaded import Uploads
-from stream import uploading
-from stream.uploading import Uploader, UploadState
+from afterview.memory import coarsening, upload
+from afterview.memory.commit import Commit
+from afterview.memory.layout import SEAL_FRAMES
+from afterview.memory.repository import Repository, open_camera
+from afterview.memory.specfile import read_spec
+from afterview.memory.uploaded import Uploads
+from afterview.stream import uploading
+from afterview.stream.uploading import Uploader, UploadState
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
 from tests.memory_world import START
 

@@ -19,19 +19,19 @@ from unittest.mock import patch
 
 import numpy as np
 
-from memory.coarse import coarse_mask
-from memory.commit import Commit
-from memory.failpoints import UPLOAD_POINTS
-from memory.fsck import fsck
-from memory.objects import CameraObjects, objects_of
-from memory.orders import keep_coarse
-from memory.reader import CameraReader
-from memory.repository import open_camera
-from memory.retention import DAY, Limits
-from memory.settings import CameraSettings, write_settings
-from memory.spec import FeatureSpec
-from memory.store_settings import StoreSettings, write_store
-from memory.upload import Upload
+from afterview.memory.coarse import coarse_mask
+from afterview.memory.commit import Commit
+from afterview.memory.failpoints import UPLOAD_POINTS
+from afterview.memory.fsck import fsck
+from afterview.memory.objects import CameraObjects, objects_of
+from afterview.memory.orders import keep_coarse
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import open_camera
+from afterview.memory.retention import DAY, Limits
+from afterview.memory.settings import CameraSettings, write_settings
+from afterview.memory.spec import FeatureSpec
+from afterview.memory.store_settings import StoreSettings, write_store
+from afterview.memory.upload import Upload
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests
@@ -148,7 +148,7 @@ def kill_uploads(
     points: Sequence[str] = STORE_POINTS,
 ) -> None:
     """Every one of `points` in turn, over and over."""
-    from model.checkpoint import load_pretrained
+    from afterview.model.checkpoint import load_pretrained
 
     model: Any = load_pretrained("tiny")
     spec = model.encoders.feature_spec

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from memory import index as index_module
-from memory import segments
-from memory.commit import Commit
-from memory.index import FrameIndex
-from memory.reader import CameraReader
-from memory.repository import Repository, open_camera
-from memory.retention import Limits
-from memory.spec import FeatureSpec, Storage
-from memory.specfile import read_spec
-from memory.thinning import thin
+from afterview.memory import index as index_module
+from afterview.memory import segments
+from afterview.memory.commit import Commit
+from afterview.memory.index import FrameIndex
+from afterview.memory.reader import CameraReader
+from afterview.memory.repository import Repository, open_camera
+from afterview.memory.retention import Limits
+from afterview.memory.spec import FeatureSpec, Storage
+from afterview.memory.specfile import read_spec
+from afterview.memory.thinning import thin
 from tests.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli import main
-from model.checkpoint import load_pretrained, save_pretrained
+from afterview.model.checkpoint import load_pretrained, save_pretrained
 from tests.clips import make_clip
 from tests.object_server import BUCKET, KEYS, ObjectServer
 from tests.presets import write_preset
@@ -97,10 +97,10 @@ def make_store(clips: Path) -> None:
 
 def make_training(clips: Path) -> None:
     """bank/ and training/: two of four steps."""
-    from training.parts import parts_of
-    from training.run import keep_configuration
-    from training.stages import StageConfig, StageData, StageLearner
-    from training.trainer import Trainer
+    from afterview.training.parts import parts_of
+    from afterview.training.run import keep_configuration
+    from afterview.training.stages import StageConfig, StageData, StageLearner
+    from afterview.training.trainer import Trainer
 
     run("extract", str(clips / "short.mp4"), "--out", "bank", "--model", "checkpoint")
     turns = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A thing"}]

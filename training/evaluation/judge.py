@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from training.world import Question
-from training.world.facts import NOT_SEEN, NOTHING
-from training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
+from afterview.training.world import Question
+from afterview.training.world.facts import NOT_SEEN, NOTHING
+from afterview.training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
 
 CLOCK_TOLERANCE_S: Final = 5.0  # of a moment
 LENGTH_TOLERANCE_S: Final = 1.0  # of a duration; a frame per second cannot tell better

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world import (
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world import (
     Question,
     QuestionPlan,
     Script,
@@ -17,11 +17,11 @@ from training.world import (
     settled_time,
     split_of,
 )
-from training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
-from training.world.cameras import SharedStory, make_shared_story
-from training.world.facts import KINDS
-from training.world.rewording import reworded
-from training.world.twist_facts import EVERY_KIND, TWIST_KINDS
+from afterview.training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
+from afterview.training.world.cameras import SharedStory, make_shared_story
+from afterview.training.world.facts import KINDS
+from afterview.training.world.rewording import reworded
+from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS
 
 RecallMode = Literal["bounded", "full", "decayed"]
 VariantName = Literal["plain", "changing", "cameras"]

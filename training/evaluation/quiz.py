@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world import Question, QuestionPlan, questions_at, settled_time
-from training.world.story import Script
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world.story import Script
 
 QUIZ_KINDS: Final = (
     "colour", "shape", "where", "scene", "exists", "digit", "size", "scene seen", "now", "scene now",

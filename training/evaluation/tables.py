@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
-from training.world import Question
+from afterview.training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
+from afterview.training.world import Question
 
 _Z = 1.959964  # standard normal quantile of a 95 % interval
 

@@ -9,21 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from memory.directory import Memory
-from memory.recall import RecallConfig
-from model.loaded import AfterviewModel, Encoders
-from stream.address import parse_source
-from stream.answer import Answerer
-from stream.answer import Question as Asked
-from stream.ingest_config import IngestConfig
-from stream.session import Session
-from stream.session import run as run_loop
-from training.errors import WorldError
-from training.evaluation.judge import Said, read_cameras
-from training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
-from training.evaluation.tables import Outcome
-from training.world import Question, World
-from training.world.video import VideoFormat, write_video
+from afterview.memory.directory import Memory
+from afterview.memory.recall import RecallConfig
+from afterview.model.loaded import AfterviewModel, Encoders
+from afterview.stream.address import parse_source
+from afterview.stream.answer import Answerer
+from afterview.stream.answer import Question as Asked
+from afterview.stream.ingest_config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.training.errors import WorldError
+from afterview.training.evaluation.judge import Said, read_cameras
+from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
+from afterview.training.evaluation.tables import Outcome
+from afterview.training.world import Question, World
+from afterview.training.world.video import VideoFormat, write_video
 
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
 VIDEO_RATE: Final = (

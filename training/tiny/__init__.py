@@ -1,4 +1,4 @@
-"""How the shipped small Hour-LLaVA is made from nothing but the synthetic world. `python -m training.tiny CONFIG --out DIR`.
+"""How the shipped small Hour-LLaVA is made from nothing but the synthetic world. `python -m afterview.training.tiny CONFIG --out DIR`.
 
 words     a tokenizer of the world's words            bank      rendered clips and backgrounds, through real H.264 in part
 sight     vision tower and index encoder              stories   scripts whose frames come from the bank; questions about them

@@ -1,18 +1,18 @@
-"""`python -m training.tiny CONFIG --out DIR [--minutes M]`: make the small model, or go on making it."""
+"""`python -m afterview.training.tiny CONFIG --out DIR [--minutes M]`: make the small model, or go on making it."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from configs import AfterviewError, load
-from training.tiny.make import make
-from training.tiny.recipe import Recipe
+from afterview.configs import AfterviewError, load
+from afterview.training.tiny.make import make
+from afterview.training.tiny.recipe import Recipe
 
 
 def main() -> int:
     """0 when the model is finished, 3 when the time ran out first: the same command goes on. 1 or 2 for an error, as `afterview train`."""
-    parser = argparse.ArgumentParser(prog="python -m training.tiny", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m afterview.training.tiny", description=main.__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long, to be resumed")

@@ -20,12 +20,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import Schema
-from model.preprocess import to_square
-from training.seeds import seeded
-from training.world.render import Renderer
-from training.world.script import Event, Script, Segment, WorldConfig, stage
-from training.world.vocabulary import (
+from afterview.configs import Schema
+from afterview.model.preprocess import to_square
+from afterview.training.seeds import seeded
+from afterview.training.world.render import Renderer
+from afterview.training.world.script import Event, Script, Segment, WorldConfig, stage
+from afterview.training.world.vocabulary import (
     COLOURS,
     DIGITS,
     FIRST_TRAINING_SEED,
@@ -219,11 +219,11 @@ def _render_job(item: tuple[Job, Path, tuple[int, ...], bool]) -> None:
 
 def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Frames as a viewer of the encoded video sees them. Needs PyAV."""
-    from stream.address import parse_source
-    from stream.events import Frame
-    from stream.media import VideoWriter
-    from stream.reader import read_events
-    from stream.sources import SourceConfig
+    from afterview.stream.address import parse_source
+    from afterview.stream.events import Frame
+    from afterview.stream.media import VideoWriter
+    from afterview.stream.reader import read_events
+    from afterview.stream.sources import SourceConfig
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "clips.mp4"

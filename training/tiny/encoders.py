@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from model.loaded import AfterviewModel
-from training.tiny.bank import Bank
-from training.tiny.recipe import SightConfig
-from training.tiny.sight import SightBatches, SightLearner, make_texts
-from training.tiny.stage import Sitting, attention_to_train_with, learn_stage
+from afterview.model.loaded import AfterviewModel
+from afterview.training.tiny.bank import Bank
+from afterview.training.tiny.recipe import SightConfig
+from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
+from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 
 
 def learn_to_see(model: AfterviewModel, bank: Bank, config: SightConfig, sitting: Sitting) -> bool:

@@ -10,11 +10,11 @@ from typing import Any, Self
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from memory.forgetting import ForgettingConfig
-from training.tiny.bank import BankConfig, leave_ctrl_c, plan_bank
-from training.tiny.lessons import LessonPlan
-from training.tiny.stories import Shelf, StoryBatch, make_batch, shelf_of
-from training.tiny.texts import Words
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.training.tiny.bank import BankConfig, leave_ctrl_c, plan_bank
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch, shelf_of
+from afterview.training.tiny.texts import Words
 
 _shelf: Shelf | None = None
 _words: Words | None = None

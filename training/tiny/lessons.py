@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from pydantic import Field, model_validator
 
-from configs import Schema
-from training.world.facts import KINDS
-from training.world.script import WorldConfig
+from afterview.configs import Schema
+from afterview.training.world.facts import KINDS
+from afterview.training.world.script import WorldConfig
 
 _MEMORY = 0.98  # share of an accuracy's running mean that one logged batch leaves in place
 

@@ -20,26 +20,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from model.checkpoint import load_pretrained
-from model.loaded import AfterviewModel
-from model.moments import moment_id
-from model.preset import ModelPreset
-from model.save import save_pretrained
-from model.vision import GRID, VisionEncoder, pool
-from training.begun import keep_configuration
-from training.parts import parts_of
-from training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
-from training.tiny.encoders import learn_to_see
-from training.tiny.feeder import Feeder
-from training.tiny.lessons import Progress
-from training.tiny.naming import learn_names, words_of_frames
-from training.tiny.recipe import Recipe
-from training.tiny.sentences import learn_sentences
-from training.tiny.stage import Sitting, attention_to_train_with
-from training.tiny.study import DeviceBatch, StudyLearner, accuracies, to_device
-from training.tiny.texts import Words
-from training.tiny.words import train_tokenizer
-from training.trainer import STATE, Trainer
+from afterview.model.checkpoint import load_pretrained
+from afterview.model.loaded import AfterviewModel
+from afterview.model.moments import moment_id
+from afterview.model.preset import ModelPreset
+from afterview.model.save import save_pretrained
+from afterview.model.vision import GRID, VisionEncoder, pool
+from afterview.training.begun import keep_configuration
+from afterview.training.parts import parts_of
+from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
+from afterview.training.tiny.encoders import learn_to_see
+from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.lessons import Progress
+from afterview.training.tiny.naming import learn_names, words_of_frames
+from afterview.training.tiny.recipe import Recipe
+from afterview.training.tiny.sentences import learn_sentences
+from afterview.training.tiny.stage import Sitting, attention_to_train_with
+from afterview.training.tiny.study import DeviceBatch, StudyLearner, accuracies, to_device
+from afterview.training.tiny.texts import Words
+from afterview.training.tiny.words import train_tokenizer
+from afterview.training.trainer import STATE, Trainer
 
 TOKENIZER: Final = "tokenizer"
 _BANK_DONE = "bank.done"

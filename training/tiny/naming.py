@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from configs import Schema
-from model.attention import CrossAttention, SelfAttention
-from model.fresh import BRANCH_SCALE
-from model.memaug import MemAugBlock
-from model.video_language import VideoLanguageModel
-from training.tiny.bank import LABELS, VALUES, Bank
+from afterview.configs import Schema
+from afterview.model.attention import CrossAttention, SelfAttention
+from afterview.model.fresh import BRANCH_SCALE
+from afterview.model.memaug import MemAugBlock
+from afterview.model.video_language import VideoLanguageModel
+from afterview.training.tiny.bank import LABELS, VALUES, Bank
 
 _LEAST_LIKELY = -2.0  # where the words' biases begin
 # Of the first rows' looking at each other: what chance has in it, how much louder than a row itself what it takes from the others is, and

@@ -2,15 +2,15 @@
 
 from pydantic import Field
 
-from configs import Schema
-from memory.forgetting import ForgettingConfig
-from memory.recall import RecallConfig
-from model.preset import Architecture
-from training.tiny.bank import BankConfig
-from training.tiny.lessons import LessonPlan
-from training.tiny.naming import NamingConfig
-from training.tiny.sentences import SentencesConfig
-from training.trainer import TrainerConfig
+from afterview.configs import Schema
+from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.recall import RecallConfig
+from afterview.model.preset import Architecture
+from afterview.training.tiny.bank import BankConfig
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.naming import NamingConfig
+from afterview.training.tiny.sentences import SentencesConfig
+from afterview.training.trainer import TrainerConfig
 
 
 class SightConfig(Schema):

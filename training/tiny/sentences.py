@@ -16,13 +16,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from configs import Schema
-from model.language import LanguageModel
-from training.tiny.feeder import Feeder
-from training.tiny.lessons import LessonPlan
-from training.tiny.stage import Sitting, attention_to_train_with, learn_stage
-from training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
-from training.trainer import Lesson, TrainerConfig
+from afterview.configs import Schema
+from afterview.model.language import LanguageModel
+from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
+from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
+from afterview.training.trainer import Lesson, TrainerConfig
 
 _DECEIVED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
 

@@ -18,17 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SiglipModel
 
-from model.index_encoder import IndexEncoder, padded_ids
-from model.vision import GRID, VisionEncoder, pool
-from training.seeds import seeded
-from training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
-from training.trainer import Lesson
-from training.world.facts import KINDS
-from training.world.history import Reference
-from training.world.phrasing import word, wordings
-from training.world.rewording import reworded
-from training.world.script import WorldConfig
-from training.world.vocabulary import SCENES
+from afterview.model.index_encoder import IndexEncoder, padded_ids
+from afterview.model.vision import GRID, VisionEncoder, pool
+from afterview.training.seeds import seeded
+from afterview.training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
+from afterview.training.trainer import Lesson
+from afterview.training.world.facts import KINDS
+from afterview.training.world.history import Reference
+from afterview.training.world.phrasing import word, wordings
+from afterview.training.world.rewording import reworded
+from afterview.training.world.script import WorldConfig
+from afterview.training.world.vocabulary import SCENES
 
 READ_TOKENS: Final = 12  # tokens of a frame that are read in one step, drawn anew each time
 ANYTHING: Final = 99  # a reference's label that every value fits

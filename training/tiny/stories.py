@@ -16,17 +16,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.forgetting import ForgettingConfig, plan_temporal_forgetting
-from training.errors import TrainingError
-from training.seeds import seeded
-from training.tiny.bank import Job
-from training.tiny.lessons import LessonPlan
-from training.tiny.texts import Words, padded
-from training.world import Question, QuestionPlan, questions_at, settled_time
-from training.world.facts import KINDS
-from training.world.script import Event, Script, make_script
-from training.world.story import LONGEST_EVENT_S
-from training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
+from afterview.memory.forgetting import ForgettingConfig, plan_temporal_forgetting
+from afterview.training.errors import TrainingError
+from afterview.training.seeds import seeded
+from afterview.training.tiny.bank import Job
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.texts import Words, padded
+from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world.facts import KINDS
+from afterview.training.world.script import Event, Script, make_script
+from afterview.training.world.story import LONGEST_EVENT_S
+from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
 FIRST_STORY_SEED: Final = (
     FIRST_TRAINING_SEED + 1_000_000

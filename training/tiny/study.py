@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memory.forgetting import uniform_cells
-from model.attention import fold_groups
-from model.language import LanguageModel
-from model.memaug import KeysValues, MemAugBlock
-from model.rope import rotation
-from model.video_language import VideoLanguageModel
-from training.tiny.stories import StoryBatch
-from training.trainer import Lesson
-from training.world.facts import KINDS
+from afterview.memory.forgetting import uniform_cells
+from afterview.model.attention import fold_groups
+from afterview.model.language import LanguageModel
+from afterview.model.memaug import KeysValues, MemAugBlock
+from afterview.model.rope import rotation
+from afterview.model.video_language import VideoLanguageModel
+from afterview.training.tiny.stories import StoryBatch
+from afterview.training.trainer import Lesson
+from afterview.training.world.facts import KINDS
 
 _LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away altogether
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from model.moments import MOMENT
-from model.prompt import SYSTEM, TIME_SENTENCE
-from training.tiny.wobble import wobble
-from training.world import Question
-from training.world.rewording import reworded
+from afterview.model.moments import MOMENT
+from afterview.model.prompt import SYSTEM, TIME_SENTENCE
+from afterview.training.tiny.wobble import wobble
+from afterview.training.world import Question
+from afterview.training.world.rewording import reworded
 
 _TIMES = ("when", "last")
 

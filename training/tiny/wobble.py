@@ -8,7 +8,7 @@ import re
 from random import Random
 from typing import Final
 
-from training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, SIZES, WORDS
+from afterview.training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, SIZES, WORDS
 
 # Words that tell one kind of question from another, or name a thing: never touched.
 _TELLING: Final = """

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from model.index_encoder import canonical
-from model.moments import MOMENT
-from model.prompt import SYSTEM, TIME_SENTENCE
-from model.tokenizer import CHATML, PADDING, TURN_END, TURN_START
-from training.seeds import seeded
-from training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
-from training.world.facts import KINDS
-from training.world.phrasing import word, wordings
-from training.world.vocabulary import FIRST_TRAINING_SEED, STILL
+from afterview.model.index_encoder import canonical
+from afterview.model.moments import MOMENT
+from afterview.model.prompt import SYSTEM, TIME_SENTENCE
+from afterview.model.tokenizer import CHATML, PADDING, TURN_END, TURN_START
+from afterview.training.seeds import seeded
+from afterview.training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
+from afterview.training.world.facts import KINDS
+from afterview.training.world.phrasing import word, wordings
+from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, STILL
 
 VOCABULARY = 2048  # at most; the corpus runs out of merges that occur often enough before that
 _STORIES = 60

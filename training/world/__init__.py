@@ -6,15 +6,15 @@ facts, twist_facts, questions   what can be asked at t       phrasing   in which
 cameras       several cameras that share a story         truth      JSON and captions          video    H.264 file with its truth
 """
 
-from training.world.config import WorldConfig
-from training.world.history import settled_time
-from training.world.questions import Question, QuestionPlan, multiple_choice, questions_at
-from training.world.render import Renderer
-from training.world.script import make_script
-from training.world.story import Event, Script, Segment
-from training.world.truth import VideoFacts, read_truth, truth_of, truth_path
-from training.world.vocabulary import split_of
-from training.world.world import World
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.history import settled_time
+from afterview.training.world.questions import Question, QuestionPlan, multiple_choice, questions_at
+from afterview.training.world.render import Renderer
+from afterview.training.world.script import make_script
+from afterview.training.world.story import Event, Script, Segment
+from afterview.training.world.truth import VideoFacts, read_truth, truth_of, truth_path
+from afterview.training.world.vocabulary import split_of
+from afterview.training.world.world import World
 
 __all__ = [
     "Event",

@@ -7,7 +7,7 @@ object interaction, action localization, sequence and reasoning, and temporal re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from training.world.questions import Question
+from afterview.training.world.questions import Question
 
 MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
 DATA_SOURCE: Final = "afterview world"

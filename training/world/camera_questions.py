@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world.cameras import SharedStory
-from training.world.facts import NOT_SEEN
-from training.world.history import History, Reference, history_at, name_of, settled_time
-from training.world.phrasing import word, wordings
-from training.world.questions import Question, QuestionPlan, questions_at
-from training.world.story import Event
-from training.world.vocabulary import listing
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world.cameras import SharedStory
+from afterview.training.world.facts import NOT_SEEN
+from afterview.training.world.history import History, Reference, history_at, name_of, settled_time
+from afterview.training.world.phrasing import word, wordings
+from afterview.training.world.questions import Question, QuestionPlan, questions_at
+from afterview.training.world.story import Event
+from afterview.training.world.vocabulary import listing
 
 CAMERA_KINDS: Final = ("camera", "first camera", "next camera", "on camera")
 _ORDINARY: Final = ("colour", "shape", "where", "motion", "scene", "exists", "count", "now", "scene now")

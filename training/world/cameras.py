@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from configs import Schema
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world.config import WorldConfig
-from training.world.script import MIN_GAP_S, SCENE_MARGIN_S, make_script
-from training.world.story import Event, Point, Script
-from training.world.vocabulary import CAMERAS, SIZES
+from afterview.configs import Schema
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.script import MIN_GAP_S, SCENE_MARGIN_S, make_script
+from afterview.training.world.story import Event, Point, Script
+from afterview.training.world.vocabulary import CAMERAS, SIZES
 
 SECONDS_PER_JOURNEY: Final = 60.0  # a story has one for each of these, up to MOST_JOURNEYS
 MOST_JOURNEYS: Final = 6

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from configs import Schema
-from training.world.vocabulary import COLOURS, HELD_OUT_PAIRS, SCENES, SHAPES
+from afterview.configs import Schema
+from afterview.training.world.vocabulary import COLOURS, HELD_OUT_PAIRS, SCENES, SHAPES
 
 Range = tuple[int, int]
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.world.story import Event
+from afterview.training.world.story import Event
 
 _BEYOND: Final = 0.03  # of the frame's width, that a cover reaches beyond the object
 _EDGE: Final = 0.72  # share of its light that a cover's rim has

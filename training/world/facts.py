@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from random import Random
 
-from model.moments import clock
-from training.world.history import History, Reference, name_of
-from training.world.story import Event
-from training.world.vocabulary import (
+from afterview.model.moments import clock
+from afterview.training.world.history import History, Reference, name_of
+from afterview.training.world.story import Event
+from afterview.training.world.vocabulary import (
     COLOURS,
     DIGITS,
     MOTIONS,

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.errors import WorldError
-from training.world.story import Event, Script
-from training.world.vocabulary import STILL, Kind, article
+from afterview.training.errors import WorldError
+from afterview.training.world.story import Event, Script
+from afterview.training.world.vocabulary import STILL, Kind, article
 
 SETTLE_S = 2.0  # seconds after a change in which "now" depends on the sampling slot and on the lag of a live stream
 _JUST_BEFORE_S = 0.001

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from configs import Schema
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world.facts import KINDS, Fact
-from training.world.history import History, history_at
-from training.world.phrasing import word, wordings
-from training.world.story import Script
-from training.world.twist_facts import EVERY_KIND, facts
-from training.world.vocabulary import HELD_OUT_PAIRS
+from afterview.configs import Schema
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world.facts import KINDS, Fact
+from afterview.training.world.history import History, history_at
+from afterview.training.world.phrasing import word, wordings
+from afterview.training.world.story import Script
+from afterview.training.world.twist_facts import EVERY_KIND, facts
+from afterview.training.world.vocabulary import HELD_OUT_PAIRS
 
 _LETTERS = "ABCDEFGH"
 MOST_CHOICES = len(_LETTERS)

@@ -7,12 +7,12 @@ length of the story.
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import WorldError
-from training.world.covers import draw_cover
-from training.world.scenery import panorama
-from training.world.sprites import Sprite, event_sprite, passer_sprite
-from training.world.story import COVER_MARGIN_S, Event, Script, Segment
-from training.world.vocabulary import camera_number
+from afterview.training.errors import WorldError
+from afterview.training.world.covers import draw_cover
+from afterview.training.world.scenery import panorama
+from afterview.training.world.sprites import Sprite, event_sprite, passer_sprite
+from afterview.training.world.story import COVER_MARGIN_S, Event, Script, Segment
+from afterview.training.world.vocabulary import camera_number
 
 _TURNS = 2  # widths of the frame that a panorama holds before it comes round again
 _LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so that a lit panorama serves thousands of frames

@@ -10,7 +10,7 @@ from functools import cache
 from random import Random
 from typing import Final
 
-from training.world.phrasing import HELD_OUT, PHRASINGS
+from afterview.training.world.phrasing import HELD_OUT, PHRASINGS
 
 USUAL: Final = 0.35  # share of expressions that are swapped
 

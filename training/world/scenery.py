@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.world.vocabulary import SCENES
+from afterview.training.world.vocabulary import SCENES
 
 Picture = NDArray[np.float32]  # [H, P, 3], 0..255
 Line = NDArray[np.float32]  # [P]

@@ -11,12 +11,12 @@ import bisect
 import math
 from random import Random
 
-from training.errors import WorldError
-from training.seeds import seeded
-from training.world.config import WorldConfig
-from training.world.story import LONGEST_EVENT_S, Event, Script, Segment
-from training.world.twists import twist
-from training.world.vocabulary import DIGITS, JITTER, MOTIONS, PLACES, ROWS, SCENES, SIZES, STILL, WORDS
+from afterview.training.errors import WorldError
+from afterview.training.seeds import seeded
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, Segment
+from afterview.training.world.twists import twist
+from afterview.training.world.vocabulary import DIGITS, JITTER, MOTIONS, PLACES, ROWS, SCENES, SIZES, STILL, WORDS
 
 MIN_DURATION_S = 10.0
 MAX_DURATION_S = 86_400.0

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.world.story import Event
-from training.world.vocabulary import COLOURS
+from afterview.training.world.story import Event
+from afterview.training.world.vocabulary import COLOURS
 
 _OVERSAMPLING = 3
 _INK = (24, 26, 32)

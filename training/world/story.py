@@ -9,9 +9,9 @@ import bisect
 from functools import cached_property
 from typing import Literal
 
-from configs import Schema
-from training.world.config import WorldConfig
-from training.world.vocabulary import DIGIT_CARD, SIZES, STILL, WORD_BANNER, Kind, Side
+from afterview.configs import Schema
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.vocabulary import DIGIT_CARD, SIZES, STILL, WORD_BANNER, Kind, Side
 
 LONGEST_EVENT_S = 5
 COVER_MARGIN_S = 0.4  # that what hides an object stands before and after it

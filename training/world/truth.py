@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs import Schema
-from model.moments import clock
-from training.errors import TruthError
-from training.world.history import name_of
-from training.world.story import Event, Script, Segment
-from training.world.vocabulary import STILL, article, length, listing
+from afterview.configs import Schema
+from afterview.model.moments import clock
+from afterview.training.errors import TruthError
+from afterview.training.world.history import name_of
+from afterview.training.world.story import Event, Script, Segment
+from afterview.training.world.vocabulary import STILL, article, length, listing
 
 FORMAT = 1
 

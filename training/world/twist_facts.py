@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
 
-from training.world import facts as core
-from training.world.config import WorldConfig
-from training.world.facts import NOT_SEEN, NOTHING, Fact, absent
-from training.world.history import History, Reference, name_of
-from training.world.story import Event
-from training.world.truth import clip_caption, whole_caption
-from training.world.vocabulary import COLOURS, COVERS, SIZES
+from afterview.training.world import facts as core
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.facts import NOT_SEEN, NOTHING, Fact, absent
+from afterview.training.world.history import History, Reference, name_of
+from afterview.training.world.story import Event
+from afterview.training.world.truth import clip_caption, whole_caption
+from afterview.training.world.vocabulary import COLOURS, COVERS, SIZES
 
 _VALUES = {"colour": tuple(COLOURS), "size": tuple(SIZES)}
 _KEYS = {  # references that leave out what changed, plainest first

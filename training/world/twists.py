@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from training.world.config import WorldConfig
-from training.world.story import Change, Cover, Event
-from training.world.vocabulary import COVERS, SIZES, STILL
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.story import Change, Cover, Event
+from afterview.training.world.vocabulary import COVERS, SIZES, STILL
 
 LOOK_S: Final = 2  # whole seconds that each look of a changing thing lasts at least: two frames at 1 FPS
 COVERED: Final = (0.30, 0.45)  # share of an object that is hidden; what is left still tells its colour and shape

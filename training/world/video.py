@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stream.errors import WriterError
-from stream.media import VideoWriter
-from training.errors import WorldError
-from training.world.cameras import SharedStory
-from training.world.truth import FORMAT, VideoFacts, truth_of, truth_path
-from training.world.world import World
+from afterview.stream.errors import WriterError
+from afterview.stream.media import VideoWriter
+from afterview.training.errors import WorldError
+from afterview.training.world.cameras import SharedStory
+from afterview.training.world.truth import FORMAT, VideoFacts, truth_of, truth_path
+from afterview.training.world.world import World
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.world.config import WorldConfig
-from training.world.questions import Question, QuestionPlan, questions_at
-from training.world.render import Renderer
-from training.world.script import make_script
-from training.world.story import Script
-from training.world.truth import truth_of
+from afterview.training.world.config import WorldConfig
+from afterview.training.world.questions import Question, QuestionPlan, questions_at
+from afterview.training.world.render import Renderer
+from afterview.training.world.script import make_script
+from afterview.training.world.story import Script
+from afterview.training.world.truth import truth_of
 
 
 class World:

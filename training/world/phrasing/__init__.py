@@ -11,10 +11,10 @@ A wording is known by its number; a test pins what was taught and what was held 
 
 from typing import Final
 
-from training.world.phrasing.additions import ADDITIONS
-from training.world.phrasing.course import COURSE
-from training.world.phrasing.things import THINGS
-from training.world.phrasing.training_only import more_wordings
+from afterview.training.world.phrasing.additions import ADDITIONS
+from afterview.training.world.phrasing.course import COURSE
+from afterview.training.world.phrasing.things import THINGS
+from afterview.training.world.phrasing.training_only import more_wordings
 
 HELD_OUT: Final = 3  # wordings of each kind that only validation and test use
 

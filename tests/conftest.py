@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from afterview.training.tiny.stories import Shelf
-    from tests.object_server import Gate, ObjectServer
+    from tests.support.object_server import Gate, ObjectServer
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
@@ -56,7 +56,7 @@ def _one_thread() -> None:
 @pytest.fixture(params=sorted(SHARED_VIDEOS.glob("*.mp4")) or [None], ids=lambda path: path.stem if path else "made")
 def footage(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Real camera footage where this checkout has it beside it, one video after the other; else a clip of 15 s."""
-    from tests.clips import make_clip
+    from tests.support.clips import make_clip
 
     return request.param or make_clip(tmp_path / "made.mp4", frames=150)
 
@@ -80,7 +80,7 @@ def shelf() -> "Shelf":
 
 @pytest.fixture(scope="session")
 def _object_server() -> "Iterator[ObjectServer]":
-    from tests.object_server import ObjectServer, need_object_store
+    from tests.support.object_server import ObjectServer, need_object_store
 
     need_object_store()
     with ObjectServer() as running:
@@ -90,7 +90,7 @@ def _object_server() -> "Iterator[ObjectServer]":
 @pytest.fixture
 def server(_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch) -> "ObjectServer":
     """A running S3 server with an empty bucket, and the keys for it in the environment."""
-    from tests.object_server import KEYS
+    from tests.support.object_server import KEYS
 
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -101,7 +101,7 @@ def server(_object_server: "ObjectServer", monkeypatch: pytest.MonkeyPatch) -> "
 @pytest.fixture
 def gate(server: "ObjectServer") -> "Iterator[Gate]":
     """The way to that server, which can be shut."""
-    from tests.object_server import gate_to
+    from tests.support.object_server import gate_to
 
     with gate_to(server) as open_gate:
         yield open_gate

@@ -9,7 +9,7 @@ from afterview.arguments import camera_name, memory_path, sampling_rate, seed, t
 from afterview.cli import main
 from afterview.configs import UsageError
 from afterview.documents import printable
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from afterview.cli import main
 from afterview.memory.commit import read_json, write_json
 from afterview.memory.directory import Memory
 from afterview.memory.repository import open_camera
-from tests.clips import make_clip
-from tests.memory_world import make_frame, make_spec
+from tests.support.clips import make_clip
+from tests.support.memory_world import make_frame, make_spec
 
 START = 1_700_000_000.0
 

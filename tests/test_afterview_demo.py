@@ -13,7 +13,7 @@ from afterview.demo_report import Show
 from afterview.training.errors import WorldError
 from afterview.training.evaluation.quiz import QUIZ_KINDS, draw_quiz
 from afterview.training.world import World, make_script, settled_time
-from tests.servers import need_rtsp
+from tests.support.servers import need_rtsp
 
 
 def test_a_quiz_asks_every_kind_once_and_of_the_past_too() -> None:

@@ -22,8 +22,8 @@ from afterview.stream.answer import Answer, Answerer, Question, Sight
 from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from tests.clips import make_clip
-from tests.presets import FORGETTING, write_preset
+from tests.support.clips import make_clip
+from tests.support.presets import FORGETTING, write_preset
 
 FPS, FRAMES = 5.0, 38  # 38 sampled frames: not a whole number of clips of 4
 TEXT = "Where was the yellow block?"

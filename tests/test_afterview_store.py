@@ -18,9 +18,9 @@ from afterview.memory.reader import CameraReader
 from afterview.memory.repository import open_camera
 from afterview.memory.uploaded import Uploads
 from afterview.stores import store_document
-from tests.memory_world import make_frame, make_spec
-from tests.object_memory import moving
-from tests.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store
+from tests.support.memory_world import make_frame, make_spec
+from tests.support.object_memory import moving
+from tests.support.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store
 
 URL = f"s3://{BUCKET}/home"
 WATCH = ["watch", "lavfi:testsrc2=size=96x64:rate=50", "--fps", "50", "--camera", "yard"]

@@ -15,7 +15,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.repository import open_camera
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stores import describe_store
-from tests.memory_world import make_frame
+from tests.support.memory_world import make_frame
 
 AUTUMN = datetime(2026, 10, 25, 1, 0, tzinfo=UTC).timestamp()  # 03:00 CEST becomes 02:00 CET
 SPRING = datetime(2026, 3, 29, 1, 0, tzinfo=UTC).timestamp()  # 02:00 CET becomes 03:00 CEST

@@ -14,7 +14,7 @@ from afterview.model.checkpoint import load_pretrained
 from afterview.model.compression import VisualDropoutConfig
 from afterview.model.prompt import Prompt
 from tests.bench.cost import TEXT, Geometry, decoder_flops, layer_lengths, question_cost, remember_flops
-from tests.presets import GEOMETRY, write_preset
+from tests.support.presets import GEOMETRY, write_preset
 
 DROPOUT = {"kind": "uniform", "layers": [1, 3], "ratios": [1.0, 0.5, 0.25]}
 FRAMES = 24

@@ -28,9 +28,9 @@ from afterview.stream.answer import Answerer, Question, Sight
 from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from tests.clips import make_clip, picture
-from tests.presets import write_preset
-from tests.servers import RtspServer, need_rtsp
+from tests.support.clips import make_clip, picture
+from tests.support.presets import write_preset
+from tests.support.servers import RtspServer, need_rtsp
 
 FPS = 5.0  # sampled per second: many frames of memory in few seconds of live stream
 CLIP_FRAMES, CLIP_RATE = 100, 10

@@ -12,7 +12,7 @@ from afterview.cli import main
 from tests.formats.make import QUESTION, START
 
 if TYPE_CHECKING:
-    from tests.object_server import ObjectServer
+    from tests.support.object_server import ObjectServer
 
 ARCHIVES = sorted((Path(__file__).parent / "formats").glob("*.tar.gz"))
 VOLATILE = {"timing", "image", "bytes", "model"}  # another with every call, or with where the archive was unpacked
@@ -86,7 +86,7 @@ def test_a_memory_is_sound_and_says_what_it_said(written: Path, capsys: pytest.C
 
 
 def test_a_memory_is_recorded_further_and_its_settings_hold(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.clips import make_clip
+    from tests.support.clips import make_clip
 
     clip = make_clip(written / "more.mp4", frames=20, rate=2, width=64, height=48)
     before = {camera["id"]: camera["frames"] for camera in run(capsys, "info", "memory")["cameras"]}
@@ -116,7 +116,7 @@ def test_a_store_is_read_from_here_and_from_another_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from afterview.memory.store_settings import StoreSettings, write_store
-    from tests.object_server import BUCKET
+    from tests.support.object_server import BUCKET
 
     for path in (written / "bucket").rglob("*"):
         if path.is_file():

@@ -8,7 +8,7 @@ import pytest
 
 from afterview.memory.layout import SEAL_FRAMES
 from afterview.memory.repository import open_camera
-from tests.memory_world import make_frame, make_spec
+from tests.support.memory_world import make_frame, make_spec
 
 ROOT = Path(__file__).parent.parent
 

@@ -29,8 +29,8 @@ from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
-from tests.memory_world import START, coarse_tokens, die_holding, kept_frame, make_frame
-from tests.object_server import need_object_store
+from tests.support.memory_world import START, coarse_tokens, die_holding, kept_frame, make_frame
+from tests.support.object_server import need_object_store
 
 
 class Crash(BaseException):

@@ -11,7 +11,7 @@ from afterview.cli import main
 from afterview.memory.directory import Memory
 from afterview.memory.fsck import fsck
 from afterview.memory.repository import open_camera
-from tests.memory_world import START, make_frame, make_spec
+from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()
 

@@ -25,7 +25,7 @@ from afterview.memory.settings import (
 from afterview.memory.snapshot import MemorySnapshot
 from afterview.memory.store_settings import StoreSettings, write_store
 from afterview.memory.uploaded import Uploads, locked
-from tests.memory_world import START, assert_holds, die_holding, make_frame, make_spec
+from tests.support.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
 SPEC = make_spec()
 FRAMES = 200  # three seals and eight frames in the journal

@@ -13,7 +13,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.index import FrameIndex, differences
 from afterview.memory.repository import open_camera
 from afterview.memory.snapshot import MemorySnapshot
-from tests.memory_world import make_frame, make_spec, record_frames
+from tests.support.memory_world import make_frame, make_spec, record_frames
 
 SPEC = make_spec()
 

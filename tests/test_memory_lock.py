@@ -21,7 +21,7 @@ from afterview.memory.lock import CameraLock, is_held
 from afterview.memory.reader import CameraReader
 from afterview.memory.repository import open_camera
 from tests.crash.writer import SPECS
-from tests.memory_world import START, make_frame
+from tests.support.memory_world import START, make_frame
 
 SPEC = SPECS["float16"]
 ROOT = Path(__file__).parent.parent

@@ -28,9 +28,9 @@ from afterview.memory.snapshot import MemorySnapshot
 from afterview.memory.spec import FeatureSpec
 from afterview.memory.upload import Upload
 from afterview.memory.uploaded import Uploads
-from tests.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
-from tests.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
-from tests.object_server import BUCKET, Gate, ObjectServer
+from tests.support.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
+from tests.support.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
+from tests.support.object_server import BUCKET, Gate, ObjectServer
 
 SPECS = {storage: make_spec(cells=16, storage=storage) for storage in ("float16", "int8")}
 COARSE = 128  # frames of 192 sealed ones that are old enough

@@ -23,9 +23,9 @@ from afterview.memory.reader import CameraReader
 from afterview.memory.removal import Removal
 from afterview.memory.repository import open_camera
 from afterview.memory.uploaded import Uploads, locked
-from tests.memory_world import START, make_frame
-from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
-from tests.object_server import BUCKET, Gate, ObjectServer
+from tests.support.memory_world import START, make_frame
+from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
+from tests.support.object_server import BUCKET, Gate, ObjectServer
 
 
 def test_a_connection_cut_in_mid_upload_loses_nothing_and_the_upload_goes_on(tmp_path: Path, gate: Gate) -> None:

@@ -17,9 +17,9 @@ from afterview.memory.reembed import build_sealed, open_generation, switch
 from afterview.memory.repository import open_camera
 from afterview.memory.retention import Limits
 from afterview.memory.uploaded import Uploads
-from tests.memory_world import START, make_frame, make_spec
-from tests.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
-from tests.object_server import BUCKET, Gate, ObjectServer
+from tests.support.memory_world import START, make_frame, make_spec
+from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
+from tests.support.object_server import BUCKET, Gate, ObjectServer
 
 
 def test_what_is_sealed_moves_to_the_store_and_is_read_back_bit_for_bit(tmp_path: Path, server: ObjectServer) -> None:

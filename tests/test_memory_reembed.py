@@ -17,7 +17,7 @@ from afterview.memory.index import FrameIndex
 from afterview.memory.reader import CameraReader
 from afterview.memory.reembed import build_sealed, open_generation, switch
 from afterview.memory.repository import open_camera
-from tests.memory_world import (
+from tests.support.memory_world import (
     ANOTHER,
     START,
     assert_encoded_anew,

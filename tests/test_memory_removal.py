@@ -18,8 +18,8 @@ from afterview.memory.removal import Removal, add, present, runs
 from afterview.memory.repository import open_camera
 from afterview.memory.retention import DAY, Limits, forecast, limits_of, plan_eviction
 from afterview.memory.settings import CameraSettings, MemorySettings
-from tests.memory_world import START, make_frame, make_spec
-from tests.servers import wait_until
+from tests.support.memory_world import START, make_frame, make_spec
+from tests.support.servers import wait_until
 
 SPEC = make_spec()
 

@@ -25,7 +25,7 @@ from afterview.memory.errors import (
 from afterview.memory.layout import SEAL_FRAMES
 from afterview.memory.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
 from afterview.memory.repository import Repository, open_camera
-from tests.memory_world import START, make_frame, make_spec
+from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()
 

@@ -24,7 +24,7 @@ from afterview.memory.snapshot import MemorySnapshot
 from afterview.memory.spec import FeatureSpec
 from afterview.memory.thinning import thin
 from afterview.memory.usage import bytes_under
-from tests.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
+from tests.support.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
 FRAMES = 330  # five seals and ten frames in the journal

@@ -22,8 +22,8 @@ from afterview.memory.reader import CameraReader
 from afterview.memory.reembed import build_sealed, open_generation, switch
 from afterview.memory.repository import open_camera
 from afterview.memory.snapshot import MemorySnapshot
-from tests.clips import make_clip
-from tests.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
+from tests.support.clips import make_clip
+from tests.support.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
 
 SPEC = make_spec(storage="int8")
 PLAIN = make_spec()

@@ -13,7 +13,7 @@ from afterview.model.batch import Sample, assemble
 from afterview.model.errors import InputMismatch
 from afterview.model.prompt import Prompt, from_ids
 from afterview.model.video_language import VideoLanguageModel
-from tests.presets import small_model
+from tests.support.presets import small_model
 
 SMALL = ForgettingConfig(spatial="uniform", min_frames=2, max_frames=4)
 

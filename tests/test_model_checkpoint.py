@@ -42,8 +42,8 @@ from afterview.model.sources import Sources
 from afterview.model.tokenizer import byte_tokenizer
 from afterview.model.vision import KNOWN_TOWERS
 from afterview.model.weights import INDEX_FILE, SINGLE_FILE
-from tests.loading import make_checkpoint, measure_loading
-from tests.presets import write_preset
+from tests.support.loading import make_checkpoint, measure_loading
+from tests.support.presets import write_preset
 
 GOLDEN = Path(__file__).parent / "golden" / "hour_llava"
 TIED, UNTIED = GOLDEN / "tied_36_frames", GOLDEN / "untied_70_frames"

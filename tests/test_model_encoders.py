@@ -11,7 +11,7 @@ from afterview.model.index_encoder import IndexEncoder, canonical
 from afterview.model.preprocess import to_square
 from afterview.model.vision import VisionEncoder, build_tower, pixels, pool
 from afterview.model.weights import slots_of
-from tests.presets import small_model
+from tests.support.presets import small_model
 
 GEOMETRY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
 

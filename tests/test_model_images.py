@@ -11,7 +11,7 @@ from afterview.model.image_tiles import GREY, Tiles, best_grid, pad_to_square, t
 from afterview.model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures
 from afterview.model.loaded import AfterviewModel
 from afterview.model.prompt import Prompt, build, build_text
-from tests.presets import small_model
+from tests.support.presets import small_model
 
 RANDOM, UNIFORM = ForgettingConfig(spatial="random"), ForgettingConfig(spatial="uniform")
 

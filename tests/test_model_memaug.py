@@ -19,7 +19,7 @@ from afterview.model.projector import Projector
 from afterview.model.prompt import Prompt
 from afterview.model.rope import rotate, rotation
 from afterview.model.video_language import VideoLanguageModel
-from tests.live_bytes import LiveBytes
+from tests.support.live_bytes import LiveBytes
 
 HEADS = Heads(width=64, query=4, key_value=2)
 FRAMES = 40

@@ -12,8 +12,8 @@ from afterview.model.language import TextStream
 from afterview.model.moments import MOMENT, clock, moment_id, onset
 from afterview.model.tokenizer import byte_tokenizer
 from afterview.training.evaluation.judge import clock_seconds
-from tests.clips import make_clip
-from tests.presets import write_preset
+from tests.support.clips import make_clip
+from tests.support.presets import write_preset
 from tests.test_afterview_presets import replay
 
 

@@ -15,7 +15,7 @@ from afterview.model.grouping import consecutive
 from afterview.model.language import LanguageModel
 from afterview.model.loaded import AfterviewModel
 from afterview.model.video_language import VideoInputs
-from tests.presets import write_preset
+from tests.support.presets import write_preset
 from tests.test_model_language import embeds, language
 
 FRAMES = (50, 131, 9)  # the published layout repeats short videos to 128 frames; the longest here goes beyond

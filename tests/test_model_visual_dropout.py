@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2Model, Qwen3Config, 
 from afterview.configs import ConfigError, load_mapping
 from afterview.model.errors import InputMismatch
 from afterview.model.visual_dropout import Dropped, DroppingDecoder, VisualDropoutConfig
-from tests.live_bytes import LiveBytes
+from tests.support.live_bytes import LiveBytes
 
 GEOMETRY = {
     "vocab_size": 40,

@@ -6,7 +6,7 @@ import pytest
 
 from afterview.stream.address import SourceAddress, parse_source
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
-from tests.clips import make_clip
+from tests.support.clips import make_clip
 
 
 @pytest.mark.parametrize(

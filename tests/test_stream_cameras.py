@@ -19,7 +19,7 @@ from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.merging import InOrder
 from afterview.stream.relevance import MOST_CAMERAS
-from tests.memory_world import START, make_frame, make_spec
+from tests.support.memory_world import START, make_frame, make_spec
 
 
 @pytest.fixture(scope="module")

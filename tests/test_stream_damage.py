@@ -12,8 +12,8 @@ import pytest
 from afterview.stream.errors import NotAVideo
 from afterview.stream.media import VideoWriter, encode_jpeg
 from afterview.stream.reader import Ended
-from tests.clips import make_clip, picture
-from tests.reading import frames_of, nearest, read
+from tests.support.clips import make_clip, picture
+from tests.support.reading import frames_of, nearest, read
 
 ROOT = Path(__file__).parent.parent
 

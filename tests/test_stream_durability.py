@@ -19,7 +19,7 @@ from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.crash.disk import Disk, Recorder, Step
 from tests.crash.power import cuts, evenly
 from tests.crash.writer import SPECS
-from tests.memory_world import make_frame
+from tests.support.memory_world import make_frame
 
 SPEC = SPECS["float16"]
 FRAMES, EVERY_S = 40, 0.05

@@ -12,9 +12,9 @@ from afterview.stream.address import parse_source
 from afterview.stream.media import VideoWriter
 from afterview.stream.reader import Ended, Event, Opened, read_events
 from afterview.stream.sampler import Sampler
-from tests.clips import make_clip, picture
-from tests.reading import FAST, frames_of, nearest, open_files, read
-from tests.transport_stream import join_transport_streams
+from tests.support.clips import make_clip, picture
+from tests.support.reading import FAST, frames_of, nearest, open_files, read
+from tests.support.transport_stream import join_transport_streams
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterview.stream.fragments import Fragment, FragmentReader, Reference, unix_of_ntp
-from tests.fragmented import NTP_1970, START, TIMESCALE, box, fragment, moof, prft, write_clip
+from tests.support.fragmented import NTP_1970, START, TIMESCALE, box, fragment, moof, prft, write_clip
 
 HEAD = box(b"ftyp", b"iso5", bytes(4))
 

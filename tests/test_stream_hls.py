@@ -10,9 +10,9 @@ from afterview.stream.errors import AuthenticationFailed
 from afterview.stream.media import VideoWriter
 from afterview.stream.reader import Lost, Opened, Retry
 from afterview.stream.serve import main as serve
-from tests.clips import make_clip, picture
-from tests.servers import HlsServer
-from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file
+from tests.support.clips import make_clip, picture
+from tests.support.servers import HlsServer
+from tests.support.watching import QUICK, Watcher, assert_same_frames, samples_of_file
 
 pytestmark = pytest.mark.integration
 

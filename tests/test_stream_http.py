@@ -13,10 +13,10 @@ from afterview.stream.address import parse_source
 from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNotFound, SourceUnreachable
 from afterview.stream.media import encode_jpeg
 from afterview.stream.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
-from tests.clips import make_clip, picture
-from tests.fragmented import fragment, write_clip
-from tests.reading import FAST, FakeTime, nearest, read
-from tests.transport_stream import join_transport_streams
+from tests.support.clips import make_clip, picture
+from tests.support.fragmented import fragment, write_clip
+from tests.support.reading import FAST, FakeTime, nearest, read
+from tests.support.transport_stream import join_transport_streams
 
 
 class Server(BaseHTTPRequestHandler):

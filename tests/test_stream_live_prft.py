@@ -21,12 +21,12 @@ from afterview.stream.media import encode_jpeg
 from afterview.stream.reader import SourceConfig, read_events
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from tests.clips import picture
-from tests.fragmented import box
-from tests.live_fragments import ENDLESS, Broadcast, Client, LiveServer, encode_live, live_server
-from tests.presets import write_preset
-from tests.reading import FAST, open_files
-from tests.watching import Watcher
+from tests.support.clips import picture
+from tests.support.fragmented import box
+from tests.support.live_fragments import ENDLESS, Broadcast, Client, LiveServer, encode_live, live_server
+from tests.support.presets import write_preset
+from tests.support.reading import FAST, open_files
+from tests.support.watching import Watcher
 
 PATIENT = SourceConfig(open_timeout_s=5, read_timeout_s=5)
 EVERY_FRAME = "frag_every_frame+empty_moov+default_base_moof"

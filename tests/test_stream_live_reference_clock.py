@@ -8,7 +8,7 @@ import pytest
 
 from afterview.stream.fragments import FragmentHead
 from afterview.stream.live_reference_clock import LiveReferenceClock
-from tests.fragmented import START, moof, prft
+from tests.support.fragmented import START, moof, prft
 
 SIZE = 1000  # bytes from one fragment to the next
 

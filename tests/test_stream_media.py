@@ -9,7 +9,7 @@ import pytest
 
 from afterview.stream.errors import WriterError
 from afterview.stream.media import VideoWriter, decode_jpeg, encode_jpeg
-from tests.clips import picture
+from tests.support.clips import picture
 
 
 def times_of(path: Path) -> list[float]:

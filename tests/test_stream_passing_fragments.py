@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterview.stream.fragments import Fragment, FragmentReader, PassingFragments, Reference
-from tests.fragmented import START, box, moof, prft
+from tests.support.fragmented import START, box, moof, prft
 
 HEAD = box(b"ftyp", b"iso5", bytes(4)) + box(b"moov", bytes(300))
 

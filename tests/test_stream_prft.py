@@ -16,9 +16,9 @@ from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.reader import Ended, Opened, read_events
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from tests.fragmented import START, change_stamps, fragment, write_clip
-from tests.presets import write_preset
-from tests.reading import FAST, frames_of, nearest, open_files, read
+from tests.support.fragmented import START, change_stamps, fragment, write_clip
+from tests.support.presets import write_preset
+from tests.support.reading import FAST, frames_of, nearest, open_files, read
 
 FLAGS = ["cmaf+frag_keyframe", "frag_keyframe+empty_moov", "frag_keyframe+delay_moov", "cmaf+frag_every_frame"]
 

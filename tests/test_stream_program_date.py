@@ -15,8 +15,8 @@ import pytest
 from afterview.stream.address import parse_source
 from afterview.stream.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
 from afterview.stream.reader import Frame, read_events
-from tests.clips import make_clip
-from tests.reading import FAST
+from tests.support.clips import make_clip
+from tests.support.reading import FAST
 
 DATE = "2026-11-20T14:03:00.250+01:00"
 UNIX = 1_795_179_780.25

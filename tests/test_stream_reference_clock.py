@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from afterview.stream.fragments import Reference
-from tests.fragmented import START, box, clock_of, fragments, moof, prft
+from tests.support.fragmented import START, box, clock_of, fragments, moof, prft
 
 
 def learnt(data: bytes, packets: Sequence[tuple[int, int]]) -> list[tuple[int, float] | None]:

@@ -18,8 +18,8 @@ from afterview.memory.snapshot import MemorySnapshot
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.relevance import MOST_CAMERAS
-from tests.memory_world import START, make_frame
-from tests.watching import wait_until
+from tests.support.memory_world import START, make_frame
+from tests.support.watching import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from afterview.stream.errors import AuthenticationFailed, SourceError, SourceNot
 from afterview.stream.media import VideoWriter
 from afterview.stream.reader import Lost, Opened, Retry
 from afterview.stream.serve import main as serve
-from tests.clips import make_clip, picture
-from tests.servers import RtspServer, need_rtsp
-from tests.transport_stream import join_transport_streams
-from tests.watching import QUICK, Watcher, assert_same_frames, samples_of_file
+from tests.support.clips import make_clip, picture
+from tests.support.servers import RtspServer, need_rtsp
+from tests.support.transport_stream import join_transport_streams
+from tests.support.watching import QUICK, Watcher, assert_same_frames, samples_of_file
 
 pytestmark = pytest.mark.integration
 

@@ -27,8 +27,8 @@ from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.sources import SourceConfig
-from tests.clips import make_clip
-from tests.servers import HlsServer, LiveServer, RtspServer, need_rtsp
+from tests.support.clips import make_clip
+from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from afterview.stream.address import parse_source
 from afterview.stream.backoff import BackoffConfig
 from afterview.stream.errors import BadUrl, SourceTimeout, SourceUnreachable
 from afterview.stream.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, read_events
-from tests.reading import FakeTime, frames_of, read
+from tests.support.reading import FakeTime, frames_of, read
 
 
 def test_test_pictures_come_in_real_time_and_their_end_is_a_failure_to_recover_from() -> None:

@@ -20,10 +20,10 @@ from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.program_date import read_program_date
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from tests.clips import make_clip, picture
-from tests.presets import write_preset
-from tests.servers import HlsServer, RtspServer, need_rtsp
-from tests.slow_network import SlowNetwork
+from tests.support.clips import make_clip, picture
+from tests.support.presets import write_preset
+from tests.support.servers import HlsServer, RtspServer, need_rtsp
+from tests.support.slow_network import SlowNetwork
 from tests.test_stream_hls import broadcast
 
 RATE, FPS = 20, 5.0

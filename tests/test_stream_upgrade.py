@@ -28,9 +28,9 @@ from afterview.stream.control import ControlServer, ask_writer
 from afterview.stream.queues import Blocking
 from afterview.stream.upgrade import Upgrade, image_encoder
 from afterview.stream.writer import CameraWriter, FeaturesOf, Stored
-from tests.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
-from tests.presets import write_preset
-from tests.watching import wait_until
+from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
+from tests.support.presets import write_preset
+from tests.support.watching import wait_until
 
 OLD, NEW = make_spec(), ANOTHER
 

@@ -27,7 +27,7 @@ from afterview.stream.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.mask import apply_masks
 from afterview.stream.queues import Blocking
 from afterview.stream.writer import CameraWriter, Interruption, Stored
-from tests.memory_world import START, make_frame, make_spec
+from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec(width=64, cells=16)  # 2 KB of tokens a frame
 

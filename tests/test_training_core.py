@@ -27,7 +27,7 @@ from afterview.training.parts import MODEL_PARTS, parameter_groups, parts_of
 from afterview.training.run import train_stage
 from afterview.training.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
 from afterview.training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
-from tests.presets import write_toy
+from tests.support.presets import write_toy
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from afterview.training.run import train_stage
 from afterview.training.stages import StageConfig, StageData, StageLearner, plan_epoch
 from afterview.training.world.cameras import make_shared_story
 from afterview.training.world.video import VideoFormat, write_shared_videos
-from tests.presets import write_toy
+from tests.support.presets import write_toy
 from tests.test_training_core import weights
 
 SEEN = {"max_frames": 8, "min_frames": 2}

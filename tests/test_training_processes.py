@@ -16,7 +16,7 @@ from afterview.training.parts import parameter_groups, parts_of
 from afterview.training.run import train_stage
 from afterview.training.stages import StageConfig, StageData, StageLearner
 from afterview.training.trainer import LOG
-from tests.sharded import FSDP
+from tests.support.sharded import FSDP
 from tests.test_training_media import ALL, data, every_stream, stage  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: P
     path, port = written(config, tmp_path / "stage.json"), str(free_port())
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.sharded", str(path)],
+            [sys.executable, "-m", "tests.support.sharded", str(path)],
             env=environment(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         )

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.table import Table
-from tests.loading import make_checkpoint, measure_loading
+from tests.support.loading import make_checkpoint, measure_loading
 
 MEGABYTES = 1200
 

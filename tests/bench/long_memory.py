@@ -25,7 +25,7 @@ from afterview.memory.layout import (
 )
 from afterview.memory.repository import open_camera
 from afterview.memory.spec import FeatureSpec
-from tests.memory_world import START, make_frame
+from tests.support.memory_world import START, make_frame
 
 MODELS = 64  # real seals, and distinct runs of embeddings
 _MOST_LINKS = 20000  # of one file; ext4 allows 65,000

@@ -22,7 +22,7 @@ from afterview.model.projector import Projector
 from afterview.model.prompt import Prompt
 from afterview.model.video_language import VideoLanguageModel
 from tests.bench.table import Table
-from tests.live_bytes import LiveBytes
+from tests.support.live_bytes import LiveBytes
 
 HEADS, VISION_WIDTH = Heads(64, 8, 1), 96  # the 3B model's ratio of query to key heads
 FRAMES = (600, 3600)  # ten minutes and an hour at 1 FPS

@@ -20,7 +20,7 @@ from afterview.memory.spec import FeatureSpec, IndexSpec, TokenSpec
 from afterview.memory.usage import bytes_under
 from tests.bench.long_memory import make_long_memory
 from tests.bench.table import Table
-from tests.memory_world import START, make_frame
+from tests.support.memory_world import START, make_frame
 
 DAY = 86400
 SPANS = {"10 min": 600, "1 h": 3600, "24 h": DAY, "7 d": 7 * DAY, "30 d": 30 * DAY}

@@ -22,7 +22,7 @@ from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel
 from afterview.stream.answer import Answerer, Question
 from tests.bench.table import Table
-from tests.presets import GEOMETRY, write_preset
+from tests.support.presets import GEOMETRY, write_preset
 
 HOURS = (1, 10, 100)
 BUDGET = 3600  # frames, as in the published presets

@@ -28,7 +28,7 @@ from afterview.memory.usage import bytes_under
 from afterview.stream.queues import Blocking
 from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.bench.table import Table
-from tests.memory_world import START, make_frame
+from tests.support.memory_world import START, make_frame
 
 HERE = Path(__file__).parent
 SAMPLE_S = 1800.0  # stream time between two samples

@@ -11,7 +11,7 @@ from pathlib import Path
 from afterview.memory.layout import SEAL_FRAMES
 from afterview.memory.repository import open_camera
 from tests.bench.table import Table
-from tests.memory_world import make_frame, make_spec
+from tests.support.memory_world import make_frame, make_spec
 
 CAMERAS, RUNS = 4, 7
 

@@ -26,8 +26,8 @@ from afterview.memory.upload import Upload
 from afterview.memory.uploaded import Uploads
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
-from tests.memory_world import START, make_frame
-from tests.object_server import BUCKET, KEYS, Gate, ObjectServer, gate_to
+from tests.support.memory_world import START, make_frame
+from tests.support.object_server import BUCKET, KEYS, Gate, ObjectServer, gate_to
 
 FRAMES = 2048
 SCATTERED = 128  # frames, each in a chunk of its own: what bounded recall reads at worst

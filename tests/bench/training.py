@@ -32,7 +32,7 @@ from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
 from afterview.training.tiny.stage import attention_to_train_with
 from afterview.training.trainer import LOG, Trainer, precision_of
 from tests.bench.table import Table
-from tests.presets import write_preset
+from tests.support.presets import write_preset
 
 GEOMETRY = {
     "vision": {"width": 128, "layers": 4, "heads": 4, "mlp_width": 512, "image_size": 128, "patch_size": 16},

@@ -28,7 +28,7 @@ from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import STORE_POINTS, kill_uploads
-from tests.memory_world import START
+from tests.support.memory_world import START
 
 PATIENCE_S = 60.0  # for a writer to get to its failpoint
 ROUNDS_PER_MEMORY = 12  # kills before a fresh memory: each check reads all of it

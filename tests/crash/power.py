@@ -22,7 +22,7 @@ from afterview.memory.thinning import thin
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
-from tests.memory_world import die_holding, make_frame
+from tests.support.memory_world import die_holding, make_frame
 
 SURVIVALS: tuple[Survival, ...] = ("nothing", "names", "chance")
 NOT_TRACED = (

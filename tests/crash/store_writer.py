@@ -18,7 +18,7 @@ from afterview.memory.uploaded import Uploads
 from afterview.stream import uploading
 from afterview.stream.uploading import Uploader, UploadState
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
-from tests.memory_world import START
+from tests.support.memory_world import START
 
 BEHIND = 3  # seals that the upload may be behind; a writer without pictures to wait for would leave it far behind
 

@@ -37,8 +37,8 @@ from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests
 from tests.crash.tally import Tally
 from tests.crash.writer import KEEP_S, SPARED, THIN_S
-from tests.memory_world import START, coarse_tokens, make_frame
-from tests.object_server import BUCKET, KEYS, ObjectServer
+from tests.support.memory_world import START, coarse_tokens, make_frame
+from tests.support.object_server import BUCKET, KEYS, ObjectServer
 
 STORE_POINTS = (
     *UPLOAD_POINTS, "seal.after-commit", "forget.after-commit", "forget.half-erased", "evict.half-erased", "thin.after-commit",

@@ -23,7 +23,7 @@ from afterview.memory.retention import Limits
 from afterview.memory.spec import FeatureSpec, Storage
 from afterview.memory.specfile import read_spec
 from afterview.memory.thinning import thin
-from tests.memory_world import START, make_frame, make_spec
+from tests.support.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
 SPARED = 130  # frames, two seals of them: nobody forgets or evicts these, and a fixed question is about them

@@ -20,9 +20,9 @@ from typing import Any
 
 from afterview.cli import main
 from afterview.model.checkpoint import load_pretrained, save_pretrained
-from tests.clips import make_clip
-from tests.object_server import BUCKET, KEYS, ObjectServer
-from tests.presets import write_preset
+from tests.support.clips import make_clip
+from tests.support.object_server import BUCKET, KEYS, ObjectServer
+from tests.support.presets import write_preset
 
 START = 1_700_000_000  # Unix seconds of the first frame of every recording
 TOWER = {"width": 16, "layers": 1, "heads": 2, "mlp_width": 32, "image_size": 32, "patch_size": 4}

@@ -13,8 +13,8 @@ from afterview.memory.repository import open_camera
 from afterview.memory.snapshot import MemorySnapshot
 from afterview.memory.store_settings import StoreSettings, write_store
 from afterview.memory.upload import Upload
-from tests.memory_world import START, make_frame, make_spec
-from tests.object_server import BUCKET
+from tests.support.memory_world import START, make_frame, make_spec
+from tests.support.object_server import BUCKET
 
 SPEC = make_spec()
 FRAMES = 200  # three seals and eight frames in the journal

@@ -10,7 +10,7 @@ import numpy as np
 from afterview.stream.address import parse_source
 from afterview.stream.backoff import BackoffConfig
 from afterview.stream.reader import Event, Frame, SourceConfig, read_events
-from tests.clips import picture
+from tests.support.clips import picture
 
 FAST = SourceConfig(open_timeout_s=3, read_timeout_s=1, backoff=BackoffConfig(first_s=0.01, max_s=0.02))
 

@@ -1,6 +1,6 @@
 """Run by two processes: one batch through a learner whose parameters are sharded as configs/training/fsdp.yaml has it.
 
-    RANK=0|1 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python -m tests.sharded STAGE.json
+    RANK=0|1 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python -m tests.support.sharded STAGE.json
 
 accelerate shards on GPUs alone, so torch's own `fully_shard` does it here. Process 0 prints the loss and the norm of every part's gradient,
 of both processes' batches together, as JSON.
@@ -23,7 +23,7 @@ from afterview.model.checkpoint import load_pretrained
 from afterview.training.parts import parameter_groups, parts_of
 from afterview.training.stages import StageConfig, StageData, StageLearner
 
-FSDP = Path(__file__).parents[1] / "configs" / "training" / "fsdp.yaml"
+FSDP = Path(__file__).parents[2] / "configs" / "training" / "fsdp.yaml"
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import av
 
-from tests.clips import picture
-from tests.fragmented import NTP_1970, START, fragment, write_clip
+from tests.support.clips import picture
+from tests.support.fragmented import NTP_1970, START, fragment, write_clip
 
 RATE = 10  # frames per second
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nConnection: close\r\n"

@@ -72,7 +72,7 @@ class LiveServer:
         ]
         self._process = subprocess.Popen(
             command,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -23,7 +23,7 @@ def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
     """A checkpoint of at least so many megabytes of bfloat16, in shards: vision tower, projector, MemAug, decoder."""
     from afterview.model import save
     from afterview.model.checkpoint import load_pretrained, save_pretrained
-    from tests.presets import write_preset
+    from tests.support.presets import write_preset
 
     tower = {"width": 384, "layers": 4, "heads": 6, "mlp_width": 1536, "image_size": 378, "patch_size": 14}
     # MemAug's four blocks hold some 100 MB at this width
@@ -40,7 +40,7 @@ def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
 
 def measure_loading(directory: Path, dtype: str) -> Loaded:
     """Load the checkpoint in a process of its own."""
-    command = [sys.executable, "-m", "tests.loading", str(directory), dtype]
+    command = [sys.executable, "-m", "tests.support.loading", str(directory), dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return Loaded(**json.loads(done.stdout))
 

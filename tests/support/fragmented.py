@@ -10,7 +10,7 @@ import av
 from afterview.stream.fragments import FragmentReader
 from afterview.stream.media import VideoWriter
 from afterview.stream.reference_clock import ReferenceClock
-from tests.clips import picture
+from tests.support.clips import picture
 
 START = 1_700_000_000.25  # Unix seconds
 TIMESCALE = 90_000  # of the clips

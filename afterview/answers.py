@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
-from afterview.memory.camera import ANSWERS, CameraInfo
+from afterview.memory.base.camera import ANSWERS, CameraInfo
 from afterview.stream.span import describe_removal
 from afterview.times import spell_duration
 

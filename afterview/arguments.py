@@ -5,8 +5,8 @@ import unicodedata
 from pathlib import Path
 
 from afterview.configs import UsageError
-from afterview.memory.camera import camera_id
-from afterview.memory.store_settings import SCHEME
+from afterview.memory.base.camera import camera_id
+from afterview.memory.remote.settings import SCHEME
 
 FASTEST = 1000.0  # frames kept per second; no camera gives more
 LONGEST_SYNC = 60.0  # seconds that a power cut may cost, at most
@@ -29,7 +29,7 @@ def readable_memory(text: str) -> Path:
     """The directory of a memory that is only read: also of one that lies on a store, s3://bucket/prefix."""
     if not text.startswith(SCHEME):
         return memory_path(text)
-    from afterview.memory.mirror import mirror
+    from afterview.memory.sync.replica import mirror
 
     return mirror(text)
 

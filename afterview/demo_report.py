@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.answers import answer_document
 from afterview.contact_sheet import SheetItem, contact_sheet
-from afterview.memory.camera import CameraInfo
+from afterview.memory.base.camera import CameraInfo
 from afterview.times import spell_duration
 from afterview.training.evaluation.judge import is_right
 from afterview.training.evaluation.quiz import Put

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from afterview.memory.camera import CameraInfo
-from afterview.memory.records import Gap
-from afterview.memory.removal import Removal
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.records import Gap
+from afterview.memory.plans.removal import Removal
 from afterview.times import spell_duration
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from afterview.memory.camera import CameraInfo
-from afterview.memory.errors import RepositoryError
-from afterview.memory.objects import objects_of
-from afterview.memory.uploaded import Uploads
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.remote.bucket import objects_of
 
 
 def store_document(camera: Path) -> dict[str, Any] | None:
@@ -15,7 +15,9 @@ def store_document(camera: Path) -> dict[str, Any] | None:
         objects = objects_of(camera)
         if objects is None:
             return None
-        from afterview.memory.upload import Upload  # the writers' code: `info` loads it only where there is a store
+        from afterview.memory.sync.upload import (
+            Upload,  # the writers' code: `info` loads it only where there is a store
+        )
 
         uploads = Uploads.read(camera)
         seals, size = Upload(camera, objects, local_bytes=0).waiting()

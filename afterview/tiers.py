@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from afterview.memory.coarse import FEWER, coarse_mask
-from afterview.memory.commit import Commit
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.manifest import Commit
+from afterview.memory.plans.downsampling import FEWER, coarse_mask
+from afterview.memory.reading.snapshot import MemorySnapshot
 
 
 def coarse_frames(camera: Path, snapshot: MemorySnapshot) -> int:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afterview.memory.camera import camera_id
-from afterview.memory.errors import MemoryNotFound
-from afterview.memory.reader import CameraReader
+from afterview.memory.base.camera import camera_id
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
-    from afterview.memory.index import FrameIndex
+    from afterview.memory.index.frame_index import FrameIndex
 
 
 class Memory:
@@ -43,7 +43,7 @@ class Memory:
 
     def index(self, name: str) -> "FrameIndex":
         """The frame index of a camera, shared by all who ask for it here."""
-        from afterview.memory.index import FrameIndex  # loads faiss, which `info` and a full recall do without
+        from afterview.memory.index.frame_index import FrameIndex  # late: it loads faiss, which `info` does without
 
         reader = self.camera(name)
         return self._indexes.setdefault(reader.info.id, FrameIndex(reader.directory / "index"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from afterview.memory.positions import VideoLayout
+from afterview.memory.plans.positions import VideoLayout
 from afterview.model.errors import InputMismatch
 from afterview.model.grouping import consecutive
 from afterview.model.memaug import EvidenceRequest

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from afterview.memory.forgetting import ForgettingConfig, random_cells, uniform_cells
-from afterview.memory.positions import NEWLINE
+from afterview.memory.plans.positions import NEWLINE
+from afterview.memory.plans.visibility import ForgettingConfig, random_cells, uniform_cells
 from afterview.model.image_tiles import Tiles, pad_to_square, tile_picture
 from afterview.model.projector import Projector
 from afterview.model.vision import VisionEncoder

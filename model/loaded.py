@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from afterview.memory.positions import VideoLayout
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.plans.positions import VideoLayout
 from afterview.model import prompt
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.images import one_picture, several_pictures

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from afterview.memory.positions import NEWLINE, VideoLayout
+from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.errors import InputMismatch
 from afterview.model.preset import Mark
 

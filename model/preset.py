@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import TRAINED_FRAMES, Policy
-from afterview.memory.recall import RecallConfig
-from afterview.memory.spec import Storage
+from afterview.memory.base.spec import Storage
+from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
+from afterview.memory.plans.recall import RecallConfig
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from afterview.model.errors import ModelNotFound
 

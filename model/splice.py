@@ -3,7 +3,7 @@
 Query positions run on: the text before counts from 0, the decayed tokens take their own ids shifted by that text's length, the text
 after goes on from the largest. Key positions are NOT shifted: a quirk of the published code that the weights have learnt.
 
-A layout (memory.positions.VideoLayout, model.images.ImageLayout) names visual tokens by their places among the tokens at hand, NEWLINE
+A layout (memory.plans.positions.VideoLayout, model.images.ImageLayout) names visual tokens by their places among the tokens at hand, NEWLINE
 standing for the learned newline.
 
 Legend: n tokens before, V decayed (visual) tokens, m tokens after, Q = joined text + V, D width, L = n + V + m.

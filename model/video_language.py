@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from afterview.memory.positions import NEWLINE, VideoLayout
+from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.errors import InputMismatch
 from afterview.model.language import LanguageModel
 from afterview.model.marks import FrameMarks, MemoryMarks

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from afterview.memory.spec import TokenSpec
+from afterview.memory.base.spec import TokenSpec
 from afterview.model.compression import POOLED_TOKENS, TokenMergingConfig
 from afterview.model.errors import CheckpointError, InputMismatch
 from afterview.model.token_merge import merge_frames

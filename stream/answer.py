@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import UsageError
+from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError
+from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
-from afterview.memory.errors import DamagedFrames, NothingRecorded, StoreError
-from afterview.memory.records import Gap
-from afterview.memory.removal import Removal, touching
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.plans.removal import Removal, touching
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.moments import clock, onset
 from afterview.stream.merging import InOrder, OnText
 from afterview.stream.relevance import choose_cameras
@@ -68,7 +68,7 @@ class Coverage:
     """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
 
     removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
-    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.records.TimeBasis). search: what
+    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.base.records.TimeBasis). search: what
     the index did for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was
     recorded since.
     """

@@ -12,7 +12,7 @@ the stream's speed until it is where it should be: whoever is a minute ahead is 
 
 import math
 
-from afterview.memory.records import TimeBasis
+from afterview.memory.base.records import TimeBasis
 from afterview.stream.sampler import REORDER_S
 
 SMALLEST_STEP = 0.001  # seconds between two frames whose source says that time stood still or went back

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from afterview.configs import AfterviewError
-from afterview.memory.errors import RequestRefused
+from afterview.memory.base.errors import RequestRefused
 
 NAME = "control"
 LONGEST = 1 << 20  # bytes of an order

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from afterview.configs import UsageError
-from afterview.memory.repository import Repository
-from afterview.memory.settings import CameraSettings
+from afterview.memory.base.settings import CameraSettings
+from afterview.memory.writing.repository import Repository
 from afterview.stream.clock import LiveClock, RecordedClock
 from afterview.stream.events import Ended, Frame, Lost, Opened, Retry
 from afterview.stream.ingest_config import IngestConfig, IngestStats

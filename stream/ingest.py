@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from afterview.memory.errors import RequestRefused
-from afterview.memory.orders import Order
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import Acknowledgement, Repository
-from afterview.memory.settings import read_settings
+from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import read_settings
+from afterview.memory.writing.commands import Order
+from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.control import ControlServer
 from afterview.stream.decoder import CameraDecoder, Item
 from afterview.stream.ingest_config import IngestConfig, IngestStats

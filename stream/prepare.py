@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.records import TimeBasis
-from afterview.memory.settings import Polygon
+from afterview.memory.base.records import TimeBasis
+from afterview.memory.base.settings import Polygon
 from afterview.model.preprocess import to_square
 from afterview.stream.events import Frame
 from afterview.stream.mask import apply_masks

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.errors import RepositoryError, UnreachableFrames
+from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.errors import RepositoryError, UnreachableFrames
-from afterview.memory.spec import require_same
 from afterview.stream.span import find_span
 
 if TYPE_CHECKING:
-    from afterview.memory.spec import FeatureSpec
+    from afterview.memory.base.spec import FeatureSpec
     from afterview.stream.answer import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs a look at its memory, and a text for a person to read

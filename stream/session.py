@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import Acknowledgement, open_camera
-from afterview.memory.spec import Storage
+from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.stream.answer import Answer, Answerer, Question
 from afterview.stream.clips import ClipGatherer, Group
 from afterview.stream.ingest import CameraIngest

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
+from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
-from afterview.memory.forgetting import plan_repetition, plan_visible
-from afterview.memory.positions import VideoLayout, plan_layout
-from afterview.memory.recall import RecallPlan, plan_recall
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import require_same
+from afterview.memory.plans.positions import VideoLayout, plan_layout
+from afterview.memory.plans.recall import RecallPlan, plan_recall
+from afterview.memory.plans.visibility import plan_repetition, plan_visible
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch

@@ -4,12 +4,12 @@ import math
 from typing import Protocol
 
 from afterview.configs import UsageError
-from afterview.memory.camera import CameraInfo
-from afterview.memory.errors import NoLongerRemembered, NothingRecorded
-from afterview.memory.reader import frames_between, gaps_touching
-from afterview.memory.records import Gap
-from afterview.memory.removal import Removal, touching
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
+from afterview.memory.base.records import Gap
+from afterview.memory.plans.removal import Removal, touching
+from afterview.memory.reading.reader import frames_between, gaps_touching
+from afterview.memory.reading.snapshot import MemorySnapshot
 
 
 class Span(Protocol):

@@ -1,7 +1,7 @@
 """A camera that is being recorded goes over to another model: the last step of `reembed`, while frames come in.
 
 Threads: an order is prepared in a thread of its own, which loads the model and embeds what there is, while everything goes on under the
-old model. Then the write thread switches (memory.reembed.switch), with no more left to embed than the frames of a moment; if that
+old model. Then the write thread switches (memory.writing.reembed.switch), with no more left to embed than the frames of a moment; if that
 fails, the old model stays in use. Frames that are on their way then were encoded by the old model, and are embedded once more from
 their image when they arrive (stream.writer).
 """
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.building import frames_built, is_building
-from afterview.memory.errors import RequestRefused
-from afterview.memory.orders import Order
-from afterview.memory.reader import CameraReader
-from afterview.memory.records import FrameRecord
-from afterview.memory.reembed import Encode, build_sealed, switch
-from afterview.memory.repository import Repository
-from afterview.memory.spec import FeatureSpec, require_same
-from afterview.memory.specfile import read_spec
+from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.spec import FeatureSpec, require_same
+from afterview.memory.format.generation_build import frames_built, is_building
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.commands import Order
+from afterview.memory.writing.reembed import Encode, build_sealed, switch
+from afterview.memory.writing.repository import Repository
 from afterview.model.preprocess import to_square
 from afterview.stream.media import decode_jpeg
 

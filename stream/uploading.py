@@ -1,6 +1,6 @@
 """The upload thread of one camera: sends what was sealed to the memory's store, for as long as it takes.
 
-Threads: `upload-CAMERA` takes one step of memory.upload after the other and waits when there is nothing to do, or when the store
+Threads: `upload-CAMERA` takes one step of memory.sync.upload after the other and waits when there is nothing to do, or when the store
 cannot be used: then longer and longer, with jitter, for ever. It shares the directory and a lock file with the write thread, nothing
 else, and the write thread never waits for it. `state` is replaced as a whole; anybody may read it.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from afterview.configs import AfterviewError
-from afterview.memory.errors import RepositoryError
-from afterview.memory.objects import objects_of
-from afterview.memory.store_settings import read_store
-from afterview.memory.upload import Upload
-from afterview.memory.uploaded import Uploads, locked
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.format.upload_state import Uploads, locked
+from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.settings import read_store
+from afterview.memory.sync.upload import Upload
 from afterview.stream.backoff import Backoff, BackoffConfig
 
 FINISH_UPLOAD_S = 5.0  # at the end, for chunks that are not on the store yet; the next watch sends the others

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from afterview.memory.errors import NotWritable
-from afterview.memory.orders import Order, carry_out, enforce, keep_coarse
-from afterview.memory.records import FrameRecord, GapReason
-from afterview.memory.repository import DISK_FULL, Acknowledgement, Repository
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.records import FrameRecord, GapReason
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.writing.commands import Order, carry_out, enforce, keep_coarse
+from afterview.memory.writing.repository import DISK_FULL, Acknowledgement, Repository
 from afterview.stream.queues import Blocking, Closed
 
 if TYPE_CHECKING:

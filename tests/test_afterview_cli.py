@@ -14,9 +14,9 @@ from typing import Any, cast
 import pytest
 
 from afterview.cli import main
-from afterview.memory.commit import read_json, write_json
 from afterview.memory.directory import Memory
-from afterview.memory.repository import open_camera
+from afterview.memory.format.manifest import read_json, write_json
+from afterview.memory.writing.repository import open_camera
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 

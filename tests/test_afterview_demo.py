@@ -58,7 +58,7 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
         monkeypatch.setattr("afterview.commands.demo.rtsp_missing", lambda: "not for this test")
     else:
         need_rtsp()
-    monkeypatch.setattr("afterview.memory.camera.local_timezone", lambda: "Asia/Tokyo")
+    monkeypatch.setattr("afterview.memory.base.camera.local_timezone", lambda: "Asia/Tokyo")
     world = World(2, 52.0)
     asked = play(Show(tmp_path, world, draw_quiz(world.script, 40.0, count=4), 40.0, quiet=True))
     out, progress = capsys.readouterr()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import afterview
 from afterview.configs import preset_path
+from afterview.memory.base.errors import NothingRecorded, SpecMismatch
+from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.errors import NothingRecorded, SpecMismatch
-from afterview.memory.spec import require_same
 from afterview.model.checkpoint import load_encoders, load_pretrained, save_pretrained
 from afterview.model.errors import InputMismatch
 from afterview.model.loaded import AfterviewModel

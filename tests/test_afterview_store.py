@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
-from afterview.memory.mirror import mirror
-from afterview.memory.objects import SILENT_S
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import open_camera
-from afterview.memory.uploaded import Uploads
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import SILENT_S
+from afterview.memory.sync.replica import mirror
+from afterview.memory.writing.repository import open_camera
 from afterview.stores import store_document
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.object_memory import moving

@@ -10,9 +10,9 @@ import pytest
 
 from afterview.cli import main
 from afterview.commands.record import _waiting as waiting
-from afterview.memory.camera import CameraInfo, new_camera
+from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory
-from afterview.memory.repository import open_camera
+from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stores import describe_store
 from tests.support.memory_world import make_frame

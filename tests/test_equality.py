@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from afterview.memory.directory import Memory
-from afterview.memory.forgetting import plan_repetition, plan_visible
-from afterview.memory.positions import VideoLayout, plan_layout
-from afterview.memory.recall import plan_recall
+from afterview.memory.plans.positions import VideoLayout, plan_layout
+from afterview.memory.plans.recall import plan_recall
+from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.model.preprocess import to_square
 from afterview.stream.address import parse_source

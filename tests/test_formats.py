@@ -115,7 +115,7 @@ def test_a_store_is_read_from_here_and_from_another_machine(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from afterview.memory.store_settings import StoreSettings, write_store
+    from afterview.memory.remote.settings import StoreSettings, write_store
     from tests.support.object_server import BUCKET
 
     for path in (written / "bucket").rglob("*"):

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.attention import Heads
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.memaug import MemAug

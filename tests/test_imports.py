@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from afterview.memory.layout import SEAL_FRAMES
-from afterview.memory.repository import open_camera
+from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import make_frame, make_spec
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +20,9 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("module", ["forgetting", "positions", "recall", "spec"])
+@pytest.mark.parametrize(
+    "module", ["plans.visibility", "plans.positions", "plans.recall", "plans.retention", "plans.removal", "base.spec"]
+)
 def test_the_pure_plans_load_numpy_only(module: str) -> None:
     assert not loaded_after(f"import afterview.memory.{module}") & {"zarr", "faiss", "av", "torch", "uvloop"}
 
@@ -47,7 +49,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterview.commands.info",
         "import afterview.commands.fsck, afterview.commands.manage, afterview.commands.exchange",
         "import afterview.stream.answer, afterview.stream.session, afterview.stream.ingest",
-        "import afterview.memory.directory, afterview.memory.repository",
+        "import afterview.memory.directory, afterview.memory.writing.repository",
         "import afterview.model.preset, afterview.model.preprocess",
     ],
 )
@@ -72,7 +74,7 @@ def test_help_loads_no_numpy_and_info_nothing_that_writes() -> None:
         "numpy",
         "afterview.memory",
     }
-    writers = {"afterview.memory.repository", "afterview.memory.upload", "afterview.stream"}
+    writers = {"afterview.memory.writing.repository", "afterview.memory.sync.upload", "afterview.stream"}
     program = "import sys, afterview.cli\nafterview.cli.main(['info', 'nowhere'])\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "afterview.commands.info" in done.stdout.split()

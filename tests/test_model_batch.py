@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.errors import InputMismatch
 from afterview.model.prompt import Prompt, from_ids

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from afterview.configs import ConfigError
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint import build_network, load_encoders, load_pretrained, save_pretrained
 from afterview.model.errors import (
     BackendUnavailable,

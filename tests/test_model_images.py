@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import NEWLINE
+from afterview.memory.plans.positions import NEWLINE
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.image_tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
 from afterview.model.images import join_tiles, one_picture, padding, plan_picture, plan_pictures

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from afterview.configs import preset_path
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import NEWLINE, plan_layout
+from afterview.memory.plans.positions import NEWLINE, plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint import load_pretrained, save_pretrained
 from afterview.model.errors import InputMismatch
 from afterview.model.marks import ORDER_SIGNS, TIME_SIGNS, MemoryMarks, order_signs, time_signs

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from afterview.memory.forgetting import ForgettingConfig, plan_repetition, plan_visible
-from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.memory.plans.positions import VideoLayout, plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig, plan_repetition, plan_visible
 from afterview.model import memaug as memaug_module
 from afterview.model import video_language
 from afterview.model.attention import Heads, frame_attention, grouped_attention

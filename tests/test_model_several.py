@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch, runs
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint import load_pretrained

@@ -9,7 +9,7 @@ FIRST_NAME = "after" + "image"
 KEPT = {  # files that may hold the first name, and the only lines of them that do
     "CHANGELOG.md": ".*",
     "training/seeds.py": rf'^    return Random\(f"{FIRST_NAME} ',
-    "memory/exchange.py": f'^FORMAT = "{FIRST_NAME}-span-1"$',
+    "memory/span_file.py": f'^FORMAT = "{FIRST_NAME}-span-1"$',
 }
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from afterview.cli import main
-from afterview.memory import index as index_module
-from afterview.memory import segments
+from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.directory import Memory
-from afterview.memory.errors import SpecMismatch
-from afterview.memory.index import FrameIndex
-from afterview.memory.repository import open_camera
+from afterview.memory.index import frame_index as index_module
+from afterview.memory.index import segments
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.merging import InOrder

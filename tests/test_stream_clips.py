@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from afterview.memory.records import TimeBasis
+from afterview.memory.base.records import TimeBasis
 from afterview.stream.clips import ClipGatherer
 from afterview.stream.prepare import Sampled
 from afterview.stream.writer import Interruption

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterview.memory.records import TimeBasis
+from afterview.memory.base.records import TimeBasis
 from afterview.stream.clock import LiveClock, RecordedClock
 
 START = 1_700_000_000.0

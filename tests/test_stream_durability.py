@@ -10,10 +10,10 @@ import pytest
 
 from afterview.arguments import sync_interval
 from afterview.configs import UsageError
-from afterview.memory.durable import StepKind, observed
-from afterview.memory.journal import scan
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.memory.base.durable import StepKind, observed
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.format.journal import scan
+from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.stream.queues import Blocking
 from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.crash.disk import Disk, Recorder, Step

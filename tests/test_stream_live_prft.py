@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from afterview.memory.directory import Memory
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceTimeout

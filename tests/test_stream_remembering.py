@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from afterview.cli import main
+from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
 from afterview.memory.directory import Memory
-from afterview.memory.errors import NoLongerRemembered, NothingRecorded
-from afterview.memory.fsck import fsck
-from afterview.memory.repository import open_camera
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.relevance import MOST_CAMERAS

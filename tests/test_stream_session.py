@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from afterview.configs import UsageError
+from afterview.memory.base.errors import NotWritable
 from afterview.memory.directory import Memory
-from afterview.memory.errors import NotWritable
-from afterview.memory.reader import MemorySnapshot
+from afterview.memory.reading.reader import MemorySnapshot
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel
 from afterview.stream.address import parse_source
@@ -244,7 +244,7 @@ def test_a_writer_that_fails_ends_the_session_with_its_cause(
     def full(*unused: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("afterview.memory.journal.Journal.append", full)
+    monkeypatch.setattr("afterview.memory.format.journal.Journal.append", full)
     with pytest.raises(NotWritable, match="12 frames that were never acknowledged"):
         take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
 

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from afterview.memory.base.records import TimeBasis
 from afterview.memory.directory import Memory
-from afterview.memory.records import TimeBasis
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint import AfterviewModel, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.events import Event, Frame, Lost, Opened, Picture, Retry

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from afterview.memory.commit import Commit
+from afterview.memory.base.errors import RequestRefused, SpecMismatch
+from afterview.memory.base.records import FrameRecord
 from afterview.memory.directory import Memory
-from afterview.memory.errors import RequestRefused, SpecMismatch
-from afterview.memory.fsck import fsck
-from afterview.memory.reader import CameraReader
-from afterview.memory.records import FrameRecord
-from afterview.memory.reembed import open_generation
-from afterview.memory.repository import Acknowledgement, open_camera
+from afterview.memory.format.manifest import Commit
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.reembed import open_generation
+from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.model.checkpoint import load_encoders, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.control import ControlServer, ask_writer
@@ -140,9 +140,9 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
                 raise OSError(errno.ENOSPC, "No space left on device")
 
             target = {
-                "encode": "afterview.memory.reembed._encode_some",
-                "journal": "afterview.memory.reembed.write_file",
-                "commit": "afterview.memory.repository.Repository.put_commit",
+                "encode": "afterview.memory.writing.reembed._encode_some",
+                "journal": "afterview.memory.writing.reembed.write_file",
+                "commit": "afterview.memory.writing.repository.Repository.put_commit",
             }[step]
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):

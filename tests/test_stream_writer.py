@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterview.memory.errors import NotWritable, RequestRefused
-from afterview.memory.fsck import fsck
-from afterview.memory.layout import SEAL_FRAMES
-from afterview.memory.orders import carry_out
-from afterview.memory.reader import CameraReader
-from afterview.memory.records import FrameRecord, frame_crc
-from afterview.memory.repository import Acknowledgement, open_camera
-from afterview.memory.settings import CameraSettings, read_settings
+from afterview.memory.base.errors import NotWritable, RequestRefused
+from afterview.memory.base.records import FrameRecord, frame_crc
+from afterview.memory.base.settings import CameraSettings, read_settings
+from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.commands import carry_out
+from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.stream.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.mask import apply_masks
 from afterview.stream.queues import Blocking
@@ -166,7 +166,7 @@ def test_a_full_disk_is_not_waited_for_once_nothing_more_comes_in(
     repository, outbox = open_camera(tmp_path, "a", SPEC), Blocking[Stored](4)
     for number in range(4):
         outbox.put(make_frame(number, SPEC))
-    monkeypatch.setattr("afterview.memory.journal.Journal.append", full)
+    monkeypatch.setattr("afterview.memory.format.journal.Journal.append", full)
     writer = CameraWriter(
         repository, outbox, on_stored=lambda frames, acks: None, on_full=lambda why: None, stopping=lambda: True
     )

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from afterview.cli import main
-from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel
 from afterview.model.prompt import IGNORED_LABEL

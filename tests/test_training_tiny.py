@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from afterview.configs import ConfigError, UsageError, load
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.moments import moment_id
 from afterview.model.prompt import build

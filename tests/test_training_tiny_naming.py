@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.attention import frame_attention, split_heads
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from afterview.memory.reader import CameraReader
+from afterview.memory.reading.reader import CameraReader
 from afterview.model.loaded import Encoders
 from afterview.model.preprocess import to_square
 from afterview.stream.address import parse_source

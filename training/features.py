@@ -1,6 +1,6 @@
 """Cached features and cached frames: one safetensors file per video, so that the trainer's core needs neither zarr nor faiss nor PyAV.
 
-    DIR/spec.json                 whose features these are (memory.spec.FeatureSpec)
+    DIR/spec.json                 whose features these are (memory.base.spec.FeatureSpec)
     DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds
 
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.spec import FeatureSpec
 from afterview.training.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import VideoLayout
+from afterview.memory.plans.positions import VideoLayout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
 from afterview.model.images import one_picture, several_pictures
 from afterview.model.prompt import Prompt

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from afterview.configs import Schema
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
 from afterview.model.loaded import AfterviewModel
 from afterview.model.prompt import IGNORED_LABEL, Prompt, require_tokenizer

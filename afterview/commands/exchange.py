@@ -9,11 +9,11 @@ from typing import Any
 from afterview.arguments import memory_path, readable_memory
 from afterview.configs import UsageError
 from afterview.documents import dump
+from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.directory import Memory
-from afterview.memory.errors import NothingRecorded
-from afterview.memory.exchange import SpanFile, export_span, import_span
-from afterview.memory.reader import frames_between
-from afterview.memory.repository import open_camera
+from afterview.memory.reading.reader import frames_between
+from afterview.memory.span_file import SpanFile, export_span, import_span
+from afterview.memory.writing.repository import open_camera
 from afterview.times import parse_duration, parse_time
 
 

@@ -5,9 +5,9 @@ import sys
 
 from afterview.arguments import memory_path
 from afterview.documents import dump
-from afterview.memory.errors import MemoryNotFound
-from afterview.memory.findings import Finding
-from afterview.memory.fsck import Report, camera_directories, fsck
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.fsck.findings import Finding
+from afterview.memory.fsck.fsck import Report, camera_directories, fsck
 
 _MOST_LINES = 50  # findings printed per camera; --json has all
 

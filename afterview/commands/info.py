@@ -5,10 +5,10 @@ from typing import Any
 
 from afterview.arguments import readable_memory
 from afterview.documents import describe_gap, describe_time_basis, dump, gap_document, printable
-from afterview.memory.coarse import FEWER
-from afterview.memory.commit import FORMAT_VERSION
 from afterview.memory.directory import Memory
-from afterview.memory.reader import CameraReader, MemorySnapshot
+from afterview.memory.format.manifest import FORMAT_VERSION
+from afterview.memory.plans.downsampling import FEWER
+from afterview.memory.reading.reader import CameraReader, MemorySnapshot
 from afterview.stores import describe_store, store_document
 from afterview.tiers import coarse_frames, tiers_document
 from afterview.times import spell_duration

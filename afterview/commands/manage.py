@@ -11,24 +11,24 @@ from typing import Any
 from afterview.arguments import memory_path
 from afterview.configs import UsageError
 from afterview.documents import dump
-from afterview.memory.coarse import can_be_coarse
-from afterview.memory.directory import Memory
-from afterview.memory.errors import StoreError
-from afterview.memory.objects import objects_of
-from afterview.memory.orders import Order, camera_limits, carry_out, keep_coarse
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import Repository, open_camera
-from afterview.memory.retention import Forecast, Thinned, forecast
-from afterview.memory.settings import (
+from afterview.memory.base.errors import StoreError
+from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
     read_memory_settings,
     read_settings,
     write_memory_settings,
 )
-from afterview.memory.store_settings import read_store
-from afterview.memory.upload import Upload
-from afterview.memory.uploaded import Uploads
+from afterview.memory.directory import Memory
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.plans.downsampling import can_be_coarse
+from afterview.memory.plans.retention import Forecast, Thinned, forecast
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.settings import read_store
+from afterview.memory.sync.upload import Upload
+from afterview.memory.writing.commands import Order, camera_limits, carry_out, keep_coarse
+from afterview.memory.writing.repository import Repository, open_camera
 from afterview.stream.control import ask_writer
 from afterview.tiers import coarse_frames, saved_by_coarse
 from afterview.times import parse_duration, parse_time, spell_duration

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 from afterview.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.camera import camera_id, local_timezone
-from afterview.memory.errors import MemoryNotFound
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import Acknowledgement
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.camera import camera_id, local_timezone
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.address import SourceAddress, parse_source
 from afterview.stream.ingest import CameraIngest
 from afterview.stream.ingest_config import IngestConfig

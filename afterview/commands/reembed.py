@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.arguments import memory_path
 from afterview.documents import dump
-from afterview.memory.commit import Commit
+from afterview.memory.base.errors import CameraBusy, RequestRefused
+from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.errors import CameraBusy, RequestRefused
-from afterview.memory.reader import CameraReader
-from afterview.memory.reembed import Encode, build_sealed, open_generation, switch
-from afterview.memory.repository import open_camera
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.format.manifest import Commit
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.reembed import Encode, build_sealed, open_generation, switch
+from afterview.memory.writing.repository import open_camera
 from afterview.stream.control import ask_writer
 from afterview.stream.upgrade import image_encoder
 from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from afterview.arguments import readable_memory
 from afterview.configs import UsageError
 from afterview.documents import dump
+from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
+from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.errors import SpecMismatch, UnreachableFrames
-from afterview.memory.reader import frames_between
-from afterview.memory.spec import require_same
+from afterview.memory.reading.reader import frames_between
 from afterview.times import parse_duration, parse_time
 
 if TYPE_CHECKING:
-    from afterview.memory.snapshot import MemorySnapshot
+    from afterview.memory.reading.snapshot import MemorySnapshot
 
 
 def run(arguments: argparse.Namespace) -> int:

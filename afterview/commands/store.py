@@ -11,10 +11,8 @@ from afterview.arguments import memory_path
 from afterview.commands.manage import apply
 from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.documents import dump
-from afterview.memory.bring_back import bring_back
-from afterview.memory.directory import Memory
-from afterview.memory.durable import fsync_directory, make_directory, unlink
-from afterview.memory.errors import (
+from afterview.memory.base.durable import fsync_directory, make_directory, unlink
+from afterview.memory.base.errors import (
     DamagedMemory,
     MemoryNotFound,
     NotWritable,
@@ -23,13 +21,15 @@ from afterview.memory.errors import (
     StoreRefused,
     StoreUnreachable,
 )
-from afterview.memory.fsck import fsck
-from afterview.memory.objects import CameraObjects, objects_of
-from afterview.memory.publishing import same_camera
-from afterview.memory.reader import CameraReader
-from afterview.memory.store_settings import FILE, StoreSettings, read_store, write_store
-from afterview.memory.upload import Upload
-from afterview.memory.uploaded import Uploads
+from afterview.memory.directory import Memory
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.settings import FILE, StoreSettings, read_store, write_store
+from afterview.memory.sync.publish import same_camera
+from afterview.memory.sync.restore import bring_back
+from afterview.memory.sync.upload import Upload
 from afterview.stores import describe_store, store_document
 from afterview.stream.backoff import Backoff, BackoffConfig
 from afterview.stream.redact import redact

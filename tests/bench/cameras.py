@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint import load_pretrained

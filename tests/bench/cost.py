@@ -8,8 +8,8 @@ n decoder layers, W vocabulary.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import plan_layout
+from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.compression import VisualDropoutConfig
 from tests.bench.table import Table
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.memory.plans.positions import VideoLayout, plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint import Network, build_network
 from afterview.model.compression import VisualDropoutConfig
 from afterview.model.memaug import Memory

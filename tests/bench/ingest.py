@@ -13,8 +13,8 @@ import psutil
 import torch
 import yaml
 
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import open_camera
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint import load_encoders, load_pretrained
 from afterview.model.loaded import AfterviewModel, Encoders
 from afterview.stream.address import parse_source

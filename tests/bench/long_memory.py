@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from afterview.memory.camera import CameraInfo, write_camera
-from afterview.memory.chunks import SealedFrames
-from afterview.memory.commit import Commit
-from afterview.memory.durable import write_file
-from afterview.memory.journal import MAGIC
-from afterview.memory.layout import (
+from afterview.memory.base.camera import CameraInfo, write_camera
+from afterview.memory.base.durable import write_file
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.journal import MAGIC
+from afterview.memory.format.layout import (
     IMAGES,
     SCALAR_CHUNK,
     SEAL_FRAMES,
@@ -23,8 +22,9 @@ from afterview.memory.layout import (
     scalar_layouts,
     with_checksum,
 )
-from afterview.memory.repository import open_camera
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, make_frame
 
 MODELS = 64  # real seals, and distinct runs of embeddings

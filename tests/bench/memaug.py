@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afterview.memory.forgetting import ForgettingConfig
-from afterview.memory.positions import VideoLayout, plan_layout
+from afterview.memory.plans.positions import VideoLayout, plan_layout
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.attention import Heads
 from afterview.model.memaug import MemAug
 from afterview.model.projector import Projector

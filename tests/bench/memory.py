@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from afterview.memory.durable import observed
-from afterview.memory.repository import open_camera
-from afterview.memory.spec import FeatureSpec, IndexSpec, TokenSpec
-from afterview.memory.usage import bytes_under
+from afterview.memory.base.durable import observed
+from afterview.memory.base.spec import FeatureSpec, IndexSpec, TokenSpec
+from afterview.memory.format.usage import bytes_under
+from afterview.memory.writing.repository import open_camera
 from tests.bench.long_memory import make_long_memory
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
@@ -91,7 +91,7 @@ _COLD_OPEN = """
 import json, sys, time
 from pathlib import Path
 import numpy, zarr
-from afterview.memory.reader import CameraReader
+from afterview.memory.reading.reader import CameraReader
 began = time.perf_counter()
 snapshot = CameraReader(Path(sys.argv[1])).snapshot()
 print(json.dumps({"open_s": time.perf_counter() - began, "frames": snapshot.frames}))
@@ -102,7 +102,7 @@ import json, statistics, sys, time
 from pathlib import Path
 import numpy as np
 from afterview.memory.directory import Memory
-from afterview.memory.index import FrameIndex
+from afterview.memory.index.frame_index.frame_index import FrameIndex
 memory = Memory(Path(sys.argv[1]))
 snapshot = memory.camera("a").snapshot()
 began = time.perf_counter()

@@ -12,9 +12,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.index import FrameIndex
-from afterview.memory.recall import RecallConfig, plan_recall
-from afterview.memory.snapshot import MemorySnapshot
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.plans.recall import RecallConfig, plan_recall
+from afterview.memory.reading.snapshot import MemorySnapshot
 from tests.bench.table import Table
 
 WIDTH = 96

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from afterview.memory.camera import CameraInfo
-from afterview.memory.index import FrameIndex
-from afterview.memory.layout import SCALARS
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.layout import SCALARS
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel
 from afterview.stream.answer import Answerer, Question

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.int8_tokens import LARGEST_CODE, dequantise, quantise
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
-from afterview.memory.quantised import LARGEST_CODE, dequantise, quantise
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import open_camera
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import Storage
-from afterview.memory.thinning import thin
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.downsample import thin
+from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint import load_pretrained
 from afterview.model.loaded import AfterviewModel
 from afterview.stream.answer import Answerer, Question

@@ -18,13 +18,13 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
-from afterview.memory.fsck import fsck
-from afterview.memory.index import FrameIndex
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import open_camera
-from afterview.memory.settings import CameraSettings, write_settings
-from afterview.memory.spec import FeatureSpec
-from afterview.memory.usage import bytes_under
+from afterview.memory.base.settings import CameraSettings, write_settings
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.usage import bytes_under
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.repository import open_camera
 from afterview.stream.queues import Blocking
 from afterview.stream.writer import CameraWriter, Interruption, Stored
 from tests.bench.table import Table

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from afterview.memory.layout import SEAL_FRAMES
-from afterview.memory.repository import open_camera
+from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.writing.repository import open_camera
 from tests.bench.table import Table
 from tests.support.memory_world import make_frame, make_spec
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.objects import CameraObjects, objects_of
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import open_camera
-from afterview.memory.spec import FeatureSpec
-from afterview.memory.store_settings import StoreSettings, write_store
-from afterview.memory.upload import Upload
-from afterview.memory.uploaded import Uploads
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.settings import StoreSettings, write_store
+from afterview.memory.sync.upload import Upload
+from afterview.memory.writing.repository import open_camera
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame

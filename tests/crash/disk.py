@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from afterview.memory.durable import StepKind
+from afterview.memory.base.durable import StepKind
 
 Survival = Literal["nothing", "names", "chance"]
 """Of what was not fsync'd: nothing survives; names survive and data does not; each write and each name by chance."""

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.failpoints import POINTS
+from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
-from afterview.memory.failpoints import POINTS
-from afterview.memory.spec import Storage
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks
@@ -114,7 +114,7 @@ class WatchKills:
         return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
     def _broken_by(self, spec: Any) -> list[str]:
-        from afterview.memory import repository
+        from afterview.memory.writing import repository
 
         opened = repository.open_camera  # the watch keeps 25 frames per second, made-up writers one
 

@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from afterview.memory.durable import observed
-from afterview.memory.index import FrameIndex
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import Repository, open_camera
-from afterview.memory.retention import Limits
-from afterview.memory.spec import FeatureSpec
-from afterview.memory.thinning import thin
+from afterview.memory.base.durable import observed
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.plans.retention import Limits
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.downsample import thin
+from afterview.memory.writing.repository import Repository, open_camera
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
@@ -69,7 +69,7 @@ def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, un
 
 
 def untraced(memory: Path, steps: Sequence[Step]) -> list[str]:
-    """Files whose content the trace does not explain: writes that went past `memory.durable`."""
+    """Files whose content the trace does not explain: writes that went past `memory.base.durable`."""
     disk = Disk()
     for step in steps:
         disk.take(step)

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from afterview.memory.coarse import coarse_mask
-from afterview.memory.commit import Commit
-from afterview.memory.durable import unfinished_files
-from afterview.memory.erase import traces
-from afterview.memory.fsck import fsck
-from afterview.memory.reader import CameraReader
-from afterview.memory.records import frame_crc
-from afterview.memory.repository import open_camera
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import FeatureSpec
+from afterview.memory.base.durable import unfinished_files
+from afterview.memory.base.records import frame_crc
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.manifest import Commit
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.plans.downsampling import coarse_mask
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.erase import traces
+from afterview.memory.writing.repository import open_camera
 
 
 @dataclass(frozen=True)

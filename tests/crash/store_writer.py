@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from afterview.memory import coarsening, upload
-from afterview.memory.commit import Commit
-from afterview.memory.layout import SEAL_FRAMES
-from afterview.memory.repository import Repository, open_camera
-from afterview.memory.specfile import read_spec
-from afterview.memory.uploaded import Uploads
+from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.sync import downsample_remote as coarsening
+from afterview.memory.sync import upload
+from afterview.memory.writing.repository import Repository, open_camera
 from afterview.stream import uploading
 from afterview.stream.uploading import Uploader, UploadState
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever

@@ -19,19 +19,19 @@ from unittest.mock import patch
 
 import numpy as np
 
-from afterview.memory.coarse import coarse_mask
-from afterview.memory.commit import Commit
-from afterview.memory.failpoints import UPLOAD_POINTS
-from afterview.memory.fsck import fsck
-from afterview.memory.objects import CameraObjects, objects_of
-from afterview.memory.orders import keep_coarse
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import open_camera
-from afterview.memory.retention import DAY, Limits
-from afterview.memory.settings import CameraSettings, write_settings
-from afterview.memory.spec import FeatureSpec
-from afterview.memory.store_settings import StoreSettings, write_store
-from afterview.memory.upload import Upload
+from afterview.memory.base.failpoints import UPLOAD_POINTS
+from afterview.memory.base.settings import CameraSettings, write_settings
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.manifest import Commit
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.plans.downsampling import coarse_mask
+from afterview.memory.plans.retention import DAY, Limits
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.settings import StoreSettings, write_store
+from afterview.memory.sync.upload import Upload
+from afterview.memory.writing.commands import keep_coarse
+from afterview.memory.writing.repository import open_camera
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from afterview.memory import index as index_module
-from afterview.memory import segments
-from afterview.memory.commit import Commit
-from afterview.memory.index import FrameIndex
-from afterview.memory.reader import CameraReader
-from afterview.memory.repository import Repository, open_camera
-from afterview.memory.retention import Limits
-from afterview.memory.spec import FeatureSpec, Storage
-from afterview.memory.specfile import read_spec
-from afterview.memory.thinning import thin
+from afterview.memory.base.spec import FeatureSpec, Storage
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.index import frame_index as index_module
+from afterview.memory.index import segments
+from afterview.memory.index.frame_index import FrameIndex
+from afterview.memory.plans.retention import Limits
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.downsample import thin
+from afterview.memory.writing.repository import Repository, open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}

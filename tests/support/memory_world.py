@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.coarse import coarsen, spread
-from afterview.memory.quantised import dequantise, quantise
-from afterview.memory.reader import CameraReader
-from afterview.memory.records import FrameRecord
-from afterview.memory.repository import open_camera
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
+from afterview.memory.base.int8_tokens import dequantise, quantise
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
+from afterview.memory.plans.downsampling import coarsen, spread
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.repository import open_camera
 
 START = 1_700_000_000.0
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from afterview.memory.objects import objects_of
-from afterview.memory.repository import open_camera
-from afterview.memory.snapshot import MemorySnapshot
-from afterview.memory.store_settings import StoreSettings, write_store
-from afterview.memory.upload import Upload
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.settings import StoreSettings, write_store
+from afterview.memory.sync.upload import Upload
+from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.object_server import BUCKET
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from afterview.memory.directory import Memory
-from afterview.memory.recall import RecallConfig
+from afterview.memory.plans.recall import RecallConfig
 from afterview.model.loaded import AfterviewModel, Encoders
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Answerer

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from afterview.memory.forgetting import ForgettingConfig
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.training.tiny.bank import BankConfig, leave_ctrl_c, plan_bank
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch, shelf_of

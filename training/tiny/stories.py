@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.forgetting import ForgettingConfig, plan_temporal_forgetting
+from afterview.memory.plans.visibility import ForgettingConfig, plan_temporal_forgetting
 from afterview.training.errors import TrainingError
 from afterview.training.seeds import seeded
 from afterview.training.tiny.bank import Job

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from afterview.memory.forgetting import uniform_cells
+from afterview.memory.plans.visibility import uniform_cells
 from afterview.model.attention import fold_groups
 from afterview.model.language import LanguageModel
 from afterview.model.memaug import KeysValues, MemAugBlock

@@ -1,0 +1,113 @@
+"""What is known of one camera apart from its frames: `camera.json`, its id, its directory."""
+
+import math
+import re
+import time
+import unicodedata
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from afterview.configs import UsageError
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.format.manifest import FORMAT_VERSION, read_json, require_format, write_json
+
+# Unix seconds: year 1 until 9999, but for the outermost days, which not every zone has.
+_FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
+LONGEST_ID = 120  # bytes: leaves room in a file name of 255
+ANSWERS = "answers"  # a memory's directory for evidence frames, which no camera may take
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """Fixed when the camera is created. `fps` is frames kept per second; `random_constant` seeds every random choice."""
+
+    id: str
+    name: str
+    fps: float = 1.0
+    timezone: str = "UTC"
+    random_constant: int = 0  # the same for every camera unless asked otherwise, so that a replay chooses as live did
+    created: float = 0.0
+
+    def local(self, seconds: float) -> datetime:
+        """A Unix time in this camera's zone. Times that no calendar holds, from damaged sources, become its first or last day."""
+        return datetime.fromtimestamp(min(max(seconds, _FIRST_DAY), _LAST_DAY), _zone(self.timezone))
+
+    def show(self, seconds: float) -> str:
+        """A Unix time for people, with this camera's zone: the hour that comes twice in autumn is told apart by it."""
+        return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
+
+    def show_clock(self, seconds: float) -> str:
+        """The same without the date, for what happens while a person looks on."""
+        return f"{self.local(seconds):%H:%M:%S %Z}"
+
+
+def camera_id(name: str) -> str:
+    """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.
+
+    Letters and digits of any script stay, so that two names never become one id for lack of ASCII. Raises UsageError when nothing is
+    left of the name, or when it is `answers`, where a memory keeps the evidence of its answers.
+    """
+    slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", name).casefold()).strip("-")
+    slug = slug.encode()[:LONGEST_ID].decode(errors="ignore").strip("-")
+    if not slug:
+        raise UsageError(f"camera name {name!r}: use letters or digits")
+    if slug == ANSWERS:
+        raise UsageError(
+            f"camera name {name!r}: a memory keeps the evidence of its answers under that name; choose another"
+        )
+    return slug
+
+
+def local_timezone() -> str:
+    """The IANA name of this machine's zone, or UTC where it has none."""
+    try:
+        target = str(Path("/etc/localtime").resolve())
+        name = target.split("zoneinfo/", 1)[1]
+        ZoneInfo(name)
+        return name
+    except (IndexError, OSError, ValueError, ZoneInfoNotFoundError):
+        return "UTC"
+
+
+def new_camera(name: str, *, fps: float, timezone: str | None = None, random_constant: int = 0) -> CameraInfo:
+    """Describe a camera that does not exist yet."""
+    zone = timezone or local_timezone()
+    _zone(zone)
+    return CameraInfo(camera_id(name), name, fps, zone, random_constant, creation_time())
+
+
+def creation_time() -> float:
+    """The present Unix time in microseconds' steps, so that every digit that is written counts: a double holds no finer ones for certain,
+    and one that was flipped on disk could otherwise read as the same time.
+    """
+    return round(time.time(), 6)
+
+
+def read_camera(directory: Path) -> CameraInfo:
+    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory."""
+    path = directory / "camera.json"
+    values = read_json(path, missing=f"{directory}: is not a camera of a memory")
+    try:
+        require_format(values.pop("format"), where=path)
+        info = CameraInfo(**values)
+        if not all(isinstance(text, str) for text in (info.id, info.name, info.timezone)):
+            raise TypeError("no text")
+        if not (info.fps > 0 and math.isfinite(info.fps + info.created + info.random_constant)):
+            raise TypeError("no number")
+        return info
+    except (KeyError, TypeError, OverflowError):
+        raise DamagedMemory(f"{path}: describes no camera; `afterview fsck --repair` makes it anew") from None
+
+
+def write_camera(directory: Path, info: CameraInfo) -> None:
+    """Write `camera.json`, durably."""
+    write_json(directory / "camera.json", {"format": FORMAT_VERSION, **asdict(info)})
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(f"unknown time zone '{name}'; use an IANA name such as Europe/Paris") from None

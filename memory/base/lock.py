@@ -1,0 +1,78 @@
+"""One writer per camera. The lock is the kernel's, so it dies with its holder; the file's text says who holds it.
+
+It is an open-file-description lock, not flock, because of such a lock anybody may ask whether it is held without taking it: a
+reader that tried the lock could make a writer that starts at that moment fail.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from afterview.memory.base.camera import read_camera
+from afterview.memory.base.errors import CameraBusy, RepositoryError
+
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
+
+
+class CameraLock:
+    """Holds `path` for this process until closed. Raises CameraBusy, naming the holder, when another process has it.
+
+    last_died: whoever held it before did not close it; the text that says who is still there.
+    """
+
+    def __init__(self, path: Path, *, camera: str) -> None:
+        self._file = path.open("a+")
+        try:
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        except OSError:
+            holder = _describe(path)
+            self._file.close()
+            raise CameraBusy(
+                f"camera '{camera}' is being written by {holder}; stop that process or choose another --camera"
+            ) from None
+        self._file.seek(0)
+        self.last_died = bool(self._file.read())
+        identity = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        self._file.truncate(0)
+        self._file.write(json.dumps(identity))
+        self._file.flush()
+        os.fsync(self._file.fileno())  # also after a power cut it is there
+
+    def close(self) -> None:
+        """Release. The file stays: removing it would let two writers lock two different files of one name."""
+        if not self._file.closed:
+            self._file.truncate(0)
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether some process holds the lock; takes nothing. None where it cannot be told: there is no such file, or no locks."""
+    try:
+        with path.open("rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except OSError:
+        return None
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+def _describe(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        since = read_camera(path.parent).show(holder["since"])
+        return f"process {holder['pid']} on {holder['host']} since {since}"
+    except (OSError, ValueError, KeyError, RepositoryError):
+        return "another process"

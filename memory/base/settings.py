@@ -1,0 +1,86 @@
+"""What a person may change about a camera while it runs: `settings.json`. Retention, protected spans, pause, privacy mask."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from afterview.configs import ConfigError, Schema, load_mapping
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.format.manifest import read_json, write_json
+
+FILE = "settings.json"
+_REMEDY = (
+    "`afterview fsck --repair` begins it anew: paused, with all that was recorded kept, until limits, kept spans and "
+    "privacy masks are set again"
+)
+_SHARED_REMEDY = "`afterview fsck --repair` begins it anew, without limits; `afterview retain` sets them again"
+Polygon = tuple[tuple[float, float], ...]
+
+
+class CameraSettings(Schema):
+    """Of one camera. Nothing is ever deleted unless days or gigabytes say so."""
+
+    days: float | None = Field(default=None, gt=0)  # frames older than this, by the camera's newest, are evicted
+    gigabytes: float | None = Field(default=None, gt=0)  # 1e9 bytes on disk; beyond it the oldest frames are evicted
+    coarse_days: float | None = Field(default=None, gt=0)  # frames older than this keep a quarter of their tokens
+    keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or made coarse
+    paused: bool = False  # nothing is recorded
+    masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
+
+    @field_validator("masks")
+    @classmethod
+    def _polygons(cls, masks: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
+        for polygon in masks:
+            if len(polygon) < 3:
+                raise ValueError(f"a polygon needs 3 corners, got {len(polygon)}")
+            if not all(0 <= value <= 1 for corner in polygon for value in corner):
+                raise ValueError("corners are fractions of the picture, x and y from 0 to 1")
+        return masks
+
+    def changed(self, **values: Any) -> "CameraSettings":
+        """A copy with other values, checked like the first. Raises ConfigError."""
+        return load_mapping({**self.model_dump(mode="json"), **values}, CameraSettings, source="settings")
+
+
+class MemorySettings(Schema):
+    """Of all cameras of a memory together. A camera's own settings come first."""
+
+    days: float | None = Field(default=None, gt=0)
+    gigabytes: float | None = Field(
+        default=None, gt=0
+    )  # shared out evenly among the cameras that have no limit of their own
+    coarse_days: float | None = Field(default=None, gt=0)
+
+
+def read_settings(camera: Path) -> CameraSettings:
+    """A camera's settings; the defaults where it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
+    path = camera / FILE
+    if not path.exists():
+        return CameraSettings()
+    try:
+        return load_mapping(read_json(path, missing=str(path), remedy=_REMEDY), CameraSettings, source=str(path))
+    except ConfigError as error:
+        raise DamagedMemory(f"{error}; {_REMEDY}") from None
+
+
+def write_settings(camera: Path, settings: CameraSettings) -> None:
+    """Make them so, durably."""
+    write_json(camera / FILE, settings.model_dump(mode="json"))
+
+
+def read_memory_settings(memory: Path) -> MemorySettings:
+    """The settings of a whole memory. Raises DamagedMemory."""
+    path = memory / FILE
+    if not path.exists():
+        return MemorySettings()
+    try:
+        values = read_json(path, missing=str(path), remedy=_SHARED_REMEDY)
+        return load_mapping(values, MemorySettings, source=str(path))
+    except ConfigError as error:
+        raise DamagedMemory(f"{error}; {_SHARED_REMEDY}") from None
+
+
+def write_memory_settings(memory: Path, settings: MemorySettings) -> None:
+    """Make them so, durably."""
+    write_json(memory / FILE, settings.model_dump(mode="json"))

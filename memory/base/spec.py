@@ -1,0 +1,92 @@
+"""What the stored features are, so that they are never mistaken for another model's.
+
+A memory stores its spec beside its features (`generation-N/spec.json`); a reader compares it with the model at hand before
+a single token is used. Two halves, because the tokens that MemAug attends to and the embeddings that the index searches
+come from different encoders.
+"""
+
+from typing import Any, Literal
+
+from afterview.configs import Schema
+from afterview.memory.base.errors import SpecMismatch
+
+Storage = Literal["float16", "int8"]
+"""How tokens are kept: as they are, or in a byte each with a scale per channel and frame (memory.base.int8_tokens)."""
+
+
+class TokenSpec(Schema):
+    """How the tokens [T, tokens_per_frame, width] were made."""
+
+    encoder: str  # name of the vision tower, for people
+    weights: str  # hash of the tower's weights as stored in its checkpoint: "sha256:..."
+    resolution: int  # pixels; frames are squashed to resolution x resolution
+    tokens_per_frame: int  # 64: an 8x8 grid (Hour-LLaVA), row-major
+    width: int  # Dv
+    dtype: Literal["float16"] = "float16"  # as a reader gives them out, whatever their storage
+    storage: Storage = "float16"
+    pooling: str = "bilinear"  # how the tower's patches became tokens_per_frame tokens: "bilinear" or "merged"
+    preprocessing: str = "square-bicubic-half"  # squash, bicubic, (x/255 - 0.5)/0.5
+    frames_per_record: int = (
+        1  # frames that are compressed together (clips of VideoChat-Flash: 4); each keeps a row of its own
+    )
+
+
+class IndexSpec(Schema):
+    """How the unit-norm embeddings [T, width] were made."""
+
+    encoder: str
+    weights: str  # of the image tower alone: texts may learn on, and frames keep their embeddings
+    resolution: int
+    width: int  # De
+    preprocessing: str = "square-bicubic-half"
+
+
+class FeatureSpec(Schema):
+    """Both halves, and the model (preset, hub id or directory) whose encoders made them."""
+
+    model: str
+    tokens: TokenSpec
+    index: IndexSpec
+
+    def stored_as(self, storage: Storage) -> "FeatureSpec":
+        """The same features, kept in another way."""
+        return self.model_copy(update={"tokens": self.tokens.model_copy(update={"storage": storage})})
+
+    def document(self) -> dict[str, Any]:
+        """As JSON. Float16 storage goes without saying, so that versions that know no other read it, and only it."""
+        document = self.model_dump(mode="json")
+        if self.tokens.storage == "float16":
+            del document["tokens"]["storage"]
+        return document
+
+    def differences(self, other: "FeatureSpec") -> list[str]:
+        """`tokens.width: 96 here, 1152 there` for every field that differs.
+
+        Names of models and encoders do not count, nor does how a memory keeps the tokens: that is the memory's own affair.
+        """
+        found = []
+        for half in ("tokens", "index"):
+            mine, theirs = getattr(self, half), getattr(other, half)
+            for field in type(mine).model_fields:
+                if field in ("encoder", "storage"):
+                    continue
+                here, there = getattr(mine, field), getattr(theirs, field)
+                if here != there:
+                    found.append(f"{half}.{field}: {_short(here)} in memory, {_short(there)} in the model")
+        return found
+
+
+def require_same(stored: FeatureSpec, model: FeatureSpec, *, where: str) -> None:
+    """Raise SpecMismatch, naming what differs and `reembed`, unless features of `stored` can serve `model`."""
+    different = stored.differences(model)
+    if different:
+        raise SpecMismatch(
+            f"{where}: its features were made by '{stored.model}', not by '{model.model}' ({different[0]}"
+            f"{f' and {len(different) - 1} more' if len(different) > 1 else ''}); use --model {stored.model}, "
+            "or rebuild them from the stored images with `reembed`"
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:19]}..." if len(text) > 22 else text

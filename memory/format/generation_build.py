@@ -1,0 +1,77 @@
+"""A generation that is being built: how far it is, and the lock that keeps forgetting and building apart."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from afterview.memory.base.durable import fsync_directory, remove_tree, unlink
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.format.layout import generation_name, generations, journal_name
+from afterview.memory.format.manifest import read_json, write_json
+from afterview.memory.format.spec_file import spec_path
+
+_FILE = "building.json"
+
+
+@contextmanager
+def building_lock(camera: Path) -> Iterator[None]:
+    """Held while features that were made anew are written, after another look at what is gone, and while frames are erased."""
+    with (camera / "building.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_building(camera: Path, generation: int) -> bool:
+    """Whether a generation is not finished: it is not to be read."""
+    return (camera / generation_name(generation) / _FILE).exists()
+
+
+@dataclass(frozen=True)
+class Built:
+    """How far a generation is: frames [0, frames) have features, those in the ranges `lost` excepted, which have no image any more."""
+
+    frames: int = 0
+    lost: tuple[tuple[int, int], ...] = ()  # [first, end), ascending
+
+
+def read_built(camera: Path, generation: int) -> Built:
+    """How far a generation that is being built is."""
+    try:
+        values = read_json(camera / generation_name(generation) / _FILE, missing="")
+        return Built(int(values["frames"]), tuple((int(first), int(end)) for first, end in values.get("lost", [])))
+    except (RepositoryError, LookupError, TypeError, ValueError):
+        return Built()
+
+
+def frames_built(camera: Path, generation: int) -> int:
+    """How many frames a generation that is being built has."""
+    return read_built(camera, generation).frames
+
+
+def note_built(camera: Path, generation: int, built: Built) -> None:
+    """So much is built, durably."""
+    document = {"frames": built.frames, "lost": [list(span) for span in built.lost]}
+    write_json(camera / generation_name(generation) / _FILE, document)
+
+
+def finish_building(camera: Path, generation: int) -> None:
+    """The generation is whole."""
+    if unlink(camera / generation_name(generation) / _FILE):
+        fsync_directory(camera / generation_name(generation))
+
+
+def drop_given_up(camera: Path, current: int) -> None:
+    """Remove what a crash left of generations: journals of earlier ones, and directories that lost their spec on the way out."""
+    keep = journal_name(current)
+    earlier = [camera / journal_name(number) for number in range(1, current)]
+    stale = [number for number in generations(camera) if number != current and not spec_path(camera, number).exists()]
+    if any(path.exists() for path in earlier) or stale:
+        with building_lock(camera):
+            dropped = [unlink(path) for path in earlier if path.name != keep]
+            for number in generations(camera):
+                if number != current and not spec_path(camera, number).exists():
+                    remove_tree(camera / generation_name(number))
+            if any(dropped):
+                fsync_directory(camera)

@@ -1,0 +1,197 @@
+"""The journal: where every frame goes first. One file of length-prefixed records, each with a CRC.
+
+    "AFTRJNL1"                                         8 bytes, once
+    length u32 | crc32 u32 | header_length u32 | header (JSON) | parts          repeated; length counts from header_length
+
+Each header says up to which byte the journal had been fsync'd when the record was written (`durable`). So a record that fails its
+checksum is told apart: beyond what any sound record knows to be durable, it is what a crash left of a write that was never
+acknowledged, and is cut off when a writer opens the file; before that, it is damage, and is said so.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afterview.memory.base import durable
+from afterview.memory.base.durable import write_file
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.failpoints import reach
+
+MAGIC = b"AFTRJNL1"
+_PREFIX = struct.Struct("<II")  # length, crc32
+_HEADER_LENGTH = struct.Struct("<I")
+_LARGEST_RECORD = 1 << 30  # bytes; a length beyond it is not a length
+_ITSELF = -1  # `durable` of a record that was put there by `replace`: it and all before it are durable
+_HEADER_START = b'{"durable": '  # every header begins so: where to look for the next sound record after a damaged one
+
+Entry = tuple[dict[str, Any], dict[str, bytes]]  # header and parts of a record to be written
+
+
+@dataclass(frozen=True)
+class Record:
+    """One journal record: a small JSON header and named binary parts."""
+
+    header: Mapping[str, Any]
+    parts: Mapping[str, bytes]
+
+
+@dataclass
+class Scan:
+    """What a journal's bytes hold. end: where its sound records end. damage: what is wrong before that, one line each.
+
+    torn: bytes after `end`, of writes that were never acknowledged.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    end: int = 0
+    damage: list[str] = field(default_factory=list)
+    torn: int = 0
+
+
+def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_bytes: int = 0) -> bytes:
+    """The record's bytes. durable_bytes: how much of the journal is known to be durable."""
+    whole = {"durable": durable_bytes, **header, "parts": {name: len(part) for name, part in parts.items()}}
+    text = json.dumps(whole).encode()
+    payload = b"".join([_HEADER_LENGTH.pack(len(text)), text, *parts.values()])
+    return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def encode_file(records: Sequence[Entry]) -> bytes:
+    """A whole journal that is to be put in place at once."""
+    return b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF) for header, parts in records)])
+
+
+def _decode(payload: bytes) -> Record:
+    (size,) = _HEADER_LENGTH.unpack_from(payload)
+    header = json.loads(payload[4 : 4 + size])
+    offset, parts = 4 + size, {}
+    for name, length in header.pop("parts").items():
+        parts[name] = payload[offset : offset + length]
+        offset += length
+    return Record(header, parts)
+
+
+def scan(data: bytes, *, where: str) -> Scan:
+    """Every sound record of a journal's bytes, going on after damaged ones. Raises DamagedMemory when the file is no journal."""
+    if not data.startswith(MAGIC):
+        what = "is not a journal" if data else "is empty"
+        raise DamagedMemory(f"{where}: {what}; `afterview fsck --repair` goes on without the frames in it")
+    sound = [(start, end, _decode(data[start + _PREFIX.size : end])) for start, end in _sound_records(data)]
+    known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
+    found = Scan(end=len(MAGIC))
+    for start, end, record in sound:
+        if start > found.end and start > known:
+            break  # sound records after a torn one: the disk wrote them in another order, and none was acknowledged
+        if start > found.end:
+            found.damage.append(f"bytes {found.end} to {start} fail their checksum")
+        found.records.append(record)
+        found.end = end
+    if known > found.end:
+        found.damage.append(f"bytes {found.end} to {known} are missing")
+    found.torn = len(data) - found.end
+    return found
+
+
+def read_journal(path: Path) -> bytes:
+    """A journal's bytes. Raises DamagedMemory where there is none: a camera has one from its beginning, and it is only ever replaced."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` goes on without the frames in it") from None
+
+
+def _durable_bytes(record: Record, end: int) -> int:
+    """How much of the journal a record knows to be durable."""
+    known = int(record.header["durable"])
+    return end if known == _ITSELF else known
+
+
+def _sound_records(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of each record whose checksum is right, in order of place; looks for the next one after a damaged one."""
+    offset: int | None = len(MAGIC)
+    while offset is not None and offset + _PREFIX.size <= len(data):
+        length, crc = _PREFIX.unpack_from(data, offset)
+        start, end = offset + _PREFIX.size, offset + _PREFIX.size + length
+        if _HEADER_LENGTH.size <= length <= _LARGEST_RECORD and end <= len(data) and zlib.crc32(data[start:end]) == crc:
+            yield offset, end
+            offset = end
+        else:
+            offset = _next_header(data, offset + 1)
+
+
+def _next_header(data: bytes, offset: int) -> int | None:
+    """Where the next record may begin, at `offset` or later."""
+    before = _PREFIX.size + _HEADER_LENGTH.size
+    place = data.find(_HEADER_START, offset + before)
+    return place - before if place >= 0 else None
+
+
+class Journal:
+    """The writer's end of a journal file. One thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens `path`, cutting off what a crash left unfinished. `recovered` holds the records that were there.
+
+        Raises DamagedMemory, naming `fsck --repair`, when acknowledged records are damaged or the file is gone.
+        """
+        self.path = path
+        found = scan(read_journal(path), where=str(path))
+        if found.damage:
+            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterview fsck --repair` goes on without those frames")
+        self.recovered, self.cut_bytes = found.records, found.torn
+        self._file = path.open("r+b", buffering=0)
+        self._end = found.end
+        durable.truncate(self._file, path, self._end)
+        self._durable = 0
+        self._suspect = False  # a failed fsync leaves nobody knowing what reached the disk
+        self.sync()
+
+    def append(self, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+        """Write one record (durable only after `sync`). A failed write leaves no trace behind."""
+        data = encode(header, parts, durable_bytes=self._durable)
+        reach("append.before-write")
+        try:
+            durable.append(self._file, self.path, data)
+        except OSError:
+            durable.truncate(self._file, self.path, self._end)  # a full disk can leave half a record
+            raise
+        self._end += len(data)
+        reach("append.after-write")
+
+    def sync(self) -> None:
+        """Make everything appended so far durable. After a failure the file is not trusted: `replace` it (see `suspect`)."""
+        if self._durable == self._end:
+            return
+        try:
+            durable.fsync_file(self._file, self.path)
+        except OSError:
+            self._suspect = True
+            raise
+        self._durable = self._end
+        reach("append.after-fsync")
+
+    @property
+    def suspect(self) -> bool:
+        """An fsync failed: the kernel may have dropped what it could not write, and a second fsync would not say so."""
+        return self._suspect
+
+    def replace(self, records: Sequence[Entry]) -> None:
+        """Start afresh with only `records`; atomic, durable."""
+        data = encode_file(records)
+        write_file(self.path, data)
+        self._file.close()
+        self._file = self.path.open("r+b", buffering=0)
+        self._file.seek(0, os.SEEK_END)
+        self._end = self._durable = len(data)
+        self._suspect = False
+
+    def close(self) -> None:
+        """Sync and close."""
+        if not self._file.closed:
+            self.sync()
+            self._file.close()

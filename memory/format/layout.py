@@ -1,0 +1,174 @@
+"""Where the sealed rows of a camera lie: arrays, chunk sizes, chunk files. The one place that knows the file names.
+
+    frames/         times, arrival_times, source_times f64 [N]; time_basis u8 [N]; images/K u8 [bytes] with its offsets;
+                    gaps f64 [G, 4]: start, end, before_frame, reason
+    generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De];
+                    coarse, coarse_scales: the same of fewer tokens, of frames whose tokens are no longer there
+
+A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.int8_tokens import MISSING_CODE
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.plans.downsampling import ARRAYS, FEWER
+
+SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
+TOKEN_CHUNK = (
+    16  # frames; one frame out of many is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
+)
+SCALAR_CHUNK = (
+    4096  # rows; so that the times of 30 days are 633 files, not 40,500. Rewritten (atomically) while it fills
+)
+GAP_CHUNK = 1024  # rows
+ROWS_AHEAD = 4096  # rows allocated at a time: one write of array metadata per so many frames
+
+SCALARS = {"times": "f8", "arrival_times": "f8", "source_times": "f8", "time_basis": "u1"}
+IMAGES = "frames/images"
+MISSING = "is missing"  # what is wrong with a chunk file that is not there
+
+
+def generation_name(number: int) -> str:
+    """The directory of generation `number`."""
+    return f"generation-{number}"
+
+
+def journal_name(generation: int) -> str:
+    """The journal's file: each generation has its own, so that one commit switches features sealed and not sealed together."""
+    return "journal" if generation == 1 else f"journal-{generation}"
+
+
+def generations(camera: Path) -> list[int]:
+    """Numbers of the generations that a camera has, ascending; one that is still being built included."""
+    names = [entry.name.removeprefix("generation-") for entry in camera.glob("generation-*") if entry.is_dir()]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def may_be_far(key: str) -> bool:
+    """Whether a path under a camera's directory is one that may lie on a store instead: a chunk of features, or a pack of images."""
+    folder, _, name = key.rpartition("/")
+    return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """One array: its name under the camera's directory, rows per chunk, and the shape and type of a row."""
+
+    name: str
+    chunk: int
+    row: tuple[int, ...]
+    dtype: str
+
+    def file(self, camera: Path, chunk: int) -> Path:
+        """The file of a chunk."""
+        return camera / self.name / ".".join(["c", str(chunk), *["0"] * len(self.row)])
+
+    def chunks(self, first: int, end: int) -> range:
+        """The chunks that hold rows [first, end)."""
+        return range(first // self.chunk, -(-end // self.chunk))
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of a chunk file."""
+        return self.chunk * int(np.prod(self.row, dtype=np.int64)) * np.dtype(self.dtype).itemsize + 4
+
+    def check(self, camera: Path, chunk: int) -> str | None:
+        """What is wrong with a chunk's file, or None."""
+        return self._load(camera, chunk)[1]
+
+    def rows(self, camera: Path, chunk: int) -> NDArray[Any]:
+        """All rows of a chunk that `check` found sound."""
+        return self._shaped(self._load(camera, chunk)[0])
+
+    def read(self, camera: Path, first: int, end: int) -> NDArray[Any]:
+        """Rows [first, end); those of a chunk that is missing or damaged are NaN (0 where there is no NaN)."""
+        rows = np.full((end - first, *self.row), np.nan if self.dtype.startswith("f") else 0, dtype=self.dtype)
+        for chunk in self.chunks(first, end):
+            begin = chunk * self.chunk
+            low, high = max(first, begin), min(end, begin + self.chunk)
+            data, wrong = self._load(camera, chunk)
+            if wrong is None:
+                rows[low - first : high - first] = self._shaped(data)[low - begin : high - begin]
+        return rows
+
+    def _load(self, camera: Path, chunk: int) -> tuple[bytes, str | None]:
+        try:
+            data = self.file(camera, chunk).read_bytes()
+        except FileNotFoundError:
+            return b"", MISSING
+        except OSError as error:
+            return b"", f"cannot be read ({error.strerror})"
+        if len(data) != self.chunk_bytes:
+            return b"", f"has {len(data)} bytes instead of {self.chunk_bytes}"
+        return (data[:-4], None) if checksum_holds(data) else (b"", "fails its checksum")
+
+    def _shaped(self, data: bytes) -> NDArray[Any]:
+        return np.frombuffer(data, dtype=self.dtype).reshape(self.chunk, *self.row)
+
+
+def missing_value(dtype: str) -> float:
+    """What marks a chunk whose file is missing: a value that is never stored."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return np.nan
+    return MISSING_CODE if kind == np.int8 else 255
+
+
+def is_missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where feature rows hold the mark of a missing chunk."""
+    return np.isnan(rows) if rows.dtype.kind == "f" else rows == MISSING_CODE
+
+
+def checksum_holds(data: bytes) -> bool:
+    """The last four bytes are the CRC-32C of those before."""
+    return google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:]
+
+
+def with_checksum(data: bytes) -> bytes:
+    """`data` and its CRC-32C: the content of a chunk file."""
+    return data + google_crc32c.value(data).to_bytes(4, "little")
+
+
+def scalar_layout(name: str) -> ArrayLayout:
+    """One of SCALARS: an array of one number per frame."""
+    return ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
+
+
+def scalar_layouts() -> Iterator[ArrayLayout]:
+    """All of SCALARS."""
+    return map(scalar_layout, SCALARS)
+
+
+def gaps_layout() -> ArrayLayout:
+    """The gap records: start, end, before_frame, reason."""
+    return ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "f8")
+
+
+def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+    """Tokens and embeddings of a generation; where tokens are int8, their scales too."""
+    name, tokens = generation_name(generation), spec.tokens
+    row = (tokens.tokens_per_frame, tokens.width)
+    embeddings = ArrayLayout(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
+    if tokens.storage == "float16":
+        return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
+    # Scales are small: one file per seal of them, like embeddings.
+    scales = ArrayLayout(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
+    return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
+
+
+def coarse_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+    """Tokens, and scales where there are any, of frames that are kept coarse. The arrays are made when they are first needed."""
+    name, tokens = generation_name(generation), spec.tokens
+    row = (tokens.tokens_per_frame // FEWER, tokens.width)
+    if tokens.storage == "float16":
+        return (ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
+    scales = ArrayLayout(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
+    return ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales

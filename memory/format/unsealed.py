@@ -1,0 +1,134 @@
+"""Frames that are in the journal but not sealed yet: how they are written there and read back."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.int8_tokens import Codes, dequantise
+from afterview.memory.base.records import FrameRecord, Gap, GapReason, TimeBasis
+from afterview.memory.base.spec import FeatureSpec, TokenSpec
+from afterview.memory.format.journal import Entry, Record
+
+
+@dataclass
+class Pending:
+    """What a journal holds beyond the sealed frames. `first` is the id of frames[0]."""
+
+    first: int
+    frames: list[FrameRecord] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    open_gap: Gap | None = None  # an outage that lasts: it has no frame after it yet
+
+    @property
+    def end(self) -> int:
+        """The id that the next frame gets."""
+        return self.first + len(self.frames)
+
+    def add_gap(self, gap: Gap) -> None:
+        """A gap before the next frame; it replaces one that was noted there when that frame then could not be written."""
+        if self.gaps and self.gaps[-1].before_frame == gap.before_frame:
+            self.gaps.pop()
+        self.gaps.append(gap)
+        self.open_gap = None
+
+    def entries(self) -> list[Entry]:
+        """Journal entries of all of it, in the order in which it came."""
+        entries = [frame_record(self.first + row, frame) for row, frame in enumerate(self.frames)]
+        for gap in reversed(self.gaps):
+            entries.insert(max(0, gap.before_frame - self.first), gap_record(gap))
+        if self.open_gap:
+            entries.append(gap_record(self.open_gap))
+        return entries
+
+
+def frame_record(frame_id: int, frame: FrameRecord) -> Entry:
+    """Header and parts of a frame's journal record."""
+    header = {
+        "type": "frame",
+        "id": frame_id,
+        "time": frame.time,
+        "arrival": frame.arrival_time,
+        "source": None if math.isnan(frame.source_time) else frame.source_time,
+        "basis": int(frame.time_basis),
+    }
+    stored = {name: rows.tobytes() for name, rows in frame.stored.items()}
+    return header, {"image": frame.image, "embedding": frame.embedding.tobytes(), **stored}
+
+
+def gap_record(gap: Gap) -> Entry:
+    """Header and parts of a gap's journal record; an open gap has no end."""
+    end = None if math.isnan(gap.end) else gap.end
+    return {"type": "gap", "start": gap.start, "end": end, "reason": gap.reason, "before": gap.before_frame}, {}
+
+
+def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Pending:
+    """Rebuild what is pending from a journal's records.
+
+    sealed: frames already sealed; their records, left by a crash between a seal and the journal's renewal, are passed over,
+    and so are gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
+    Frames that damage took from between the others are blank, and their time is NaN.
+    """
+    pending = Pending(sealed)
+    for record in records:
+        header = record.header
+        if header["type"] == "frame" and header["id"] >= pending.end:
+            while pending.end < header["id"]:
+                pending.frames.append(blank_frame(spec, time=math.nan))
+            pending.frames.append(_frame(header, record.parts, spec))
+        elif header["type"] == "gap":
+            _restore_gap(pending, header, sealed_gaps_before)
+    if pending.gaps and pending.gaps[-1].before_frame >= pending.end:
+        last = pending.gaps.pop()  # the frame that was to end it never came
+        pending.open_gap = Gap(last.start, math.nan, last.reason, -1)
+    return pending
+
+
+def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
+    """A frame of which nothing is left but its place: no image, all features zero."""
+    tokens = spec.tokens
+    frame = FrameRecord(
+        time=time,
+        arrival_time=time,
+        image=b"",
+        tokens=np.zeros((tokens.tokens_per_frame, tokens.width), dtype=tokens.dtype),
+        embedding=np.zeros(spec.index.width, dtype=np.float32),
+    )
+    return frame.stored_as(tokens.storage)
+
+
+def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before: int) -> None:
+    reason: GapReason = header["reason"]
+    if header["end"] is None:
+        pending.open_gap = Gap(header["start"], math.nan, reason, -1)
+        return
+    pending.open_gap = None
+    if header["before"] > sealed_gaps_before:
+        pending.add_gap(Gap(header["start"], header["end"], reason, header["before"]))
+
+
+def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureSpec) -> FrameRecord:
+    tokens, codes = _tokens(parts, spec.tokens)
+    return FrameRecord(
+        time=header["time"],
+        arrival_time=header["arrival"],
+        source_time=math.nan if header["source"] is None else header["source"],
+        time_basis=TimeBasis(header["basis"]),
+        image=parts["image"],
+        tokens=tokens,
+        embedding=np.frombuffer(parts["embedding"], dtype=np.float32),
+        codes=codes,
+    )
+
+
+def _tokens(parts: Mapping[str, bytes], spec: TokenSpec) -> tuple[NDArray[np.floating], Codes | None]:
+    """A journal record's tokens; where the memory keeps codes, what these stand for, and the codes."""
+    shape = (spec.tokens_per_frame, spec.width)
+    if spec.storage == "float16":
+        return np.frombuffer(parts["tokens"], dtype=spec.dtype).reshape(shape), None
+    scales = np.frombuffer(parts["scales"], dtype=np.float16)
+    codes = Codes(np.frombuffer(parts["tokens"], dtype=np.int8).reshape(shape), scales)
+    return dequantise(codes), codes

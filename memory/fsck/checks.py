@@ -1,0 +1,297 @@
+"""The invariants of one camera, each checked against the files. Reads only; runs beside a writer; loads neither torch nor faiss.
+
+Order matters to repair: what says how to read the rest (camera.json, committed, spec, array metadata) comes first, and when that is
+wrong nothing after it is looked at.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.camera import read_camera
+from afterview.memory.base.durable import unfinished_files
+from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
+from afterview.memory.base.settings import FILE as SETTINGS
+from afterview.memory.base.settings import read_memory_settings, read_settings
+from afterview.memory.format.arrays import Arrays
+from afterview.memory.format.layout import (
+    GAP_CHUNK,
+    IMAGES,
+    MISSING,
+    SEAL_FRAMES,
+    ArrayLayout,
+    checksum_holds,
+    coarse_layouts,
+    gaps_layout,
+    generation_name,
+    is_missing,
+)
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import are_offsets, are_times
+from afterview.memory.format.spec_file import read_spec, spec_path
+from afterview.memory.fsck.check_journal import check_journal
+from afterview.memory.fsck.check_remote import FarChunks, check_store
+from afterview.memory.fsck.findings import Finding
+from afterview.memory.fsck.repair import Repair
+from afterview.memory.fsck.repair_documents import begin_memory_settings, begin_settings, fetch_spec
+from afterview.memory.plans.downsampling import ARRAYS, coarse_mask
+from afterview.memory.plans.removal import present, runs
+from afterview.memory.remote.settings import FILE as STORE
+from afterview.memory.remote.settings import read_store
+from afterview.memory.writing.erase import camera_layouts, traces
+
+GAPS = gaps_layout()
+_UNIT_TOLERANCE = 1e-3
+
+
+def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
+    """Everything that is wrong with the camera at `camera`; empty when it is sound.
+
+    Of chunks that lie on a store it is checked that they are there and of the right size; deep: every one is read.
+    """
+    repair = Repair(camera)
+    for stage in (_check_identity, _check_metadata):
+        found = list(stage(camera, repair))
+        if any(finding.severity == "damage" for finding in found):
+            return found
+    commit = Commit.read(camera)
+    far = FarChunks(camera, deep=deep)
+    return [
+        *check_store(camera, commit, far),
+        *_check_removals(camera, commit, repair),
+        *_check_chunks(camera, commit, repair, far),
+        *_check_times(camera, commit, repair),
+        *_check_features(camera, commit, repair, far),
+        *_check_gaps(camera, commit, repair),
+        *check_journal(camera, commit),
+        *_check_leftovers(camera, repair),
+    ]
+
+
+def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
+    """camera.json, committed, spec.json, settings.json, and the files beside the cameras."""
+    try:
+        read_camera(camera)
+    except (DamagedMemory, MemoryNotFound) as error:
+        yield Finding(camera / "camera.json", _reason(error), fix=repair.rebuild_camera)
+    try:
+        commit = Commit.read(camera)
+    except (DamagedMemory, MemoryNotFound) as error:
+        yield Finding(camera / "committed", _reason(error), fix=repair.rebuild_commit)
+        return
+    try:
+        read_spec(camera, commit.generation)
+    except RepositoryError as error:
+        fix = None if isinstance(error, FormatMismatch) else fetch_spec(camera, commit.generation)
+        yield Finding(spec_path(camera, commit.generation), _reason(error), fix=fix)
+    try:
+        read_settings(camera)
+    except DamagedMemory as error:
+        what = f"{_reason(error)}; its limits, kept spans and privacy masks are lost"
+        yield Finding(camera / SETTINGS, what, fix=begin_settings(camera))
+    yield from _check_memory(camera.parent)
+
+
+def _check_memory(memory: Path) -> Iterator[Finding]:
+    """What holds for all cameras."""
+    try:
+        read_memory_settings(memory)
+    except DamagedMemory as error:
+        what = f"{_reason(error)}; the limits of the whole memory are lost"
+        yield Finding(memory / SETTINGS, what, fix=begin_memory_settings(memory))
+    try:
+        read_store(memory)
+    except DamagedMemory as error:
+        yield Finding(memory / STORE, f"{_reason(error)}; `afterview store set` names the store again")
+
+
+def _reason(error: RepositoryError) -> str:
+    text = str(error).partition(": ")[2] or str(error)
+    return text.partition(";")[0]
+
+
+def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
+    """zarr.json of every group, and of every array: there, of the right type, and large enough for the committed rows."""
+    commit = Commit.read(camera)
+    for group in ("", "frames", IMAGES, generation_name(commit.generation)):
+        path = camera / group / "zarr.json"
+        wrong = _wrong_group(path)
+        if wrong:
+            yield Finding(path, wrong, fix=repair.group(path))
+    coarse, arrays = max((part.end for part in commit.coarse), default=0), Arrays(camera, writable=False)
+    wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
+    for layout, rows in [*wanted, (GAPS, commit.gaps)]:
+        wrong = arrays.wrong(layout, rows)
+        if wrong:
+            yield Finding(camera / layout.name / "zarr.json", wrong, fix=repair.metadata(layout, rows))
+
+
+def _wrong_group(path: Path) -> str | None:
+    try:
+        about = json.loads(path.read_text())
+        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "describes no group"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"is missing or unreadable ({type(error).__name__})"
+
+
+def _layouts(camera: Path, commit: Commit) -> list[ArrayLayout]:
+    """The arrays that count: coarse ones where frames are committed as coarse, whether they are there or not."""
+    layouts = [layout for layout in camera_layouts(camera, commit.generation) if not _is_coarse(layout)]
+    if commit.coarse:
+        layouts += coarse_layouts(commit.generation, read_spec(camera, commit.generation))
+    return layouts
+
+
+def _is_coarse(layout: ArrayLayout) -> bool:
+    return layout.name.rpartition("/")[2] in ARRAYS.values()
+
+
+def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    path, end = camera / "committed", 0
+    for gone in commit.removed:
+        if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
+            what = f"removed frames {gone.first} to {gone.end} overlap or are no range"
+            yield Finding(path, what, fix=repair.rebuild_commit)
+        end = gone.end
+        if not gone.erased:
+            what = f"removal of frames {gone.first} to {gone.end - 1} was interrupted; the next writer finishes it"
+            yield Finding(path, what, severity="note", fix=repair.finish_removals)
+        elif gone.reason == "forgotten":
+            for trace in traces(camera, gone, sealed=commit.frames):
+                where, _, what = trace.rpartition(": ")
+                yield Finding(Path(where), f"still holds {what}", (gone.first, gone.end), fix=repair.erase_again(gone))
+
+
+def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
+    """Every chunk that holds a remembered frame is there, whole, and as it was written."""
+    every = present(commit.frames, commit.removed)
+    coarse = coarse_mask(commit.frames, commit.coarse)
+    for layout in _layouts(camera, commit):
+        ids = every[coarse[every]] if _is_coarse(layout) else every
+        if layout.name.rpartition("/")[2] in ARRAYS:
+            ids = every[~coarse[every]]
+        for chunk in np.unique(ids // layout.chunk).tolist():
+            wrong = layout.check(camera, chunk)
+            if wrong == MISSING:
+                wrong = far.check(str(layout.file(camera, chunk).relative_to(camera)), layout.chunk_bytes)
+            if wrong:
+                lost = _within(ids, chunk * layout.chunk, (chunk + 1) * layout.chunk)
+                yield Finding(layout.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(layout, chunk, lost))
+    ids = every
+    for seal in np.unique(ids // SEAL_FRAMES).tolist():
+        wrong = check_images(camera / IMAGES / str(seal), far)
+        if wrong:
+            lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+            yield Finding(camera / IMAGES / str(seal), wrong, _range(lost), fix=repair.images(seal))
+
+
+def check_images(directory: Path, far: FarChunks) -> str | None:
+    """What is wrong with one seal's images, or None."""
+    try:
+        about = json.loads((directory / "zarr.json").read_text())["attributes"]
+        offsets, times = about["offsets"], about["times"]
+        data = (directory / "c.0").read_bytes() if (directory / "c.0").exists() else None
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, LookupError, TypeError):
+        return "its offsets are unreadable"
+    if not (are_offsets(offsets) and are_times(times)):
+        return "its offsets are no offsets"
+    if data is None:
+        return far.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")
+    if len(data) != max(1, offsets[-1]) + 4:
+        return f"has {len(data)} bytes instead of {max(1, offsets[-1]) + 4}"
+    return None if checksum_holds(data) else "fails its checksum"
+
+
+def _within(ids: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:
+    low, high = np.searchsorted(ids, (first, end))
+    return ids[low:high]
+
+
+def _range(ids: NDArray[np.int64]) -> tuple[int, int]:
+    return int(ids[0]), int(ids[-1]) + 1
+
+
+def sealed_rows(
+    camera: Path, layout: ArrayLayout, frames: int, far: FarChunks | None = None
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """(first frame, rows) of every sound chunk, cut at the committed count; of those on a store where `far` is there to read them."""
+    for chunk in layout.chunks(0, frames):
+        wrong = layout.check(camera, chunk)
+        rows = layout.rows(camera, chunk) if wrong is None else None
+        if wrong == MISSING and far is not None:
+            rows = far.rows(layout, chunk)
+        if rows is not None:
+            yield chunk * layout.chunk, rows[: frames - chunk * layout.chunk]
+
+
+def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    layout = next(layout for layout in _layouts(camera, commit) if layout.name == "frames/times")
+    times = np.full(commit.frames, np.nan)
+    for first, rows in sealed_rows(camera, layout, commit.frames):
+        times[first : first + len(rows)] = rows
+    ids = present(commit.frames, commit.removed)
+    ids = ids[np.isfinite(times[ids])]  # the others lie in chunks that were found missing
+    back = np.flatnonzero(np.diff(times[ids]) <= 0)
+    for place in back[:10].tolist():
+        frame = int(ids[place + 1])
+        yield Finding(
+            layout.file(camera, frame // layout.chunk), f"the time of frame {frame} does not follow that of frame {ids[place]}",
+            (frame, frame + 1), fix=repair.drop_frames(np.array([frame])),
+        )  # fmt: skip
+
+
+def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
+    """Tokens and scales are numbers; embeddings have unit length (zero where they were lost, which search leaves out)."""
+    keep = np.zeros(commit.frames, dtype=bool)
+    keep[present(commit.frames, commit.removed)] = True
+    name = f"generation-{commit.generation}/"
+    for layout in _layouts(camera, commit):
+        if not layout.name.startswith(name):
+            continue
+        for first, rows in sealed_rows(camera, layout, commit.frames, far if far.deep else None):
+            bad = _unsound(layout, rows.reshape(len(rows), -1))
+            wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
+            for start, end in runs(wrong):
+                what = "no unit vector" if layout.name.endswith("embeddings") else "no number"
+                yield Finding(
+                    layout.file(camera, start // layout.chunk), f"the row of frame {start} is {what}", (start, end),
+                    fix=repair.drop_frames(np.arange(start, end)),
+                )  # fmt: skip
+
+
+def _unsound(layout: ArrayLayout, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these feature rows [frames, values] cannot have been written."""
+    bad: NDArray[np.bool_] = is_missing(rows) if rows.dtype == np.int8 else ~np.isfinite(rows)
+    if layout.name.endswith("scales"):  # coarse ones, too
+        bad = bad | (rows < 0)
+    if layout.name.endswith("embeddings"):
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        bad = bad | ((np.abs(length - 1) > _UNIT_TOLERANCE) & (length > 0))
+    return np.asarray(bad.any(axis=1))
+
+
+def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+    for chunk in GAPS.chunks(0, commit.gaps) if commit.gaps else ():
+        wrong = GAPS.check(camera, chunk)
+        if wrong is None:
+            rows = GAPS.rows(camera, chunk)[: commit.gaps - chunk * GAP_CHUNK].astype(np.float64)
+            sound = np.isfinite(rows).all() and (rows[:, 1] > rows[:, 0]).all() and (np.diff(rows[:, 2]) > 0).all()
+            wrong = None if sound else "holds gaps that end before they begin, or out of order"
+        if wrong:
+            yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)
+
+
+def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
+    for path in unfinished_files(camera):
+        yield Finding(
+            path,
+            "was being written when the process died; nobody reads it",
+            severity="note",
+            fix=repair.delete_unfinished(path),
+        )

@@ -1,0 +1,138 @@
+"""`fsck`: check a camera, and put right what can be put right. Beside a living writer it only checks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afterview.memory.base.durable import PARTIAL
+from afterview.memory.base.errors import RepositoryError, UnreachableFrames
+from afterview.memory.base.lock import CameraLock, is_held
+from afterview.memory.format.layout import journal_name
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.upload_state import frames_away
+from afterview.memory.fsck.checks import check_camera
+from afterview.memory.fsck.findings import Finding
+from afterview.memory.index.files import drop_files, locked
+from afterview.memory.reading.reader import CameraReader
+
+_PASSES = 6  # what says how to read the rest is put right first, so later passes find more
+_ATTEMPTS = 3  # a writer changes files while they are being checked
+
+
+@dataclass
+class Report:
+    """What was found of one camera. repaired: findings that were put right, and what that meant."""
+
+    camera: Path
+    frames: int
+    findings: list[Finding] = field(default_factory=list)
+    repaired: list[tuple[Finding, str]] = field(default_factory=list)
+
+    @property
+    def damage(self) -> list[Finding]:
+        """What is wrong and was not put right."""
+        return [finding for finding in self.findings if finding.severity == "damage"]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        memory = self.camera.parent
+        return {
+            "id": self.camera.name,
+            "frames": self.frames,
+            "clean": not self.damage,
+            "findings": [finding.document(memory) for finding in self.findings],
+            "repaired": [{**finding.document(memory), "result": result} for finding, result in self.repaired],
+        }
+
+
+def camera_directories(memory: Path) -> list[Path]:
+    """Directories that are cameras, or were: those that lost their `camera.json` too."""
+    marks = ("camera.json", "committed", "journal")
+    return sorted(
+        entry for entry in memory.iterdir() if entry.is_dir() and any((entry / mark).exists() for mark in marks)
+    )
+
+
+def fsck(
+    camera: Path, *, repair: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda text: None
+) -> Report:
+    """Check one camera; with `repair`, put right what can be. Raises CameraBusy when it is to be repaired while it is written.
+
+    deep: chunks that lie on a store are read, not only looked for.
+    """
+    if not repair:
+        return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
+    with CameraLock(camera / "lock", camera=camera.name):
+        report = Report(camera, 0)
+        for _ in range(_PASSES):
+            report.findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
+            fixable = [finding for finding in report.findings if finding.fix]
+            if not fixable:
+                break
+            for finding in fixable:
+                progress(f"{camera.name}: {finding.what}")
+                assert finding.fix is not None, "only fixable findings are here"
+                try:
+                    report.repaired.append((finding, finding.fix()))
+                except (RepositoryError, OSError) as error:
+                    progress(f"{camera.name}: {error}")
+        report.frames = _frames(camera)
+    return report
+
+
+def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:
+    """Findings that stay when looked at again: a writer seals and evicts meanwhile."""
+    findings: list[Finding] = []
+    for _ in range(_ATTEMPTS):
+        before = _state(camera)
+        findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
+        if not findings or _state(camera) == before:
+            break
+    live = is_held(camera / "lock")
+    return [finding for finding in findings if not (live and finding.where.name.endswith(PARTIAL))]
+
+
+def _state(camera: Path) -> object:
+    try:
+        commit = Commit.read(camera)
+        return commit, (camera / journal_name(commit.generation)).stat().st_ino
+    except (RepositoryError, OSError):
+        return None
+
+
+def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
+    directory = camera / "index"
+    if not (directory / "about.json").exists():
+        return []
+    try:
+        snapshot = CameraReader(camera).snapshot()
+        if not deep:
+            snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
+    except RepositoryError:
+        return []  # said by the checks above
+    from afterview.memory.index.frame_index import (  # loads faiss: only where there is an index to compare
+        differences,
+        is_stale,
+    )
+
+    def fix() -> str:
+        with locked(directory):
+            (directory / "about.json").unlink(missing_ok=True)
+            dropped = drop_files(directory, keep=set())
+        return f"{dropped} files dropped; the next question rebuilds the index"
+
+    if is_stale(directory, snapshot):
+        what = "was built from another generation, or before frames were forgotten; the next question rebuilds it"
+        return [Finding(directory, what, severity="note", fix=fix)]
+    try:
+        return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
+    except UnreachableFrames:
+        return []  # said by the checks above
+
+
+def _frames(camera: Path) -> int:
+    try:
+        return CameraReader(camera).snapshot().frames
+    except RepositoryError:
+        return 0

@@ -1,0 +1,302 @@
+"""Putting one camera right. Each repair keeps every frame that can still be read, and says what it cost.
+
+Nothing is invented: times come back from their second copy beside the images, gaps from the times; features and images that are lost
+stay lost, and their frames are recorded as lost to damage. Call only with the camera's lock held.
+"""
+
+import time
+from collections.abc import Callable, Container
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from afterview.memory.base.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
+from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
+from afterview.memory.base.errors import DamagedMemory, RepositoryError
+from afterview.memory.base.records import Gap
+from afterview.memory.format import upload_state as uploaded
+from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames, image_attributes
+from afterview.memory.format.upload_state import FRAMES, change
+from afterview.memory.format.zarr_store import CameraStore
+from afterview.memory.fsck.repair_journal import sound_records
+from afterview.memory.index import files as index_files
+from afterview.memory.plans.downsampling import ARRAYS, Coarse, add_coarse
+from afterview.memory.plans.removal import Removal, add, present, runs
+from afterview.memory.remote.bucket import objects_of
+from afterview.memory.sync.publish import published_removals
+from afterview.memory.sync.restore import bring_back_chunk
+from afterview.memory.writing.erase import camera_layouts, erase
+from afterview.memory.writing.leftovers import alone
+
+LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
+
+Fix = Callable[[], str]
+
+
+class Repair:
+    """The repairs of one camera."""
+
+    def __init__(self, camera: Path) -> None:
+        self._camera = camera
+
+    # --- what says how to read the rest ---
+
+    def rebuild_camera(self) -> str:
+        """camera.json as it was sent to the store, else anew: its id is its directory's name; the rate is that of its frames.
+
+        Raises StoreError where there is a copy that cannot be had now: to the store, a camera made anew is another one.
+        """
+        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        theirs = None if objects is None else objects.read("camera.json")
+        if theirs is not None:
+            write_file(self._camera / "camera.json", theirs)
+            return f"restored from the store: name '{read_camera(self._camera).name}'"
+        times = np.sort(self._second_times())
+        steps = np.diff(times[np.isfinite(times)])
+        fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0
+        name = camera_id(self._camera.name)
+        write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
+        return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
+
+    def rebuild_commit(self) -> str:
+        """`committed` from what is there: the seals whose images exist, the newest generation that has a spec.
+
+        What was removed before it was published is taken from the store. Raises StoreError where that does not answer.
+        """
+        specs = [
+            number
+            for number in generations(self._camera)
+            if (self._camera / f"generation-{number}" / "spec.json").exists()
+        ]
+        if not specs:
+            raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be restored")
+        present_seals = sorted(int(entry.name) for entry in (self._camera / IMAGES).glob("*") if entry.name.isdigit())
+        journal = sound_records(self._camera, specs[-1]) or ()
+        first_pending = min(
+            (record.header["id"] for record in journal if record.header["type"] == "frame"), default=None
+        )
+        frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
+        if first_pending is not None:
+            frames = min(frames, -(-first_pending // SEAL_FRAMES) * SEAL_FRAMES) if first_pending else 0
+        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        far = {} if objects is None else objects.sizes()
+        removed = published_removals(objects, specs[-1], frames) if objects is not None else ()
+        Commit(frames, 0, specs[-1], removed, self._coarse(frames, specs[-1], far)).write(self._camera)
+        absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
+        gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
+        blank = self._blank_frames(frames, specs[-1])
+        self._remove(np.union1d(gone, blank))
+        return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
+
+    def _coarse(self, frames: int, generation: int, far: Container[str]) -> tuple[Coarse, ...]:
+        """Seals whose tokens are there in their coarse form alone. far: what lies on the store."""
+        layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
+        if ARRAYS["tokens"] not in layouts:
+            return ()
+        there = {
+            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal, far)}
+            for name in ("tokens", ARRAYS["tokens"])
+        }
+        alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
+        return add_coarse((Coarse(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
+
+    def _any(self, layout: ArrayLayout, seal: int, far: Container[str]) -> bool:
+        chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+        files = [layout.file(self._camera, chunk) for chunk in chunks]
+        return any(file.exists() or str(file.relative_to(self._camera)) in far for file in files)
+
+    def _blank_frames(self, frames: int, generation: int) -> NDArray[np.int64]:
+        """Frames whose embedding is zero: they had been forgotten."""
+        name = f"generation-{generation}/embeddings"
+        layout = next(layout for layout in camera_layouts(self._camera) if layout.name == name)
+        blank: list[int] = []
+        for chunk in layout.chunks(0, frames):
+            if layout.check(self._camera, chunk) is None:
+                zero = ~np.asarray(layout.rows(self._camera, chunk)).any(axis=1)
+                blank += (chunk * layout.chunk + np.flatnonzero(zero)).tolist()
+        return np.array([frame for frame in blank if frame < frames], dtype=np.int64)
+
+    def metadata(self, layout: ArrayLayout, rows: int) -> Fix:
+        """An array's zarr.json anew."""
+
+        def fix() -> str:
+            unlink(self._camera / layout.name / "zarr.json")
+            store = CameraStore(self._camera)
+            for group in (Path(layout.name).parent, Path("frames/images")):
+                if not (self._camera / group / "zarr.json").exists():
+                    zarr.create_group(store, path=str(group))
+            SealedFrames(self._camera, 0, writable=True).create_array(layout, rows)
+            return "rebuilt"
+
+        return fix
+
+    # --- chunks ---
+
+    def chunk(self, layout: ArrayLayout, chunk: int, lost: NDArray[np.int64]) -> Fix:
+        """A chunk that cannot be read."""
+        kind = layout.name.rsplit("/", 1)[-1]
+
+        def fix() -> str:
+            place = (layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)
+            key = str(layout.file(self._camera, chunk).relative_to(self._camera))
+            if layout.chunk <= SEAL_FRAMES and bring_back_chunk(self._camera, key, place, layout.chunk_bytes):
+                return "fetched from the store"
+            if kind in (*ARRAYS, *ARRAYS.values()):
+                self._remove(lost)
+                return (
+                    f"{len(lost)} frames are recorded as lost to damage; `reembed` can rebuild them from their images"
+                )
+            if kind == "embeddings":
+                self._write(layout, chunk, np.zeros((layout.chunk, *layout.row), dtype=layout.dtype))
+                return f"{len(lost)} frames can no longer be found by search; they are still remembered"
+            times = self._second_times()[chunk * layout.chunk : (chunk + 1) * layout.chunk]
+            rows = np.full(layout.chunk, 0 if kind == "time_basis" else np.nan, dtype=layout.dtype)
+            if kind in ("times", "arrival_times"):
+                rows[: len(times)] = times
+            self._write(layout, chunk, rows)
+            unknown = lost[np.isnan(self._second_times()[lost])] if kind == "times" else lost[:0]
+            self._remove(unknown)
+            return (
+                f"rebuilt from the copy beside the images{f'; {len(unknown)} frames are lost' if len(unknown) else ''}"
+            )
+
+        return fix
+
+    def _write(self, layout: ArrayLayout, chunk: int, rows: NDArray[np.generic]) -> None:
+        write_file(layout.file(self._camera, chunk), with_checksum(rows.tobytes()))
+        if layout.chunk <= SEAL_FRAMES:
+            change(self._camera, {(layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)})
+
+    def images(self, seal: int) -> Fix:
+        """A seal whose images cannot be read: they come back from the store, or its frames stay without images."""
+
+        def fix() -> str:
+            about = image_attributes(self._camera, seal)
+            size = max(1, about["offsets"][-1]) + 4 if about else 0
+            if bring_back_chunk(self._camera, f"{IMAGES}/{seal}/c.0", (FRAMES, seal), size):
+                return "fetched from the store"
+            times = self._times(Commit.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
+            remove_tree(self._camera / IMAGES / str(seal))
+            SealedFrames(self._camera, 0, writable=True).write_images(
+                seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist()
+            )
+            change(self._camera, {(FRAMES, seal)})
+            return f"the images of {SEAL_FRAMES} frames are lost; the frames are still remembered"
+
+        return fix
+
+    def _times(self, frames: int) -> NDArray[np.float64]:
+        return SealedFrames(self._camera, 0).scalars("times", 0, frames)
+
+    def _second_times(self) -> NDArray[np.float64]:
+        """Times by frame from the copies beside the images; NaN where there is none."""
+        try:
+            frames = Commit.read(self._camera).frames
+        except RepositoryError:
+            frames = SEAL_FRAMES * (
+                1 + max((int(e.name) for e in (self._camera / IMAGES).glob("*") if e.name.isdigit()), default=-1)
+            )
+        times = np.full(frames, np.nan)
+        for seal in range(frames // SEAL_FRAMES):
+            about = image_attributes(self._camera, seal)
+            if about:
+                times[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES] = about["times"]
+        return times
+
+    def drop_frames(self, frames: NDArray[np.int64]) -> Fix:
+        """Frames whose rows make no sense."""
+
+        def fix() -> str:
+            self._remove(frames)
+            return f"{len(frames)} frames are recorded as lost to damage"
+
+        return fix
+
+    def _remove(self, frames: NDArray[np.int64]) -> None:
+        """Record frames as lost to damage: nobody reads them any more."""
+        commit = Commit.read(self._camera)
+        frames = np.intersect1d(frames, present(int(frames.max(initial=-1)) + 1, commit.removed))
+        if not len(frames):
+            return
+        times = np.concatenate(
+            [self._times(commit.frames), np.full(max(0, int(frames[-1]) + 1 - commit.frames), np.nan)]
+        )
+        now = time.time()
+        new = [
+            Removal(first, end, *_ends(times, first, end), "damaged", now, erased=True) for first, end in runs(frames)
+        ]
+        replace(commit, removed=add(commit.removed, new)).write(self._camera)
+
+    # --- the rest ---
+
+    def finish_removals(self) -> str:
+        """Erase what an interrupted removal left (a journal's frames are blanked by the writer that opens it next)."""
+        commit = Commit.read(self._camera)
+        for removal in commit.removed:
+            if not removal.erased:
+                erase(self._camera, removal, commit.removed, sealed=commit.frames)
+        return "the sealed part is erased; the next writer finishes it"
+
+    def erase_again(self, removal: Removal) -> Fix:
+        """Erase what is left of a forgotten range."""
+
+        def fix() -> str:
+            commit = Commit.read(self._camera)
+            erase(self._camera, removal, commit.removed, sealed=commit.frames)
+            return "erased"
+
+        return fix
+
+    def rebuild_gaps(self) -> str:
+        """Gaps anew from the times: where they were known, their reasons are lost."""
+        commit = Commit.read(self._camera)
+        times = self._times(commit.frames)
+        ids = np.flatnonzero(np.isfinite(times))
+        places = np.flatnonzero(np.diff(times[ids]) > LONG_SILENCE)
+        gaps = [
+            Gap(float(times[ids[at]]), float(times[ids[at + 1]]), "jump", int(ids[at + 1])) for at in places.tolist()
+        ]
+        for file in (self._camera / "frames" / "gaps").glob("c.*"):
+            unlink(file)
+        SealedFrames(self._camera, commit.generation, writable=True).write_gaps(0, gaps)
+        replace(commit, gaps=len(gaps)).write(self._camera)
+        return f"{len(gaps)} gaps rebuilt from the times; why they came about is lost"
+
+    def group(self, path: Path) -> Fix:
+        """A Zarr group's zarr.json anew: it says no more than that there is a group."""
+
+        def fix() -> str:
+            unlink(path)
+            group = str(path.parent.relative_to(self._camera))
+            zarr.create_group(CameraStore(self._camera), path="" if group == "." else group)
+            return "rebuilt"
+
+        return fix
+
+    def delete_unfinished(self, path: Path) -> Fix:
+        """A file that a crash left unfinished. Who writes such files beside the camera's writer holds one of these locks."""
+
+        def fix() -> str:
+            index = index_files.locked(path.parent) if path.parent.name == "index" else nullcontext()
+            with alone(self._camera), index:
+                if unlink(path):
+                    fsync_directory(path.parent)
+            return "deleted"
+
+        return fix
+
+
+def _ends(times: NDArray[np.float64], first: int, end: int) -> tuple[float, float]:
+    """First and last known time of a range, or else those of the frames around it."""
+    inside = times[first:end][np.isfinite(times[first:end])]
+    if len(inside):
+        return float(inside[0]), float(inside[-1])
+    before, after = times[:first][np.isfinite(times[:first])], times[end:][np.isfinite(times[end:])]
+    low = float(before[-1]) if len(before) else (float(after[0]) if len(after) else 0.0)
+    return low, float(after[0]) if len(after) else low

@@ -1,0 +1,51 @@
+"""Putting right the small files that say how a camera is read and what is wanted of it: a spec, and settings."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from afterview.memory.base.durable import write_file
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
+from afterview.memory.format.manifest import decode_json
+from afterview.memory.format.spec_file import REMEDY, spec_path
+from afterview.memory.remote.bucket import objects_of
+
+
+def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
+    """A generation's spec as it was sent to the store. Nothing else here says whose features these are."""
+
+    def fix() -> str:
+        path = spec_path(camera, generation)
+        objects = objects_of(camera)
+        theirs = None if objects is None else objects.read(str(path.relative_to(camera)))
+        if objects is None or theirs is None:
+            raise DamagedMemory(f"{path}: there is no copy on a store; {REMEDY}")
+        decode_json(theirs, where=f"{objects.name}: spec.json", remedy=REMEDY)
+        write_file(path, theirs)
+        return "fetched from the store"
+
+    return fix
+
+
+def begin_settings(camera: Path) -> Callable[[], str]:
+    """Settings by which nothing is recorded unmasked, and nothing goes that was to be kept, until a person sets them again."""
+
+    def fix() -> str:
+        write_settings(camera, CameraSettings(paused=True, keep=((0.0, time.time()),)))
+        return (
+            "begun anew: paused, with all that was recorded kept; set privacy masks (`mask`), kept spans (`keep --clear`, `keep`) "
+            "and limits (`retain`) again, then `resume`"
+        )
+
+    return fix
+
+
+def begin_memory_settings(memory: Path) -> Callable[[], str]:
+    """No limits until a person sets them again."""
+
+    def fix() -> str:
+        write_memory_settings(memory, MemorySettings())
+        return "begun anew without limits; `retain` sets them again"
+
+    return fix

@@ -1,0 +1,122 @@
+"""The files of a frame index, without FAISS: which there are, what they were built from, and dropping them.
+
+about.json          identity, and the list of segments with their checksums: what is not in it does not count
+KIND-FIRST-END.faiss
+lock                held while files are written or dropped
+"""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.durable import fsync_directory, make_directory, unfinished_files, unlink
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.manifest import decode_json, write_json
+from afterview.memory.plans.removal import Removal
+
+Kind = Literal["flat", "ivf"]
+
+
+class SegmentFile(NamedTuple):
+    """A segment as `about.json` lists it. head, whole: CRC-32C of its file without the vectors, and with them.
+
+    FAISS trusts the counts and sizes at the head of a file, so they are compared before it is let near one. (None: earlier versions
+    noted neither.)
+    """
+
+    kind: Kind
+    first: int
+    end: int
+    head: int | None = None
+    whole: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"{self.kind}-{self.first}-{self.end}.faiss"
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Alone in writing these files, among all processes: saving and forgetting must not cross."""
+    make_directory(directory)
+    with (directory / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:
+    """Drop every segment that holds one of the frames [first, end), or with `whole` those that hold no other; returns how many.
+
+    The others stay, under the new identity.
+    """
+    if not directory.is_dir():
+        return 0
+    with locked(directory):
+        try:
+            _, names = listed(directory)
+        except (OSError, ValueError):
+            names = []
+        if whole:
+            kept = [file for file in names if file.first < first or file.end > end]
+        else:
+            kept = [file for file in names if file.end <= first or file.first >= end]
+        write_list(directory, identity, kept)
+        return drop_files(directory, keep={file.name for file in kept})
+
+
+def drop_files(directory: Path, *, keep: set[str]) -> int:
+    """Remove segments that are not among `keep`, and what a crash left unfinished; returns how many. Call it `locked`."""
+    files = [*directory.glob("*.faiss"), *unfinished_files(directory)]
+    dropped = sum(unlink(path) for path in sorted(files) if path.name not in keep)
+    if dropped:
+        fsync_directory(directory)
+    return dropped
+
+
+def drop_unfinished(directory: Path) -> None:
+    """Remove what a crash left unfinished. (What another process is writing at this moment is waited for, and stays.)"""
+    if unfinished_files(directory):
+        with locked(directory):
+            if sum(unlink(path) for path in unfinished_files(directory)):
+                fsync_directory(directory)
+
+
+def write_list(directory: Path, identity: dict[str, Any], files: Sequence[SegmentFile]) -> None:
+    """Make these segments count, and no others."""
+    write_json(directory / "about.json", {**identity, "segments": [list(file) for file in files]})
+
+
+def listed(directory: Path) -> tuple[dict[str, Any], list[SegmentFile]]:
+    """`about.json`: the identity, and the segments it names. Raises FileNotFoundError, or ValueError where it is damaged."""
+    data = (directory / "about.json").read_bytes()
+    try:
+        about = decode_json(data, where="about.json", remedy="the next question rebuilds the index")
+        return about, [_segment_file(*values) for values in about.pop("segments")]
+    except (KeyError, TypeError, DamagedMemory) as error:
+        raise ValueError(f"about.json: {str(error).removeprefix('about.json: ')}") from None
+
+
+def _segment_file(kind: Kind, first: int, end: int, head: int | None = None, whole: int | None = None) -> SegmentFile:
+    if kind not in get_args(Kind) or not (isinstance(first, int) and isinstance(end, int) and 0 <= first < end):
+        raise TypeError(f"{kind} {first} {end} is no segment")
+    return SegmentFile(kind, first, end, head, whole)
+
+
+def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: Sequence[Removal]) -> dict[str, Any]:
+    """What an index must have been built from to be used. Forgotten frames are part of it: no index that knew them may come back."""
+    return {
+        "generation": generation,
+        "weights": spec.index.weights,
+        "created": info.created,
+        "forgotten": forgotten_frames(removed),
+    }
+
+
+def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
+    """Ranges of frames that were forgotten on request."""
+    return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]

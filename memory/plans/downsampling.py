@@ -1,0 +1,76 @@
+"""Older frames in a quarter of their tokens: each square of 2x2 cells keeps its mean. Pure.
+
+A reader gives a coarse token back in all four cells that it stands for, so that a frame has as many tokens as ever, each at its
+place: nothing that plans an answer needs to know. Similar tokens merged freely would need a
+map per frame and take milliseconds each; answers are as good either way, as far as 288 questions can tell (tests/bench/RESULTS.md).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.spec import TokenSpec
+
+SIDE = 2  # cells of a square's side
+FEWER = SIDE * SIDE  # tokens that become one
+ARRAYS = {"tokens": "coarse", "scales": "coarse_scales"}  # what holds the coarse form of what
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Frames [first, end), whole seals, are kept coarse. erased: nothing is left of their other tokens; else the next writer erases it."""
+
+    first: int
+    end: int
+    erased: bool = True
+
+
+def can_be_coarse(spec: TokenSpec) -> bool:
+    """Whether a frame's tokens are a grid of even side: tokens that were merged already have no neighbours."""
+    side = math.isqrt(spec.tokens_per_frame)
+    return spec.pooling == "bilinear" and side * side == spec.tokens_per_frame and side % SIDE == 0
+
+
+def coarsen(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
+    """[T, P, D], row-major grids, to float16 [T, P / 4, D]."""
+    frames, cells, width = tokens.shape
+    side = math.isqrt(cells)
+    squares = tokens.astype(np.float32).reshape(frames, side // SIDE, SIDE, side // SIDE, SIDE, width)
+    means: NDArray[np.float16] = squares.mean(axis=(2, 4)).astype(np.float16)
+    return means.reshape(frames, cells // FEWER, width)
+
+
+def spread(tokens: NDArray[np.generic]) -> NDArray[np.generic]:
+    """[T, P / 4, D] of any type back over the cells that they stand for, [T, P, D]."""
+    frames, cells, width = tokens.shape
+    side = math.isqrt(cells)
+    grid = tokens.reshape(frames, side, 1, side, 1, width)
+    return np.broadcast_to(grid, (frames, side, SIDE, side, SIDE, width)).reshape(frames, cells * FEWER, width)
+
+
+def add_coarse(ranges: Iterable[Coarse], new: Iterable[Coarse]) -> tuple[Coarse, ...]:
+    """All of them, by frame; neighbours in the same state become one."""
+    merged: list[Coarse] = []
+    for part in sorted([*ranges, *new], key=lambda part: part.first):
+        last = merged[-1] if merged else None
+        if last and last.end == part.first and last.erased == part.erased:
+            merged[-1] = Coarse(last.first, part.end, part.erased)
+        else:
+            merged.append(part)
+    return tuple(merged)
+
+
+def is_coarse(ranges: Iterable[Coarse], frame: int) -> bool:
+    """Whether one frame is."""
+    return any(part.first <= frame < part.end for part in ranges)
+
+
+def coarse_mask(frames: int, ranges: Sequence[Coarse]) -> NDArray[np.bool_]:
+    """Which of the first `frames` frames are coarse, bool [frames]."""
+    mask = np.zeros(frames, dtype=bool)
+    for part in ranges:
+        mask[part.first : part.end] = True
+    return mask

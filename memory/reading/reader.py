@@ -1,0 +1,120 @@
+"""The reading side: any number of processes, beside one writer or none. Readers take no lock and never block the writer."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.camera import read_camera
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.lock import is_held
+from afterview.memory.base.records import Gap
+from afterview.memory.format.journal import Scan, read_journal, scan
+from afterview.memory.format.layout import journal_name
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.format.times import GrowingTimes
+from afterview.memory.format.unsealed import Pending, restore
+from afterview.memory.format.usage import bytes_under
+from afterview.memory.index.files import forgotten_frames
+from afterview.memory.plans.removal import Removal, evicted_before
+from afterview.memory.reading.snapshot import MemorySnapshot
+
+_ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second
+
+
+class CameraReader:
+    """Takes snapshots of one camera. Keeps the times of sealed frames, so that a later snapshot reads only what is new."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
+        self.directory = directory
+        self.info = read_camera(directory)
+        self._open(Commit.read(directory).generation)
+
+    def _open(self, generation: int) -> None:
+        self._generation = generation
+        self.spec = read_spec(self.directory, generation)
+        self._sealed = SealedFrames(self.directory, generation)
+        self._times = GrowingTimes()
+        self._gaps: list[Gap] = []
+        self._gaps_known = 0
+        self._removed: Sequence[Removal] = ()
+
+    def snapshot(self) -> MemorySnapshot:
+        """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
+        for _ in range(_ATTEMPTS):
+            written = self._may_be_written()
+            before = Commit.read(self.directory)
+            if before.generation != self._generation:
+                self._open(before.generation)
+            self._catch_up(before)
+            journal = self._read_journal(before.generation)
+            pending = self._restore(journal, before)
+            if Commit.read(self.directory) == before:
+                # Nobody wrote before the journal was read, nor since: then the last writer would have noted that it ended.
+                crashed = not written and not self._may_be_written()
+                return self._build(before, pending, crashed)
+        raise DamagedMemory(f"{self.directory}: the writer seals faster than it can be read")
+
+    def forgot_since(self, snapshot: MemorySnapshot) -> bool:
+        """Whether frames were forgotten after the snapshot was taken: what was read of it since may be blank."""
+        return forgotten_frames(Commit.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+
+    def _may_be_written(self) -> bool:
+        """False where certainly no process writes this camera."""
+        return is_held(self.directory / "lock") is not False
+
+    def _catch_up(self, commit: Commit) -> None:
+        self._sealed.coarse = commit.coarse
+        if commit.removed != self._removed:
+            self._times = GrowingTimes(min(evicted_before(commit.removed), commit.frames))  # forgetting blanks times
+            self._removed = commit.removed
+        known = self._times.sealed
+        if commit.frames > known:
+            self._times.seal(self._sealed.scalars("times", known, commit.frames))
+        if commit.gaps > self._gaps_known:
+            self._gaps, self._gaps_known = self._sealed.gaps(commit.gaps), commit.gaps
+
+    def _read_journal(self, generation: int) -> Scan:
+        path = self.directory / journal_name(generation)
+        try:
+            return scan(read_journal(path), where=str(path))
+        except DamagedMemory:
+            return Scan()  # gone, or not even its first bytes are right: go on with what is sealed; `fsck` says so
+
+    def _restore(self, journal: Scan, commit: Commit) -> Pending:
+        newest = self._gaps[-1].before_frame if self._gaps else -1
+        return restore(journal.records, self.spec, sealed=commit.frames, sealed_gaps_before=newest)
+
+    def _build(self, commit: Commit, pending: Pending, crashed: bool) -> MemorySnapshot:
+        times, ids, damaged = self._times.remembered([frame.time for frame in pending.frames], commit.removed)
+        gaps = (*self._gaps, *pending.gaps)
+        lasting = pending.open_gap
+        if crashed and lasting is None and len(times):
+            lasting = Gap(float(times[-1]), math.nan, "crashed", -1)
+        return MemorySnapshot(
+            self.info, self.spec, self._generation, times, ids, tuple(commit.removed), damaged, gaps, lasting,
+            self._sealed, commit.frames, tuple(pending.frames),
+        )  # fmt: skip
+
+    def bytes_on_disk(self) -> int:
+        """Size of everything under the camera's directory, bytes."""
+        return bytes_under(self.directory)
+
+
+def frames_between(times: NDArray[np.float64], start: float | None, end: float | None) -> tuple[int, int]:
+    """The rows [first, end) of a snapshot's `times` with start <= time <= end; None leaves a side open."""
+    first = 0 if start is None else int(np.searchsorted(times, start, side="left"))
+    last = len(times) if end is None else int(np.searchsorted(times, end, side="right"))
+    return first, max(first, last)
+
+
+def gaps_touching(snapshot: MemorySnapshot, start: float, end: float) -> Sequence[Gap]:
+    """Gaps of the snapshot that overlap [start, end], the lasting one included."""
+    closed = [gap for gap in snapshot.gaps if gap.start < end and gap.end > start]
+    lasting = [snapshot.open_gap] if snapshot.open_gap and snapshot.open_gap.start < end else []
+    return [*closed, *lasting]

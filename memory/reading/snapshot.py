@@ -1,0 +1,157 @@
+"""What one answer may see of one camera."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.records import FrameRecord, Gap, TimeBasis
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.plans.removal import Removal
+
+_FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
+
+
+@dataclass(frozen=True)
+class MemorySnapshot:
+    """What one answer may see of one camera; later appends never change it.
+
+    times: float64 [frames], canonical; ids: int64 [frames], their frame ids. Both strictly ascending; row and id differ as soon as
+    frames have been removed. removed: what is no longer remembered. damaged: ids of frames left out because they cannot be read.
+    unreachable: ids of frames left out because they lie on a store that does not answer. gaps: those before any of these frames.
+    open_gap: the outage that lasts at the newest frame, if there is one.
+    Every method that reads frames takes ids, ascending, and raises DamagedFrames naming those that it could not read.
+    """
+
+    info: CameraInfo
+    spec: FeatureSpec
+    generation: int
+    times: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    removed: tuple[Removal, ...]
+    damaged: NDArray[np.int64]
+    gaps: tuple[Gap, ...]
+    open_gap: Gap | None
+    _sealed: SealedFrames
+    _sealed_frames: int
+    _pending: tuple[FrameRecord, ...]
+    unreachable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that are remembered."""
+        return len(self.ids)
+
+    @property
+    def end(self) -> int:
+        """One more than the newest frame's id; 0 without frames."""
+        return int(self.ids[-1]) + 1 if len(self.ids) else 0
+
+    @property
+    def sealed_frames(self) -> int:
+        """How many of all frames ever recorded lie in sealed chunks; later ones are in the journal."""
+        return self._sealed_frames
+
+    def time_of(self, frame: int) -> float:
+        """Canonical time of a frame."""
+        return float(self.times[np.searchsorted(self.ids, frame)])
+
+    def as_of(self, at: float) -> "MemorySnapshot":
+        """The snapshot that would have been taken at time `at`: frames with time <= at, strictly."""
+        count = int(np.searchsorted(self.times, at, side="right"))
+        end = int(self.ids[count - 1]) + 1 if count else 0
+        gaps = tuple(gap for gap in self.gaps if gap.before_frame < end)
+        later = next((gap for gap in self.gaps if gap.before_frame >= end), self.open_gap)
+        lasting = Gap(later.start, math.nan, later.reason, -1) if later and later.start <= at and count else None
+        return replace(
+            self, times=self.times[:count], ids=self.ids[:count], gaps=gaps, open_gap=lasting,
+            damaged=self.damaged[self.damaged < end], unreachable=self.unreachable[self.unreachable < end],
+            removed=tuple(gone for gone in self.removed if gone.start <= at),
+        )  # fmt: skip
+
+    def without(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
+        """The same without frames that turned out to be damaged."""
+        keep = ~np.isin(self.ids, frames)
+        damaged = np.union1d(self.damaged, self.ids[~keep])
+        return replace(self, times=self.times[keep], ids=self.ids[keep], damaged=damaged)
+
+    def within_reach(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
+        """The same without sealed frames whose store does not answer; those in the journal are always here."""
+        keep = ~np.isin(self.ids, frames[frames < self._sealed_frames])
+        unreachable = np.union1d(self.unreachable, self.ids[~keep])
+        return replace(self, times=self.times[keep], ids=self.ids[keep], unreachable=unreachable)
+
+    def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.floating]:
+        """[len(ids), P, Dv], in the spec's dtype, however they are stored."""
+        early, late = self._split(ids)
+        parts = [self._sealed.tokens(early)] if len(early) else []
+        parts += [np.stack([frame.tokens for frame in late])] if late else []
+        spec = self.spec.tokens
+        return _joined(parts, np.empty((0, spec.tokens_per_frame, spec.width), dtype=spec.dtype))
+
+    def stored_tokens(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The same as they are stored, by array: tokens, and their scales where they are int8."""
+        early, late = self._split(ids)
+        parts = [self._sealed.stored(early)] if len(early) or not late else []
+        parts += [{name: np.stack([frame.stored[name] for frame in late]) for name in late[0].stored}] if late else []
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def mean_tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Each frame's mean token, float64 [len(ids), Dv]: what keyframe forgetting compares. Reads them piece by piece."""
+        pieces = np.split(ids, range(256, len(ids), 256))
+        means = [self.tokens(part).mean(axis=1, dtype=np.float64) for part in pieces if len(part)]
+        return _joined(means, np.empty((0, self.spec.tokens.width)))
+
+    def embeddings(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 [len(ids), De], unit norm."""
+        early, late = self._split(ids)
+        parts = [self._sealed.embeddings(early)] if len(early) else []
+        parts += [np.stack([frame.embedding for frame in late])] if late else []
+        return _joined(parts, np.empty((0, self.spec.index.width), dtype=np.float32))
+
+    def image(self, frame: int) -> bytes:
+        """The stored JPEG of a frame."""
+        return next(self.images(np.array([frame])))
+
+    def images(self, ids: NDArray[np.int64]) -> Iterator[bytes]:
+        """The stored JPEG of each of these frames, ascending. Raises DamagedFrames."""
+        early, late = self._split(ids)
+        yield from self._sealed.images(early.tolist())
+        yield from (frame.image for frame in late)
+
+    def scalars(self, name: str, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """`times`, `arrival_times`, `source_times` or `time_basis` of frames; NaN (or 0) where they cannot be read."""
+        early, late = self._split(ids)
+        parts = []
+        if len(early):
+            first = int(early[0])
+            parts.append(self._sealed.scalars(name, first, int(early[-1]) + 1)[early - first])
+        parts.append(np.array([getattr(frame, _FIELDS[name]) for frame in late]))
+        return np.concatenate(parts)
+
+    def time_bases(self, ids: NDArray[np.int64]) -> dict[str, int]:
+        """How many of the frames have their canonical time from which clock: {"source": 3580, "arrival": 20}."""
+        counts = np.bincount(self.scalars("time_basis", ids).astype(np.int64), minlength=len(TimeBasis))
+        return {basis.name.lower(): int(counts[basis]) for basis in TimeBasis if counts[basis]}
+
+    def _split(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[FrameRecord]]:
+        """The sealed ones, and the records of those that are not. Raises IndexError for a frame that this does not hold."""
+        places = np.searchsorted(self.ids, ids)
+        if len(ids) and (places[-1] >= len(self.ids) or (self.ids[places] != ids).any()):
+            raise IndexError(
+                f"frames {ids[0]} .. {ids[-1]} asked of a snapshot that holds {self.frames} up to {self.end - 1}"
+            )
+        split = int(np.searchsorted(ids, self._sealed_frames))
+        late = [self._pending[frame - self._sealed_frames] for frame in ids[split:]]
+        return ids[:split], late
+
+
+def _joined(parts: list[NDArray[Any]], nothing: NDArray[Any]) -> NDArray[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else nothing

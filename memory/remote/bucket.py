@@ -1,0 +1,282 @@
+"""The objects of one camera on S3-compatible storage, through obstore, with errors that name the place and never a credential.
+
+Keys are paths under the camera's directory, so that a store is laid out as the memory itself. Synchronous; any thread. Several
+objects at a time: `each`. obstore is an optional package and is loaded with the first store that is opened.
+"""
+
+import configparser
+import os
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from datetime import timedelta
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from afterview.configs import missing_extra
+from afterview.memory.base.errors import StoreError, StoreRefused, StoreUnreachable
+from afterview.memory.remote.settings import StoreSettings, read_store
+
+AT_ONCE = 32  # requests in flight; 128 scattered chunks are then four rounds
+CACHE_BYTES = 64_000_000  # of what was read last: the image pack whose frames are read one by one, above all
+CONNECT_S = 5.0
+SILENT_S = 3.0  # after a read that found nobody: others fail at once for so long, instead of each waiting for itself
+_WRITE_PATIENCE = 8  # times timeout_s that sending an object may take
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class CameraObjects:
+    """Objects of one camera. Every method raises StoreRefused or StoreUnreachable."""
+
+    def __init__(self, settings: StoreSettings, camera: str) -> None:
+        self._settings = settings
+        self._prefix = "/".join(filter(None, [settings.prefix, camera]))
+        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._cached = 0
+        self._lock = threading.Lock()
+        self._silent_until, self._silence = 0.0, ""
+        self.keeps_versions = False  # the bucket was seen to keep old versions of what is replaced or deleted
+
+    @property
+    def name(self) -> str:
+        """The place, for people."""
+        at = f" at {self._settings.endpoint}" if self._settings.endpoint else ""
+        return f"s3://{self._settings.bucket}/{self._prefix}{at}"
+
+    # --- objects ---
+
+    def read(self, key: str) -> bytes | None:
+        """The content of an object as it is now; None where there is none."""
+        return self._ask(self._reading, lambda api, store: bytes(api.get(store, key).bytes()))
+
+    def get(self, key: str) -> bytes | None:
+        """The content of an object of a sealed chunk, which may have been read before; None where there is none."""
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            if time.monotonic() < self._silent_until:
+                raise StoreUnreachable(self._silence)
+        try:
+            data = self.read(key)
+        except StoreUnreachable as error:
+            with self._lock:
+                self._silent_until, self._silence = time.monotonic() + SILENT_S, str(error)
+            raise
+        if data is not None:
+            self._remember(key, data)
+        return data
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        return self._ask(self._reading, lambda api, store: int(api.head(store, key)["size"]))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object as a whole, over an earlier one. Returns once the store has confirmed it: the request names its SHA-256."""
+        self._uncache(key)
+        result = self._ask(self._writing, lambda api, store: api.put(store, key, data, use_multipart=False))
+        if result is None:
+            raise StoreRefused(f"{self.name}: there is no such bucket")
+        self.keeps_versions |= bool(result["version"]) and result["version"] != "null"
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are not there do not matter."""
+        gone = list(keys)
+        for key in gone:
+            self._uncache(key)
+        if gone:
+            self._ask(self._reading, lambda api, store: api.delete(store, gone))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Size of every object by key, of those under a folder."""
+
+        def collect(api: Any, store: Any) -> dict[str, int]:
+            pages = api.list(store, prefix or None, chunk_size=1000)
+            return {item["path"]: int(item["size"]) for page in pages for item in page}
+
+        return self._ask(self._reading, collect) or {}
+
+    def folders(self) -> list[str]:
+        """Names of the folders at the top."""
+
+        def collect(api: Any, store: Any) -> list[str]:
+            return [str(path).rstrip("/") for path in api.list_with_delimiter(store)["common_prefixes"]]
+
+        return self._ask(self._reading, collect) or []
+
+    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """`function` of every item, many at a time. Raises the first error once none of them is under way any more."""
+        waiting = [pool().submit(function, item) for item in items]
+        try:
+            return [future.result() for future in waiting]
+        except Exception:
+            # One left behind could change a file, or an object, after whoever asked has let go of the lock.
+            for future in waiting:
+                if not future.cancel():
+                    future.exception()  # waits
+            raise
+
+    # --- the connection ---
+
+    @cached_property
+    def _reading(self) -> Any:
+        wait = timedelta(seconds=self._settings.timeout_s)
+        patience = {"timeout": _WRITE_PATIENCE * wait, "read_timeout": wait}
+        return self._connect(patience, {"max_retries": 2, "retry_timeout": wait})
+
+    @cached_property
+    def _writing(self) -> Any:
+        wait = timedelta(seconds=self._settings.timeout_s)
+        return self._connect({"timeout": _WRITE_PATIENCE * wait}, {"max_retries": 0})  # who sends has its own patience
+
+    def _connect(self, client: dict[str, Any], retry: dict[str, Any]) -> Any:
+        try:
+            from obstore import store as stores
+        except ImportError:
+            raise missing_extra("s3", f"{self.name}") from None
+        place = self._settings
+        region = place.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        endpoint: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}
+        plain = (place.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")).startswith("http://")
+        options = {**client, "connect_timeout": timedelta(seconds=CONNECT_S), "allow_http": plain, **_authority(plain)}
+        connect: Any = stores.S3Store
+        return connect(
+            place.bucket, prefix=self._prefix, region=region, retry_config=retry, client_options=options,
+            **endpoint, **_credentials(),
+        )  # fmt: skip
+
+    def _ask(self, store: Any, question: Callable[[Any, Any], _Result]) -> _Result | None:
+        """What obstore answers; None for an object that is not there."""
+        import obstore
+
+        try:
+            return question(obstore, store)
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise self._named(error) from None
+            return None
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise self._named(error) from None
+
+    def _named(self, error: Exception) -> StoreError:
+        """An error of obstore in words. Its own text may quote keys and headers, so none of it is passed on but the store's code."""
+        import obstore
+
+        text = str(error)
+        code = match[1] if (match := re.search(r"<Code>(\w+)</Code>", text)) else ""
+        status = match[1] if (match := re.search(r"status code: (\d{3})", text)) else ""
+        denied = (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)
+        if code == "NoSuchBucket":
+            return StoreRefused(f"{self.name}: there is no such bucket; make it, or name another")
+        if "169.254." in text or "CredentialsProvider" in text or "latest/api/token" in text:
+            return StoreRefused(f"{self.name}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        if isinstance(error, denied):
+            self.__dict__.pop("_reading", None)  # credentials may be put right meanwhile: they are read anew
+            self.__dict__.pop("_writing", None)
+            why = f" ({code})" if code else ""
+            return StoreRefused(f"{self.name}: access denied{why}; check the AWS credentials and the bucket's policy")
+        if "redirect" in text.lower():
+            return StoreRefused(f"{self.name}: the bucket lies in another region; name it (--region, or AWS_REGION)")
+        if status:
+            return StoreUnreachable(f"{self.name}: answers with an error ({' '.join(filter(None, [status, code]))})")
+        return StoreUnreachable(f"{self.name}: does not answer")
+
+    # --- what was read last ---
+
+    def _remember(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._cache[key] = data
+            self._cached += len(data)
+            while self._cached > CACHE_BYTES:
+                self._cached -= len(self._cache.popitem(last=False)[1])
+
+    def forget_read(self) -> None:
+        """Drop what was read before."""
+        with self._lock:
+            self._cache.clear()
+            self._cached = 0
+
+    def _uncache(self, key: str) -> None:
+        with self._lock:
+            self._cached -= len(self._cache.pop(key, b""))
+
+
+def objects_of(camera: Path) -> CameraObjects | None:
+    """The objects of the camera at `camera`; None where its memory has no store."""
+    settings = read_store(camera.parent)
+    return None if settings is None else _objects(settings, camera.name)
+
+
+@lru_cache(maxsize=256)
+def _objects(settings: StoreSettings, camera: str) -> CameraObjects:
+    return CameraObjects(settings, camera)
+
+
+class Pool(Executor):
+    """Daemon threads, started as they are needed: a process that is to end never waits for a store that does not answer."""
+
+    def __init__(self, threads: int) -> None:
+        self._most, self._started = threads, 0
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., _Result], /, *arguments: Any, **options: Any) -> Future[_Result]:
+        """Have a thread call `function`; its outcome."""
+        future: Future[_Result] = Future()
+        self._work.put((future, partial(function, *arguments, **options)))
+        with self._lock:
+            if self._started < self._most:
+                self._started += 1
+                threading.Thread(target=self._run, name=f"objects-{self._started}", daemon=True).start()
+        return future
+
+    def _run(self) -> None:
+        while True:
+            future, function = self._work.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:  # whoever waits for it gets it
+                future.set_exception(error)
+
+
+@lru_cache(maxsize=1)
+def pool() -> Pool:
+    """The threads that requests wait in."""
+    return Pool(AT_ONCE)
+
+
+def _authority(plain: bool) -> dict[str, bytes]:
+    """The certificates of AWS_CA_BUNDLE, for a store behind an authority of its own."""
+    bundle = os.environ.get("AWS_CA_BUNDLE")
+    if plain or not bundle or not Path(bundle).is_file():
+        return {}
+    return {"root_certificate": Path(bundle).read_bytes()}
+
+
+def _credentials() -> dict[str, str]:
+    """Static keys of the AWS credentials file, unless the environment has any; obstore itself knows that and the machine's role."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    path = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    file = configparser.ConfigParser()
+    try:
+        file.read(Path(path).expanduser(), encoding="utf-8")
+    except (OSError, ValueError, configparser.Error):
+        return {}
+    profile = os.environ.get("AWS_PROFILE") or "default"
+    known = {
+        "aws_access_key_id": "access_key_id",
+        "aws_secret_access_key": "secret_access_key",
+        "aws_session_token": "token",
+    }
+    values = dict(file.items(profile, raw=True)) if file.has_section(profile) else {}
+    return {known[name]: value for name, value in values.items() if name in known}

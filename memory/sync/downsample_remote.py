@@ -1,0 +1,72 @@
+"""Making seals coarse whose tokens lie on the store alone: the upload's part of `memory.writing.downsample`.
+
+The writer waits for no network.
+
+It fetches the tokens of the oldest seals that the settings want coarse, and writes their coarse chunks here. What counts is for the
+writer to commit, which finds them there; so a few seals are made ahead of it, and no more.
+"""
+
+import time
+from pathlib import Path
+
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.failpoints import reach
+from afterview.memory.base.settings import read_settings
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.layout import SEAL_FRAMES, generation_name
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.plans.downsampling import can_be_coarse, is_coarse
+from afterview.memory.plans.removal import present
+from afterview.memory.writing.commands import camera_limits
+from afterview.memory.writing.downsample import AT_ONCE, due, write_from_store, written
+
+LOOK_EVERY_S = 30.0  # for seals that have grown old: planning looks at the times of all frames
+_PLANNED = 256  # seals; more than can be made coarse until the next look
+
+
+class Coarsening:
+    """Of one camera. Call it with the store's lock held."""
+
+    def __init__(self, camera: Path) -> None:
+        self._camera = camera
+        self._due: list[int] = []  # first frames of seals
+        self._looked_at = -LOOK_EVERY_S  # monotonic
+        self._unreadable: set[int] = set()
+
+    def step(self, uploads: Uploads, commit: Commit) -> bool:
+        """Write the coarse chunks of one seal; False where there is nothing to do. Raises StoreError, OSError."""
+        tree = uploads.trees.get(generation_name(commit.generation))
+        if tree is None or not tree.released:
+            return False
+        spec = read_spec(self._camera, commit.generation)
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            self._due = [first for first in self._plan(commit, spec) if first < tree.released * SEAL_FRAMES][:_PLANNED]
+        there = written(self._camera, commit.generation, spec)
+        wanted = [first for first in self._due if not is_coarse(commit.coarse, first)]
+        missing = [first for first in wanted if first // SEAL_FRAMES not in there]
+        if len(wanted) - len(missing) >= AT_ONCE:
+            return False  # the writer's turn
+        for first in missing:
+            held = present(first + SEAL_FRAMES, commit.removed)
+            if first in self._unreadable or not (held >= first).any():
+                continue
+            if write_from_store(self._camera, commit, spec, first):
+                reach("upload.after-coarse")
+                return True
+            self._unreadable.add(first)
+        return False
+
+    def _plan(self, commit: Commit, spec: FeatureSpec) -> list[int]:
+        try:
+            settings = read_settings(self._camera)
+        except RepositoryError:
+            return []  # damaged: what it said about kept spans is not known; `fsck` says so
+        seconds = camera_limits(self._camera, settings).coarse_seconds
+        if seconds is None or not can_be_coarse(spec.tokens):
+            return []
+        times = SealedFrames(self._camera, commit.generation).scalars("times", 0, commit.frames)
+        return due(commit, times, seconds, settings.keep)

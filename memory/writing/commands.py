@@ -1,0 +1,106 @@
+"""What may be asked of a camera while it is written, or while it is not: forget, keep, pause, limits, masks. One path for both.
+
+An order is a JSON object, `{"do": "forget", "start": ..., "stop": ...}` or `{"do": "set", "settings": {...}}`; so is its result.
+Whoever holds the camera's lock carries it out: the process that writes it, through its control socket, or the command itself.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from afterview.configs import UsageError
+from afterview.memory.base.errors import RepositoryError, RequestRefused
+from afterview.memory.base.settings import CameraSettings, read_memory_settings, read_settings, write_settings
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.plans.retention import Limits, limits_of
+from afterview.memory.writing.downsample import AT_ONCE, thin
+from afterview.memory.writing.erase import Erased
+from afterview.memory.writing.repository import Repository
+
+Order = dict[str, Any]
+
+
+def carry_out(repository: Repository, order: Order) -> dict[str, Any]:
+    """Do it; the result as JSON. Raises RequestRefused for an order that makes no sense, OSError where the disk refuses."""
+    kind = order.get("do")
+    try:
+        if kind == "forget":
+            return _forget(repository, float(order["start"]), float(order["stop"]))
+        if kind == "set":
+            return _set(repository, dict(order["settings"]))
+        if kind == "enforce":
+            return {"evicted": _document(enforce(repository))}
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
+        raise RequestRefused(f"order '{kind}': {error}") from None
+    raise RequestRefused(f"order '{kind}': there are forget, set and enforce")
+
+
+def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]:
+    if not start <= stop:  # nor of NaN, which no frame lies in: a proof that nothing is left would be one of nothing
+        raise UsageError(f"the span ends before it begins: {start:g} to {stop:g}")
+    done = repository.forget(start, stop)
+    return {
+        "camera": repository.info.id,
+        "frames": done.frames,
+        "ranges": [
+            {"start": gone.start, "end": gone.stop, "frames": gone.frames, "first_frame": gone.first}
+            for gone in done.removals
+        ],
+        "proof": {
+            "files_deleted": done.erased.deleted,
+            "files_rewritten": done.erased.rewritten,
+            "objects_deleted": done.erased.objects,
+            "bucket_keeps_versions": Uploads.read(repository.directory).keeps_versions,
+            "frames_checked": done.checked,
+            "traces": 0,
+        },
+    }
+
+
+def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
+    settings = read_settings(repository.directory).changed(**values)
+    for start, stop in settings.keep if "keep" in values else ():
+        if stop < start:  # it would keep nothing, and nobody would know before the frames are gone
+            raise UsageError(f"a kept span ends before it begins: {start:.15g} to {stop:.15g}")
+    write_settings(repository.directory, settings)
+    return {
+        "camera": repository.info.id,
+        "settings": settings.model_dump(mode="json"),
+        "evicted": _document(enforce(repository)),
+        "coarse": keep_coarse(repository),
+    }
+
+
+def keep_coarse(repository: Repository, *, at_most: int = AT_ONCE) -> int:
+    """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
+    settings = read_settings(repository.directory)
+    limits = camera_limits(repository.directory, settings)
+    return thin(repository, limits.coarse_seconds, settings.keep, at_most=at_most)
+
+
+def enforce(repository: Repository) -> Erased:
+    """Evict what the settings of the camera and of its memory no longer allow."""
+    settings = read_settings(repository.directory)
+    return repository.enforce(camera_limits(repository.directory, settings), settings.keep)
+
+
+def camera_limits(camera: Path, settings: CameraSettings) -> Limits:
+    """The limits that hold for a camera: its own, else its share of the memory's."""
+    shared = read_memory_settings(camera.parent)
+    if shared.gigabytes is None:
+        return limits_of(settings, shared, sharing=1)
+    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent != camera]
+    own = [_own_gigabytes(other) for other in others]
+    left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))
+    rest = shared.model_copy(update={"gigabytes": left})
+    return limits_of(settings, rest, sharing=1 + sum(size is None for size in own))
+
+
+def _own_gigabytes(camera: Path) -> float | None:
+    try:
+        return read_settings(camera).gigabytes
+    except RepositoryError:
+        return None
+
+
+def _document(erased: Erased) -> dict[str, Any]:
+    return {"files_deleted": erased.deleted, "objects_deleted": erased.objects, "bytes": erased.freed}

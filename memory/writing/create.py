@@ -1,0 +1,40 @@
+"""A new camera, where there is none yet."""
+
+from pathlib import Path
+
+from afterview.memory.base.camera import new_camera, write_camera
+from afterview.memory.base.durable import remove_tree, write_file
+from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.journal import MAGIC
+from afterview.memory.format.layout import journal_name
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.spec_file import write_spec
+
+
+def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:
+    """Make the camera's directory a camera without frames. Raises DamagedMemory where it held some."""
+    # camera.json comes last: a camera without it was being created when the process died, and is created anew.
+    info = new_camera(name, fps=fps, timezone=timezone)
+    _clear_unfinished(directory)
+    SealedFrames(directory, 1, writable=True).create(spec)
+    write_spec(directory, 1, spec)
+    Commit(frames=0, gaps=0, generation=1).write(directory)
+    write_file(directory / journal_name(1), MAGIC)
+    write_camera(directory, info)
+
+
+def _clear_unfinished(directory: Path) -> None:
+    """Remove what a creation that was killed left. Raises DamagedMemory where there are frames: then camera.json was lost, not late."""
+    started = (directory / "committed").exists() and Commit.read(directory).frames > 0
+    journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
+    if started or journals:
+        raise DamagedMemory(
+            f"{directory}: camera.json is missing but there are frames; `afterview fsck` says what is left"
+        )
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            remove_tree(entry)
+        elif entry.name != "lock":
+            entry.unlink()

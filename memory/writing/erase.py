@@ -1,0 +1,243 @@
+"""Taking frames out of every file that holds them, and proving it.
+
+The range is committed as removed first, so that readers stop seeing it; then the bytes go, chunk by chunk, and each step can be
+done again: a crash in between is finished by the next writer. Chunks that hold nothing else are deleted, the others are written
+anew with those rows blank. (What a file system or a disk keeps of deleted blocks is not in this software's hands.)
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.camera import ANSWERS
+from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.failpoints import reach
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.layout import (
+    IMAGES,
+    SEAL_FRAMES,
+    ArrayLayout,
+    checksum_holds,
+    coarse_layouts,
+    feature_layouts,
+    generations,
+    scalar_layouts,
+    with_checksum,
+)
+from afterview.memory.format.sealed import image_attributes
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.plans.removal import Removal
+
+HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
+_UNREADABLE = "what cannot be read, where forgotten frames were"
+
+
+@dataclass
+class Erased:
+    """What an erasure did. freed: bytes on the disk and of objects that were nowhere else."""
+
+    deleted: int = 0  # files
+    rewritten: int = 0  # files
+    objects: int = 0  # deleted from the store
+    freed: int = 0
+
+    def include(self, other: "Erased") -> None:
+        """Count what another erasure did, too."""
+        self.deleted += other.deleted
+        self.rewritten += other.rewritten
+        self.objects += other.objects
+        self.freed += other.freed
+
+    def drop(self, path: Path) -> None:
+        """Delete a file, if it is there."""
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        if unlink(path):
+            self.deleted += 1
+            self.freed += size
+            fsync_directory(path.parent)
+
+    def rewrite(self, path: Path, data: bytes) -> None:
+        """Replace a file."""
+        write_file(path, data)
+        self.rewritten += 1
+
+
+def blank_times(removal: Removal) -> NDArray[np.float64]:
+    """Times that a forgotten range keeps: evenly spread between its ends, so that they ascend and say nothing."""
+    return np.linspace(removal.start, removal.stop, removal.frames)
+
+
+def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[ArrayLayout]:
+    """Every per-frame array of a camera: of one generation, or of all, those still being built included."""
+    yield from scalar_layouts()
+    for number in generations(camera) if generation is None else [generation]:
+        spec = _spec_or_none(camera, number)
+        if spec:
+            yield from feature_layouts(number, spec)
+            yield from (layout for layout in coarse_layouts(number, spec) if (camera / layout.name).is_dir())
+
+
+def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:
+    try:
+        return read_spec(camera, generation)
+    except RepositoryError:
+        return None
+
+
+def erase(
+    camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, spare: frozenset[int] = frozenset()
+) -> Erased:
+    """Remove the bytes of the sealed frames of `removal` (the journal is the writer's). removed: all of the camera's removals.
+
+    spare: seals whose images lie on a store that did not give them, so that they cannot be blanked now.
+    """
+    done = Erased()
+    end = min(removal.end, sealed)
+    covered = covered_frames(removed, max(sealed, removal.end) + 1)
+    for layout in camera_layouts(camera):
+        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
+            low, high = chunk * layout.chunk, min((chunk + 1) * layout.chunk, sealed)
+            path = layout.file(camera, chunk)
+            if covered[low:high].all() and high == (chunk + 1) * layout.chunk:
+                done.drop(path)
+            elif removal.reason == "forgotten" and path.is_file():
+                _blank_rows(camera, layout, chunk, removal, done)
+        reach(f"{_verb(removal)}.half-erased")
+    for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
+        low, high = seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES
+        directory = camera / IMAGES / str(seal)
+        if covered[low:high].all() and directory.is_dir():
+            done.freed += sum(path.stat().st_size for path in directory.iterdir())
+            done.deleted += remove_tree(directory)
+        elif removal.reason == "forgotten" and directory.is_dir() and seal not in spare:
+            _blank_images(directory, seal, removal, done)
+    return done
+
+
+def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:
+    """Which of the frames below `frames` are removed: bool [frames]."""
+    covered = np.zeros(frames, dtype=bool)
+    for gone in removed:
+        covered[gone.first : gone.end] = True
+    return covered
+
+
+def _verb(removal: Removal) -> str:
+    return "forget" if removal.reason == "forgotten" else "evict"
+
+
+def _blank_rows(camera: Path, layout: ArrayLayout, chunk: int, removal: Removal, done: Erased) -> None:
+    path = layout.file(camera, chunk)
+    if layout.check(camera, chunk):
+        done.drop(path)  # cannot be read, so it cannot be told apart from what it holds of these frames
+        return
+    rows = layout.rows(camera, chunk).copy()
+    first, end = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
+    rows[first - chunk * layout.chunk : end - chunk * layout.chunk] = blank_rows(layout, removal, first, end)
+    data = with_checksum(rows.tobytes())
+    if data != path.read_bytes():
+        done.rewrite(path, data)
+
+
+def blank_rows(layout: ArrayLayout, removal: Removal, first: int, end: int) -> Any:
+    """What rows [first, end) of a forgotten range hold afterwards."""
+    if layout.name in ("frames/times", "frames/arrival_times"):
+        return blank_times(removal)[first - removal.first : end - removal.first]
+    return np.nan if layout.name == "frames/source_times" else 0
+
+
+def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) -> None:
+    about, blob = directory / "zarr.json", directory / "c.0"
+    first, end = max(removal.first, seal * SEAL_FRAMES), min(removal.end, (seal + 1) * SEAL_FRAMES)
+    low, high = first - seal * SEAL_FRAMES, end - seal * SEAL_FRAMES
+    try:
+        metadata = json.loads(about.read_text())
+        offsets, times = metadata["attributes"]["offsets"], metadata["attributes"]["times"]
+        data = bytearray(blob.read_bytes())
+        sound = checksum_holds(bytes(data)) and len(offsets) == SEAL_FRAMES + 1
+    except (OSError, ValueError, LookupError, TypeError):
+        sound = False
+    if not sound:
+        done.drop(blob)
+        done.drop(about)
+        return
+    data[offsets[low] : offsets[high]] = bytes(offsets[high] - offsets[low])
+    content = with_checksum(bytes(data[:-4]))
+    if content != blob.read_bytes():
+        done.rewrite(blob, content)
+    blank = blank_times(removal)[first - removal.first : end - removal.first].tolist()
+    if times[low:high] != blank:
+        times[low:high] = blank
+        done.rewrite(about, json.dumps(metadata).encode())
+
+
+def erase_leftovers(camera: Path, removal: Removal) -> Erased:
+    """Remove what may hold forgotten frames outside the arrays: unfinished files of a crash, evidence of answers given.
+
+    Call with the building lock held: of the files that hold frames none is being written then. Others (the upload thread's note of what
+    it has sent, for one) may be, and stay. Those of the index go with `forget_files`.
+    """
+    done = Erased()
+    for path in unfinished_files(camera):
+        if path.name.startswith(HOLD_FRAMES):
+            done.drop(path)
+    for path in evidence_files(camera, removal):
+        done.drop(path)
+    return done
+
+
+def evidence_files(camera: Path, removal: Removal) -> list[Path]:
+    """Images of these frames that were saved as evidence of an answer."""
+    found = []
+    for path in camera.parent.glob(f"{ANSWERS}/*/{camera.name}-*.jpg"):
+        number = path.stem.removeprefix(f"{camera.name}-")
+        if number.isdigit() and removal.first <= int(number) < removal.end:
+            found.append(path)
+    return sorted(found)
+
+
+def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
+    """Files that still hold something of forgotten frames, each as "path: what". The proof is that there are none.
+
+    Reads every chunk concerned. One that cannot be read may hold some.
+    """
+    found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
+    end = min(removal.end, sealed)
+    for layout in camera_layouts(camera):
+        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
+            path = layout.file(camera, chunk)
+            if not path.is_file():
+                continue
+            if layout.check(camera, chunk):
+                found.append(f"{path}: {_UNREADABLE}")
+                continue
+            first, stop = max(removal.first, chunk * layout.chunk), min(end, (chunk + 1) * layout.chunk)
+            rows = layout.rows(camera, chunk)[first - chunk * layout.chunk : stop - chunk * layout.chunk]
+            blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, first, stop), dtype=rows.dtype), rows.shape)
+            if not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f"):
+                found.append(f"{path}: rows of forgotten frames")
+    for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
+        found += _image_traces(camera, seal, removal, end)
+    return found
+
+
+def _image_traces(camera: Path, seal: int, removal: Removal, end: int) -> list[str]:
+    directory = camera / IMAGES / str(seal)
+    if not (directory / "c.0").is_file():
+        return []
+    about = image_attributes(camera, seal)
+    if about is None:
+        return [f"{directory}: {_UNREADABLE}"]
+    offsets = about["offsets"]
+    low, high = max(removal.first - seal * SEAL_FRAMES, 0), min(end - seal * SEAL_FRAMES, SEAL_FRAMES)
+    data = (directory / "c.0").read_bytes()[offsets[low] : offsets[high]]
+    return [f"{directory}: images of forgotten frames"] if any(data) else []

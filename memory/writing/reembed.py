@@ -1,0 +1,186 @@
+"""A new generation: features of another model, made from the stored images, while the memory stays readable under the old one.
+
+Sealed frames first, seal by seal, beside a living writer or not; a run that was interrupted goes on where it was. Then whoever holds the
+camera's lock, which is the living writer where there is one (stream.upgrade), takes what came in meanwhile and what is still in the
+journal, and one commit switches everything at once. A failure or a crash leaves the old generation in use or the new one, whole.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.durable import remove_tree, unlink, write_file
+from afterview.memory.base.errors import DamagedFrames, RepositoryError, UnreachableFrames
+from afterview.memory.base.int8_tokens import quantise
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.generation import GenerationFiles
+from afterview.memory.format.generation_build import (
+    Built,
+    building_lock,
+    finish_building,
+    is_building,
+    note_built,
+    read_built,
+)
+from afterview.memory.format.journal import encode_file
+from afterview.memory.format.layout import SEAL_FRAMES, generation_name, generations, journal_name
+from afterview.memory.format.manifest import Commit
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.spec_file import read_spec, write_spec
+from afterview.memory.format.unsealed import Pending
+from afterview.memory.plans.removal import Removal, add, present, runs
+from afterview.memory.writing.repository import Repository
+
+Encode = Callable[[Sequence[bytes]], tuple[NDArray[Any], NDArray[np.float32]]]
+"""JPEGs to (tokens [n, P, Dv] in the spec's dtype, embeddings float32 [n, De])."""
+
+Progress = Callable[[int, int], None]  # frames done, frames in all
+
+
+@dataclass(frozen=True)
+class Reembedded:
+    """What became of a generation. lost: frames that have no image any more and so cannot be seen by the new model."""
+
+    generation: int
+    frames: int
+    lost: int
+
+
+def open_generation(camera: Path, spec: FeatureSpec) -> int:
+    """The generation that is being built for `spec`: the one that was begun, or a new one."""
+    current = Commit.read(camera).generation
+    with building_lock(camera):
+        for number in generations(camera):
+            if number > current and is_building(camera, number) and _spec(camera, number) == spec:
+                return number
+        for number in generations(camera):
+            if number > current:
+                remove_tree(camera / generation_name(number))  # begun for another model, and given up
+        number = current + 1
+        SealedFrames(camera, number, writable=True).create_generation(spec)
+        note_built(camera, number, Built())
+        write_spec(camera, number, spec)
+    return number
+
+
+def _spec(camera: Path, generation: int) -> FeatureSpec | None:
+    try:
+        return read_spec(camera, generation)
+    except RepositoryError:
+        return None
+
+
+def build_sealed(
+    camera: Path, generation: int, spec: FeatureSpec, encode: Encode, progress: Progress = lambda done, total: None
+) -> int:
+    """Embed every sealed frame that the generation lacks, until there is none; returns how many it has then. Needs no lock."""
+    sealed = SealedFrames(camera, generation, writable=True)
+    built = read_built(camera, generation)
+    while built.frames < Commit.read(camera).frames:
+        commit = Commit.read(camera)
+        images = _images(camera, commit, built.frames)
+        lost = [frame for frame, image in images.items() if not image]
+        tokens, embeddings = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES)
+        with building_lock(camera):
+            held = present(built.frames + SEAL_FRAMES, Commit.read(camera).removed)
+            gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some of them only just now
+            tokens[gone], embeddings[gone] = 0, 0
+            stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
+            sealed.write_features(built.frames, stored, embeddings)
+            built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
+            note_built(camera, generation, built)
+        progress(built.frames, commit.frames)
+    return built.frames
+
+
+def _images(camera: Path, commit: Commit, first: int) -> dict[int, bytes]:
+    """The JPEGs of one seal's frames that are remembered; empty where one cannot be read."""
+    sealed = SealedFrames(camera, commit.generation)
+    held = present(first + SEAL_FRAMES, commit.removed)
+    frames = held[held >= first].tolist()
+    try:
+        return dict(zip(frames, sealed.images(frames), strict=True))
+    except UnreachableFrames:
+        raise  # not lost: the store that has it does not answer
+    except DamagedFrames:
+        return {frame: _image(sealed, frame) for frame in frames}
+
+
+def _image(sealed: SealedFrames, frame: int) -> bytes:
+    try:
+        return next(sealed.images([frame]))
+    except UnreachableFrames:
+        raise  # not lost: the store that has it does not answer
+    except DamagedFrames:
+        return b""
+
+
+def _encode_some(
+    images: dict[int, bytes], spec: FeatureSpec, encode: Encode, first: int, count: int
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Features of `count` frames from `first` on; zero for those that are gone or have no image."""
+    tokens = np.zeros((count, spec.tokens.tokens_per_frame, spec.tokens.width), dtype=spec.tokens.dtype)
+    embeddings = np.zeros((count, spec.index.width), dtype=np.float32)
+    seen = {frame: image for frame, image in images.items() if image}
+    if seen:
+        rows = np.array(list(seen)) - first
+        tokens[rows], embeddings[rows] = encode(list(seen.values()))
+    return tokens, embeddings
+
+
+def switch(
+    repository: Repository, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool = False
+) -> Reembedded:
+    """Finish the generation, put it in use, and have `repository` go on in it.
+
+    Whatever fails until then leaves the old one in use, and `repository` as it was.
+    """
+    repository.make_durable()
+    camera, old = repository.directory, repository.commit.generation
+    build_sealed(camera, generation, spec, encode)
+    pending = repository.pending()
+    held = set(present(pending.end, repository.commit.removed).tolist())
+    images = {
+        pending.first + row: frame.image for row, frame in enumerate(pending.frames) if pending.first + row in held
+    }
+    tokens, embeddings = _encode_some(images, spec, encode, pending.first, len(pending.frames))
+    frames = [
+        replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None).stored_as(spec.tokens.storage)
+        for row, frame in enumerate(pending.frames)
+    ]
+    fresh = Pending(pending.first, frames, list(pending.gaps), pending.open_gap)
+    write_file(camera / journal_name(generation), encode_file(fresh.entries()))
+    built = read_built(camera, generation)
+    lost = {frame for first, end in built.lost for frame in range(first, end) if frame in held}
+    lost |= {frame for frame, image in images.items() if not image}
+    _put_in_use(repository, generation, spec, sorted(lost), built)
+    if not keep_old:
+        remove_tree(camera / generation_name(old))
+    unlink(camera / journal_name(old))
+    return Reembedded(generation, len(held) - len(lost), len(lost))
+
+
+def _put_in_use(repository: Repository, generation: int, spec: FeatureSpec, lost: Sequence[int], built: Built) -> None:
+    times, now = repository.times(), time.time()
+    gone = [
+        Removal(first, end, float(times[first]), float(times[end - 1]), "damaged", now, erased=True)
+        for first, end in runs(np.array(lost, dtype=np.int64))
+    ]
+    commit = replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone), coarse=())
+    files = GenerationFiles.open(repository.directory, commit, spec)  # nothing that may fail is left after the commit
+    try:
+        finish_building(repository.directory, generation)
+        repository.put_commit(commit)
+    except OSError:
+        if (
+            Commit.read(repository.directory) != commit
+        ):  # else it was the last fsync that failed: readers see it already
+            files.journal.close()
+            note_built(repository.directory, generation, built)
+            raise
+    repository.go_on_in(files, commit)

@@ -1,0 +1,193 @@
+"""Forgetting on request and evicting by retention: the writer's steps, in an order that a crash can interrupt anywhere.
+
+committed (removed, not erased) -> bytes erased -> committed (erased). The second step can be repeated; whoever opens the camera for
+writing next repeats it where it was interrupted.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.memory.base.errors import RepositoryError, StoreUnreachable
+from afterview.memory.base.failpoints import reach
+from afterview.memory.format.generation_build import building_lock
+from afterview.memory.format.upload_state import PATIENCE_S, known_silent
+from afterview.memory.index.files import forget_files, identity_of
+from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
+from afterview.memory.plans.retention import Limits, plan_eviction
+from afterview.memory.writing.erase import Erased, erase_leftovers, traces
+from afterview.memory.writing.erase_remote import erase_everywhere
+
+if TYPE_CHECKING:
+    from afterview.memory.writing.repository import Repository
+
+BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can wait for the next round
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What `forget` removed, and the proof: files that still hold something of it (there are none, or it raises)."""
+
+    removals: tuple[Removal, ...]
+    erased: Erased
+    checked: int  # frames whose every chunk was read again
+
+    @property
+    def frames(self) -> int:
+        """Frames that are gone."""
+        return sum(removal.frames for removal in self.removals)
+
+
+def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
+    """Remove every frame with start <= time <= stop from every file, and check that it is gone."""
+    repository.make_durable()  # what is forgotten must not come back from a record that was never synced
+    ids = _frames_in(repository, start, stop)
+    new = remove(repository, runs(ids), "forgotten")
+    done, left = _erase_all(repository, [*(gone for gone in repository.commit.removed if not gone.erased)], PATIENCE_S)
+    if left is not None:
+        raise StoreUnreachable(
+            f"the frames are forgotten on this machine and no question sees them, but the store still has some of their chunks ({left}); "
+            "the next watch deletes them when it answers, or run this again"
+        )
+    checked = prove_forgotten(repository, new)
+    return Forgotten(new, done, checked)
+
+
+def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> int:
+    """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames checked."""
+    for removal in removals:
+        left = traces(repository.directory, removal, sealed=repository.commit.frames)
+        if left:
+            raise OSError(f"{left[0]}; forgetting did not finish, run it again")
+    return sum(removal.frames for removal in removals)
+
+
+def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
+    """Evict what the limits no longer allow."""
+    retry_removals(repository)
+    if limits.seconds is None and limits.bytes is None:
+        return Erased()
+    sealed = repository.commit.frames
+    times = repository.times()[:sealed]
+    held = np.zeros(sealed, dtype=bool)
+    held[present(sealed, repository.commit.removed)] = True
+    ranges = plan_eviction(times, held, limits=limits, used=repository.usage.bytes, keep=keep)
+    done = evict(repository, ranges) if ranges else Erased()
+    repository.usage.freed(done.freed)
+    return done
+
+
+def evict(repository: "Repository", ranges: Sequence[tuple[int, int]]) -> Erased:
+    """Remove whole seals (frame ranges) that retention no longer allows."""
+    return _erase_all(repository, remove(repository, ranges, "evicted"), BRIEF_S)[0]
+
+
+def finish_interrupted(repository: "Repository") -> None:
+    """Complete removals that a crash interrupted, on this machine; on a store by `retry_removals`, so that opening never waits for it."""
+    _erase_all(repository, [gone for gone in repository.commit.removed if not gone.erased], None)
+
+
+def retry_removals(repository: "Repository") -> None:
+    """Complete removals that the store did not take part in, unless it is known not to answer."""
+    unfinished = [gone for gone in repository.commit.removed if not gone.erased]
+    if unfinished and not known_silent(repository.directory):
+        _erase_all(repository, unfinished, BRIEF_S)
+
+
+def _erase_all(
+    repository: "Repository", removals: Sequence[Removal], patience_s: float | None
+) -> tuple[Erased, RepositoryError | None]:
+    """Erase what is committed as removed. The error: why some of it is still on the store, and so not committed as erased."""
+    done = Erased()
+    left: RepositoryError | None = None
+    finished = []
+    for removal in removals:
+        erased, error = _erase(repository, removal, patience_s)
+        done.include(erased)
+        left = left or error
+        if error is None:
+            finished.append(removal)
+    _mark_erased(repository, finished)
+    return done, left
+
+
+def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
+    """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
+    times = repository.times()
+    now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
+    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    held = present(len(times), gone)
+    ranges = [
+        run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
+    ]
+    new = tuple(
+        Removal(first, end, *_ends(times[first:end], repository), reason, now, erased=False) for first, end in ranges
+    )
+    kept = [piece for removal in repository.commit.removed for piece in _not_taken_over(removal, new)]
+    reach(f"{verb}.before-commit")
+    if new:
+        repository.put_commit(replace(repository.commit, removed=add(kept, new)))
+    reach(f"{verb}.after-commit")
+    return new
+
+
+def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:
+    """A range lost to damage gives way to what forgets or evicts its frames; other ranges never overlap."""
+    if removal.reason != "damaged":
+        return [removal]
+    left = np.setdiff1d(
+        np.arange(removal.first, removal.end), np.concatenate([np.arange(0), *(np.arange(n.first, n.end) for n in new)])
+    )
+    return [replace(removal, first=first, end=end) for first, end in runs(left)]
+
+
+def _ends(times: NDArray[np.float64], repository: "Repository") -> tuple[float, float]:
+    sound = times[np.isfinite(times)]
+    if len(sound):
+        return float(sound[0]), float(sound[-1])
+    last = repository.last_time or 0.0
+    return last, last
+
+
+def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[np.int64]:
+    """Ids in the span that are remembered, or that damage has taken: what is left of those must go, too."""
+    times = repository.times()
+    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    ids = present(len(times), gone)
+    inside = ids[(times[ids] >= start) & (times[ids] <= stop)]
+    lost = [removal for removal in repository.commit.removed if removal.reason == "damaged"]
+    whole = [np.arange(gone.first, gone.end) for gone in lost if gone.start <= stop and gone.stop >= start]
+    if len(inside):  # frames whose time is damaged lie in the span when their neighbours do
+        unknown = ids[np.isnan(times[ids])]
+        whole.append(unknown[(unknown > inside[0]) & (unknown < inside[-1])])
+    return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
+
+
+def _erase(
+    repository: "Repository", removal: Removal, patience_s: float | None
+) -> tuple[Erased, RepositoryError | None]:
+    directory, commit = repository.directory, repository.commit
+    repository.blank_pending(removal)
+    with building_lock(directory):  # a generation that is being built must not bring the frames back
+        done, left = erase_everywhere(directory, removal, commit.removed, sealed=commit.frames, patience_s=patience_s)
+        if removal.reason == "forgotten":
+            done.include(erase_leftovers(directory, removal))
+    identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
+    whole = removal.reason == "evicted"
+    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
+    reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
+    return done, left
+
+
+def _mark_erased(repository: "Repository", removals: Sequence[Removal]) -> None:
+    if removals:
+        ranges = {(removal.first, removal.end) for removal in removals}
+        marked = [
+            replace(gone, erased=True) if (gone.first, gone.end) in ranges else gone
+            for gone in repository.commit.removed
+        ]
+        repository.put_commit(replace(repository.commit, removed=add(marked, ())))

@@ -3,7 +3,7 @@
 AfterviewError             exit status 1: something failed
 |- UsageError               exit status 2: bad usage or input
 |  `- ConfigError           a configuration file or value
-`- (memory.base.errors, model.errors, stream.errors hang their own trees here)
+`- (memory.base.errors, model.base.errors, stream.errors hang their own trees here)
 """
 
 

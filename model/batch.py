@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from afterview.memory.plans.positions import VideoLayout
-from afterview.model.errors import InputMismatch
-from afterview.model.grouping import consecutive
-from afterview.model.memaug import EvidenceRequest
-from afterview.model.prompt import IGNORED_LABEL, Prompt
-from afterview.model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from afterview.model.base.errors import InputMismatch
+from afterview.model.base.grouping import consecutive
+from afterview.model.language.prompt import IGNORED_LABEL, Prompt
+from afterview.model.language.visual_dropout import Spans
+from afterview.model.memaug.memaug import EvidenceRequest
+from afterview.model.memaug.splice import Layout, QueryPlan, join_queries, plan_queries, splice
 from afterview.model.video_language import (
     TOKENS_PER_CHUNK,
     Features,
@@ -28,7 +29,6 @@ from afterview.model.video_language import (
     evidence_weights,
     visual_spans,
 )
-from afterview.model.visual_dropout import Spans
 
 # Memory tokens, padding counted, of videos that MemAug serves in one batch. Above, one by one is faster (tests/bench, on a CPU), and the
 # keys and values of a single video exist at a time.

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
-from afterview.model.errors import InputMismatch
-from afterview.model.language import LanguageModel
-from afterview.model.marks import FrameMarks, MemoryMarks
-from afterview.model.memaug import EvidenceRequest, MemAug, Memory
-from afterview.model.projector import Projector
-from afterview.model.prompt import Prompt
-from afterview.model.splice import Layout, QueryPlan, join_queries, plan_queries, splice
-from afterview.model.visual_dropout import Spans
+from afterview.model.base.errors import InputMismatch
+from afterview.model.language.decoder import LanguageModel
+from afterview.model.language.prompt import Prompt
+from afterview.model.language.visual_dropout import Spans
+from afterview.model.memaug.memaug import EvidenceRequest, MemAug, Memory
+from afterview.model.memaug.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from afterview.model.memaug.token_embeddings import FrameMarks, MemoryMarks
+from afterview.model.vision.projector import Projector
 
 TOKENS_PER_CHUNK = 16 * 65  # memory tokens that are projected at once, at least; bounds memory, changes no result
 CHUNKS = 64  # at most, of a long memory: what a chunk takes on its way stays a small share of its keys and values
@@ -55,7 +55,7 @@ class VideoLanguageModel(nn.Module):
     ) -> None:
         """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
 
-        marks: see model.marks; None: none. augmented_question: hand the decoder the question's tokens as MemAug left them, not as they
+        marks: see model.memaug.token_embeddings; None: none. augmented_question: hand the decoder the question's tokens as MemAug left them, not as they
         were embedded; a small model learns faster so, published ones never do it. use_memaug: False answers from the decayed tokens as
         they are, without evidence.
         """
@@ -100,7 +100,7 @@ class VideoLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def image_inputs(self, tokens_TD: Tensor, layout: Layout, prompt: Prompt) -> VideoInputs:
-        """The same for images, whose projected tokens [T, D] model.images arranges. Images give no evidence."""
+        """The same for images, whose projected tokens [T, D] model.vision.pictures arranges. Images give no evidence."""
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
         seen = read(layout.query_tokens())

@@ -21,14 +21,14 @@ from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import Removal, touching
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.moments import clock, onset
+from afterview.model.language.moments import clock, onset
 from afterview.stream.merging import InOrder, OnText
 from afterview.stream.relevance import choose_cameras
 from afterview.stream.sight import Looker, Search, Sight
 from afterview.stream.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.loaded import AfterviewModel
+    from afterview.model.checkpoint.loaded import AfterviewModel
     from afterview.model.video_language import VideoInputs
 
 LONGEST_QUESTION = 2000  # characters

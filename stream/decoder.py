@@ -23,7 +23,7 @@ from afterview.stream.sampler import Chosen, Sampler
 from afterview.stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.loaded import Encoders
+    from afterview.model.checkpoint.loaded import Encoders
 
 # Seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it.
 MOST_AHEAD_S = 60.0

@@ -28,7 +28,7 @@ from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader
 from afterview.stream.writer import WRITE_QUEUE, CameraWriter, FeaturesOf, Interruption, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.loaded import Encoders
+    from afterview.model.checkpoint.loaded import Encoders
 
 # Seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once.
 LIVE_QUEUE_S = 16.0

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.records import TimeBasis
 from afterview.memory.base.settings import Polygon
-from afterview.model.preprocess import to_square
+from afterview.model.vision.preprocess import to_square
 from afterview.stream.events import Frame
 from afterview.stream.mask import apply_masks
 from afterview.stream.media import encode_jpeg
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.loaded import Encoders
+    from afterview.model.checkpoint.loaded import Encoders
 
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 

@@ -31,7 +31,7 @@ from afterview.stream.processor import keep_to_one_processor
 from afterview.stream.writer import Interruption
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.loaded import AfterviewModel, Encoders
+    from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 
 ENCODER_BATCH = 16  # frames, of all cameras together
 _STOP_PATIENCE = 3.0  # seconds that a blocked read may delay the end; the decode thread is a daemon and is left behind

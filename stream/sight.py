@@ -20,8 +20,8 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.loaded import AfterviewModel
-    from afterview.model.prompt import Prompt
+    from afterview.model.checkpoint.loaded import AfterviewModel
+    from afterview.model.language.prompt import Prompt
     from afterview.stream.answer import Question
 
 Search = Literal["none", "exact", "approximate"]  # what the index did for bounded recall; full recall asks no index

@@ -23,11 +23,11 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import Order
 from afterview.memory.writing.reembed import Encode, build_sealed, switch
 from afterview.memory.writing.repository import Repository
-from afterview.model.preprocess import to_square
+from afterview.model.vision.preprocess import to_square
 from afterview.stream.media import decode_jpeg
 
 if TYPE_CHECKING:  # loading a model is what this does when it is asked to, and not before
-    from afterview.model.loaded import Encoders
+    from afterview.model.checkpoint.loaded import Encoders
 
 BATCH = 16  # frames embedded at once
 _ROUNDS = 5  # of embedding what came in during the round before
@@ -45,7 +45,7 @@ class Upgrade:
     @classmethod
     def prepare(cls, camera: Path, order: Order) -> "Upgrade":
         """Load the model and embed all that is there. Raises RequestRefused, SpecMismatch, or what loading raises."""
-        from afterview.model.checkpoint import load_encoders  # loads torch, which whoever records has loaded
+        from afterview.model.checkpoint.loading import load_encoders  # loads torch, which whoever records has loaded
 
         try:
             generation, model = int(order["generation"]), str(order["model"])

@@ -14,9 +14,9 @@ from afterview.configs import preset_path
 from afterview.memory.base.errors import NothingRecorded, SpecMismatch
 from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint import load_encoders, load_pretrained, save_pretrained
-from afterview.model.errors import InputMismatch
-from afterview.model.loaded import AfterviewModel
+from afterview.model.base.errors import InputMismatch
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_encoders, load_pretrained, save_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Answer, Answerer, Question, Sight
 from afterview.stream.ingest_config import IngestConfig

@@ -13,7 +13,7 @@ from afterview.commands.record import _waiting as waiting
 from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import open_camera
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stores import describe_store
 from tests.support.memory_world import make_frame
 

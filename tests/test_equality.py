@@ -21,8 +21,8 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
-from afterview.model.preprocess import to_square
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
+from afterview.model.vision.preprocess import to_square
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Answerer, Question, Sight
 from afterview.stream.ingest_config import IngestConfig

@@ -19,16 +19,16 @@ from transformers import Qwen2Config, Qwen2Model
 
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.attention import Heads
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.memaug import MemAug
-from afterview.model.projector import Projector
-from afterview.model.prompt import from_ids
-from afterview.model.splice import plan_queries
-from afterview.model.token_merge import ClipCompressor
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.language.prompt import from_ids
+from afterview.model.language.visual_dropout import DroppingDecoder, VisualDropoutConfig
+from afterview.model.memaug.attention import Heads
+from afterview.model.memaug.memaug import MemAug
+from afterview.model.memaug.splice import plan_queries
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision import GRID
-from afterview.model.visual_dropout import DroppingDecoder, VisualDropoutConfig
+from afterview.model.vision.projector import Projector
+from afterview.model.vision.token_merging import ClipCompressor
+from afterview.model.vision.tower import GRID
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 

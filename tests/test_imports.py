@@ -50,7 +50,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterview.commands.fsck, afterview.commands.manage, afterview.commands.exchange",
         "import afterview.stream.answer, afterview.stream.session, afterview.stream.ingest",
         "import afterview.memory.directory, afterview.memory.writing.repository",
-        "import afterview.model.preset, afterview.model.preprocess",
+        "import afterview.model.checkpoint.preset, afterview.model.vision.preprocess",
     ],
 )
 def test_these_never_wait_for_torch(code: str) -> None:

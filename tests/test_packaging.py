@@ -71,7 +71,7 @@ def test_it_works_beside_a_user_s_own_files_of_these_names(wheel: Path, tmp_path
         (own / name).write_text("raise RuntimeError('a user's own file was imported')\n".replace("user's", "user"))
     # What afterview needs is taken from this environment; a path that is named so has no .pth files read, so not our checkout.
     program = (
-        "import afterview, afterview.api; from afterview.model.checkpoint import load_encoders; print(afterview.__file__);"
+        "import afterview, afterview.api; from afterview.model.checkpoint.loading import load_encoders; print(afterview.__file__);"
         "print(load_encoders('tiny', device='cpu').name)"
     )
     done = run(python, "-c", program, cwd=own, PYTHONPATH=str(site), HF_HUB_OFFLINE="1")

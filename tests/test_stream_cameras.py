@@ -15,7 +15,7 @@ from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.writing.repository import open_camera
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.merging import InOrder
 from afterview.stream.relevance import MOST_CAMERAS

@@ -12,7 +12,7 @@ import pytest
 
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceTimeout
 from afterview.stream.events import Event, Frame, Lost, Opened

@@ -10,7 +10,7 @@ import pytest
 from afterview.memory.base.records import TimeBasis
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.reader import Ended, Opened, read_events

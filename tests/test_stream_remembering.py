@@ -15,7 +15,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import open_camera
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.relevance import MOST_CAMERAS
 from tests.support.memory_world import START, make_frame

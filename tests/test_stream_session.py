@@ -17,8 +17,8 @@ from afterview.configs import UsageError
 from afterview.memory.base.errors import NotWritable
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import MemorySnapshot
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Answer, Answerer, Question
 from afterview.stream.errors import NotAVideo

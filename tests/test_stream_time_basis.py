@@ -12,7 +12,7 @@ import pytest
 from afterview.memory.base.records import TimeBasis
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.checkpoint import AfterviewModel, load_pretrained
+from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.events import Event, Frame, Lost, Opened, Picture, Retry
 from afterview.stream.ingest import CameraIngest

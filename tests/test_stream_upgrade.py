@@ -22,7 +22,7 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.reembed import open_generation
 from afterview.memory.writing.repository import Acknowledgement, open_camera
-from afterview.model.checkpoint import load_encoders, load_pretrained
+from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.stream.control import ControlServer, ask_writer
 from afterview.stream.queues import Blocking
@@ -44,7 +44,7 @@ class Encoders:
 
 @pytest.fixture
 def upgrading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterview.model.checkpoint.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
     monkeypatch.setattr("afterview.stream.upgrade.image_encoder", lambda encoders: encode_images)
 
 
@@ -186,7 +186,7 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
         seen.append(len(images))
         return encode_images(images)
 
-    monkeypatch.setattr("afterview.model.checkpoint.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
     monkeypatch.setattr("afterview.stream.upgrade.image_encoder", lambda encoders: counting)
     with open_camera(tmp_path, "a", OLD) as repository:
         for number in range(150):

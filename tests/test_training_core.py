@@ -16,9 +16,9 @@ from torch import nn
 
 from afterview.cli import main
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
-from afterview.model.prompt import IGNORED_LABEL
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.conversations import read_annotations, read_conversation
 from afterview.training.curves import draw_curves
 from afterview.training.errors import DataError, TrainingError
@@ -95,7 +95,7 @@ def test_rates_for_parts_that_do_not_exist_or_for_none_are_refused() -> None:
 def test_frozen_parts_stay_bit_identical_and_learning_parts_move(toy: Path, tmp_path: Path) -> None:
     frozen = {"steps": 2, "learning_rates": {"memaug": 1e-3}, "warmup": 0.0}
     trained = train_stage(stage(toy, trainer=frozen), tmp_path, cpu=True)
-    from afterview.model.save import save_pretrained
+    from afterview.model.checkpoint.saving import save_pretrained
 
     save_pretrained(load_pretrained(toy / "toy.yaml", device="cpu"), tmp_path / "before")
     before, after = weights(tmp_path / "before"), weights(trained.model)
@@ -579,7 +579,7 @@ def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> N
 
 
 def test_features_of_a_video_are_those_that_ingest_remembers(tmp_path: Path) -> None:
-    from afterview.model.preprocess import to_square
+    from afterview.model.vision.preprocess import to_square
     from afterview.training.extract import extract_video
     from afterview.training.world import World
     from afterview.training.world.video import VideoFormat, write_video

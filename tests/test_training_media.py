@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from afterview.cli import main
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.prompt import IGNORED_LABEL
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.ahead import Ahead
 from afterview.training.errors import DataError
 from afterview.training.features import FeatureBank, FrameBank
@@ -159,7 +159,7 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
     resumed = train_stage(config, tmp_path / "parts", cpu=True)
     one, two = weights(whole.model), weights(resumed.model)
     assert all(torch.equal(one[name], two[name]) for name in one)
-    from afterview.model.save import save_pretrained
+    from afterview.model.checkpoint.saving import save_pretrained
 
     save_pretrained(load_pretrained(config.model, device="cpu"), tmp_path / "before")
     before = load_file(tmp_path / "before" / "model.safetensors")

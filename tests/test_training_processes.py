@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from afterview.model.checkpoint import load_pretrained
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.parts import parameter_groups, parts_of
 from afterview.training.run import train_stage
 from afterview.training.stages import StageConfig, StageData, StageLearner

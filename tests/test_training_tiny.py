@@ -17,9 +17,9 @@ import torch
 from afterview.configs import ConfigError, UsageError, load
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.moments import moment_id
-from afterview.model.prompt import build
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.language.moments import moment_id
+from afterview.model.language.prompt import build
 from afterview.training.errors import TrainingError
 from afterview.training.tiny import make as making
 from afterview.training.tiny.bank import (

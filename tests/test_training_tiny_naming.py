@@ -11,11 +11,11 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.attention import frame_attention, split_heads
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
-from afterview.model.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
-from afterview.model.rope import rotation
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
+from afterview.model.memaug.attention import frame_attention, split_heads
+from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
 from afterview.training.tiny.feeder import Feeder
 from afterview.training.tiny.lessons import LessonPlan

@@ -8,7 +8,7 @@ import pytest
 
 from afterview.cli import main
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint import load_pretrained
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.answer import Answer, Answerer, CameraAnswer
 from afterview.stream.answer import Question as Asked
 from afterview.training.evaluation.judge import Said, is_right, read_cameras

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from afterview.model.moments import clock
+from afterview.model.language.moments import clock
 from afterview.stream.media import VideoWriter
 from afterview.training.errors import TruthError, WorldError
 from afterview.training.world import (

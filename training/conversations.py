@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from afterview.model.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
+from afterview.model.language.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
 from afterview.training.errors import DataError
 from afterview.training.world.annotations import MOST_PAIRS
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from afterview.memory.reading.reader import CameraReader
-from afterview.model.loaded import Encoders
-from afterview.model.preprocess import to_square
+from afterview.model.checkpoint.loaded import Encoders
+from afterview.model.vision.preprocess import to_square
 from afterview.stream.address import parse_source
 from afterview.stream.ingest_config import IngestConfig
 from afterview.stream.media import decode_jpeg

@@ -19,10 +19,10 @@ from torch import Tensor
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
-from afterview.model.images import one_picture, several_pictures
-from afterview.model.prompt import Prompt
+from afterview.model.language.prompt import Prompt
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision import VisionEncoder
+from afterview.model.vision.pictures import one_picture, several_pictures
+from afterview.model.vision.tower import VisionEncoder
 from afterview.training.errors import DataError
 
 FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, changes nothing but rounding

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 from afterview.configs import UsageError, load
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
-from afterview.model.save import save_pretrained
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.training.ahead import Ahead
 from afterview.training.begun import BEGUN, keep_configuration
 from afterview.training.curves import draw_curves

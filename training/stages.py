@@ -15,8 +15,8 @@ from afterview.configs import Schema
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
-from afterview.model.loaded import AfterviewModel
-from afterview.model.prompt import IGNORED_LABEL, Prompt, require_tokenizer
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_tokenizer
 from afterview.training.conversations import Annotation, read_annotations, read_conversation
 from afterview.training.errors import DataError
 from afterview.training.features import FeatureBank, FrameBank, require_videos

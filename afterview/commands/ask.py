@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(cameras) == 1:
         find_span(cameras[0].snapshot(), question, now)
 
-    from afterview.model.checkpoint import (
+    from afterview.model.checkpoint.loading import (
         load_pretrained,  # loads torch: not before the question is known to make sense
     )
 

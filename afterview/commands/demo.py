@@ -23,8 +23,8 @@ from afterview.configs import AfterviewError, UsageError
 from afterview.demo_report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.documents import dump
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Question
 from afterview.stream.ingest import CameraIngest

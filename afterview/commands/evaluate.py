@@ -67,7 +67,7 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
 
 def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> tuple[str, list[Outcome]]:
     """The model's hash, and what it answered."""
-    from afterview.model.checkpoint import load_pretrained  # loads torch: not before the arguments make sense
+    from afterview.model.checkpoint.loading import load_pretrained  # loads torch: not before the arguments make sense
     from afterview.training.evaluation.worlds import ask_all, take_in
 
     model = load_pretrained(arguments.model)

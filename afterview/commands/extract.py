@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not source.exists():
             raise UsageError(f"{source}: no such file or directory; give videos, or memories")
     _require_names(sources)
-    from afterview.model.checkpoint import load_encoders  # loads torch: not before the arguments make sense
+    from afterview.model.checkpoint.loading import load_encoders  # loads torch: not before the arguments make sense
     from afterview.training.extract import extract_camera, extract_video, require_bank
 
     encoders, out, began = load_encoders(arguments.model), Path(arguments.out), time.monotonic()

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
-    from afterview.model.checkpoint import (
+    from afterview.model.checkpoint.loading import (
         load_encoders,  # loads torch: not before the arguments are known to make sense
     )
 

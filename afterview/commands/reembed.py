@@ -20,7 +20,7 @@ from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader
 from afterview.times import spell_duration
 
 if TYPE_CHECKING:
-    from afterview.model.loaded import Encoders
+    from afterview.model.checkpoint.loaded import Encoders
 
 PROGRESS_EVERY_S = 5.0
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and put it in use. 0: done; 1: a camera could not be switched, all else is done."""
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    from afterview.model.checkpoint import load_encoders  # loads torch
+    from afterview.model.checkpoint.loading import load_encoders  # loads torch
 
     encoders = load_encoders(arguments.model)
     documents = [_reembed(reader, encoders, arguments) for reader in readers]

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
 
-    from afterview.model.checkpoint import (
+    from afterview.model.checkpoint.loading import (
         load_encoders,  # loads torch: not before the arguments are known to make sense
     )
 

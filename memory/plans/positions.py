@@ -50,7 +50,7 @@ class VideoLayout:
     key_frames: NDArray[np.int64] | None = (
         None  # [N] number in the span of the frame each key shows, whatever the policy
     )
-    span_frames: int = 0  # T; with key_frames, what model.marks tells the time by
+    span_frames: int = 0  # T; with key_frames, what model.memaug.token_embeddings tells the time by
 
     @property
     def key_tokens_per_frame(self) -> int:

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint import Network, build_network
-from afterview.model.compression import VisualDropoutConfig
-from afterview.model.memaug import Memory
-from afterview.model.preset import ModelPreset
-from afterview.model.prompt import Prompt
-from afterview.model.published import parse_config
-from afterview.model.sources import Sources
+from afterview.model.base.compression import VisualDropoutConfig
+from afterview.model.checkpoint.loading import Network, build_network
+from afterview.model.checkpoint.preset import ModelPreset
+from afterview.model.checkpoint.published import parse_config
+from afterview.model.checkpoint.sources import Sources
+from afterview.model.language.prompt import Prompt
+from afterview.model.language.visual_dropout import DroppingDecoder
+from afterview.model.memaug.memaug import Memory
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision import KNOWN_TOWERS, VisionEncoder
-from afterview.model.visual_dropout import DroppingDecoder
+from afterview.model.vision.tower import KNOWN_TOWERS, VisionEncoder
 from tests.bench.memaug import timed
 from tests.bench.table import Table
 

@@ -15,8 +15,8 @@ import yaml
 
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.writing.repository import open_camera
-from afterview.model.checkpoint import load_encoders, load_pretrained
-from afterview.model.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Question
 from afterview.stream.ingest import CameraIngest

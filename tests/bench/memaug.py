@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.attention import Heads
-from afterview.model.memaug import MemAug
-from afterview.model.projector import Projector
-from afterview.model.prompt import Prompt
+from afterview.model.language.prompt import Prompt
+from afterview.model.memaug.attention import Heads
+from afterview.model.memaug.memaug import MemAug
 from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.projector import Projector
 from tests.bench.table import Table
 from tests.support.live_bytes import LiveBytes
 
@@ -94,7 +94,7 @@ def _measure(table: Table, frames: int, plain: bool) -> None:
 
 
 def _attention(plain: bool) -> AbstractContextManager[Any]:
-    return patch("afterview.model.attention.grouped_attention", _materialised) if plain else nullcontext()
+    return patch("afterview.model.memaug.attention.grouped_attention", _materialised) if plain else nullcontext()
 
 
 def _materialised(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:

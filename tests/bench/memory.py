@@ -30,7 +30,7 @@ APPENDED = 640  # frames; ten seals
 
 def tiny_spec() -> FeatureSpec:
     """The spec of the embedded model, without loading it."""
-    from afterview.model.checkpoint import load_encoders
+    from afterview.model.checkpoint.loading import load_encoders
 
     return load_encoders("tiny").feature_spec
 
@@ -131,7 +131,7 @@ _FIRST_TOKEN = """
 import json, sys, time
 from pathlib import Path
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint import load_pretrained
+from afterview.model.checkpoint.loading.loading import load_pretrained
 from afterview.stream.answer import Answerer, Question
 answerer = Answerer(Memory(Path(sys.argv[1])), load_pretrained("tiny"))
 asked = time.time()
@@ -171,7 +171,7 @@ def _month() -> list[Table]:
 
 def _first_tokens(memory: Path) -> Table:
     from afterview.memory.directory import Memory
-    from afterview.model.checkpoint import load_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
     from afterview.stream.answer import Answerer, Question
 
     table = Table(

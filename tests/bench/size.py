@@ -20,8 +20,8 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.repository import open_camera
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.answer import Answerer, Question
 from afterview.tiers import token_bytes
 from afterview.training.evaluation.judge import NEEDLES

@@ -129,7 +129,7 @@ def _reads(memory: Path, spec: FeatureSpec) -> dict[str, Callable[[], object]]:
 
 @cache
 def _tiny() -> Any:
-    from afterview.model.checkpoint import load_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
 
     return load_pretrained("tiny")
 

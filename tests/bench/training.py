@@ -18,8 +18,8 @@ from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 
 from afterview.configs import load
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.cpu_attention import attention_by_products, blockwise_attention
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.kernels.cpu_attention import attention_by_products, blockwise_attention
 from afterview.training.ahead import Ahead
 from afterview.training.features import FeatureBank, FrameBank, save_features, save_frames
 from afterview.training.material import read_picture
@@ -168,7 +168,7 @@ def _attention_to_memory() -> Table:
         "Reading the memory in a training step on a CPU (bfloat16)",
         f"{HEADS_AT_ONCE} pairs of story and head, {ROWS:,} query rows, {MEMORY:,} memory tokens, 64 dimensions: one of four "
         "blocks in a step about twelve questions of each of eight stories of 64 whole frames",
-        {"blockwise (model/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None]},
+        {"blockwise (model/kernels/cpu_attention.py)": lambda *qkv: blockwise_attention(*(x[0] for x in qkv))[None]},
         [(1, HEADS_AT_ONCE, count, 64) for count in (ROWS, MEMORY, MEMORY)],
     )
 
@@ -178,7 +178,7 @@ def _attention_among_rows() -> Table:
         "Attention among a question's own rows in a training step on a CPU (bfloat16)",
         f"{QUESTIONS} questions of {ROWS_OF_ONE} rows, 2 heads of 64 dimensions: one of four blocks in a step of "
         "configs/training/tiny.yaml",
-        {"products (model/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None)},
+        {"products (model/kernels/cpu_attention.py)": lambda *qkv: attention_by_products(*qkv, None)},
         [(QUESTIONS, 2, ROWS_OF_ONE, 64)] * 3,
     )
 

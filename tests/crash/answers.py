@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint import AfterviewModel
+from afterview.model.checkpoint.loading import AfterviewModel
 from afterview.stream.answer import Answerer, Question
 
 QUESTION = "What is in the picture?"

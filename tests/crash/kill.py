@@ -55,7 +55,7 @@ def kill_at_failpoint(directory: Path, point: str, dice: random.Random, storage:
 
 def kill_failpoints(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
     """Every failpoint in turn, over and over, in memories of either storage of tokens."""
-    from afterview.model.checkpoint import load_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
 
     model: Any = load_pretrained("tiny")
     directory = Path(tempfile.mkdtemp(prefix="afterview-kill-"))
@@ -104,7 +104,7 @@ class WatchKills:
 
     def broken(self) -> list[str]:
         """Check every promise, and the answer."""
-        from afterview.model.checkpoint import load_pretrained
+        from afterview.model.checkpoint.loading import load_pretrained
 
         acks = read_acks(self.acks)
         if not acks:

@@ -148,7 +148,7 @@ def kill_uploads(
     points: Sequence[str] = STORE_POINTS,
 ) -> None:
     """Every one of `points` in turn, over and over."""
-    from afterview.model.checkpoint import load_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
 
     model: Any = load_pretrained("tiny")
     spec = model.encoders.feature_spec

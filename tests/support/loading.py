@@ -21,8 +21,8 @@ class Loaded(NamedTuple):
 
 def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
     """A checkpoint of at least so many megabytes of bfloat16, in shards: vision tower, projector, MemAug, decoder."""
-    from afterview.model import save
-    from afterview.model.checkpoint import load_pretrained, save_pretrained
+    from afterview.model.checkpoint import saving as save
+    from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
     from tests.support.presets import write_preset
 
     tower = {"width": 384, "layers": 4, "heads": 6, "mlp_width": 1536, "image_size": 378, "patch_size": 14}
@@ -49,7 +49,7 @@ def _measure_here(directory: str, dtype: str) -> Loaded:
     import psutil
     import torch
 
-    from afterview.model.checkpoint import load_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
 
     torch.set_num_threads(1)
     load_pretrained("tiny", device="cpu")  # libraries load themselves at first use

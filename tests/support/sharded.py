@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from afterview.configs import load
-from afterview.model.checkpoint import load_pretrained
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.parts import parameter_groups, parts_of
 from afterview.training.stages import StageConfig, StageData, StageLearner
 

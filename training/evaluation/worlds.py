@@ -11,7 +11,7 @@ from typing import Final
 
 from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
-from afterview.model.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.stream.address import parse_source
 from afterview.stream.answer import Answerer
 from afterview.stream.answer import Question as Asked

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import Schema
-from afterview.model.preprocess import to_square
+from afterview.model.vision.preprocess import to_square
 from afterview.training.seeds import seeded
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import Event, Script, Segment, WorldConfig, stage

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from afterview.model.checkpoint import load_pretrained
-from afterview.model.loaded import AfterviewModel
-from afterview.model.moments import moment_id
-from afterview.model.preset import ModelPreset
-from afterview.model.save import save_pretrained
-from afterview.model.vision import GRID, VisionEncoder, pool
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.preset import ModelPreset
+from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.language.moments import moment_id
+from afterview.model.vision.tower import GRID, VisionEncoder, pool
 from afterview.training.begun import keep_configuration
 from afterview.training.parts import parts_of
 from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of

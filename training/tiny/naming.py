@@ -17,9 +17,9 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from afterview.configs import Schema
-from afterview.model.attention import CrossAttention, SelfAttention
-from afterview.model.fresh import BRANCH_SCALE
-from afterview.model.memaug import MemAugBlock
+from afterview.model.checkpoint.init import BRANCH_SCALE
+from afterview.model.memaug.attention import CrossAttention, SelfAttention
+from afterview.model.memaug.memaug import MemAugBlock
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.tiny.bank import LABELS, VALUES, Bank
 

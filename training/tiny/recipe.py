@@ -5,7 +5,7 @@ from pydantic import Field
 from afterview.configs import Schema
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.preset import Architecture
+from afterview.model.checkpoint.preset import Architecture
 from afterview.training.tiny.bank import BankConfig
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from afterview.configs import Schema
-from afterview.model.language import LanguageModel
+from afterview.model.language.decoder import LanguageModel
 from afterview.training.tiny.feeder import Feeder
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage

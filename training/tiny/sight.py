@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SiglipModel
 
-from afterview.model.index_encoder import IndexEncoder, padded_ids
-from afterview.model.vision import GRID, VisionEncoder, pool
+from afterview.model.vision.index_encoder import IndexEncoder, padded_ids
+from afterview.model.vision.tower import GRID, VisionEncoder, pool
 from afterview.training.seeds import seeded
 from afterview.training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
 from afterview.training.trainer import Lesson

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from afterview.model.moments import MOMENT
-from afterview.model.prompt import SYSTEM, TIME_SENTENCE
+from afterview.model.language.moments import MOMENT
+from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
 from afterview.training.tiny.wobble import wobble
 from afterview.training.world import Question
 from afterview.training.world.rewording import reworded
@@ -27,7 +27,7 @@ class Text:
 
 
 class Words:
-    """Turns questions and answers into token ids, as model.prompt does, but without its per-call cost."""
+    """Turns questions and answers into token ids, as model.language.prompt does, but without its per-call cost."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
@@ -58,7 +58,7 @@ class Words:
 
 
 def answer_of(question: Question) -> str:
-    """What the model is taught to say: it points to a time, in the evidence (model.moments)."""
+    """What the model is taught to say: it points to a time, in the evidence (model.language.moments)."""
     if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
         return MOMENT
     return question.answer

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from random import Random
 
-from afterview.model.moments import clock
+from afterview.model.language.moments import clock
 from afterview.training.world.history import History, Reference, name_of
 from afterview.training.world.story import Event
 from afterview.training.world.vocabulary import (

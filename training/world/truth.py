@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from afterview.configs import Schema
-from afterview.model.moments import clock
+from afterview.model.language.moments import clock
 from afterview.training.errors import TruthError
 from afterview.training.world.history import name_of
 from afterview.training.world.story import Event, Script, Segment

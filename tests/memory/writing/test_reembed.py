@@ -163,7 +163,7 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from afterview.model.checkpoint import load_encoders
+    from afterview.model.checkpoint.loading import load_encoders
     from afterview.stream.media import encode_jpeg
 
     spec = make_spec()

@@ -1,0 +1,101 @@
+"""Where a checkpoint's files are: a directory, or the hub (its cache first, then the network). Nothing is fetched that is not asked for."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import huggingface_hub
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from afterview.model.base.errors import CheckpointError, HubUnreachable
+
+PROBE_TIMEOUT = 5.0  # seconds; the hub client alone retries for half a minute before it gives up
+
+
+class Location(Protocol):
+    """A place that holds a checkpoint."""
+
+    name: str  # for people and for error messages
+
+    def find(self, file: str) -> Path | None:
+        """The file's path on this machine, fetched if need be; None where the checkpoint has no such file."""
+
+
+class Directory:
+    """A checkpoint in a local directory. Only local files are ever read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, str(path)
+
+    def find(self, file: str) -> Path | None:
+        """The file's path, or None."""
+        path = self.path / file
+        return path if path.is_file() else None
+
+
+class HubModel:
+    """A checkpoint on the hub."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find(self, file: str) -> Path | None:
+        """The file's path in the hub's cache, downloaded if need be. Raises HubUnreachable when there is no way to know."""
+        try:
+            return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
+        except LocalEntryNotFoundError:
+            pass
+        if self._unreachable:
+            raise HubUnreachable(
+                f"model '{self.name}': the hub cannot be reached and {file} is not in its cache; connect to the network once, or "
+                "download the checkpoint elsewhere and give its directory"
+            )
+        try:
+            return Path(huggingface_hub.hf_hub_download(self.name, file))
+        except LocalEntryNotFoundError:
+            raise HubUnreachable(f"model '{self.name}': the hub stopped answering; try again") from None
+        except EntryNotFoundError:
+            return None
+        except GatedRepoError:
+            raise HubUnreachable(
+                f"model '{self.name}': access is restricted; accept its terms on the hub and sign in with `hf auth login`"
+            ) from None
+        except RepositoryNotFoundError:
+            raise HubUnreachable(
+                f"model '{self.name}': the hub has no model of that name; check the spelling"
+            ) from None
+        except (HfHubHTTPError, OSError) as error:
+            raise HubUnreachable(f"model '{self.name}': {file} could not be fetched ({_first_line(error)})") from None
+
+    @cached_property
+    def _unreachable(self) -> bool:
+        """One quick request, through the hub client's own session so that proxies count."""
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            return True
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PROBE_TIMEOUT)
+        except Exception:  # the session's own exception types differ between versions of the hub client
+            return True
+        return False
+
+
+def locate(source: str | Path) -> Location:
+    """A directory if there is one of that name, else the hub."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Directory(path)
+    if path.is_file():
+        raise CheckpointError(f"{source}: is a file; give the directory that holds config.json and the weights")
+    if path.is_absolute() or str(source).startswith("."):
+        raise CheckpointError(f"{source}: no such directory; give a directory that holds config.json and the weights")
+    return HubModel(str(source))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

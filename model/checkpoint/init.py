@@ -1,0 +1,133 @@
+"""Weights drawn from a seed, and the configurations of models that are built that way. The global random state is left alone."""
+
+import hashlib
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afterview.model.checkpoint.preset import Architecture, TowerGeometry
+from afterview.model.checkpoint.weights import Slot, Source
+from afterview.model.language.tokenizer import BYTE_VOCABULARY
+
+MEMAUG = "memaug"  # what mm_resampler_type says of a checkpoint with MemAug
+INITIAL_STD = 0.02  # of MemAug's, the projector's and the decoder's weights (the published code's initialisation)
+TOWER_POSITION_STD = 1.0  # as strong as the pixels: where something is must be readable from a token's value
+# In a model that is built whole these are as strong as what they join, or MemAug's first norm would drown them.
+UNIT_STD = ("memory_marks.place", "embed_tokens.weight")
+# The last linears of MemAug's branches begin small: after a norm, a full branch outweighs the row that it is added to, and within four
+# blocks all rows are the same (measured: cosine 0.99 between the rows of a question), which training did not undo.
+BRANCH_ENDS = (".self_attn.Wo.weight", ".cross_attn.Wo.weight", ".mlp.2.weight")
+BRANCH_SCALE = 0.1  # no tower has linears of these names
+
+
+def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> Source:
+    """A source that draws a parameter from the seed and its name alone, in float32, whatever else is drawn.
+
+    tower: keep variance from layer to layer, as vision towers are initialised, and so MemAug where nothing around it is pretrained;
+    otherwise N(0, 0.02).
+    """
+    return Source(shape=lambda: slot.shape, pieces=lambda: iter([_draw(name, slot.shape, seed, tower).reshape(-1)]))
+
+
+def _draw(name: str, shape: tuple[int, ...], seed: int, tower: bool) -> Tensor:
+    if name.endswith("logit_scale"):
+        return torch.full(shape, math.log(10.0))  # SigLIP's start: temperature 10, bias -10
+    if name.endswith("logit_bias"):
+        return torch.full(shape, -10.0)
+    if name.endswith("bias"):
+        return torch.zeros(shape)
+    if "norm" in name.split(".")[-2]:
+        return torch.ones(shape)
+    own_seed = int.from_bytes(hashlib.sha256(f"{seed}|{name}".encode()).digest()[:8], "big") >> 1
+    return torch.randn(shape, generator=torch.Generator().manual_seed(own_seed)) * _std(name, shape, tower)
+
+
+def _std(name: str, shape: tuple[int, ...], tower: bool) -> float:
+    if name.endswith("image_newline"):
+        return shape[0] ** -0.5
+    if not tower:
+        return INITIAL_STD
+    if name.endswith(UNIT_STD):
+        return 1.0
+    if "position_embedding" in name:
+        return TOWER_POSITION_STD
+    return (BRANCH_SCALE if name.endswith(BRANCH_ENDS) else 1.0) * math.prod(shape[1:]) ** -0.5
+
+
+def published_config(architecture: Architecture, depth: int, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:
+    """config.json of a model that is built from a seed, in the published layout."""
+    language = architecture.language
+    switches: dict[str, Any] = {}
+    if architecture.memory_marks:
+        switches["memory_marks"] = list(architecture.memory_marks)
+    if architecture.augmented_question:
+        switches["augmented_question"] = True
+    return {
+        "architectures": ["HourLlavaQwenForCausalLM"],
+        "model_type": "qwen2",
+        "vocab_size": vocabulary,
+        "hidden_size": language.width,
+        "intermediate_size": language.mlp_width,
+        "num_hidden_layers": language.layers,
+        "num_attention_heads": language.heads,
+        "num_key_value_heads": language.key_value_heads,
+        "max_position_embeddings": language.positions,
+        "rope_theta": language.rope_theta,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": architecture.tied,
+        "hidden_act": "silu",
+        **memaug_keys("./vision_tower", architecture.vision.width, depth),
+        **switches,
+    }
+
+
+def memaug_keys(tower: str, tower_width: int, depth: int) -> dict[str, Any]:
+    """The keys that make a Qwen configuration a Hour-LLaVA one."""
+    return {
+        "mm_vision_tower": tower,
+        "mm_hidden_size": tower_width,
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_resampler_type": MEMAUG,
+        "memaug_depth": depth,
+        "spatial_sampling_type": "random",
+        "mm_spatial_pool_mode": "bilinear",
+        "mm_patch_merge_type": "spatial_unpad",
+        "mm_newline_position": "grid",
+        "image_aspect_ratio": "anyres_max_9",
+    }
+
+
+def vision_config(geometry: TowerGeometry, *, spare_layers: int) -> dict[str, Any]:
+    """A SigLIP vision configuration; `spare_layers` are counted on top of those that run."""
+    return {
+        "model_type": "siglip_vision_model",
+        "hidden_size": geometry.width,
+        "intermediate_size": geometry.mlp_width,
+        "num_hidden_layers": geometry.layers + spare_layers,
+        "num_attention_heads": geometry.heads,
+        "image_size": geometry.image_size,
+        "patch_size": geometry.patch_size,
+    }
+
+
+def index_config(architecture: Architecture, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:
+    """A SigLIP configuration with both towers."""
+    text = architecture.index_text
+    return {
+        "model_type": "siglip",
+        "vision_config": vision_config(architecture.index_vision, spare_layers=0),
+        "text_config": {
+            "model_type": "siglip_text_model",
+            "vocab_size": vocabulary,
+            "hidden_size": text.width,
+            "projection_size": architecture.index_vision.width,
+            "intermediate_size": text.mlp_width,
+            "num_hidden_layers": text.layers,
+            "num_attention_heads": text.heads,
+            "max_position_embeddings": text.positions,
+            "bos_token_id": None,
+            "eos_token_id": None,  # the tokenizer's is used; SigLIP's own default lies outside this vocabulary
+        },
+    }

@@ -1,0 +1,135 @@
+"""A model that is ready to run: what `load_pretrained` and `load_encoders` return."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.plans.positions import VideoLayout
+from afterview.model.batch import Sample, several_inputs
+from afterview.model.checkpoint.preset import ModelPreset
+from afterview.model.language import prompt
+from afterview.model.language.decoder import TextStream
+from afterview.model.language.moments import moment_id
+from afterview.model.language.prompt import Prompt
+from afterview.model.video_language import Features, VideoInputs, VideoLanguageModel
+from afterview.model.vision.index_encoder import IndexEncoder
+from afterview.model.vision.pictures import one_picture, several_pictures
+from afterview.model.vision.tower import VisionEncoder
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What turns frames into a memory: the vision tower and the index's encoder. Enough to watch; answering needs the whole model."""
+
+    vision: VisionEncoder
+    index: IndexEncoder
+    preset: ModelPreset
+
+    @property
+    def name(self) -> str:
+        """What loads this model again, as it stands in a memory's spec."""
+        return self.preset.reference
+
+    @property
+    def notice(self) -> str | None:
+        """A sentence that says so when the model is not trained."""
+        return self.preset.notice
+
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """What a memory made by these encoders holds."""
+        spec = FeatureSpec(model=self.name, tokens=self.vision.spec, index=self.index.spec)
+        return spec.stored_as(self.preset.token_storage)
+
+
+@dataclass(frozen=True)
+class AfterviewModel:
+    """The whole model. The index's encoder is loaded when it is first asked for: answering from given features needs none."""
+
+    preset: ModelPreset
+    video_language: VideoLanguageModel
+    vision: VisionEncoder
+    tokenizer: PreTrainedTokenizerBase | None  # None: the checkpoint has none, and questions must come as token ids
+    weights_hash: str  # fingerprint of the weights as stored, for provenance
+    config: Mapping[str, Any]  # config.json of the checkpoint, as it stands
+    tower_config: Mapping[str, Any]
+    load_index: Callable[[], IndexEncoder]
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The vision tower with the index's encoder. Raises HubUnreachable or CheckpointError when the latter cannot be had."""
+        return Encoders(self.vision, self.load_index(), self.preset)
+
+    @property
+    def notice(self) -> str | None:
+        """A sentence that says so when the model is not trained."""
+        return self.preset.notice
+
+    @property
+    def trained(self) -> bool:
+        """Whether the answers mean anything."""
+        return self.preset.trained
+
+    def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
+        """The published prompt around a video of so many frames and seconds. Raises TokenizerMissing, InputMismatch."""
+        return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
+
+    def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
+        """What `answer_several` takes, for videos: their features [R, P, Dv], layouts and prompts. Raises InputMismatch."""
+        return several_inputs(self.video_language, [Sample(*video) for video in videos])
+
+    def picture_inputs(
+        self, question: str, pictures: Sequence[NDArray[np.uint8]] = (), *, seed: int = 0
+    ) -> VideoInputs:
+        """What `answer` takes, for a question about pictures, uint8 RGB [H, W, 3] of any size: one in tiles, several, or none at all.
+
+        seed: of random spatial forgetting. Raises TokenizerMissing, InputMismatch.
+        """
+        network, forgetting = self.video_language, self.preset.forgetting
+        if not pictures:
+            return network.text_inputs(prompt.build_text(self.tokenizer, question))
+        about = prompt.build(self.tokenizer, question)
+        with torch.inference_mode():
+            if len(pictures) == 1:
+                tokens, layout = one_picture(pictures[0], self.vision, network.projector, forgetting, seed=seed)
+            else:
+                tokens, layout = several_pictures(pictures, self.vision, network.projector, forgetting, seed=seed)
+        return network.image_inputs(tokens, layout, about)
+
+    def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
+        """Stream the answer's text. Raises TokenizerMissing."""
+        for _, piece in self.answer_several([inputs], seed=seed, max_new_tokens=max_new_tokens):
+            if piece is not None:
+                yield piece
+
+    def answer_several(
+        self,
+        inputs: Sequence[VideoInputs],
+        *,
+        moments: Sequence[str] = (),
+        seed: int = 0,
+        max_new_tokens: int | None = None,
+    ) -> Iterator[tuple[int, str | None]]:
+        """Stream several answers as they grow side by side: (which, piece of its text), and (which, None) where one ends.
+
+        Each is what `answer` gives for it. moments: what each says where its model points to a moment (model.language.moments); without them it
+        says nothing there. Raises TokenizerMissing.
+        """
+        tokenizer = prompt.require_tokenizer(self.tokenizer)
+        pointer = moment_id(tokenizer)
+        spoken = [{} if pointer is None else {pointer: moment} for moment in moments] or [{} for _ in inputs]
+        streams = [TextStream(tokenizer, own) for own in spoken]
+        most = max_new_tokens or self.preset.max_new_tokens
+        for row, token in self.video_language.generate_several(inputs, max_new_tokens=most, seed=seed):
+            piece = streams[row].rest() if token is None else streams[row].push(token)
+            if piece:
+                yield row, piece
+            if token is None:
+                yield row, None

@@ -1,0 +1,238 @@
+"""Loads whole models, or only their encoders. (Saving is in model.checkpoint.saving.)
+
+A model comes from a checkpoint in the published layout, from a SigLIP and a Qwen checkpoint under a fresh MemAug, or from a seed: see
+model.checkpoint.sources. Modules are built on the meta device and filled tensor by tensor.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from afterview.model.base.errors import BackendUnavailable, CheckpointError
+from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint.hub import locate
+from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.preset import ModelPreset, find_preset
+from afterview.model.checkpoint.published import (
+    EMBEDDING,
+    HEAD,
+    TOWER_PREFIX,
+    decoder_settings,
+    published_slots,
+    read_config,
+)
+from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
+from afterview.model.checkpoint.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
+from afterview.model.language.decoder import LanguageModel, build_decoder
+from afterview.model.language.tokenizer import find_tokenizer, stop_ids
+from afterview.model.memaug.memaug import MemAug
+from afterview.model.memaug.token_embeddings import MemoryMarks
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
+from afterview.model.vision.projector import Projector
+from afterview.model.vision.tower import VisionEncoder, build_tower
+
+__all__ = [
+    "build_network",
+    "choose_target",
+    "load_encoders",
+    "load_index_encoder",
+    "load_pretrained",
+    "save_pretrained",
+]
+
+FRESH_NOTICE = "MemAug is freshly initialised: answers mean nothing until it is trained."
+
+
+class Network(NamedTuple):
+    """A whole model's modules, and its parameters by their published names."""
+
+    video_language: VideoLanguageModel
+    tower: PreTrainedModel
+    slots: dict[str, Slot]
+
+
+def load_pretrained(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    init_memaug: bool = False,
+    index_encoder: str | None = None,
+) -> AfterviewModel:
+    """Load a whole model.
+
+    name_or_path: a preset, a preset file, a directory in the published layout, or a hub id. device: the first CUDA device if there is
+    one, else the CPU. dtype: bfloat16 on CUDA, float32 on the CPU. init_memaug: allow a LLaVA checkpoint without MemAug and draw one
+    from the preset's seed. index_encoder: a SigLIP checkpoint with both towers in place of the preset's.
+
+    Raises ModelNotFound, HubUnreachable, CheckpointError and its kinds, BackendUnavailable.
+    """
+    preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder)
+    target = choose_target(device, dtype)
+    sources = find_sources(preset)
+    tokenizer = sources.read_tokenizer()
+    network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
+    tensors = sources.complete(network.slots)
+    if sources.untied_head is not None:
+        _warn_if_untied(tensors, sources.where)
+        del tensors[HEAD]
+    check(network.slots, tensors, where=sources.where)
+    fingerprint = fill(network.slots, tensors, target)
+    _finish(network, sources, target)
+    return AfterviewModel(
+        preset=_honest(preset, sources),
+        video_language=network.video_language,
+        vision=_vision_encoder(network.tower, sources, tensors, preset),
+        tokenizer=tokenizer,
+        weights_hash=fingerprint,
+        config=sources.raw_config,
+        tower_config=sources.tower_config,
+        load_index=lambda: load_index_encoder(preset, target),
+    )
+
+
+def load_encoders(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    index_encoder: str | None = None,
+) -> Encoders:
+    """Load only what turns frames into a memory; of a sharded checkpoint, only the shards that hold the vision tower are opened."""
+    preset = _adjusted(find_preset(name_or_path), True, index_encoder)
+    target = choose_target(device, dtype)
+    sources = find_sources(preset)
+    tower = build_tower(sources.tower_config)
+    slots = slots_of(tower, TOWER_PREFIX)
+    tensors = {name: source for name, source in sources.complete(slots).items() if name.startswith(TOWER_PREFIX)}
+    check(slots, tensors, where=sources.where)
+    fill(slots, tensors, target)
+    tower.to(target.device)
+    return Encoders(
+        _vision_encoder(tower, sources, tensors, preset), load_index_encoder(preset, target), _honest(preset, sources)
+    )
+
+
+def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
+    """The index's encoder of a preset: its own checkpoint, or drawn from the seed with the rest."""
+    if preset.index_encoder is not None:
+        location = locate(preset.index_encoder)
+        name, config, tokenizer = location.name, read_config(location), find_tokenizer(location)
+        # older checkpoints store these buffers too
+        stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
+    elif preset.architecture is not None:
+        tokenizer = architecture_tokenizer(preset.architecture)
+        name, config = f"{preset.name} index", fresh.index_config(preset.architecture, len(tokenizer))
+        stored = {}
+    else:
+        raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
+    model = build_index_model(config)
+    slots = slots_of(model)
+    tensors = stored or {n: fresh.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
+    check(slots, tensors, where=name)
+    fill(slots, tensors, target)
+    # What frames' embeddings follow from, so that texts may learn on without a memory having to be embedded anew.
+    weights = digest((n, tensors[n]) for n in sorted(slots) if n.startswith("vision_model."))
+    return IndexEncoder(model.to(target.device), tokenizer, name=name, weights=weights)
+
+
+def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] = frozenset()) -> Network:
+    """All modules of a model, parameters on the meta device, by their published names."""
+    config, tensors = sources.config, sources.tensors
+    vocabulary = tensors[EMBEDDING].shape()[0] if EMBEDDING in tensors else int(sources.raw_config["vocab_size"])
+    decoder = build_decoder(
+        decoder_settings(sources.raw_config, vocabulary), qwen3=any(name.endswith("q_norm.weight") for name in tensors)
+    )
+    tower = build_tower(sources.tower_config)
+    _require_blocks(preset, config.memaug_depth)
+    with torch.device("meta"):
+        video_language = VideoLanguageModel(
+            Projector(int(tower.config.hidden_size), config.hidden_size),
+            MemAug(config.heads, depth=config.memaug_depth, rope_theta=config.memaug_theta),
+            nn.Parameter(torch.empty(config.hidden_size)),
+            LanguageModel(decoder, stops, preset.visual_dropout),
+            preset.evidence_blocks,
+            marks=MemoryMarks(
+                config.memory_marks,
+                tokens_per_frame=preset.tokens_per_frame,
+                vision_width=int(tower.config.hidden_size),
+                width=config.hidden_size,
+            ),
+            augmented_question=config.augmented_question,
+            use_memaug=preset.use_memaug,
+        ).eval()
+    return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
+
+
+def choose_target(device: str | torch.device | None, dtype: str | torch.dtype | None) -> Target:
+    """Device and dtype from what the caller gave. Raises BackendUnavailable for one that is not there."""
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise BackendUnavailable(f"device '{device}' is not one that torch knows; use cpu or cuda") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise BackendUnavailable("device=cuda needs a CUDA device and there is none here; use device=cpu")
+    if dtype is None:
+        return Target(chosen, torch.bfloat16 if chosen.type == "cuda" else torch.float32)
+    named = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(named, torch.dtype) or not named.is_floating_point:
+        raise BackendUnavailable(f"dtype '{dtype}' cannot hold weights; use float32, bfloat16 or float16")
+    return Target(chosen, named)
+
+
+def _require_blocks(preset: ModelPreset, depth: int) -> None:
+    beyond = [block for block in preset.evidence_blocks or () if not 0 <= block < depth]
+    if beyond:
+        raise CheckpointError(
+            f"{preset.name}: evidence_blocks names block {beyond[0]}, but MemAug has {depth} (from 0)"
+        )
+
+
+def _finish(network: Network, sources: Sources, target: Target) -> None:
+    """After every slot is filled: tie the head, and send the few buffers after the parameters."""
+    decoder = network.video_language.language.decoder
+    if sources.config.tie_word_embeddings:
+        decoder.lm_head.weight = decoder.model.embed_tokens.weight
+    network.video_language.to(target.device)
+    network.tower.to(target.device)
+
+
+def _vision_encoder(
+    tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, Source], preset: ModelPreset
+) -> VisionEncoder:
+    names = sorted(name for name in tensors if name.startswith(TOWER_PREFIX))
+    weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name]) for name in names)
+    return VisionEncoder(tower, name=sources.tower_name, weights=weights, merging=preset.token_merging)
+
+
+def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None) -> ModelPreset:
+    """The preset with the caller's own wishes."""
+    update: dict[str, object] = {"init_memaug": init_memaug or preset.init_memaug}
+    if index_encoder is not None:
+        update["index_encoder"] = index_encoder
+    return preset.model_copy(update=update)
+
+
+def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
+    """The preset with what only the checkpoint knows: its spatial forgetting unless the preset set one, and whether it is trained."""
+    update: dict[str, object] = {}
+    if "forgetting" not in preset.model_fields_set:
+        update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})
+    if sources.drawn:
+        update |= {"trained": False, "notice": preset.notice or FRESH_NOTICE}
+    return preset.model_copy(update=update)
+
+
+def _warn_if_untied(tensors: Mapping[str, Source], where: str) -> None:
+    if EMBEDDING in tensors and not torch.equal(tensors[EMBEDDING].read(), tensors[HEAD].read()):
+        warnings.warn(
+            f"{where}: config.json says that {HEAD} is tied to {EMBEDDING}, but they differ; the embedding is used for both",
+            stacklevel=3,
+        )

@@ -1,0 +1,152 @@
+"""The published layout of a Hour-LLaVA checkpoint: its configuration keys, and which tensor is which parameter.
+
+Flat Qwen2 keys and mm_* keys in config.json; `model_type` and nested sections of published files are wrong and never read. What a
+checkpoint is, `mm_resampler_type` says.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from transformers import PreTrainedModel
+
+from afterview.model.base.errors import CheckpointError
+from afterview.model.checkpoint.hub import Directory, Location, locate
+from afterview.model.checkpoint.init import MEMAUG
+from afterview.model.checkpoint.preset import Mark
+from afterview.model.checkpoint.weights import Slot, read_json, slots_of
+from afterview.model.memaug.attention import Heads
+from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.tower import KNOWN_TOWERS
+
+NEWLINE = "model.image_newline"
+PROJECTOR_PREFIX = "model.mm_projector."
+MARKS_PREFIX = "model.memory_marks."
+MEMAUG_PREFIX = "model.vision_resampler."
+TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+GENERATION_FILE = "generation_config.json"
+TOWER_DIRECTORY = "vision_tower"  # holds the config.json of a tower that no hub id names
+
+# What the published code offers besides, and published weights do not use.
+_SUPPORTED = {"mm_projector_type": ("mlp2x_gelu",), "mm_spatial_pool_mode": ("bilinear",)}
+
+_DECODER_KEYS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "use_sliding_window",
+    "sliding_window",
+    "max_window_layers",
+    "attention_bias",
+)
+
+
+class PublishedConfig(BaseModel):
+    """The flat keys of config.json that decide how the model is built. Everything else in the file is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int | None = None
+    rope_theta: float = 1e6
+    rope_parameters: dict[str, Any] | None = None
+    tie_word_embeddings: bool = False
+    eos_token_id: int | list[int] | None = None
+    mm_vision_tower: str | None = None
+    mm_hidden_size: int | None = None
+    mm_resampler_type: str | None = None
+    memaug_depth: int = 4
+    spatial_sampling_type: Literal["uniform", "random"] = "random"
+    memory_marks: tuple[Mark, ...] = ()  # of this project's small models; see model.memaug.token_embeddings
+    augmented_question: bool = False  # likewise
+
+    @property
+    def heads(self) -> Heads:
+        """MemAug's heads: the language model's counts over the language model's width."""
+        return Heads(self.hidden_size, self.num_attention_heads, self.num_key_value_heads or self.num_attention_heads)
+
+    @property
+    def memaug_theta(self) -> float:
+        """Base of MemAug's rotary wavelengths: the language model's."""
+        return float((self.rope_parameters or {}).get("rope_theta", self.rope_theta))
+
+
+def read_config(location: Location) -> dict[str, Any]:
+    """config.json as it stands. Raises CheckpointError when there is none."""
+    path = location.find("config.json")
+    if path is None:
+        raise CheckpointError(f"{location.name}: no config.json; give a directory in the published layout")
+    return read_json(path)
+
+
+def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True) -> PublishedConfig:
+    """Check that the configuration is one that can be run, by what it says of its parts, never by `model_type`.
+
+    Raises CheckpointError for what is not a LLaVA on Qwen, and for a LLaVA without MemAug while `needs_memaug`.
+    """
+    try:
+        config = PublishedConfig.model_validate(dict(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CheckpointError(f"{name}: config.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if config.mm_vision_tower is None:
+        raise CheckpointError(f"{name}: config.json names no mm_vision_tower, so this is not a LLaVA checkpoint")
+    for key, known in _SUPPORTED.items():
+        if raw.get(key, known[0]) not in known:
+            raise CheckpointError(f"{name}: config.json: {key} '{raw[key]}' is not supported, only {', '.join(known)}")
+    if config.mm_resampler_type != MEMAUG and needs_memaug:
+        raise CheckpointError(
+            f"{name}: a LLaVA checkpoint without MemAug (mm_resampler_type is {json.dumps(config.mm_resampler_type)}); "
+            "pass init_memaug=True, or set init_memaug: true in a preset file, to give it a fresh, untrained one; "
+            "use_memaug: false in a preset file runs it without"
+        )
+    return config
+
+
+def generation_stops(location: Location) -> tuple[int, ...]:
+    """The tokens that end an answer by generation_config.json, which instruction-tuned models keep beside config.json."""
+    path = location.find(GENERATION_FILE)
+    stops = None if path is None else read_json(path).get("eos_token_id")
+    return tuple(stops) if isinstance(stops, list) else (stops,) if stops is not None else ()
+
+
+def decoder_settings(raw: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
+    """The decoder's settings from the flat keys; the vocabulary is the stored embedding's, which published configs misstate."""
+    settings = {key: raw[key] for key in _DECODER_KEYS if raw.get(key) is not None}
+    return settings | {"vocab_size": vocabulary}
+
+
+def tower_config(location: Location, tower: str) -> Mapping[str, Any]:
+    """Configuration of the vision tower that `mm_vision_tower` names: a directory relative to the checkpoint, a known tower, a hub id."""
+    if isinstance(location, Directory) and (location.path / tower).is_dir():
+        return read_config(Directory(location.path / tower))
+    return KNOWN_TOWERS[tower] if tower in KNOWN_TOWERS else read_config(locate(tower))
+
+
+def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: bool) -> dict[str, Slot]:
+    """Every parameter by its published name. A tied lm_head is the embedding and has no name of its own."""
+    slots = {
+        **slots_of(model.language.decoder),
+        **slots_of(model.projector, PROJECTOR_PREFIX),
+        **slots_of(model.memaug, MEMAUG_PREFIX),
+        **slots_of(tower, TOWER_PREFIX),
+        NEWLINE: Slot(model, "newline"),
+        **(slots_of(model.marks, MARKS_PREFIX) if model.marks is not None else {}),
+    }
+    if tied:
+        del slots[HEAD]
+    return slots

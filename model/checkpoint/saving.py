@@ -1,0 +1,100 @@
+"""Saves a model in the published layout. The only file of this package that writes."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+from torch import Tensor
+
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
+from afterview.model.checkpoint.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
+from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of
+from afterview.model.vision.index_encoder import IndexEncoder
+from afterview.model.vision.tower import KNOWN_TOWERS
+
+INDEX_DIRECTORY = "index_encoder"
+SHARD_SIZE = "5GB"
+
+
+def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
+    """Write config.json, safetensors and tokenizer as published, and beside them the preset and an index encoder without a hub id.
+
+    Tensors are written bit for bit in their present dtype. Files appear under their names only when they are whole.
+    """
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    config = dict(model.config)
+    if config["mm_vision_tower"] not in KNOWN_TOWERS:
+        config["mm_vision_tower"] = f"./{TOWER_DIRECTORY}"
+        write_json(root / TOWER_DIRECTORY / "config.json", model.tower_config)
+    slots = published_slots(model.video_language, model.vision.tower, tied=bool(config.get("tie_word_embeddings")))
+    write_tensors(root, {name: slot.value.detach() for name, slot in slots.items()})
+    stops = sorted(model.video_language.language.stop_ids)
+    if stops:
+        write_json(root / GENERATION_FILE, {"do_sample": False, "eos_token_id": stops})
+    if model.tokenizer is not None:
+        model.tokenizer.save_pretrained(root)
+    own_index = _has_own_index(model.preset)
+    if own_index:
+        save_index_encoder(model.encoders.index, root / INDEX_DIRECTORY)
+    _write_preset(root, model.preset, own_index)
+    write_json(root / "config.json", config)  # last: a directory without it is not taken for a checkpoint
+
+
+def save_index_encoder(index: IndexEncoder, directory: Path) -> None:
+    """Write an index encoder as a SigLIP checkpoint with its tokenizer."""
+    write_tensors(directory, {name: slot.value.detach() for name, slot in slots_of(index.model).items()})
+    if index.tokenizer is not None:
+        index.tokenizer.save_pretrained(directory)
+    write_json(directory / "config.json", index.model.config.to_dict())
+
+
+def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to one safetensors file, or to shards with an index where they are large."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plan = split_torch_state_dict_into_shards(
+        dict(tensors), filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_SIZE
+    )
+    for file, names in plan.filename_to_tensors.items():
+        part = {name: tensors[name].contiguous() for name in names}
+        unfinished = directory / f"{file}.unfinished"
+        save_file(part, unfinished, metadata={"format": "pt"})
+        unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
+        os.replace(unfinished, directory / file)
+    if plan.is_sharded:
+        write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
+        (directory / SINGLE_FILE).unlink(missing_ok=True)
+    else:
+        (directory / INDEX_FILE).unlink(missing_ok=True)  # of an earlier, sharded save: it would hide the new file
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object under its name at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(json.dumps(dict(values), indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _has_own_index(preset: ModelPreset) -> bool:
+    """Whether the index encoder must travel with the model because no hub id names it."""
+    if preset.index_encoder is None:
+        return preset.architecture is not None
+    return Path(preset.index_encoder).is_dir()
+
+
+def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
+    """The preset of the saved model: the same, but for where its weights come from."""
+    kept = preset.model_dump(
+        mode="json",
+        exclude_defaults=True,
+        exclude={"vision", "language", "architecture", "init_memaug", "memaug_depth", "seed"},
+    )
+    kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
+    (root / PRESET_FILE).write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,157 @@
+"""Where a model's tensors come from, under their published names: a checkpoint, two checkpoints under a fresh MemAug, or a seed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from afterview.model.base.errors import CheckpointError
+from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint.hub import locate
+from afterview.model.checkpoint.preset import Architecture, ModelPreset
+from afterview.model.checkpoint.published import (
+    EMBEDDING,
+    HEAD,
+    MEMAUG_PREFIX,
+    NEWLINE,
+    PROJECTOR_PREFIX,
+    TOWER_PREFIX,
+    PublishedConfig,
+    generation_stops,
+    parse_config,
+    read_config,
+    tower_config,
+)
+from afterview.model.checkpoint.weights import Slot, Source, open_tensors, slots_of
+from afterview.model.language.tokenizer import byte_tokenizer, find_tokenizer
+from afterview.model.vision.tower import build_tower
+
+SIGLIP_PREFIX = "vision_model."  # before the vision tower's names in SigLIP checkpoints
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that building one model needs."""
+
+    where: str  # for error messages
+    raw_config: Mapping[str, Any]  # config.json in the published layout
+    config: PublishedConfig
+    tower_config: Mapping[str, Any]
+    tensors: Mapping[str, Source]  # by published name
+    drawn: tuple[str, ...]  # prefixes of names that are drawn from the seed
+    seed: int
+    read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
+    stops: tuple[int, ...] = ()  # tokens that end an answer by generation_config.json
+    keeps_variance: tuple[str, ...] = (
+        TOWER_PREFIX,
+    )  # prefixes of drawn names that are initialised so; see model.checkpoint.init
+
+    def complete(self, slots: Mapping[str, Slot]) -> dict[str, Source]:
+        """The tensors with what is to be drawn for these slots."""
+        new = {
+            name: fresh.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
+            for name, slot in slots.items()
+            if name.startswith(self.drawn)
+        }
+        return {**self.tensors, **new}
+
+    @property
+    def tower_name(self) -> str:
+        """The vision tower's name, for people: its hub id, or where it lies."""
+        named = self.config.mm_vision_tower or ""
+        return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
+
+    @property
+    def untied_head(self) -> Source | None:
+        """A stored lm_head that the configuration says is tied to the embedding."""
+        return self.tensors.get(HEAD) if self.config.tie_word_embeddings else None
+
+
+def find_sources(preset: ModelPreset) -> Sources:
+    """The sources that a preset names. Raises HubUnreachable, or CheckpointError and its kinds."""
+    if preset.architecture is not None:
+        return _seed(preset, preset.architecture)
+    if preset.vision is not None and preset.language is not None:
+        return _pair(preset, preset.vision, preset.language)
+    assert preset.checkpoint is not None, "a preset has exactly one source"
+    return _checkpoint(preset, preset.checkpoint)
+
+
+def _checkpoint(preset: ModelPreset, place: str) -> Sources:
+    location = locate(place)
+    raw = read_config(location)
+    config = parse_config(raw, name=location.name, needs_memaug=preset.use_memaug and not preset.init_memaug)
+    tensors = open_tensors(location)
+    _require_language_model(tensors, location.name)
+    lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
+    goes_without = lacks_memaug and not preset.use_memaug
+    return Sources(
+        where=location.name,
+        raw_config=raw if goes_without else {**raw, "mm_resampler_type": fresh.MEMAUG},
+        config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
+        tower_config=tower_config(location, config.mm_vision_tower or ""),
+        tensors=tensors,
+        drawn=(MEMAUG_PREFIX,) if lacks_memaug and preset.init_memaug and not goes_without else (),
+        seed=preset.seed,
+        read_tokenizer=lambda: find_tokenizer(location),
+        stops=generation_stops(location),
+    )
+
+
+def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
+    tower_place, decoder_place = locate(vision), locate(language)
+    towers = read_config(tower_place)
+    width = int((towers.get("vision_config") or towers)["hidden_size"])
+    raw = {**read_config(decoder_place), **fresh.memaug_keys(vision, width, preset.memaug_depth)}
+    tensors = open_tensors(decoder_place)
+    _require_language_model(tensors, decoder_place.name)
+    stored_tower = open_tensors(tower_place)
+    wanted = slots_of(build_tower(towers))  # leaves out the last layer, the head and the text tower
+    return Sources(
+        where=f"{tower_place.name} with {decoder_place.name}",
+        raw_config=raw,
+        config=parse_config(raw, name=decoder_place.name),
+        tower_config=towers,
+        tensors={
+            **tensors,
+            **{f"{TOWER_PREFIX}{n}": s for n in wanted if (s := stored_tower.get(f"{SIGLIP_PREFIX}{n}")) is not None},
+        },
+        drawn=(MEMAUG_PREFIX, PROJECTOR_PREFIX, NEWLINE),
+        seed=preset.seed,
+        read_tokenizer=lambda: find_tokenizer(decoder_place),
+        stops=generation_stops(decoder_place),
+    )
+
+
+def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
+    tokenizer = architecture_tokenizer(architecture)
+    raw = fresh.published_config(architecture, preset.memaug_depth, len(tokenizer))
+    return Sources(
+        where=preset.name,
+        raw_config=raw,
+        config=parse_config(raw, name=preset.name),
+        tower_config=fresh.vision_config(architecture.vision, spare_layers=1),
+        tensors={},
+        drawn=("",),
+        seed=preset.seed,
+        read_tokenizer=lambda: tokenizer,
+        keeps_variance=("model.",)  # all but lm_head
+        if architecture.memory_marks
+        else (TOWER_PREFIX,),
+    )
+
+
+def architecture_tokenizer(architecture: Architecture) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model built from a seed: the directory it names, else bytes. Raises CheckpointError where none is there."""
+    if architecture.tokenizer is None:
+        return byte_tokenizer()
+    found = find_tokenizer(locate(architecture.tokenizer))
+    if found is None:
+        raise CheckpointError(f"architecture.tokenizer: {architecture.tokenizer} holds no tokenizer.json")
+    return found
+
+
+def _require_language_model(tensors: Mapping[str, Source], name: str) -> None:
+    if EMBEDDING not in tensors:
+        raise CheckpointError(f"{name}: no {EMBEDDING} among its tensors, so it holds no language model")

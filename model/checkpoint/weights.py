@@ -1,0 +1,223 @@
+"""Reads safetensors checkpoints tensor by tensor, checks every name and shape, and puts each tensor straight where it belongs.
+
+Modules are built on the meta device; a tensor goes from its file to the target dtype and device with no second copy of the model. Files
+are read, not mapped: pages of a mapped file would stay resident beside the converted weights until the last tensor is done, and a file
+that is replaced later would change, or crash, a running model.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
+from afterview.model.checkpoint.hub import Location
+
+SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
+PIECE_BYTES = 8 * 2**20  # of a tensor, read at once
+FINGERPRINT_BYTES = 32 * 1024  # of each tensor's start and end: enough to tell trained weights apart, cheap at any size
+
+
+class Target(NamedTuple):
+    """Where weights go, and in which dtype."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor that can be had: from a file, or drawn from a seed. No call keeps it.
+
+    pieces: its values in order, flat, each piece valid until the next is asked for: of a large tensor, never all at once.
+    """
+
+    shape: Callable[[], tuple[int, ...]]
+    pieces: Callable[[], Iterator[Tensor]]
+
+    def read(self) -> Tensor:
+        """The tensor as stored."""
+        return torch.cat([piece.clone() for piece in self.pieces()]).reshape(self.shape())
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a parameter lives: an attribute of a module."""
+
+    owner: nn.Module
+    attribute: str
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor that stands there now."""
+        return getattr(self.owner, self.attribute)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the module expects."""
+        return tuple(self.value.shape)
+
+    def put(self, tensor: Tensor) -> None:
+        """Replace the parameter; gradients are off until training turns them on."""
+        setattr(self.owner, self.attribute, nn.Parameter(tensor, requires_grad=False))
+
+
+def slots_of(root: nn.Module, prefix: str = "") -> dict[str, Slot]:
+    """Every parameter of `root` by its name in the checkpoint: `prefix` and the module path."""
+    return {
+        f"{prefix}{path}.{attribute}" if path else f"{prefix}{attribute}": Slot(module, attribute)
+        for path, module in root.named_modules()
+        for attribute, parameter in module._parameters.items()
+        if parameter is not None
+    }
+
+
+def open_tensors(location: Location) -> dict[str, Source]:
+    """The tensors of a checkpoint by name: one safetensors file, or shards that an index names, each opened when first needed.
+
+    Raises CheckpointError where there are no safetensors, DamagedCheckpoint where a file is missing, unreadable or truncated.
+    """
+    index = location.find(INDEX_FILE)
+    if index is None and location.find(SINGLE_FILE) is None:
+        raise CheckpointError(
+            f"{location.name}: neither {SINGLE_FILE} nor {INDEX_FILE} is there; only safetensors are read"
+        )
+    shard = cache(lambda file: _Shard(location, file))
+    if index is None:
+        shard_of = dict.fromkeys(shard(SINGLE_FILE).names, SINGLE_FILE)
+    else:
+        shard_of = read_json(index).get("weight_map") or {}
+    if not shard_of:
+        raise DamagedCheckpoint(f"{location.name}: names no tensors; download it again")
+
+    def source(name: str, file: str) -> Source:
+        return Source(shape=lambda: shard(file).shape(name), pieces=lambda: shard(file).pieces(name))
+
+    return {name: source(name, file) for name, file in shard_of.items()}
+
+
+class _Shard:
+    """One safetensors file: 8 bytes that say how long its JSON header is, the header, then the tensors' bytes."""
+
+    def __init__(self, location: Location, file: str) -> None:
+        path = location.find(file)
+        if path is None:
+            raise DamagedCheckpoint(f"{location.name}: {file} is missing, though the index names it; download it")
+        try:
+            with safe_open(path, framework="pt"):
+                pass  # the library's own checks: offsets that fit the file and each other
+            with open(path, "rb") as raw:
+                length = int.from_bytes(raw.read(8), "little")
+                entries = json.loads(raw.read(length))
+        except (SafetensorError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedCheckpoint(f"{path}: truncated or not safetensors ({reason}); download it again") from None
+        self._path, self._start = path, 8 + length
+        self._entries = {name: entry for name, entry in entries.items() if name != "__metadata__"}
+        self.names = frozenset(self._entries)
+        self._buffer = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # one for all: freeing each would leave holes
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._entry(name)["shape"])
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        entry = self._entry(name)
+        if entry["dtype"] not in _DTYPES:
+            raise CheckpointError(f"{self._path}: '{name}' is stored as {entry['dtype']}, which cannot be weights here")
+        first, end = entry["data_offsets"]
+        with open(self._path, "rb") as file:
+            file.seek(self._start + first)
+            for start in range(first, end, PIECE_BYTES):
+                piece = self._buffer[: end - start]
+                if file.readinto(piece.numpy()) < len(piece):  # type: ignore[arg-type]
+                    raise DamagedCheckpoint(f"{self._path}: became shorter while it was read; download it again")
+                yield piece.view(_DTYPES[entry["dtype"]])
+
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        if name not in self._entries:
+            raise DamagedCheckpoint(f"{self._path}: lacks '{name}', which the index says it holds; download it again")
+        return self._entries[name]
+
+
+def check(slots: Mapping[str, Slot], sources: Mapping[str, Source], *, where: str) -> None:
+    """Raise TensorMismatch unless there is exactly one source of the right shape for every slot, and none besides."""
+    shapes = {name: (sources[name].shape(), slots[name].shape) for name in sorted(slots.keys() & sources.keys())}
+    report = {
+        "missing": sorted(slots.keys() - sources.keys()),
+        "unexpected": sorted(sources.keys() - slots.keys()),
+        "of another shape": [f"{n}: {list(got)}, not {list(want)}" for n, (got, want) in shapes.items() if got != want],
+    }
+    found = [f"{len(names)} {what} ({_some(names)})" for what, names in report.items() if names]
+    if found:
+        raise TensorMismatch(
+            f"{where}: its tensors do not fit its config.json: {', '.join(found)}; "
+            "download the checkpoint again, or correct config.json"
+        )
+
+
+def fill(slots: Mapping[str, Slot], sources: Mapping[str, Source], target: Target) -> str:
+    """Put each tensor in its slot on the target. Returns the weights' fingerprint, taken as they pass.
+
+    The fingerprint covers names, stored dtypes, shapes and each tensor's first and last bytes: it names a model in an answer's
+    provenance. A memory's features are tied to their tower by `digest`, which covers every byte.
+    """
+    state = hashlib.sha256()
+    for name in sorted(slots):
+        value = torch.empty(slots[name].shape, device=target.device, dtype=target.dtype)
+        head, tail, done = b"", b"", 0
+        for piece in sources[name].pieces():
+            if not done:
+                state.update(_description(name, piece.dtype, value.shape))
+                head = _bytes_of(piece)[:FINGERPRINT_BYTES].tobytes()
+            tail = (tail + _bytes_of(piece)[-FINGERPRINT_BYTES:].tobytes())[-FINGERPRINT_BYTES:]
+            value.view(-1)[done : done + len(piece)] = piece.to(value.device)
+            done += len(piece)
+        state.update(head + tail)
+        slots[name].put(value)
+    return f"sha256:{state.hexdigest()}"
+
+
+def digest(sources: Iterable[tuple[str, Source]]) -> str:
+    """sha256 over the names, dtypes, shapes and every byte of tensors as stored, in the order given."""
+    state = hashlib.sha256()
+    for name, source in sources:
+        for number, piece in enumerate(source.pieces()):
+            if not number:
+                state.update(_description(name, piece.dtype, source.shape()))
+            state.update(_bytes_of(piece).data)
+    return f"sha256:{state.hexdigest()}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises DamagedCheckpoint naming the file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(f"{path}: not readable as JSON ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise DamagedCheckpoint(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _description(name: str, dtype: torch.dtype, shape: Sequence[int]) -> bytes:
+    """What is hashed of a tensor besides its values."""
+    return f"{name}|{dtype}|{list(shape)}|".encode()
+
+
+def _bytes_of(piece: Tensor) -> NDArray[np.uint8]:
+    return piece.view(torch.uint8).numpy()
+
+
+def _some(names: Sequence[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,219 @@
+"""The language model: transformers' Qwen2, Qwen2.5 or Qwen3 under their own weight names, driven by our own loop.
+
+It runs as transformers runs it, or, where a preset says so, with visual tokens dropped between its layers (model.language.visual_dropout).
+Generation is streamed token by token and cached; every step runs in inference mode on its own, so that a consumer that pauses
+between tokens never finds itself inside it.
+
+Legend: B batch, L tokens, D width, vocab entries of the vocabulary.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from afterview.model.base.compression import NO_DROPOUT, VisualDropoutConfig
+from afterview.model.language.decoding import PlainRun, Run, StepRun
+from afterview.model.language.visual_dropout import DroppingDecoder, Spans
+
+REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
+
+
+def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedModel:
+    """The decoder of flat Qwen settings (config.json); parameters on the meta device, rotary buffers on the CPU."""
+    config = Qwen3Config(**settings) if qwen3 else Qwen2Config(**settings)
+    with torch.device("meta"):
+        decoder = Qwen3ForCausalLM(config) if qwen3 else Qwen2ForCausalLM(config)
+    decoder.model.rotary_emb = type(decoder.model.rotary_emb)(config)
+    return decoder.eval()
+
+
+class LanguageModel(nn.Module):
+    """A decoder that takes embeddings and gives tokens."""
+
+    def __init__(
+        self, decoder: PreTrainedModel, stop_ids: Collection[int] = (), dropout: VisualDropoutConfig | None = None
+    ) -> None:
+        """stop_ids end an answer; they are never yielded. dropout: of visual tokens, in answers and in `learn`."""
+        super().__init__()
+        self.decoder = decoder
+        self.stop_ids = frozenset(stop_ids)
+        self.dropping = None if dropout is None else DroppingDecoder(decoder.model, dropout)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.decoder.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.lm_head.weight.device
+
+    def embed(self, ids: NDArray[np.int64]) -> Tensor:
+        """Token ids [L] to input embeddings [L, D]."""
+        return self.decoder.model.embed_tokens(torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(self.device))
+
+    def forward(self, embeds_BLD: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Hidden states after the final norm, [B, L, D]; differentiable, nothing cached, nothing dropped."""
+        return self.decoder.model(
+            inputs_embeds=embeds_BLD, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
+
+    def learn(
+        self, embeds_BLD: Tensor, lengths: Sequence[int], labels_BL: Tensor, visual: Sequence[Spans]
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` for training: hidden states [B, L', D] and labels [B, L'] of the places that dropout leaves, all without it.
+
+        Of a sequence's visual tokens stay those that the places before its answers attend to, as the prompt's last token decides in
+        answering. lengths: of each sequence, without padding.
+        """
+        if self.dropping is None:
+            places = torch.arange(embeds_BLD.shape[1], device=embeds_BLD.device)
+            mask_BL = places < torch.tensor(lengths, device=embeds_BLD.device)[:, None]
+            return self(embeds_BLD, mask_BL), labels_BL
+        out = self.dropping.forward(embeds_BLD, visual, lengths=lengths, labels=labels_BL)
+        assert out.labels is not None, "they were given"
+        return out.hidden, out.labels
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., D] to logits [..., vocab]."""
+        return self.decoder.lm_head(hidden)
+
+    def first_token_logits(self, embeds_LD: Tensor, *, visual: Spans = ()) -> Tensor:
+        """float32 [vocab]: the scores of the answer's first token. visual: (start, count) of the runs of visual tokens."""
+        return self._start(self._run(several=False), [embeds_LD], [visual])[0]
+
+    def generate(
+        self,
+        embeds_LD: Tensor,
+        *,
+        visual: Spans = (),
+        max_new_tokens: int,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> Iterator[int]:
+        """Stream the answer's token ids. Greedy at temperature 0; else sampled from `seed` alone, alike on every device.
+
+        visual: (start, count) of the runs of visual tokens, which dropout needs to know.
+        """
+        several = self.generate_several(
+            [embeds_LD], visual=[visual], max_new_tokens=max_new_tokens, seed=seed, temperature=temperature
+        )
+        yield from (token for _, token in several if token is not None)
+
+    def generate_several(
+        self,
+        embeds: Sequence[Tensor],
+        *,
+        visual: Sequence[Spans] | None = None,
+        max_new_tokens: int,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> Iterator[tuple[int, int | None]]:
+        """Stream several answers in step: (which of the inputs, token id), and (which, None) where it ends.
+
+        Each is what `generate` gives for it, but for rounding. embeds: [L, D] each, of any lengths. Each answer is drawn from a generator
+        of its own, seeded with `seed`.
+        """
+        spans = [()] * len(embeds) if visual is None else list(visual)
+        everyone = list(range(len(embeds)))
+        for rows in [[row] for row in everyone] if self._slides else [everyone] if embeds else []:
+            run = self._run(several=len(rows) > 1)
+            chances = {row: torch.Generator().manual_seed(seed) for row in rows}
+            tokens: NDArray[np.int64] | None = None
+            for _ in range(max_new_tokens):
+                if tokens is None:
+                    logits_BV = self._start(run, [embeds[row] for row in rows], [spans[row] for row in rows])
+                else:
+                    logits_BV = self._advance(run, tokens)
+                chosen = [choose(own_V, temperature, chances[row]) for row, own_V in zip(rows, logits_BV, strict=True)]
+                going = [place for place, token in enumerate(chosen) if token not in self.stop_ids]
+                yield from (
+                    (row, token if place in going else None)
+                    for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
+                )
+                if len(going) < len(rows):
+                    rows = [rows[place] for place in going]
+                    if not rows:
+                        break
+                    run.keep(going)
+                tokens = np.array([chosen[place] for place in going])
+            yield from ((row, None) for row in rows)
+
+    @property
+    def _slides(self) -> bool:
+        return "sliding_attention" in (getattr(self.decoder.config, "layer_types", None) or ())
+
+    def _run(self, *, several: bool) -> Run:
+        if self.dropping is not None:
+            return StepRun(self.dropping)
+        return StepRun(DroppingDecoder(self.decoder.model, NO_DROPOUT)) if several else PlainRun(self.decoder)
+
+    @torch.inference_mode()
+    def _start(self, run: Run, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
+        """Run the prompts; float32 logits [B, vocab] after the last token of each."""
+        return self.logits(run.start(embeds, visual)).float()
+
+    @torch.inference_mode()
+    def _advance(self, run: Run, tokens: NDArray[np.int64]) -> Tensor:
+        """Run a further token of each; float32 logits [B, vocab]."""
+        return self.logits(run.advance(self.embed(tokens))).float()
+
+
+def choose(logits: Tensor, temperature: float, chance: torch.Generator) -> int:
+    """One token from float32 logits [vocab]: the best at temperature 0, else drawn on the CPU."""
+    if temperature == 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits.cpu() / temperature).softmax(-1), 1, generator=chance))
+
+
+class TextStream:
+    """Pieces of text as tokens arrive, whose concatenation is the whole answer; a multi-byte character is never cut.
+
+    An unfinished character decodes to one replacement character at the very end; that one is held back until it is decided. Tokens
+    become text only in context, so each piece is cut from the decoding of a window that starts at a settled character boundary.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, spoken: Mapping[int, str] | None = None) -> None:
+        """spoken: what tokens that stand for something else are read as (model.language.moments)."""
+        self._tokenizer, self._spoken = tokenizer, spoken or {}
+        self._window: list[int] = []
+        self._settled, self._sent = (
+            0,
+            0,
+        )  # tokens of the window that are context only; characters of its text that went out
+
+    def push(self, token: int) -> str:
+        """One further token; the text that it makes certain, which may be none."""
+        if token in self._spoken:
+            piece = self.rest() + self._spoken[token]
+            self._window, self._settled, self._sent = [], 0, 0
+            return piece
+        self._window.append(token)
+        text = self._text()
+        whole = text.removesuffix(REPLACEMENT)
+        piece = whole[self._sent :]
+        self._sent += len(piece)
+        if whole == text:
+            self._window = self._window[self._settled :]
+            self._settled, self._sent = len(self._window), len(self._text())
+        return piece
+
+    def rest(self) -> str:
+        """What is left when no token follows."""
+        return self._text()[self._sent :]
+
+    def _text(self) -> str:
+        return self._tokenizer.decode(self._window, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,0 +1,100 @@
+"""The index's own small image-text encoder: a SigLIP model with both towers. Frames and questions meet in one space.
+
+Published Hour-LLaVA towers have neither a pooling head nor a text tower, so search needs an encoder of its own.
+
+Legend: B frames, S pixels per side, N texts, De width of an embedding.
+"""
+
+import re
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase, SiglipConfig, SiglipModel
+
+from afterview.memory.base.spec import IndexSpec
+from afterview.model.base.errors import CheckpointError, InputMismatch, TokenizerMissing
+from afterview.model.vision.tower import pixels
+
+
+def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
+    """The two towers of a SigLIP configuration; parameters on the meta device."""
+    if config.get("model_type") != "siglip" or "text_config" not in config:
+        raise CheckpointError(
+            f"index encoder of type '{config.get('model_type')}' is not supported; use a SigLIP checkpoint with both towers"
+        )
+    with torch.device("meta"):
+        model = SiglipModel(SiglipConfig(**{k: v for k, v in config.items() if k != "model_type"}))
+    vision, text = model.vision_model.embeddings, model.text_model.embeddings
+    vision.position_ids = torch.arange(vision.num_positions)[None]
+    text.position_ids = torch.arange(text.position_embedding.num_embeddings)[None]
+    return model.eval()
+
+
+class IndexEncoder:
+    """Frames and texts to unit vectors whose inner product says how well they match."""
+
+    def __init__(
+        self, model: SiglipModel, tokenizer: PreTrainedTokenizerBase | None, *, name: str, weights: str
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        vision = model.config.vision_config
+        self.spec = IndexSpec(
+            encoder=name, weights=weights, resolution=int(vision.image_size), width=int(vision.hidden_size)
+        )
+
+    @torch.inference_mode()
+    def encode_images(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 RGB [B, S, S, 3], S the spec's resolution, to float32 [B, De] of unit norm."""
+        return _to_numpy(self.image_embeddings(frames))
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
+        """Texts to float32 [N, De] of unit norm. Raises TokenizerMissing when the encoder came without a tokenizer."""
+        return _to_numpy(self.text_embeddings(texts))
+
+    def image_embeddings(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The images' unit vectors as a tensor, differentiable in the weights."""
+        side = self.spec.resolution
+        if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
+            raise InputMismatch(
+                f"frames of shape {frames.shape} were given to an index that takes [B, {side}, {side}, 3]"
+            )
+        like = next(self.model.parameters())
+        return functional.normalize(self.model.vision_model(pixels(frames, like)).pooler_output, dim=-1)
+
+    def text_embeddings(self, texts: list[str]) -> Tensor:
+        """The texts' unit vectors as a tensor, differentiable in the weights. Padded to full length, as SigLIP was trained."""
+        if self.tokenizer is None:
+            raise TokenizerMissing(
+                f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
+            )
+        length = self.model.config.text_config.max_position_embeddings
+        ids = torch.tensor([padded_ids(self.tokenizer, text, length) for text in texts])
+        device = next(self.model.parameters()).device
+        return functional.normalize(self.model.text_model(ids.to(device)).pooler_output, dim=-1)
+
+
+def canonical(text: str) -> str:
+    """Lower case, no ASCII punctuation, single spaces: the only texts that SigLIP was trained on."""
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\s+", " ", bare).strip()
+
+
+def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
+    """Token ids, the end token, then padding to `length`; longer texts lose their end."""
+    ids = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    end = tokenizer.eos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    ids = [*ids[: length - 1], end]
+    return ids + [pad] * (length - len(ids))
+
+
+def _to_numpy(x_ND: Tensor) -> NDArray[np.float32]:
+    unit = functional.normalize(x_ND.float(), dim=-1)  # exact to float32 whatever the weights' dtype
+    return unit.cpu().numpy()

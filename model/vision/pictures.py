@@ -1,0 +1,146 @@
+"""Pictures for MemAug: one picture in tiles, several pictures, or none (Hour-LLaVA's image stage; geometry of the published code).
+
+One picture: the memory is the whole picture's patches (no newline), then the tiles' joint grid of h x w patches with a newline after
+every row. Patches of the whole picture take the positions of the grid patches they lie on; every newline has position h * w. A quarter of
+each, drawn at random, is visible, and all newlines.
+Several pictures: each its patches and one newline; positions run on over all patches, and the newlines share the position after them.
+
+Legend: T tiles, N = g * g patches of one tile, D language width, h x w patches of the joint grid, n pictures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from afterview.memory.plans.positions import NEWLINE
+from afterview.memory.plans.visibility import ForgettingConfig, random_cells, uniform_cells
+from afterview.model.vision.projector import Projector
+from afterview.model.vision.tiles import Tiles, pad_to_square, tile_picture
+from afterview.model.vision.tower import VisionEncoder
+
+MOST_TILES_OF_TOKENS = 9  # "anyres_max_9": a grid of more patches than nine tiles have is scaled down
+LEAST_SCALING = 1.1  # below which it is left alone
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """Which tokens are keys and queries; places count the tokens that `picture_tokens` or `pictures_tokens` return."""
+
+    keys: NDArray[np.int64]
+    key_ids: NDArray[np.float64]
+    queries: NDArray[np.int64]
+    query_ids: NDArray[np.float64]
+
+    def key_tokens(self) -> NDArray[np.int64]:
+        """Places of the memory's tokens, NEWLINE among them."""
+        return self.keys
+
+    def key_position_ids(self) -> NDArray[np.float64]:
+        """Rotary positions of the memory's tokens."""
+        return self.key_ids
+
+    def query_tokens(self) -> NDArray[np.int64]:
+        """Places of the visible tokens, NEWLINE among them."""
+        return self.queries
+
+    def query_position_ids(self) -> NDArray[np.float64]:
+        """Rotary positions of the visible tokens."""
+        return self.query_ids
+
+
+def one_picture(
+    rgb: NDArray[np.uint8], vision: VisionEncoder, projector: Projector, config: ForgettingConfig, *, seed: int = 0
+) -> tuple[Tensor, ImageLayout]:
+    """Projected tokens [N + h * w, D] of a picture [H, W, 3], and their layout. Differentiable."""
+    tiles = tile_picture(rgb, vision.spec.resolution)
+    tokens_TND = projector(vision.patches(tiles.pixels))
+    grid_hwD = join_tiles(tokens_TND[1:], tiles)
+    height, width = grid_hwD.shape[:2]
+    layout = plan_picture(_side(tokens_TND), height, width, config, seed=seed)
+    return torch.cat([tokens_TND[0], grid_hwD.flatten(0, 1)]), layout
+
+
+def several_pictures(
+    pictures: Sequence[NDArray[np.uint8]],
+    vision: VisionEncoder,
+    projector: Projector,
+    config: ForgettingConfig,
+    *,
+    seed: int = 0,
+) -> tuple[Tensor, ImageLayout]:
+    """Projected tokens [n * N, D] of several pictures, and their layout. Differentiable."""
+    frames = np.stack([pad_to_square(rgb, vision.spec.resolution) for rgb in pictures])
+    tokens_nND = projector(vision.patches(frames))
+    return tokens_nND.flatten(0, 1), plan_pictures(len(pictures), _side(tokens_nND), config, seed=seed)
+
+
+def join_tiles(tokens_TND: Tensor, tiles: Tiles) -> Tensor:
+    """The tiles' patches as one grid without the padding, scaled down where they are too many: [h, w, D]."""
+    side = _side(tokens_TND)
+    grid = tokens_TND.unflatten(1, (side, side)).unflatten(0, (tiles.rows, tiles.columns))
+    grid_hwD = grid.transpose(1, 2).flatten(0, 1).flatten(1, 2)
+    top, left = padding(grid_hwD.shape[0], grid_hwD.shape[1], tiles.height, tiles.width)
+    grid_hwD = grid_hwD[top : grid_hwD.shape[0] - top, left : grid_hwD.shape[1] - left]
+    height, width = grid_hwD.shape[:2]
+    times = (height * width / (MOST_TILES_OF_TOKENS * side * side)) ** 0.5
+    if times <= LEAST_SCALING:
+        return grid_hwD
+    size = (int(height // times), int(width // times))
+    return interpolate(grid_hwD.permute(2, 0, 1)[None], size=size, mode="bilinear")[0].permute(1, 2, 0)
+
+
+def padding(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Rows at the top (and bottom) and columns at the left (and right) of a patch grid that show only padding."""
+    if width / height > columns / rows:
+        return (rows - int(height * (columns / width))) // 2, 0
+    return 0, (columns - int(width * (rows / height))) // 2
+
+
+def plan_picture(side: int, height: int, width: int, config: ForgettingConfig, *, seed: int) -> ImageLayout:
+    """Layout of one picture: side x side patches of the whole, then a grid of height x width."""
+    whole, grid = side * side, height * width
+    grid_ids = torch.arange(grid, dtype=torch.float32).view(1, 1, height, width)
+    whole_ids = interpolate(grid_ids, size=(side, side), mode="nearest").flatten().double().numpy()
+    places = whole + np.arange(grid).reshape(height, width)
+    every_row = np.concatenate([places, np.full((height, 1), NEWLINE)], axis=1)
+    seen = _visible(side, side, config, part=0, seed=seed)
+    shown = np.zeros(grid, dtype=bool)
+    shown[_visible(height, width, config, part=1, seed=seed)] = True
+    visible = np.concatenate([shown.reshape(height, width), np.ones((height, 1), dtype=bool)], axis=1)
+    keys = np.concatenate([np.arange(whole), every_row.reshape(-1)])
+    queries = np.concatenate([seen, every_row[visible]])
+    ids = np.concatenate(
+        [whole_ids, np.arange(grid), [grid]]
+    )  # by place; the last, which NEWLINE (-1) picks, is the newlines'
+    return ImageLayout(keys, ids[keys], queries, ids[queries])
+
+
+def plan_pictures(count: int, side: int, config: ForgettingConfig, *, seed: int) -> ImageLayout:
+    """Layout of several pictures of side x side patches."""
+    patches = side * side
+    ids = np.arange(count * patches + 1, dtype=np.float64)  # the last is the newlines', which NEWLINE (-1) picks
+    keys, queries = [], []
+    for number in range(count):
+        first = number * patches
+        keys.append(np.append(np.arange(first, first + patches), NEWLINE))
+        queries.append(np.append(first + _visible(side, side, config, part=number, seed=seed), NEWLINE))
+    all_keys, all_queries = np.concatenate(keys), np.concatenate(queries)
+    return ImageLayout(all_keys, ids[all_keys], all_queries, ids[all_queries])
+
+
+def _visible(height: int, width: int, config: ForgettingConfig, *, part: int, seed: int) -> NDArray[np.int64]:
+    """Cells of a grid that stay visible, ascending; `part` and `seed` address the random draw."""
+    if config.spatial == "uniform":
+        return uniform_cells(height, width, config.spatial_ratio)
+    kept = -(-(height * width) // config.spatial_ratio)
+    return random_cells(height * width, kept, frame=part, repeat=0, constant=seed)
+
+
+def _side(tokens_TND: Tensor) -> int:
+    """Patches per side of a tile."""
+    return round(tokens_TND.shape[1] ** 0.5)

@@ -1,0 +1,145 @@
+"""The vision tower: any SigLIP or SigLIP 2 vision model of transformers without its last layer, then compression to a few tokens.
+
+The feature is what leaves the last kept layer, before post_layernorm (Hour-LLaVA deletes SigLIP's last layer; its checkpoints store
+post_layernorm, which nothing uses). Frames are pooled to 8x8 tokens, bilinearly, as the published code and so the weights have it (the
+paper says average); or, where a preset says so, similar tokens are merged (model.vision.token_merging).
+
+Legend: B frames, S pixels per side, P tokens per frame (pooled: a grid x grid, row-major), N patches, Dv width.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
+
+from afterview.memory.base.spec import TokenSpec
+from afterview.model.base.compression import POOLED_TOKENS, TokenMergingConfig
+from afterview.model.base.errors import CheckpointError, InputMismatch
+from afterview.model.vision.token_merging import merge_frames
+
+GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame
+
+# Geometry of the towers that published checkpoints name, so that a local copy of such a checkpoint needs no network.
+KNOWN_TOWERS: dict[str, dict[str, Any]] = {
+    "google/siglip-so400m-patch14-384": {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    },
+}
+
+
+def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
+    """The tower of a SigLIP configuration (whole or its vision half), last layer and head left off; parameters on the meta device."""
+    values = dict(config.get("vision_config") or config)
+    kind = values.pop("model_type", config.get("model_type", "siglip_vision_model"))
+    values = {**values, "vision_use_head": False}
+    naflex = str(kind).startswith("siglip2")
+    if not str(kind).startswith("siglip"):
+        raise CheckpointError(f"vision tower of type '{kind}' is not supported; use a SigLIP or SigLIP 2 checkpoint")
+    settings = Siglip2VisionConfig(**values) if naflex else SiglipVisionConfig(**values)
+    if settings.num_hidden_layers < 2:
+        raise CheckpointError(f"a vision tower of {settings.num_hidden_layers} layer(s) has none left without its last")
+    settings.num_hidden_layers -= 1
+    with torch.device("meta"):
+        tower = Siglip2VisionModel(settings) if naflex else SiglipVisionModel(settings)
+    if not naflex:
+        tower.embeddings.position_ids = torch.arange(tower.embeddings.num_positions)[None]
+    return tower.eval()
+
+
+class VisionEncoder:
+    """Frames to the tokens that a memory stores."""
+
+    def __init__(
+        self, tower: PreTrainedModel, *, name: str, weights: str, merging: TokenMergingConfig | None = None
+    ) -> None:
+        """`name` is for people; `weights` is the hash of the tower's tensors as its checkpoint stores them. merging: None pools."""
+        self.tower, self.merging = tower, merging
+        config = tower.config
+        self.naflex = config.model_type == "siglip2_vision_model"
+        self.patch = int(config.patch_size)
+        side = round(config.num_patches**0.5) * self.patch if self.naflex else int(config.image_size)
+        self.spec = TokenSpec(
+            encoder=name,
+            weights=weights,
+            resolution=side,
+            tokens_per_frame=POOLED_TOKENS if merging is None else merging.tokens_per_frame,
+            width=int(config.hidden_size),
+            pooling="bilinear" if merging is None else "merged",
+            frames_per_record=1 if merging is None else merging.frames_per_clip,
+        )
+
+    @torch.inference_mode()
+    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.floating]:
+        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [B, P, Dv] in the spec's dtype. The batch is the caller's choice.
+
+        Where clips are merged (frames_per_record above 1) the frames are consecutive, clip by clip; only the last clip may be short.
+        """
+        return self.features(frames).float().cpu().numpy().astype(self.spec.dtype)
+
+    def features(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The same as a tensor [B, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
+        return self.compress(self.patches(frames))
+
+    def compress(self, x_BND: Tensor) -> Tensor:
+        """Patches [B, N, Dv] to the tokens that a memory stores, [B, P, Dv]."""
+        if self.merging is None:
+            return pool(x_BND, GRID)
+        heads = int(self.tower.config.num_attention_heads)
+        return merge_frames(x_BND, self.merging.frames_per_clip, heads=heads)
+
+    def patches(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The last kept layer's output [B, N, Dv], not pooled: what single images are given by."""
+        side = self.spec.resolution
+        if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
+            raise InputMismatch(
+                f"frames of shape {frames.shape} were given to a tower that takes [B, {side}, {side}, 3]"
+            )
+        return self.run(pixels(frames, next(self.tower.parameters())))
+
+    def run(self, pixels_B3SS: Tensor) -> Tensor:
+        """The last kept layer's output [B, N, Dv] of pixels that are on the device already, in [-1, 1]: what training runs."""
+        x_BND = self._embed(pixels_B3SS)
+        for layer in self.tower.encoder.layers:
+            x_BND = layer(x_BND, None)
+        return x_BND
+
+    def _embed(self, pixels_B3SS: Tensor) -> Tensor:
+        if not self.naflex:
+            return self.tower.embeddings(pixels_B3SS)
+        side = pixels_B3SS.shape[-1] // self.patch
+        tiles = pixels_B3SS.unfold(2, self.patch, self.patch).unfold(
+            3, self.patch, self.patch
+        )  # [B, 3, rows, columns, p, p]
+        flat = tiles.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+        shapes = torch.full((len(flat), 2), side, dtype=torch.long, device=flat.device)
+        return self.tower.embeddings(flat, shapes)
+
+
+def pixels(frames: NDArray[np.uint8], like: Tensor) -> Tensor:
+    """uint8 [B, S, S, 3] to values in [-1, 1], [B, 3, S, S], with the device and dtype of `like`."""
+    raw = torch.from_numpy(np.ascontiguousarray(frames)).to(like.device).permute(0, 3, 1, 2)
+    return ((raw.float() / 255 - 0.5) / 0.5).to(like.dtype)
+
+
+def pool(x_BND: Tensor, grid: int) -> Tensor:
+    """Square patch grids [B, N, Dv] to [B, grid * grid, Dv]: bilinear, corners not aligned, no antialiasing."""
+    side = round(x_BND.shape[1] ** 0.5)
+    if side * side != x_BND.shape[1]:
+        raise InputMismatch(f"{x_BND.shape[1]} patches do not form a square grid")
+    if side == grid:
+        return x_BND
+    image = x_BND.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    pooled = functional.interpolate(image, size=(grid, grid), mode="bilinear", align_corners=False)
+    return pooled.flatten(2).transpose(1, 2)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
 from afterview.memory.base.camera import ANSWERS, CameraInfo
-from afterview.stream.span import describe_removal
+from afterview.stream.ask.span import describe_removal
 from afterview.times import spell_duration
 
 if TYPE_CHECKING:
-    from afterview.stream.answer import Answer, CameraAnswer, Coverage
+    from afterview.stream.ask.answerer import Answer, CameraAnswer, Coverage
 
 
 def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:

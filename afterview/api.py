@@ -7,7 +7,7 @@ from typing import Any
 from afterview.arguments import readable_memory
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.answer import Answer, Answerer, Question
+from afterview.stream.ask.answerer import Answer, Answerer, Question
 
 __all__ = ["ask", "load_pretrained", "open"]
 

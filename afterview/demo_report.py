@@ -14,8 +14,8 @@ from afterview.training.evaluation.quiz import Put
 from afterview.training.world import World
 
 if TYPE_CHECKING:
-    from afterview.stream.answer import Answer
-    from afterview.stream.ingest import CameraIngest
+    from afterview.stream.ask.answerer import Answer
+    from afterview.stream.ingest.camera import CameraIngest
 
 _LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything
 

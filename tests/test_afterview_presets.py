@@ -17,11 +17,11 @@ from afterview.memory.directory import Memory
 from afterview.model.base.errors import InputMismatch
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained, save_pretrained
-from afterview.stream.address import parse_source
-from afterview.stream.answer import Answer, Answerer, Question, Sight
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.session import Session
-from afterview.stream.session import run as run_loop
+from afterview.stream.ask.answerer import Answer, Answerer, Question, Sight
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
 from tests.support.clips import make_clip
 from tests.support.presets import FORGETTING, write_preset
 

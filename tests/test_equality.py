@@ -23,11 +23,11 @@ from afterview.memory.plans.recall import plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.model.vision.preprocess import to_square
-from afterview.stream.address import parse_source
-from afterview.stream.answer import Answerer, Question, Sight
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.session import Session
-from afterview.stream.session import run as run_loop
+from afterview.stream.ask.answerer import Answerer, Question, Sight
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
 from tests.support.clips import make_clip, picture
 from tests.support.presets import write_preset
 from tests.support.servers import RtspServer, need_rtsp

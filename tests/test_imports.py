@@ -48,7 +48,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterview.cli; afterview.cli.build_parser().format_help()",
         "import afterview.commands.info",
         "import afterview.commands.fsck, afterview.commands.manage, afterview.commands.exchange",
-        "import afterview.stream.answer, afterview.stream.session, afterview.stream.ingest",
+        "import afterview.stream.ask.answerer, afterview.stream.ingest.supervisor, afterview.stream.ingest.camera",
         "import afterview.memory.directory, afterview.memory.writing.repository",
         "import afterview.model.checkpoint.preset, afterview.model.vision.preprocess",
     ],

@@ -11,8 +11,8 @@ from afterview.configs import UsageError
 from afterview.documents import dump, printable
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.stream.answer import Answerer, Question
-from afterview.stream.span import find_span
+from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.span import find_span
 from afterview.times import parse_duration, parse_time
 
 

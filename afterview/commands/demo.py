@@ -25,13 +25,13 @@ from afterview.documents import dump
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.address import parse_source
-from afterview.stream.answer import Question
-from afterview.stream.ingest import CameraIngest
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.serve import rtsp_missing
-from afterview.stream.session import Session
-from afterview.stream.session import run as run_loop
+from afterview.stream.ask.answerer import Question
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
+from afterview.stream.testing.serve import rtsp_missing
 from afterview.training.evaluation.quiz import Put, draw_quiz
 from afterview.training.world import World
 from afterview.training.world.video import write_video
@@ -89,13 +89,13 @@ def _make_videos(show: Show) -> tuple[Path, Path]:
 def _server(video: Path) -> Iterator[dict[str, Any]]:
     """A live server in another process, RTSP where it is installed, else HLS: what it says of itself."""
     kind = "--hls" if rtsp_missing() else "--rtsp"
-    command = [sys.executable, "-m", "afterview.stream.serve", kind, str(video)]
+    command = [sys.executable, "-m", "afterview.stream.testing.serve", kind, str(video)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise AfterviewError(
-                "the demo's live server did not start; `python -m afterview.stream.serve --hls FILE` shows why"
+                "the demo's live server did not start; `python -m afterview.stream.testing.serve --hls FILE` shows why"
             )
         yield json.loads(line)
     finally:

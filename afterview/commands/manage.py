@@ -29,7 +29,7 @@ from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import Order, camera_limits, carry_out, keep_coarse
 from afterview.memory.writing.repository import Repository, open_camera
-from afterview.stream.control import ask_writer
+from afterview.stream.ingest.control import ask_writer
 from afterview.tiers import coarse_frames, saved_by_coarse
 from afterview.times import parse_duration, parse_time, spell_duration
 

@@ -21,12 +21,12 @@ from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.repository import Acknowledgement
-from afterview.stream.address import SourceAddress, parse_source
-from afterview.stream.ingest import CameraIngest
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.session import Session
-from afterview.stream.session import run as run_loop
-from afterview.stream.sources import SourceConfig
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import SourceAddress, parse_source
+from afterview.stream.source.opening import SourceConfig
 from afterview.times import find_zone, parse_duration, parse_time, spell_duration
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines

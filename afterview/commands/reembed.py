@@ -14,9 +14,9 @@ from afterview.memory.format.manifest import Commit
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.reembed import Encode, build_sealed, open_generation, switch
 from afterview.memory.writing.repository import open_camera
-from afterview.stream.control import ask_writer
-from afterview.stream.upgrade import image_encoder
-from afterview.stream.uploading import FINISH_UPLOAD_S, Uploader
+from afterview.stream.ingest.control import ask_writer
+from afterview.stream.ingest.upgrade import image_encoder
+from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 from afterview.times import spell_duration
 
 if TYPE_CHECKING:

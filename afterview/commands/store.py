@@ -31,8 +31,8 @@ from afterview.memory.sync.publish import same_camera
 from afterview.memory.sync.restore import bring_back
 from afterview.memory.sync.upload import Upload
 from afterview.stores import describe_store, store_document
-from afterview.stream.backoff import Backoff, BackoffConfig
-from afterview.stream.redact import redact
+from afterview.stream.source.backoff import Backoff, BackoffConfig
+from afterview.stream.source.redact import redact
 
 GIVE_UP_S = 60.0  # without an answer; `flush` then says what is left
 PROGRESS_EVERY_S = 5.0

@@ -1,7 +1,7 @@
 """A new generation: features of another model, made from the stored images, while the memory stays readable under the old one.
 
 Sealed frames first, seal by seal, beside a living writer or not; a run that was interrupted goes on where it was. Then whoever holds the
-camera's lock, which is the living writer where there is one (stream.upgrade), takes what came in meanwhile and what is still in the
+camera's lock, which is the living writer where there is one (stream.ingest.upgrade), takes what came in meanwhile and what is still in the
 journal, and one commit switches everything at once. A failure or a crash leaves the old generation in use or the new one, whole.
 """
 

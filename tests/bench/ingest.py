@@ -17,14 +17,14 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
-from afterview.stream.address import parse_source
-from afterview.stream.answer import Question
-from afterview.stream.ingest import CameraIngest
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.prepare import Sampled
-from afterview.stream.queues import Closed
-from afterview.stream.session import ENCODER_BATCH, Session, encode_frames
-from afterview.stream.session import run as run_loop
+from afterview.stream.ask.answerer import Question
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.preprocess import Sampled
+from afterview.stream.ingest.queues import Closed
+from afterview.stream.ingest.supervisor import ENCODER_BATCH, Session, encode_frames
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
 from afterview.training.world import World
 from afterview.training.world.video import write_video
 from tests.bench.table import Table

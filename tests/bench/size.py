@@ -22,7 +22,7 @@ from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.answer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer, Question
 from afterview.tiers import token_bytes
 from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest, questions_for

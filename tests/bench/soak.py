@@ -25,8 +25,8 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.repository import open_camera
-from afterview.stream.queues import Blocking
-from afterview.stream.writer import CameraWriter, Interruption, Stored
+from afterview.stream.ingest.queues import Blocking
+from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import AfterviewModel
-from afterview.stream.answer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer, Question
 
 QUESTION = "What is in the picture?"
 ASKED = 99  # seconds of the frames that are spared that it is about: few enough to be recalled in full

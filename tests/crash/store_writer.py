@@ -16,8 +16,8 @@ from afterview.memory.format.upload_state import Uploads
 from afterview.memory.sync import downsample_remote as coarsening
 from afterview.memory.sync import upload
 from afterview.memory.writing.repository import Repository, open_camera
-from afterview.stream import uploading
-from afterview.stream.uploading import Uploader, UploadState
+from afterview.stream.ingest import upload as uploading
+from afterview.stream.ingest.upload import Uploader, UploadState
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
 from tests.support.memory_world import START
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from afterview.stream.address import parse_source
-from afterview.stream.backoff import BackoffConfig
-from afterview.stream.reader import Event, Frame, SourceConfig, read_events
+from afterview.stream.source.address import parse_source
+from afterview.stream.source.backoff import BackoffConfig
+from afterview.stream.source.reader import Event, Frame, SourceConfig, read_events
 from tests.support.clips import picture
 
 FAST = SourceConfig(open_timeout_s=3, read_timeout_s=1, backoff=BackoffConfig(first_s=0.01, max_s=0.02))

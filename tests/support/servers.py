@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from afterview.stream.serve import rtsp_missing
+from afterview.stream.testing.serve import rtsp_missing
 
 START_WITHIN_S = 15.0
 REQUIRED = os.environ.get("AFTERVIEW_REQUIRE_INTEGRATION") == "1"
@@ -38,7 +38,7 @@ def need_rtsp() -> None:
 
 
 class LiveServer:
-    """`python -m afterview.stream.serve` on one recording. Starts on entering, ends on leaving whatever happened.
+    """`python -m afterview.stream.testing.serve` on one recording. Starts on entering, ends on leaving whatever happened.
 
     url: without credentials; url_with(user, password) has them.
     """
@@ -65,7 +65,7 @@ class LiveServer:
         command = [
             sys.executable,
             "-m",
-            "afterview.stream.serve",
+            "afterview.stream.testing.serve",
             f"{self.option}={self.file}",
             f"--port={self.port}",
             *self._arguments,

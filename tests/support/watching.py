@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.stream.address import parse_source
-from afterview.stream.backoff import BackoffConfig
-from afterview.stream.reader import Event, Frame, SourceConfig, read_events
-from afterview.stream.sampler import Sampler
+from afterview.stream.ingest.sampler import Sampler
+from afterview.stream.source.address import parse_source
+from afterview.stream.source.backoff import BackoffConfig
+from afterview.stream.source.reader import Event, Frame, SourceConfig, read_events
 from tests.support.servers import wait_until
 
 QUICK = SourceConfig(open_timeout_s=4, read_timeout_s=1.0, backoff=BackoffConfig(first_s=0.05, max_s=0.2))

@@ -12,12 +12,12 @@ from typing import Final
 from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
-from afterview.stream.address import parse_source
-from afterview.stream.answer import Answerer
-from afterview.stream.answer import Question as Asked
-from afterview.stream.ingest_config import IngestConfig
-from afterview.stream.session import Session
-from afterview.stream.session import run as run_loop
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.answerer import Question as Asked
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
 from afterview.training.errors import WorldError
 from afterview.training.evaluation.judge import Said, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for

@@ -219,11 +219,11 @@ def _render_job(item: tuple[Job, Path, tuple[int, ...], bool]) -> None:
 
 def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Frames as a viewer of the encoded video sees them. Needs PyAV."""
-    from afterview.stream.address import parse_source
-    from afterview.stream.events import Frame
     from afterview.stream.media import VideoWriter
-    from afterview.stream.reader import read_events
-    from afterview.stream.sources import SourceConfig
+    from afterview.stream.source.address import parse_source
+    from afterview.stream.source.events import Frame
+    from afterview.stream.source.opening import SourceConfig
+    from afterview.stream.source.reader import read_events
 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "clips.mp4"

@@ -1,0 +1,308 @@
+"""A question, and the answer with what proves it. Synchronous: one thread at a time uses an Answerer.
+
+which cameras -> what the model sees of each (stream.ask.context) -> MemAug -> decoder -> one answer
+
+The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
+"""
+
+import time
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.configs import UsageError
+from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError
+from afterview.memory.base.records import Gap
+from afterview.memory.directory import Memory
+from afterview.memory.plans.removal import Removal, touching
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.model.language.moments import clock, onset
+from afterview.stream.ask.cameras import choose_cameras
+from afterview.stream.ask.context import Looker, Search, Sight
+from afterview.stream.ask.merging import InOrder, OnText
+from afterview.stream.ask.span import span_gaps, span_start
+
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.model.checkpoint.loaded import AfterviewModel
+    from afterview.model.video_language import VideoInputs
+
+LONGEST_QUESTION = 2000  # characters
+FEATURES_HELD = 64e6  # bytes of features that wait to be taken in by the model together
+CAMERAS_TOGETHER = (
+    8  # whose answers are generated in one batch: the keys and values of each one's prompt are held meanwhile
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, of which cameras (none named: all), about which span. Times are Unix seconds; None leaves a side open."""
+
+    text: str
+    cameras: tuple[str, ...] = ()
+    start: float | None = None
+    at: float | None = None
+    last_s: float | None = None  # seconds before `at` (or now); instead of start
+    seed: int = 0
+    evidence: int = 8  # frames named as evidence, at most
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A frame that MemAug rested on. weight: its share of the attention, all frames of its camera summing to 1."""
+
+    camera: str
+    frame: int
+    time: float
+    weight: float
+    image: bytes = field(repr=False)  # JPEG
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
+
+    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
+    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.base.records.TimeBasis). search: what
+    the index did for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was
+    recorded since.
+    """
+
+    camera: str
+    frames: int
+    first_time: float
+    last_time: float
+    gaps: tuple[Gap, ...]
+    removed: tuple[Removal, ...]
+    damaged: int
+    lag_s: float
+    time_basis: dict[str, int]
+    recall: str
+    search: Search
+    positions: str
+    recalled: int
+    visible: int
+    unreachable: int = 0
+
+
+@dataclass(frozen=True)
+class CameraAnswer:
+    """One camera's answer, and why this camera was asked. timing: seconds since the question came, the other cameras' work included."""
+
+    text: str
+    why: str
+    evidence: tuple[Evidence, ...]
+    coverage: Coverage
+    provenance: dict[str, object]
+    timing: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question: one camera's, or several merged. `skipped` says which cameras were not asked, or could not be, and why."""
+
+    id: str
+    question: str
+    text: str
+    parts: tuple[CameraAnswer, ...]
+    notice: str | None
+    skipped: dict[str, str]
+    total_s: float
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """Evidence of all cameras, heaviest first."""
+        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One camera on its way to an answer."""
+
+    name: str
+    why: str
+    sight: Sight
+    seen_s: float  # since the question came
+
+
+class Answerer:
+    """Answers questions to one memory with one model."""
+
+    def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
+        self.memory, self.model = memory, model
+        self._looker = Looker(memory, model, self._embed)
+
+    def ask(self, question: Question, *, on_text: OnText | None = None) -> Answer:
+        """Answer from everything committed by now.
+
+        on_text receives the text as it is generated. Of several cameras it is the first one's at once, then each further one's as soon
+        as those before it are whole; all pieces together are the answer's text but for white space around each camera's.
+
+        Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch.
+        """
+        began, now = time.perf_counter(), time.time()
+        text = _checked(question.text)
+        choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
+        skipped = dict(choice.skipped)
+        asked: list[_Asked] = []
+        inputs: list[VideoInputs] = []
+        nothing: NothingRecorded | StoreError | None = None
+        for name, why in choice.asked.items():
+            try:
+                sight = self.look(name, question, now)
+            except (NothingRecorded, StoreError) as error:
+                nothing, skipped[name] = error, str(error)
+                continue
+            asked.append(_Asked(name, why, sight, time.perf_counter() - began))
+            if sum(item.sight.features.nbytes for item in asked) > FEATURES_HELD:
+                inputs += self._take_in(asked, len(inputs))
+        if not asked:
+            raise nothing or UsageError("no camera was named")
+        inputs += self._take_in(asked, len(inputs))
+        texts, timings = self._generate(question, asked, inputs, on_text, began)
+        parts = tuple(
+            CameraAnswer(
+                own.strip(), item.why, self._evidence(item.sight, made.frame_weights, question.evidence),
+                self._coverage(item.sight, question, now), self._provenance(item.sight, question), timing,
+            )
+            for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
+        )  # fmt: skip
+        total_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
+
+    def look(self, name: str, question: Question, now: float) -> Sight:
+        """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
+        return self._looker.look(name, question, now)
+
+    def _embed(self, text: str) -> NDArray[np.float32]:
+        return self.model.encoders.index.encode_texts([text])[0]
+
+    def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
+        """What the language model is given for each of asked[done:], whose features are let go."""
+        made = self.model.video_inputs(
+            [(own.features, own.layout, own.prompt) for own in (a.sight for a in asked[done:])]
+        )
+        asked[done:] = [replace(item, sight=item.sight.without_features()) for item in asked[done:]]
+        return made
+
+    def _generate(
+        self,
+        question: Question,
+        asked: Sequence[_Asked],
+        inputs: "Sequence[VideoInputs]",
+        on_text: OnText | None,
+        began: float,
+    ) -> tuple[InOrder, list[dict[str, float]]]:
+        """The texts, and each one's timing."""
+        texts = InOrder([f"{item.name}: " if len(asked) > 1 else "" for item in asked], on_text)
+        timings = [{"recall_s": item.seen_s} for item in asked]
+        for first in range(0, len(inputs), CAMERAS_TOGETHER):
+            together = inputs[first : first + CAMERAS_TOGETHER]
+            pieces = self.model.answer_several(
+                together,
+                moments=[_moment(item.sight, own) for item, own in zip(asked[first:], together, strict=False)],
+                seed=question.seed,
+                max_new_tokens=question.max_new_tokens,
+            )
+            for row, piece in pieces:
+                passed = time.perf_counter() - began
+                timings[first + row].setdefault("first_token_s", passed)
+                if piece is None:
+                    timings[first + row]["total_s"] = passed
+                    texts.end(first + row)
+                else:
+                    texts.push(first + row, piece)
+        return texts, timings
+
+    def _evidence(self, sight: Sight, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
+        if weights is None:
+            return ()
+        heaviest = np.argsort(-weights, kind="stable")[:most]
+        frames = sight.ids[sight.recall.frames[heaviest]]
+        snapshot = sight.snapshot
+        return tuple(
+            Evidence(
+                snapshot.info.id,
+                int(frame),
+                snapshot.time_of(int(frame)),
+                float(weights[row]),
+                _image(snapshot, int(frame)),
+            )
+            for row, frame in zip(heaviest, frames, strict=True)
+        )
+
+    def _coverage(self, sight: Sight, question: Question, now: float) -> Coverage:
+        snapshot = sight.snapshot
+        first_time, last_time = snapshot.time_of(int(sight.ids[0])), snapshot.time_of(int(sight.ids[-1]))
+        moment = now if question.at is None else question.at
+        start = (
+            first_time
+            if question.start is None and question.last_s is None
+            else min(first_time, span_start(question, now))
+        )
+        return Coverage(
+            camera=snapshot.info.id,
+            frames=sight.span_frames,
+            first_time=first_time,
+            last_time=last_time,
+            gaps=span_gaps(snapshot, start, moment),
+            removed=touching(snapshot.removed, start, moment),
+            damaged=int(np.count_nonzero((snapshot.damaged >= sight.ids[0]) & (snapshot.damaged <= sight.ids[-1]))),
+            unreachable=len(snapshot.unreachable),
+            lag_s=max(0.0, moment - last_time),
+            time_basis=snapshot.time_bases(sight.ids),
+            recall=sight.recall.mode,
+            search=sight.search,
+            positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",
+            recalled=len(sight.recall.frames),
+            visible=len(np.unique(sight.visible_frames)),
+        )
+
+    def _provenance(self, sight: Sight, question: Question) -> dict[str, object]:
+        return {
+            "model": self.model.preset.reference,
+            "weights": self.model.weights_hash,
+            "trained": self.model.trained,
+            "camera": sight.snapshot.info.id,
+            "generation": sight.snapshot.generation,
+            "first_frame": int(sight.ids[0]),
+            "last_frame": int(sight.ids[-1]),
+            "seed": question.seed,
+            "random_constant": sight.snapshot.info.random_constant,
+            "recall": sight.recall.mode,
+            "search": sight.search,
+        }
+
+
+def _moment(sight: Sight, made: "VideoInputs") -> str:
+    """When the evidence began, since the span did; nothing without evidence."""
+    if made.frame_weights is None:
+        return ""
+    frame = sight.ids[sight.recall.frames[onset(made.frame_weights, sight.recall.frames)]]
+    began = sight.snapshot.time_of(int(sight.ids[0]))
+    return clock(sight.snapshot.time_of(int(frame)) - began)
+
+
+def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
+    """A frame's JPEG, or nothing where that alone is damaged: the answer does not rest on it."""
+    try:
+        return snapshot.image(frame)
+    except DamagedFrames:
+        return b""
+
+
+def _checked(question: str) -> str:
+    """The question without white space around it. Raises UsageError for one that cannot be asked."""
+    text = question.strip()
+    if not text:
+        raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
+    if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
+        raise UsageError("the question holds bytes that are not UTF-8 text")
+    if len(text) > LONGEST_QUESTION:
+        raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
+    return text

@@ -1,0 +1,177 @@
+"""The decode thread of one camera: reads its source, samples, gives every chosen frame its canonical time, and queues it.
+
+Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock. Settings and encoders are replaced as a whole by the
+write thread, and looked up for every frame.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from afterview.configs import UsageError
+from afterview.memory.base.settings import CameraSettings
+from afterview.memory.writing.repository import Repository
+from afterview.stream.ingest.config import IngestConfig, IngestStats
+from afterview.stream.ingest.preprocess import Sampled, prepare
+from afterview.stream.ingest.queues import BoundedQueue, Closed
+from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.ingest.write import Interruption
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
+from afterview.stream.source.reader import read_events
+
+if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
+    from afterview.model.checkpoint.loaded import Encoders
+
+# Seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it.
+MOST_AHEAD_S = 60.0
+
+Item = Sampled | Interruption
+
+
+class CameraDecoder:
+    """Reads one source into a camera's inbox until it ends. end_reason: why it did, in words."""
+
+    def __init__(
+        self,
+        config: IngestConfig,
+        repository: Repository,
+        inbox: BoundedQueue[Item],
+        stats: IngestStats,
+        *,
+        settings: Callable[[], CameraSettings],
+        encoders: Callable[[], "Encoders"],
+        say: Callable[[str, str], None],
+    ) -> None:
+        """repository: only its times are read. say: tells the camera's new state, and a detail. Raises UsageError."""
+        self._config, self._repository, self._inbox, self._stats = config, repository, inbox, stats
+        self._settings, self._encoders, self._say = settings, encoders, say
+        self.end_reason = "stopped"
+        self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
+        self._clock: LiveClock | RecordedClock | None = None
+        self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
+        if config.live:
+            self._refuse_future()
+            self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
+
+    def _refuse_future(self) -> None:
+        """Live frames go after the newest one. Were that one far ahead of the clock, their times would all be wrong."""
+        last, info = self._repository.last_time, self._repository.info
+        if last is not None and last > time.time() + MOST_AHEAD_S:
+            raise UsageError(
+                f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
+                "or a clock that was wrong); watch into another --camera, or set this machine's clock"
+            )
+
+    def run(self, stop: threading.Event) -> None:
+        """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
+        config = self._config
+        try:
+            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying):
+                match event:
+                    case Frame():
+                        self._take(event, stop)
+                    case Opened():
+                        self._connected(event)
+                    case Lost():
+                        self._release()
+                        self._inbox.put(Interruption("lost"))
+                        self._say("offline", event.reason)
+                    case Retry():
+                        self._say("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
+                    case Ended():
+                        self.end_reason = event.reason
+            self._release()
+        except Closed:
+            pass  # the session is being stopped
+        except BaseException:
+            self.end_reason = "failed"
+            raise
+        finally:
+            self._inbox.close()
+
+    def _connected(self, event: Opened) -> None:
+        if isinstance(self._clock, LiveClock):
+            self._clock.connected()
+        else:
+            self._clock = self._recorded_clock(event)
+        self._stats.reconnects += self._stats.state == "offline" and self._stats.sampled > 0
+        self._sampler.restart(nominal_rate=event.rate)
+        self._say("online", f"{event.codec} {event.width}x{event.height}")
+
+    def _recorded_clock(self, event: Opened) -> RecordedClock:
+        last, info = self._repository.last_time, self._repository.info
+        start = next(value for value in (self._config.start, event.start_time, time.time()) if value is not None)
+        if last is not None and start <= last:
+            raise UsageError(
+                f"{self._config.address.redacted}: a recording that starts at {info.show(start)} lies before "
+                f"the newest frame of camera '{info.id}' ({info.show(last)}); give a later --start or another --camera"
+            )
+        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
+
+    def _take(self, event: Frame, stop: threading.Event) -> None:
+        self._stats.damaged = event.damaged
+        chosen = self._sampler.admit(event.pts_s)
+        if chosen is not None and self._paused():
+            chosen = None
+        if chosen is not None:
+            self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
+            self._held.append((chosen, event))
+        if isinstance(self._clock, LiveClock):
+            self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
+            self._doubt_source_clock(self._clock, event.arrival_time)
+            if not self._clock.settled and len(self._held) < self._inbox.capacity:
+                return
+        elif self._clock is not None:
+            self._clock.observe(event.pts_s, event.source_time)
+        self._release()
+
+    def _doubt_source_clock(self, clock: LiveClock, arrival: float) -> None:
+        """Say once that the source's clock is not believed."""
+        if clock.disbelieved is None or self._stats.clock:
+            return
+        info = self._repository.info
+        self._stats.clock = (
+            f"its clock says {info.show(arrival + clock.disbelieved)} at {info.show(arrival)} of this machine's, and is "
+            "not believed: until it is right, times are those of arrival; set the camera's clock by NTP"
+        )
+        self._say("online", self._stats.clock)
+
+    def _paused(self) -> bool:
+        """Whether a person has paused this live camera; says so once, and once when it goes on."""
+        paused = self._config.live and self._settings().paused
+        if paused and self._stats.state != "paused":
+            self._release()
+            self._inbox.put(Interruption("paused"))
+            self._say("paused", "on request; nothing is recorded")
+        elif not paused and self._stats.state == "paused":
+            self._say("online", "")
+        return paused
+
+    def _release(self) -> None:
+        """Give the chosen frames that waited for the clock their times, and pass them on."""
+        held, self._held = self._held, []
+        for chosen, event in held:
+            if self._clock is not None:
+                when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
+                self._inbox.put(prepare(event, when, self._clock.basis, self._encoders(), self._settings().masks))
+                self._stats.sampled += 1
+
+
+class _Pace:
+    """Holds a recording back to `speed` times its own pace."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._began: float | None = None
+
+    def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
+        """Return when the frame at `pts_s` is due, or the session stops."""
+        if math.isinf(self._speed):
+            return
+        due = pts_s / self._speed
+        if self._began is None or restarted:
+            self._began = time.monotonic() - due
+        stop.wait(max(0.0, self._began + due - time.monotonic()))

@@ -1,0 +1,294 @@
+"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here,
+in `stream.source.opening` and in `stream.source.live_file`.
+
+Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
+cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+"""
+
+import math
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from io import FileIO
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import av
+
+from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.clock import SourceClock
+from afterview.stream.source.events import Picture
+from afterview.stream.source.failures import codec_changed, explain_reading, no_picture, silence
+from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.live_file import open_source
+from afterview.stream.source.live_reference_clock import LiveReferenceClock
+from afterview.stream.source.opening import SourceConfig, describe, video_stream
+from afterview.stream.source.program_date import read_program_date
+from afterview.stream.source.reference_clock import ReferenceClock
+
+# Codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP.
+_PARSED = {"h264", "hevc", "mpeg4"}
+# Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
+_CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
+_GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
+_UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
+_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
+# Seconds between two looks at the program date of HLS: clocks drift a tenth of a second in that time.
+_DATE_EVERY_S = 3600.0
+_DATE_AGAIN_S = 10.0  # ... after a look that failed, or when the stream's clock began anew
+_PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
+
+Packet: TypeAlias = "av.Packet[Any]"
+Wait = Callable[[float], object]
+
+
+class Decoded(NamedTuple):
+    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture.
+
+    reached_s: where on the clock of pts_s the source was by now, at least: the latest time of any packet that has come.
+    """
+
+    pts_s: float | None
+    source_time: float | None
+    picture: Picture
+    reached_s: float | None
+
+
+class Connection:
+    """An open source. Use as a context manager, in one thread; `frames` can be gone through once."""
+
+    def __init__(
+        self,
+        address: SourceAddress,
+        config: SourceConfig,
+        *,
+        wait: Wait,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
+        self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
+        self.damaged = 0  # packets skipped because they could not be decoded
+        self._opened = ExitStack()
+        self._container, self._file = open_source(address, config, self._opened, monotonic=monotonic, clock=clock)
+        try:
+            self._stream = video_stream(self._container, address)
+            self._stream.codec_context.thread_count = config.decoder_threads
+            self.about = describe(self._container, self._stream, now=clock())
+        except BaseException:
+            self._opened.close()
+            raise
+        endless = self._file is not None and self._file.fragments.announced
+        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite and not endless)
+        self._paced = address.kind == "pattern" or (address.live and self.finite)
+        self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
+        unit = self._stream.time_base
+        assert unit is not None, "every demuxed stream has a time base"
+        self._unit = float(unit)
+        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._fragments = self._fragment_reader()
+        self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
+        self._live_references = (
+            None if self._file is None else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
+        )
+        self._dated = False  # the program date was known once
+        self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
+        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
+        self._handed: float | None = None  # when the latest packet was handed over
+        # Presentation time of the latest packet, and when it had begun to arrive.
+        self._reached: tuple[int, float] | None = None
+        self._began: float | None = None  # when the first frame came, on the monotonic clock
+        self._end_s = 0.0  # where the newest frame ends, seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def _fragment_reader(self) -> FragmentReader | None:
+        if self._address.kind != "file" or "mp4" not in self._container.format.name.split(","):
+            return None
+        try:
+            file = self._opened.enter_context(FileIO(self._address.url))
+        except OSError:
+            return None
+        return FragmentReader(file, self._stream.id)
+
+    @property
+    def own_clock(self) -> bool:
+        """Whether a recording says by the source's own clock when its pictures were taken."""
+        return self._references is not None and self._references.known
+
+    @property
+    def start_time(self) -> float | None:
+        """Unix seconds of a recording's first frame, as far as it is known once that frame was handed over."""
+        return (self._clock.start_time if self.own_clock else None) or self.about.start_time
+
+    def frames(self, stop: threading.Event) -> Iterator[Decoded]:
+        """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
+        # When the newest picture came, and how many packets were damaged by then.
+        newest_at, sound_until = self._monotonic(), math.inf
+        for packet in self._packets():
+            if stop.is_set():
+                return
+            for frame in self._decode(packet):
+                decoded = self._stamped(frame)
+                if self._paced and not self._due(decoded.pts_s, stop):
+                    return
+                yield decoded
+                newest_at, sound_until = self._monotonic(), self.damaged
+            if self._address.live and self._monotonic() - newest_at > self._config.read_timeout_s:
+                raise no_picture(self._address, self._config.read_timeout_s)
+            if self._address.live and self.damaged - sound_until > _UNDECODABLE:
+                raise codec_changed(self._address)
+
+    def _stamped(self, frame: av.VideoFrame) -> Decoded:
+        now = self._monotonic()
+        self._began = now if self._began is None else self._began
+        pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
+        if pts_s is not None:
+            self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
+        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame), self._reached_by(now))
+
+    def _reached_by(self, now: float) -> float | None:
+        if self._reached is None:
+            return None
+        pts, at = self._reached
+        position = self._clock.position(pts)
+        return None if position is None else position + now - at
+
+    def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
+        """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
+        wait_s = 0.0 if pts_s is None or self._began is None else self._began + pts_s - self._monotonic()
+        if wait_s > 0:
+            self._wait(wait_s)
+        return not stop.is_set()
+
+    def _packets(self) -> Iterator[Packet]:
+        """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
+
+        Of a live source packets of all streams, so that sound going on without pictures does not keep us inside demux().
+        """
+        failures = 0
+        while failures < _GIVE_UP_AFTER:
+            packets = self._container.demux() if self._address.live else self._container.demux(self._stream)
+            try:
+                for packet in self._in_time(packets):
+                    failures = 0
+                    yield packet
+                if self._file is None or self._file.failure is None:
+                    return
+                raise self._file.failure
+            except (av.FFmpegError, OSError) as error:
+                cause = (self._file and self._file.failure) or error
+                failure = explain_reading(cause, self._address, self._config.read_timeout_s)
+            if self._address.live:
+                raise failure  # outside the handler, so that no chained error carries the address with its credentials
+            failures += 1
+            self.damaged += 1
+        drain: Packet = av.Packet()
+        yield drain
+
+    def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """The packets as they come; raises SourceTimeout after one that came too late.
+
+        When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
+        before it reports the failure.
+        """
+        asked = self._ask()
+        for packet in packets:
+            late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
+            yield packet
+            if late:
+                raise silence(self._address, self._config.read_timeout_s)
+            asked = self._ask()
+
+    def _ask(self) -> float:
+        now = self._monotonic()
+        if self._file is not None:
+            self._file.until = now + self._config.read_timeout_s
+        return now
+
+    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
+        last = packet.size == 0 and packet.pts is None and packet.dts is None
+        if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
+            return []
+        self._note_arrival(packet)
+        if packet.has_sidedata("prft"):
+            (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
+            self._clock.hear_report(packet.pts, wall_us)
+        if self._references is not None and self._references.known and packet.pts is not None:
+            self._references.passed(packet.pos, packet.pts)
+        if self._live_references is not None and packet.pts is not None:
+            reference = self._live_references.passed(packet.pos, packet.pts)
+            if reference is not None:
+                self._clock.hear_report(reference.media_time, round(reference.unix_s * 1e6))
+        try:
+            frames = self._stream.codec_context.decode(None if last else packet)
+        except av.error.EOFError:
+            return []  # drained already
+        except (av.FFmpegError, ValueError):
+            self.damaged += 1
+            return []
+        self.damaged += packet.is_corrupt
+        return frames
+
+    def _note_arrival(self, packet: Packet) -> None:
+        now = self._monotonic()
+        if packet.pts is not None and not self._by_arrival:
+            self._reached = packet.pts, self._handed if self._held_back and self._handed is not None else now
+        self._handed = now
+
+    def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
+        if self._address.live:
+            return self._wall(pts)
+        if self._references is not None and self._references.known:
+            return self._recorded_wall(self._references, pts)
+        start = self.about.start_time
+        return None if start is None or pts_s is None else start + pts_s
+
+    def _recorded_wall(self, references: ReferenceClock, pts: int | None) -> float | None:
+        reference = None if pts is None else references.due(pts)
+        if reference is not None:
+            self._clock.learn_wall_clock(reference.media_time, round(reference.unix_s * 1e6))
+        return self._clock.wall(pts)
+
+    def _wall(self, pts: int | None) -> float | None:
+        now = self._monotonic()
+        if now >= self._date_due:
+            date = read_program_date(self._address.url)
+            if date is not None:
+                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
+            self._dated = self._dated or date is not None
+            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+        wall = self._clock.wall(pts)
+        if wall is None and self._dated:
+            self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
+        return wall
+
+    def ending(self) -> str:
+        """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""
+        words = ["end of file"]
+        if self.damaged:
+            words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+        missing = self._missing_s()
+        if missing > _EARLY_END_S:
+            words.append(f"it stops {missing:.1f} s before its stated length")
+        if self._references is not None:
+            words += self._references.warnings()
+        return "; ".join(words)
+
+    def _missing_s(self) -> float:
+        """Seconds by which a recording stops before its stated length.
+
+        Of some FFmpeg tells where they end by their own clock, not how long they are: of Matroska, and of DASH by its index (sidx).
+        """
+        stated = self.about.duration_s or 0.0
+        missing = stated - self._end_s
+        began = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
+        return 0.0 if any(abs(missing - start_s) < _EARLY_END_S for start_s in began) else missing

@@ -1,0 +1,85 @@
+"""FFmpeg's errors into this room's: one redacted line that names the source and the remedy."""
+
+import av
+
+from afterview.stream.errors import (
+    AuthenticationFailed,
+    BadUrl,
+    NotAVideo,
+    SourceError,
+    SourceLost,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnreachable,
+)
+from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.redact import redact
+
+_REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
+_UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
+
+
+def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float) -> SourceError:
+    """The error to raise for what PyAV raised while opening `address`. Keeps no reference to the original, which quotes the URL.
+
+    took_s: how long it took; over RTSP a timeout comes as one of several other errors.
+    """
+    if isinstance(error, av.error.ExitError) or (address.live and took_s >= timeout_s):
+        return SourceTimeout(
+            f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
+        )
+    kind, text = _classify(error, address)
+    return kind(f"{address.redacted}: {text}")
+
+
+def explain_reading(error: Exception, address: SourceAddress, timeout_s: float) -> SourceError:
+    """The same for an error in mid-stream."""
+    if isinstance(error, av.error.ExitError):
+        return silence(address, timeout_s)
+    return SourceLost(f"{address.redacted}: reading failed: {_reason(error)}")
+
+
+def silence(address: SourceAddress, timeout_s: float) -> SourceTimeout:
+    """Nothing came within the read timeout."""
+    hint = "; HLS with long segments needs a longer read timeout" if address.kind == "hls" else ""
+    return SourceTimeout(f"{address.redacted}: nothing came for {timeout_s:g} s{hint}")
+
+
+def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed under us."""
+    return SourceTimeout(f"{address.redacted}: data came, but no picture for {timeout_s:g} s")
+
+
+def codec_changed(address: SourceAddress) -> SourceLost:
+    """A live stream that gave pictures gives only packets now that its decoder cannot read."""
+    return SourceLost(f"{address.redacted}: its packets cannot be decoded any more; perhaps its codec changed")
+
+
+def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceError], str]:
+    if isinstance(error, _REFUSED):
+        if "@" not in address.redacted:
+            return AuthenticationFailed, "the server asks for a password; write user:password@ before the host"
+        return (
+            AuthenticationFailed,
+            "the server refused the user name or password (percent-encode their special characters)",
+        )
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return SourceNotFound, "the server has no such stream (404); check the path"
+    if isinstance(error, FileNotFoundError):
+        return SourceNotFound, "no such file or device"
+    if isinstance(error, PermissionError) and address.kind in ("file", "device"):
+        return SourceNotFound, "may not be read: permission denied"
+    if isinstance(error, _UNSUPPORTED):
+        return BadUrl, "this build of FFmpeg cannot read such an address"
+    if address.kind == "pattern":
+        return BadUrl, f"FFmpeg does not accept this picture graph: {_reason(error)}"
+    if address.kind == "device":
+        return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
+    if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError
+        return NotAVideo, "not a video, or damaged from its beginning"
+    return SourceUnreachable, f"cannot be reached: {_reason(error)}; check the host, the port and the network"
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, in one line, without the address that PyAV appends to it."""
+    return redact(getattr(error, "strerror", None) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,127 @@
+"""How sources are opened: FFmpeg's options for each kind of address, the one video stream in it, and what is said of that.
+
+FFmpeg's own log stays silent: PyAV leaves it off unless asked, and what went wrong is told through errors, redacted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import av
+from pydantic import Field
+
+from afterview.configs import Schema
+from afterview.stream.errors import NotAVideo
+from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.backoff import BackoffConfig
+from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.reference_clock import DAY_S, EARLIEST
+
+_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
+_MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
+# Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
+QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+RAW_READ = 1 << 15  # bytes at once, at most: as many as PyAV reads from a file
+
+
+class SourceConfig(Schema):
+    """How sources are opened and read. Times in seconds."""
+
+    open_timeout_s: float = Field(default=10.0, gt=0)
+    read_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest silence of a live source. For HLS above 1.5 segments: they come at once, and then nothing."""
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decoder_threads: int = Field(default=1, ge=1, le=64)
+    """One, because cameras share the cores, and threads that decode ahead would delay every frame."""
+    backoff: BackoffConfig = BackoffConfig()
+
+
+@dataclass(frozen=True)
+class About:
+    """What the container says of its video.
+
+    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length at all.
+    """
+
+    codec: str
+    rate: float | None
+    start_time: float | None
+    duration_s: float | None
+    finite: bool
+
+
+def open_container(
+    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float], *, raw: bool = False
+) -> av.container.InputContainer:
+    """Open what `address` names, within the open timeout. raw: to read its bytes, by HTTP. Raises SourceError, redacted."""
+    began = monotonic()
+    options: dict[str, str] = {}
+    format_name: str | None = None
+    timeout = (config.open_timeout_s, config.read_timeout_s) if address.live else None
+    match address.kind:
+        case "rtsp":
+            # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
+            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **QUICK_START}
+        case "http" if raw:
+            options, format_name = {"raw_packet_size": str(RAW_READ)}, "data"
+        case "hls" | "http":
+            options = {"live_start_index": "-1", **QUICK_START}  # the newest segment, not a burst of old ones
+        case "device":
+            format_name = "v4l2"
+        case "pattern":
+            format_name = "lavfi"
+    try:
+        return av.open(
+            address.url, "r", format=format_name, options=options, timeout=timeout, metadata_errors="replace"
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
+    raise failure  # outside the handler, so that no chained error carries the address with its credentials
+
+
+def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
+    """The first video stream that is not the cover picture of a piece of music. Raises NotAVideo."""
+    found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
+    for stream in container.streams.video:
+        if stream.codec_context is None:
+            raise NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+        if stream.disposition & av.stream.Disposition.attached_pic:
+            found = "only a cover picture"
+        elif stream.codec_context.name not in _TEXT_CODECS:
+            return stream
+    raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
+
+
+def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
+    """What the container says of its video `stream`. now: Unix seconds, by which a recording must have been made."""
+    rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
+    duration = None
+    if stream.duration and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration and len(container.streams) == 1:  # else it may be the sound's, which can be longer
+        duration = container.duration / 1e6
+    return About(
+        codec=stream.codec_context.name,
+        rate=float(rate) if rate else None,
+        start_time=_start_time({**stream.metadata, **container.metadata}, now),
+        duration_s=duration,
+        finite=container.duration is not None and not _endless_fragments(container, stream),
+    )
+
+
+def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Whether it is fragmented MP4 of no known size, of which FFmpeg states the length that the first fragments have."""
+    return "mp4" in container.format.name.split(",") and container.size <= 0 and not stream.frames
+
+
+def _start_time(metadata: dict[str, str], now: float) -> float | None:
+    """Unix seconds at which the recording says it began; None when it says nothing, or a day before 1971 (an unset clock) or to come."""
+    for key in ("com.apple.quicktime.creationdate", "creation_time", "DATE_UTC"):
+        try:
+            seconds = datetime.fromisoformat(metadata[key]).timestamp()
+        except (KeyError, ValueError, OverflowError):  # among them the first day of year 1, which not every zone has
+            continue
+        if EARLIEST < seconds < now + DAY_S:
+            return seconds
+    return None

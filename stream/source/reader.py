@@ -1,0 +1,132 @@
+"""Reads one source as a sequence of events, and reconnects for ever when a live one fails.
+
+Threads: `read_events` is a plain generator that runs in its source's one decode thread; nothing in it is shared but the `stop`
+event. Whoever closes the generator, or drops it, closes the connection.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+
+from afterview.stream.errors import NotAVideo, SourceError, SourceLost
+from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.backoff import Backoff
+from afterview.stream.source.connection import Connection, Wait
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
+from afterview.stream.source.opening import SourceConfig
+
+__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
+
+
+def read_events(
+    address: SourceAddress,
+    config: SourceConfig,
+    *,
+    stop: threading.Event,
+    keep_trying: bool = False,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Wait | None = None,
+    dice: random.Random | None = None,
+) -> Iterator[Event]:
+    """The events of `address` (their order: see `stream.source.events`), until a recording ends or `stop` is set.
+
+    A recording ends with Ended. A live source is reconnected to for ever once its first frame was seen; before that its failure is
+    raised (a SourceError), unless `keep_trying`. `stop` is honoured at the next packet, so within the open or the read timeout.
+    clock: Unix seconds. monotonic: seconds for waiting and timeouts. sleep: how to wait; by default until `stop` at most.
+    """
+    reader = _Reader(address, config, stop, clock, monotonic, sleep or stop.wait)
+    return reader.live(Backoff(config.backoff, dice), keep_trying) if address.live else reader.recording()
+
+
+class _Reader:
+    """What every connection to one source has in common."""
+
+    def __init__(
+        self,
+        address: SourceAddress,
+        config: SourceConfig,
+        stop: threading.Event,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        sleep: Wait,
+    ) -> None:
+        self._address, self._config, self._stop = address, config, stop
+        self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
+        self._was_live = False  # a live connection, not a recording's, has given pictures
+        self._first_picture_at: float | None = None  # of the present connection, as are these:
+        self._frames = 0
+        self._damaged = 0  # packets
+
+    def recording(self) -> Iterator[Event]:
+        """Opened, frames, Ended. Raises NotAVideo when not one frame can be decoded."""
+        with self._connect() as connection:
+            yield from self._events(connection)
+            if self._stop.is_set():
+                return
+            if not self._frames:
+                raise NotAVideo(
+                    f"{self._address.redacted}: not one picture in it can be decoded ({connection.ending()})"
+                )
+            yield Ended(connection.ending(), self._frames, connection.damaged)
+
+    def live(self, backoff: Backoff, keep_trying: bool) -> Iterator[Event]:
+        """Opened, frames, Lost, Retry, Opened ... for ever; Ended only for a recording behind a live kind of address."""
+        down = False  # Lost was said, and no picture came since
+        while True:
+            failure = yield from self._one_connection()
+            if failure is None or self._stop.is_set():
+                return
+            if not (keep_trying or self._was_live):
+                raise failure
+            if self._first_picture_at is not None:
+                down = False
+                backoff.connection_ended(self._monotonic() - self._first_picture_at)
+            if not down:
+                down = True
+                yield Lost(str(failure), self._clock(), self._damaged)
+            delay_s = backoff.next_delay()
+            yield Retry(backoff.attempt, delay_s, str(failure))
+            self._sleep(delay_s)
+
+    def _one_connection(self) -> Generator[Event, None, SourceError | None]:
+        """Events of one connection to a live source. Returns why it failed; None when it was told to stop or a recording ended."""
+        self._first_picture_at, self._damaged = None, 0
+        if self._stop.is_set():
+            return None
+        try:
+            with self._connect() as connection:
+                if connection.finite and self._was_live:
+                    return SourceLost(f"{self._address.redacted}: the broadcast is over; waiting for the next")
+                for event in self._events(connection):
+                    if self._first_picture_at is None:
+                        self._first_picture_at = self._monotonic()
+                        self._was_live = not connection.finite
+                    yield event
+                if self._stop.is_set():
+                    return None
+                if connection.finite and self._first_picture_at is not None:
+                    yield Ended(connection.ending(), self._frames, connection.damaged)
+                    return None
+        except SourceError as error:
+            return error
+        return SourceLost(f"{self._address.redacted}: the stream ended")
+
+    def _connect(self) -> Connection:
+        return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
+
+    def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
+        """Opened as soon as there is a picture, then the pictures."""
+        self._frames = 0
+        try:
+            for decoded in connection.frames(self._stop):
+                picture, about = decoded.picture, connection.about
+                if self._frames == 0:
+                    start, own_clock = connection.start_time, connection.own_clock
+                    yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
+                self._frames += 1
+                now, damaged = self._clock(), connection.damaged
+                yield Frame(decoded.pts_s, now, decoded.source_time, picture, damaged, decoded.reached_s)
+        finally:
+            self._damaged = connection.damaged

@@ -1,0 +1,153 @@
+"""The clock that a fragmented recording's prft boxes show: whether to believe it, and what each packet teaches of it.
+
+A box says a media time; packets have presentation times, which edit lists and FFmpeg shift. So a reference is put to the packet that its
+fragment begins with. That packet's frame is the one the clock was read at, unless the media times move about within their fragments:
+some encoders read it at any frame, while FFmpeg's muxer writes the first frame's time by another origin than its fragments have.
+"""
+
+import statistics
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from afterview.stream.source.fragments import Fragment, FragmentReader, Reference
+
+_LOOK_AHEAD_S = 10.0  # seconds of the recording whose references are looked at before the clock is believed ...
+_LOOK_AHEAD = 512  # ... and fragments at most
+_APART_S = 1.0  # seconds of the recording between two references whose distance says how fast the clock runs
+_PACE = (0.5, 2.0)  # seconds of a clock that shows when pictures were taken, per second of the recording
+EARLIEST = 365 * 86_400.0  # Unix seconds: before 1971 the clock was never set
+DAY_S = 86_400.0
+LONGEST_S = 60.0  # seconds of a fragment, and of what comes before the first reference
+_JUMP_S = 10.0  # seconds by which a reference must differ from those before and after it to count as damaged
+
+
+class ReferenceClock:
+    """Tell it of every packet (`passed`) and ask for every frame (`due`). known: there are references, and they are believed."""
+
+    def __init__(self, fragments: FragmentReader, unit: float, *, now: float) -> None:
+        """unit: seconds per unit of the track's time. now: Unix seconds, by which a recording must have been made."""
+        self._reader, self._unit, self._ignored = fragments, unit, 0
+        self._fragments = self._without_outliers(iter(fragments))
+        self._ahead: deque[Fragment] = deque()
+        self._look_ahead()
+        self._waiting: deque[tuple[int, Reference]] = deque()  # where their fragments begin, and what they teach
+        self._begun = False  # the first was due
+        references = [fragment.reference for fragment in self._ahead if fragment.reference]
+        self._refused = _doubt(references, unit, now) if references else None
+        self.known = bool(references) and not self._refused
+        leads = {f.reference.media_time - f.first for f in self._ahead if f.reference and f.first is not None}
+        self._anywhere = len(leads) > 1  # in its fragment may lie the frame at which the clock was read
+
+    def _look_ahead(self) -> None:
+        began: int | None = None
+        while len(self._ahead) < _LOOK_AHEAD and self._read_on():
+            reference = self._ahead[-1].reference
+            if reference:
+                began = reference.media_time if began is None else began
+                if (reference.media_time - began) * self._unit >= _LOOK_AHEAD_S:
+                    return
+
+    def passed(self, position: int | None, pts: int) -> None:
+        """A packet has come: at byte `position`, to be shown at `pts`, in units of the track."""
+        fragment = None
+        while position is not None and self._ahead and self._ahead[0].position < position:
+            fragment = self._ahead.popleft()
+            self._read_on()
+        if fragment is None:
+            return
+        if fragment.reference:
+            self._waiting.append((pts, Reference(pts + self._lead(fragment), fragment.reference.unix_s)))
+            return
+        # The very first fragment alone may have none: the next reference is as far ahead as its fragment is.
+        following = self._ahead[0] if self._ahead else None
+        if following and following.reference and following.first is not None and fragment.first is not None:
+            ahead = following.first - fragment.first
+            if 0 <= ahead * self._unit <= LONGEST_S:
+                self._waiting.append((pts, Reference(pts + ahead + self._lead(following), following.reference.unix_s)))
+
+    def due(self, pts: int) -> Reference | None:
+        """What a frame that is shown at `pts` teaches: presentation time and Unix seconds; None where it is nothing new.
+
+        Frames come out of the decoder after packets of the next fragment went in, so a reference waits for its fragment's frames.
+        """
+        due = None
+        while self._waiting and (self._waiting[0][0] <= pts or not self._begun):
+            self._begun = True
+            _, due = self._waiting.popleft()
+        return due
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the recording's prft boxes, as far as they were read."""
+        ignored, words = self._ignored + self._reader.damaged, []
+        if ignored:
+            words.append(f"{ignored} damaged prft box{'es' * (ignored > 1)} ignored")
+        if self._refused:
+            words.append(f"its own clock (prft) is not believed: {self._refused}")
+        return words
+
+    def _lead(self, fragment: Fragment) -> int:
+        return lead_of(fragment, self._unit) if self._anywhere else 0
+
+    def _read_on(self) -> bool:
+        try:
+            self._ahead.append(next(self._fragments))
+        except (StopIteration, OSError):
+            return False
+        return True
+
+    def _without_outliers(self, fragments: Iterator[Fragment]) -> Iterator[Fragment]:
+        before: float | None = (
+            None  # seconds that the clock lies ahead of media time, by the reference before the one held
+        )
+        held: tuple[Fragment, float] | None = None
+        for fragment in fragments:
+            after = None
+            if fragment.reference:
+                after = fragment.reference.unix_s - fragment.reference.media_time * self._unit
+            if held and not _sticks_out(before, held[1], after):
+                before = held[1]
+                yield held[0]
+            elif held:
+                self._ignored += 1
+            if after is None:
+                yield fragment
+            held = None if after is None else (fragment, after)
+        if held and not _sticks_out(before, held[1], None):
+            yield held[0]
+        elif held:
+            self._ignored += 1
+
+
+def lead_of(fragment: Fragment, unit: float) -> int:
+    """How much later than its fragment's first frame the reference's frame is shown, where any frame of it may be the reference's."""
+    if fragment.reference is None or fragment.first is None:
+        return 0
+    lead = fragment.reference.media_time - fragment.first
+    return lead if 0 <= lead * unit <= LONGEST_S else 0
+
+
+def _sticks_out(before: float | None, at: float, after: float | None) -> bool:
+    """Whether the clock would jump there and back. It may jump ahead for good, where a recording leaves out what lies between."""
+    if before is None:
+        return after is not None and at > after + _JUMP_S
+    if after is None:
+        return abs(at - before) > _JUMP_S
+    return at > max(before, after) + _JUMP_S or at < min(before, after) - _JUMP_S
+
+
+def _doubt(references: list[Reference], unit: float, now: float) -> str | None:
+    """Why a clock that shows this cannot be the one by which the pictures were taken; None when it can."""
+    first = references[0]
+    if not EARLIEST < first.unix_s < now + DAY_S:
+        return f"it says {datetime.fromtimestamp(first.unix_s, UTC):%Y-%m-%d %H:%M} UTC"
+    paces: list[float] = []
+    last = first
+    for reference in references:
+        video_s = (reference.media_time - last.media_time) * unit
+        if video_s >= _APART_S:
+            paces.append((reference.unix_s - last.unix_s) / video_s)
+            last = reference
+    if paces and not _PACE[0] <= statistics.median(paces) <= _PACE[1]:
+        return f"it runs {statistics.median(paces):.2g} s per second of the video"
+    return None

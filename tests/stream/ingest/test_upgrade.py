@@ -1,0 +1,261 @@
+"""A camera goes over to another model while it is recorded: every frame once, in the new features, whatever was on its way."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from afterview.memory.base.errors import RequestRefused, SpecMismatch
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.directory import Memory
+from afterview.memory.format.manifest import Commit
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.reembed import open_generation
+from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.model.checkpoint.loading import load_encoders, load_pretrained
+from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ingest.control import ControlServer, ask_writer
+from afterview.stream.ingest.queues import Blocking
+from afterview.stream.ingest.upgrade import Upgrade, image_encoder
+from afterview.stream.ingest.write import CameraWriter, FeaturesOf, Stored
+from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
+from tests.support.presets import write_preset
+from tests.support.watching import wait_until
+
+OLD, NEW = make_spec(), ANOTHER
+
+
+class Encoders:
+    """As much of a model's encoders as an upgrade keeps."""
+
+    feature_spec = NEW
+    name = "new"
+
+
+@pytest.fixture
+def upgrading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.stream.ingest.upgrade.image_encoder", lambda encoders: encode_images)
+
+
+class Recording:
+    """A writer in its thread with a control socket, as CameraIngest runs it."""
+
+    def __init__(self, memory: Path) -> None:
+        self.repository = open_camera(memory, "a", OLD)
+        self.camera = self.repository.directory
+        self.outbox: Blocking[Stored] = Blocking(64)
+        self.acks: list[Acknowledgement] = []
+        self.switched: list[Any] = []
+        self.writer = CameraWriter(
+            self.repository,
+            self.outbox,
+            on_stored=lambda frames, acks: self.acks.extend(acks),
+            on_full=lambda why: None,
+        )
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with ControlServer(self.camera, self._order):
+            self.acks += self.writer.run()
+
+    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
+        upgrade = Upgrade.prepare(self.camera, order)
+        return self.writer.switch(upgrade, lambda: self.switched.append(upgrade.encoders))
+
+    def put(self, numbers: range, spec: Any) -> None:
+        for number in numbers:
+            self.outbox.put(frame_of(number, spec))
+        wait_until(lambda: len(self.acks) == numbers.stop, 20)
+
+    def close(self) -> None:
+        self.outbox.close()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def frame_of(number: int, spec: Any) -> FrameRecord:
+    """A frame encoded by the model of `spec`; under both, of the same image."""
+    frame = make_frame(number, OLD)
+    if spec == OLD:
+        return frame
+    tokens, embeddings = encode_images([frame.image])
+    return FrameRecord(**{**vars(frame), "tokens": tokens[0], "embedding": embeddings[0]})
+
+
+def assert_new(camera: Path, frames: int) -> None:
+    assert_encoded_anew(camera, range(frames))
+    assert fsck(camera).damage == []
+
+
+def switch_order(generation: int) -> dict[str, Any]:
+    return {"do": "switch", "generation": generation, "model": "new"}
+
+
+@pytest.mark.usefixtures("upgrading")
+def test_frames_on_their_way_at_the_switch_are_embedded_from_their_images(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    try:
+        recording.put(range(150), OLD)
+        generation = open_generation(recording.camera, NEW)
+        done = ask_writer(recording.camera, switch_order(generation))
+        assert done == {"generation": generation, "frames": 150, "lost": 0}
+        assert len(recording.switched) == 1
+        assert CameraReader(recording.camera).spec == NEW
+        recording.put(range(150, 155), OLD)  # the encoder had them already
+        recording.outbox.put(FeaturesOf(NEW))
+        recording.put(range(155, 300), NEW)
+    finally:
+        recording.close()
+    assert_new(recording.camera, 300)
+    assert [ack.frame for ack in recording.acks] == list(range(300))
+    assert CameraReader(recording.camera).snapshot().gaps == ()
+    assert sorted(path.name for path in recording.camera.glob("journal*")) == ["journal-2"]
+    assert not (recording.camera / "generation-1").exists()
+
+
+@pytest.mark.usefixtures("upgrading")
+@pytest.mark.parametrize("step", ["encode", "journal", "commit"])
+def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording(tmp_path)
+    try:
+        recording.put(range(100), OLD)
+        generation = open_generation(recording.camera, NEW)
+        with monkeypatch.context() as patch:
+
+            def full(*arguments: object, **more: object) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            target = {
+                "encode": "afterview.memory.writing.reembed._encode_some",
+                "journal": "afterview.memory.writing.reembed.write_file",
+                "commit": "afterview.memory.writing.repository.Repository.put_commit",
+            }[step]
+            patch.setattr(target, full)
+            with pytest.raises(RequestRefused, match="No space left"):
+                ask_writer(recording.camera, switch_order(generation))
+        assert recording.switched == []
+        assert Commit.read(recording.camera).generation == 1
+        recording.put(range(100, 180), OLD)
+        snapshot = CameraReader(recording.camera).snapshot()
+        assert (snapshot.spec, snapshot.frames) == (OLD, 180)
+        assert open_generation(recording.camera, NEW) == generation  # what was built is still there
+        assert ask_writer(recording.camera, switch_order(generation)) is not None
+        recording.outbox.put(FeaturesOf(NEW))
+        recording.put(range(180, 200), NEW)
+    finally:
+        recording.close()
+    assert_new(recording.camera, 200)
+
+
+@pytest.mark.usefixtures("upgrading")
+def test_what_cannot_be_switched_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = Recording(tmp_path)
+    try:
+        recording.put(range(70), OLD)
+        with pytest.raises(RequestRefused, match="generation 7 is not being built"):
+            ask_writer(recording.camera, switch_order(7))
+        other = open_generation(recording.camera, make_spec(weights="sha256:third"))
+        with pytest.raises(RequestRefused, match="were made by"):
+            ask_writer(recording.camera, switch_order(other))
+        recording.put(range(70, 75), OLD)
+    finally:
+        recording.close()
+    assert CameraReader(recording.camera).spec == OLD
+
+
+def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counting(images: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(len(images))
+        return encode_images(images)
+
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.stream.ingest.upgrade.image_encoder", lambda encoders: counting)
+    with open_camera(tmp_path, "a", OLD) as repository:
+        for number in range(150):
+            repository.append(make_frame(number, OLD))
+        repository.sync()
+        generation = open_generation(tmp_path / "a", NEW)
+        upgrade = Upgrade.prepare(tmp_path / "a", switch_order(generation))
+        assert sum(seen) == 150
+        for number in range(150, 195):  # another seal, and three frames more
+            repository.append(make_frame(number, OLD))
+        repository.sync()
+        seen.clear()
+        upgrade.carry_out(repository)
+        assert sum(seen) == 45
+    assert_new(tmp_path / "a", 195)
+
+
+@pytest.mark.integration
+def test_a_living_watch_goes_over_to_another_model(tmp_path: Path) -> None:
+    """A real watch and a real reembed; frames come in all the time, and questions are answered before and after."""
+    models = {}
+    for name, seed in (("old", 3), ("new", 4)):
+        (tmp_path / name).mkdir()
+        models[name] = write_preset(tmp_path / name, seed=seed)
+    memory, acks = tmp_path / "m", tmp_path / "acks"
+    command = [sys.executable, "-m", "afterview"]
+    watch = subprocess.Popen(
+        [*command, "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory), "--camera", "a", "--fps", "5",
+         "--model", str(models["old"]), "--ack-file", str(acks)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ},
+    )  # fmt: skip
+
+    def count() -> int:
+        return len(acks.read_text().splitlines()) if acks.exists() else 0
+
+    try:
+        wait_until(lambda: count() >= 80, 90)
+        begun = count()
+        done = subprocess.run(
+            [*command, "reembed", "--memory", str(memory), "--model", str(models["new"]), "--json"],
+            capture_output=True, text=True, timeout=120, check=False, env={**os.environ},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (document,) = json.loads(done.stdout)["cameras"]
+        assert document["switched"]
+        assert "the process that records it" in document["by"]
+        assert document["frames"] >= begun
+        after = count()
+        wait_until(lambda: count() >= after + 70, 60)  # a whole seal under the new model
+        time.sleep(0.3)
+    finally:
+        watch.terminate()
+        said = watch.communicate(timeout=30)[1]
+    assert watch.returncode == 0, said
+    assert "goes on with the features of" in said
+    camera = memory / "a"
+    snapshot = CameraReader(camera).snapshot()
+    encoders = load_encoders(models["new"])
+    assert not snapshot.spec.differences(encoders.feature_spec)
+    assert snapshot.ids.tolist() == list(range(count()))  # nothing acknowledged is missing
+    assert snapshot.gaps == ()
+    assert fsck(camera).damage == []
+    tokens, embeddings = image_encoder(encoders)(list(snapshot.images(snapshot.ids)))
+    early = document["frames"]
+    np.testing.assert_allclose(snapshot.tokens(snapshot.ids[:early]), tokens[:early], atol=2e-3, rtol=2e-3)
+    likeness = (snapshot.embeddings(snapshot.ids) * embeddings).sum(axis=1)
+    assert likeness.min() > 0.99  # later ones were encoded from the picture itself, not from its JPEG
+    old = load_pretrained(models["old"])
+    with pytest.raises(SpecMismatch):
+        Answerer(Memory(memory), old).ask(Question("What?", ("a",)))
+    answer = Answerer(Memory(memory), load_pretrained(models["new"])).ask(Question("What?"))
+    assert answer.parts[0].coverage.frames == count()

@@ -10,7 +10,7 @@ import pytest
 from afterview.cli import main
 from afterview.commands.demo import play
 from afterview.demo_report import Show
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.quiz import QUIZ_KINDS, draw_quiz
 from afterview.training.world import World, make_script, settled_time
 from tests.support.servers import need_rtsp

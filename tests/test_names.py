@@ -8,7 +8,7 @@ SKIPPED = {".git", ".venv", "build", "dist", "cameras", "demo-output", "tiny-out
 FIRST_NAME = "after" + "image"
 KEPT = {  # files that may hold the first name, and the only lines of them that do
     "CHANGELOG.md": ".*",
-    "training/seeds.py": rf'^    return Random\(f"{FIRST_NAME} ',
+    "training/base/seeds.py": rf'^    return Random\(f"{FIRST_NAME} ',
     "memory/span_file.py": f'^FORMAT = "{FIRST_NAME}-span-1"$',
 }
 

@@ -11,14 +11,14 @@ from afterview.configs import UsageError, load
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.training.ahead import Ahead
-from afterview.training.begun import BEGUN, keep_configuration
-from afterview.training.curves import draw_curves
-from afterview.training.parts import parts_of
-from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.curves import draw_curves
+from afterview.training.core.parts import parts_of
+from afterview.training.core.prefetch import Ahead
+from afterview.training.core.run_configuration import BEGUN, keep_configuration
+from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
-from afterview.training.trainer import LOG, STATE, Trainer
 
 CURVES = "curves.png"
 _LEFT_BY_A_TRAINING = (BEGUN, STATE, f"{STATE}.old", LOG, "model", *PARTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from afterview.configs import UsageError
 from afterview.documents import dump
 from afterview.memory.directory import Memory
-from afterview.training.features import Kind, holds
+from afterview.training.data.features import Kind, holds
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{source}: no such file or directory; give videos, or memories")
     _require_names(sources)
     from afterview.model.checkpoint.loading import load_encoders  # loads torch: not before the arguments make sense
-    from afterview.training.extract import extract_camera, extract_video, require_bank
+    from afterview.training.data.extraction import extract_camera, extract_video, require_bank
 
     encoders, out, began = load_encoders(arguments.model), Path(arguments.out), time.monotonic()
     require_bank(out, encoders, frames=arguments.frames)

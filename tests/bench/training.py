@@ -20,17 +20,17 @@ from torch.nn.functional import scaled_dot_product_attention
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.kernels.cpu_attention import attention_by_products, blockwise_attention
-from afterview.training.ahead import Ahead
-from afterview.training.features import FeatureBank, FrameBank, save_features, save_frames
-from afterview.training.material import read_picture
-from afterview.training.parts import parts_of
-from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.parts import parts_of
+from afterview.training.core.prefetch import Ahead
+from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.trainer import LOG, Trainer, precision_of
+from afterview.training.data.examples import read_picture
+from afterview.training.data.features import FeatureBank, FrameBank, save_features, save_frames
 from afterview.training.tiny.bank import BankConfig, make_bank
 from afterview.training.tiny.make import fresh_model
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
 from afterview.training.tiny.stage import attention_to_train_with
-from afterview.training.trainer import LOG, Trainer, precision_of
 from tests.bench.table import Table
 from tests.support.presets import write_preset
 

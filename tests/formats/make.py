@@ -97,10 +97,10 @@ def make_store(clips: Path) -> None:
 
 def make_training(clips: Path) -> None:
     """bank/ and training/: two of four steps."""
-    from afterview.training.parts import parts_of
+    from afterview.training.core.parts import parts_of
+    from afterview.training.core.stages import StageConfig, StageData, StageLearner
+    from afterview.training.core.trainer import Trainer
     from afterview.training.run import keep_configuration
-    from afterview.training.stages import StageConfig, StageData, StageLearner
-    from afterview.training.trainer import Trainer
 
     run("extract", str(clips / "short.mp4"), "--out", "bank", "--model", "checkpoint")
     turns = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A thing"}]

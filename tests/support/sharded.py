@@ -20,8 +20,8 @@ from torch.distributed.tensor import DTensor
 
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.training.parts import parameter_groups, parts_of
-from afterview.training.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.parts import parameter_groups, parts_of
+from afterview.training.core.stages import StageConfig, StageData, StageLearner
 
 FSDP = Path(__file__).parents[2] / "configs" / "training" / "fsdp.yaml"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world import (
     Question,
     QuestionPlan,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
 from afterview.training.world.story import Script
 

@@ -18,7 +18,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop
 from afterview.stream.source.address import parse_source
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.judge import Said, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome

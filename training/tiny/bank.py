@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from afterview.configs import Schema
 from afterview.model.vision.preprocess import to_square
-from afterview.training.seeds import seeded
+from afterview.training.base.seeds import seeded
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import Event, Script, Segment, WorldConfig, stage
 from afterview.training.world.vocabulary import (

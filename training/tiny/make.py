@@ -26,11 +26,12 @@ from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
-from afterview.training.begun import keep_configuration
-from afterview.training.parts import parts_of
+from afterview.training.core.parts import parts_of
+from afterview.training.core.run_configuration import keep_configuration
+from afterview.training.core.trainer import STATE, Trainer
 from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
+from afterview.training.tiny.data_loader import Feeder
 from afterview.training.tiny.encoders import learn_to_see
-from afterview.training.tiny.feeder import Feeder
 from afterview.training.tiny.lessons import Progress
 from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
@@ -39,7 +40,6 @@ from afterview.training.tiny.stage import Sitting, attention_to_train_with
 from afterview.training.tiny.study import DeviceBatch, StudyLearner, accuracies, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
-from afterview.training.trainer import STATE, Trainer
 
 TOKENIZER: Final = "tokenizer"
 _BANK_DONE = "bank.done"

@@ -6,11 +6,11 @@ from afterview.configs import Schema
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.preset import Architecture
+from afterview.training.core.trainer import TrainerConfig
 from afterview.training.tiny.bank import BankConfig
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.sentences import SentencesConfig
-from afterview.training.trainer import TrainerConfig
 
 
 class SightConfig(Schema):

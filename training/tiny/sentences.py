@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
-from afterview.training.tiny.feeder import Feeder
+from afterview.training.core.trainer import Lesson, TrainerConfig
+from afterview.training.tiny.data_loader import Feeder
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
-from afterview.training.trainer import Lesson, TrainerConfig
 
 _DECEIVED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
 

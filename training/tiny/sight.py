@@ -20,9 +20,9 @@ from transformers import SiglipModel
 
 from afterview.model.vision.index_encoder import IndexEncoder, padded_ids
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
-from afterview.training.seeds import seeded
+from afterview.training.base.seeds import seeded
+from afterview.training.core.trainer import Lesson
 from afterview.training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
-from afterview.training.trainer import Lesson
 from afterview.training.world.facts import KINDS
 from afterview.training.world.history import Reference
 from afterview.training.world.phrasing import word, wordings

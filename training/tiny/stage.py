@@ -12,8 +12,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from afterview.training.errors import TrainingError
-from afterview.training.trainer import BatchOf, Trainer, TrainerConfig
+from afterview.training.base.errors import TrainingError
+from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
 
 _FINISHED = "learnt.safetensors"
 

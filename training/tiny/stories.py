@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.plans.visibility import ForgettingConfig, plan_temporal_forgetting
-from afterview.training.errors import TrainingError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import TrainingError
+from afterview.training.base.seeds import seeded
 from afterview.training.tiny.bank import Job
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.texts import Words, padded

@@ -23,8 +23,8 @@ from afterview.model.memaug.attention import fold_groups
 from afterview.model.memaug.memaug import KeysValues, MemAugBlock
 from afterview.model.memaug.rope import rotation
 from afterview.model.video_language import VideoLanguageModel
+from afterview.training.core.trainer import Lesson
 from afterview.training.tiny.stories import StoryBatch
-from afterview.training.trainer import Lesson
 from afterview.training.world.facts import KINDS
 
 _LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away altogether

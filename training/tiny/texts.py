@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
-from afterview.training.tiny.wobble import wobble
+from afterview.training.tiny.word_noise import wobble
 from afterview.training.world import Question
 from afterview.training.world.rewording import reworded
 

@@ -9,7 +9,7 @@ from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
 from afterview.model.language.tokenizer import CHATML, PADDING, TURN_END, TURN_START
 from afterview.model.vision.index_encoder import canonical
-from afterview.training.seeds import seeded
+from afterview.training.base.seeds import seeded
 from afterview.training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.facts import KINDS
 from afterview.training.world.phrasing import word, wordings

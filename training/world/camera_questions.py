@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world.cameras import SharedStory
 from afterview.training.world.facts import NOT_SEEN
 from afterview.training.world.history import History, Reference, history_at, name_of, settled_time

@@ -9,8 +9,8 @@ from random import Random
 from typing import Final
 
 from afterview.configs import Schema
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world.config import WorldConfig
 from afterview.training.world.script import MIN_GAP_S, SCENE_MARGIN_S, make_script
 from afterview.training.world.story import Event, Point, Script

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.world.story import Event, Script
 from afterview.training.world.vocabulary import STILL, Kind, article
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 
 from afterview.configs import Schema
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world.facts import KINDS, Fact
 from afterview.training.world.history import History, history_at
 from afterview.training.world.phrasing import word, wordings

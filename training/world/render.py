@@ -7,7 +7,7 @@ length of the story.
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.world.covers import draw_cover
 from afterview.training.world.scenery import panorama
 from afterview.training.world.sprites import Sprite, event_sprite, passer_sprite

@@ -11,8 +11,8 @@ import bisect
 import math
 from random import Random
 
-from afterview.training.errors import WorldError
-from afterview.training.seeds import seeded
+from afterview.training.base.errors import WorldError
+from afterview.training.base.seeds import seeded
 from afterview.training.world.config import WorldConfig
 from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, Segment
 from afterview.training.world.twists import twist

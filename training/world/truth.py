@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from afterview.configs import Schema
 from afterview.model.language.moments import clock
-from afterview.training.errors import TruthError
+from afterview.training.base.errors import TruthError
 from afterview.training.world.history import name_of
 from afterview.training.world.story import Event, Script, Segment
 from afterview.training.world.vocabulary import STILL, article, length, listing

@@ -9,7 +9,7 @@ from typing import Any
 
 from afterview.stream.errors import WriterError
 from afterview.stream.media import VideoWriter
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.world.cameras import SharedStory
 from afterview.training.world.truth import FORMAT, VideoFacts, truth_of, truth_path
 from afterview.training.world.world import World

@@ -20,7 +20,8 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.moments import moment_id
 from afterview.model.language.prompt import build
-from afterview.training.errors import TrainingError
+from afterview.training.base.errors import TrainingError
+from afterview.training.core.trainer import BatchOf, Trainer
 from afterview.training.tiny import make as making
 from afterview.training.tiny.bank import (
     CODE,
@@ -33,7 +34,7 @@ from afterview.training.tiny.bank import (
     make_bank,
     plan_bank,
 )
-from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.data_loader import Feeder
 from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
@@ -42,14 +43,13 @@ from afterview.training.tiny.sight import ANYTHING, SightBatches, SightLearner, 
 from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
 from afterview.training.tiny.study import StudyLearner, _drawn, to_device
 from afterview.training.tiny.texts import Words
-from afterview.training.tiny.wobble import wobble
-from afterview.training.trainer import BatchOf, Trainer
+from afterview.training.tiny.word_noise import wobble
 from afterview.training.world import WorldConfig, split_of
 from afterview.training.world.facts import KINDS
 from afterview.training.world.script import Event, make_script
 from afterview.training.world.vocabulary import HELD_OUT_PAIRS
 
-RECIPE = Path(__file__).parents[1] / "configs" / "training" / "tiny.yaml"
+RECIPE = Path(__file__).parents[3] / "configs" / "training" / "tiny.yaml"
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
 
 

@@ -19,7 +19,7 @@ from afterview.training.world import Question, read_truth
 from afterview.training.world.camera_questions import CAMERA_KINDS
 from afterview.training.world.facts import KINDS
 from afterview.training.world.twist_facts import TWIST_KINDS
-from tests.test_training_evaluation import question
+from tests.training.evaluation.test_worlds import question
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import torch
 import yaml
 
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.training.parts import parameter_groups, parts_of
+from afterview.training.core.parts import parameter_groups, parts_of
+from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.trainer import LOG
 from afterview.training.run import train_stage
-from afterview.training.stages import StageConfig, StageData, StageLearner
-from afterview.training.trainer import LOG
 from tests.support.sharded import FSDP
-from tests.test_training_media import ALL, data, every_stream, stage  # noqa: F401
+from tests.training.data.test_media import ALL, data, every_stream, stage  # noqa: F401
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 WITHIN_S = 240
 
 

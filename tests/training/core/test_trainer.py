@@ -19,14 +19,14 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
-from afterview.training.conversations import read_annotations, read_conversation
-from afterview.training.curves import draw_curves
-from afterview.training.errors import DataError, TrainingError
-from afterview.training.features import FeatureBank, save_features
-from afterview.training.parts import MODEL_PARTS, parameter_groups, parts_of
+from afterview.training.base.errors import DataError, TrainingError
+from afterview.training.core.curves import draw_curves
+from afterview.training.core.parts import MODEL_PARTS, parameter_groups, parts_of
+from afterview.training.core.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
+from afterview.training.core.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
+from afterview.training.data.conversations import read_annotations, read_conversation
+from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
-from afterview.training.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
-from afterview.training.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
 from tests.support.presets import write_toy
 
 
@@ -494,7 +494,7 @@ def test_the_papers_stages_are_configured(part: str, number: int) -> None:
     from afterview.configs import load
 
     config = load(
-        Path(__file__).parents[1] / "configs" / "training" / f"hour-llava-{part}-stage{number}.yaml", StageConfig
+        Path(__file__).parents[3] / "configs" / "training" / f"hour-llava-{part}-stage{number}.yaml", StageConfig
     )
     model, rates, together = _STAGES[part, number]
     assert config.model == model
@@ -573,14 +573,14 @@ def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> N
         "        assert 'blocked' in str(error)\n"
         "        print(name, 'is not there')\n"
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=120)
     assert done.stdout.splitlines() == ["1", *(f"{name} is not there" for name in ("zarr", "faiss", "av"))], done.stderr
 
 
 def test_features_of_a_video_are_those_that_ingest_remembers(tmp_path: Path) -> None:
     from afterview.model.vision.preprocess import to_square
-    from afterview.training.extract import extract_video
+    from afterview.training.data.extraction import extract_video
     from afterview.training.world import World
     from afterview.training.world.video import VideoFormat, write_video
 

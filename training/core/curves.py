@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from afterview.training.errors import TrainingError
+from afterview.training.base.errors import TrainingError
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 1100, 380, 70, 190, 34, 30
 _INK, _GRID, _PAPER = (40, 44, 52), (226, 228, 232), (255, 255, 255)

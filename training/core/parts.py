@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from afterview.model.video_language import VideoLanguageModel
-from afterview.training.errors import TrainingError
+from afterview.training.base.errors import TrainingError
 
 MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `parts_of`
 

@@ -23,7 +23,7 @@ from afterview.model.language.prompt import Prompt
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.pictures import one_picture, several_pictures
 from afterview.model.vision.tower import VisionEncoder
-from afterview.training.errors import DataError
+from afterview.training.base.errors import DataError
 
 FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, changes nothing but rounding
 

@@ -6,7 +6,7 @@
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
     DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds
 
-Written by training.extract, which takes videos in as every video is taken in.
+Written by training.data.extraction, which takes videos in as every video is taken in.
 """
 
 import json
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.memory.base.spec import FeatureSpec
-from afterview.training.errors import DataError
+from afterview.training.base.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
 Kind = Literal["features", "frames"]

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.cli import main
-from afterview.training.conversations import read_annotations
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
+from afterview.training.data.conversations import read_annotations
 from afterview.training.evaluation.judge import is_right, letter, named
 from afterview.training.world import (
     Event,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.language.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
-from afterview.training.errors import DataError
+from afterview.training.base.errors import DataError
 from afterview.training.world.annotations import MOST_PAIRS
 
 IMAGE_TAG: Final = "<image>"

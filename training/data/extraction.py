@@ -14,8 +14,8 @@ from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop
 from afterview.stream.media import decode_jpeg
 from afterview.stream.source.address import parse_source
-from afterview.training.errors import DataError
-from afterview.training.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
+from afterview.training.base.errors import DataError
+from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
 
 
 def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -> None:

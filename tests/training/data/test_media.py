@@ -14,16 +14,16 @@ from safetensors.torch import load_file
 from afterview.cli import main
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
-from afterview.training.ahead import Ahead
-from afterview.training.errors import DataError
-from afterview.training.features import FeatureBank, FrameBank
-from afterview.training.material import Material, perceive, see
+from afterview.training.base.errors import DataError
+from afterview.training.core.prefetch import Ahead
+from afterview.training.core.stages import StageConfig, StageData, StageLearner, plan_epoch
+from afterview.training.data.examples import Material, perceive, see
+from afterview.training.data.features import FeatureBank, FrameBank
 from afterview.training.run import train_stage
-from afterview.training.stages import StageConfig, StageData, StageLearner, plan_epoch
 from afterview.training.world.cameras import make_shared_story
 from afterview.training.world.video import VideoFormat, write_shared_videos
 from tests.support.presets import write_toy
-from tests.test_training_core import weights
+from tests.training.core.test_trainer import weights
 
 SEEN = {"max_frames": 8, "min_frames": 2}
 
@@ -148,8 +148,8 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
     config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True, trainer={"accumulate": 2})
     whole = train_stage(config, tmp_path / "whole", cpu=True)
     shorter = config.model_copy(update={"trainer": config.trainer.model_copy(update={"save_every": 1})})
-    from afterview.training.parts import parts_of
-    from afterview.training.trainer import Trainer
+    from afterview.training.core.parts import parts_of
+    from afterview.training.core.trainer import Trainer
 
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     parts = parts_of(model.video_language, model.vision.tower)

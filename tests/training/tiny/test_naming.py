@@ -17,7 +17,7 @@ from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, Mo
 from afterview.model.memaug.attention import frame_attention, split_heads
 from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
-from afterview.training.tiny.feeder import Feeder
+from afterview.training.tiny.data_loader import Feeder
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences

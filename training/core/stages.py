@@ -17,20 +17,20 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_tokenizer
-from afterview.training.conversations import Annotation, read_annotations, read_conversation
-from afterview.training.errors import DataError
-from afterview.training.features import FeatureBank, FrameBank, require_videos
-from afterview.training.material import Material, perceive, read_picture
-from afterview.training.parts import MODEL_PARTS, fault_of
-from afterview.training.seeds import seeded
-from afterview.training.trainer import Lesson, TrainerConfig
+from afterview.training.base.errors import DataError
+from afterview.training.base.seeds import seeded
+from afterview.training.core.parts import MODEL_PARTS, fault_of
+from afterview.training.core.trainer import Lesson, TrainerConfig
+from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
+from afterview.training.data.examples import Material, perceive, read_picture
+from afterview.training.data.features import FeatureBank, FrameBank, require_videos
 
 
 class DataStream(Schema):
     """Annotations with what they are about. `weight`: how often an item comes in an epoch (0.5: every other one, drawn anew)."""
 
     annotations: Path
-    features: Path | None = None  # of its videos, cached; see training.features
+    features: Path | None = None  # of its videos, cached; see training.data.features
     frames: Path | None = None  # of its videos, instead of features: what a stage needs that trains the vision tower
     pictures: Path | None = None  # directory that its pictures lie in
     weight: float = Field(default=1.0, gt=0)

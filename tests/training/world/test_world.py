@@ -19,7 +19,7 @@ from PIL import Image
 
 from afterview.model.language.moments import clock
 from afterview.stream.media import VideoWriter
-from afterview.training.errors import TruthError, WorldError
+from afterview.training.base.errors import TruthError, WorldError
 from afterview.training.world import (
     Event,
     Question,
@@ -74,7 +74,7 @@ print(hashlib.sha256(world.frame(123.4).tobytes()).hexdigest())
 
 
 def test_another_process_with_other_hashing_makes_the_same_world() -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[3]
     prints = [
         subprocess.run(
             [sys.executable, "-c", FINGERPRINT],

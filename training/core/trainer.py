@@ -24,8 +24,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from afterview.configs import Schema
-from afterview.training.errors import TrainingError
-from afterview.training.parts import parameter_groups, rates_of
+from afterview.training.base.errors import TrainingError
+from afterview.training.core.parts import parameter_groups, rates_of
 
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
 Beta = Annotated[float, Field(ge=0, lt=1)]

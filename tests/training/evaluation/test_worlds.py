@@ -9,7 +9,7 @@ from afterview.cli import main
 from afterview.commands.evaluate import parse_seeds
 from afterview.configs import UsageError
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.training.errors import WorldError
+from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, Share, markdown, summary

@@ -2,6 +2,6 @@
 
 import sys
 
-from afterview.cli import main
+from afterview.cli.main import main
 
 sys.exit(main())

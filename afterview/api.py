@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from afterview.arguments import readable_memory
+from afterview.cli.arguments import readable_memory
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answer, Answerer, Question

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from tests.formats.make import QUESTION, START
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Tokens and FLOPs of one question, counted from the geometry: nothing runs. tests/test_bench_cost.py holds the formula to torch's count.
+"""Tokens and FLOPs of one question, counted from the geometry: nothing runs. tests/bench/test_cost.py holds the formula to torch's count.
 
 Legend: T frames, M memory tokens, V visual tokens that the decoder sees, t text tokens, Q = V + t queries of MemAug, L = V + t tokens
 of the decoder, q tokens of the question, D width, g key/value width, Dv vision width, I width of the decoder's MLP, N MemAug blocks,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.cli.output.tiers import token_bytes
 from afterview.memory.base.int8_tokens import LARGEST_CODE, dequantise, quantise
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
@@ -23,7 +24,6 @@ from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer, Question
-from afterview.tiers import token_bytes
 from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, share

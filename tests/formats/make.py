@@ -18,7 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
 from tests.support.clips import make_clip
 from tests.support.object_server import BUCKET, KEYS, ObjectServer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.writing.repository import open_camera

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.errors import CameraBusy
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.fsck.fsck import fsck

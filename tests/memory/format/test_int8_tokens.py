@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.errors import DamagedFrames, FormatMismatch
 from afterview.memory.base.int8_tokens import MISSING_CODE, Codes, dequantise, quantise
 from afterview.memory.directory import Memory

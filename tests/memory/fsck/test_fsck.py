@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, RepositoryError
 from afterview.memory.base.settings import (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import UnreachableFrames
 from afterview.memory.base.int8_tokens import quantise

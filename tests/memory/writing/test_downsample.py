@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames
 from afterview.memory.base.spec import FeatureSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.format.generation_build import frames_built

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.errors import DamagedFrames
 from afterview.memory.base.settings import CameraSettings, MemorySettings
 from afterview.memory.format.layout import SEAL_FRAMES

@@ -12,9 +12,9 @@ from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import MOMENT, clock, moment_id, onset
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.training.evaluation.judge import clock_seconds
+from tests.afterview.cli.test_presets import replay
 from tests.support.clips import make_clip
 from tests.support.presets import write_preset
-from tests.test_afterview_presets import replay
 
 
 @pytest.mark.parametrize(

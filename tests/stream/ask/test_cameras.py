@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.directory import Memory
 from afterview.memory.index import frame_index as index_module

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck

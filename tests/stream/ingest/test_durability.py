@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.arguments import sync_interval
+from afterview.cli.arguments import sync_interval
 from afterview.configs import UsageError
 from afterview.memory.base.durable import StepKind, observed
 from afterview.memory.base.records import FrameRecord

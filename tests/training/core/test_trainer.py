@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError

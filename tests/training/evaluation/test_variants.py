@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answer, Answerer, CameraAnswer

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli import main
-from afterview.commands.evaluate import parse_seeds
+from afterview.cli.commands.evaluate import parse_seeds
+from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.base.errors import WorldError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterview.cli import main
+from afterview.cli.main import main
 from afterview.training.base.errors import WorldError
 from afterview.training.data.conversations import read_annotations
 from afterview.training.evaluation.judge import is_right, letter, named

@@ -1,0 +1,74 @@
+"""`afterview export` and `afterview import`: a span of a camera as one file."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from afterview.cli.arguments import memory_path, readable_memory
+from afterview.cli.output.documents import dump
+from afterview.cli.times import parse_duration, parse_time
+from afterview.configs import UsageError
+from afterview.memory.base.errors import NothingRecorded
+from afterview.memory.directory import Memory
+from afterview.memory.reading.reader import frames_between
+from afterview.memory.span_file import SpanFile, export_span, import_span
+from afterview.memory.writing.repository import open_camera
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export or import."""
+    document = _export(arguments) if arguments.command == "export" else _import(arguments)
+    if arguments.json:
+        dump(document)
+    else:
+        print(
+            f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
+        )
+    return 0
+
+
+def _say(done: int, total: int) -> None:
+    if done and done % 4096 == 0:
+        print(f"{done} of {total} frames", file=sys.stderr)
+
+
+def _export(arguments: argparse.Namespace) -> dict[str, Any]:
+    memory = Memory(readable_memory(arguments.memory))
+    if not arguments.camera and len(memory.camera_ids()) > 1:
+        raise UsageError(f"export which camera? give --camera; there are: {', '.join(memory.camera_ids())}")
+    reader = memory.camera(arguments.camera) if arguments.camera else memory.cameras()[0]
+    snapshot, now, zone = reader.snapshot(), time.time(), reader.info.timezone
+    start = parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None
+    end = parse_time(arguments.end, timezone=zone, now=now) if arguments.end else None
+    if arguments.last:
+        start, end = now - parse_duration(arguments.last), now
+    first, stop = frames_between(snapshot.times, start, end)
+    if stop <= first:
+        raise NothingRecorded(f"camera '{reader.info.id}': nothing is remembered in that span")
+    path = Path(arguments.file)
+    try:
+        count = export_span(snapshot, first, stop, path, _say)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+    return {"camera": reader.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}
+
+
+def _import(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = Path(arguments.file)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    span = SpanFile(path)
+    name = arguments.camera or span.info.name
+    with open_camera(
+        memory_path(arguments.memory), name, span.spec, fps=span.info.fps, timezone=span.info.timezone
+    ) as repository:
+        last = repository.last_time
+        if last is not None and len(span.times) and span.times[0] <= last:
+            raise UsageError(
+                f"{path}: begins at {span.info.show(float(span.times[0]))}, before the newest frame of camera "
+                f"'{repository.info.id}' ({repository.info.show(last)}); give another --camera"
+            )
+        count = import_span(span, repository, _say)
+        return {"camera": repository.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}

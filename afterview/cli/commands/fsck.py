@@ -1,0 +1,57 @@
+"""`afterview fsck`. Loads no torch; faiss only where a camera has an index."""
+
+import argparse
+import sys
+
+from afterview.cli.arguments import memory_path
+from afterview.cli.output.documents import dump
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.fsck.findings import Finding
+from afterview.memory.fsck.fsck import Report, camera_directories, fsck
+
+_MOST_LINES = 50  # findings printed per camera; --json has all
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check every camera. 0: clean, or all of it repaired; 1: damage is left."""
+    memory = memory_path(arguments.memory)
+    if not memory.is_dir() or not camera_directories(memory):
+        raise MemoryNotFound(f"{memory}: is not a memory; `afterview watch` or `afterview replay` makes one")
+    reports = []
+    for camera in camera_directories(memory):
+        print(f"{camera.name}: checking", file=sys.stderr)
+        reports.append(
+            fsck(
+                camera,
+                repair=arguments.repair,
+                deep=arguments.deep,
+                progress=lambda text: print(text, file=sys.stderr),
+            )
+        )
+    clean = not any(report.damage for report in reports)
+    if arguments.json:
+        dump({"clean": clean, "cameras": [report.document() for report in reports]})
+    else:
+        for report in reports:
+            _print(report, arguments)
+    return 0 if clean else 1
+
+
+def _print(report: Report, arguments: argparse.Namespace) -> None:
+    state = f"{len(report.damage)} damaged" if report.damage else "sound"
+    print(f"{report.camera.name}: {report.frames} frames, {state}")
+    for finding, result in report.repaired[:_MOST_LINES]:
+        print(f"  repaired: {_line(finding, report)}: {result}")
+    for finding in report.findings[:_MOST_LINES]:
+        print(f"  {finding.severity}: {_line(finding, report)}")
+    more = max(0, len(report.findings) - _MOST_LINES)
+    if more:
+        print(f"  and {more} more; --json lists all")
+    if any(finding.fix for finding in report.damage) and not arguments.repair:
+        print(f"  `afterview fsck {arguments.memory} --repair` puts right what can be, and says what it cost")
+
+
+def _line(finding: Finding, report: Report) -> str:
+    where = finding.where.relative_to(report.camera.parent)
+    frames = f" (frames {finding.frames[0]} to {finding.frames[1] - 1})" if finding.frames else ""
+    return f"{where} {finding.what}{frames}"

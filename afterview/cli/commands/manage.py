@@ -1,0 +1,261 @@
+"""`afterview forget|keep|pause|resume|retain|mask`: what is remembered, changed while a camera is watched or while it is not."""
+
+import argparse
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from afterview.cli.arguments import memory_path
+from afterview.cli.output.documents import dump
+from afterview.cli.output.tiers import coarse_frames, saved_by_coarse
+from afterview.cli.times import parse_duration, parse_time, spell_duration
+from afterview.configs import UsageError
+from afterview.memory.base.errors import StoreError
+from afterview.memory.base.settings import (
+    CameraSettings,
+    MemorySettings,
+    read_memory_settings,
+    read_settings,
+    write_memory_settings,
+)
+from afterview.memory.directory import Memory
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.plans.downsampling import can_be_coarse
+from afterview.memory.plans.retention import Forecast, Thinned, forecast
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.settings import read_store
+from afterview.memory.sync.upload import Upload
+from afterview.memory.writing.commands import Order, camera_limits, carry_out, keep_coarse
+from afterview.memory.writing.repository import Repository, open_camera
+from afterview.stream.ingest.control import ask_writer
+
+DAY = 86400.0  # seconds
+PROGRESS_EVERY_S = 5.0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command says to each camera that it names."""
+    memory = Memory(memory_path(arguments.memory))
+    if arguments.command in ("forget", "keep") and not arguments.camera and len(memory.camera_ids()) > 1:
+        raise UsageError(
+            f"{arguments.command} which camera's? give --camera; there are: {', '.join(memory.camera_ids())}"
+        )
+    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    if arguments.command == "retain" and arguments.coarse_days:
+        for reader in readers:
+            _require_coarse(reader)
+    if arguments.command == "retain" and not arguments.camera:
+        _set_shared(memory.path, arguments)
+    documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
+    if arguments.json:
+        dump({"cameras": documents})
+        return 0
+    for document in documents:
+        _PRINT[arguments.command](document, memory.camera(document["camera"]))
+    return 0
+
+
+def apply(reader: CameraReader, order: Order, *, finish_coarse: bool = False) -> dict[str, Any]:
+    """Have an order carried out by the process that writes the camera, or, where there is none, here.
+
+    finish_coarse: here, make coarse all frames that are to be; the process that writes the camera does so by and by.
+    """
+    result = ask_writer(reader.directory, order)
+    if result is not None:
+        return {**result, "by": "the process that records it"}
+    with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
+        result = carry_out(repository, order)
+        if finish_coarse:
+            result["coarse"] += _finish_coarse(repository)
+        return {**result, "by": "this command"}
+
+
+def _finish_coarse(repository: Repository) -> int:
+    """Make all old frames coarse, those on a store too, saying how far it is."""
+    done, said, camera = 0, time.monotonic(), repository.directory
+    objects = objects_of(camera)
+    upload = None if objects is None else Upload(camera, objects, local_bytes=0)
+    while True:
+        more, moved = keep_coarse(repository), False
+        done += more
+        if upload is not None:
+            try:
+                moved = upload.step(only_coarse=True)
+            except StoreError as error:
+                print(f"{repository.info.id}: {error}; the next watch makes coarse what lies there", file=sys.stderr)
+                upload = None
+        if not more and not moved:
+            return done
+        if time.monotonic() - said >= PROGRESS_EVERY_S:
+            said = time.monotonic()
+            print(f"{repository.info.id}: {done} frames made coarse", file=sys.stderr)
+
+
+def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
+    now, zone = time.time(), reader.info.timezone
+    if arguments.last:
+        if arguments.start or arguments.end:
+            raise UsageError("--last says where the span begins and ends; leave out --from and --to")
+        return now - parse_duration(arguments.last), now
+    if not (arguments.start and arguments.end):
+        raise UsageError("which span? give --from and --to, or --last")
+    start, end = (parse_time(text, timezone=zone, now=now) for text in (arguments.start, arguments.end))
+    if end < start:
+        raise UsageError(f"the span ends before it begins: --from {arguments.start} --to {arguments.end}")
+    return start, end
+
+
+def _forget(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
+    start, end = _span(reader, arguments)
+    return apply(reader, {"do": "forget", "start": start, "stop": end})
+
+
+def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = read_settings(reader.directory)
+    if arguments.clear:
+        return apply(reader, {"do": "set", "settings": {"keep": []}})
+    span = _span(reader, arguments)
+    return apply(reader, {"do": "set", "settings": {"keep": [*settings.keep, span]}})
+
+
+def _pause(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
+    return apply(reader, {"do": "set", "settings": {"paused": arguments.command == "pause"}})
+
+
+def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.clear:
+        return apply(reader, {"do": "set", "settings": {"masks": []}})
+    if not arguments.polygon:
+        settings = read_settings(reader.directory)
+        return {
+            "camera": reader.info.id,
+            "settings": settings.model_dump(mode="json"),
+            "by": "nobody: nothing was changed",
+        }
+    return apply(reader, {"do": "set", "settings": {"masks": [_polygon(text) for text in arguments.polygon]}})
+
+
+def _polygon(text: str) -> list[list[float]]:
+    try:
+        corners = [[float(value) for value in corner.split(",")] for corner in text.split()]
+    except ValueError:
+        corners = []
+    if len(corners) < 3 or any(len(corner) != 2 for corner in corners):
+        raise UsageError(
+            f"--polygon '{text}': write at least three corners as fractions of the picture: \"0,0 0.3,0 0.3,1 0,1\""
+        )
+    return corners
+
+
+def _set_shared(memory: Path, arguments: argparse.Namespace) -> None:
+    shared = read_memory_settings(memory)
+    values = {**shared.model_dump(), **_limits(arguments)}
+    if values != shared.model_dump():
+        write_memory_settings(memory, MemorySettings(**values))
+
+
+def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    for name in ("days", "gb", "coarse_days"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: must be above 0; --forever takes the limits away")
+    if arguments.forever:
+        return {"days": None, "gigabytes": None, "coarse_days": None}
+    given = {"days": arguments.days, "gigabytes": arguments.gb, "coarse_days": arguments.coarse_days}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
+    values = _limits(arguments)
+    own = values if arguments.camera else {}
+    order = {"do": "set", "settings": own}
+    document = {"camera": reader.info.id}
+    if values:
+        document = apply(reader, order, finish_coarse=bool(values.get("coarse_days")))
+    settings = read_settings(reader.directory)
+    limits = camera_limits(reader.directory, settings)
+    snapshot = reader.snapshot()
+    stored = read_store(reader.directory.parent) is not None
+    free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
+    used = reader.bytes_on_disk() + Uploads.read(reader.directory).away
+    thinned = Thinned(coarse_frames(reader.directory, snapshot), saved_by_coarse(snapshot.spec))
+    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, thinned=thinned)
+    return {
+        **document,
+        "limits": {
+            "days": limits.seconds and limits.seconds / DAY,
+            "gigabytes": limits.bytes and limits.bytes / 1e9,
+            "coarse_days": limits.coarse_seconds and limits.coarse_seconds / DAY,
+        },
+        "coarse_frames": thinned.frames,
+        "forecast": _forecast_document(outlook),
+    }
+
+
+def _require_coarse(reader: CameraReader) -> None:
+    """Raise UsageError for a camera whose frames cannot be made coarse."""
+    if not can_be_coarse(reader.spec.tokens):
+        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
+
+
+def _forecast_document(outlook: Forecast) -> dict[str, Any]:
+    return {
+        "bytes": outlook.bytes,
+        "bytes_per_day": round(outlook.bytes_per_day),
+        "full_in_s": outlook.full_in_s and round(outlook.full_in_s),
+    }
+
+
+def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
+    proof = document["proof"]
+    print(f"{document['camera']}: {document['frames']} frames forgotten, by {document['by']}")
+    for gone in document["ranges"]:
+        print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
+    objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
+    print(f"  proof: {proof['files_deleted']} files deleted, {proof['files_rewritten']} rewritten; {objects}"
+          f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
+    if proof["bucket_keeps_versions"]:
+        print("  note: the store's bucket keeps old versions of objects; delete those there, or by a lifecycle rule")
+
+
+def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
+    settings = CameraSettings.model_validate(document["settings"])
+    print(f"{document['camera']}: {'paused' if settings.paused else 'recording when watched'}; set by {document['by']}")
+    for start, end in settings.keep:
+        print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
+    for polygon in settings.masks:
+        print(f"  blacked out: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
+
+
+def _print_retention(document: dict[str, Any], reader: CameraReader) -> None:
+    limits, outlook = document["limits"], document["forecast"]
+    said = [
+        f"{limits['days']:g} days" if limits["days"] else "",
+        f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
+    ]
+    print(f"{document['camera']}: keeps {' and at most '.join(filter(None, said)) or 'everything'}")
+    if limits["coarse_days"] or document["coarse_frames"]:
+        when = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "no further ones"
+        print(f"  a quarter of the tokens of {document['coarse_frames']} old frames; {when}")
+    rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day"
+    full = (
+        f"full in {spell_duration(outlook['full_in_s'])} at this rate"
+        if outlook["full_in_s"] is not None
+        else "never full at this rate"
+    )
+    print(f"  {rate}; {full}")
+
+
+_COMMANDS = {"forget": _forget, "keep": _keep, "pause": _pause, "resume": _pause, "mask": _mask, "retain": _retain}
+_PRINT = {
+    "forget": _print_forgotten,
+    "keep": _print_settings,
+    "pause": _print_settings,
+    "resume": _print_settings,
+    "mask": _print_settings,
+    "retain": _print_retention,
+}

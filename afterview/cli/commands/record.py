@@ -1,0 +1,224 @@
+"""`afterview watch` and `afterview replay`: one path, two kinds of source."""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.times import find_zone, parse_duration, parse_time, spell_duration
+from afterview.configs import UsageError
+from afterview.memory.base.camera import camera_id, local_timezone
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.repository import Acknowledgement
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import SourceAddress, parse_source
+from afterview.stream.source.opening import SourceConfig
+
+PROGRESS_EVERY = 5.0  # seconds between two progress lines
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record until the source ends, the time is up, or Ctrl-C."""
+    address = parse_source(arguments.source)
+    if address.live != arguments.live:
+        other = "watch" if address.live else "replay"
+        raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterview {other}`")
+    memory = memory_path(arguments.memory)
+    name = camera_name(arguments.camera, address.suggested_name)
+    config = _config(arguments, address)
+    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
+    stored = _stored_spec(memory, name)
+    if stored and arguments.tokens not in (None, stored.tokens.storage):
+        raise UsageError(
+            f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
+            f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
+        )
+    from afterview.model.checkpoint.loading import (
+        load_encoders,  # loads torch: not before the arguments are known to make sense
+    )
+
+    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
+    if encoders.notice:
+        print(f"note: {encoders.notice}", file=sys.stderr)
+    with _AckFile(arguments.ack_file) as acks:
+        session = Session(
+            memory, encoders, timezone=arguments.timezone, token_storage=arguments.tokens, on_durable=acks.write,
+            on_state=_say_state,
+        )  # fmt: skip
+        ingest = session.add(name, config)
+        run_loop(_record(session, ingest, seconds))
+    _report(arguments, ingest, encoders.notice)
+    return 0
+
+
+def _stored_spec(memory: Path, name: str) -> FeatureSpec | None:
+    """What this camera was recorded with so far."""
+    try:
+        return CameraReader(memory / camera_id(name)).spec
+    except MemoryNotFound:
+        return None
+
+
+def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
+    fps, sync_every_s = sampling_rate(arguments.fps), sync_interval(arguments.sync_every)
+    if arguments.timezone is not None:
+        find_zone(arguments.timezone)
+    if arguments.live:
+        source = SourceConfig(
+            open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
+            read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
+            rtsp_transport="udp" if arguments.udp else "tcp",
+        )
+        return IngestConfig(
+            address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
+        )
+    zone = arguments.timezone or local_timezone()
+    start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
+    speed = _speed(arguments.speed)
+    return IngestConfig(address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = math.inf if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not speed > 0:
+        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times, or max")
+    return speed
+
+
+async def _record(session: Session, ingest: CameraIngest, seconds: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, session.stop)
+    if seconds is not None:
+        loop.call_later(seconds, session.stop)
+    progress = loop.create_task(_progress(ingest))
+    async with session:
+        try:
+            await session.run()
+        finally:
+            progress.cancel()
+
+
+async def _progress(ingest: CameraIngest) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(PROGRESS_EVERY)
+        stats = ingest.stats
+        if stats.state == "online":
+            rate = stats.recorded / (time.monotonic() - began)
+            at = f", newest {ingest.repository.info.show_clock(stats.last_time)}" if stats.last_time else ""
+            dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
+            waiting = f"; {text}" if (text := _waiting(ingest)) else ""
+            print(
+                f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s){waiting}",
+                file=sys.stderr,
+            )
+
+
+def _waiting(ingest: CameraIngest) -> str:
+    """What is not on the memory's store yet, and why; empty where there is nothing to say."""
+    state = ingest.uploader.state if ingest.uploader else None
+    if state is None or not (state.seals or state.silent_since):
+        return ""
+    waiting = f"{state.seals} seals ({state.bytes / 1e6:.1f} MB) wait for the store"
+    if state.silent_since is None:
+        return waiting
+    return (
+        f"{waiting}, which cannot be used since {ingest.repository.info.show_clock(state.silent_since)} ({state.why})"
+    )
+
+
+def _say_state(ingest: CameraIngest) -> None:
+    stats = ingest.stats
+    waiting = f"; {text}" if (text := _waiting(ingest)) else ""
+    detail = f" ({stats.detail})" if stats.detail else ""
+    print(f"{ingest.repository.info.id}: {stats.state}{detail}{waiting}", file=sys.stderr)
+
+
+def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | None) -> None:
+    stats, repository = ingest.stats, ingest.repository
+    lag = stats.median_latency()
+    document = {
+        "camera": repository.info.id,
+        "recorded": stats.recorded,
+        "frames": repository.frames,
+        "dropped": ingest.inbox.dropped,
+        "reconnects": stats.reconnects,
+        "last_time": repository.last_time,
+        "median_latency_s": None if math.isnan(lag) else round(lag, 4),
+        "detail": stats.detail,
+        "clock": stats.clock or None,
+        "notice": notice,
+        "store": _upload_document(ingest),
+    }
+    if arguments.json:
+        print(json.dumps(document))
+        return
+    span = spell_duration(repository.frames / repository.info.fps)
+    print(
+        f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}"
+    )
+    if waiting := _waiting(ingest):
+        print(
+            f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
+        )
+    if stats.recorded:
+        print(f'ask about it: afterview ask "What happened?" --memory {shlex.quote(arguments.memory)}')
+
+
+def _upload_document(ingest: CameraIngest) -> dict[str, Any] | None:
+    state = ingest.uploader.state if ingest.uploader else None
+    if state is None or not state.place:
+        return None
+    return {
+        "place": state.place,
+        "waiting_seals": state.seals,
+        "waiting_bytes": state.bytes,
+        "unreachable_since": state.silent_since,
+        "why": state.why,
+    }
+
+
+@dataclass
+class _AckFile:
+    """Appends a line per durable frame. A line is written only after the frame itself was fsync'd."""
+
+    path: str | None
+    _file: IO[str] | None = None
+
+    def __enter__(self) -> "_AckFile":
+        if self.path:
+            try:
+                self._file = open(self.path, "a", encoding="ascii")
+            except OSError as error:
+                raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
+        return self
+
+    def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
+        """Called in the camera's write thread."""
+        if self._file and acknowledgements:
+            self._file.writelines(f"{ack.frame} {ack.time!r} {ack.crc:08x}\n" for ack in acknowledgements)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def __exit__(self, *unused: Any) -> None:
+        if self._file:
+            self._file.close()

@@ -1,0 +1,242 @@
+"""`afterview store set|status|flush|leave`: the sealed part of a memory on S3-compatible storage."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from afterview.cli.arguments import memory_path
+from afterview.cli.commands.manage import apply
+from afterview.cli.output.documents import dump
+from afterview.cli.output.stores import describe_store, store_document
+from afterview.configs import ConfigError, UsageError, load_mapping
+from afterview.memory.base.durable import fsync_directory, make_directory, unlink
+from afterview.memory.base.errors import (
+    DamagedMemory,
+    MemoryNotFound,
+    NotWritable,
+    RepositoryError,
+    StoreError,
+    StoreRefused,
+    StoreUnreachable,
+)
+from afterview.memory.directory import Memory
+from afterview.memory.format.upload_state import Uploads
+from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.settings import FILE, StoreSettings, read_store, write_store
+from afterview.memory.sync.publish import same_camera
+from afterview.memory.sync.restore import bring_back
+from afterview.memory.sync.upload import Upload
+from afterview.stream.source.backoff import Backoff, BackoffConfig
+from afterview.stream.source.redact import redact
+
+GIVE_UP_S = 60.0  # without an answer; `flush` then says what is left
+PROGRESS_EVERY_S = 5.0
+_PROBE = ".afterview-probe"  # written, read and deleted by `set`
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the action says. Returns 1 where something is left on one side only."""
+    memory = memory_path(arguments.memory)
+    if arguments.action == "set":
+        documents, whole = [_set(memory, arguments)], True
+    else:
+        if read_store(memory) is None:
+            raise UsageError(
+                f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
+            )
+        act: Callable[[CameraReader], dict[str, Any]] = {"status": _status, "flush": _flush, "leave": _leave}[
+            arguments.action
+        ]
+        readers = _readers(memory)
+        documents = [{"camera": reader.info.id, **act(reader)} for reader in readers]
+        whole = all(document.pop("whole", True) for document in documents)
+        if arguments.action == "leave" and whole:
+            _end(memory, readers, delete=arguments.delete)
+    if arguments.json:
+        dump({"cameras": documents} if arguments.action != "set" else documents[0])
+    else:
+        for document in documents:
+            print(document["said"])
+    return 0 if whole else 1
+
+
+def _readers(memory: Path) -> list[CameraReader]:
+    try:
+        return Memory(memory).cameras()
+    except MemoryNotFound:
+        if memory.is_dir():
+            return []
+        raise
+
+
+# --- set ---
+
+
+def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        before = read_store(memory)
+    except DamagedMemory:
+        before = None  # this is what puts it right
+    given = {"endpoint": arguments.endpoint, "region": arguments.region, "local_gigabytes": arguments.local_gb}
+    values = {"url": arguments.url, **{name: value for name, value in given.items() if value is not None}}
+    try:
+        settings = load_mapping(values, StoreSettings, source="store")
+    except ConfigError as error:
+        raise UsageError(redact(str(error))) from None
+    if before is not None and (before.url, before.endpoint) != (settings.url, settings.endpoint):
+        used = [reader.info.id for reader in _readers(memory) if Uploads.read(reader.directory).bytes]
+        if used:
+            raise UsageError(
+                f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterview store leave` brings them back first"
+            )
+    _probe(CameraObjects(settings, ""))
+    _refuse_others(memory, settings, used=before is not None and before.url == settings.url)
+    try:
+        make_directory(memory)
+        write_store(memory, settings)
+    except OSError as error:
+        raise NotWritable(f"memory {memory}: cannot be written: {error.strerror}") from None
+    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera stay here, too"
+    if (memory / "answers").exists() or any(memory.glob("*/camera.json")):
+        said += "\n  a watch sends what is there already, oldest first; without one: afterview store flush"
+    return {"memory": str(memory), "store": settings.model_dump(), "said": said}
+
+
+def _probe(objects: CameraObjects) -> None:
+    """Write, read and delete one object, so that a mistake shows now and not with the first seal."""
+    objects.put(_PROBE, b"afterview")
+    if objects.read(_PROBE) != b"afterview":
+        raise StoreUnreachable(f"{objects.name}: does not give back what was written to it")
+    objects.delete([_PROBE])
+
+
+def _refuse_others(memory: Path, settings: StoreSettings, *, used: bool) -> None:
+    """Raise StoreRefused where another memory's cameras lie. used: this memory was tied to the place before."""
+    place = CameraObjects(settings, "")
+
+    def is_own(camera: str) -> bool | None:
+        theirs = CameraObjects(settings, camera).read("camera.json")
+        if theirs is None:
+            return None
+        own = memory / camera / "camera.json"
+        return same_camera(own.read_bytes(), theirs) if own.is_file() else False
+
+    found = place.folders()
+    whose = dict(zip(found, place.each(is_own, found), strict=True))
+    others = [camera for camera in found if whose[camera] is False]
+    clashing = [camera for camera in others if (memory / camera / "camera.json").is_file()]
+    if clashing or (others and not used and True not in whose.values()):
+        raise StoreRefused(
+            f"{place.name}: holds the frames of another memory ({_some(clashing or others)}); choose another prefix"
+        )
+
+
+def _some(cameras: list[str]) -> str:
+    """For people: 'yard', 'door' and 4 more."""
+    shown = ", ".join(f"'{camera}'" for camera in cameras[:3])
+    return shown if len(cameras) <= 3 else f"{shown} and {len(cameras) - 3} more"
+
+
+# --- status, flush, leave ---
+
+
+def _status(reader: CameraReader) -> dict[str, Any]:
+    document = store_document(reader.directory) or {}
+    try:
+        _objects(reader).size("camera.json")
+        answer = "it answers"
+    except StoreError as error:
+        answer = str(error)
+    said = f"{reader.info.id}: {describe_store(document, reader.info)}\n  asked just now: {answer}"
+    if document.get("bucket_keeps_versions"):
+        said += (
+            "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
+        )
+    return {**document, "answers": answer == "it answers", "said": said}
+
+
+def _flush(reader: CameraReader) -> dict[str, Any]:
+    try:
+        apply(reader, {"do": "enforce"})  # removals that waited for the store
+    except RepositoryError as error:
+        print(f"{reader.info.id}: {error}", file=sys.stderr)
+    settings, objects = read_store(reader.directory.parent), _objects(reader)
+    upload = Upload(reader.directory, objects, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
+    failure = _send(reader.info.id, upload)
+    seals, size = upload.waiting()
+    if failure is None:
+        return {
+            "waiting_seals": seals,
+            "waiting_bytes": size,
+            "said": f"{reader.info.id}: everything sealed is on {objects.name}",
+        }
+    said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run this again"
+    return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
+
+
+def _send(name: str, upload: Upload) -> StoreError | None:
+    """Every step there is, with patience; the error that outlasted it."""
+    backoff, well, said = Backoff(BackoffConfig(max_s=10.0)), time.monotonic(), time.monotonic()
+    while True:
+        try:
+            if not upload.step(finish=True):
+                return None
+            backoff.connection_ended(time.monotonic() - well)
+            well = time.monotonic()
+            if well - said > PROGRESS_EVERY_S:
+                said = well
+                seals, size = upload.waiting()
+                print(f"{name}: {seals} seals ({size / 1e6:.1f} MB) to go", file=sys.stderr)
+        except StoreUnreachable as error:
+            if time.monotonic() - well > GIVE_UP_S:
+                return error
+            wait = backoff.next_delay()
+            print(f"{name}: {error}; next try in {wait:.1f} s", file=sys.stderr)
+            time.sleep(wait)
+        except StoreError as error:
+            return error
+
+
+def _leave(reader: CameraReader) -> dict[str, Any]:
+    size, bad = bring_back(reader.directory, _objects(reader), _Progress(reader.info.id))
+    said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
+    damage = fsck(reader.directory).damage
+    if damage:
+        said += (
+            f"; {len(bad)} chunks failed their checksum on the store, {len(damage)} places are damaged or missing here. The store is kept "
+            "until they are dealt with: `afterview fsck` names them, with --repair they are given up; then leave again"
+        )
+    return {"bytes": size, "damaged_chunks": bad, "whole": not damage, "said": said}
+
+
+def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
+    """Everything is here: forget the store, and with `delete` take the objects away."""
+    for reader in readers if delete else []:
+        objects = _objects(reader)
+        objects.delete(objects.sizes())
+    if unlink(memory / FILE):
+        fsync_directory(memory)
+
+
+def _objects(reader: CameraReader) -> CameraObjects:
+    objects = objects_of(reader.directory)
+    if objects is None:
+        raise UsageError(f"{reader.directory.parent}: has no store")
+    return objects
+
+
+class _Progress:
+    """Bytes fetched, on standard error every few seconds."""
+
+    def __init__(self, camera: str) -> None:
+        self._camera, self._said = camera, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
+            self._said = time.monotonic()
+            print(f"{self._camera}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr)

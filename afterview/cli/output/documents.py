@@ -1,0 +1,66 @@
+"""What `--json` prints: one document on standard output. Loads nothing heavy."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from afterview.cli.times import spell_duration
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.records import Gap
+from afterview.memory.plans.removal import Removal
+
+
+def dump(document: dict[str, Any]) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(document, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """Text of a camera, a model or an error as a terminal may show it: control characters but line ends made visible."""
+    return "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" and letter != "\n" else letter for letter in text
+    )
+
+
+def gap_document(gap: Gap) -> dict[str, Any]:
+    """A gap as JSON; `end` and `seconds` are null while it lasts."""
+    lasting = gap.end != gap.end
+    return {
+        "start": gap.start,
+        "end": None if lasting else gap.end,
+        "seconds": None if lasting else round(gap.seconds, 3),
+        "reason": gap.reason,
+    }
+
+
+def describe_gap(gap: Gap, info: CameraInfo) -> str:
+    """A gap for people, in the camera's zone."""
+    why = (
+        "crashed: no process records it, and the last one did not end cleanly"
+        if gap.reason == "crashed"
+        else gap.reason
+    )
+    if gap.end != gap.end:
+        return f"{info.show(gap.start)} and still ({why})"
+    return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
+
+
+def describe_time_basis(counts: Mapping[str, int]) -> str:
+    """Whose clock gave the times, for people; with several, how many frames each."""
+    words = {"source": "the camera's own clock's", "arrival": "those of arrival", "file": "the recording's"}
+    if len(counts) == 1:
+        return words[next(iter(counts))]
+    return ", ".join(f"{words[basis]} ({count} frames)" for basis, count in counts.items())
+
+
+def removal_document(gone: Removal) -> dict[str, Any]:
+    """Frames that are no longer remembered, as JSON."""
+    return {
+        "start": gone.start,
+        "end": gone.stop,
+        "frames": gone.frames,
+        "first_frame": gone.first,
+        "reason": gone.reason,
+        "removed_at": gone.at,
+    }

@@ -1,0 +1,162 @@
+"""The part of the command line that looks after a memory: its arguments. Loads only argparse."""
+
+import argparse
+
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
+from afterview.cli.parsers.store import add_store_command
+
+
+def add_memory_commands(commands: Commands) -> None:
+    """fsck, search and the commands that change what is remembered."""
+    _add_fsck(commands)
+    _add_search(commands)
+    _add_forget(commands)
+    _add_keep(commands)
+    _add_pause(commands)
+    _add_retain(commands)
+    _add_mask(commands)
+    _add_reembed(commands)
+    _add_exchange(commands)
+    add_store_command(commands)
+
+
+def _add_fsck(commands: Commands) -> None:
+    parser = add_command(
+        commands, "fsck", "check every invariant of a memory",
+        "Counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of what was forgotten. Works beside a "
+        "live watch; --repair needs it stopped.\nExits 0 when clean or repaired, 1 when damage is left. Damage costs only the chunk it "
+        "is in: questions go on\nwith the other frames, and say how many were left out.",
+    )  # fmt: skip
+    parser.add_argument("memory", metavar="DIR")
+    parser.add_argument(
+        "--repair", action="store_true", help="put right what can be, and say what it cost; nothing readable is lost"
+    )
+    parser.add_argument(
+        "--deep", action="store_true", help="also read every chunk that lies on an object store, not only look for it"
+    )
+
+
+def _add_search(commands: Commands) -> None:
+    parser = add_command(
+        commands, "search", "find the frames that look most like a text",
+        "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
+        "approximate.\n\nexample:\n  afterview search \"a red car\" --memory ./cameras --last 2h --top 5",
+    )  # fmt: skip
+    parser.add_argument("text", metavar="TEXT")
+    add_question(parser, "search", at="only frames up to this moment")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="how many frames (default: 10)")
+
+
+def _manage(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
+    parser = add_command(commands, name, summary, more, module="manage")
+    parser.add_argument("--memory", required=True, metavar="DIR")
+    parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable)")
+    return parser
+
+
+def _add_span(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="start", metavar="TIME", help="where the span begins")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="where it ends, this moment included")
+    parser.add_argument("--last", metavar="DURATION", help="the span that ends now, e.g. 15m")
+
+
+def _add_forget(commands: Commands) -> None:
+    parser = _manage(
+        commands, "forget", "remove a span from a camera's memory, with proof",
+        "Frames, images, features, index entries and saved\nevidence go from every file, old versions included; then every chunk is read "
+        "again to prove it. That the span\nwas recorded once is still known, so that answers say 'no longer remembered'. Works beside a "
+        "live watch.\n\nexample:\n  afterview forget --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
+    )  # fmt: skip
+    _add_span(parser)
+
+
+def _add_keep(commands: Commands) -> None:
+    parser = _manage(
+        commands, "keep", "protect a span from retention",
+        "Whatever `retain` says, frames of a kept span are not evicted; only `forget`\nremoves them.",
+    )  # fmt: skip
+    _add_span(parser)
+    parser.add_argument("--clear", action="store_true", help="protect nothing any more")
+
+
+def _add_pause(commands: Commands) -> None:
+    more = (
+        "Takes effect at once in a live watch, and lasts over restarts. The time\nis a gap of its own kind: 'paused'."
+    )
+    _manage(commands, "pause", "stop remembering what a live camera sees", more)
+    _manage(commands, "resume", "go on remembering what a live camera sees", "Ends a `pause`.")
+
+
+def _add_retain(commands: Commands) -> None:
+    parser = _manage(
+        commands, "retain", "say how much of the past is kept, and when the disk is full",
+        "Without limits nothing is ever deleted. With\n--camera they are that camera's own; without, they hold for the whole memory: every "
+        "camera by days, and\ngigabytes shared evenly among the cameras that have none of their own. The oldest frames go first.\nWithout "
+        "any limit given it only shows them, and a forecast.\n\nexample:\n  afterview retain --memory ./cameras --days 30 --gb 500",
+    )  # fmt: skip
+    parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
+    parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")
+    parser.add_argument(
+        "--coarse-days", type=float, metavar="N",
+        help="keep a quarter of the tokens of frames that are this much older than the newest: means of 2x2 cells. Images, times and "
+        "search stay as they are; `reembed --again` makes the tokens anew from the images",
+    )  # fmt: skip
+    parser.add_argument("--forever", action="store_true", help="take the limits away; what is coarse stays so")
+
+
+def _add_mask(commands: Commands) -> None:
+    parser = _manage(
+        commands, "mask", "black out parts of a camera's picture",
+        "Before anything is computed from it or stored of it, from the next\nframe on, also in a live watch. Frames already stored keep "
+        "their images: `forget` them. Without --polygon\nor --clear it only shows the masks.\n\nexample (the left third):\n"
+        "  afterview mask --memory ./cameras --camera yard --polygon \"0,0 0.33,0 0.33,1 0,1\"",
+    )  # fmt: skip
+    parser.add_argument(
+        "--polygon",
+        action="append",
+        default=[],
+        metavar="CORNERS",
+        help='"x,y x,y x,y ...", fractions of the picture (repeatable)',
+    )
+    parser.add_argument("--clear", action="store_true", help="no mask any more")
+
+
+def _add_reembed(commands: Commands) -> None:
+    parser = add_command(
+        commands, "reembed", "make a memory answerable by another model",
+        "Embeds every stored image anew, beside a live watch or not,\nwhile the memory stays readable under the old model; then "
+        "switches all at once. Interrupted, it goes on where\nit was. A watch that is running goes on with the new model, frames that "
+        "came in meanwhile included; where it\nwas started with --model, give it the new one the next time.",
+    )  # fmt: skip
+    parser.add_argument("--memory", required=True, metavar="DIR")
+    parser.add_argument(
+        "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
+    )
+    parser.add_argument("--model", required=True, metavar=MODEL, help="whose features to make")
+    parser.add_argument(
+        "--tokens", choices=["float16", "int8"], help="how the new tokens are kept (default: as those of now are)"
+    )
+    parser.add_argument("--keep-old", action="store_true", help="leave the old generation's features on the disk")
+    parser.add_argument("--again", action="store_true", help="even where the features are this model's already")
+
+
+def _add_exchange(commands: Commands) -> None:
+    for name, summary, more in (
+        (
+            "export",
+            "write a span of a camera to one file",
+            "Features, times, images and gaps, as safetensors: for another\nmachine, or for training.",
+        ),
+        (
+            "import",
+            "append an exported span to a camera",
+            "Ids are new; times, images, features and gaps are the exported ones.",
+        ),
+    ):
+        parser = add_command(commands, name, summary, more, module="exchange")
+        parser.add_argument("file", metavar="FILE")
+        parser.add_argument("--memory", required=True, metavar="DIR")
+        which = "which camera" if name == "export" else "into which camera (default: of its name)"
+        parser.add_argument("--camera", metavar="NAME", help=which)
+        if name == "export":
+            _add_span(parser)

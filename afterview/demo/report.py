@@ -1,0 +1,133 @@
+"""What the demo tells of its quiz: lines for people, one JSON document for programs, a contact sheet for every answer."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afterview.cli.output.answers import answer_document
+from afterview.cli.times import spell_duration
+from afterview.demo.contact_sheet import SheetItem, contact_sheet
+from afterview.memory.base.camera import CameraInfo
+from afterview.training.evaluation.judge import is_right
+from afterview.training.evaluation.quiz import Put
+from afterview.training.world import World
+
+if TYPE_CHECKING:
+    from afterview.stream.ask.answerer import Answer
+    from afterview.stream.ingest.camera import CameraIngest
+
+_LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything
+
+
+@dataclass(frozen=True)
+class Show:
+    """What the steps of the demo share. `quiet`: progress to standard error only, because standard output is for JSON."""
+
+    directory: Path
+    world: World
+    quiz: list[Put]
+    live_s: float  # story time at which the live part begins
+    quiet: bool = False
+
+    @property
+    def memory(self) -> Path:
+        """Where the demo remembers."""
+        return self.directory / "memory"
+
+    def say(self, text: str = "") -> None:
+        """A line for the person who watches."""
+        print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of the quiz that was answered. put_at: Unix time of the newest frame when it was put."""
+
+    number: int
+    put: Put
+    answer: "Answer"
+    put_at: float
+    images: dict[tuple[str, int], str]  # of the evidence, by camera and frame
+    sheet: Path
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is true of the moment asked about."""
+        return is_right(self.put.question, self.answer.text)
+
+
+def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, path: Path) -> None:
+    """The evidence of an answer as one picture."""
+    items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in answer.evidence]
+    subtitle = f"answer: {printable(answer.text)}    truth: {put.question.answer}"
+    path.write_bytes(contact_sheet(items, put.question.text, subtitle=subtitle, footer=answer.notice or ""))
+
+
+def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
+    """One question with its answer, the truth and what proves it, for people; every time in the camera's zone."""
+    question, answer = asked.put.question, asked.answer
+    coverage = answer.parts[0].coverage
+    ago = asked.put.put_s - question.at_s
+    before = f", as of {spell_duration(ago)} earlier" if ago >= 1 else ""
+    proof = ", ".join(f"{info.show_clock(item.time)} ({item.weight:.2f})" for item in answer.evidence[:3])
+    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them"
+    clock = info.show_clock(asked.put_at)
+    margin = " " * len(f"   {clock}  ")
+    show.say(f"\n   {clock}  question {asked.number}{before}: {question.text}")
+    show.say(
+        f"{margin}answer: {printable(answer.text)}   truth: {question.answer}   {'right' if asked.right else 'wrong'}\n"
+        f"{margin}evidence: {proof or 'none'}   {asked.sheet.name}\n"
+        f"{margin}coverage: {coverage.frames} frames until {info.show_clock(coverage.last_time)}, attended to {attended}; "
+        f"took {answer.total_s:.1f} s"
+    )
+
+
+def tell_score(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> None:
+    """The score, how the live part went, and what can be done next."""
+    stats = ingest.stats
+    show.say(f"\n{sum(one.right for one in asked)} of {len(asked)} right")
+    if notice := next((one.answer.notice for one in asked if one.answer.notice), None):
+        show.say(f"note: {notice}")
+    show.say(
+        f"\n{stats.recorded} live frames, {ingest.inbox.dropped} dropped, "
+        f"each durable {stats.median_latency():.2f} s after it arrived (median)"
+    )
+    show.say(f"Done in {seconds:.0f} s. Evidence as pictures: {show.directory}/evidence-*.png")
+    show.say("The memory stays; ask it more:")
+    show.say(f'   .venv/bin/afterview ask "What was seen?" --memory {show.memory}')
+    show.say(f"   .venv/bin/afterview info {show.memory}")
+
+
+def document(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> dict[str, Any]:
+    """The same as JSON."""
+    return {
+        "memory": str(show.memory),
+        "seed": show.world.script.seed,
+        "right": sum(one.right for one in asked),
+        "asked": len(asked),
+        "questions": [
+            {
+                "kind": one.put.question.kind,
+                "truth": one.put.question.answer,
+                "right": one.right,
+                "put_s": one.put.put_s,
+                "as_of_s": one.put.question.at_s,
+                "contact_sheet": str(one.sheet),
+                **answer_document(one.answer, one.images),
+            }
+            for one in asked
+        ],
+        "live": {
+            "recorded": ingest.stats.recorded,
+            "dropped": ingest.inbox.dropped,
+            "median_latency_s": round(ingest.stats.median_latency(), 3),
+        },
+        "seconds": round(seconds, 1),
+    }
+
+
+def printable(text: str) -> str:
+    """Text that fits a line and a picture: an untrained model says anything, or nothing."""
+    shown = "".join(sign if sign.isprintable() else "." for sign in text)
+    return (shown if len(shown) <= _LONGEST_ANSWER else shown[: _LONGEST_ANSWER - 3] + "...") or "(no words)"

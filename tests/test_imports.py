@@ -45,7 +45,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
     "code",
     [
         "import afterview",
-        "import afterview.cli.main; afterview.cli.build_parser().format_help()",
+        "import afterview.cli.main as m; m.build_parser().format_help()",
         "import afterview.cli.commands.info",
         "import afterview.cli.commands.fsck, afterview.cli.commands.manage, afterview.cli.commands.exchange",
         "import afterview.stream.ask.answerer, afterview.stream.ingest.supervisor, afterview.stream.ingest.camera",
@@ -65,17 +65,17 @@ def test_a_memory_s_times_are_read_without_zarr(tmp_path: Path) -> None:
         repository.append(make_frame(number, spec))
     repository.close()
     directory = str(tmp_path)
-    assert "zarr" not in loaded_after(f"import afterview.cli.main; afterview.cli.main(['info', {directory!r}])")
+    assert "zarr" not in loaded_after(f"import afterview.cli.main as m; m.main(['info', {directory!r}])")
 
 
 def test_help_loads_no_numpy_and_info_nothing_that_writes() -> None:
     """How long they take: `python -m tests.bench startup`."""
-    assert not loaded_after("import afterview.cli.main; afterview.cli.build_parser().format_help()") & {
+    assert not loaded_after("import afterview.cli.main as m; m.build_parser().format_help()") & {
         "numpy",
         "afterview.memory",
     }
     writers = {"afterview.memory.writing.repository", "afterview.memory.sync.upload", "afterview.stream"}
-    program = "import sys, afterview.cli.main\nafterview.cli.main(['info', 'nowhere'])\nprint(*sys.modules)"
+    program = "import sys, afterview.cli.main as m\nm.main(['info', 'nowhere'])\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "afterview.cli.commands.info" in done.stdout.split()
     assert not writers & set(done.stdout.split())

@@ -11,12 +11,12 @@ MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
 def add_command(
     commands: Commands, name: str, summary: str, more: str = "", *, module: str | None = None, json: bool = True
 ) -> argparse.ArgumentParser:
-    """A command's parser. module: of afterview.commands that runs it (default: of its name). json: whether it takes --json itself."""
+    """A command's parser. module: of afterview.cli.commands that runs it (default: of its name). json: whether it takes --json itself."""
     parser = commands.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.set_defaults(module=f"afterview.commands.{module or name}")
+    parser.set_defaults(module=f"afterview.cli.commands.{module or name}")
     if json:
         add_json(parser)
     return parser

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.demo import play
 from afterview.cli.main import main
+from afterview.demo.demo import play
 from afterview.demo.report import Show
 from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.quiz import QUIZ_KINDS, draw_quiz
@@ -55,7 +55,7 @@ def test_a_short_demo_answers_while_it_watches_and_counts_what_is_right(
     scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if scheme == "HLS":
-        monkeypatch.setattr("afterview.cli.commands.demo.rtsp_missing", lambda: "not for this test")
+        monkeypatch.setattr("afterview.demo.demo.rtsp_missing", lambda: "not for this test")
     else:
         need_rtsp()
     monkeypatch.setattr("afterview.memory.base.camera.local_timezone", lambda: "Asia/Tokyo")

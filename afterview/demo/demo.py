@@ -1,0 +1,200 @@
+"""The demo: ten minutes of a synthetic world; nine as history, one live, and a quiz of ten questions in mid-stream.
+
+It uses what a user would use: the file is replayed, the live minute comes from a server in another process, and the questions are
+put to the session while it ingests. A question waits for nothing but its moment; the answer comes when the model is done with it.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afterview.cli.output.answers import save_evidence
+from afterview.cli.output.documents import dump
+from afterview.configs import AfterviewError
+from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.stream.ask.answerer import Question
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Session
+from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.source.address import parse_source
+from afterview.stream.testing.serve import rtsp_missing
+from afterview.training.evaluation.quiz import Put
+from afterview.training.world.video import write_video
+from afterview.training.world.vocabulary import length
+
+STORY_S, LIVE_S = 600.0, 60.0
+CAMERA = "synthetic world"
+EVIDENCE = 6  # frames of an answer
+LAST_FRAME_S = 1.0  # before the end of a story its last frame begins
+MOST_MISSING_S = 3.0  # frames that a live stream may come to lack at its end before that is an error
+LIVE_PATIENCE_S = 40.0  # that the live part may take longer than it lasts
+
+
+def play(show: Show) -> list[Asked]:
+    """Show a world, first its history, then live with the quiz; returns the questions in the order in which they were put."""
+    began = time.monotonic()
+    show.directory.mkdir(parents=True, exist_ok=True)
+    script = show.world.script
+    show.say(
+        f"1. {length(script.duration_s)} of a synthetic world (seed {script.seed}), as H.264 with its truth beside it"
+    )
+    history, live = _make_videos(show)
+    asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, live))
+    seconds = time.monotonic() - began
+    if show.quiet:
+        dump(document(show, asked, ingest, seconds))
+    tell_score(show, asked, ingest, seconds)
+    return asked
+
+
+def _make_videos(show: Show) -> tuple[Path, Path]:
+    began, end_s = time.monotonic(), show.world.script.duration_s
+    parts = (show.directory / "history.mp4", 0.0, show.live_s), (show.directory / "live.mp4", show.live_s, end_s)
+    for path, start, end in parts:
+        write_video(show.world, path, start_s=start, end_s=end)
+        show.say(f"   {path}  {path.stat().st_size / 1e6:.1f} MB, {length(end - start)}")
+    show.say(f"   drawn and encoded in {time.monotonic() - began:.1f} s\n")
+    return parts[0][0], parts[1][0]
+
+
+@contextmanager
+def _server(video: Path) -> Iterator[dict[str, Any]]:
+    """A live server in another process, RTSP where it is installed, else HLS: what it says of itself."""
+    kind = "--hls" if rtsp_missing() else "--rtsp"
+    command = [sys.executable, "-m", "afterview.stream.testing.serve", kind, str(video)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise AfterviewError(
+                "the demo's live server did not start; `python -m afterview.stream.testing.serve --hls FILE` shows why"
+            )
+        yield json.loads(line)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+async def _watch(show: Show, model: AfterviewModel, history: Path, video: Path) -> tuple[list[Asked], CameraIngest]:
+    began = await _replay(show, model, history)
+    with _server(video) as server:  # only now: HLS broadcasts from then on, whoever looks
+        url, rest = str(server["url"]), length(show.world.script.duration_s - show.live_s)
+        scheme = "HLS" if url.startswith("http") else "RTSP"
+        show.say(
+            f"3. The last {rest}, live, by {scheme} from another process; {len(show.quiz)} questions in mid-stream"
+        )
+        async with Session(show.memory, model.encoders) as session:
+            ingest = session.add(CAMERA, IngestConfig(parse_source(url), live=True))
+            live = _Live(show, model, session, ingest, began)
+            task = asyncio.create_task(session.run())
+            try:
+                await live.first_frame(task, server.get("began"))
+                asked = await live.quiz(task)
+                await live.until(show.world.script.duration_s - LAST_FRAME_S, task)
+            finally:
+                session.stop()
+            await task
+    return asked, ingest
+
+
+async def _replay(show: Show, model: AfterviewModel, history: Path) -> float:
+    """Take the history in; returns the Unix time at which it begins."""
+    began, start = time.monotonic(), time.time() - show.live_s
+    show.say(f"2. The first {length(show.live_s)} replayed as history, at full speed, into {show.memory}")
+    async with Session(show.memory, model.encoders) as session:
+        ingest = session.add(CAMERA, IngestConfig(parse_source(str(history)), live=False, start=start))
+        await session.run()
+    seconds = time.monotonic() - began
+    show.say(f"   {ingest.stats.recorded} frames in {seconds:.1f} s ({show.live_s / seconds:.0f} times real time)\n")
+    return start
+
+
+class _Live:
+    """The live part, and the story's time in it."""
+
+    def __init__(self, show: Show, model: AfterviewModel, session: Session, ingest: CameraIngest, began: float) -> None:
+        """began: Unix time at which the story began; the live part has a clock of its own."""
+        self._show, self._model, self._session, self._ingest = show, model, session, ingest
+        self._began, self._first_s = began, show.live_s  # story time of the first live frame
+        self._deadline = time.monotonic() + show.world.script.duration_s - show.live_s + LIVE_PATIENCE_S
+
+    async def first_frame(self, ingesting: "asyncio.Task[None]", broadcast_began: float | None) -> None:
+        """Wait until the live part has begun. broadcast_began: Unix time of its first picture, where the server did not wait for us."""
+        while not self._ingest.stats.recorded:
+            await self._wait(ingesting)
+        if broadcast_began is not None:
+            self._first_s += max(0, round(float(self._times()[0]) - broadcast_began))
+
+    async def quiz(self, ingesting: "asyncio.Task[None]") -> list[Asked]:
+        """Put every question when its moment has come, whether or not earlier ones are answered by then."""
+        answering: list[asyncio.Task[Asked]] = []
+        try:
+            for number, put in enumerate(self._show.quiz, 1):
+                await self.until(put.put_s, ingesting)
+                answering.append(asyncio.create_task(self._ask(number, put)))
+            return await asyncio.gather(*answering)
+        finally:
+            for task in answering:
+                task.cancel()
+
+    async def until(self, story_s: float, ingesting: "asyncio.Task[None]") -> None:
+        """Wait until story time `story_s` is in memory, or the server has sent all it had."""
+        while self._now() < story_s and self._ingest.stats.state != "offline":
+            await self._wait(ingesting)
+        if self._now() < story_s - MOST_MISSING_S:
+            raise AfterviewError(f"the live stream broke off after {self._ingest.stats.recorded} frames; try again")
+
+    async def _wait(self, ingesting: "asyncio.Task[None]") -> None:
+        if ingesting.done():
+            await ingesting
+            raise AfterviewError("the live stream ended before its questions were asked")
+        if time.monotonic() > self._deadline:
+            recorded = self._ingest.stats.recorded
+            raise AfterviewError(f"the live stream gave only {recorded} frames; its server is too slow or gone")
+        await asyncio.sleep(0.05)
+
+    def _now(self) -> float:
+        """Story time of the newest frame in memory: one frame is one second."""
+        return self._first_s + self._ingest.stats.recorded + self._ingest.inbox.dropped - 1
+
+    def _times(self) -> NDArray[np.float64]:
+        """Unix times of the live frames in memory."""
+        times = Memory(self._show.memory).camera(self._ingest.repository.info.id).snapshot().times
+        return times[times >= self._began + self._show.live_s]
+
+    def _unix(self, story_s: float) -> float:
+        """When that moment of the story was, by the times that its frames have been given."""
+        if story_s < self._show.live_s:
+            return self._began + story_s
+        live, after_s = self._times(), max(0.0, story_s - self._first_s)
+        if self._ingest.inbox.dropped:  # then places no longer count seconds
+            return float(live[0]) + after_s
+        second, rest = divmod(after_s, 1)
+        return float(live[min(int(second), len(live) - 1)]) + rest
+
+    async def _ask(self, number: int, put: Put) -> Asked:
+        show, put_at, at = self._show, self._ingest.stats.last_time, self._unix(put.question.at_s)
+        assert put_at is not None, "frames have been recorded"
+        answer = await self._session.ask(self._model, Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE))
+        info, sheet = self._ingest.repository.info, show.directory / f"evidence-{number}.png"
+        images = await asyncio.to_thread(save_evidence, answer, show.memory)
+        await asyncio.to_thread(draw_sheet, put, answer, info, sheet)
+        asked = Asked(number, put, answer, put_at, images, sheet)
+        tell(show, asked, info)
+        return asked

@@ -20,7 +20,7 @@ from afterview.model.base.grouping import consecutive
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt
 from afterview.model.language.visual_dropout import Spans
 from afterview.model.memaug.memaug import EvidenceRequest
-from afterview.model.memaug.splice import Layout, QueryPlan, join_queries, plan_queries, splice
+from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, plan_queries, splice
 from afterview.model.video_language import (
     TOKENS_PER_CHUNK,
     Features,
@@ -40,7 +40,7 @@ class Sample:
     """One video or set of images with its conversation."""
 
     features: Features  # [R, P, Dv] with a VideoLayout; projected tokens [T, D] with any other
-    layout: Layout
+    layout: TokenLayout
     prompt: Prompt
     labels: NDArray[np.int64] | None = None  # [n + m] of the text, IGNORED_LABEL where not supervised
     text_only: bool = False  # the image is a blank that keeps every parameter in the graph; its rows are dropped

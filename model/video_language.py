@@ -17,9 +17,9 @@ from afterview.model.base.errors import InputMismatch
 from afterview.model.language.decoder import LanguageModel
 from afterview.model.language.prompt import Prompt
 from afterview.model.language.visual_dropout import Spans
-from afterview.model.memaug.memaug import EvidenceRequest, MemAug, Memory
-from afterview.model.memaug.splice import Layout, QueryPlan, join_queries, plan_queries, splice
-from afterview.model.memaug.token_embeddings import FrameMarks, MemoryMarks
+from afterview.model.memaug.memaug import EvidenceRequest, MemAug, MemoryKeyValues
+from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, plan_queries, splice
+from afterview.model.memaug.token_embeddings import FrameEmbeddings, TokenEmbeddings
 from afterview.model.vision.projector import Projector
 
 TOKENS_PER_CHUNK = 16 * 65  # memory tokens that are projected at once, at least; bounds memory, changes no result
@@ -49,15 +49,15 @@ class VideoLanguageModel(nn.Module):
         language: LanguageModel,
         evidence_blocks: Sequence[int] | None = None,
         *,
-        marks: MemoryMarks | None = None,
+        marks: TokenEmbeddings | None = None,
         augmented_question: bool = False,
         use_memaug: bool = True,
     ) -> None:
         """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
 
-        marks: see model.memaug.token_embeddings; None: none. augmented_question: hand the decoder the question's tokens as MemAug left them, not as they
-        were embedded; a small model learns faster so, published ones never do it. use_memaug: False answers from the decayed tokens as
-        they are, without evidence.
+        marks: see model.memaug.token_embeddings; None: none. augmented_question: give the decoder the question's tokens as MemAug left
+        them, not as they were embedded; a small model learns faster so, published ones never do it. use_memaug: False answers from the
+        decayed tokens as they are, without evidence.
         """
         super().__init__()
         self.marks, self.augmented_question, self.use_memaug = marks, augmented_question, use_memaug
@@ -73,7 +73,7 @@ class VideoLanguageModel(nn.Module):
         prompt: Prompt,
         *,
         want_evidence: bool = True,
-        memory: Memory | None = None,
+        memory: MemoryKeyValues | None = None,
     ) -> VideoInputs:
         """Everything up to the language model, without gradients (model.batch has them).
 
@@ -93,13 +93,13 @@ class VideoLanguageModel(nn.Module):
         return VideoInputs(embeds, weights, visual_spans(prompt, seen))
 
     @torch.inference_mode()
-    def remember(self, features: Features, layout: VideoLayout) -> Memory:
+    def remember(self, features: Features, layout: VideoLayout) -> MemoryKeyValues:
         """The memory that MemAug attends to, reusable for every question about this layout."""
         self.check(features, layout)
         return self._remember(self.feature_reader(features), layout, self.marker(features, layout))
 
     @torch.inference_mode()
-    def image_inputs(self, tokens_TD: Tensor, layout: Layout, prompt: Prompt) -> VideoInputs:
+    def image_inputs(self, tokens_TD: Tensor, layout: TokenLayout, prompt: Prompt) -> VideoInputs:
         """The same for images, whose projected tokens [T, D] model.vision.pictures arranges. Images give no evidence."""
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
@@ -181,7 +181,12 @@ class VideoLanguageModel(nn.Module):
             raise InputMismatch(f"features have shape {tuple(features.shape)} but layout and model expect {expected}")
 
     def _augment(
-        self, visual_VD: Tensor, plan: QueryPlan, prompt: Prompt, memory: Memory | None, request: EvidenceRequest | None
+        self,
+        visual_VD: Tensor,
+        plan: QueryPlan,
+        prompt: Prompt,
+        memory: MemoryKeyValues | None,
+        request: EvidenceRequest | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The language model's input [L, D], and the evidence per key frame [N] where requested; no memory, nothing augmented."""
         before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
@@ -212,7 +217,7 @@ class VideoLanguageModel(nn.Module):
         asked = torch.from_numpy(plan.question).to(after_mD.device)
         return after_mD.index_add(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
 
-    def _remember(self, read: TokenReader, layout: Layout, marker: "Marker | None") -> Memory:
+    def _remember(self, read: TokenReader, layout: TokenLayout, marker: "Marker | None") -> MemoryKeyValues:
         places, ids = layout.key_tokens(), layout.key_position_ids()
         size = max(TOKENS_PER_CHUNK, -(-len(places) // CHUNKS))
         chunks = (
@@ -239,8 +244,8 @@ class VideoLanguageModel(nn.Module):
 class Marker:
     """Puts marks on the memory's tokens and on the decayed ones of one video; does nothing where none are switched on."""
 
-    marks: MemoryMarks | None
-    frames: FrameMarks | None
+    marks: TokenEmbeddings | None
+    frames: FrameEmbeddings | None
     layout: VideoLayout
 
     def keys(self, tokens_nD: Tensor, start: int = 0) -> Tensor:

@@ -23,7 +23,7 @@ from afterview.memory.plans.recall import plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.model.vision.preprocess import to_square
-from afterview.stream.ask.answerer import Answerer, Question, Sight
+from afterview.stream.ask.answerer import Answerer, Context, Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop
@@ -89,20 +89,20 @@ def take_in(model: AfterviewModel, memory: Path, name: str, source: str, *, live
     run_loop(main())
 
 
-def see(model: AfterviewModel, sight: Sight) -> Seen:
-    inputs = model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
+def see(model: AfterviewModel, context: Context) -> Seen:
+    inputs = model.video_language.inputs_embeds(context.features, context.layout, context.prompt)
     return Seen(
-        np.asarray(sight.features),
-        sight.recall.frames,
-        sight.visible_frames,
-        sight.layout,
+        np.asarray(context.features),
+        context.recall.frames,
+        context.visible_frames,
+        context.layout,
         inputs.inputs_embeds.float().numpy(),
         model.video_language.first_token_logits(inputs).float().numpy(),
     )
 
 
-def look(model: AfterviewModel, memory: Path, name: str) -> Seen:
-    return see(model, Answerer(Memory(memory), model).look(name, Question(QUESTION), now=0.0))
+def plan(model: AfterviewModel, memory: Path, name: str) -> Seen:
+    return see(model, Answerer(Memory(memory), model).plan(name, Question(QUESTION), now=0.0))
 
 
 def decoded(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -163,7 +163,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_replay_equals_offline_whatever_the_camera_is_called(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     for name in ("front door", "another camera"):
         take_in(model, tmp_path, name, str(clip), live=False)
-    first, second = look(model, tmp_path, "front door"), look(model, tmp_path, "another camera")
+    first, second = plan(model, tmp_path, "front door"), plan(model, tmp_path, "another camera")
     np.testing.assert_array_equal(first.inputs_embeds, second.inputs_embeds)
     np.testing.assert_array_equal(first.logits, second.logits)
     assert_same(first, offline(model, clip))
@@ -187,7 +187,7 @@ def test_an_image_is_a_video_of_one_frame(model: AfterviewModel, suffix: str, tm
     Image.fromarray(picture(3)).save(path)
     for name in ("still", "again"):
         take_in(model, tmp_path / "memory", name, str(path), live=False)
-    first, second = look(model, tmp_path / "memory", "still"), look(model, tmp_path / "memory", "again")
+    first, second = plan(model, tmp_path / "memory", "still"), plan(model, tmp_path / "memory", "again")
     np.testing.assert_array_equal(first.logits, second.logits)
     assert len(first.features) == 1
     assert len(first.layout.key_rows) == model.preset.forgetting.shortest
@@ -200,7 +200,7 @@ def test_live_equals_replay_equals_offline(model: AfterviewModel, clip: Path, tm
     with RtspServer(clip) as server:
         take_in(model, tmp_path, "live one", server.url, live=True)
     take_in(model, tmp_path, "replayed", str(clip), live=False)
-    live, replayed = look(model, tmp_path, "live one"), look(model, tmp_path, "replayed")
+    live, replayed = plan(model, tmp_path, "live one"), plan(model, tmp_path, "replayed")
     assert_same(live, replayed)
     assert_same(live, offline(model, clip))
 
@@ -222,14 +222,14 @@ def test_rolling_forgetting_is_offline_forgetting_at_every_moment(
     answerer = Answerer(Memory(tmp_path), model)
     for seconds in (0.0, 1.4, 5.0, 9.0):
         at = float(snapshot.times[0]) + seconds
-        sight = answerer.look("a", Question(QUESTION, at=at), now=at)
+        context = answerer.plan("a", Question(QUESTION, at=at), now=at)
         count = math.floor(seconds * FPS) + 1
-        assert sight.span_frames == count
+        assert context.span_frames == count
         visible = plan_visible(count, model.preset.forgetting)
         np.testing.assert_array_equal(
-            sight.visible_frames, plan_repetition(count, shortest=model.preset.forgetting.shortest)[visible]
+            context.visible_frames, plan_repetition(count, shortest=model.preset.forgetting.shortest)[visible]
         )
-        assert sight.recall.frames.max() < count
+        assert context.recall.frames.max() < count
 
 
 @pytest.mark.integration

@@ -13,15 +13,15 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.training.core.curves import draw_curves
 from afterview.training.core.parts import parts_of
-from afterview.training.core.prefetch import Ahead
-from afterview.training.core.run_configuration import BEGUN, keep_configuration
-from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.prefetch import Prefetcher
+from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
+from afterview.training.core.stages import StageConfig, StageData, StageObjective
 from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
 CURVES = "curves.png"
-_LEFT_BY_A_TRAINING = (BEGUN, STATE, f"{STATE}.old", LOG, "model", *PARTS)
+_LEFT_BY_A_TRAINING = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
     """One stage, in as many processes as were launched; where `out` holds a checkpoint, from there on."""
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
-        StageLearner(model, config),
+        StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
         config.trainer,
         out,
@@ -68,7 +68,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
     if trainer.resume() and trainer.accelerator.is_main_process:
         print(f"{out}: goes on after step {trainer.step}", file=sys.stderr, flush=True)
     processes = trainer.accelerator.num_processes
-    batches = Ahead(StageData(config, model, processes=processes), stride=processes)
+    batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
     try:
         trainer.run(batches)
     finally:
@@ -89,10 +89,10 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
 def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:
     """The trained model with all of its parameters, in the main process; where several hold pieces of it, brought together."""
     if trainer.sharded:
-        parameters = trainer.accelerator.get_state_dict(trainer.learner)
+        parameters = trainer.accelerator.get_state_dict(trainer.objective)
         if trainer.accelerator.is_main_process:
             model = _load(config, device="cpu")
-            StageLearner(model, config).load_state_dict(parameters)
+            StageObjective(model, config).load_state_dict(parameters)
     model.video_language.eval()
     model.vision.tower.eval()
     return model

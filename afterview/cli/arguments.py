@@ -29,9 +29,9 @@ def readable_memory(text: str) -> Path:
     """The directory of a memory that is only read: also of one that lies on a store, s3://bucket/prefix."""
     if not text.startswith(SCHEME):
         return memory_path(text)
-    from afterview.memory.sync.replica import mirror
+    from afterview.memory.sync.replica import replica_of
 
-    return mirror(text)
+    return replica_of(text)
 
 
 def sampling_rate(fps: float) -> float:

@@ -6,9 +6,9 @@ from pathlib import Path
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.layout import journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.unsealed import Pending, restore
+from afterview.memory.format.unsealed import Unsealed, restore
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class GenerationFiles:
     spec: FeatureSpec
     sealed: SealedFrames
     journal: Journal
-    pending: Pending
+    unsealed: Unsealed
 
     @classmethod
-    def open(cls, camera: Path, commit: Commit, spec: FeatureSpec) -> "GenerationFiles":
+    def open(cls, camera: Path, manifest: Manifest, spec: FeatureSpec) -> "GenerationFiles":
         """Those of the generation that the commit names. Raises DamagedMemory."""
-        sealed = SealedFrames(camera, commit.generation, writable=True)
-        gaps = sealed.gaps(commit.gaps)
-        journal = Journal(camera / journal_name(commit.generation))
+        sealed = SealedFrames(camera, manifest.generation, writable=True)
+        gaps = sealed.gaps(manifest.gaps)
+        journal = Journal(camera / journal_name(manifest.generation))
         recovered, journal.recovered = journal.recovered, []
         newest = gaps[-1].before_frame if gaps else -1
-        pending = restore(recovered, spec, sealed=commit.frames, sealed_gaps_before=newest)
-        return cls(spec, sealed, journal, pending)
+        unsealed = restore(recovered, spec, sealed=manifest.frames, sealed_gaps_before=newest)
+        return cls(spec, sealed, journal, unsealed)

@@ -164,7 +164,7 @@ def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ..
     return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
 
 
-def coarse_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+def downsampled_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
     """Tokens, and scales where there are any, of frames that are kept coarse. The arrays are made when they are first needed."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame // FEWER, tokens.width)

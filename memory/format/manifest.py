@@ -10,7 +10,7 @@ import google_crc32c
 
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound
-from afterview.memory.plans.downsampling import Coarse
+from afterview.memory.plans.downsampling import Downsampled
 from afterview.memory.plans.removal import Removal, remove_document
 
 FORMAT_VERSION = 1
@@ -60,7 +60,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Commit:
+class Manifest:
     """How many frames and gap records are sealed, which generation is in use, and which frames are gone (ascending, disjoint).
 
     coarse: frames of which this generation keeps fewer tokens (ascending, disjoint, whole seals).
@@ -70,34 +70,34 @@ class Commit:
     gaps: int
     generation: int
     removed: Sequence[Removal] = field(default=())
-    coarse: Sequence[Coarse] = field(default=())
+    downsampled: Sequence[Downsampled] = field(default=())
 
     @classmethod
-    def read(cls, camera: Path) -> "Commit":
+    def read(cls, camera: Path) -> "Manifest":
         """The state of the camera at `camera`."""
         path = camera / "committed"
         return cls._from(read_json(path, missing=f"{camera}: is not a camera of a memory"), where=str(path))
 
     @classmethod
-    def decode(cls, data: bytes, *, where: str, remedy: str = REPAIR) -> "Commit":
+    def decode(cls, data: bytes, *, where: str, remedy: str = REPAIR) -> "Manifest":
         """What `encode` made. Raises DamagedMemory."""
         where = f"{where}: `committed`"
         return cls._from(decode_json(data, where=where, remedy=remedy), where=where, remedy=remedy)
 
     @classmethod
-    def _from(cls, values: dict[str, Any], *, where: str, remedy: str = REPAIR) -> "Commit":
+    def _from(cls, values: dict[str, Any], *, where: str, remedy: str = REPAIR) -> "Manifest":
         try:
             removed = tuple(remove_document(item) for item in values.get("removed", []))
-            coarse = tuple(Coarse(**part) for part in values.get("coarse", []))
-            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, coarse)
+            downsampled = tuple(Downsampled(**part) for part in values.get("coarse", []))
+            return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, downsampled)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise DamagedMemory(f"{where}: frames, gaps or generation is missing; {remedy}") from None
 
     def encode(self) -> bytes:
         """The content of `committed`."""
         counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
-        coarse = {"coarse": [asdict(part) for part in self.coarse]} if self.coarse else {}
-        return encode_json({**counts, "removed": [removal.document() for removal in self.removed], **coarse})
+        downsampled = {"coarse": [asdict(part) for part in self.downsampled]} if self.downsampled else {}
+        return encode_json({**counts, "removed": [removal.document() for removal in self.removed], **downsampled})
 
     def write(self, camera: Path) -> None:
         """Make it so: from here on this is what counts."""

@@ -29,14 +29,14 @@ from afterview.memory.format.layout import (
     SEAL_FRAMES,
     TOKEN_CHUNK,
     ArrayLayout,
-    coarse_layouts,
+    downsampled_layouts,
     feature_layouts,
     gaps_layout,
     generation_name,
     is_missing,
     scalar_layout,
 )
-from afterview.memory.plans.downsampling import ARRAYS, Coarse, coarse_mask, spread
+from afterview.memory.plans.downsampling import ARRAYS, Downsampled, downsampled_mask, spread
 
 if TYPE_CHECKING:
     from afterview.memory.format.arrays import Arrays
@@ -85,7 +85,9 @@ class SealedFrames:
         self._camera = camera
         self._number, self._generation = generation, generation_name(generation)
         self._writable = writable
-        self.coarse: Sequence[Coarse] = ()  # as far as it is known; others are found where the other tokens are missing
+        self.downsampled: Sequence[
+            Downsampled
+        ] = ()  # as far as it is known; others are found where the other tokens are missing
         self._opened: dict[str, Any] = {}
 
     @cached_property
@@ -130,16 +132,16 @@ class SealedFrames:
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{name}", first, rows)
 
-    def make_coarse_arrays(self, end: int, spec: FeatureSpec) -> None:
+    def make_downsampled_arrays(self, end: int, spec: FeatureSpec) -> None:
         """Have the arrays of coarse tokens, with room for the frames below `end`; their chunks may be there already."""
-        for layout in coarse_layouts(self._number, spec):
+        for layout in downsampled_layouts(self._number, spec):
             if not (self._camera / layout.name / "zarr.json").exists():
                 self.create_array(layout, 0)
             self._make_room(layout.name, end)
 
-    def write_coarse(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
+    def write_downsampled(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
         """Write the coarse tokens of one seal beside the others. stored: as this generation keeps them, by the other arrays' names."""
-        self.make_coarse_arrays(first + SEAL_FRAMES, spec)
+        self.make_downsampled_arrays(first + SEAL_FRAMES, spec)
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{ARRAYS[name]}", first, rows)
 
@@ -200,17 +202,17 @@ class SealedFrames:
         chunks = {"tokens": TOKEN_CHUNK}
         if self._open(f"{self._generation}/tokens").dtype == np.int8:
             chunks["scales"] = SEAL_FRAMES
-        coarse = np.zeros(len(ids), dtype=bool)
-        if self.coarse and len(ids):
-            coarse = coarse_mask(int(ids[-1]) + 1, self.coarse)[ids]
-        fine = ids[~coarse]
+        downsampled = np.zeros(len(ids), dtype=bool)
+        if self.downsampled and len(ids):
+            downsampled = downsampled_mask(int(ids[-1]) + 1, self.downsampled)[ids]
+        fine = ids[~downsampled]
         rows = {name: self._slices(f"{self._generation}/{name}", fine, chunk) for name, chunk in chunks.items()}
-        gone = coarse
+        gone = downsampled
         if len(fine):
-            gone = coarse.copy()
-            gone[~coarse] = np.logical_or.reduce([_missing(part) for part in rows.values()])
+            gone = downsampled.copy()
+            gone[~downsampled] = np.logical_or.reduce([_missing(part) for part in rows.values()])
         if len(fine) < len(ids):
-            rows = {name: _among(part, ~coarse) for name, part in rows.items()}
+            rows = {name: _among(part, ~downsampled) for name, part in rows.items()}
         if gone.any():
             self._stand_in(rows, ids, np.flatnonzero(gone))
         return rows
@@ -218,18 +220,18 @@ class SealedFrames:
     def _stand_in(self, rows: dict[str, NDArray[Any]], ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
         """Fill these places with coarse tokens: of every array, as codes and scales belong together. Raises DamagedFrames."""
         lost = places
-        if self._has_coarse():
-            coarse = {
+        if self._has_downsampled():
+            downsampled = {
                 name: self._slices(f"{self._generation}/{ARRAYS[name]}", ids[places], SEAL_FRAMES) for name in rows
             }
-            lacking = np.logical_or.reduce([_missing(part) for part in coarse.values()])
+            lacking = np.logical_or.reduce([_missing(part) for part in downsampled.values()])
             found, lost = places[~lacking], places[lacking]
-            for name, part in coarse.items():
+            for name, part in downsampled.items():
                 rows[name][found] = spread(part[~lacking]) if part.ndim > 2 else part[~lacking]
         if len(lost):
             raise self._lost(f"{self._generation}/tokens", ids[lost])
 
-    def _has_coarse(self) -> bool:
+    def _has_downsampled(self) -> bool:
         return (self._camera / self._generation / ARRAYS["tokens"] / "zarr.json").exists()
 
     def _slices(self, name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
@@ -260,7 +262,7 @@ class SealedFrames:
                 return False
             return stands_in or not _missing(rows).any()
 
-        stands_in = name.rpartition("/")[2] in ARRAYS and self._has_coarse()
+        stands_in = name.rpartition("/")[2] in ARRAYS and self._has_downsampled()
 
         try:
             return self._lost(name, self._unreadable(ids, chunk, sound))
@@ -277,11 +279,13 @@ class SealedFrames:
         kind = name.rpartition("/")[2]
         if kind in (*ARRAYS, *ARRAYS.values()):  # of a frame that is coarse its other tokens do not matter
             fine = self._far(f"{self._generation}/tokens", TOKEN_CHUNK)
-            coarse = self._far(f"{self._generation}/{ARRAYS['tokens']}", SEAL_FRAMES) if self._has_coarse() else fine
-            frames = min(len(fine), len(coarse))
-            known = coarse_mask(frames, self.coarse)
+            downsampled = (
+                self._far(f"{self._generation}/{ARRAYS['tokens']}", SEAL_FRAMES) if self._has_downsampled() else fine
+            )
+            frames = min(len(fine), len(downsampled))
+            known = downsampled_mask(frames, self.downsampled)
             far = fine
-            far[:frames][known] = coarse[:frames][known]
+            far[:frames][known] = downsampled[:frames][known]
         return UnreachableFrames(str(error), np.flatnonzero(far))
 
     def _far(self, name: str, chunk: int) -> NDArray[np.bool_]:

@@ -37,13 +37,13 @@ class GrowingTimes:
         self.sealed = end
 
     def remembered(
-        self, pending: Sequence[float], removed: Sequence[Removal]
+        self, unsealed: Sequence[float], removed: Sequence[Removal]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """(times, ids, ids of frames that cannot be read) of what is remembered; pending: times of frames not sealed yet."""
-        end = self.sealed + len(pending)
+        end = self.sealed + len(unsealed)
         self._grow(end)
-        self._rows[self.sealed - self._first : end - self._first] = pending
-        unreadable = self.sealed + np.flatnonzero(np.isnan(np.array(pending, dtype=np.float64)))
+        self._rows[self.sealed - self._first : end - self._first] = unsealed
+        unreadable = self.sealed + np.flatnonzero(np.isnan(np.array(unsealed, dtype=np.float64)))
         lost = np.concatenate([self._lost, unreadable])
         first = evicted_before(removed)
         if len(removed) <= (first > 0) and not (lost >= first).any():

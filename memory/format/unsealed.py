@@ -15,7 +15,7 @@ from afterview.memory.format.journal import Entry, Record
 
 
 @dataclass
-class Pending:
+class Unsealed:
     """What a journal holds beyond the sealed frames. `first` is the id of frames[0]."""
 
     first: int
@@ -65,26 +65,26 @@ def gap_record(gap: Gap) -> Entry:
     return {"type": "gap", "start": gap.start, "end": end, "reason": gap.reason, "before": gap.before_frame}, {}
 
 
-def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Pending:
+def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Unsealed:
     """Rebuild what is pending from a journal's records.
 
     sealed: frames already sealed; their records, left by a crash between a seal and the journal's renewal, are passed over,
     and so are gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
     Frames that damage took from between the others are blank, and their time is NaN.
     """
-    pending = Pending(sealed)
+    unsealed = Unsealed(sealed)
     for record in records:
         header = record.header
-        if header["type"] == "frame" and header["id"] >= pending.end:
-            while pending.end < header["id"]:
-                pending.frames.append(blank_frame(spec, time=math.nan))
-            pending.frames.append(_frame(header, record.parts, spec))
+        if header["type"] == "frame" and header["id"] >= unsealed.end:
+            while unsealed.end < header["id"]:
+                unsealed.frames.append(blank_frame(spec, time=math.nan))
+            unsealed.frames.append(_frame(header, record.parts, spec))
         elif header["type"] == "gap":
-            _restore_gap(pending, header, sealed_gaps_before)
-    if pending.gaps and pending.gaps[-1].before_frame >= pending.end:
-        last = pending.gaps.pop()  # the frame that was to end it never came
-        pending.open_gap = Gap(last.start, math.nan, last.reason, -1)
-    return pending
+            _restore_gap(unsealed, header, sealed_gaps_before)
+    if unsealed.gaps and unsealed.gaps[-1].before_frame >= unsealed.end:
+        last = unsealed.gaps.pop()  # the frame that was to end it never came
+        unsealed.open_gap = Gap(last.start, math.nan, last.reason, -1)
+    return unsealed
 
 
 def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
@@ -100,14 +100,14 @@ def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
     return frame.stored_as(tokens.storage)
 
 
-def _restore_gap(pending: Pending, header: Mapping[str, Any], sealed_gaps_before: int) -> None:
+def _restore_gap(unsealed: Unsealed, header: Mapping[str, Any], sealed_gaps_before: int) -> None:
     reason: GapReason = header["reason"]
     if header["end"] is None:
-        pending.open_gap = Gap(header["start"], math.nan, reason, -1)
+        unsealed.open_gap = Gap(header["start"], math.nan, reason, -1)
         return
-    pending.open_gap = None
+    unsealed.open_gap = None
     if header["before"] > sealed_gaps_before:
-        pending.add_gap(Gap(header["start"], header["end"], reason, header["before"]))
+        unsealed.add_gap(Gap(header["start"], header["end"], reason, header["before"]))
 
 
 def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureSpec) -> FrameRecord:

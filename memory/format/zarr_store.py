@@ -17,7 +17,7 @@ from zarr.storage import LocalStore
 from afterview.memory.base.durable import fsync_directory, make_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, StoreRefused
 from afterview.memory.format.layout import may_be_far
-from afterview.memory.remote.bucket import AT_ONCE, CameraObjects, objects_of, pool
+from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of, pool
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -54,13 +54,13 @@ class CameraStore(LocalStore):
     def _far(self, key: str) -> bytes | None:
         if self._ahead is not None:
             return self._ahead.take(key)
-        objects = _objects_of(self.root)
+        objects = _bucket_of(self.root)
         return None if objects is None else objects.get(key)
 
     @contextmanager
     def reading_ahead(self, keys: Sequence[str]) -> Iterator[None]:
         """While these chunks are read one after the other, have those that lie far away come in together."""
-        objects = _objects_of(self.root) if len(keys) > 1 else None
+        objects = _bucket_of(self.root) if len(keys) > 1 else None
         if objects is None:
             yield
             return
@@ -107,10 +107,10 @@ class CameraStore(LocalStore):
         await asyncio.to_thread(remove_tree, self.root / prefix)
 
 
-def _objects_of(camera: Path) -> CameraObjects | None:
+def _bucket_of(camera: Path) -> BucketClient | None:
     """The store of a camera. Raises StoreRefused where its name is damaged: that harms no frame, but puts some out of reach."""
     try:
-        return objects_of(camera)
+        return bucket_of(camera)
     except DamagedMemory as error:
         raise StoreRefused(str(error)) from None
 
@@ -118,7 +118,7 @@ def _objects_of(camera: Path) -> CameraObjects | None:
 class _ReadAhead:
     """Requests under way for chunks that are about to be read: AT_ONCE of them, in the order in which they will be wanted."""
 
-    def __init__(self, objects: CameraObjects, keys: Sequence[str]) -> None:
+    def __init__(self, objects: BucketClient, keys: Sequence[str]) -> None:
         self._objects, self._left, self._lock = objects, iter(keys), threading.Lock()
         self._coming: dict[str, Future[bytes | None]] = {}
         with self._lock:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.errors import DamagedMemory, StoreError
 from afterview.memory.format.layout import IMAGES, MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import (
     FILE,
     FRAMES,
@@ -24,9 +24,9 @@ from afterview.memory.format.upload_state import (
     trees_here,
 )
 from afterview.memory.fsck.findings import Finding
-from afterview.memory.plans.downsampling import ARRAYS, is_coarse
+from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
 from afterview.memory.plans.removal import present
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.sync.publish import is_no_camera, same_camera, small_files
 from afterview.memory.writing.erase_remote import object_traces, touched
 
@@ -47,7 +47,7 @@ class FarChunks:
         self.deep = deep
         self.camera = camera
         self.trouble: str | None = None  # why nothing can be said
-        self.objects: CameraObjects | None = None
+        self.objects: BucketClient | None = None
         self.uploads = Uploads()
         self.sizes: dict[str, int] = {}
         self.lost_name = False  # its camera.json there is damaged; as chunks were sent, they are this camera's
@@ -62,19 +62,19 @@ class FarChunks:
 
     def _may_have_sent(self) -> bool:
         """Whether chunks that are not here may lie on the store, though no note says so: it may be lost."""
-        if objects_of(self.camera) is None:
+        if bucket_of(self.camera) is None:
             return False
-        commit = Commit.read(self.camera)
-        ids = present(commit.frames, commit.removed)
+        manifest = Manifest.read(self.camera)
+        ids = present(manifest.frames, manifest.removed)
         return any(
             not (self.camera / key).exists()
-            for tree in (FRAMES, generation_name(commit.generation))
+            for tree in (FRAMES, generation_name(manifest.generation))
             for seal in np.unique(ids // SEAL_FRAMES).tolist()
             for key in seal_keys(self.camera, tree, seal)
         )
 
     def _list(self) -> None:
-        self.objects = objects_of(self.camera)
+        self.objects = bucket_of(self.camera)
         if self.objects is None:
             self.trouble = "chunks were moved to a store, but store.json is gone; `afterview store set` names it again"
             return
@@ -113,14 +113,14 @@ class FarChunks:
             return None
         return np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
 
-    def missent(self, commit: Commit) -> Iterator[Missent]:
-        """Chunks that are here and noted as sent, but are not there. (Coarse ones of seals that are still being made so may be.)"""
+    def missent(self, manifest: Manifest) -> Iterator[Missent]:
+        """Chunks that are here and noted as sent, but are not there. (Downsampled ones of seals that are still being made so may be.)"""
         here = trees_here(self.camera)
-        coarse = [part for part in commit.coarse if part.erased]
+        downsampled = [part for part in manifest.downsampled if part.erased]
         for name, tree in self.uploads.trees.items():
             for seal in range(tree.released, tree.sent) if name in here else ():
                 for key in seal_keys(self.camera, name, seal):
-                    if Path(key).parent.name in ARRAYS.values() and not is_coarse(coarse, seal * SEAL_FRAMES):
+                    if Path(key).parent.name in ARRAYS.values() and not is_downsampled(downsampled, seal * SEAL_FRAMES):
                         continue
                     if (
                         key not in self.sizes
@@ -130,7 +130,7 @@ class FarChunks:
                         yield Missent(key, (name, seal))
 
 
-def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Finding]:
+def check_store(camera: Path, manifest: Manifest, far: FarChunks) -> Iterator[Finding]:
     """The note of what was sent; the store itself; forgotten frames on it; and chunks that were sent, but have vanished from it."""
     try:
         Uploads.read(camera)
@@ -150,16 +150,16 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
         return
     if far.objects is None:
         return
-    yield from _check_published(camera, commit, far, far.objects)
-    erased = [gone for gone in commit.removed if gone.erased]  # others may still lie where blanked rows are
+    yield from _check_published(camera, manifest, far, far.objects)
+    erased = [gone for gone in manifest.removed if gone.erased]  # others may still lie where blanked rows are
     for gone in erased:
         if gone.reason == "forgotten":
-            items = touched(camera, far.uploads, gone, erased, sealed=commit.frames)
+            items = touched(camera, far.uploads, gone, erased, sealed=manifest.frames)
             there = [item for item in items if item.key in far.sizes and item.place not in far.uploads.again]
             for trace in object_traces(camera, far.objects, gone, there):
                 what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"
                 yield Finding(Path(trace.rpartition(": ")[0]), what, (gone.first, gone.end))
-    for lost in far.missent(commit):
+    for lost in far.missent(manifest):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:
             change(camera, {place})
@@ -170,7 +170,7 @@ def check_store(camera: Path, commit: Commit, far: FarChunks) -> Iterator[Findin
         )
 
 
-def _check_published(camera: Path, commit: Commit, far: FarChunks, objects: CameraObjects) -> Iterator[Finding]:
+def _check_published(camera: Path, manifest: Manifest, far: FarChunks, objects: BucketClient) -> Iterator[Finding]:
     """What another machine reads beside the chunks is there; deep: and as it was sent. (Array metadata it makes itself.)"""
 
     def put(key: str) -> Callable[[], str]:
@@ -190,11 +190,11 @@ def _check_published(camera: Path, commit: Commit, far: FarChunks, objects: Came
         yield Finding(camera / "camera.json", f"is damaged on {objects.name}", fix=put("camera.json"))
     published, frames = far.uploads.published, far.uploads.trees.get(FRAMES, Tree(0))
     changing = {seal for name, seal in far.uploads.again if name == FRAMES}
-    for gone in commit.removed:
+    for gone in manifest.removed:
         if not gone.erased:
             changing |= set(range(gone.first // SEAL_FRAMES, gone.end // SEAL_FRAMES + 1))
     images = [f"{IMAGES}/{seal}/zarr.json" for seal in range(frames.sent) if seal not in changing]
-    small = small_files(camera, commit, 0, published.frames) if published.generation == commit.generation else []
+    small = small_files(camera, manifest, 0, published.frames) if published.generation == manifest.generation else []
     small = [key for key in small if not key.endswith(("zarr.json", "camera.json"))]
     wanted = [key for key in [*images, *small] if (camera / key).exists()]
     for key in [*wanted, *(["committed"] if published.frames else [])]:

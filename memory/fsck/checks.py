@@ -25,12 +25,12 @@ from afterview.memory.format.layout import (
     SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
-    coarse_layouts,
+    downsampled_layouts,
     gaps_layout,
     generation_name,
     is_missing,
 )
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import are_offsets, are_times
 from afterview.memory.format.spec_file import read_spec, spec_path
 from afterview.memory.fsck.check_journal import check_journal
@@ -38,7 +38,7 @@ from afterview.memory.fsck.check_remote import FarChunks, check_store
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.repair import Repair
 from afterview.memory.fsck.repair_documents import begin_memory_settings, begin_settings, fetch_spec
-from afterview.memory.plans.downsampling import ARRAYS, coarse_mask
+from afterview.memory.plans.downsampling import ARRAYS, downsampled_mask
 from afterview.memory.plans.removal import present, runs
 from afterview.memory.remote.settings import FILE as STORE
 from afterview.memory.remote.settings import read_store
@@ -58,16 +58,16 @@ def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
         found = list(stage(camera, repair))
         if any(finding.severity == "damage" for finding in found):
             return found
-    commit = Commit.read(camera)
+    manifest = Manifest.read(camera)
     far = FarChunks(camera, deep=deep)
     return [
-        *check_store(camera, commit, far),
-        *_check_removals(camera, commit, repair),
-        *_check_chunks(camera, commit, repair, far),
-        *_check_times(camera, commit, repair),
-        *_check_features(camera, commit, repair, far),
-        *_check_gaps(camera, commit, repair),
-        *check_journal(camera, commit),
+        *check_store(camera, manifest, far),
+        *_check_removals(camera, manifest, repair),
+        *_check_chunks(camera, manifest, repair, far),
+        *_check_times(camera, manifest, repair),
+        *_check_features(camera, manifest, repair, far),
+        *_check_gaps(camera, manifest, repair),
+        *check_journal(camera, manifest),
         *_check_leftovers(camera, repair),
     ]
 
@@ -79,15 +79,15 @@ def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
     except (DamagedMemory, MemoryNotFound) as error:
         yield Finding(camera / "camera.json", _reason(error), fix=repair.rebuild_camera)
     try:
-        commit = Commit.read(camera)
+        manifest = Manifest.read(camera)
     except (DamagedMemory, MemoryNotFound) as error:
-        yield Finding(camera / "committed", _reason(error), fix=repair.rebuild_commit)
+        yield Finding(camera / "committed", _reason(error), fix=repair.rebuild_manifest)
         return
     try:
-        read_spec(camera, commit.generation)
+        read_spec(camera, manifest.generation)
     except RepositoryError as error:
-        fix = None if isinstance(error, FormatMismatch) else fetch_spec(camera, commit.generation)
-        yield Finding(spec_path(camera, commit.generation), _reason(error), fix=fix)
+        fix = None if isinstance(error, FormatMismatch) else fetch_spec(camera, manifest.generation)
+        yield Finding(spec_path(camera, manifest.generation), _reason(error), fix=fix)
     try:
         read_settings(camera)
     except DamagedMemory as error:
@@ -116,15 +116,17 @@ def _reason(error: RepositoryError) -> str:
 
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
     """zarr.json of every group, and of every array: there, of the right type, and large enough for the committed rows."""
-    commit = Commit.read(camera)
-    for group in ("", "frames", IMAGES, generation_name(commit.generation)):
+    manifest = Manifest.read(camera)
+    for group in ("", "frames", IMAGES, generation_name(manifest.generation)):
         path = camera / group / "zarr.json"
         wrong = _wrong_group(path)
         if wrong:
             yield Finding(path, wrong, fix=repair.group(path))
-    coarse, arrays = max((part.end for part in commit.coarse), default=0), Arrays(camera, writable=False)
-    wanted = [(layout, coarse if _is_coarse(layout) else commit.frames) for layout in _layouts(camera, commit)]
-    for layout, rows in [*wanted, (GAPS, commit.gaps)]:
+    downsampled, arrays = max((part.end for part in manifest.downsampled), default=0), Arrays(camera, writable=False)
+    wanted = [
+        (layout, downsampled if _is_downsampled(layout) else manifest.frames) for layout in _layouts(camera, manifest)
+    ]
+    for layout, rows in [*wanted, (GAPS, manifest.gaps)]:
         wrong = arrays.wrong(layout, rows)
         if wrong:
             yield Finding(camera / layout.name / "zarr.json", wrong, fix=repair.metadata(layout, rows))
@@ -138,42 +140,42 @@ def _wrong_group(path: Path) -> str | None:
         return f"is missing or unreadable ({type(error).__name__})"
 
 
-def _layouts(camera: Path, commit: Commit) -> list[ArrayLayout]:
+def _layouts(camera: Path, manifest: Manifest) -> list[ArrayLayout]:
     """The arrays that count: coarse ones where frames are committed as coarse, whether they are there or not."""
-    layouts = [layout for layout in camera_layouts(camera, commit.generation) if not _is_coarse(layout)]
-    if commit.coarse:
-        layouts += coarse_layouts(commit.generation, read_spec(camera, commit.generation))
+    layouts = [layout for layout in camera_layouts(camera, manifest.generation) if not _is_downsampled(layout)]
+    if manifest.downsampled:
+        layouts += downsampled_layouts(manifest.generation, read_spec(camera, manifest.generation))
     return layouts
 
 
-def _is_coarse(layout: ArrayLayout) -> bool:
+def _is_downsampled(layout: ArrayLayout) -> bool:
     return layout.name.rpartition("/")[2] in ARRAYS.values()
 
 
-def _check_removals(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
+def _check_removals(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Finding]:
     path, end = camera / "committed", 0
-    for gone in commit.removed:
+    for gone in manifest.removed:
         if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
             what = f"removed frames {gone.first} to {gone.end} overlap or are no range"
-            yield Finding(path, what, fix=repair.rebuild_commit)
+            yield Finding(path, what, fix=repair.rebuild_manifest)
         end = gone.end
         if not gone.erased:
             what = f"removal of frames {gone.first} to {gone.end - 1} was interrupted; the next writer finishes it"
             yield Finding(path, what, severity="note", fix=repair.finish_removals)
         elif gone.reason == "forgotten":
-            for trace in traces(camera, gone, sealed=commit.frames):
+            for trace in traces(camera, gone, sealed=manifest.frames):
                 where, _, what = trace.rpartition(": ")
                 yield Finding(Path(where), f"still holds {what}", (gone.first, gone.end), fix=repair.erase_again(gone))
 
 
-def _check_chunks(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
+def _check_chunks(camera: Path, manifest: Manifest, repair: Repair, far: FarChunks) -> Iterator[Finding]:
     """Every chunk that holds a remembered frame is there, whole, and as it was written."""
-    every = present(commit.frames, commit.removed)
-    coarse = coarse_mask(commit.frames, commit.coarse)
-    for layout in _layouts(camera, commit):
-        ids = every[coarse[every]] if _is_coarse(layout) else every
+    every = present(manifest.frames, manifest.removed)
+    downsampled = downsampled_mask(manifest.frames, manifest.downsampled)
+    for layout in _layouts(camera, manifest):
+        ids = every[downsampled[every]] if _is_downsampled(layout) else every
         if layout.name.rpartition("/")[2] in ARRAYS:
-            ids = every[~coarse[every]]
+            ids = every[~downsampled[every]]
         for chunk in np.unique(ids // layout.chunk).tolist():
             wrong = layout.check(camera, chunk)
             if wrong == MISSING:
@@ -230,12 +232,12 @@ def sealed_rows(
             yield chunk * layout.chunk, rows[: frames - chunk * layout.chunk]
 
 
-def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    layout = next(layout for layout in _layouts(camera, commit) if layout.name == "frames/times")
-    times = np.full(commit.frames, np.nan)
-    for first, rows in sealed_rows(camera, layout, commit.frames):
+def _check_times(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Finding]:
+    layout = next(layout for layout in _layouts(camera, manifest) if layout.name == "frames/times")
+    times = np.full(manifest.frames, np.nan)
+    for first, rows in sealed_rows(camera, layout, manifest.frames):
         times[first : first + len(rows)] = rows
-    ids = present(commit.frames, commit.removed)
+    ids = present(manifest.frames, manifest.removed)
     ids = ids[np.isfinite(times[ids])]  # the others lie in chunks that were found missing
     back = np.flatnonzero(np.diff(times[ids]) <= 0)
     for place in back[:10].tolist():
@@ -246,15 +248,15 @@ def _check_times(camera: Path, commit: Commit, repair: Repair) -> Iterator[Findi
         )  # fmt: skip
 
 
-def _check_features(camera: Path, commit: Commit, repair: Repair, far: FarChunks) -> Iterator[Finding]:
+def _check_features(camera: Path, manifest: Manifest, repair: Repair, far: FarChunks) -> Iterator[Finding]:
     """Tokens and scales are numbers; embeddings have unit length (zero where they were lost, which search leaves out)."""
-    keep = np.zeros(commit.frames, dtype=bool)
-    keep[present(commit.frames, commit.removed)] = True
-    name = f"generation-{commit.generation}/"
-    for layout in _layouts(camera, commit):
+    keep = np.zeros(manifest.frames, dtype=bool)
+    keep[present(manifest.frames, manifest.removed)] = True
+    name = f"generation-{manifest.generation}/"
+    for layout in _layouts(camera, manifest):
         if not layout.name.startswith(name):
             continue
-        for first, rows in sealed_rows(camera, layout, commit.frames, far if far.deep else None):
+        for first, rows in sealed_rows(camera, layout, manifest.frames, far if far.deep else None):
             bad = _unsound(layout, rows.reshape(len(rows), -1))
             wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
             for start, end in runs(wrong):
@@ -276,11 +278,11 @@ def _unsound(layout: ArrayLayout, rows: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(bad.any(axis=1))
 
 
-def _check_gaps(camera: Path, commit: Commit, repair: Repair) -> Iterator[Finding]:
-    for chunk in GAPS.chunks(0, commit.gaps) if commit.gaps else ():
+def _check_gaps(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Finding]:
+    for chunk in GAPS.chunks(0, manifest.gaps) if manifest.gaps else ():
         wrong = GAPS.check(camera, chunk)
         if wrong is None:
-            rows = GAPS.rows(camera, chunk)[: commit.gaps - chunk * GAP_CHUNK].astype(np.float64)
+            rows = GAPS.rows(camera, chunk)[: manifest.gaps - chunk * GAP_CHUNK].astype(np.float64)
             sound = np.isfinite(rows).all() and (rows[:, 1] > rows[:, 0]).all() and (np.diff(rows[:, 2]) > 0).all()
             wrong = None if sound else "holds gaps that end before they begin, or out of order"
         if wrong:

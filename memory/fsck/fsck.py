@@ -9,7 +9,7 @@ from afterview.memory.base.durable import PARTIAL
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.layout import journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import frames_away
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
@@ -95,8 +95,8 @@ def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:
 
 def _state(camera: Path) -> object:
     try:
-        commit = Commit.read(camera)
-        return commit, (camera / journal_name(commit.generation)).stat().st_ino
+        manifest = Manifest.read(camera)
+        return manifest, (camera / journal_name(manifest.generation)).stat().st_ino
     except (RepositoryError, OSError):
         return None
 

@@ -20,17 +20,17 @@ from afterview.memory.base.errors import DamagedMemory, RepositoryError
 from afterview.memory.base.records import Gap
 from afterview.memory.format import upload_state as uploaded
 from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames, image_attributes
 from afterview.memory.format.upload_state import FRAMES, change
 from afterview.memory.format.zarr_store import CameraStore
 from afterview.memory.fsck.repair_journal import sound_records
 from afterview.memory.index import files as index_files
-from afterview.memory.plans.downsampling import ARRAYS, Coarse, add_coarse
+from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal, add, present, runs
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.sync.publish import published_removals
-from afterview.memory.sync.restore import bring_back_chunk
+from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import camera_layouts, erase
 from afterview.memory.writing.leftovers import alone
 
@@ -52,7 +52,7 @@ class Repair:
 
         Raises StoreError where there is a copy that cannot be had now: to the store, a camera made anew is another one.
         """
-        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
         theirs = None if objects is None else objects.read("camera.json")
         if theirs is not None:
             write_file(self._camera / "camera.json", theirs)
@@ -64,7 +64,7 @@ class Repair:
         write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
         return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
 
-    def rebuild_commit(self) -> str:
+    def rebuild_manifest(self) -> str:
         """`committed` from what is there: the seals whose images exist, the newest generation that has a spec.
 
         What was removed before it was published is taken from the store. Raises StoreError where that does not answer.
@@ -78,23 +78,23 @@ class Repair:
             raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be restored")
         present_seals = sorted(int(entry.name) for entry in (self._camera / IMAGES).glob("*") if entry.name.isdigit())
         journal = sound_records(self._camera, specs[-1]) or ()
-        first_pending = min(
+        first_unsealed = min(
             (record.header["id"] for record in journal if record.header["type"] == "frame"), default=None
         )
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
-        if first_pending is not None:
-            frames = min(frames, -(-first_pending // SEAL_FRAMES) * SEAL_FRAMES) if first_pending else 0
-        objects = objects_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        if first_unsealed is not None:
+            frames = min(frames, -(-first_unsealed // SEAL_FRAMES) * SEAL_FRAMES) if first_unsealed else 0
+        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
         far = {} if objects is None else objects.sizes()
         removed = published_removals(objects, specs[-1], frames) if objects is not None else ()
-        Commit(frames, 0, specs[-1], removed, self._coarse(frames, specs[-1], far)).write(self._camera)
+        Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], far)).write(self._camera)
         absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
         gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
         blank = self._blank_frames(frames, specs[-1])
         self._remove(np.union1d(gone, blank))
         return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
 
-    def _coarse(self, frames: int, generation: int, far: Container[str]) -> tuple[Coarse, ...]:
+    def _downsampled(self, frames: int, generation: int, far: Container[str]) -> tuple[Downsampled, ...]:
         """Seals whose tokens are there in their coarse form alone. far: what lies on the store."""
         layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
         if ARRAYS["tokens"] not in layouts:
@@ -104,7 +104,7 @@ class Repair:
             for name in ("tokens", ARRAYS["tokens"])
         }
         alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
-        return add_coarse((Coarse(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
+        return add_downsampled((Downsampled(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
 
     def _any(self, layout: ArrayLayout, seal: int, far: Container[str]) -> bool:
         chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
@@ -145,7 +145,7 @@ class Repair:
         def fix() -> str:
             place = (layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)
             key = str(layout.file(self._camera, chunk).relative_to(self._camera))
-            if layout.chunk <= SEAL_FRAMES and bring_back_chunk(self._camera, key, place, layout.chunk_bytes):
+            if layout.chunk <= SEAL_FRAMES and restore_chunk(self._camera, key, place, layout.chunk_bytes):
                 return "fetched from the store"
             if kind in (*ARRAYS, *ARRAYS.values()):
                 self._remove(lost)
@@ -179,9 +179,9 @@ class Repair:
         def fix() -> str:
             about = image_attributes(self._camera, seal)
             size = max(1, about["offsets"][-1]) + 4 if about else 0
-            if bring_back_chunk(self._camera, f"{IMAGES}/{seal}/c.0", (FRAMES, seal), size):
+            if restore_chunk(self._camera, f"{IMAGES}/{seal}/c.0", (FRAMES, seal), size):
                 return "fetched from the store"
-            times = self._times(Commit.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
+            times = self._times(Manifest.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
             remove_tree(self._camera / IMAGES / str(seal))
             SealedFrames(self._camera, 0, writable=True).write_images(
                 seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist()
@@ -197,7 +197,7 @@ class Repair:
     def _second_times(self) -> NDArray[np.float64]:
         """Times by frame from the copies beside the images; NaN where there is none."""
         try:
-            frames = Commit.read(self._camera).frames
+            frames = Manifest.read(self._camera).frames
         except RepositoryError:
             frames = SEAL_FRAMES * (
                 1 + max((int(e.name) for e in (self._camera / IMAGES).glob("*") if e.name.isdigit()), default=-1)
@@ -220,43 +220,43 @@ class Repair:
 
     def _remove(self, frames: NDArray[np.int64]) -> None:
         """Record frames as lost to damage: nobody reads them any more."""
-        commit = Commit.read(self._camera)
-        frames = np.intersect1d(frames, present(int(frames.max(initial=-1)) + 1, commit.removed))
+        manifest = Manifest.read(self._camera)
+        frames = np.intersect1d(frames, present(int(frames.max(initial=-1)) + 1, manifest.removed))
         if not len(frames):
             return
         times = np.concatenate(
-            [self._times(commit.frames), np.full(max(0, int(frames[-1]) + 1 - commit.frames), np.nan)]
+            [self._times(manifest.frames), np.full(max(0, int(frames[-1]) + 1 - manifest.frames), np.nan)]
         )
         now = time.time()
         new = [
             Removal(first, end, *_ends(times, first, end), "damaged", now, erased=True) for first, end in runs(frames)
         ]
-        replace(commit, removed=add(commit.removed, new)).write(self._camera)
+        replace(manifest, removed=add(manifest.removed, new)).write(self._camera)
 
     # --- the rest ---
 
     def finish_removals(self) -> str:
         """Erase what an interrupted removal left (a journal's frames are blanked by the writer that opens it next)."""
-        commit = Commit.read(self._camera)
-        for removal in commit.removed:
+        manifest = Manifest.read(self._camera)
+        for removal in manifest.removed:
             if not removal.erased:
-                erase(self._camera, removal, commit.removed, sealed=commit.frames)
+                erase(self._camera, removal, manifest.removed, sealed=manifest.frames)
         return "the sealed part is erased; the next writer finishes it"
 
     def erase_again(self, removal: Removal) -> Fix:
         """Erase what is left of a forgotten range."""
 
         def fix() -> str:
-            commit = Commit.read(self._camera)
-            erase(self._camera, removal, commit.removed, sealed=commit.frames)
+            manifest = Manifest.read(self._camera)
+            erase(self._camera, removal, manifest.removed, sealed=manifest.frames)
             return "erased"
 
         return fix
 
     def rebuild_gaps(self) -> str:
         """Gaps anew from the times: where they were known, their reasons are lost."""
-        commit = Commit.read(self._camera)
-        times = self._times(commit.frames)
+        manifest = Manifest.read(self._camera)
+        times = self._times(manifest.frames)
         ids = np.flatnonzero(np.isfinite(times))
         places = np.flatnonzero(np.diff(times[ids]) > LONG_SILENCE)
         gaps = [
@@ -264,8 +264,8 @@ class Repair:
         ]
         for file in (self._camera / "frames" / "gaps").glob("c.*"):
             unlink(file)
-        SealedFrames(self._camera, commit.generation, writable=True).write_gaps(0, gaps)
-        replace(commit, gaps=len(gaps)).write(self._camera)
+        SealedFrames(self._camera, manifest.generation, writable=True).write_gaps(0, gaps)
+        replace(manifest, gaps=len(gaps)).write(self._camera)
         return f"{len(gaps)} gaps rebuilt from the times; why they came about is lost"
 
     def group(self, path: Path) -> Fix:

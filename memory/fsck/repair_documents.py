@@ -9,7 +9,7 @@ from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
 from afterview.memory.format.manifest import decode_json
 from afterview.memory.format.spec_file import REMEDY, spec_path
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 
 
 def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
@@ -17,7 +17,7 @@ def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
 
     def fix() -> str:
         path = spec_path(camera, generation)
-        objects = objects_of(camera)
+        objects = bucket_of(camera)
         theirs = None if objects is None else objects.read(str(path.relative_to(camera)))
         if objects is None or theirs is None:
             raise DamagedMemory(f"{path}: there is no copy on a store; {REMEDY}")

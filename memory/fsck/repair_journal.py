@@ -13,10 +13,10 @@ from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import Record, encode_file, read_journal, scan
 from afterview.memory.format.layout import SEAL_FRAMES, journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.unsealed import Pending, blank_frame, restore
+from afterview.memory.format.unsealed import Unsealed, blank_frame, restore
 from afterview.memory.plans.removal import Removal, add, runs
 
 _CLOSE_S = 1 / 1024  # between lost frames of which no time is known
@@ -27,31 +27,31 @@ def repair_journal(camera: Path) -> str:
 
     Call with the camera's lock held.
     """
-    commit = Commit.read(camera)
-    spec = read_spec(camera, commit.generation)
-    records = sound_records(camera, commit.generation)
-    pending = restore(records or (), spec, sealed=commit.frames, sealed_gaps_before=-1)
-    newest = _newest_sealed(camera, commit)
+    manifest = Manifest.read(camera)
+    spec = read_spec(camera, manifest.generation)
+    records = sound_records(camera, manifest.generation)
+    unsealed = restore(records or (), spec, sealed=manifest.frames, sealed_gaps_before=-1)
+    newest = _newest_sealed(camera, manifest)
     if records is None:
         step = min(1 / read_camera(camera).fps, max(_CLOSE_S, (time.time() - newest) / (SEAL_FRAMES + 1)))
         times = newest + step * np.arange(1, SEAL_FRAMES + 1)
-        pending.frames = [blank_frame(spec, time=when) for when in times.tolist()]
+        unsealed.frames = [blank_frame(spec, time=when) for when in times.tolist()]
         lost = list(range(SEAL_FRAMES))
     else:
-        lost = [row for row, frame in enumerate(pending.frames) if np.isnan(frame.time)]
-        times = _fill_in(pending, lost, newest, spec)
-    write_file(camera / journal_name(commit.generation), encode_file(pending.entries()))
+        lost = [row for row, frame in enumerate(unsealed.frames) if np.isnan(frame.time)]
+        times = _fill_in(unsealed, lost, newest, spec)
+    write_file(camera / journal_name(manifest.generation), encode_file(unsealed.entries()))
     now = time.time()
-    first = pending.first
+    first = unsealed.first
     new = [
         Removal(first + low, first + end, float(times[low]), float(times[end - 1]), "damaged", now, erased=True)
         for low, end in runs(np.array(lost, dtype=np.int64))
     ]
     if new:
-        replace(commit, removed=add(commit.removed, new)).write(camera)
+        replace(manifest, removed=add(manifest.removed, new)).write(camera)
     if records is None:
         return f"begun anew: the frames that were in it are lost, {SEAL_FRAMES} at most as a rule, and as many places are recorded as lost"
-    return f"{len(pending.frames) - len(lost)} frames kept, {len(lost)} lost"
+    return f"{len(unsealed.frames) - len(lost)} frames kept, {len(lost)} lost"
 
 
 def sound_records(camera: Path, generation: int) -> Sequence[Record] | None:
@@ -63,19 +63,19 @@ def sound_records(camera: Path, generation: int) -> Sequence[Record] | None:
         return None
 
 
-def _fill_in(pending: Pending, lost: Sequence[int], newest: float, spec: FeatureSpec) -> np.ndarray:
+def _fill_in(unsealed: Unsealed, lost: Sequence[int], newest: float, spec: FeatureSpec) -> np.ndarray:
     """Give lost places a time between those of their neighbours, and no content; returns all times."""
-    times = np.array([frame.time for frame in pending.frames])
+    times = np.array([frame.time for frame in unsealed.frames])
     for row in lost:
         before = times[row - 1] if row else newest
         later = times[row + 1 :][np.isfinite(times[row + 1 :])]
         times[row] = before + (float(later[0]) - before) / 1024 if len(later) else before + _CLOSE_S
-        pending.frames[row] = blank_frame(spec, time=float(times[row]))
+        unsealed.frames[row] = blank_frame(spec, time=float(times[row]))
     return times
 
 
-def _newest_sealed(camera: Path, commit: Commit) -> float:
+def _newest_sealed(camera: Path, manifest: Manifest) -> float:
     """Time of the newest sealed frame that is known, or of the camera's beginning."""
-    times = SealedFrames(camera, commit.generation).scalars("times", 0, commit.frames)
-    known = [float(when) for when in times[np.isfinite(times)][-1:]] + [gone.stop for gone in commit.removed[-1:]]
+    times = SealedFrames(camera, manifest.generation).scalars("times", 0, manifest.frames)
+    known = [float(when) for when in times[np.isfinite(times)][-1:]] + [gone.stop for gone in manifest.removed[-1:]]
     return max(known, default=read_camera(camera).created)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.index import segments as pieces
 from afterview.memory.index.files import Kind, SegmentFile, forgotten_frames, identity_of, listed, locked
 from afterview.memory.index.segments import (
@@ -160,7 +160,7 @@ class FrameIndex:
             return
         try:
             with locked(self._directory):
-                if forgotten_frames(Commit.read(self._directory.parent).removed) == self._identity["forgotten"]:
+                if forgotten_frames(Manifest.read(self._directory.parent).removed) == self._identity["forgotten"]:
                     self._sound = pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
         except (OSError, RepositoryError):
             pass  # a cache in a read-only or full directory: the index in memory serves as well

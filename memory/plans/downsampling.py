@@ -20,7 +20,7 @@ ARRAYS = {"tokens": "coarse", "scales": "coarse_scales"}  # what holds the coars
 
 
 @dataclass(frozen=True)
-class Coarse:
+class Downsampled:
     """Frames [first, end), whole seals, are kept coarse. erased: nothing is left of their other tokens; else the next writer erases it."""
 
     first: int
@@ -28,13 +28,13 @@ class Coarse:
     erased: bool = True
 
 
-def can_be_coarse(spec: TokenSpec) -> bool:
+def can_downsample(spec: TokenSpec) -> bool:
     """Whether a frame's tokens are a grid of even side: tokens that were merged already have no neighbours."""
     side = math.isqrt(spec.tokens_per_frame)
     return spec.pooling == "bilinear" and side * side == spec.tokens_per_frame and side % SIDE == 0
 
 
-def coarsen(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
+def downsample(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
     """[T, P, D], row-major grids, to float16 [T, P / 4, D]."""
     frames, cells, width = tokens.shape
     side = math.isqrt(cells)
@@ -51,24 +51,24 @@ def spread(tokens: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.broadcast_to(grid, (frames, side, SIDE, side, SIDE, width)).reshape(frames, cells * FEWER, width)
 
 
-def add_coarse(ranges: Iterable[Coarse], new: Iterable[Coarse]) -> tuple[Coarse, ...]:
+def add_downsampled(ranges: Iterable[Downsampled], new: Iterable[Downsampled]) -> tuple[Downsampled, ...]:
     """All of them, by frame; neighbours in the same state become one."""
-    merged: list[Coarse] = []
+    merged: list[Downsampled] = []
     for part in sorted([*ranges, *new], key=lambda part: part.first):
         last = merged[-1] if merged else None
         if last and last.end == part.first and last.erased == part.erased:
-            merged[-1] = Coarse(last.first, part.end, part.erased)
+            merged[-1] = Downsampled(last.first, part.end, part.erased)
         else:
             merged.append(part)
     return tuple(merged)
 
 
-def is_coarse(ranges: Iterable[Coarse], frame: int) -> bool:
+def is_downsampled(ranges: Iterable[Downsampled], frame: int) -> bool:
     """Whether one frame is."""
     return any(part.first <= frame < part.end for part in ranges)
 
 
-def coarse_mask(frames: int, ranges: Sequence[Coarse]) -> NDArray[np.bool_]:
+def downsampled_mask(frames: int, ranges: Sequence[Downsampled]) -> NDArray[np.bool_]:
     """Which of the first `frames` frames are coarse, bool [frames]."""
     mask = np.zeros(frames, dtype=bool)
     for part in ranges:

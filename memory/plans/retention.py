@@ -19,7 +19,7 @@ class Limits:
 
     seconds: float | None
     bytes: float | None
-    coarse_seconds: float | None = None
+    downsample_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ def limits_of(settings: CameraSettings, shared: MemorySettings, *, sharing: int)
     gigabytes = settings.gigabytes
     if gigabytes is None and shared.gigabytes is not None:
         gigabytes = shared.gigabytes / max(1, sharing)
-    coarse = settings.coarse_days if settings.coarse_days is not None else shared.coarse_days
+    downsampled = settings.coarse_days if settings.coarse_days is not None else shared.coarse_days
     return Limits(
         None if days is None else days * DAY,
         None if gigabytes is None else gigabytes * 1e9,
-        None if coarse is None else coarse * DAY,
+        None if downsampled is None else downsampled * DAY,
     )
 
 
@@ -80,7 +80,7 @@ def plan_eviction(
     return _ranges(chosen)
 
 
-def plan_coarsening(
+def plan_downsampling(
     times: NDArray[np.float64], held: NDArray[np.bool_], *, seconds: float, keep: Sequence[tuple[float, float]]
 ) -> list[int]:
     """First frames of the seals to make coarse, oldest first: all older than the newest frame by more than `seconds`.
@@ -121,7 +121,7 @@ def _ranges(seals: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Thinned:
+class Savings:
     """What coarse tokens save: frames that are coarse, and bytes less for each."""
 
     frames: int
@@ -129,14 +129,14 @@ class Thinned:
 
 
 def forecast(
-    used: int, frames: int, fps: float, limits: Limits, *, free: float, thinned: Thinned = Thinned(0, 0.0)
+    used: int, frames: int, fps: float, limits: Limits, *, free: float, thinned: Savings = Savings(0, 0.0)
 ) -> Forecast:
     """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity.
 
     Once frames become coarse, each new one costs what it costs to keep coarse: one more becomes so for every one that comes.
     """
     each = (used + thinned.frames * thinned.bytes_each) / frames if frames else 0.0
-    if limits.coarse_seconds is not None and frames / fps > limits.coarse_seconds:
+    if limits.downsample_seconds is not None and frames / fps > limits.downsample_seconds:
         each -= thinned.bytes_each
     per_day = each * fps * DAY
     room = free if limits.bytes is None else min(free, max(0.0, limits.bytes - used))

@@ -13,11 +13,11 @@ from afterview.memory.base.lock import is_held
 from afterview.memory.base.records import Gap
 from afterview.memory.format.journal import Scan, read_journal, scan
 from afterview.memory.format.layout import journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.times import GrowingTimes
-from afterview.memory.format.unsealed import Pending, restore
+from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.index.files import forgotten_frames
 from afterview.memory.plans.removal import Removal, evicted_before
@@ -33,7 +33,7 @@ class CameraReader:
         """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
         self.directory = directory
         self.info = read_camera(directory)
-        self._open(Commit.read(directory).generation)
+        self._open(Manifest.read(directory).generation)
 
     def _open(self, generation: int) -> None:
         self._generation = generation
@@ -48,36 +48,38 @@ class CameraReader:
         """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
         for _ in range(_ATTEMPTS):
             written = self._may_be_written()
-            before = Commit.read(self.directory)
+            before = Manifest.read(self.directory)
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
             journal = self._read_journal(before.generation)
-            pending = self._restore(journal, before)
-            if Commit.read(self.directory) == before:
+            unsealed = self._restore(journal, before)
+            if Manifest.read(self.directory) == before:
                 # Nobody wrote before the journal was read, nor since: then the last writer would have noted that it ended.
                 crashed = not written and not self._may_be_written()
-                return self._build(before, pending, crashed)
+                return self._build(before, unsealed, crashed)
         raise DamagedMemory(f"{self.directory}: the writer seals faster than it can be read")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
         """Whether frames were forgotten after the snapshot was taken: what was read of it since may be blank."""
-        return forgotten_frames(Commit.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+        return forgotten_frames(Manifest.read(self.directory).removed) != forgotten_frames(snapshot.removed)
 
     def _may_be_written(self) -> bool:
         """False where certainly no process writes this camera."""
         return is_held(self.directory / "lock") is not False
 
-    def _catch_up(self, commit: Commit) -> None:
-        self._sealed.coarse = commit.coarse
-        if commit.removed != self._removed:
-            self._times = GrowingTimes(min(evicted_before(commit.removed), commit.frames))  # forgetting blanks times
-            self._removed = commit.removed
+    def _catch_up(self, manifest: Manifest) -> None:
+        self._sealed.downsampled = manifest.downsampled
+        if manifest.removed != self._removed:
+            self._times = GrowingTimes(
+                min(evicted_before(manifest.removed), manifest.frames)
+            )  # forgetting blanks times
+            self._removed = manifest.removed
         known = self._times.sealed
-        if commit.frames > known:
-            self._times.seal(self._sealed.scalars("times", known, commit.frames))
-        if commit.gaps > self._gaps_known:
-            self._gaps, self._gaps_known = self._sealed.gaps(commit.gaps), commit.gaps
+        if manifest.frames > known:
+            self._times.seal(self._sealed.scalars("times", known, manifest.frames))
+        if manifest.gaps > self._gaps_known:
+            self._gaps, self._gaps_known = self._sealed.gaps(manifest.gaps), manifest.gaps
 
     def _read_journal(self, generation: int) -> Scan:
         path = self.directory / journal_name(generation)
@@ -86,19 +88,19 @@ class CameraReader:
         except DamagedMemory:
             return Scan()  # gone, or not even its first bytes are right: go on with what is sealed; `fsck` says so
 
-    def _restore(self, journal: Scan, commit: Commit) -> Pending:
+    def _restore(self, journal: Scan, manifest: Manifest) -> Unsealed:
         newest = self._gaps[-1].before_frame if self._gaps else -1
-        return restore(journal.records, self.spec, sealed=commit.frames, sealed_gaps_before=newest)
+        return restore(journal.records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
 
-    def _build(self, commit: Commit, pending: Pending, crashed: bool) -> MemorySnapshot:
-        times, ids, damaged = self._times.remembered([frame.time for frame in pending.frames], commit.removed)
-        gaps = (*self._gaps, *pending.gaps)
-        lasting = pending.open_gap
+    def _build(self, manifest: Manifest, unsealed: Unsealed, crashed: bool) -> MemorySnapshot:
+        times, ids, damaged = self._times.remembered([frame.time for frame in unsealed.frames], manifest.removed)
+        gaps = (*self._gaps, *unsealed.gaps)
+        lasting = unsealed.open_gap
         if crashed and lasting is None and len(times):
             lasting = Gap(float(times[-1]), math.nan, "crashed", -1)
         return MemorySnapshot(
-            self.info, self.spec, self._generation, times, ids, tuple(commit.removed), damaged, gaps, lasting,
-            self._sealed, commit.frames, tuple(pending.frames),
+            self.info, self.spec, self._generation, times, ids, tuple(manifest.removed), damaged, gaps, lasting,
+            self._sealed, manifest.frames, tuple(unsealed.frames),
         )  # fmt: skip
 
     def bytes_on_disk(self) -> int:

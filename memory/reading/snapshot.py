@@ -39,7 +39,7 @@ class MemorySnapshot:
     open_gap: Gap | None
     _sealed: SealedFrames
     _sealed_frames: int
-    _pending: tuple[FrameRecord, ...]
+    _unsealed: tuple[FrameRecord, ...]
     unreachable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
@@ -147,7 +147,7 @@ class MemorySnapshot:
                 f"frames {ids[0]} .. {ids[-1]} asked of a snapshot that holds {self.frames} up to {self.end - 1}"
             )
         split = int(np.searchsorted(ids, self._sealed_frames))
-        late = [self._pending[frame - self._sealed_frames] for frame in ids[split:]]
+        late = [self._unsealed[frame - self._sealed_frames] for frame in ids[split:]]
         return ids[:split], late
 
 

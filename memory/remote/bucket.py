@@ -32,7 +32,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class CameraObjects:
+class BucketClient:
     """Objects of one camera. Every method raises StoreRefused or StoreUnreachable."""
 
     def __init__(self, settings: StoreSettings, camera: str) -> None:
@@ -208,15 +208,15 @@ class CameraObjects:
             self._cached -= len(self._cache.pop(key, b""))
 
 
-def objects_of(camera: Path) -> CameraObjects | None:
+def bucket_of(camera: Path) -> BucketClient | None:
     """The objects of the camera at `camera`; None where its memory has no store."""
     settings = read_store(camera.parent)
     return None if settings is None else _objects(settings, camera.name)
 
 
 @lru_cache(maxsize=256)
-def _objects(settings: StoreSettings, camera: str) -> CameraObjects:
-    return CameraObjects(settings, camera)
+def _objects(settings: StoreSettings, camera: str) -> BucketClient:
+    return BucketClient(settings, camera)
 
 
 class Pool(Executor):

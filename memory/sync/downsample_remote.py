@@ -14,11 +14,11 @@ from afterview.memory.base.failpoints import reach
 from afterview.memory.base.settings import read_settings
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import SEAL_FRAMES, generation_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import Uploads
-from afterview.memory.plans.downsampling import can_be_coarse, is_coarse
+from afterview.memory.plans.downsampling import can_downsample, is_downsampled
 from afterview.memory.plans.removal import present
 from afterview.memory.writing.commands import camera_limits
 from afterview.memory.writing.downsample import AT_ONCE, due, write_from_store, written
@@ -27,7 +27,7 @@ LOOK_EVERY_S = 30.0  # for seals that have grown old: planning looks at the time
 _PLANNED = 256  # seals; more than can be made coarse until the next look
 
 
-class Coarsening:
+class RemoteDownsampling:
     """Of one camera. Call it with the store's lock held."""
 
     def __init__(self, camera: Path) -> None:
@@ -36,37 +36,39 @@ class Coarsening:
         self._looked_at = -LOOK_EVERY_S  # monotonic
         self._unreadable: set[int] = set()
 
-    def step(self, uploads: Uploads, commit: Commit) -> bool:
+    def step(self, uploads: Uploads, manifest: Manifest) -> bool:
         """Write the coarse chunks of one seal; False where there is nothing to do. Raises StoreError, OSError."""
-        tree = uploads.trees.get(generation_name(commit.generation))
+        tree = uploads.trees.get(generation_name(manifest.generation))
         if tree is None or not tree.released:
             return False
-        spec = read_spec(self._camera, commit.generation)
+        spec = read_spec(self._camera, manifest.generation)
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            self._due = [first for first in self._plan(commit, spec) if first < tree.released * SEAL_FRAMES][:_PLANNED]
-        there = written(self._camera, commit.generation, spec)
-        wanted = [first for first in self._due if not is_coarse(commit.coarse, first)]
+            self._due = [first for first in self._plan(manifest, spec) if first < tree.released * SEAL_FRAMES][
+                :_PLANNED
+            ]
+        there = written(self._camera, manifest.generation, spec)
+        wanted = [first for first in self._due if not is_downsampled(manifest.downsampled, first)]
         missing = [first for first in wanted if first // SEAL_FRAMES not in there]
         if len(wanted) - len(missing) >= AT_ONCE:
             return False  # the writer's turn
         for first in missing:
-            held = present(first + SEAL_FRAMES, commit.removed)
+            held = present(first + SEAL_FRAMES, manifest.removed)
             if first in self._unreadable or not (held >= first).any():
                 continue
-            if write_from_store(self._camera, commit, spec, first):
+            if write_from_store(self._camera, manifest, spec, first):
                 reach("upload.after-coarse")
                 return True
             self._unreadable.add(first)
         return False
 
-    def _plan(self, commit: Commit, spec: FeatureSpec) -> list[int]:
+    def _plan(self, manifest: Manifest, spec: FeatureSpec) -> list[int]:
         try:
             settings = read_settings(self._camera)
         except RepositoryError:
             return []  # damaged: what it said about kept spans is not known; `fsck` says so
-        seconds = camera_limits(self._camera, settings).coarse_seconds
-        if seconds is None or not can_be_coarse(spec.tokens):
+        seconds = camera_limits(self._camera, settings).downsample_seconds
+        if seconds is None or not can_downsample(spec.tokens):
             return []
-        times = SealedFrames(self._camera, commit.generation).scalars("times", 0, commit.frames)
-        return due(commit, times, seconds, settings.keep)
+        times = SealedFrames(self._camera, manifest.generation).scalars("times", 0, manifest.frames)
+        return due(manifest, times, seconds, settings.keep)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.format.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
-from afterview.memory.format.manifest import Commit, decode_json
+from afterview.memory.format.manifest import Manifest, decode_json
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.upload_state import Uploads
-from afterview.memory.plans.downsampling import ARRAYS, Coarse, add_coarse
+from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal
-from afterview.memory.remote.bucket import CameraObjects
+from afterview.memory.remote.bucket import BucketClient
 from afterview.memory.writing.erase import camera_layouts
 
 
@@ -33,46 +33,46 @@ def is_no_camera(other: bytes) -> bool:
     return not {"id", "created"} <= values.keys()
 
 
-def small_files(camera: Path, commit: Commit, known: int, frames: int) -> list[str]:
+def small_files(camera: Path, manifest: Manifest, known: int, frames: int) -> list[str]:
     """What a reader needs beside the moving chunks: array metadata, and arrays of one number per frame from row `known` on."""
-    generation = generation_name(commit.generation)
+    generation = generation_name(manifest.generation)
     keys = ["camera.json", f"{generation}/spec.json", "frames/gaps/zarr.json"]
     keys += [f"{folder}/zarr.json" for folder in ("frames", IMAGES, generation)]
-    for layout in camera_layouts(camera, commit.generation):
+    for layout in camera_layouts(camera, manifest.generation):
         keys.append(f"{layout.name}/zarr.json")
         if layout.chunk > SEAL_FRAMES:
             first = known // layout.chunk * layout.chunk
             keys += [str(layout.file(camera, chunk).relative_to(camera)) for chunk in layout.chunks(first, frames)]
-    return [*keys, *(f"frames/gaps/c.{chunk}.0" for chunk in range(-(-commit.gaps // GAP_CHUNK)))]
+    return [*keys, *(f"frames/gaps/c.{chunk}.0" for chunk in range(-(-manifest.gaps // GAP_CHUNK)))]
 
 
-def coarse_arrays(camera: Path, tree: str) -> list[str]:
+def downsampled_arrays(camera: Path, tree: str) -> list[str]:
     """The metadata of the arrays of coarse tokens, without which their chunks cannot be read."""
     keys = [f"{tree}/{name}/zarr.json" for name in ARRAYS.values()]
     return [key for key in keys if (camera / key).exists()]
 
 
-def committed_there(camera: Path, commit: Commit, uploads: Uploads, frames: int) -> bytes:
+def published_manifest(camera: Path, manifest: Manifest, uploads: Uploads, frames: int) -> bytes:
     """`committed` as the store may say it: no more frames than it has, and as coarse those alone whose coarse chunks it has."""
-    gaps = SealedFrames(camera, commit.generation).gaps(commit.gaps)
+    gaps = SealedFrames(camera, manifest.generation).gaps(manifest.gaps)
     count = sum(gap.before_frame < frames for gap in gaps)
-    tree = generation_name(commit.generation)
-    coarse = [
-        Coarse(first, first + SEAL_FRAMES)
-        for part in commit.coarse
+    tree = generation_name(manifest.generation)
+    downsampled = [
+        Downsampled(first, first + SEAL_FRAMES)
+        for part in manifest.downsampled
         for first in range(part.first, min(part.end, frames), SEAL_FRAMES)
         if part.erased or (tree, first // SEAL_FRAMES) in uploads.thinned
     ]
-    return replace(commit, frames=frames, gaps=count, coarse=add_coarse(coarse, ())).encode()
+    return replace(manifest, frames=frames, gaps=count, downsampled=add_downsampled(downsampled, ())).encode()
 
 
-def published_removals(objects: CameraObjects, generation: int, frames: int) -> tuple[Removal, ...]:
+def published_removals(objects: BucketClient, generation: int, frames: int) -> tuple[Removal, ...]:
     """What the store says is removed of the first `frames` frames; nothing where it says nothing of this generation. Raises StoreError."""
     theirs = objects.read("committed")
     if theirs is None:
         return ()
     try:
-        commit = Commit.decode(theirs, where=objects.name)
+        manifest = Manifest.decode(theirs, where=objects.name)
     except DamagedMemory:
         return ()
-    return tuple(gone for gone in commit.removed if gone.end <= frames and commit.generation == generation)
+    return tuple(gone for gone in manifest.removed if gone.end <= frames and manifest.generation == generation)

@@ -28,13 +28,13 @@ from afterview.memory.format.layout import (
     generations,
     scalar_layouts,
 )
-from afterview.memory.format.manifest import Commit, decode_json
+from afterview.memory.format.manifest import Manifest, decode_json
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import FRAMES, Tree, Uploads, locked, trees_here
-from afterview.memory.plans.downsampling import can_be_coarse
+from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 
@@ -44,7 +44,7 @@ _REMEDY = (
 _ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
 
 
-def mirror(url: str, *, cache: Path | None = None) -> Path:
+def replica_of(url: str, *, cache: Path | None = None) -> Path:
     """A directory that can be read like the memory at `url`, brought up to date. Raises MemoryNotFound, UsageError, StoreError.
 
     cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. The endpoint of a store that is not Amazon's comes
@@ -61,7 +61,7 @@ def mirror(url: str, *, cache: Path | None = None) -> Path:
     make_directory(directory)
     if not (directory / "store.json").exists() or read_store(directory) != settings:
         write_store(directory, settings)
-    cameras = [camera for camera in CameraObjects(settings, "").folders() if _update(directory / camera)]
+    cameras = [camera for camera in BucketClient(settings, "").folders() if _update(directory / camera)]
     for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - set(cameras):
         remove_tree(directory / gone)
     if not cameras:
@@ -78,7 +78,7 @@ def _cache() -> Path:
 
 def _update(camera: Path) -> bool:
     """Fetch what was published since; False where nothing was."""
-    objects = objects_of(camera)
+    objects = bucket_of(camera)
     assert objects is not None, "store.json was written before"
     make_directory(camera)
     with locked(camera):
@@ -88,33 +88,33 @@ def _update(camera: Path) -> bool:
                 return False
             known = (camera / "committed").exists() and _still(camera, objects)
             if known and (camera / "committed").read_bytes() == theirs:
-                commit = Commit.read(camera)
-                _lay_out(camera, commit)
-                _copy(camera, objects, _chunks(camera, commit, known=None))
+                manifest = Manifest.read(camera)
+                _lay_out(camera, manifest)
+                _copy(camera, objects, _chunks(camera, manifest, known=None))
                 return True
             if not known:
                 objects.forget_read()  # another memory's chunks may have lain there
-            commit = _fetch(camera, objects, theirs, known=known)
+            manifest = _fetch(camera, objects, theirs, known=known)
             if objects.read("committed") == theirs:
-                _switch(camera, commit, theirs)
+                _switch(camera, manifest, theirs)
                 return True
     raise DamagedMemory(f"{objects.name}: is published faster than it can be read")
 
 
-def _fetch(camera: Path, objects: CameraObjects, committed: bytes, *, known: bool) -> Commit:
+def _fetch(camera: Path, objects: BucketClient, committed: bytes, *, known: bool) -> Manifest:
     """The small files of a state that is being published, from the first row on that is not here yet. known: some may be."""
-    before = Commit.read(camera) if known else None
-    commit = Commit.decode(committed, where=objects.name, remedy=_REMEDY)
-    same = before is not None and (before.generation, before.removed) == (commit.generation, commit.removed)
+    before = Manifest.read(camera) if known else None
+    manifest = Manifest.decode(committed, where=objects.name, remedy=_REMEDY)
+    same = before is not None and (before.generation, before.removed) == (manifest.generation, manifest.removed)
     rows = before.frames if before is not None and same else 0
-    for key in ("camera.json", f"{generation_name(commit.generation)}/spec.json"):
+    for key in ("camera.json", f"{generation_name(manifest.generation)}/spec.json"):
         _copy_document(camera, objects, key)
-    _lay_out(camera, commit)
-    _copy(camera, objects, _chunks(camera, commit, known=rows))
-    return commit
+    _lay_out(camera, manifest)
+    _copy(camera, objects, _chunks(camera, manifest, known=rows))
+    return manifest
 
 
-def _copy_document(camera: Path, objects: CameraObjects, key: str) -> None:
+def _copy_document(camera: Path, objects: BucketClient, key: str) -> None:
     data = objects.read(key)
     if data is None:
         raise DamagedMemory(f"{objects.name}: {key} is missing; {_REMEDY}")
@@ -123,42 +123,42 @@ def _copy_document(camera: Path, objects: CameraObjects, key: str) -> None:
     write_file(camera / key, data)
 
 
-def _lay_out(camera: Path, commit: Commit) -> None:
+def _lay_out(camera: Path, manifest: Manifest) -> None:
     """Make the metadata of the groups and arrays. It follows from the spec, so that what the store has of it need not be believed."""
-    spec, arrays = read_spec(camera, commit.generation), Arrays(camera, writable=True)
-    sealed = SealedFrames(camera, commit.generation, writable=True)
-    for group in ("", FRAMES, IMAGES, generation_name(commit.generation)):
+    spec, arrays = read_spec(camera, manifest.generation), Arrays(camera, writable=True)
+    sealed = SealedFrames(camera, manifest.generation, writable=True)
+    for group in ("", FRAMES, IMAGES, generation_name(manifest.generation)):
         if not (camera / group / "zarr.json").exists():
             arrays.create_group(group)
-    layouts = [*scalar_layouts(), *feature_layouts(commit.generation, spec)]
-    for layout, rows in [*((layout, commit.frames) for layout in layouts), (gaps_layout(), commit.gaps)]:
+    layouts = [*scalar_layouts(), *feature_layouts(manifest.generation, spec)]
+    for layout, rows in [*((layout, manifest.frames) for layout in layouts), (gaps_layout(), manifest.gaps)]:
         if arrays.wrong(layout, rows):
             unlink(camera / layout.name / "zarr.json")
             sealed.create_array(layout, rows)
-    if can_be_coarse(spec.tokens):  # chunks may become coarse before this is brought up to date again
-        sealed.make_coarse_arrays(commit.frames, spec)
+    if can_downsample(spec.tokens):  # chunks may become coarse before this is brought up to date again
+        sealed.make_downsampled_arrays(manifest.frames, spec)
 
 
-def _chunks(camera: Path, commit: Commit, *, known: int | None) -> list[tuple[ArrayLayout, int]]:
+def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tuple[ArrayLayout, int]]:
     """The chunks to fetch of gaps, and of one number per frame: those that hold remembered rows from row `known` on (None: nothing is new),
     and those that are not here, because they were damaged there before."""
-    ids, gaps = present(commit.frames, commit.removed), gaps_layout()
+    ids, gaps = present(manifest.frames, manifest.removed), gaps_layout()
     rows = [(layout, chunk) for layout in scalar_layouts() for chunk in np.unique(ids // layout.chunk).tolist()]
     return [
         (layout, chunk)
-        for layout, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, commit.gaps))]
+        for layout, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, manifest.gaps))]
         if (known is not None and (layout == gaps or (chunk + 1) * layout.chunk > known))
         or not layout.file(camera, chunk).exists()
     ]
 
 
-def _still(camera: Path, objects: CameraObjects) -> bool:
+def _still(camera: Path, objects: BucketClient) -> bool:
     """Whether the camera there is the one that was read before: one of another memory may have taken its place."""
     theirs = objects.read("camera.json")
     return theirs is not None and same_camera((camera / "camera.json").read_bytes(), theirs)
 
 
-def _copy(camera: Path, objects: CameraObjects, chunks: Iterable[tuple[ArrayLayout, int]]) -> None:
+def _copy(camera: Path, objects: BucketClient, chunks: Iterable[tuple[ArrayLayout, int]]) -> None:
     """Fetch chunks. What one that is damaged there costs is its frames, until it is whole again: it is asked for each time."""
 
     def copy(item: tuple[ArrayLayout, int]) -> None:
@@ -174,14 +174,14 @@ def _copy(camera: Path, objects: CameraObjects, chunks: Iterable[tuple[ArrayLayo
     objects.each(copy, chunks)
 
 
-def _switch(camera: Path, commit: Commit, committed: bytes) -> None:
+def _switch(camera: Path, manifest: Manifest, committed: bytes) -> None:
     """Make it count: every chunk lies on the store."""
     make_directory(camera / IMAGES)
-    seals = commit.frames // SEAL_FRAMES
+    seals = manifest.frames // SEAL_FRAMES
     trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in trees_here(camera).items()}
-    names = {FRAMES, generation_name(commit.generation)}
+    names = {FRAMES, generation_name(manifest.generation)}
     replace(Uploads(), trees={name: tree for name, tree in trees.items() if name in names}).write(camera)
     write_file(camera / "committed", committed)
     for number in generations(camera):
-        if number != commit.generation:
+        if number != manifest.generation:
             remove_tree(camera / generation_name(number))

@@ -9,14 +9,14 @@ from afterview.memory.base.errors import NotWritable, StoreRefused
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.format.layout import checksum_holds, may_be_far
 from afterview.memory.format.upload_state import Uploads, forget_uploads, locked, trees_here
-from afterview.memory.remote.bucket import AT_ONCE, CameraObjects, objects_of
+from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of
 from afterview.memory.sync.publish import is_no_camera, same_camera
 
 Progress = Callable[[int, int], None]  # bytes fetched, bytes in all
 
 
-def bring_back(
-    camera: Path, objects: CameraObjects, progress: Progress = lambda done, total: None
+def restore_camera(
+    camera: Path, objects: BucketClient, progress: Progress = lambda done, total: None
 ) -> tuple[int, list[str]]:
     """Fetch what is not here; returns (bytes, chunks that fail their checksum). Interrupted, it goes on where it was.
 
@@ -56,12 +56,12 @@ def bring_back(
     return done, bad
 
 
-def bring_back_chunk(camera: Path, key: str, place: tuple[str, int], size: int) -> bool:
+def restore_chunk(camera: Path, key: str, place: tuple[str, int], size: int) -> bool:
     """Put the store's copy of a chunk in place of a damaged one; False where it has none, or one of before the chunk was changed.
 
     place: the tree and seal that it belongs to. size: bytes of the chunk. Raises StoreError.
     """
-    uploads, objects = Uploads.read(camera), objects_of(camera)
+    uploads, objects = Uploads.read(camera), bucket_of(camera)
     tree = uploads.trees.get(place[0])
     if objects is None or tree is None or place[1] >= tree.sent or place in uploads.again:
         return False

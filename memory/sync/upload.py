@@ -20,7 +20,7 @@ from afterview.memory.base.errors import StoreError, StoreRefused
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.generation_build import frames_built, is_building
 from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, generation_name, generations
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import (
     FRAMES,
     Published,
@@ -31,11 +31,11 @@ from afterview.memory.format.upload_state import (
     seal_keys,
     trees_here,
 )
-from afterview.memory.plans.downsampling import ARRAYS, is_coarse
-from afterview.memory.remote.bucket import CameraObjects
-from afterview.memory.sync.downsample_remote import Coarsening
-from afterview.memory.sync.publish import coarse_arrays, committed_there, is_no_camera, same_camera, small_files
-from afterview.memory.sync.reconcile import recount
+from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
+from afterview.memory.remote.bucket import BucketClient
+from afterview.memory.sync.downsample_remote import RemoteDownsampling
+from afterview.memory.sync.publish import downsampled_arrays, is_no_camera, published_manifest, same_camera, small_files
+from afterview.memory.sync.reconcile import reconcile
 
 PUBLISH_EVERY_S = (
     300.0  # while there is something to send; a round of small objects costs as many requests as two seals
@@ -46,58 +46,58 @@ LEAST_FREE = 1e9  # bytes of the disk; below, nothing that was sent stays here
 class Upload:
     """The steps of one camera. Any number may exist, in any process: each step is taken alone."""
 
-    def __init__(self, camera: Path, objects: CameraObjects, *, local_bytes: float) -> None:
+    def __init__(self, camera: Path, objects: BucketClient, *, local_bytes: float) -> None:
         """local_bytes: of sent chunks that stay here."""
         self._camera, self._objects, self._local_bytes = camera, objects, local_bytes
-        self._greeted = False
+        self._verified = False
         self._published_at = -PUBLISH_EVERY_S  # monotonic
-        self._coarsening = Coarsening(camera)
+        self._downsampling = RemoteDownsampling(camera)
 
-    def step(self, *, finish: bool = False, only_coarse: bool = False) -> bool:
+    def step(self, *, finish: bool = False, only_downsampling: bool = False) -> bool:
         """Do the next thing; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError.
 
-        only_coarse: of all things those alone that making old frames coarse needs.
+        only_downsampling: of all things those alone that making old frames coarse needs.
         """
         with locked(self._camera):
             uploads = self._current()
             try:
-                uploads = uploads if self._greeted else self._greet(uploads)
-                commit = Commit.read(self._camera)
+                uploads = uploads if self._verified else self._verify_owner(uploads)
+                manifest = Manifest.read(self._camera)
                 if uploads.unsettled:
-                    done: Uploads | None = recount(self._camera, self._objects, uploads)
-                elif only_coarse:
-                    done = self._make_coarse(uploads, commit)
+                    done: Uploads | None = reconcile(self._camera, self._objects, uploads)
+                elif only_downsampling:
+                    done = self._downsample_next(uploads, manifest)
                 else:
-                    done = self._step(uploads, commit, finish=finish)
+                    done = self._step(uploads, manifest, finish=finish)
             except StoreError:
-                self._greeted = False  # it may come back as another: empty, for one
+                self._verified = False  # it may come back as another: empty, for one
                 raise
             if done is None:
                 return False
             replace(done, keeps_versions=done.keeps_versions or self._objects.keeps_versions).write(self._camera)
             return True
 
-    def _step(self, uploads: Uploads, commit: Commit, *, finish: bool) -> Uploads | None:
+    def _step(self, uploads: Uploads, manifest: Manifest, *, finish: bool) -> Uploads | None:
         for name, identity in trees_here(self._camera).items():
             if uploads.trees[name].identity != identity:
                 return self._begin_anew(uploads, name, identity)
         due = time.monotonic() - self._published_at >= PUBLISH_EVERY_S
-        if due and (published := self._publish(uploads, commit)):
+        if due and (published := self._publish(uploads, manifest)):
             return published
         if uploads.again:
-            return self._send_again(uploads, commit)
-        if self._crowded(uploads) and (released := self._release(uploads, commit)):
+            return self._send_again(uploads, manifest)
+        if self._crowded(uploads) and (released := self._release(uploads, manifest)):
             return released
-        if sent := self._send(uploads, commit):
+        if sent := self._send(uploads, manifest):
             return sent
-        if finish and (published := self._publish(uploads, commit)):
+        if finish and (published := self._publish(uploads, manifest)):
             return published
-        return self._make_coarse(uploads, commit) or self._drop(uploads)
+        return self._downsample_next(uploads, manifest) or self._drop(uploads)
 
-    def _make_coarse(self, uploads: Uploads, commit: Commit) -> Uploads | None:
-        if thinned := self._thin(uploads, commit):
+    def _downsample_next(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+        if thinned := self._finish_remote(uploads, manifest):
             return thinned
-        return uploads if self._coarsening.step(uploads, commit) else None
+        return uploads if self._downsampling.step(uploads, manifest) else None
 
     def waiting(self) -> tuple[int, int]:
         """(seals, bytes) that are sealed here and not on the store yet, images and features together."""
@@ -123,7 +123,7 @@ class Upload:
                 uploads = uploads.with_tree(name, Tree(identity))
         return uploads
 
-    def _greet(self, uploads: Uploads) -> Uploads:
+    def _verify_owner(self, uploads: Uploads) -> Uploads:
         """Make sure that the store is this camera's. A store that has lost everything gets again what is still here."""
         own = (self._camera / "camera.json").read_bytes()
         theirs = self._objects.read("camera.json")
@@ -139,7 +139,7 @@ class Upload:
             )
         uploads = replace(uploads, silent_since=None, why="")
         uploads.write(self._camera)  # before anything is sent: whoever erases must know that there may be something
-        self._greeted = True
+        self._verified = True
         return uploads
 
     def _begin_anew(self, uploads: Uploads, name: str, identity: int) -> Uploads:
@@ -148,14 +148,14 @@ class Upload:
         again = tuple(item for item in uploads.again if item[0] != name)
         return replace(uploads.with_tree(name, Tree(identity)), again=again)
 
-    def _send(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+    def _send(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
         """The oldest seal that is not sent yet, of whichever tree. Seals of which nothing is left here are passed over."""
         sealed = _sealed(self._camera)
         for name in sorted(sealed, key=lambda name: uploads.trees[name].sent):
             tree = uploads.trees[name]
             sent = tree.sent
             found: dict[str, int] = {}
-            while sent < sealed[name] and not (found := self._here(self._keys(commit, name, sent))):
+            while sent < sealed[name] and not (found := self._here(self._keys(manifest, name, sent))):
                 sent += 1
             if found:
                 self._put([*found, *_beside(name, sent)])
@@ -166,12 +166,12 @@ class Upload:
                 return uploads.with_tree(name, replace(tree, sent=sent))
         return None
 
-    def _send_again(self, uploads: Uploads, commit: Commit) -> Uploads:
+    def _send_again(self, uploads: Uploads, manifest: Manifest) -> Uploads:
         """A seal that was changed after it had been sent. What of it was released before is released again."""
         name, seal = uploads.again[0]
         left = replace(uploads, again=uploads.again[1:])
         tree = uploads.trees[name]
-        found = self._here(self._keys(commit, name, seal)) if name in trees_here(self._camera) else {}
+        found = self._here(self._keys(manifest, name, seal)) if name in trees_here(self._camera) else {}
         if not found:
             return left
         before: list[int | None] = self._objects.each(self._objects.size, found)
@@ -185,7 +185,7 @@ class Upload:
         here = uploads.bytes - uploads.away
         return here > self._local_bytes or (here > 0 and shutil.disk_usage(self._camera).free < LEAST_FREE)
 
-    def _release(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+    def _release(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
         """The local copies of the oldest seal that has any."""
         held = {name: tree for name, tree in uploads.trees.items() if tree.released < tree.sent}
         if not held:
@@ -193,7 +193,7 @@ class Upload:
         name = min(held, key=lambda name: held[name].released)
         tree = held[name]
         replace(uploads, unsettled=True).write(self._camera)
-        keys = self._keys(commit, name, tree.released)
+        keys = self._keys(manifest, name, tree.released)
         return self._let_go(uploads.with_tree(name, replace(tree, released=tree.released + 1)), name, keys)
 
     def _let_go(self, uploads: Uploads, name: str, keys: list[str]) -> Uploads:
@@ -222,32 +222,32 @@ class Upload:
                 )
         return None
 
-    def _publish(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+    def _publish(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
         """Say on the store what it holds, `committed` last. None where it says so already, or where it would say less than before."""
-        names = (FRAMES, generation_name(commit.generation))
+        names = (FRAMES, generation_name(manifest.generation))
         if not all(name in uploads.trees for name in names):
             return None
-        frames = min(commit.frames, *(uploads.trees[name].sent * SEAL_FRAMES for name in names))
+        frames = min(manifest.frames, *(uploads.trees[name].sent * SEAL_FRAMES for name in names))
         before = uploads.published
-        if not frames or (commit.generation != before.generation and frames < before.frames):
+        if not frames or (manifest.generation != before.generation and frames < before.frames):
             return None
-        document = committed_there(self._camera, commit, uploads, frames)
+        document = published_manifest(self._camera, manifest, uploads, frames)
         crc = zlib.crc32(document)
         if crc == before.crc:
             return None
-        known = before.frames if before.generation == commit.generation else 0
-        self._put(small_files(self._camera, commit, known, frames))
+        known = before.frames if before.generation == manifest.generation else 0
+        self._put(small_files(self._camera, manifest, known, frames))
         reach("upload.before-publish")
         self._objects.put("committed", document)
         self._published_at = time.monotonic()
-        return replace(uploads, published=Published(frames, commit.generation, crc))
+        return replace(uploads, published=Published(frames, manifest.generation, crc))
 
-    def _thin(self, uploads: Uploads, commit: Commit) -> Uploads | None:
+    def _finish_remote(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
         """The oldest seal that was committed as coarse: send its coarse chunks, then delete the others that they stand in for."""
-        name = generation_name(commit.generation)
+        name = generation_name(manifest.generation)
         unfinished = [
             (name, first // SEAL_FRAMES)
-            for part in commit.coarse
+            for part in manifest.downsampled
             if not part.erased
             for first in range(part.first, part.end, SEAL_FRAMES)
         ]
@@ -260,30 +260,32 @@ class Upload:
         if seal > tree.sent:  # nothing of it is there; the seal after the last one may have been cut off half-way
             return replace(uploads, thinned=(*noted, *left))
         fine = fine_keys(self._camera, name, seal)
-        coarse = [key for key in self._keys(commit, name, seal) if Path(key).parent.name in ARRAYS.values()]
+        downsampled = [key for key in self._keys(manifest, name, seal) if Path(key).parent.name in ARRAYS.values()]
         sent, released = seal < tree.sent, seal < tree.released
-        here = self._here(coarse) if sent else {}
-        before = self._sizes([*sorted(fine), *coarse])
+        here = self._here(downsampled) if sent else {}
+        before = self._sizes([*sorted(fine), *downsampled])
         replace(uploads, unsettled=True).write(self._camera)
-        self._put([*here, *coarse_arrays(self._camera, name)])
+        self._put([*here, *downsampled_arrays(self._camera, name)])
         reach("upload.before-thinned")
-        after = self._sizes(coarse)
-        gone = fine if not sent or 0 < len(coarse) == len(after) else set()  # else coarse ones were lost: these stay
+        after = self._sizes(downsampled)
+        gone = (
+            fine if not sent or 0 < len(downsampled) == len(after) else set()
+        )  # else coarse ones were lost: these stay
         self._objects.delete(gone)
         reach("upload.half-thinned")
         if sent:
             saved = sum(before.get(key, 0) for key in gone)
-            new = sum(after.values()) - sum(before.get(key, 0) for key in coarse)
+            new = sum(after.values()) - sum(before.get(key, 0) for key in downsampled)
             tree = replace(tree, bytes=tree.bytes + new - saved, away=tree.away - (saved if released else 0))
         done = replace(uploads.with_tree(name, tree), thinned=(*noted, left[0]))
         return self._let_go(done, name, list(here)) if released else done
 
     # --- files ---
 
-    def _keys(self, commit: Commit, name: str, seal: int) -> list[str]:
+    def _keys(self, manifest: Manifest, name: str, seal: int) -> list[str]:
         """The objects that a seal of a tree should have: of one that is coarse, not those of its other tokens."""
         keys = seal_keys(self._camera, name, seal)
-        if name != generation_name(commit.generation) or not is_coarse(commit.coarse, seal * SEAL_FRAMES):
+        if name != generation_name(manifest.generation) or not is_downsampled(manifest.downsampled, seal * SEAL_FRAMES):
             return keys
         fine = fine_keys(self._camera, name, seal)
         return [key for key in keys if key not in fine]
@@ -319,7 +321,7 @@ class Upload:
 
 def _sealed(camera: Path) -> dict[str, int]:
     """How many seals each tree has that may be sent; of a generation that is being built, those that are."""
-    seals = Commit.read(camera).frames // SEAL_FRAMES
+    seals = Manifest.read(camera).frames // SEAL_FRAMES
     numbers = {generation_name(number): number for number in generations(camera)}
     building = {name: number for name, number in numbers.items() if is_building(camera, number)}
     return {

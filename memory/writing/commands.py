@@ -16,17 +16,17 @@ from afterview.memory.writing.downsample import AT_ONCE, thin
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.repository import Repository
 
-Order = dict[str, Any]
+Command = dict[str, Any]
 
 
-def carry_out(repository: Repository, order: Order) -> dict[str, Any]:
+def execute(repository: Repository, command: Command) -> dict[str, Any]:
     """Do it; the result as JSON. Raises RequestRefused for an order that makes no sense, OSError where the disk refuses."""
-    kind = order.get("do")
+    kind = command.get("do")
     try:
         if kind == "forget":
-            return _forget(repository, float(order["start"]), float(order["stop"]))
+            return _forget(repository, float(command["start"]), float(command["stop"]))
         if kind == "set":
-            return _set(repository, dict(order["settings"]))
+            return _set(repository, dict(command["settings"]))
         if kind == "enforce":
             return {"evicted": _document(enforce(repository))}
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
@@ -66,15 +66,15 @@ def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
         "camera": repository.info.id,
         "settings": settings.model_dump(mode="json"),
         "evicted": _document(enforce(repository)),
-        "coarse": keep_coarse(repository),
+        "coarse": downsample_old_frames(repository),
     }
 
 
-def keep_coarse(repository: Repository, *, at_most: int = AT_ONCE) -> int:
+def downsample_old_frames(repository: Repository, *, at_most: int = AT_ONCE) -> int:
     """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
     settings = read_settings(repository.directory)
     limits = camera_limits(repository.directory, settings)
-    return thin(repository, limits.coarse_seconds, settings.keep, at_most=at_most)
+    return thin(repository, limits.downsample_seconds, settings.keep, at_most=at_most)
 
 
 def enforce(repository: Repository) -> Erased:

@@ -8,7 +8,7 @@ from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import write_spec
 
@@ -20,14 +20,14 @@ def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, 
     _clear_unfinished(directory)
     SealedFrames(directory, 1, writable=True).create(spec)
     write_spec(directory, 1, spec)
-    Commit(frames=0, gaps=0, generation=1).write(directory)
+    Manifest(frames=0, gaps=0, generation=1).write(directory)
     write_file(directory / journal_name(1), MAGIC)
     write_camera(directory, info)
 
 
 def _clear_unfinished(directory: Path) -> None:
     """Remove what a creation that was killed left. Raises DamagedMemory where there are frames: then camera.json was lost, not late."""
-    started = (directory / "committed").exists() and Commit.read(directory).frames > 0
+    started = (directory / "committed").exists() and Manifest.read(directory).frames > 0
     journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
     if started or journals:
         raise DamagedMemory(

@@ -25,17 +25,24 @@ from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.layout import (
     SEAL_FRAMES,
     ArrayLayout,
-    coarse_layouts,
+    downsampled_layouts,
     feature_layouts,
     generation_name,
     with_checksum,
 )
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.upload_state import Uploads
-from afterview.memory.plans.downsampling import ARRAYS, Coarse, add_coarse, can_be_coarse, coarse_mask, coarsen
+from afterview.memory.plans.downsampling import (
+    ARRAYS,
+    Downsampled,
+    add_downsampled,
+    can_downsample,
+    downsample,
+    downsampled_mask,
+)
 from afterview.memory.plans.removal import present
-from afterview.memory.plans.retention import plan_coarsening
+from afterview.memory.plans.retention import plan_downsampling
 from afterview.memory.writing.erase import Erased
 
 if TYPE_CHECKING:
@@ -51,35 +58,37 @@ def thin(
 
     Nothing happens to what cannot be read, to merged tokens, and, for now, to seals that the upload has yet to fetch from the store.
     """
-    commit = repository.commit
-    finish_thinning(repository)
-    if seconds is None or not can_be_coarse(repository.spec.tokens):
+    manifest = repository.manifest
+    finish_downsampling(repository)
+    if seconds is None or not can_downsample(repository.spec.tokens):
         return 0
-    times = repository.times()[: commit.frames]
-    done: list[Coarse] = []
-    for first in _within_reach(repository, due(commit, times, seconds, keep)):
+    times = repository.times()[: manifest.frames]
+    done: list[Downsampled] = []
+    for first in _within_reach(repository, due(manifest, times, seconds, keep)):
         if len(done) < at_most and _write(repository, first):
-            done.append(Coarse(first, first + SEAL_FRAMES, erased=False))
+            done.append(Downsampled(first, first + SEAL_FRAMES, erased=False))
     reach("thin.before-commit")
     if done:
-        commit = repository.commit
-        repository.put_commit(replace(commit, coarse=add_coarse(commit.coarse, done)))
+        manifest = repository.manifest
+        repository.put_manifest(replace(manifest, downsampled=add_downsampled(manifest.downsampled, done)))
         reach("thin.after-commit")
-        finish_thinning(repository)
+        finish_downsampling(repository)
     return SEAL_FRAMES * len(done)
 
 
-def due(commit: Commit, times: NDArray[np.float64], seconds: float, keep: Sequence[tuple[float, float]]) -> list[int]:
+def due(
+    manifest: Manifest, times: NDArray[np.float64], seconds: float, keep: Sequence[tuple[float, float]]
+) -> list[int]:
     """First frames of the seals that are to become coarse, oldest first. times: of all sealed frames."""
-    held = np.zeros(commit.frames, dtype=bool)
-    held[present(commit.frames, commit.removed)] = True
-    held &= ~coarse_mask(commit.frames, commit.coarse)
-    return plan_coarsening(times, held, seconds=seconds, keep=keep)
+    held = np.zeros(manifest.frames, dtype=bool)
+    held[present(manifest.frames, manifest.removed)] = True
+    held &= ~downsampled_mask(manifest.frames, manifest.downsampled)
+    return plan_downsampling(times, held, seconds=seconds, keep=keep)
 
 
 def _within_reach(repository: "Repository", chosen: Sequence[int]) -> list[int]:
     """Those of these seals whose tokens are here, or whose coarse chunks the upload has written."""
-    camera, generation = repository.directory, repository.commit.generation
+    camera, generation = repository.directory, repository.manifest.generation
     away = _released(camera, generation)
     ready = written(camera, generation, repository.spec)
     return [first for first in chosen if first // SEAL_FRAMES >= away or first // SEAL_FRAMES in ready]
@@ -90,7 +99,7 @@ def _released(camera: Path, generation: int) -> int:
     try:
         tree = Uploads.read(camera).trees.get(generation_name(generation))
     except DamagedMemory:
-        return Commit.read(camera).frames // SEAL_FRAMES  # `fsck` says so; until then every seal may be away
+        return Manifest.read(camera).frames // SEAL_FRAMES  # `fsck` says so; until then every seal may be away
     return tree.released if tree else 0
 
 
@@ -98,33 +107,33 @@ def written(camera: Path, generation: int, spec: FeatureSpec) -> set[int]:
     """Seals of which every coarse chunk is here."""
     names = [
         {path.name.split(".")[1] for path in (camera / layout.name).glob("c.*")}
-        for layout in coarse_layouts(generation, spec)
+        for layout in downsampled_layouts(generation, spec)
     ]
     return {int(name) for name in set.intersection(*names) if name.isdigit()}
 
 
 def _write(repository: "Repository", first: int) -> bool:
     """The coarse chunks of a seal; False where its tokens cannot be read."""
-    commit, spec, seal = repository.commit, repository.spec, first // SEAL_FRAMES
+    manifest, spec, seal = repository.manifest, repository.spec, first // SEAL_FRAMES
     camera = repository.directory
-    if seal < _released(camera, commit.generation):
-        repository.sealed.make_coarse_arrays(first + SEAL_FRAMES, spec)
-        return all(layout.check(camera, seal) is None for layout in coarse_layouts(commit.generation, spec))
+    if seal < _released(camera, manifest.generation):
+        repository.sealed.make_downsampled_arrays(first + SEAL_FRAMES, spec)
+        return all(layout.check(camera, seal) is None for layout in downsampled_layouts(manifest.generation, spec))
     try:
-        rows = coarse_rows(repository.sealed, commit, spec, first)
+        rows = downsampled_rows(repository.sealed, manifest, spec, first)
     except UnreachableFrames:
         return False  # released at this very moment
     if rows is not None:
-        repository.sealed.write_coarse(first, spec, rows)
+        repository.sealed.write_downsampled(first, spec, rows)
     return rows is not None
 
 
-def coarse_rows(
-    sealed: SealedFrames, commit: Commit, spec: FeatureSpec, first: int
+def downsampled_rows(
+    sealed: SealedFrames, manifest: Manifest, spec: FeatureSpec, first: int
 ) -> dict[str, NDArray[np.generic]] | None:
     """The coarse tokens of a seal, by the names of the other arrays; None where one cannot be read. Raises UnreachableFrames."""
     ids = np.arange(first, first + SEAL_FRAMES)
-    gone = np.setdiff1d(ids, present(first + SEAL_FRAMES, commit.removed)) - first
+    gone = np.setdiff1d(ids, present(first + SEAL_FRAMES, manifest.removed)) - first
     try:
         tokens = sealed.tokens(ids)
     except UnreachableFrames:
@@ -136,22 +145,22 @@ def coarse_rows(
         tokens = np.zeros((SEAL_FRAMES, spec.tokens.tokens_per_frame, spec.tokens.width), dtype=np.float16)
         tokens[held - first] = sealed.tokens(held)
     tokens[gone] = 0
-    rows = coarsen(tokens)
+    rows = downsample(tokens)
     return {"tokens": rows} if spec.tokens.storage == "float16" else quantise(rows).arrays
 
 
-def write_from_store(camera: Path, commit: Commit, spec: FeatureSpec, first: int) -> bool:
+def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first: int) -> bool:
     """Write here the coarse chunks of a seal whose tokens lie on the store; False where they cannot be read.
 
     Call with the store's lock held: then nobody forgets frames of it meanwhile. Raises StoreUnreachable.
     """
     try:
-        rows = coarse_rows(SealedFrames(camera, commit.generation), commit, spec, first)
+        rows = downsampled_rows(SealedFrames(camera, manifest.generation), manifest, spec, first)
     except UnreachableFrames as error:
         raise StoreUnreachable(str(error)) from None
     if rows is None:
         return False
-    layouts = {layout.name.rpartition("/")[2]: layout for layout in coarse_layouts(commit.generation, spec)}
+    layouts = {layout.name.rpartition("/")[2]: layout for layout in downsampled_layouts(manifest.generation, spec)}
     for name, data in rows.items():
         path = layouts[ARRAYS[name]].file(camera, first // SEAL_FRAMES)  # not through Zarr: the arrays are the writer's
         make_directory(path.parent)
@@ -159,10 +168,10 @@ def write_from_store(camera: Path, commit: Commit, spec: FeatureSpec, first: int
     return True
 
 
-def finish_thinning(repository: "Repository") -> None:
+def finish_downsampling(repository: "Repository") -> None:
     """Delete the chunks that coarse ones stand in for, where that is not noted as done; note it, once the store has done so, too."""
-    camera, commit = repository.directory, repository.commit
-    unfinished = [part for part in commit.coarse if not part.erased]
+    camera, manifest = repository.directory, repository.manifest
+    unfinished = [part for part in manifest.downsampled if not part.erased]
     if not unfinished:
         return
     done = Erased()
@@ -176,28 +185,28 @@ def finish_thinning(repository: "Repository") -> None:
     seals = [first for part in unfinished for first in range(part.first, part.end, SEAL_FRAMES)]
     finished = _finished(repository, seals)
     if finished:
-        others = [part for part in commit.coarse if part.erased]
-        marked = [Coarse(first, first + SEAL_FRAMES, erased=first in finished) for first in seals]
-        repository.put_commit(replace(commit, coarse=add_coarse(others, marked)))
+        others = [part for part in manifest.downsampled if part.erased]
+        marked = [Downsampled(first, first + SEAL_FRAMES, erased=first in finished) for first in seals]
+        repository.put_manifest(replace(manifest, downsampled=add_downsampled(others, marked)))
 
 
 def _fine_layouts(repository: "Repository") -> list[ArrayLayout]:
-    layouts = feature_layouts(repository.commit.generation, repository.spec)
+    layouts = feature_layouts(repository.manifest.generation, repository.spec)
     return [layout for layout in layouts if layout.name.rpartition("/")[2] in ARRAYS]
 
 
 def _finished(repository: "Repository", seals: Sequence[int]) -> set[int]:
     """Those of these seals (first frames) that have no other tokens on a store either; what that saves is counted."""
-    camera, commit = repository.directory, repository.commit
+    camera, manifest = repository.directory, repository.manifest
     try:
         uploads = Uploads.read(camera)
     except DamagedMemory:
         return set()  # `fsck` says so
-    name = generation_name(commit.generation)
+    name = generation_name(manifest.generation)
     tree = uploads.trees.get(name)
     finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in uploads.thinned}
-    coarse = coarse_layouts(commit.generation, repository.spec)
-    each = sum(layout.chunk_bytes for layout in coarse)
+    downsampled = downsampled_layouts(manifest.generation, repository.spec)
+    each = sum(layout.chunk_bytes for layout in downsampled)
     away = sum(layout.chunk_bytes * (SEAL_FRAMES // layout.chunk) for layout in _fine_layouts(repository))
     for first in finished:
         there_alone = tree is not None and first // SEAL_FRAMES < tree.released

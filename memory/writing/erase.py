@@ -24,7 +24,7 @@ from afterview.memory.format.layout import (
     SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
-    coarse_layouts,
+    downsampled_layouts,
     feature_layouts,
     generations,
     scalar_layouts,
@@ -83,7 +83,7 @@ def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[Arra
         spec = _spec_or_none(camera, number)
         if spec:
             yield from feature_layouts(number, spec)
-            yield from (layout for layout in coarse_layouts(number, spec) if (camera / layout.name).is_dir())
+            yield from (layout for layout in downsampled_layouts(number, spec) if (camera / layout.name).is_dir())
 
 
 def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:

@@ -15,11 +15,11 @@ from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import image_attributes
 from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, Uploads, locked
 from afterview.memory.plans.removal import Removal
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.writing.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
 
 
@@ -41,7 +41,7 @@ def erase_everywhere(
 
     patience_s: for others who are busy with the store; None: leave it alone for now.
     """
-    objects = objects_of(camera)
+    objects = bucket_of(camera)
     done = Erased()
     try:
         if objects is None or not Uploads.read(camera).trees:
@@ -86,7 +86,7 @@ def touched(
     return found
 
 
-def fetch_shared(camera: Path, objects: CameraObjects, items: Sequence[Touched]) -> None:
+def fetch_shared(camera: Path, objects: BucketClient, items: Sequence[Touched]) -> None:
     """Bring chunks here that are to be blanked and lie on the store alone."""
     keys = [item.key for item in items if not item.whole and not (camera / item.key).exists()]
     found: list[bytes | None] = objects.each(objects.read, keys)
@@ -96,7 +96,7 @@ def fetch_shared(camera: Path, objects: CameraObjects, items: Sequence[Touched])
             write_file(camera / key, data)
 
 
-def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> Erased:
+def erase_objects(camera: Path, objects: BucketClient, removal: Removal, items: Sequence[Touched]) -> Erased:
     """Delete every object that held frames of a removal, after its files were erased; and check that they are gone."""
     forgotten = removal.reason == "forgotten"
     items = [item for item in items if item.whole or forgotten]
@@ -127,10 +127,10 @@ def erase_objects(camera: Path, objects: CameraObjects, removal: Removal, items:
     return done
 
 
-def _replace_scalars(camera: Path, objects: CameraObjects, removal: Removal) -> None:
+def _replace_scalars(camera: Path, objects: BucketClient, removal: Removal) -> None:
     """Times are published, too: put the blanked ones over them, and delete those of chunks that are gone here."""
     layouts = [layout for layout in camera_layouts(camera) if layout.chunk > SEAL_FRAMES]
-    end = min(removal.end, Commit.read(camera).frames)
+    end = min(removal.end, Manifest.read(camera).frames)
     chunks = [(layout, c) for layout in layouts for c in layout.chunks(removal.first, end) if end > removal.first]
     paths = [layout.file(camera, chunk) for layout, chunk in chunks]
     objects.delete([str(path.relative_to(camera)) for path in paths if not path.exists()])
@@ -144,7 +144,7 @@ def _replace_scalars(camera: Path, objects: CameraObjects, removal: Removal) -> 
     objects.each(put, paths)
 
 
-def object_traces(camera: Path, objects: CameraObjects, removal: Removal, items: Sequence[Touched]) -> list[str]:
+def object_traces(camera: Path, objects: BucketClient, removal: Removal, items: Sequence[Touched]) -> list[str]:
     """Objects that still hold something of forgotten frames. Reads every one: what was forgotten before it was sealed was sent blank."""
 
     def look(item: Touched) -> str | None:

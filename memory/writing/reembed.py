@@ -29,10 +29,10 @@ from afterview.memory.format.generation_build import (
 )
 from afterview.memory.format.journal import encode_file
 from afterview.memory.format.layout import SEAL_FRAMES, generation_name, generations, journal_name
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec, write_spec
-from afterview.memory.format.unsealed import Pending
+from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.writing.repository import Repository
 
@@ -53,7 +53,7 @@ class Reembedded:
 
 def open_generation(camera: Path, spec: FeatureSpec) -> int:
     """The generation that is being built for `spec`: the one that was begun, or a new one."""
-    current = Commit.read(camera).generation
+    current = Manifest.read(camera).generation
     with building_lock(camera):
         for number in generations(camera):
             if number > current and is_building(camera, number) and _spec(camera, number) == spec:
@@ -81,27 +81,27 @@ def build_sealed(
     """Embed every sealed frame that the generation lacks, until there is none; returns how many it has then. Needs no lock."""
     sealed = SealedFrames(camera, generation, writable=True)
     built = read_built(camera, generation)
-    while built.frames < Commit.read(camera).frames:
-        commit = Commit.read(camera)
-        images = _images(camera, commit, built.frames)
+    while built.frames < Manifest.read(camera).frames:
+        manifest = Manifest.read(camera)
+        images = _images(camera, manifest, built.frames)
         lost = [frame for frame, image in images.items() if not image]
         tokens, embeddings = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES)
         with building_lock(camera):
-            held = present(built.frames + SEAL_FRAMES, Commit.read(camera).removed)
+            held = present(built.frames + SEAL_FRAMES, Manifest.read(camera).removed)
             gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some of them only just now
             tokens[gone], embeddings[gone] = 0, 0
             stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
             sealed.write_features(built.frames, stored, embeddings)
             built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
             note_built(camera, generation, built)
-        progress(built.frames, commit.frames)
+        progress(built.frames, manifest.frames)
     return built.frames
 
 
-def _images(camera: Path, commit: Commit, first: int) -> dict[int, bytes]:
+def _images(camera: Path, manifest: Manifest, first: int) -> dict[int, bytes]:
     """The JPEGs of one seal's frames that are remembered; empty where one cannot be read."""
-    sealed = SealedFrames(camera, commit.generation)
-    held = present(first + SEAL_FRAMES, commit.removed)
+    sealed = SealedFrames(camera, manifest.generation)
+    held = present(first + SEAL_FRAMES, manifest.removed)
     frames = held[held >= first].tolist()
     try:
         return dict(zip(frames, sealed.images(frames), strict=True))
@@ -141,19 +141,19 @@ def switch(
     Whatever fails until then leaves the old one in use, and `repository` as it was.
     """
     repository.make_durable()
-    camera, old = repository.directory, repository.commit.generation
+    camera, old = repository.directory, repository.manifest.generation
     build_sealed(camera, generation, spec, encode)
-    pending = repository.pending()
-    held = set(present(pending.end, repository.commit.removed).tolist())
+    unsealed = repository.unsealed()
+    held = set(present(unsealed.end, repository.manifest.removed).tolist())
     images = {
-        pending.first + row: frame.image for row, frame in enumerate(pending.frames) if pending.first + row in held
+        unsealed.first + row: frame.image for row, frame in enumerate(unsealed.frames) if unsealed.first + row in held
     }
-    tokens, embeddings = _encode_some(images, spec, encode, pending.first, len(pending.frames))
+    tokens, embeddings = _encode_some(images, spec, encode, unsealed.first, len(unsealed.frames))
     frames = [
         replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None).stored_as(spec.tokens.storage)
-        for row, frame in enumerate(pending.frames)
+        for row, frame in enumerate(unsealed.frames)
     ]
-    fresh = Pending(pending.first, frames, list(pending.gaps), pending.open_gap)
+    fresh = Unsealed(unsealed.first, frames, list(unsealed.gaps), unsealed.open_gap)
     write_file(camera / journal_name(generation), encode_file(fresh.entries()))
     built = read_built(camera, generation)
     lost = {frame for first, end in built.lost for frame in range(first, end) if frame in held}
@@ -171,16 +171,18 @@ def _put_in_use(repository: Repository, generation: int, spec: FeatureSpec, lost
         Removal(first, end, float(times[first]), float(times[end - 1]), "damaged", now, erased=True)
         for first, end in runs(np.array(lost, dtype=np.int64))
     ]
-    commit = replace(repository.commit, generation=generation, removed=add(repository.commit.removed, gone), coarse=())
-    files = GenerationFiles.open(repository.directory, commit, spec)  # nothing that may fail is left after the commit
+    manifest = replace(
+        repository.manifest, generation=generation, removed=add(repository.manifest.removed, gone), downsampled=()
+    )
+    files = GenerationFiles.open(repository.directory, manifest, spec)  # nothing that may fail is left after the commit
     try:
         finish_building(repository.directory, generation)
-        repository.put_commit(commit)
+        repository.put_manifest(manifest)
     except OSError:
         if (
-            Commit.read(repository.directory) != commit
+            Manifest.read(repository.directory) != manifest
         ):  # else it was the last fsync that failed: readers see it already
             files.journal.close()
             note_built(repository.directory, generation, built)
             raise
-    repository.go_on_in(files, commit)
+    repository.go_on_in(files, manifest)

@@ -47,7 +47,9 @@ def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
     repository.make_durable()  # what is forgotten must not come back from a record that was never synced
     ids = _frames_in(repository, start, stop)
     new = remove(repository, runs(ids), "forgotten")
-    done, left = _erase_all(repository, [*(gone for gone in repository.commit.removed if not gone.erased)], PATIENCE_S)
+    done, left = _erase_all(
+        repository, [*(gone for gone in repository.manifest.removed if not gone.erased)], PATIENCE_S
+    )
     if left is not None:
         raise StoreUnreachable(
             f"the frames are forgotten on this machine and no question sees them, but the store still has some of their chunks ({left}); "
@@ -60,7 +62,7 @@ def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
 def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> int:
     """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames checked."""
     for removal in removals:
-        left = traces(repository.directory, removal, sealed=repository.commit.frames)
+        left = traces(repository.directory, removal, sealed=repository.manifest.frames)
         if left:
             raise OSError(f"{left[0]}; forgetting did not finish, run it again")
     return sum(removal.frames for removal in removals)
@@ -71,10 +73,10 @@ def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float
     retry_removals(repository)
     if limits.seconds is None and limits.bytes is None:
         return Erased()
-    sealed = repository.commit.frames
+    sealed = repository.manifest.frames
     times = repository.times()[:sealed]
     held = np.zeros(sealed, dtype=bool)
-    held[present(sealed, repository.commit.removed)] = True
+    held[present(sealed, repository.manifest.removed)] = True
     ranges = plan_eviction(times, held, limits=limits, used=repository.usage.bytes, keep=keep)
     done = evict(repository, ranges) if ranges else Erased()
     repository.usage.freed(done.freed)
@@ -88,12 +90,12 @@ def evict(repository: "Repository", ranges: Sequence[tuple[int, int]]) -> Erased
 
 def finish_interrupted(repository: "Repository") -> None:
     """Complete removals that a crash interrupted, on this machine; on a store by `retry_removals`, so that opening never waits for it."""
-    _erase_all(repository, [gone for gone in repository.commit.removed if not gone.erased], None)
+    _erase_all(repository, [gone for gone in repository.manifest.removed if not gone.erased], None)
 
 
 def retry_removals(repository: "Repository") -> None:
     """Complete removals that the store did not take part in, unless it is known not to answer."""
-    unfinished = [gone for gone in repository.commit.removed if not gone.erased]
+    unfinished = [gone for gone in repository.manifest.removed if not gone.erased]
     if unfinished and not known_silent(repository.directory):
         _erase_all(repository, unfinished, BRIEF_S)
 
@@ -119,7 +121,7 @@ def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: 
     """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
     times = repository.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
-    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    gone = [removal for removal in repository.manifest.removed if removal.reason != "damaged"]
     held = present(len(times), gone)
     ranges = [
         run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
@@ -127,10 +129,10 @@ def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: 
     new = tuple(
         Removal(first, end, *_ends(times[first:end], repository), reason, now, erased=False) for first, end in ranges
     )
-    kept = [piece for removal in repository.commit.removed for piece in _not_taken_over(removal, new)]
+    kept = [piece for removal in repository.manifest.removed for piece in _not_taken_over(removal, new)]
     reach(f"{verb}.before-commit")
     if new:
-        repository.put_commit(replace(repository.commit, removed=add(kept, new)))
+        repository.put_manifest(replace(repository.manifest, removed=add(kept, new)))
     reach(f"{verb}.after-commit")
     return new
 
@@ -156,10 +158,10 @@ def _ends(times: NDArray[np.float64], repository: "Repository") -> tuple[float, 
 def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[np.int64]:
     """Ids in the span that are remembered, or that damage has taken: what is left of those must go, too."""
     times = repository.times()
-    gone = [removal for removal in repository.commit.removed if removal.reason != "damaged"]
+    gone = [removal for removal in repository.manifest.removed if removal.reason != "damaged"]
     ids = present(len(times), gone)
     inside = ids[(times[ids] >= start) & (times[ids] <= stop)]
-    lost = [removal for removal in repository.commit.removed if removal.reason == "damaged"]
+    lost = [removal for removal in repository.manifest.removed if removal.reason == "damaged"]
     whole = [np.arange(gone.first, gone.end) for gone in lost if gone.start <= stop and gone.stop >= start]
     if len(inside):  # frames whose time is damaged lie in the span when their neighbours do
         unknown = ids[np.isnan(times[ids])]
@@ -170,13 +172,15 @@ def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[n
 def _erase(
     repository: "Repository", removal: Removal, patience_s: float | None
 ) -> tuple[Erased, RepositoryError | None]:
-    directory, commit = repository.directory, repository.commit
-    repository.blank_pending(removal)
+    directory, manifest = repository.directory, repository.manifest
+    repository.blank_unsealed(removal)
     with building_lock(directory):  # a generation that is being built must not bring the frames back
-        done, left = erase_everywhere(directory, removal, commit.removed, sealed=commit.frames, patience_s=patience_s)
+        done, left = erase_everywhere(
+            directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
+        )
         if removal.reason == "forgotten":
             done.include(erase_leftovers(directory, removal))
-    identity = identity_of(repository.info, repository.spec, commit.generation, commit.removed)
+    identity = identity_of(repository.info, repository.spec, manifest.generation, manifest.removed)
     whole = removal.reason == "evicted"
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
@@ -188,6 +192,6 @@ def _mark_erased(repository: "Repository", removals: Sequence[Removal]) -> None:
         ranges = {(removal.first, removal.end) for removal in removals}
         marked = [
             replace(gone, erased=True) if (gone.first, gone.end) in ranges else gone
-            for gone in repository.commit.removed
+            for gone in repository.manifest.removed
         ]
-        repository.put_commit(replace(repository.commit, removed=add(marked, ())))
+        repository.put_manifest(replace(repository.manifest, removed=add(marked, ())))

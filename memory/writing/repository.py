@@ -26,17 +26,17 @@ from afterview.memory.base.spec import FeatureSpec, require_same
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.layout import SEAL_FRAMES
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.unsealed import Pending, blank_frame, frame_record, gap_record
+from afterview.memory.format.unsealed import Unsealed, blank_frame, frame_record, gap_record
 from afterview.memory.format.usage import Usage
 from afterview.memory.index.files import drop_unfinished
 from afterview.memory.plans.removal import Removal
 from afterview.memory.plans.retention import Limits
 from afterview.memory.writing import remove as removing
 from afterview.memory.writing.create import create_camera
-from afterview.memory.writing.downsample import finish_thinning
+from afterview.memory.writing.downsample import finish_downsampling
 from afterview.memory.writing.erase import Erased, blank_times
 from afterview.memory.writing.leftovers import drop_unfinished_writes
 from afterview.memory.writing.reserve import Reserve
@@ -62,9 +62,9 @@ class Repository:
         self.directory, self.info = directory, info
         self._lock = lock
         self._closed = False
-        self._commit = Commit.read(directory)
-        self._use(GenerationFiles.open(directory, self._commit, spec))
-        self._synced = self._pending.end
+        self._manifest = Manifest.read(directory)
+        self._use(GenerationFiles.open(directory, self._manifest, spec))
+        self._synced = self._unsealed.end
         self._fresh: list[Acknowledgement] = []  # durable, but not reported yet
         self.seal_error: OSError | None = None  # why the latest seal had to wait
         self._sealed_times: NDArray[np.float64] = np.empty(0)
@@ -73,37 +73,37 @@ class Repository:
         self._last_time = self._newest_time()
         self._next_gap: GapReason | None = None
         if self._last_time is not None:
-            self._next_gap = "not recording" if self._pending.open_gap else "crashed"
+            self._next_gap = "not recording" if self._unsealed.open_gap else "crashed"
         removing.finish_interrupted(self)
-        finish_thinning(self)
-        drop_given_up(directory, self._commit.generation)
+        finish_downsampling(self)
+        drop_given_up(directory, self._manifest.generation)
         drop_unfinished(directory / "index")
         if lock.last_died:
             drop_unfinished_writes(directory)
 
-    def go_on_in(self, files: GenerationFiles, commit: Commit) -> None:
-        """Write another generation from here on: `commit`, which counts already, put it in use. For memory.writing.reembed."""
+    def go_on_in(self, files: GenerationFiles, manifest: Manifest) -> None:
+        """Write another generation from here on: `manifest`, which counts already, put it in use. For memory.writing.reembed."""
         self._journal.close()
-        self._commit = commit
+        self._manifest = manifest
         self._use(files)
 
     def _use(self, files: GenerationFiles) -> None:
-        self.spec, self._sealed, self._journal, self._pending = files.spec, files.sealed, files.journal, files.pending
+        self.spec, self._sealed, self._journal, self._unsealed = files.spec, files.sealed, files.journal, files.unsealed
 
     def _newest_time(self) -> float | None:
-        if self._pending.frames:
-            return self._pending.frames[-1].time
-        if not self._commit.frames:
+        if self._unsealed.frames:
+            return self._unsealed.frames[-1].time
+        if not self._manifest.frames:
             return None
-        newest = float(self._sealed.scalars("times", self._commit.frames - 1, self._commit.frames)[0])
-        if math.isnan(newest) and self._commit.removed:
-            return self._commit.removed[-1].stop
+        newest = float(self._sealed.scalars("times", self._manifest.frames - 1, self._manifest.frames)[0])
+        if math.isnan(newest) and self._manifest.removed:
+            return self._manifest.removed[-1].stop
         return newest
 
     @property
     def frames(self) -> int:
         """How many frames were ever recorded: the id that the next one gets."""
-        return self._pending.end
+        return self._unsealed.end
 
     @property
     def last_time(self) -> float | None:
@@ -125,10 +125,10 @@ class Repository:
         gap = self._gap_before(frame.time)
         if gap:
             self._journal.append(*gap_record(gap))
-            self._pending.add_gap(gap)
-        frame_id = self._pending.end
+            self._unsealed.add_gap(gap)
+        frame_id = self._unsealed.end
         self._journal.append(*frame_record(frame_id, frame))
-        self._pending.frames.append(frame)
+        self._unsealed.frames.append(frame)
         self._last_time, self._next_gap = frame.time, None
         return frame_id
 
@@ -155,15 +155,15 @@ class Repository:
             reason = "jump"
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the next frame came when it was due
-        return Gap(self._last_time, time, reason, self._pending.end)
+        return Gap(self._last_time, time, reason, self._unsealed.end)
 
     def interrupted(self, reason: GapReason) -> None:
         """From here on nothing comes in, because of `reason`; the next frame ends the gap. Durable, so that readers can say so."""
         if self._last_time is None or self._next_gap is not None:
             return
         self._next_gap = reason
-        self._pending.open_gap = Gap(self._last_time, math.nan, reason, -1)
-        self._journal.append(*gap_record(self._pending.open_gap))
+        self._unsealed.open_gap = Gap(self._last_time, math.nan, reason, -1)
+        self._journal.append(*gap_record(self._unsealed.open_gap))
         self.make_durable()
 
     def missed(self, reason: GapReason) -> None:
@@ -178,7 +178,7 @@ class Repository:
         """
         self.make_durable()
         try:
-            while len(self._pending.frames) >= SEAL_FRAMES:
+            while len(self._unsealed.frames) >= SEAL_FRAMES:
                 self._seal()
             self.seal_error = None
         except OSError as error:
@@ -191,69 +191,69 @@ class Repository:
     def make_durable(self) -> None:
         """The first half of `sync`: everything appended is durable; what became so is reported by the next `sync`."""
         if self._journal.suspect:
-            self._journal.replace(self._pending.entries())
+            self._journal.replace(self._unsealed.entries())
         self._journal.sync()
-        start = max(0, self._synced - self._pending.first)
+        start = max(0, self._synced - self._unsealed.first)
         self._fresh += [
             Acknowledgement(
-                self._pending.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding)
+                self._unsealed.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding)
             )
-            for row, frame in enumerate(self._pending.frames[start:], start)
+            for row, frame in enumerate(self._unsealed.frames[start:], start)
         ]
-        self._synced = self._pending.end
+        self._synced = self._unsealed.end
 
     def _seal(self) -> None:
-        pending, end = self._pending, self._pending.first + SEAL_FRAMES
+        unsealed, end = self._unsealed, self._unsealed.first + SEAL_FRAMES
         reach("seal.before")
-        self._sealed.write(pending.first, pending.frames[:SEAL_FRAMES])
-        gaps = [gap for gap in pending.gaps if gap.before_frame < end]
-        self._sealed.write_gaps(self._commit.gaps, gaps)
+        self._sealed.write(unsealed.first, unsealed.frames[:SEAL_FRAMES])
+        gaps = [gap for gap in unsealed.gaps if gap.before_frame < end]
+        self._sealed.write_gaps(self._manifest.gaps, gaps)
         reach("seal.before-commit")
-        self.put_commit(replace(self._commit, frames=end, gaps=self._commit.gaps + len(gaps)))
+        self.put_manifest(replace(self._manifest, frames=end, gaps=self._manifest.gaps + len(gaps)))
         reach("seal.after-commit")
-        del pending.frames[:SEAL_FRAMES]
-        pending.first, pending.gaps = end, pending.gaps[len(gaps) :]
-        self._journal.replace(pending.entries())
+        del unsealed.frames[:SEAL_FRAMES]
+        unsealed.first, unsealed.gaps = end, unsealed.gaps[len(gaps) :]
+        self._journal.replace(unsealed.entries())
         reach("seal.after-journal")
         self.usage.sealed(end - SEAL_FRAMES)
 
     @property
-    def commit(self) -> Commit:
+    def manifest(self) -> Manifest:
         """What counts at present."""
-        return self._commit
+        return self._manifest
 
-    def put_commit(self, commit: Commit) -> None:
-        """Make `commit` count, durably. For the modules of this room that remove frames."""
-        commit.write(self.directory)
-        self._commit = commit  # only now: a failed write has changed nothing
+    def put_manifest(self, manifest: Manifest) -> None:
+        """Make `manifest` count, durably. For the modules of this room that remove frames."""
+        manifest.write(self.directory)
+        self._manifest = manifest  # only now: a failed write has changed nothing
 
     @property
     def sealed(self) -> SealedFrames:
         """The sealed frames. For the modules of this room."""
         return self._sealed
 
-    def pending(self) -> Pending:
+    def unsealed(self) -> Unsealed:
         """Frames and gaps that are not sealed. For the modules of this room; not to be changed."""
-        return self._pending
+        return self._unsealed
 
     def times(self) -> NDArray[np.float64]:
         """Times of all frames by id, float64 [frames]; NaN where they are evicted or damaged."""
         known = len(self._sealed_times)
-        if known < self._commit.frames:
-            fresh = self._sealed.scalars("times", known, self._commit.frames)
+        if known < self._manifest.frames:
+            fresh = self._sealed.scalars("times", known, self._manifest.frames)
             self._sealed_times = np.concatenate([self._sealed_times, fresh])
-        return np.concatenate([self._sealed_times, [frame.time for frame in self._pending.frames]])
+        return np.concatenate([self._sealed_times, [frame.time for frame in self._unsealed.frames]])
 
-    def blank_pending(self, removal: Removal) -> None:
+    def blank_unsealed(self, removal: Removal) -> None:
         """Take forgotten frames out of the journal; their places stay."""
-        pending, blank = self._pending, blank_times(removal)
-        rows = range(max(0, removal.first - pending.first), min(len(pending.frames), removal.end - pending.first))
+        unsealed, blank = self._unsealed, blank_times(removal)
+        rows = range(max(0, removal.first - unsealed.first), min(len(unsealed.frames), removal.end - unsealed.first))
         for row in rows:
-            when = float(blank[pending.first + row - removal.first])
-            pending.frames[row] = blank_frame(self.spec, time=when)
+            when = float(blank[unsealed.first + row - removal.first])
+            unsealed.frames[row] = blank_frame(self.spec, time=when)
         self._sealed_times[removal.first : removal.end] = blank[: max(0, len(self._sealed_times) - removal.first)]
         if removal.reason == "forgotten":
-            self._journal.replace(pending.entries())
+            self._journal.replace(unsealed.entries())
 
     def forget(self, start: float, stop: float) -> removing.Forgotten:
         """Remove every frame with start <= time <= stop from every file. Raises OSError when a trace of them is left."""
@@ -313,7 +313,7 @@ def open_camera(
             raise RepositoryError(
                 f"camera '{info.id}' keeps {info.fps:g} frames per second, not {fps:g}; use --fps {info.fps:g}"
             )
-        stored = read_spec(directory, Commit.read(directory).generation)
+        stored = read_spec(directory, Manifest.read(directory).generation)
         require_same(stored, spec, where=f"camera '{info.id}'")
         return Repository(directory, info, stored, lock)
     except OSError as error:

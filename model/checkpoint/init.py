@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from afterview.model.checkpoint.preset import Architecture, TowerGeometry
-from afterview.model.checkpoint.weights import Slot, Source
+from afterview.model.checkpoint.weights import Slot, TensorSource
 from afterview.model.language.tokenizer import BYTE_VOCABULARY
 
 MEMAUG = "memaug"  # what mm_resampler_type says of a checkpoint with MemAug
@@ -22,13 +22,15 @@ BRANCH_ENDS = (".self_attn.Wo.weight", ".cross_attn.Wo.weight", ".mlp.2.weight")
 BRANCH_SCALE = 0.1  # no tower has linears of these names
 
 
-def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> Source:
+def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> TensorSource:
     """A source that draws a parameter from the seed and its name alone, in float32, whatever else is drawn.
 
     tower: keep variance from layer to layer, as vision towers are initialised, and so MemAug where nothing around it is pretrained;
     otherwise N(0, 0.02).
     """
-    return Source(shape=lambda: slot.shape, pieces=lambda: iter([_draw(name, slot.shape, seed, tower).reshape(-1)]))
+    return TensorSource(
+        shape=lambda: slot.shape, pieces=lambda: iter([_draw(name, slot.shape, seed, tower).reshape(-1)])
+    )
 
 
 def _draw(name: str, shape: tuple[int, ...], seed: int, tower: bool) -> Tensor:

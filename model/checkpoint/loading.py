@@ -28,11 +28,11 @@ from afterview.model.checkpoint.published import (
 )
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
-from afterview.model.checkpoint.weights import Slot, Source, Target, check, digest, fill, open_tensors, slots_of
+from afterview.model.checkpoint.weights import Slot, Target, TensorSource, check, digest, fill, open_tensors, slots_of
 from afterview.model.language.decoder import LanguageModel, build_decoder
 from afterview.model.language.tokenizer import find_tokenizer, stop_ids
 from afterview.model.memaug.memaug import MemAug
-from afterview.model.memaug.token_embeddings import MemoryMarks
+from afterview.model.memaug.token_embeddings import TokenEmbeddings
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
 from afterview.model.vision.projector import Projector
@@ -47,7 +47,7 @@ __all__ = [
     "save_pretrained",
 ]
 
-FRESH_NOTICE = "MemAug is freshly initialised: answers mean nothing until it is trained."
+UNTRAINED_NOTICE = "MemAug is freshly initialised: answers mean nothing until it is trained."
 
 
 class Network(NamedTuple):
@@ -159,7 +159,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
-            marks=MemoryMarks(
+            marks=TokenEmbeddings(
                 config.memory_marks,
                 tokens_per_frame=preset.tokens_per_frame,
                 vision_width=int(tower.config.hidden_size),
@@ -205,7 +205,7 @@ def _finish(network: Network, sources: Sources, target: Target) -> None:
 
 
 def _vision_encoder(
-    tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, Source], preset: ModelPreset
+    tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, TensorSource], preset: ModelPreset
 ) -> VisionEncoder:
     names = sorted(name for name in tensors if name.startswith(TOWER_PREFIX))
     weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name]) for name in names)
@@ -226,11 +226,11 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     if "forgetting" not in preset.model_fields_set:
         update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})
     if sources.drawn:
-        update |= {"trained": False, "notice": preset.notice or FRESH_NOTICE}
+        update |= {"trained": False, "notice": preset.notice or UNTRAINED_NOTICE}
     return preset.model_copy(update=update)
 
 
-def _warn_if_untied(tensors: Mapping[str, Source], where: str) -> None:
+def _warn_if_untied(tensors: Mapping[str, TensorSource], where: str) -> None:
     if EMBEDDING in tensors and not torch.equal(tensors[EMBEDDING].read(), tensors[HEAD].read()):
         warnings.warn(
             f"{where}: config.json says that {HEAD} is tied to {EMBEDDING}, but they differ; the embedding is used for both",

@@ -18,7 +18,9 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from afterview.model.base.errors import ModelNotFound
 
-Mark = Literal["place", "time", "order", "summary"]  # what model.memaug.token_embeddings can add to memory tokens
+EmbeddingKind = Literal[
+    "place", "time", "order", "summary"
+]  # what model.memaug.token_embeddings can add to memory tokens
 
 PRESET_FILE = "preset.yaml"  # beside a checkpoint that this project saved
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
@@ -68,7 +70,7 @@ class Architecture(Schema):
     index_text: TextGeometry
     tokenizer: str | None = None  # a directory that holds one
     tied: bool = True  # lm_head is the embedding
-    memory_marks: tuple[Mark, ...] = ()  # what is added to memory tokens; see model.memaug.token_embeddings
+    memory_marks: tuple[EmbeddingKind, ...] = ()  # what is added to memory tokens; see model.memaug.token_embeddings
     augmented_question: bool = False  # the decoder takes the question as MemAug left it
 
 

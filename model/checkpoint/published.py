@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from afterview.model.base.errors import CheckpointError
 from afterview.model.checkpoint.hub import Directory, Location, locate
 from afterview.model.checkpoint.init import MEMAUG
-from afterview.model.checkpoint.preset import Mark
+from afterview.model.checkpoint.preset import EmbeddingKind
 from afterview.model.checkpoint.weights import Slot, read_json, slots_of
 from afterview.model.memaug.attention import Heads
 from afterview.model.video_language import VideoLanguageModel
@@ -71,7 +71,7 @@ class PublishedConfig(BaseModel):
     mm_resampler_type: str | None = None
     memaug_depth: int = 4
     spatial_sampling_type: Literal["uniform", "random"] = "random"
-    memory_marks: tuple[Mark, ...] = ()  # of this project's small models; see model.memaug.token_embeddings
+    memory_marks: tuple[EmbeddingKind, ...] = ()  # of this project's small models; see model.memaug.token_embeddings
     augmented_question: bool = False  # likewise
 
     @property

@@ -23,7 +23,7 @@ from afterview.model.checkpoint.published import (
     read_config,
     tower_config,
 )
-from afterview.model.checkpoint.weights import Slot, Source, open_tensors, slots_of
+from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
 from afterview.model.language.tokenizer import byte_tokenizer, find_tokenizer
 from afterview.model.vision.tower import build_tower
 
@@ -38,7 +38,7 @@ class Sources:
     raw_config: Mapping[str, Any]  # config.json in the published layout
     config: PublishedConfig
     tower_config: Mapping[str, Any]
-    tensors: Mapping[str, Source]  # by published name
+    tensors: Mapping[str, TensorSource]  # by published name
     drawn: tuple[str, ...]  # prefixes of names that are drawn from the seed
     seed: int
     read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
@@ -47,7 +47,7 @@ class Sources:
         TOWER_PREFIX,
     )  # prefixes of drawn names that are initialised so; see model.checkpoint.init
 
-    def complete(self, slots: Mapping[str, Slot]) -> dict[str, Source]:
+    def complete(self, slots: Mapping[str, Slot]) -> dict[str, TensorSource]:
         """The tensors with what is to be drawn for these slots."""
         new = {
             name: fresh.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
@@ -63,7 +63,7 @@ class Sources:
         return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
 
     @property
-    def untied_head(self) -> Source | None:
+    def untied_head(self) -> TensorSource | None:
         """A stored lm_head that the configuration says is tied to the embedding."""
         return self.tensors.get(HEAD) if self.config.tie_word_embeddings else None
 
@@ -152,6 +152,6 @@ def architecture_tokenizer(architecture: Architecture) -> PreTrainedTokenizerBas
     return found
 
 
-def _require_language_model(tensors: Mapping[str, Source], name: str) -> None:
+def _require_language_model(tensors: Mapping[str, TensorSource], name: str) -> None:
     if EMBEDDING not in tensors:
         raise CheckpointError(f"{name}: no {EMBEDDING} among its tensors, so it holds no language model")

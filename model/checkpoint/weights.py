@@ -36,7 +36,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """A tensor that can be had: from a file, or drawn from a seed. No call keeps it.
 
     pieces: its values in order, flat, each piece valid until the next is asked for: of a large tensor, never all at once.
@@ -82,7 +82,7 @@ def slots_of(root: nn.Module, prefix: str = "") -> dict[str, Slot]:
     }
 
 
-def open_tensors(location: Location) -> dict[str, Source]:
+def open_tensors(location: Location) -> dict[str, TensorSource]:
     """The tensors of a checkpoint by name: one safetensors file, or shards that an index names, each opened when first needed.
 
     Raises CheckpointError where there are no safetensors, DamagedCheckpoint where a file is missing, unreadable or truncated.
@@ -100,8 +100,8 @@ def open_tensors(location: Location) -> dict[str, Source]:
     if not shard_of:
         raise DamagedCheckpoint(f"{location.name}: names no tensors; download it again")
 
-    def source(name: str, file: str) -> Source:
-        return Source(shape=lambda: shard(file).shape(name), pieces=lambda: shard(file).pieces(name))
+    def source(name: str, file: str) -> TensorSource:
+        return TensorSource(shape=lambda: shard(file).shape(name), pieces=lambda: shard(file).pieces(name))
 
     return {name: source(name, file) for name, file in shard_of.items()}
 
@@ -149,7 +149,7 @@ class _Shard:
         return self._entries[name]
 
 
-def check(slots: Mapping[str, Slot], sources: Mapping[str, Source], *, where: str) -> None:
+def check(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], *, where: str) -> None:
     """Raise TensorMismatch unless there is exactly one source of the right shape for every slot, and none besides."""
     shapes = {name: (sources[name].shape(), slots[name].shape) for name in sorted(slots.keys() & sources.keys())}
     report = {
@@ -165,7 +165,7 @@ def check(slots: Mapping[str, Slot], sources: Mapping[str, Source], *, where: st
         )
 
 
-def fill(slots: Mapping[str, Slot], sources: Mapping[str, Source], target: Target) -> str:
+def fill(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], target: Target) -> str:
     """Put each tensor in its slot on the target. Returns the weights' fingerprint, taken as they pass.
 
     The fingerprint covers names, stored dtypes, shapes and each tensor's first and last bytes: it names a model in an answer's
@@ -187,7 +187,7 @@ def fill(slots: Mapping[str, Slot], sources: Mapping[str, Source], target: Targe
     return f"sha256:{state.hexdigest()}"
 
 
-def digest(sources: Iterable[tuple[str, Source]]) -> str:
+def digest(sources: Iterable[tuple[str, TensorSource]]) -> str:
     """sha256 over the names, dtypes, shapes and every byte of tensors as stored, in the order given."""
     state = hashlib.sha256()
     for name, source in sources:

@@ -30,7 +30,7 @@ Layer = Any  # a decoder layer of transformers
 
 
 @dataclass(frozen=True)
-class Span:
+class TokenRun:
     """A run of visual tokens in a sequence."""
 
     start: int
@@ -55,7 +55,7 @@ class _State:
 
     x_BLD: Tensor
     lengths: list[int]
-    spans: list[list[Span]]
+    spans: list[list[TokenRun]]
     prompt_ends: list[int]  # place of each prompt's last token
     labels: list[Tensor] | None
 
@@ -135,7 +135,7 @@ class DroppingDecoder:
         for places, size in zip(spans, sizes, strict=True):
             if any(start + count > size for start, count in places):
                 raise InputMismatch(f"a visual span ends beyond its sequence of {size} tokens")
-        runs = [[Span(start, count, count) for start, count in places] for places in spans]
+        runs = [[TokenRun(start, count, count) for start, count in places] for places in spans]
         rows = None if labels is None else [row[:size] for row, size in zip(labels, sizes, strict=True)]
         ends = [size - 1 for size in sizes] if prompt_ends is None else list(prompt_ends)
         return _State(embeds_BLD, sizes, runs, ends, rows)
@@ -229,7 +229,7 @@ def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:
     return x_BLD + layer.mlp(layer.post_attention_layernorm(x_BLD))
 
 
-def _kept_places(spans: Sequence[Span], length: int, ratio: float, scores: Tensor | None) -> Tensor:
+def _kept_places(spans: Sequence[TokenRun], length: int, ratio: float, scores: Tensor | None) -> Tensor:
     """Places that stay, ascending: all text, and of each span its share, evenly spread or best scored."""
     stays = torch.ones(length, dtype=torch.bool)
     for span in spans:
@@ -243,11 +243,11 @@ def _kept_places(spans: Sequence[Span], length: int, ratio: float, scores: Tenso
     return stays.nonzero()[:, 0]
 
 
-def _moved(spans: Sequence[Span], kept: Tensor) -> list[Span]:
+def _moved(spans: Sequence[TokenRun], kept: Tensor) -> list[TokenRun]:
     """The spans in the sequence of the kept places."""
     edges = torch.tensor([[span.start, span.start + span.count] for span in spans]).reshape(-1, 2)
     places = torch.searchsorted(kept, edges)
-    return [Span(int(a), int(b - a), span.original) for (a, b), span in zip(places, spans, strict=True)]
+    return [TokenRun(int(a), int(b - a), span.original) for (a, b), span in zip(places, spans, strict=True)]
 
 
 def _before_answers(labels_L: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class KeysValues(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryKeyValues:
     """What every block attends to. It does not depend on the question, so one memory may serve many."""
 
     blocks: list[KeysValues]
@@ -74,7 +74,9 @@ class MemAug(nn.Module):
         self.heads, self.rope_theta = heads, rope_theta
         self.layers = nn.ModuleList(MemAugBlock(heads) for _ in range(depth))
 
-    def remember(self, chunks: Iterable[tuple[Tensor, Tensor]], total: int, valid_BM: Tensor | None = None) -> Memory:
+    def remember(
+        self, chunks: Iterable[tuple[Tensor, Tensor]], total: int, valid_BM: Tensor | None = None
+    ) -> MemoryKeyValues:
         """Keys and values of all blocks, made chunk by chunk so that the memory's tokens never exist all at once.
 
         chunks: (tokens [B, m, D], their positions [B, m]) in order, `total` = M of them together. A single chunk stays differentiable
@@ -87,19 +89,19 @@ class MemAug(nn.Module):
             made = [KeysValues(*block.cross_attn.keys_values(tokens_BmD, rotary)) for block in self._blocks()]
             size = tokens_BmD.shape[1]
             if size == total:
-                return Memory(made, valid_BM)
+                return MemoryKeyValues(made, valid_BM)
             buffers = buffers or [KeysValues(*(_empty(part, total) for part in pair)) for pair in made]
             for buffer, pair in zip(buffers, made, strict=True):
                 buffer.keys[:, :, done : done + size] = pair.keys
                 buffer.values[:, :, done : done + size] = pair.values
             done += size
-        return Memory(buffers, valid_BM)
+        return MemoryKeyValues(buffers, valid_BM)
 
     def forward(
         self,
         queries_BQD: Tensor,
         positions_BQ: Tensor,
-        memory: Memory,
+        memory: MemoryKeyValues,
         *,
         valid_BQ: Tensor | None = None,
         evidence: EvidenceRequest | None = None,

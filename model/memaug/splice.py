@@ -20,7 +20,7 @@ from torch import Tensor
 from afterview.model.language.prompt import Prompt
 
 
-class Layout(Protocol):
+class TokenLayout(Protocol):
     """Which visual tokens are keys and which are queries, and their positions."""
 
     def key_tokens(self) -> NDArray[np.int64]: ...

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.base.errors import InputMismatch
-from afterview.model.checkpoint.preset import Mark
+from afterview.model.checkpoint.preset import EmbeddingKind
 
 _CLOCK = (
     (36_000, 10),
@@ -43,17 +43,17 @@ TIME_SIGNS: Final = sum(count for _, count in _CLOCK) + 2 * _PERIODS + _AGES
 
 
 @dataclass(frozen=True)
-class FrameMarks:
+class FrameEmbeddings:
     """What is added to the tokens of each key frame, [..., N, D]; None where the switch is off."""
 
     time: Tensor | None  # and order
     summary: Tensor | None
 
 
-class MemoryMarks(nn.Module):
+class TokenEmbeddings(nn.Module):
     """The marks that a configuration switches on; with none of them it adds nothing and has no parameters."""
 
-    def __init__(self, marks: Sequence[Mark], *, tokens_per_frame: int, vision_width: int, width: int) -> None:
+    def __init__(self, marks: Sequence[EmbeddingKind], *, tokens_per_frame: int, vision_width: int, width: int) -> None:
         super().__init__()
         self.tokens_per_frame = tokens_per_frame
         self.place = nn.Parameter(torch.empty(tokens_per_frame + 1, width)) if "place" in marks else None
@@ -74,16 +74,16 @@ class MemoryMarks(nn.Module):
     def _of_frames(self) -> bool:
         return any(mark is not None for mark in (self.time, self.order, self.summary))
 
-    def of_frames(self, means_NV: Tensor, numbers_N: Tensor, span_frames: Tensor) -> FrameMarks:
+    def of_frames(self, means_NV: Tensor, numbers_N: Tensor, span_frames: Tensor) -> FrameEmbeddings:
         """Marks of key frames. means [..., N, Dv]: each frame's mean feature; numbers [..., N] in a span of so many frames [..., 1]."""
         time = None if self.time is None else self.time(time_signs(numbers_N, span_frames).to(means_NV.dtype))
         if self.order is not None:
             order = self.order(order_signs(numbers_N, span_frames).to(means_NV.dtype))
             time = order if time is None else time + order
         summary = None if self.summary is None else self.summary(_with_neighbours(means_NV))
-        return FrameMarks(time, summary)
+        return FrameEmbeddings(time, summary)
 
-    def of_layout(self, features_RPV: Tensor, layout: VideoLayout) -> FrameMarks | None:
+    def of_layout(self, features_RPV: Tensor, layout: VideoLayout) -> FrameEmbeddings | None:
         """The same for one video's recalled features [R, P, Dv]. Raises InputMismatch for a layout that does not tell its frames."""
         if not self._of_frames:
             return None
@@ -94,7 +94,7 @@ class MemoryMarks(nn.Module):
         span = torch.tensor([layout.span_frames], device=device)
         return self.of_frames(means_NV, torch.from_numpy(layout.key_frames).to(device), span)
 
-    def add(self, tokens_nD: Tensor, frames_n: Tensor, cells_n: Tensor, marks: FrameMarks | None) -> Tensor:
+    def add(self, tokens_nD: Tensor, frames_n: Tensor, cells_n: Tensor, marks: FrameEmbeddings | None) -> Tensor:
         """Tokens with their marks. frames [n]: key frame of each token; cells [n]: its cell, P for the newline."""
         if self.place is not None:
             tokens_nD = tokens_nD + self.place[cells_n]

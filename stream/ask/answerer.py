@@ -23,8 +23,8 @@ from afterview.memory.plans.removal import Removal, touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
-from afterview.stream.ask.context import Looker, Search, Sight
-from afterview.stream.ask.merging import InOrder, OnText
+from afterview.stream.ask.context import Context, Planner, Search
+from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -126,7 +126,7 @@ class _Asked:
 
     name: str
     why: str
-    sight: Sight
+    context: Context
     seen_s: float  # since the question came
 
 
@@ -135,7 +135,7 @@ class Answerer:
 
     def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
         self.memory, self.model = memory, model
-        self._looker = Looker(memory, model, self._embed)
+        self._planner = Planner(memory, model, self._embed)
 
     def ask(self, question: Question, *, on_text: OnText | None = None) -> Answer:
         """Answer from everything committed by now.
@@ -154,12 +154,12 @@ class Answerer:
         nothing: NothingRecorded | StoreError | None = None
         for name, why in choice.asked.items():
             try:
-                sight = self.look(name, question, now)
+                context = self.plan(name, question, now)
             except (NothingRecorded, StoreError) as error:
                 nothing, skipped[name] = error, str(error)
                 continue
-            asked.append(_Asked(name, why, sight, time.perf_counter() - began))
-            if sum(item.sight.features.nbytes for item in asked) > FEATURES_HELD:
+            asked.append(_Asked(name, why, context, time.perf_counter() - began))
+            if sum(item.context.features.nbytes for item in asked) > FEATURES_HELD:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
             raise nothing or UsageError("no camera was named")
@@ -167,17 +167,17 @@ class Answerer:
         texts, timings = self._generate(question, asked, inputs, on_text, began)
         parts = tuple(
             CameraAnswer(
-                own.strip(), item.why, self._evidence(item.sight, made.frame_weights, question.evidence),
-                self._coverage(item.sight, question, now), self._provenance(item.sight, question), timing,
+                own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
+                self._coverage(item.context, question, now), self._provenance(item.context, question), timing,
             )
             for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
         )  # fmt: skip
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
 
-    def look(self, name: str, question: Question, now: float) -> Sight:
+    def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
-        return self._looker.look(name, question, now)
+        return self._planner.plan(name, question, now)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         return self.model.encoders.index.encode_texts([text])[0]
@@ -185,9 +185,9 @@ class Answerer:
     def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
         """What the language model is given for each of asked[done:], whose features are let go."""
         made = self.model.video_inputs(
-            [(own.features, own.layout, own.prompt) for own in (a.sight for a in asked[done:])]
+            [(own.features, own.layout, own.prompt) for own in (a.context for a in asked[done:])]
         )
-        asked[done:] = [replace(item, sight=item.sight.without_features()) for item in asked[done:]]
+        asked[done:] = [replace(item, context=item.context.without_features()) for item in asked[done:]]
         return made
 
     def _generate(
@@ -197,15 +197,15 @@ class Answerer:
         inputs: "Sequence[VideoInputs]",
         on_text: OnText | None,
         began: float,
-    ) -> tuple[InOrder, list[dict[str, float]]]:
+    ) -> tuple[OrderedMerger, list[dict[str, float]]]:
         """The texts, and each one's timing."""
-        texts = InOrder([f"{item.name}: " if len(asked) > 1 else "" for item in asked], on_text)
+        texts = OrderedMerger([f"{item.name}: " if len(asked) > 1 else "" for item in asked], on_text)
         timings = [{"recall_s": item.seen_s} for item in asked]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
-                moments=[_moment(item.sight, own) for item, own in zip(asked[first:], together, strict=False)],
+                moments=[_moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
                 seed=question.seed,
                 max_new_tokens=question.max_new_tokens,
             )
@@ -219,12 +219,12 @@ class Answerer:
                     texts.push(first + row, piece)
         return texts, timings
 
-    def _evidence(self, sight: Sight, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
+    def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
             return ()
         heaviest = np.argsort(-weights, kind="stable")[:most]
-        frames = sight.ids[sight.recall.frames[heaviest]]
-        snapshot = sight.snapshot
+        frames = context.ids[context.recall.frames[heaviest]]
+        snapshot = context.snapshot
         return tuple(
             Evidence(
                 snapshot.info.id,
@@ -236,9 +236,9 @@ class Answerer:
             for row, frame in zip(heaviest, frames, strict=True)
         )
 
-    def _coverage(self, sight: Sight, question: Question, now: float) -> Coverage:
-        snapshot = sight.snapshot
-        first_time, last_time = snapshot.time_of(int(sight.ids[0])), snapshot.time_of(int(sight.ids[-1]))
+    def _coverage(self, context: Context, question: Question, now: float) -> Coverage:
+        snapshot = context.snapshot
+        first_time, last_time = snapshot.time_of(int(context.ids[0])), snapshot.time_of(int(context.ids[-1]))
         moment = now if question.at is None else question.at
         start = (
             first_time
@@ -247,45 +247,45 @@ class Answerer:
         )
         return Coverage(
             camera=snapshot.info.id,
-            frames=sight.span_frames,
+            frames=context.span_frames,
             first_time=first_time,
             last_time=last_time,
             gaps=span_gaps(snapshot, start, moment),
             removed=touching(snapshot.removed, start, moment),
-            damaged=int(np.count_nonzero((snapshot.damaged >= sight.ids[0]) & (snapshot.damaged <= sight.ids[-1]))),
+            damaged=int(np.count_nonzero((snapshot.damaged >= context.ids[0]) & (snapshot.damaged <= context.ids[-1]))),
             unreachable=len(snapshot.unreachable),
             lag_s=max(0.0, moment - last_time),
-            time_basis=snapshot.time_bases(sight.ids),
-            recall=sight.recall.mode,
-            search=sight.search,
-            positions=self.model.preset.positions if sight.span_frames > self.model.preset.trained_frames else "true",
-            recalled=len(sight.recall.frames),
-            visible=len(np.unique(sight.visible_frames)),
+            time_basis=snapshot.time_bases(context.ids),
+            recall=context.recall.mode,
+            search=context.search,
+            positions=self.model.preset.positions if context.span_frames > self.model.preset.trained_frames else "true",
+            recalled=len(context.recall.frames),
+            visible=len(np.unique(context.visible_frames)),
         )
 
-    def _provenance(self, sight: Sight, question: Question) -> dict[str, object]:
+    def _provenance(self, context: Context, question: Question) -> dict[str, object]:
         return {
             "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
             "trained": self.model.trained,
-            "camera": sight.snapshot.info.id,
-            "generation": sight.snapshot.generation,
-            "first_frame": int(sight.ids[0]),
-            "last_frame": int(sight.ids[-1]),
+            "camera": context.snapshot.info.id,
+            "generation": context.snapshot.generation,
+            "first_frame": int(context.ids[0]),
+            "last_frame": int(context.ids[-1]),
             "seed": question.seed,
-            "random_constant": sight.snapshot.info.random_constant,
-            "recall": sight.recall.mode,
-            "search": sight.search,
+            "random_constant": context.snapshot.info.random_constant,
+            "recall": context.recall.mode,
+            "search": context.search,
         }
 
 
-def _moment(sight: Sight, made: "VideoInputs") -> str:
+def _moment(context: Context, made: "VideoInputs") -> str:
     """When the evidence began, since the span did; nothing without evidence."""
     if made.frame_weights is None:
         return ""
-    frame = sight.ids[sight.recall.frames[onset(made.frame_weights, sight.recall.frames)]]
-    began = sight.snapshot.time_of(int(sight.ids[0]))
-    return clock(sight.snapshot.time_of(int(frame)) - began)
+    frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
+    began = context.snapshot.time_of(int(context.ids[0]))
+    return clock(context.snapshot.time_of(int(frame)) - began)
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:

@@ -30,7 +30,7 @@ _MOST_DAMAGE = 8  # times that a question starts over because frames could not b
 
 
 @dataclass(frozen=True)
-class Sight:
+class Context:
     """Everything that the model is given for one question to one camera, before a single weight is used.
 
     ids: frame ids of the span. recall.frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
@@ -51,28 +51,28 @@ class Sight:
         """Frames in the span."""
         return len(self.ids)
 
-    def without_features(self) -> "Sight":
+    def without_features(self) -> "Context":
         """The same once the model has taken the features in: they are most of what it holds."""
         return replace(self, features=self.features[:0])
 
 
-class Looker:
+class Planner:
     """Plans sights of one memory for one model."""
 
     def __init__(self, memory: Memory, model: "AfterviewModel", embed: Callable[[str], NDArray[np.float32]]) -> None:
         """embed: a text's unit-norm embedding [De]."""
         self._memory, self._model, self._embed = memory, model, embed
 
-    def look(self, name: str, question: "Question", now: float) -> Sight:
+    def plan(self, name: str, question: "Question", now: float) -> Context:
         """What the model sees of the camera called `name`. Raises NothingRecorded, SpecMismatch, StoreUnreachable."""
         reader = self._memory.camera(name)
         snapshot = reader.snapshot()
         silent: UnreachableFrames | None = None
         for _ in range(_MOST_DAMAGE):
             try:
-                sight = self.look_at(snapshot, question, now)
+                context = self.plan_snapshot(snapshot, question, now)
                 if not reader.forgot_since(snapshot):
-                    return sight
+                    return context
                 snapshot = reader.snapshot()
             except UnreachableFrames as error:  # the answer rests on what is here, and says so
                 silent, snapshot = error, snapshot.within_reach(error.frames)
@@ -86,9 +86,9 @@ class Looker:
                 raise StoreUnreachable(
                     f"camera '{name}': all of its {frames} frames that may matter lie on {silent}"
                 ) from None
-        return self.look_at(snapshot, question, now)
+        return self.plan_snapshot(snapshot, question, now)
 
-    def look_at(self, snapshot: MemorySnapshot, question: "Question", now: float) -> Sight:
+    def plan_snapshot(self, snapshot: MemorySnapshot, question: "Question", now: float) -> Context:
         """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames."""
         require_same(snapshot.spec, self._model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
@@ -108,7 +108,7 @@ class Looker:
         seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
         prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
         features = snapshot.tokens(ids[recall.frames])
-        return Sight(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
+        return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
 
     def _visible(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         config, model = self._model.preset.forgetting, self._model.video_language

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 OnText = Callable[[str], None]
 
 
-class InOrder:
+class OrderedMerger:
     """Collects the texts, and hands their pieces to one reader in the order of the texts, each under its title."""
 
     def __init__(self, titles: Sequence[str], on_text: OnText | None) -> None:
@@ -21,18 +21,18 @@ class InOrder:
     def push(self, row: int, piece: str) -> None:
         """A further piece of one text."""
         self.texts[row] += piece
-        self._hand_over()
+        self._forward()
 
     def end(self, row: int) -> None:
         """This text is whole."""
         self._ended[row] = True
-        self._hand_over()
+        self._forward()
 
     def merged(self) -> str:
         """All texts, white space around each left out."""
         return "\n".join(title + text.strip() for title, text in zip(self._titles, self.texts, strict=True))
 
-    def _hand_over(self) -> None:
+    def _forward(self) -> None:
         while self._at < len(self.texts):
             whole = ("\n" if self._at else "") + self._titles[self._at] + self.texts[self._at]
             if self._on_text and len(whole) > self._sent:

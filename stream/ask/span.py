@@ -12,7 +12,7 @@ from afterview.memory.reading.reader import frames_between, gaps_touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 
 
-class Span(Protocol):
+class TimeSpan(Protocol):
     """What bounds a span. Times are Unix seconds; None leaves a side open; last_s counts back from `at` (or now)."""
 
     @property
@@ -23,7 +23,7 @@ class Span(Protocol):
     def last_s(self) -> float | None: ...
 
 
-def find_span(snapshot: MemorySnapshot, question: Span, now: float) -> tuple[int, int]:
+def find_span(snapshot: MemorySnapshot, question: TimeSpan, now: float) -> tuple[int, int]:
     """The rows [first, end) of the snapshot that a question looks at. Raises NothingRecorded, saying what there is, or UsageError."""
     at = question.at
     start = question.start if question.last_s is None else span_start(question, now)
@@ -61,7 +61,7 @@ def describe_removal(gone: Removal, info: CameraInfo) -> str:
     )
 
 
-def span_start(question: Span, now: float) -> float:
+def span_start(question: TimeSpan, now: float) -> float:
     if question.last_s is not None:
         return (now if question.at is None else question.at) - question.last_s
     return question.start or 0.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from afterview.memory.base.errors import RequestRefused
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
-from afterview.memory.writing.commands import Order
+from afterview.memory.writing.commands import Command
 from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import IngestConfig, IngestStats
 from afterview.stream.ingest.control import ControlServer
@@ -36,7 +36,7 @@ RECORDED_QUEUE = 32  # frames; two encoder batches
 
 
 class CameraIngest:
-    """One camera's three stages. The session runs `decode` and `write` in threads of their own, and calls `ready` and `hand_over`."""
+    """One camera's three stages. The session runs `decode` and `write` in threads of their own, and calls `ready` and `submit`."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class CameraIngest:
         hurried = self.config.live or math.isfinite(self.config.speed)
         return len(self.inbox) >= (1 if hurried or self.inbox.closed else batch)
 
-    def hand_over(self, item: FrameRecord | Interruption, encoders: "Encoders | None" = None) -> None:
+    def submit(self, item: FrameRecord | Interruption, encoders: "Encoders | None" = None) -> None:
         """Give the writer what the encoders made. A writer that failed takes nothing more; `Session.run` raises its error."""
         try:
             if encoders is not None and encoders is not self._handed:
@@ -112,18 +112,18 @@ class CameraIngest:
 
     def _control(self) -> AbstractContextManager[object]:
         try:
-            return ControlServer(self.repository.directory, self._order)
+            return ControlServer(self.repository.directory, self._command)
         except OSError:  # a file system without sockets: orders are refused while this records, nothing else changes
             return nullcontext()
 
-    def _order(self, order: Order) -> dict[str, Any]:
+    def _command(self, command: Command) -> dict[str, Any]:
         """Called in the order's own thread."""
-        if order.get("do") != "switch":
-            return self._writer.order(order)
+        if command.get("do") != "switch":
+            return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):
             raise RequestRefused("it is going over to another model already")
         try:
-            upgrade = Upgrade.prepare(self.repository.directory, order)
+            upgrade = Upgrade.prepare(self.repository.directory, command)
             return self._writer.switch(upgrade, lambda: self._go_over(upgrade.encoders))
         finally:
             self._upgrading.release()

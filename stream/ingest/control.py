@@ -21,13 +21,13 @@ NAME = "control"
 LONGEST = 1 << 20  # bytes of an order
 _PATIENCE_S = 600.0  # for an order to be carried out: forgetting hours of a slow disk takes minutes
 
-Order = dict[str, Any]
+Command = dict[str, Any]
 
 
 class ControlServer:
     """Listens until closed. `handle` is called in an order's own thread and returns the result, or raises AfterviewError."""
 
-    def __init__(self, camera: Path, handle: Callable[[Order], dict[str, Any]]) -> None:
+    def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
         self._handle = handle
         self._path = camera / NAME
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -73,9 +73,9 @@ class ControlServer:
         self.close()
 
 
-def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
+def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
     """Have the process that writes `camera` carry out an order. None: nobody listens. Raises RequestRefused with its reason."""
-    data = json.dumps(order).encode()
+    data = json.dumps(command).encode()
     if len(data) > LONGEST:
         raise RequestRefused(f"camera '{camera.name}': an order of {len(data)} bytes; at most {LONGEST} are taken")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -101,15 +101,15 @@ def ask_writer(camera: Path, order: Order) -> dict[str, Any] | None:
     return result
 
 
-def _decode(data: bytes) -> Order:
+def _decode(data: bytes) -> Command:
     """An order. Raises RequestRefused for anything else: whoever may connect may send what he likes."""
     try:
-        order = json.loads(data)
+        command = json.loads(data)
     except (ValueError, RecursionError):
-        order = None
-    if not isinstance(order, dict):
+        command = None
+    if not isinstance(command, dict):
         raise RequestRefused(f"an order is one JSON object of at most {LONGEST} bytes")
-    return order
+    return command
 
 
 def _receive(connection: socket.socket) -> bytes:

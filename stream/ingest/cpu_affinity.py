@@ -7,7 +7,7 @@ _FEW = 4  # processors; with more of them there is an idle one to wake on
 _turn = itertools.count(os.getpid())
 
 
-def keep_to_one_processor() -> None:
+def pin_to_one_cpu() -> None:
     """Let the calling thread run on one processor alone, where there are few; threads that it starts inherit that.
 
     Linux wakes a thread where its waker runs. Of two busy threads that wake each other all the time, as decoding and encoding do, it

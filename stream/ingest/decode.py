@@ -14,7 +14,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.settings import CameraSettings
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.config import IngestConfig, IngestStats
-from afterview.stream.ingest.preprocess import Sampled, prepare
+from afterview.stream.ingest.preprocess import Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
@@ -156,7 +156,7 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                self._inbox.put(prepare(event, when, self._clock.basis, self._encoders(), self._settings().masks))
+                self._inbox.put(preprocess(event, when, self._clock.basis, self._encoders(), self._settings().masks))
                 self._stats.sampled += 1
 
 

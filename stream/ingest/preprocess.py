@@ -35,7 +35,7 @@ class Sampled:
     encoders: "Encoders"  # that it is to be encoded by
 
 
-def prepare(frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders", masks: Sequence[Polygon]) -> Sampled:
+def preprocess(frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders", masks: Sequence[Polygon]) -> Sampled:
     """The frame at its canonical time, with what `masks` cover blacked out before anything is made of it."""
     rgb = apply_masks(frame.picture.rgb(), masks)
     vision, index = encoders.feature_spec.tokens.resolution, encoders.feature_spec.index.resolution

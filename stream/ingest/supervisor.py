@@ -26,7 +26,7 @@ from afterview.stream.ask.answerer import Answer, Answerer, Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.clips import ClipGatherer, Group
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.cpu_affinity import keep_to_one_processor
+from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.preprocess import Sampled
 from afterview.stream.ingest.write import Interruption
 
@@ -142,7 +142,7 @@ class Session:
     def _decode(self, camera: CameraIngest) -> None:
         config = camera.config
         if not config.live and math.isinf(config.speed) and config.source.decoder_threads == 1:
-            keep_to_one_processor()
+            pin_to_one_cpu()
         camera.decode(self._stop)
 
     # --- encode thread ---
@@ -194,10 +194,10 @@ def _encode_alike(encoders: "Encoders", groups: Sequence[Group]) -> None:
     records = iter(encode_frames(encoders, [frame for clip in clips for frame in clip]))
     for camera, group in groups:
         if isinstance(group, Interruption):
-            camera.hand_over(group)
+            camera.submit(group)
             continue
         for record in islice(records, size) if len(group) == size else encode_frames(encoders, group):
-            camera.hand_over(record, encoders)
+            camera.submit(record, encoders)
 
 
 def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[FrameRecord]:

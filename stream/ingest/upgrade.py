@@ -20,7 +20,7 @@ from afterview.memory.base.spec import FeatureSpec, require_same
 from afterview.memory.format.generation_build import frames_built, is_building
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.commands import Order
+from afterview.memory.writing.commands import Command
 from afterview.memory.writing.reembed import Encode, build_sealed, switch
 from afterview.memory.writing.repository import Repository
 from afterview.model.vision.preprocess import to_square
@@ -43,12 +43,12 @@ class Upgrade:
         self._encode = _Ahead(image_encoder(encoders), clips=spec.tokens.frames_per_record > 1)
 
     @classmethod
-    def prepare(cls, camera: Path, order: Order) -> "Upgrade":
+    def prepare(cls, camera: Path, command: Command) -> "Upgrade":
         """Load the model and embed all that is there. Raises RequestRefused, SpecMismatch, or what loading raises."""
         from afterview.model.checkpoint.loading import load_encoders  # loads torch, which whoever records has loaded
 
         try:
-            generation, model = int(order["generation"]), str(order["model"])
+            generation, model = int(command["generation"]), str(command["model"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise RequestRefused(
                 "order 'switch': wants a generation and a model; `afterview reembed` names both"
@@ -57,7 +57,7 @@ class Upgrade:
             raise RequestRefused(f"generation {generation} is not being built; run `afterview reembed` again")
         spec, encoders = read_spec(camera, generation), load_encoders(model)
         require_same(spec, encoders.feature_spec, where=f"generation {generation} of camera '{camera.name}'")
-        upgrade = cls(generation, spec, encoders, keep_old=bool(order.get("keep_old")))
+        upgrade = cls(generation, spec, encoders, keep_old=bool(command.get("keep_old")))
         upgrade._embed_all(camera)
         return upgrade
 
@@ -70,7 +70,7 @@ class Upgrade:
             if not self._encode.learn(list(snapshot.images(late))):
                 return
 
-    def carry_out(self, repository: Repository) -> dict[str, Any]:
+    def execute(self, repository: Repository) -> dict[str, Any]:
         """Switch. Called by the thread that writes; the repository goes on in the new generation."""
         done = switch(repository, self._generation, self.spec, self._encode, keep_old=self._keep_old)
         return {"generation": done.generation, "frames": done.frames, "lost": done.lost}

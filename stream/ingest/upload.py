@@ -14,7 +14,7 @@ from pathlib import Path
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.format.upload_state import Uploads, locked
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
 from afterview.stream.source.backoff import Backoff, BackoffConfig
@@ -26,7 +26,7 @@ _HEALTHY_S = 5.0  # of steps that went well, after which the waits begin afresh
 
 
 @dataclass(frozen=True)
-class UploadState:
+class UploadProgress:
     """How an upload stands. seals, bytes: sealed, and not on the store yet. silent_since, why: of a store that cannot be used."""
 
     place: str
@@ -44,19 +44,19 @@ class Uploader:
         camera: Path,
         *,
         backoff: BackoffConfig | None = None,
-        on_state: Callable[[UploadState], None] = lambda state: None,
+        on_state: Callable[[UploadProgress], None] = lambda state: None,
     ) -> None:
         """on_state: the store went away or came back; called in the upload thread."""
         self._camera = camera
         self._backoff = Backoff(backoff or BackoffConfig(max_s=60.0, healthy_s=_HEALTHY_S))
         self._on_state = on_state
         self._stop, self._finish = threading.Event(), threading.Event()
-        self.state = UploadState(place="")
+        self.state = UploadProgress(place="")
         self._upload: Upload | None = None  # once there is a store
         self._thread = threading.Thread(target=self._run, name=f"upload-{camera.name}", daemon=True)
         self._thread.start()
 
-    def close(self, patience_s: float) -> UploadState:
+    def close(self, patience_s: float) -> UploadProgress:
         """Send what is left, for so long at most, and end. Returns what could not be sent any more."""
         self._finish.set()
         self._thread.join(patience_s)
@@ -90,7 +90,7 @@ class Uploader:
                 well_since = time.monotonic()
 
     def _open(self) -> Upload | None:
-        settings, objects = read_store(self._camera.parent), objects_of(self._camera)
+        settings, objects = read_store(self._camera.parent), bucket_of(self._camera)
         if settings is None or objects is None or not (self._camera / "camera.json").exists():
             return None
         self.state = replace(self.state, place=objects.name)

@@ -1,6 +1,6 @@
 """The write thread of one camera: appends what the encoder hands over, carries out orders, keeps retention, waits out a full disk.
 
-Threads: `run` is the write thread, the only one that touches the repository. `order` and `switch` may be called from any other; they
+Threads: `run` is the write thread, the only one that touches the repository. `command` and `switch` may be called from any other; they
 hand their work over and wait for its result.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from afterview.memory.base.errors import NotWritable
 from afterview.memory.base.records import FrameRecord, GapReason
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.writing.commands import Order, carry_out, enforce, keep_coarse
+from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
 from afterview.memory.writing.repository import DISK_FULL, Acknowledgement, Repository
 from afterview.stream.ingest.queues import Blocking, Closed
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from afterview.stream.ingest.upgrade import Upgrade
 
 WRITE_QUEUE = 64  # frames waiting for the disk
-ORDERS_EVERY_S = 0.25  # how long an order may wait while no frame comes
+COMMANDS_EVERY_S = 0.25  # how long an order may wait while no frame comes
 RETENTION_EVERY_S = 30.0
-THINNING_EVERY_S = 2.0  # while old frames are being made coarse, a few seals at a time
+DOWNSAMPLE_EVERY_S = 2.0  # while old frames are being made coarse, a few seals at a time
 RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
 
 
@@ -73,7 +73,7 @@ class CameraWriter:
         self._stopping, self._sync_every_s = stopping, sync_every_s
         self._waiting: list[FrameRecord] = []  # written, but not durable yet
         self._sync_due = math.inf  # monotonic
-        self._orders: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
+        self._commands: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
         self._incoming = repository.spec
         self._upgrade: Upgrade | None = None  # to the model in use; none: it has been so from the start
         self._drops_seen = 0
@@ -81,19 +81,19 @@ class CameraWriter:
         self._retention_due = 0.0  # monotonic: at once
         self._ended = threading.Event()
 
-    def order(self, order: Order) -> dict[str, Any]:
+    def command(self, command: Command) -> dict[str, Any]:
         """Have the write thread carry out an order; its result. Raises what it raised."""
-        return self._do(lambda repository: carry_out(repository, order))
+        return self._do(lambda repository: execute(repository, command))
 
     def switch(self, upgrade: "Upgrade", on_switched: Callable[[], None]) -> dict[str, Any]:
         """Have the write thread go over to another model; on_switched is called there once it has. Raises what it raised."""
 
         def work(repository: Repository) -> dict[str, Any]:
-            generation = repository.commit.generation
+            generation = repository.manifest.generation
             try:
-                return upgrade.carry_out(repository)
+                return upgrade.execute(repository)
             finally:
-                if repository.commit.generation != generation:
+                if repository.manifest.generation != generation:
                     self._upgrade = upgrade
                     on_switched()
 
@@ -101,9 +101,9 @@ class CameraWriter:
 
     def _do(self, work: Work) -> dict[str, Any]:
         future: Future[dict[str, Any]] = Future()
-        self._orders.put((work, future))
+        self._commands.put((work, future))
         if self._ended.is_set():
-            self._refuse_orders()
+            self._refuse_commands()
         return future.result()
 
     def run(self) -> list[Acknowledgement]:
@@ -111,7 +111,7 @@ class CameraWriter:
         try:
             while True:
                 self._store(self._outbox.take(WRITE_QUEUE, timeout=self._patience()))
-                self._serve_orders()
+                self._serve_commands()
                 self._keep_retention()
         except Closed:
             if self._waiting:
@@ -120,13 +120,13 @@ class CameraWriter:
         finally:
             self._outbox.close()
             self._ended.set()
-            self._refuse_orders()
+            self._refuse_commands()
             last = self._repository.close()
         return last
 
     def _patience(self) -> float:
         """Seconds to wait for frames: no longer than an order, or the next sync, may wait."""
-        return min(ORDERS_EVERY_S, max(0.0, self._sync_due - time.monotonic()))
+        return min(COMMANDS_EVERY_S, max(0.0, self._sync_due - time.monotonic()))
 
     def _store(self, batch: list[Stored]) -> None:
         """Append, and sync when it is due; where the disk is full, keep the batch and try again until it is not."""
@@ -180,7 +180,7 @@ class CameraWriter:
         self._keep_retention(now=True)
         deadline = time.monotonic() + RETRY_FULL_S
         while time.monotonic() < deadline:
-            self._serve_orders()
+            self._serve_commands()
             # The queue itself stays open while the encoder waits for room in it.
             if self._outbox.closed or self._stopping():
                 lost = waiting + len(self._outbox)
@@ -193,10 +193,10 @@ class CameraWriter:
     def _say_full(self, why: str | None) -> None:
         self._on_full(why)
 
-    def _serve_orders(self) -> None:
+    def _serve_commands(self) -> None:
         while True:
             try:
-                work, future = self._orders.get_nowait()
+                work, future = self._commands.get_nowait()
             except Empty:
                 return
             try:
@@ -206,10 +206,10 @@ class CameraWriter:
             except Exception as error:  # its asker gets it; the recording goes on
                 future.set_exception(error)
 
-    def _refuse_orders(self) -> None:
+    def _refuse_commands(self) -> None:
         while True:
             try:
-                _, future = self._orders.get_nowait()
+                _, future = self._commands.get_nowait()
             except Empty:
                 return
             future.set_exception(NotWritable(f"{self._repository.directory}: the recording has just ended; ask again"))
@@ -219,8 +219,8 @@ class CameraWriter:
             self._retention_due = time.monotonic() + RETENTION_EVERY_S
             try:
                 enforce(self._repository)
-                if keep_coarse(self._repository):
-                    self._retention_due = time.monotonic() + THINNING_EVERY_S  # there may be more to do
+                if downsample_old_frames(self._repository):
+                    self._retention_due = time.monotonic() + DOWNSAMPLE_EVERY_S  # there may be more to do
             except OSError as error:
                 if error.errno not in DISK_FULL:
                     raise

@@ -22,7 +22,7 @@ from afterview.model.checkpoint.published import parse_config
 from afterview.model.checkpoint.sources import Sources
 from afterview.model.language.prompt import Prompt
 from afterview.model.language.visual_dropout import DroppingDecoder
-from afterview.model.memaug.memaug import Memory
+from afterview.model.memaug.memaug import MemoryKeyValues
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.tower import KNOWN_TOWERS, VisionEncoder
 from tests.bench.memaug import timed
@@ -49,7 +49,7 @@ NO_DROPOUT = VisualDropoutConfig(layers=(), ratios=(1.0,))
 
 NOTE = (
     "bfloat16, random weights, one process, features in host memory. First token: projecting an hour of features, keys and values, MemAug "
-    "with evidence, prefill. Memory kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) publishes "
+    "with evidence, prefill. MemoryKeyValues kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) publishes "
     "1.954 s to the first token for 256 frames offline and 519 ms live; StreamForest (7B) encodes and answers 9.95 frames/s."
 )
 
@@ -143,7 +143,7 @@ def _measure_dropout(table: Table, network: VideoLanguageModel) -> None:
     language.dropping = None
 
 
-def _first_token(network: VideoLanguageModel, memory: Memory | None = None) -> float:
+def _first_token(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> float:
     began = time.perf_counter()
     next(network.generate(_inputs(network, memory), max_new_tokens=1))
     return time.perf_counter() - began
@@ -156,7 +156,7 @@ def _tokens_per_second(network: VideoLanguageModel) -> float:
     return count / seconds
 
 
-def _inputs(network: VideoLanguageModel, memory: Memory | None = None) -> Any:
+def _inputs(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> Any:
     return network.inputs_embeds(_features(), _layout(), PROMPT, memory=memory)
 
 

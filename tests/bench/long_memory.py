@@ -22,7 +22,7 @@ from afterview.memory.format.layout import (
     scalar_layouts,
     with_checksum,
 )
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, make_frame
@@ -55,7 +55,7 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
     for layout in (*scalar_layouts(), *stored, embeddings):
         (camera / layout.name / "zarr.json").unlink()
         sealed.create_array(layout, total)
-    Commit(total, 0, 1).write(camera)
+    Manifest(total, 0, 1).write(camera)
     write_file(camera / "journal", MAGIC)
     write_camera(camera, CameraInfo(name, name, 1.0, "UTC", 0, START))
     return total

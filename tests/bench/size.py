@@ -97,7 +97,7 @@ def _space() -> Table:
         "Space of one camera at 1 FPS, and what writing it costs",
         ["spec", "kept as", "token bytes a frame", "coarse", "GB per hour on disk", "of float16", "written / payload", "ms a frame"],
         "11 kB of image a frame; frames synced one by one. Payload: image, tokens as they are kept, embedding, times. Target: at most 2.2. "
-        "Coarse: bytes of the same frame once it is old (`retain --coarse-days`).",
+        "Downsampled: bytes of the same frame once it is old (`retain --coarse-days`).",
     )  # fmt: skip
     for name, spec in (("tiny 64x128", tiny_spec()), ("Hour-LLaVA 64x1152", published_spec())):
         plain = 0.0
@@ -240,12 +240,12 @@ def _errors(worlds: Path, model: AfterviewModel) -> dict[str, list[float]]:
     for seed in TEST.seeds:
         for asked in questions_for(TEST.footage(seed), TEST)[::EVERY]:
             question = Question(asked.text, (_camera(seed),), at=START + asked.at_s)
-            sights = [answerer.look(_camera(seed), question, now=0.0) for answerer in answerers]
-            inputs = [network.inputs_embeds(sight.features, sight.layout, sight.prompt) for sight in sights]
+            contexts = [answerer.plan(_camera(seed), question, now=0.0) for answerer in answerers]
+            inputs = [network.inputs_embeds(context.features, context.layout, context.prompt) for context in contexts]
             ((first, count),) = inputs[0].visual
             rows = [one.inputs_embeds[first : first + count].float().numpy() for one in inputs]
             logits = [network.first_token_logits(one).float().numpy() for one in inputs]
-            plain, other = (np.asarray(sight.features, dtype=np.float32) for sight in sights)
+            plain, other = (np.asarray(context.features, dtype=np.float32) for context in contexts)
             for name, (one, two) in zip(found, ((plain, other), rows, logits), strict=True):
                 found[name].append(_relative(two - one, one))
     return found

@@ -20,7 +20,7 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.repository import open_camera
@@ -85,8 +85,8 @@ def _use(memory: Path, endpoint: str) -> None:
     write_store(memory, StoreSettings(url=f"s3://{BUCKET}/{memory.name}", endpoint=endpoint, local_gigabytes=0))
 
 
-def _objects(camera: Path) -> CameraObjects:
-    objects = objects_of(camera)
+def _objects(camera: Path) -> BucketClient:
+    objects = bucket_of(camera)
     assert objects is not None, "the memory was given a store"
     return objects
 
@@ -143,7 +143,7 @@ def _question(memory: Path) -> Callable[[], object]:
 
 
 def _timed(memory: Path, act: Callable[[], object]) -> float:
-    objects = objects_of(memory / "a")
+    objects = bucket_of(memory / "a")
     if objects is not None:
         objects.forget_read()
     began = time.perf_counter()

@@ -21,15 +21,15 @@ from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.kernels.cpu_attention import attention_by_products, blockwise_attention
 from afterview.training.core.parts import parts_of
-from afterview.training.core.prefetch import Ahead
-from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.prefetch import Prefetcher
+from afterview.training.core.stages import StageConfig, StageData, StageObjective
 from afterview.training.core.trainer import LOG, Trainer, precision_of
 from afterview.training.data.examples import read_picture
 from afterview.training.data.features import FeatureBank, FrameBank, save_features, save_frames
 from afterview.training.tiny.bank import BankConfig, make_bank
 from afterview.training.tiny.make import fresh_model
 from afterview.training.tiny.recipe import Recipe
-from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
+from afterview.training.tiny.sight import SightBatches, SightObjective, make_texts
 from afterview.training.tiny.stage import attention_to_train_with
 from tests.bench.table import Table
 from tests.support.presets import write_preset
@@ -99,8 +99,8 @@ def _train(root: Path, annotations: str) -> list[dict[str, float]]:
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     out = root / f"run-{annotations}"
     parts = parts_of(model.video_language, model.vision.tower)
-    batches = Ahead(StageData(config, model))
-    Trainer(StageLearner(model, config), parts, config.trainer, out, cpu=True).run(batches)
+    batches = Prefetcher(StageData(config, model))
+    Trainer(StageObjective(model, config), parts, config.trainer, out, cpu=True).run(batches)
     batches.close()
     return [json.loads(line) for line in (out / LOG).read_text().splitlines()][WARM:]
 
@@ -117,22 +117,22 @@ def _precisions(root: Path) -> Table:
     )
     model = fresh_model(recipe, root, device)
     bank = make_bank(BankConfig(seeds=1, clips=6, backgrounds=6, encoded=0.0, workers=1), root)
-    learner = SightLearner(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
+    objective = SightObjective(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
     texts = make_texts(model.encoders.index, 200, 0)
     draw = SightBatches(bank, texts, frames=recipe.sight.frames, asked=recipe.sight.texts, seed=0, device=device)
     times: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with attention_to_train_with(device, learner.tower, learner.index):
+    with attention_to_train_with(device, objective.tower, objective.index):
         for number in range(ROUNDS + 1):
             batch = draw(number)
             for name, taken in times.items():
                 began = time.perf_counter()
                 with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
-                    loss = learner(batch).loss
+                    loss = objective(batch).loss
                 loss.backward()
                 taken.append(time.perf_counter() - began)
-                learner.zero_grad()
+                objective.zero_grad()
     torch.set_num_threads(threads)
     medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
     for name, seconds in medians.items():

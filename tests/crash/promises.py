@@ -8,9 +8,9 @@ import numpy as np
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.base.records import frame_crc
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.plans.downsampling import coarse_mask
+from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
@@ -76,8 +76,8 @@ def _altered(snapshot: MemorySnapshot, directory: Path, acks: list[Acked], log: 
     newest = max((ack.time for ack in acks), default=0.0)
     present = set(snapshot.ids.tolist())
     held = [ack for ack in acks if ack.frame in present]
-    coarse = coarse_mask(
-        snapshot.end, Commit.read(directory).coarse
+    downsampled = downsampled_mask(
+        snapshot.end, Manifest.read(directory).downsampled
     )  # asked for, and other tokens than were acknowledged
     ids = np.array([ack.frame for ack in held], dtype=np.int64)
     rows = zip(held, snapshot.images(ids), snapshot.tokens(ids), snapshot.embeddings(ids), strict=True)
@@ -85,7 +85,7 @@ def _altered(snapshot: MemorySnapshot, directory: Path, acks: list[Acked], log: 
         f"frame {ack.frame} was altered"
         for ack, image, tokens, embedding in rows
         if snapshot.time_of(ack.frame) != ack.time
-        or (not coarse[ack.frame] and frame_crc(image, tokens, embedding) != ack.crc)
+        or (not downsampled[ack.frame] and frame_crc(image, tokens, embedding) != ack.crc)
     ]
     for ack in acks:
         wanted_gone = any(start <= ack.time <= stop for start, stop in asked)

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 from afterview.memory.format.layout import SEAL_FRAMES
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.sync import downsample_remote as coarsening
 from afterview.memory.sync import upload
 from afterview.memory.writing.repository import Repository, open_camera
 from afterview.stream.ingest import upload as uploading
-from afterview.stream.ingest.upload import Uploader, UploadState
+from afterview.stream.ingest.upload import Uploader, UploadProgress
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
 from tests.support.memory_world import START
 
@@ -27,13 +27,13 @@ BEHIND = 3  # seals that the upload may be behind; a writer without pictures to 
 def _wait_for_upload(repository: Repository) -> None:
     def behind() -> int:
         sent = [tree.sent for tree in Uploads.read(repository.directory).trees.values()]
-        return repository.commit.frames // SEAL_FRAMES - min(sent, default=0)
+        return repository.manifest.frames // SEAL_FRAMES - min(sent, default=0)
 
     while behind() > BEHIND:
         time.sleep(0.01)
 
 
-def _say(state: UploadState) -> None:
+def _say(state: UploadProgress) -> None:
     """The store always answers here, so that whatever stops the upload is a fault: end, without being killed."""
     if state.silent_since is not None:
         print(state.why, file=sys.stderr, flush=True)
@@ -47,7 +47,7 @@ def main() -> None:
     small_segments()
     upload.PUBLISH_EVERY_S = coarsening.LOOK_EVERY_S = 0.2
     uploading.LOOK_EVERY_S = 0.05
-    with open_camera(memory, "a", read_spec(camera, Commit.read(camera).generation)) as repository:
+    with open_camera(memory, "a", read_spec(camera, Manifest.read(camera).generation)) as repository:
         Uploader(camera, on_state=_say)
         dice = random.Random(os.getpid())
         write_for_ever(

@@ -22,22 +22,22 @@ import numpy as np
 from afterview.memory.base.failpoints import UPLOAD_POINTS
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.plans.downsampling import coarse_mask
+from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.plans.retention import DAY, Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.commands import keep_coarse
+from afterview.memory.writing.commands import downsample_old_frames
 from afterview.memory.writing.repository import open_camera
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests
 from tests.crash.tally import Tally
 from tests.crash.writer import KEEP_S, SPARED, THIN_S
-from tests.support.memory_world import START, coarse_tokens, make_frame
+from tests.support.memory_world import START, downsampled_tokens, make_frame
 from tests.support.object_server import BUCKET, KEYS, ObjectServer
 
 STORE_POINTS = (
@@ -65,9 +65,9 @@ class Place:
         return self.memory / "a"
 
     @property
-    def objects(self) -> CameraObjects:
+    def objects(self) -> BucketClient:
         """The camera's objects, nothing of them from a cache."""
-        objects = objects_of(self.camera)
+        objects = bucket_of(self.camera)
         assert objects is not None
         objects.forget_read()
         return objects
@@ -103,20 +103,22 @@ def broken(place: Place, spec: FeatureSpec, answer: FixedAnswer, dice: random.Ra
     log = place.directory / "log"
     objects = place.objects
     found = broken_promises(place.memory, "a", place.directory / "acks", log, spec, keep_s=KEEP_S)
-    found += [*_coarse_altered(place, spec), *_left_on_store(objects, log, spec, dice)]
+    found += [*_downsampled_altered(place, spec), *_left_on_store(objects, log, spec, dice)]
     return [*found, *answer.changed(place.memory, START + ASKED)]
 
 
-def _coarse_altered(place: Place, spec: FeatureSpec) -> list[str]:
+def _downsampled_altered(place: Place, spec: FeatureSpec) -> list[str]:
     """Frames that are coarse and are not what they should be (of the others the acknowledgement says what they are)."""
     snapshot = CameraReader(place.camera).snapshot()
-    coarse = coarse_mask(snapshot.end, Commit.read(place.camera).coarse)
-    ids = snapshot.ids[coarse[snapshot.ids]]
-    same = [np.array_equal(row, coarse_tokens(int(n), spec)) for n, row in zip(ids, snapshot.tokens(ids), strict=True)]
+    downsampled = downsampled_mask(snapshot.end, Manifest.read(place.camera).downsampled)
+    ids = snapshot.ids[downsampled[snapshot.ids]]
+    same = [
+        np.array_equal(row, downsampled_tokens(int(n), spec)) for n, row in zip(ids, snapshot.tokens(ids), strict=True)
+    ]
     return [f"coarse frame {frame} was altered" for frame, sound in zip(ids, same, strict=True) if not sound]
 
 
-def _left_on_store(objects: CameraObjects, log: Path, spec: FeatureSpec, dice: random.Random) -> list[str]:
+def _left_on_store(objects: BucketClient, log: Path, spec: FeatureSpec, dice: random.Random) -> list[str]:
     """Frames that were reported forgotten, and of which an object still has bytes."""
     _, done, _ = read_requests(log)
     gone = sorted({number for start, stop in done for number in range(round(start - START), round(stop - START) + 1)})
@@ -131,9 +133,9 @@ def end(place: Place, spec: FeatureSpec) -> list[str]:
     upload = Upload(place.camera, place.objects, local_bytes=0)
     with open_camera(place.memory, "a", spec) as repository:
         repository.enforce(Limits(None, None))  # a removal that a crash cut off before the store took part
-        while keep_coarse(repository) or upload.step(finish=True):
+        while downsample_old_frames(repository) or upload.step(finish=True):
             pass
-        unfinished = [part for part in Commit.read(place.camera).coarse if not part.erased]
+        unfinished = [part for part in Manifest.read(place.camera).downsampled if not part.erased]
     return [*map(str, unfinished)] + [
         f"at the end: {found.where.name} {found.what}" for found in fsck(place.camera, deep=True).findings
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from afterview.memory.base.spec import FeatureSpec, Storage
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
@@ -102,7 +102,7 @@ def main() -> None:
     memory, acks, log = (Path(argument) for argument in sys.argv[1:4])
     (spec,) = (spec for storage, spec in SPECS.items() if storage == sys.argv[4])
     if (memory / "a" / "camera.json").exists():
-        spec = read_spec(memory / "a", Commit.read(memory / "a").generation)
+        spec = read_spec(memory / "a", Manifest.read(memory / "a").generation)
     spared = (START, START + SPARED) if spec != SPECS[spec.tokens.storage] else None
     small_segments()
     with open_camera(memory, "a", spec) as repository:

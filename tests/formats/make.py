@@ -98,7 +98,7 @@ def make_store(clips: Path) -> None:
 def make_training(clips: Path) -> None:
     """bank/ and training/: two of four steps."""
     from afterview.training.core.parts import parts_of
-    from afterview.training.core.stages import StageConfig, StageData, StageLearner
+    from afterview.training.core.stages import StageConfig, StageData, StageObjective
     from afterview.training.core.trainer import Trainer
     from afterview.training.run import keep_configuration
 
@@ -110,7 +110,7 @@ def make_training(clips: Path) -> None:
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     parts = parts_of(model.video_language, model.vision.tower)
     keep_configuration(config, out)
-    Trainer(StageLearner(model, config), parts, config.trainer, out, cpu=True).run(StageData(config, model), until=2)
+    Trainer(StageObjective(model, config), parts, config.trainer, out, cpu=True).run(StageData(config, model), until=2)
 
 
 @contextmanager

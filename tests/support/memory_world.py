@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.int8_tokens import dequantise, quantise
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
-from afterview.memory.plans.downsampling import coarsen, spread
+from afterview.memory.plans.downsampling import downsample, spread
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import open_camera
@@ -51,9 +51,9 @@ def kept_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> 
     return make_frame(number, spec, time=time).stored_as(spec.tokens.storage)
 
 
-def coarse_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
+def downsampled_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
     """Its tokens as the memory gives them back once the frame is coarse, [P, Dv]."""
-    rows = coarsen(kept_frame(number, spec).tokens[None])
+    rows = downsample(kept_frame(number, spec).tokens[None])
     return spread(dequantise(quantise(rows)) if spec.tokens.storage == "int8" else rows)[0]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.repository import open_camera
@@ -47,7 +47,7 @@ def record(memory: Path) -> Path:
 
 
 def upload(camera: Path, *, local_bytes: float = 0.0) -> Upload:
-    objects = objects_of(camera)
+    objects = bucket_of(camera)
     assert objects is not None
     return Upload(camera, objects, local_bytes=local_bytes)
 

@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.core.parts import parameter_groups, parts_of
-from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.stages import StageConfig, StageData, StageObjective
 
 FSDP = Path(__file__).parents[2] / "configs" / "training" / "fsdp.yaml"
 
@@ -35,20 +35,20 @@ def main() -> None:
     parts = parts_of(model.video_language, model.vision.tower)
     names = {id(value): part for part, values in parts.items() for value in values}
     parameter_groups(parts, config.trainer.learning_rates)
-    learner = StageLearner(model, config).train()
-    part_of = {name: names.get(id(value), "unused") for name, value in learner.named_parameters()}
+    objective = StageObjective(model, config).train()
+    part_of = {name: names.get(id(value), "unused") for name, value in objective.named_parameters()}
     mesh = init_device_mesh("cpu", (processes,))
     wrapped = str(yaml.safe_load(FSDP.read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]).split(",")
-    layers = [module for module in learner.modules() if type(module).__name__ in wrapped]
+    layers = [module for module in objective.modules() if type(module).__name__ in wrapped]
     assert layers
     for layer in layers:
         fully_shard(layer, mesh=mesh)
-    fully_shard(learner, mesh=mesh)
-    assert all(isinstance(value, DTensor) for value in learner.parameters())
-    lesson = learner(StageData(config, model, processes=processes)(rank))
+    fully_shard(objective, mesh=mesh)
+    assert all(isinstance(value, DTensor) for value in objective.parameters())
+    lesson = objective(StageData(config, model, processes=processes)(rank))
     lesson.loss.backward()
     squares = dict.fromkeys(parts, 0.0)
-    for name, value in learner.named_parameters():
+    for name, value in objective.named_parameters():
         if value.grad is not None:
             whole = value.grad.full_tensor() if isinstance(value.grad, DTensor) else value.grad
             squares[part_of[name]] += float(whole.double().square().sum())

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Batch = TypeVar("Batch")
 
 
-class Ahead(Generic[Batch]):
+class Prefetcher(Generic[Batch]):
     """Batches by number, one of them read ahead. The numbers may come in any order; in steps of `stride` nothing is waited for twice."""
 
     def __init__(self, batch_of: Callable[[int], Batch], *, stride: int = 1) -> None:

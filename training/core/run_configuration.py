@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from afterview.configs import Schema, UsageError
 
-BEGUN: Final = "config.json"
+RUN_CONFIGURATION: Final = "config.json"
 # What may change on the way: it changes nothing that is learnt.
 _FREE: Final = frozenset({"log_every", "save_every", "workers", "ahead", "gradient_checkpointing"})
 
 
 def keep_configuration(config: Schema, directory: Path) -> None:
     """Write what the training in `directory` is begun with. Raises UsageError where it was begun with something else."""
-    path, wanted = directory / BEGUN, config.model_dump(mode="json")
+    path, wanted = directory / RUN_CONFIGURATION, config.model_dump(mode="json")
     if path.exists():
         try:
             begun = json.loads(path.read_text(encoding="utf-8"))
@@ -29,7 +29,7 @@ def keep_configuration(config: Schema, directory: Path) -> None:
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{BEGUN}.{os.getpid()}")
+    unfinished = path.with_name(f".{RUN_CONFIGURATION}.{os.getpid()}")
     unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
     os.replace(unfinished, path)
 

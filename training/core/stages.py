@@ -20,9 +20,9 @@ from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_token
 from afterview.training.base.errors import DataError
 from afterview.training.base.seeds import seeded
 from afterview.training.core.parts import MODEL_PARTS, fault_of
-from afterview.training.core.trainer import Lesson, TrainerConfig
+from afterview.training.core.trainer import StepOutput, TrainerConfig
 from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
-from afterview.training.data.examples import Material, perceive, read_picture
+from afterview.training.data.examples import Example, perceive, read_picture
 from afterview.training.data.features import FeatureBank, FrameBank, require_videos
 
 
@@ -70,7 +70,7 @@ class StageConfig(Schema):
         return self.trainer.learning_rates.get("vision", 0.0) > 0
 
 
-class StageLearner(nn.Module):
+class StageObjective(nn.Module):
     """Cross-entropy of the supervised tokens."""
 
     def __init__(self, model: AfterviewModel, config: StageConfig) -> None:
@@ -84,19 +84,19 @@ class StageLearner(nn.Module):
             if learns:
                 model.vision.tower.activation_checkpointing_enable({"use_reentrant": False})
 
-    def forward(self, materials: list[Material]) -> Lesson:
+    def forward(self, examples: list[Example]) -> StepOutput:
         """Loss over every supervised token of the batch."""
-        samples = [perceive(material, self.model, self._vision, self._config.forgetting) for material in materials]
+        samples = [perceive(example, self.model, self._vision, self._config.forgetting) for example in examples]
         batch = assemble(self.model, samples)
-        for material, length in zip(materials, batch.lengths, strict=True):
-            _require_length(material.name, length, self._config)
+        for example, length in zip(examples, batch.lengths, strict=True):
+            _require_length(example.name, length, self._config)
         hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
         taught = labels[:, 1:] != IGNORED_LABEL
         logits = self.model.language.logits(hidden[:, :-1][taught]).float()
         truth = labels[:, 1:][taught]
         right = (logits.argmax(-1) == truth).sum()
         figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(truth)), device=right.device)}
-        return Lesson(functional.cross_entropy(logits, truth), figures)
+        return StepOutput(functional.cross_entropy(logits, truth), figures)
 
 
 class StageData:
@@ -116,10 +116,10 @@ class StageData:
         self._epoch: tuple[int, list[list[tuple[int, int]]]] = (-1, [])
         self.batches = len(self._order(0))  # of one epoch
 
-    def __call__(self, number: int) -> list[Material]:
+    def __call__(self, number: int) -> list[Example]:
         """Batch `number`, counted over all epochs."""
         batch = self._order(number // self.batches)[number % self.batches]
-        return [self._material(stream, item) for stream, item in batch]
+        return [self._example(stream, item) for stream, item in batch]
 
     def _bank(self, stream: DataStream) -> FeatureBank | FrameBank | None:
         spec = self._model.vision.spec
@@ -149,7 +149,7 @@ class StageData:
             self._epoch = epoch, order
         return self._epoch[1]
 
-    def _material(self, stream: int, item: int) -> Material:
+    def _example(self, stream: int, item: int) -> Example:
         annotation, seed = self._items[stream][item], stream << 32 | item
         if annotation.video is not None:
             return self._video(annotation, self._banks[stream], seed)
@@ -157,9 +157,9 @@ class StageData:
         prompt, labels = self._text(annotation, about_nothing=not annotation.pictures)
         _require_length(annotation.name, len(labels), self._config)  # with its pictures' tokens: see the learner
         pictures = tuple(read_picture(directory / name) for name in annotation.pictures) if directory else ()
-        return Material(annotation.name, prompt, labels, seed, pictures=pictures)
+        return Example(annotation.name, prompt, labels, seed, pictures=pictures)
 
-    def _video(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, seed: int) -> Material:
+    def _video(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, seed: int) -> Example:
         assert bank is not None, "streams were looked through for what they need"
         assert annotation.video is not None
         config, preset = self._config, self._model.preset
@@ -171,8 +171,8 @@ class StageData:
         )  # fmt: skip
         _require_length(annotation.name, len(labels) + len(layout.query_tokens()), config)
         if isinstance(bank, FrameBank):
-            return Material(annotation.name, prompt, labels, seed, layout, frames=seen)
-        return Material(annotation.name, prompt, labels, seed, layout, features=seen)
+            return Example(annotation.name, prompt, labels, seed, layout, frames=seen)
+        return Example(annotation.name, prompt, labels, seed, layout, features=seen)
 
     def _text(self, annotation: Annotation, **about: Any) -> tuple[Prompt, NDArray[np.int64]]:
         return read_conversation(

@@ -1,6 +1,6 @@
 """The training loop: optimizer, schedule, accumulation, precision, checkpoints and a log. accelerate runs underneath.
 
-What is learnt is a Learner's business; where batches come from, a function of the step's number alone. So a resumed run draws exactly
+What is learnt is a Objective's business; where batches come from, a function of the step's number alone. So a resumed run draws exactly
 what an uninterrupted one would, and on the CPU both end with the same bits.
 """
 
@@ -53,7 +53,7 @@ class TrainerConfig(Schema):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StepOutput:
     """What one batch taught: the loss to descend, and figures for the log."""
 
     loss: Tensor
@@ -65,11 +65,11 @@ OnLog = Callable[[dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one Learner: a module whose forward takes a batch and returns a Lesson."""
+    """Trains one Objective: a module whose forward takes a batch and returns a StepOutput."""
 
     def __init__(
         self,
-        learner: nn.Module,
+        objective: nn.Module,
         parts: Mapping[str, list[nn.Parameter]],
         config: TrainerConfig,
         directory: Path,
@@ -88,7 +88,7 @@ class Trainer:
         self._rates = [float(group["lr"]) for group in groups]
         fused = self.accelerator.device.type == "cuda"
         optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=fused)
-        self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self._on_log = on_log or (lambda figures: None)
         self._sums: dict[str, Tensor] = {}
         self._summed, self._timed, self._waited, self._since = 0, 0, 0.0, time.monotonic()
@@ -99,7 +99,7 @@ class Trainer:
         deadline: seconds of time.monotonic() after which no step is begun. Returns whether all steps are done.
         """
         end = self.config.steps if until is None else min(until, self.config.steps)
-        self.learner.train()
+        self.objective.train()
         while self.step < end and time.monotonic() < deadline:
             self._take_step(batch_of)
             if self.step % self.config.log_every == 0 or self.step == end:
@@ -192,14 +192,14 @@ class Trainer:
             began = time.monotonic()
             batch = batch_of(whole * accelerator.num_processes + accelerator.process_index)
             self._waited += time.monotonic() - began
-            with self.accelerator.accumulate(self.learner), self.accelerator.autocast():
-                lesson: Lesson = self.learner(batch)
-                self.accelerator.backward(lesson.loss)
+            with self.accelerator.accumulate(self.objective), self.accelerator.autocast():
+                output: StepOutput = self.objective(batch)
+                self.accelerator.backward(output.loss)
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.learner.parameters(), self.config.clip)
+                    self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
-            self._note({"loss": lesson.loss, **lesson.figures})
+            self._note({"loss": output.loss, **output.figures})
         self.step += 1
 
     def _note(self, figures: Mapping[str, Tensor]) -> None:

@@ -29,7 +29,7 @@ FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, c
 
 
 @dataclass(frozen=True)
-class Material:
+class Example:
     """One sample: its conversation, and exactly one of `features`, `frames` and `pictures` (none of them: text alone)."""
 
     name: str  # for messages
@@ -43,20 +43,20 @@ class Material:
 
 
 def perceive(
-    material: Material, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
+    example: Example, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
 ) -> Sample:
     """The sample as the model takes it; differentiable in the tower and the projector."""
-    if material.layout is not None:
-        features = material.features if material.frames is None else see(vision, material.frames.numpy())
+    if example.layout is not None:
+        features = example.features if example.frames is None else see(vision, example.frames.numpy())
         assert features is not None, "a video has features or frames"
-        return Sample(features, material.layout, material.prompt, material.labels)
+        return Sample(features, example.layout, example.prompt, example.labels)
     side, projector = vision.spec.resolution, model.projector
-    if len(material.pictures) > 1:
-        tokens, layout = several_pictures(material.pictures, vision, projector, forgetting, seed=material.seed)
+    if len(example.pictures) > 1:
+        tokens, layout = several_pictures(example.pictures, vision, projector, forgetting, seed=example.seed)
     else:  # without any, a blank: it leaves no token, and keeps every parameter in the graph
-        picture = material.pictures[0] if material.pictures else np.zeros((side, side, 3), np.uint8)
-        tokens, layout = one_picture(picture, vision, projector, forgetting, seed=material.seed)
-    return Sample(tokens, layout, material.prompt, material.labels, text_only=not material.pictures)
+        picture = example.pictures[0] if example.pictures else np.zeros((side, side, 3), np.uint8)
+        tokens, layout = one_picture(picture, vision, projector, forgetting, seed=example.seed)
+    return Sample(tokens, layout, example.prompt, example.labels, text_only=not example.pictures)
 
 
 def see(vision: VisionEncoder, frames: NDArray[np.uint8]) -> Tensor:

@@ -37,7 +37,7 @@ def _draw(plan: LessonPlan, forgetting: ForgettingConfig, seed: int, number: int
     return make_batch(plan, _shelf, _words, forgetting, seed=seed, number=number)
 
 
-class Feeder:
+class DataLoader:
     """Batches of the present lesson, by number."""
 
     def __init__(

@@ -6,7 +6,7 @@ from torch import nn
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.training.tiny.bank import Bank
 from afterview.training.tiny.recipe import SightConfig
-from afterview.training.tiny.sight import SightBatches, SightLearner, make_texts
+from afterview.training.tiny.sight import SightBatches, SightObjective, make_texts
 from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 
 
@@ -14,17 +14,17 @@ def learn_to_see(model: AfterviewModel, bank: Bank, config: SightConfig, sitting
     """Tower and index from nothing. Returns whether they are done; where the deadline came first, call it again."""
     index = model.encoders.index
     torch.manual_seed(sitting.seed)  # the learner's own layers are drawn from it, whatever this process did before
-    learner = SightLearner(model.vision, index, naming=config.naming)
+    objective = SightObjective(model.vision, index, naming=config.naming)
     parts = {
-        "vision": [*learner.tower.parameters(), *learner.reader.parameters()],
-        "index": [*learner.index.parameters(), *learner.names.parameters(), *learner.asked.parameters()],
+        "vision": [*objective.tower.parameters(), *objective.reader.parameters()],
+        "index": [*objective.index.parameters(), *objective.names.parameters(), *objective.asked.parameters()],
     }
-    kept = nn.ModuleDict({"tower": learner.tower, "index": learner.index})
+    kept = nn.ModuleDict({"tower": objective.tower, "index": objective.index})
 
     def batches() -> SightBatches:
         texts = make_texts(index, config.pool, sitting.seed, config.reword)
         sizes = {"frames": config.frames, "asked": config.texts}
         return SightBatches(bank, texts, **sizes, seed=sitting.seed, device=sitting.device)
 
-    with attention_to_train_with(sitting.device, learner.tower, learner.index):
-        return learn_stage(learner, parts, kept, config.trainer, sitting, batches)
+    with attention_to_train_with(sitting.device, objective.tower, objective.index):
+        return learn_stage(objective, parts, kept, config.trainer, sitting, batches)

@@ -30,14 +30,14 @@ from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import STATE, Trainer
 from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
-from afterview.training.tiny.data_loader import Feeder
+from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.encoders import learn_to_see
 from afterview.training.tiny.lessons import Progress
 from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
 from afterview.training.tiny.stage import Sitting, attention_to_train_with
-from afterview.training.tiny.study import DeviceBatch, StudyLearner, accuracies, to_device
+from afterview.training.tiny.study import DeviceBatch, StudyObjective, accuracies, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
 
@@ -135,17 +135,17 @@ def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features:
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     with _told("naming"):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
-    with _told("sentences"), _feeder(recipe, sitting.directory) as feeder:
+    with _told("sentences"), _loader(recipe, sitting.directory) as loader:
         own = replace(sitting, directory=sitting.directory / "sentences")
         named = words_of_frames(bank, tokenizer, sitting.device)
-        return learn_sentences(vl.language, Words(tokenizer).head, named, feeder, features, recipe.sentences, own)
+        return learn_sentences(vl.language, Words(tokenizer).head, named, loader, features, recipe.sentences, own)
 
 
 def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
     config, directory, device = recipe.study, sitting.directory / "study", sitting.device
     tokenizer = PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
-    learner = StudyLearner(
+    objective = StudyObjective(
         model.video_language,
         Words(tokenizer).head,
         spatial_ratio=recipe.forgetting.spatial_ratio,
@@ -164,26 +164,26 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
         if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
             print(f"step {step}: lesson '{progress.plan.name}' begins", file=sys.stderr, flush=True)
 
-    trainer = Trainer(learner, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
+    trainer = Trainer(objective, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     trainer.resume()
     for figures in trainer.logged():  # so the curriculum stands where the weights do
         note(figures)
     with (
-        _feeder(recipe, sitting.directory) as feeder,
+        _loader(recipe, sitting.directory) as loader,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
 
         def batch(number: int) -> DeviceBatch:
-            return to_device(feeder.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
+            return to_device(loader.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
 
         done = trainer.run(batch, deadline=sitting.deadline)
     model.video_language.eval()
     return done
 
 
-def _feeder(recipe: Recipe, directory: Path) -> Feeder:
+def _loader(recipe: Recipe, directory: Path) -> DataLoader:
     study = recipe.study
-    return Feeder(
+    return DataLoader(
         recipe.bank,
         directory / TOKENIZER,
         recipe.forgetting,

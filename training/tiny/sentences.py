@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
-from afterview.training.core.trainer import Lesson, TrainerConfig
-from afterview.training.tiny.data_loader import Feeder
+from afterview.training.core.trainer import StepOutput, TrainerConfig
+from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
 from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
@@ -35,7 +35,7 @@ class SentencesConfig(Schema):
     loudness: tuple[float, float] = (0.3, 1.5)  # of the words, against the question's own; drawn for each question
 
 
-class SentenceLearner(nn.Module):
+class SentenceObjective(nn.Module):
     """A decoder that is told in words what it will later be shown."""
 
     head: Tensor  # token ids before the text
@@ -49,7 +49,7 @@ class SentenceLearner(nn.Module):
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", names, persistent=False)
 
-    def forward(self, batch: DeviceBatch) -> Lesson:
+    def forward(self, batch: DeviceBatch) -> StepOutput:
         """Loss, and how many answers of each kind are right. Only questions whose answer follows from what is told count."""
         embed = self.language.decoder.model.embed_tokens
         named_BW = (batch.named | self._mistaken(batch)).to(embed.weight.dtype)
@@ -62,7 +62,7 @@ class SentenceLearner(nn.Module):
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
         told_B = batch.needles.any(1) | batch.denied
         loss, right = answering(self.language, embeds, batch, told_B)
-        return Lesson(loss, kinds_right(right & told_B, batch.kinds, told_B))
+        return StepOutput(loss, kinds_right(right & told_B, batch.kinds, told_B))
 
     def _mistaken(self, batch: DeviceBatch) -> Tensor:
         """For most questions about what was not seen, the words of the frame most like it: what attention will find, [B, W]."""
@@ -80,7 +80,7 @@ def learn_sentences(
     language: LanguageModel,
     head: Sequence[int],
     named: tuple[Tensor, Tensor],
-    feeder: Feeder,
+    loader: DataLoader,
     features: Tensor,
     config: SentencesConfig,
     sitting: Sitting,
@@ -92,9 +92,9 @@ def learn_sentences(
     ids, shown = named
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
     parts = {"language": [part for part in language.parameters() if part is not embedded]}
-    learner = SentenceLearner(language, head, ids, config.loudness)
+    objective = SentenceObjective(language, head, ids, config.loudness)
     with attention_to_train_with(sitting.device, language.decoder):
         return learn_stage(
-            learner, parts, language, config.trainer, sitting,
-            lambda: lambda number: to_device(feeder.batch(config.lesson, number), features, shown),
+            objective, parts, language, config.trainer, sitting,
+            lambda: lambda number: to_device(loader.batch(config.lesson, number), features, shown),
         )  # fmt: skip

@@ -21,7 +21,7 @@ from transformers import SiglipModel
 from afterview.model.vision.index_encoder import IndexEncoder, padded_ids
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
 from afterview.training.base.seeds import seeded
-from afterview.training.core.trainer import Lesson
+from afterview.training.core.trainer import StepOutput
 from afterview.training.tiny.bank import CODE, LABELS, NO_LABEL, VALUES, Bank
 from afterview.training.world.facts import KINDS
 from afterview.training.world.history import Reference
@@ -64,7 +64,7 @@ class SightBatch:
     wanted: Tensor
 
 
-class SightLearner(nn.Module):
+class SightObjective(nn.Module):
     """Both encoders, and the reader that the tower is taught with."""
 
     def __init__(self, vision: VisionEncoder, index: IndexEncoder, *, naming: float = 0.0) -> None:
@@ -77,7 +77,7 @@ class SightLearner(nn.Module):
         self.names = nn.Linear(index.model.config.vision_config.hidden_size, _NAMES)  # of frames
         self.asked = nn.Linear(index.model.config.text_config.hidden_size, _NAMES)  # of texts
 
-    def forward(self, batch: SightBatch) -> Lesson:
+    def forward(self, batch: SightBatch) -> StepOutput:
         """Losses of both encoders; accuracies of what the tower's tokens tell."""
         images = augmented(batch.pixels)
         reading, figures = self._read(images, batch)
@@ -90,7 +90,7 @@ class SightLearner(nn.Module):
             # A linear layer for each side, thrown away afterwards: both then hold the same attributes, which pairs have only to align.
             naming = named(self.names(frames), batch.labels) + named(self.asked(texts), batch.wanted[:, 0])
             figures["naming"], loss = naming, loss + self._naming * naming
-        return Lesson(loss, figures)
+        return StepOutput(loss, figures)
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
         tokens_BPV = pool(self._vision.run(images), GRID)

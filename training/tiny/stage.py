@@ -29,14 +29,14 @@ class Sitting:
 
 
 def learn_stage(
-    learner: nn.Module,
+    objective: nn.Module,
     parts: Mapping[str, list[nn.Parameter]],
     kept: nn.Module,
     config: TrainerConfig,
     sitting: Sitting,
     batches: Callable[[], BatchOf],
 ) -> bool:
-    """Train `learner`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
+    """Train `objective`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
 
     Returns whether it is done; where the deadline came first, call it again.
     """
@@ -48,7 +48,7 @@ def learn_stage(
             reason = " ".join(str(error).split())[:300]
             raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
         return True
-    trainer = Trainer(learner, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
+    trainer = Trainer(objective, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
     trainer.resume()
     done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
     kept.eval().requires_grad_(False)

@@ -23,14 +23,14 @@ from afterview.model.memaug.attention import fold_groups
 from afterview.model.memaug.memaug import KeysValues, MemAugBlock
 from afterview.model.memaug.rope import rotation
 from afterview.model.video_language import VideoLanguageModel
-from afterview.training.core.trainer import Lesson
+from afterview.training.core.trainer import StepOutput
 from afterview.training.tiny.stories import StoryBatch
 from afterview.training.world.facts import KINDS
 
 _LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away altogether
 
 
-class StudyLearner(nn.Module):
+class StudyObjective(nn.Module):
     """A VideoLanguageModel that is taught from a table of frame features."""
 
     cells: Tensor  # kept cells of a frame, and its newline
@@ -62,7 +62,7 @@ class StudyLearner(nn.Module):
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
 
-    def forward(self, batch: "DeviceBatch") -> Lesson:
+    def forward(self, batch: "DeviceBatch") -> StepOutput:
         """Loss, and how many answers of each kind are right from the first token to the last."""
         embeds, mass_BN, asking_BD = self._embeds(batch)
         loss, right = answering(self.model.language, embeds, batch)
@@ -82,7 +82,7 @@ class StudyLearner(nn.Module):
         if self._telling_weight:
             telling = self._telling(asking_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
-        return Lesson(loss, figures | kinds_right(right, batch.kinds))
+        return StepOutput(loss, figures | kinds_right(right, batch.kinds))
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
         """Minus the log likelihood of the words that name what the proof shows, read as an answer's words are."""

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
-from afterview.training.tiny.word_noise import wobble
+from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import Question
 from afterview.training.world.rewording import reworded
 
@@ -46,7 +46,7 @@ class Words:
         wobbly: share of questions with a word that nobody knows. reword: share of expressions swapped for others of their meaning.
         """
         text = reworded(question.text, rng, reword) if reword else question.text
-        text = wobble(text, rng) if rng.random() < wobbly else text
+        text = add_word_noise(text, rng) if rng.random() < wobbly else text
         sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
         return Text(

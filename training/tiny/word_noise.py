@@ -40,7 +40,7 @@ _CARRIES: Final = frozenset(_TELLING.split()) | {
 }
 
 
-def wobble(text: str, rng: Random) -> str:
+def add_word_noise(text: str, rng: Random) -> str:
     """The question with one empty word swapped, or with an opening put before it. What is asked stays the same."""
     if rng.random() < 0.25:
         return f"{rng.choice(_OPENERS)} {text[0].lower()}{text[1:]}"

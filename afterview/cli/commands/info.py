@@ -6,7 +6,7 @@ from typing import Any
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, gap_document, printable
 from afterview.cli.output.stores import describe_store, store_document
-from afterview.cli.output.tiers import coarse_frames, tiers_document
+from afterview.cli.output.tiers import downsampled_frames, tiers_document
 from afterview.cli.times import spell_duration
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import FORMAT_VERSION
@@ -58,8 +58,8 @@ def _print(reader: CameraReader, snapshot: MemorySnapshot) -> None:
     tokens = spec.tokens
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
     print(f"  {reader.bytes_on_disk() / 1e6:.1f} MB; model {spec.model}: {shape}")
-    if coarse := coarse_frames(reader.directory, snapshot):
-        print(f"  {coarse} old frames keep {tokens.tokens_per_frame // FEWER} of them")
+    if downsampled := downsampled_frames(reader.directory, snapshot):
+        print(f"  {downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if store := store_document(reader.directory):
         print(f"  {describe_store(store, info)}")
     for gap in snapshot.gaps[-10:]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
-from afterview.cli.output.tiers import coarse_frames, saved_by_coarse
+from afterview.cli.output.tiers import bytes_saved, downsampled_frames
 from afterview.cli.times import parse_duration, parse_time, spell_duration
 from afterview.configs import UsageError
 from afterview.memory.base.errors import StoreError
@@ -23,13 +23,13 @@ from afterview.memory.base.settings import (
 )
 from afterview.memory.directory import Memory
 from afterview.memory.format.upload_state import Uploads
-from afterview.memory.plans.downsampling import can_be_coarse
-from afterview.memory.plans.retention import Forecast, Thinned, forecast
+from afterview.memory.plans.downsampling import can_downsample
+from afterview.memory.plans.retention import Forecast, Savings, forecast
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.commands import Order, camera_limits, carry_out, keep_coarse
+from afterview.memory.writing.commands import Command, camera_limits, downsample_old_frames, execute
 from afterview.memory.writing.repository import Repository, open_camera
 from afterview.stream.ingest.control import ask_writer
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     if arguments.command == "retain" and arguments.coarse_days:
         for reader in readers:
-            _require_coarse(reader)
+            _require_downsampling(reader)
     if arguments.command == "retain" and not arguments.camera:
         _set_shared(memory.path, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
@@ -59,32 +59,32 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def apply(reader: CameraReader, order: Order, *, finish_coarse: bool = False) -> dict[str, Any]:
+def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool = False) -> dict[str, Any]:
     """Have an order carried out by the process that writes the camera, or, where there is none, here.
 
-    finish_coarse: here, make coarse all frames that are to be; the process that writes the camera does so by and by.
+    finish_downsampling: here, make coarse all frames that are to be; the process that writes the camera does so by and by.
     """
-    result = ask_writer(reader.directory, order)
+    result = ask_writer(reader.directory, command)
     if result is not None:
         return {**result, "by": "the process that records it"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
-        result = carry_out(repository, order)
-        if finish_coarse:
-            result["coarse"] += _finish_coarse(repository)
+        result = execute(repository, command)
+        if finish_downsampling:
+            result["coarse"] += _finish_downsampling(repository)
         return {**result, "by": "this command"}
 
 
-def _finish_coarse(repository: Repository) -> int:
+def _finish_downsampling(repository: Repository) -> int:
     """Make all old frames coarse, those on a store too, saying how far it is."""
     done, said, camera = 0, time.monotonic(), repository.directory
-    objects = objects_of(camera)
+    objects = bucket_of(camera)
     upload = None if objects is None else Upload(camera, objects, local_bytes=0)
     while True:
-        more, moved = keep_coarse(repository), False
+        more, moved = downsample_old_frames(repository), False
         done += more
         if upload is not None:
             try:
-                moved = upload.step(only_coarse=True)
+                moved = upload.step(only_downsampling=True)
             except StoreError as error:
                 print(f"{repository.info.id}: {error}; the next watch makes coarse what lies there", file=sys.stderr)
                 upload = None
@@ -172,33 +172,33 @@ def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
 def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     values = _limits(arguments)
     own = values if arguments.camera else {}
-    order = {"do": "set", "settings": own}
+    command = {"do": "set", "settings": own}
     document = {"camera": reader.info.id}
     if values:
-        document = apply(reader, order, finish_coarse=bool(values.get("coarse_days")))
+        document = apply(reader, command, finish_downsampling=bool(values.get("coarse_days")))
     settings = read_settings(reader.directory)
     limits = camera_limits(reader.directory, settings)
     snapshot = reader.snapshot()
     stored = read_store(reader.directory.parent) is not None
     free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
     used = reader.bytes_on_disk() + Uploads.read(reader.directory).away
-    thinned = Thinned(coarse_frames(reader.directory, snapshot), saved_by_coarse(snapshot.spec))
+    thinned = Savings(downsampled_frames(reader.directory, snapshot), bytes_saved(snapshot.spec))
     outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, thinned=thinned)
     return {
         **document,
         "limits": {
             "days": limits.seconds and limits.seconds / DAY,
             "gigabytes": limits.bytes and limits.bytes / 1e9,
-            "coarse_days": limits.coarse_seconds and limits.coarse_seconds / DAY,
+            "coarse_days": limits.downsample_seconds and limits.downsample_seconds / DAY,
         },
         "coarse_frames": thinned.frames,
         "forecast": _forecast_document(outlook),
     }
 
 
-def _require_coarse(reader: CameraReader) -> None:
+def _require_downsampling(reader: CameraReader) -> None:
     """Raise UsageError for a camera whose frames cannot be made coarse."""
-    if not can_be_coarse(reader.spec.tokens):
+    if not can_downsample(reader.spec.tokens):
         raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
 
 

@@ -11,7 +11,7 @@ from afterview.cli.times import spell_duration
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.reembed import Encode, build_sealed, open_generation, switch
 from afterview.memory.writing.repository import open_camera
@@ -60,7 +60,7 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
     try:
         done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
     except (CameraBusy, RequestRefused) as error:
-        said = f"{Commit.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again: little is left to do"
+        said = f"{Manifest.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again: little is left to do"
         return {"generation": generation, "switched": False, "said": said}
     lost = f"; {done['lost']} frames have no image any more and are lost to this model" if done["lost"] else ""
     return {
@@ -73,8 +73,8 @@ def _switch(
     reader: CameraReader, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool
 ) -> dict[str, Any]:
     """Put a generation in use: through the process that records the camera, or, where there is none, here."""
-    order = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
-    result = ask_writer(reader.directory, order)
+    command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
+    result = ask_writer(reader.directory, command)
     if result is not None:
         return {**result, "by": "the process that records it, which goes on with this model"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:

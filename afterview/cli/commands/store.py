@@ -26,10 +26,10 @@ from afterview.memory.directory import Memory
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import CameraObjects, objects_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import FILE, StoreSettings, read_store, write_store
 from afterview.memory.sync.publish import same_camera
-from afterview.memory.sync.restore import bring_back
+from afterview.memory.sync.restore import restore_camera
 from afterview.memory.sync.upload import Upload
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 from afterview.stream.source.redact import redact
@@ -94,7 +94,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(
                 f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterview store leave` brings them back first"
             )
-    _probe(CameraObjects(settings, ""))
+    _probe(BucketClient(settings, ""))
     _refuse_others(memory, settings, used=before is not None and before.url == settings.url)
     try:
         make_directory(memory)
@@ -107,7 +107,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"memory": str(memory), "store": settings.model_dump(), "said": said}
 
 
-def _probe(objects: CameraObjects) -> None:
+def _probe(objects: BucketClient) -> None:
     """Write, read and delete one object, so that a mistake shows now and not with the first seal."""
     objects.put(_PROBE, b"afterview")
     if objects.read(_PROBE) != b"afterview":
@@ -117,10 +117,10 @@ def _probe(objects: CameraObjects) -> None:
 
 def _refuse_others(memory: Path, settings: StoreSettings, *, used: bool) -> None:
     """Raise StoreRefused where another memory's cameras lie. used: this memory was tied to the place before."""
-    place = CameraObjects(settings, "")
+    place = BucketClient(settings, "")
 
     def is_own(camera: str) -> bool | None:
-        theirs = CameraObjects(settings, camera).read("camera.json")
+        theirs = BucketClient(settings, camera).read("camera.json")
         if theirs is None:
             return None
         own = memory / camera / "camera.json"
@@ -203,7 +203,7 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 
 
 def _leave(reader: CameraReader) -> dict[str, Any]:
-    size, bad = bring_back(reader.directory, _objects(reader), _Progress(reader.info.id))
+    size, bad = restore_camera(reader.directory, _objects(reader), _Progress(reader.info.id))
     said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
     damage = fsck(reader.directory).damage
     if damage:
@@ -223,8 +223,8 @@ def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
         fsync_directory(memory)
 
 
-def _objects(reader: CameraReader) -> CameraObjects:
-    objects = objects_of(reader.directory)
+def _objects(reader: CameraReader) -> BucketClient:
+    objects = bucket_of(reader.directory)
     if objects is None:
         raise UsageError(f"{reader.directory.parent}: has no store")
     return objects

@@ -6,13 +6,13 @@ from typing import Any
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.format.upload_state import Uploads
-from afterview.memory.remote.bucket import objects_of
+from afterview.memory.remote.bucket import bucket_of
 
 
 def store_document(camera: Path) -> dict[str, Any] | None:
     """The store of one camera as JSON; None where its memory has none. Bytes are 'bytes'; times Unix seconds."""
     try:
-        objects = objects_of(camera)
+        objects = bucket_of(camera)
         if objects is None:
             return None
         from afterview.memory.sync.upload import (

@@ -17,7 +17,7 @@ from afterview.memory.directory import Memory
 from afterview.model.base.errors import InputMismatch
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained, save_pretrained
-from afterview.stream.ask.answerer import Answer, Answerer, Question, Sight
+from afterview.stream.ask.answerer import Answer, Answerer, Context, Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop
@@ -48,8 +48,8 @@ def ask(memory: Path, text: str = TEXT) -> Answer:
     return afterview.ask(memory, text)
 
 
-def look(model: AfterviewModel, memory: Path, text: str = TEXT) -> Sight:
-    return Answerer(Memory(memory), model).look("door", Question(text), now=0.0)
+def plan(model: AfterviewModel, memory: Path, text: str = TEXT) -> Context:
+    return Answerer(Memory(memory), model).plan("door", Question(text), now=0.0)
 
 
 # --- where a memory finds its model again ---
@@ -118,17 +118,17 @@ def recorded(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_rule_answers_through_a_preset(name: str, recorded: Path, tmp_path: Path) -> None:
     model = load_pretrained(write_preset(tmp_path, **SWITCHES[name]), device="cpu")
-    sight = look(model, recorded)
+    context = plan(model, recorded)
     answer = afterview.ask(recorded, TEXT, model=model)
     coverage, forgetting = answer.parts[0].coverage, model.preset.forgetting
     assert coverage.frames == FRAMES
     assert coverage.recall == ("bounded" if model.preset.recall.budget < FRAMES else "full")
     assert coverage.recalled == min(FRAMES, model.preset.recall.budget)
     visible = min(forgetting.max_frames, FRAMES // forgetting.temporal_ratio)
-    assert len(sight.visible_frames) == coverage.visible == visible
-    assert sight.layout.cells.shape[1] == 64 // forgetting.spatial_ratio
-    assert len(sight.layout.key_rows) == max(visible, round(coverage.recalled * forgetting.repository_scale))
-    numbers = sight.layout.key_numbers
+    assert len(context.visible_frames) == coverage.visible == visible
+    assert context.layout.cells.shape[1] == 64 // forgetting.spatial_ratio
+    assert len(context.layout.key_rows) == max(visible, round(coverage.recalled * forgetting.repository_scale))
+    numbers = context.layout.key_numbers
     if model.preset.positions != "true" and model.preset.trained_frames < FRAMES:
         expected = 9 if model.preset.positions == "interpolate" else len(numbers) - 1
         assert coverage.positions == model.preset.positions
@@ -136,10 +136,10 @@ def test_every_rule_answers_through_a_preset(name: str, recorded: Path, tmp_path
         expected = FRAMES - 1
         assert coverage.positions == "true"
     assert numbers.max() == pytest.approx(expected)
-    weights = model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt).frame_weights
+    weights = model.video_language.inputs_embeds(context.features, context.layout, context.prompt).frame_weights
     assert weights is not None
     assert weights.sum() == pytest.approx(1)
-    attended = np.unique(sight.layout.key_rows)
+    attended = np.unique(context.layout.key_rows)
     assert set(np.flatnonzero(weights)) == set(attended)
     assert len(answer.evidence) == 8
     assert afterview.ask(recorded, TEXT, model=model).text == answer.text
@@ -149,9 +149,9 @@ def test_rules_that_look_choose_otherwise_than_rules_that_count(recorded: Path, 
     seen = {}
     for rule in ("uniform", "random", "keyframe", "question-guided"):
         model = load_pretrained(write_preset(tmp_path, forgetting=FORGETTING | {"temporal": rule}), device="cpu")
-        seen[rule] = tuple(look(model, recorded).visible_frames)
+        seen[rule] = tuple(plan(model, recorded).visible_frames)
     assert len(set(seen.values())) == 4
-    other = tuple(look(model, recorded, "Zzz?").visible_frames)  # the last model is guided by the question
+    other = tuple(plan(model, recorded, "Zzz?").visible_frames)  # the last model is guided by the question
     assert other != seen["question-guided"]
 
 
@@ -175,24 +175,24 @@ def test_a_question_sees_its_span_and_nothing_after_it(
     inside = np.flatnonzero((snapshot.times >= start) & (snapshot.times <= at))
     if not len(inside):
         with pytest.raises(NothingRecorded):
-            bounded.look("door", Question(text, start=start, at=at), now=at)
+            bounded.plan("door", Question(text, start=start, at=at), now=at)
         return
-    sight = bounded.look("door", Question(text, start=start, at=at), now=at)
-    np.testing.assert_array_equal(sight.ids, snapshot.ids[inside])
-    recalled = sight.recall.frames
+    context = bounded.plan("door", Question(text, start=start, at=at), now=at)
+    np.testing.assert_array_equal(context.ids, snapshot.ids[inside])
+    recalled = context.recall.frames
     assert len(recalled) == min(len(inside), 16)
     assert (np.diff(recalled) > 0).all()
     assert 0 <= recalled[0] <= recalled[-1] < len(inside)
-    assert set(sight.visible_frames) <= set(recalled)
-    np.testing.assert_array_equal(recalled[sight.layout.key_rows[sight.layout.visible]], sight.visible_frames)
-    np.testing.assert_array_equal(sight.features, snapshot.tokens(snapshot.ids[inside][recalled]))
-    numbers = sight.layout.key_numbers
+    assert set(context.visible_frames) <= set(recalled)
+    np.testing.assert_array_equal(recalled[context.layout.key_rows[context.layout.visible]], context.visible_frames)
+    np.testing.assert_array_equal(context.features, snapshot.tokens(snapshot.ids[inside][recalled]))
+    numbers = context.layout.key_numbers
     assert (np.diff(numbers) > 0).all()
     assert numbers[-1] <= 11  # the last number seen in training
     # exactly what a memory that ended at `at` would have shown
-    then = bounded._looker.look_at(snapshot.as_of(at), Question(text, start=start), now=at)
+    then = bounded._planner.plan_snapshot(snapshot.as_of(at), Question(text, start=start), now=at)
     np.testing.assert_array_equal(then.recall.frames, recalled)
-    np.testing.assert_array_equal(then.layout.query_position_ids(), sight.layout.query_position_ids())
+    np.testing.assert_array_equal(then.layout.query_position_ids(), context.layout.query_position_ids())
 
 
 # --- the compressions of VideoChat-Flash ---
@@ -213,9 +213,9 @@ def test_merged_tokens_are_stored_and_asked_about(frames_per_clip: int, clip: Pa
     assert answer.parts[0].coverage.frames == FRAMES
     assert len(answer.evidence) == 8
     model = load_pretrained(path, device="cpu")
-    sight = look(model, tmp_path / "memory")
-    assert sight.features.shape == (FRAMES, share, 48)
-    assert sight.layout.cells.shape[1] == share // 4
+    context = plan(model, tmp_path / "memory")
+    assert context.features.shape == (FRAMES, share, 48)
+    assert context.layout.cells.shape[1] == share // 4
     plain = load_pretrained(write_preset(tmp_path), device="cpu").encoders.feature_spec
     with pytest.raises(SpecMismatch, match=r"tokens\.(tokens_per_frame|pooling)"):
         require_same(reader.spec, plain, where="camera 'door'")
@@ -245,10 +245,10 @@ def test_visual_dropout_answers_as_a_recomputation_without_cache(
 ) -> None:
     path = write_preset(tmp_path, visual_dropout=DROPOUT, use_memaug=use_memaug, max_new_tokens=12)
     model = load_pretrained(path, device="cpu")
-    sight, network = look(model, recorded), model.video_language
-    inputs = network.inputs_embeds(sight.features, sight.layout, sight.prompt)
+    context, network = plan(model, recorded), model.video_language
+    inputs = network.inputs_embeds(context.features, context.layout, context.prompt)
     assert (inputs.frame_weights is not None) == use_memaug
-    visual = (len(sight.prompt.before), len(sight.layout.query_tokens()))
+    visual = (len(context.prompt.before), len(context.layout.query_tokens()))
     assert inputs.visual == (visual,)
     tokens = list(network.generate(inputs, max_new_tokens=12))
     dropping, language = network.language.dropping, network.language
@@ -272,8 +272,8 @@ def test_dropout_is_off_unless_a_preset_turns_it_on(recorded: Path, tmp_path: Pa
     for name, setting in [("off", None), ("on", DROPOUT), ("keeps all", DROPOUT | {"ratios": [1.0, 1.0, 1.0]})]:
         model = load_pretrained(write_preset(tmp_path, visual_dropout=setting), device="cpu")
         assert (model.video_language.language.dropping is None) == (name == "off")
-        sight = look(model, recorded)
-        inputs = model.video_language.inputs_embeds(sight.features, sight.layout, sight.prompt)
+        context = plan(model, recorded)
+        inputs = model.video_language.inputs_embeds(context.features, context.layout, context.prompt)
         logits[name] = model.video_language.first_token_logits(inputs)
     torch.testing.assert_close(logits["keeps all"], logits["off"], rtol=1e-4, atol=1e-4)
     assert (logits["on"] - logits["off"]).abs().max() > 1e-4

@@ -16,7 +16,7 @@ from afterview.cli.output.stores import store_document
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import SILENT_S
-from afterview.memory.sync.replica import mirror
+from afterview.memory.sync.replica import replica_of
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.object_memory import moving
@@ -430,6 +430,6 @@ def test_a_camera_of_any_name_has_objects(
     run(capsys, "fsck", str(memory), "--deep")
     assert moving(memory / "übergang-2-tür") == []
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    snapshot = CameraReader(mirror(URL, cache=tmp_path / "cache") / "übergang-2-tür").snapshot()
+    snapshot = CameraReader(replica_of(URL, cache=tmp_path / "cache") / "übergang-2-tür").snapshot()
     assert snapshot.ids.tolist() == list(range(64))
     assert snapshot.image(63) == make_frame(63, make_spec()).image

@@ -95,9 +95,9 @@ def test_a_frame_is_the_same_in_the_journal_and_sealed_and_reopened(tmp_path: Pa
         (*_, acknowledged) = repository.sync()
         ids = np.arange(63)
         reader = CameraReader(repository.directory)
-        pending = reader.snapshot()
-        assert pending.sealed_frames == 0
-        before = pending.tokens(ids)
+        unsealed = reader.snapshot()
+        assert unsealed.sealed_frames == 0
+        before = unsealed.tokens(ids)
         repository.append(make_frame(63, SPEC))
         repository.sync()
         sealed = reader.snapshot()

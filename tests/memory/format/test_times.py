@@ -15,16 +15,16 @@ def removal(first: int, end: int) -> Removal:
 @given(
     evicted=st.integers(0, 30),
     seals=st.lists(st.integers(1, 20), min_size=2, max_size=5),
-    pending=st.integers(0, 9),
+    unsealed=st.integers(0, 9),
     forgotten=st.tuples(st.integers(0, 60), st.integers(1, 9)),
     damaged=st.sets(st.integers(0, 60), max_size=4),
 )
 def test_what_is_evicted_need_not_be_held(
-    evicted: int, seals: list[int], pending: int, forgotten: tuple[int, int], damaged: set[int]
+    evicted: int, seals: list[int], unsealed: int, forgotten: tuple[int, int], damaged: set[int]
 ) -> None:
     sealed = sum(seals)
     evicted = min(evicted, sealed)
-    times = 1e9 + np.arange(sealed + pending, dtype=np.float64)
+    times = 1e9 + np.arange(sealed + unsealed, dtype=np.float64)
     times[:evicted] = np.nan
     times[[frame for frame in damaged if frame < len(times)]] = np.nan
     removed = [removal(0, evicted)] * bool(evicted)

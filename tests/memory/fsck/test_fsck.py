@@ -23,7 +23,7 @@ from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.settings import StoreSettings, write_store
-from afterview.memory.writing.commands import carry_out
+from afterview.memory.writing.commands import execute
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
@@ -344,25 +344,25 @@ def test_files_without_a_checksum_are_read_as_before(camera: Path) -> None:
 def test_lost_settings_begin_anew_paused_and_with_everything_kept(camera: Path) -> None:
     (camera / "settings.json").write_text('{"masks": [[[0, 0]]]}')
     with open_camera(camera.parent, "a", SPEC) as repository, pytest.raises(DamagedMemory, match="fsck --repair"):
-        carry_out(repository, {"do": "set", "settings": {"days": 1}})
+        execute(repository, {"do": "set", "settings": {"days": 1}})
     report = fsck(camera, repair=True)
     assert report.damage == []
     assert "privacy masks" in report.repaired[0][0].what
     settings = read_settings(camera)
     assert settings.paused  # nothing is recorded without its masks
     with open_camera(camera.parent, "a", SPEC) as repository:
-        carry_out(repository, {"do": "set", "settings": {"days": 1 / 86400}})
+        execute(repository, {"do": "set", "settings": {"days": 1 / 86400}})
     assert_readable(CameraReader(camera).snapshot())  # which spans were to be kept is not known: all are
 
 
 def test_lost_settings_of_the_memory_are_found_and_begin_anew(camera: Path) -> None:
     (camera.parent / "settings.json").write_text("{")
     with open_camera(camera.parent, "a", SPEC) as repository, pytest.raises(DamagedMemory, match="fsck --repair"):
-        carry_out(repository, {"do": "enforce"})
+        execute(repository, {"do": "enforce"})
     assert [finding.where for finding in fsck(camera).damage] == [camera.parent / "settings.json"]
     assert fsck(camera, repair=True).damage == []
     with open_camera(camera.parent, "a", SPEC) as repository:
-        carry_out(repository, {"do": "enforce"})
+        execute(repository, {"do": "enforce"})
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: flip(path, 40)])

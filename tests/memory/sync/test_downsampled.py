@@ -17,18 +17,18 @@ from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import may_be_far
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.plans.downsampling import Coarse, coarsen
+from afterview.memory.plans.downsampling import Downsampled, downsample
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.bucket import SILENT_S
-from afterview.memory.sync.replica import mirror
+from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.commands import keep_coarse
+from afterview.memory.writing.commands import downsample_old_frames
 from afterview.memory.writing.repository import Repository, open_camera
-from tests.support.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer
 
@@ -56,7 +56,7 @@ def on_store(memory: Path, spec: FeatureSpec, endpoint: str, *, local_bytes: flo
 def turns(repository: Repository, steps: Upload) -> Iterator[str]:
     """The writer and the upload in turn until neither has anything to do; says whose turn it was."""
     while True:
-        written = keep_coarse(repository)
+        written = downsample_old_frames(repository)
         yield "writer"
         sent = steps.step(finish=True)
         yield "upload"
@@ -64,17 +64,17 @@ def turns(repository: Repository, steps: Upload) -> Iterator[str]:
             return
 
 
-def make_coarse(camera: Path, spec: FeatureSpec, *, local_bytes: float = 0.0) -> None:
+def make_downsampled(camera: Path, spec: FeatureSpec, *, local_bytes: float = 0.0) -> None:
     with open_camera(camera.parent, "a", spec) as repository:
         for _ in turns(repository, upload(camera, local_bytes=local_bytes)):
             pass
 
 
 def expected(numbers: list[int], spec: FeatureSpec) -> NDArray[np.generic]:
-    return np.stack([coarse_tokens(n, spec) if n < COARSE else kept_frame(n, spec).tokens for n in numbers])
+    return np.stack([downsampled_tokens(n, spec) if n < COARSE else kept_frame(n, spec).tokens for n in numbers])
 
 
-def assert_coarse(snapshot: MemorySnapshot, numbers: list[int]) -> None:
+def assert_downsampled(snapshot: MemorySnapshot, numbers: list[int]) -> None:
     assert snapshot.ids.tolist() == numbers
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), expected(numbers, snapshot.spec))
     made = np.stack([make_frame(number, snapshot.spec).embedding for number in numbers])
@@ -84,8 +84,8 @@ def assert_coarse(snapshot: MemorySnapshot, numbers: list[int]) -> None:
 def assert_whole_or_coarse(snapshot: MemorySnapshot) -> None:
     assert snapshot.frames == FRAMES
     for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
-        coarse = number < COARSE and np.array_equal(tokens, coarse_tokens(number, snapshot.spec))
-        assert coarse or np.array_equal(tokens, kept_frame(number, snapshot.spec).tokens), number
+        downsampled = number < COARSE and np.array_equal(tokens, downsampled_tokens(number, snapshot.spec))
+        assert downsampled or np.array_equal(tokens, kept_frame(number, snapshot.spec).tokens), number
 
 
 def assert_replaced(server: ObjectServer) -> None:
@@ -102,8 +102,8 @@ def test_objects_of_old_frames_are_replaced_by_coarse_ones(
 ) -> None:
     camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=local_bytes)
     before, early = Uploads.read(camera).bytes, CameraReader(camera).snapshot()
-    make_coarse(camera, spec, local_bytes=local_bytes)
-    assert Commit.read(camera).coarse == (Coarse(0, COARSE),)
+    make_downsampled(camera, spec, local_bytes=local_bytes)
+    assert Manifest.read(camera).downsampled == (Downsampled(0, COARSE),)
     assert_replaced(server)
     assert (moving(camera) == []) == (local_bytes == 0)
     uploads = Uploads.read(camera)
@@ -111,12 +111,12 @@ def test_objects_of_old_frames_are_replaced_by_coarse_ones(
     packs = [size for key, size in server.objects().items() if "images" in key and key.endswith("c.0")]
     assert uploads.bytes == sum(chunks) + sum(packs) < before
     assert uploads.away == (0 if local_bytes else uploads.bytes)
-    assert_coarse(CameraReader(camera).snapshot(), [*range(FRAMES)])
-    assert_coarse(early, [*range(FRAMES)])  # a reader that knows nothing of it yet
+    assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])
+    assert_downsampled(early, [*range(FRAMES)])  # a reader that knows nothing of it yet
     some = np.array([3, 17, 63, 64, 127, 128, 140, 191, 195])
     np.testing.assert_array_equal(CameraReader(camera).snapshot().tokens(some), expected(some.tolist(), spec))
     assert fsck(camera, deep=True).findings == []
-    make_coarse(camera, spec)  # nothing more to do
+    make_downsampled(camera, spec)  # nothing more to do
     assert_replaced(server)
 
 
@@ -125,11 +125,11 @@ def test_another_machine_reads_them(tmp_path: Path, gate: Gate, monkeypatch: pyt
     camera = on_store(tmp_path / "m", spec, gate.endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL", gate.endpoint)
     url = f"s3://{BUCKET}/house/m"
-    old = CameraReader(mirror(url, cache=tmp_path / "old") / "a").snapshot()
+    old = CameraReader(replica_of(url, cache=tmp_path / "old") / "a").snapshot()
     assert old.frames == 192
-    make_coarse(camera, spec)
+    make_downsampled(camera, spec)
     for cache in ("old", "new"):
-        assert_coarse(CameraReader(mirror(url, cache=tmp_path / cache) / "a").snapshot(), [*range(192)])
+        assert_downsampled(CameraReader(replica_of(url, cache=tmp_path / cache) / "a").snapshot(), [*range(192)])
     gate.shut()
     snapshot = CameraReader(tmp_path / "m" / "a").snapshot()
     with pytest.raises(UnreachableFrames) as caught:
@@ -142,11 +142,11 @@ def test_another_machine_that_opened_it_before_reads_them(
 ) -> None:
     camera = on_store(tmp_path / "m", spec, server.endpoint)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    reader = CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
+    reader = CameraReader(replica_of(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
     before = reader.snapshot()
-    make_coarse(camera, spec)
+    make_downsampled(camera, spec)
     for snapshot in (before, reader.snapshot()):
-        assert_coarse(snapshot, [*range(192)])
+        assert_downsampled(snapshot, [*range(192)])
 
 
 def test_what_is_published_as_coarse_has_its_coarse_chunks_there(
@@ -156,13 +156,13 @@ def test_what_is_published_as_coarse_has_its_coarse_chunks_there(
     camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=1e9)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     with open_camera(camera.parent, "a", spec) as repository:
-        assert keep_coarse(repository) == COARSE
+        assert downsample_old_frames(repository) == COARSE
     steps, wrong = upload(camera, local_bytes=1e9), 0
     while steps.step(finish=True):  # whatever is published in between
-        snapshot = CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a").snapshot()
+        snapshot = CameraReader(replica_of(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
             whole = np.array_equal(tokens, kept_frame(number, spec).tokens)
-            wrong += not whole and not np.array_equal(tokens, coarse_tokens(number, spec))
+            wrong += not whole and not np.array_equal(tokens, downsampled_tokens(number, spec))
     assert wrong == 0
     assert_replaced(server)
 
@@ -173,18 +173,18 @@ def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
     gate.shut()
     with open_camera(tmp_path / "m", "a", spec) as repository:
         began = time.monotonic()
-        assert keep_coarse(repository) == 0
+        assert downsample_old_frames(repository) == 0
         assert time.monotonic() - began < 0.5
         gate.open()
         steps = upload(camera)
         assert steps.step()
         gate.shut()
-        assert keep_coarse(repository) == 64  # what was fetched is here: the store has no part in it
-    assert Commit.read(camera).coarse == (Coarse(0, 64, erased=False),)
+        assert downsample_old_frames(repository) == 64  # what was fetched is here: the store has no part in it
+    assert Manifest.read(camera).downsampled == (Downsampled(0, 64, erased=False),)
     assert [finding for finding in fsck(camera).damage if "does not answer" not in finding.what] == []
     gate.open()
     time.sleep(SILENT_S)
-    make_coarse(camera, spec)
+    make_downsampled(camera, spec)
     assert fsck(camera, deep=True).findings == []
 
 
@@ -194,7 +194,7 @@ def test_no_object_is_deleted_whose_coarse_chunk_was_lost(tmp_path: Path, server
     steps = upload(camera)
     with open_camera(tmp_path / "m", "a", spec) as repository:
         steps.step()
-        assert keep_coarse(repository) == 64
+        assert downsample_old_frames(repository) == 64
         (camera / "generation-1/coarse/c.0.0.0").unlink()
         while steps.step():
             pass
@@ -230,8 +230,8 @@ def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
         repository._lock.close()
         assert_whole_or_coarse(CameraReader(camera).snapshot())
         assert fsck(camera, deep=True).damage == []
-        make_coarse(camera, spec)
-        assert_coarse(CameraReader(camera).snapshot(), [*range(FRAMES)])
+        make_downsampled(camera, spec)
+        assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])
         assert_replaced(server)
         assert fsck(camera, deep=True).findings == []
         if left >= 0:
@@ -269,7 +269,7 @@ def test_what_lies_there_is_counted_right_after_a_crash(
         with pytest.raises(Crash):
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
     repository._lock.close()
-    make_coarse(camera, spec, local_bytes=local_bytes)
+    make_downsampled(camera, spec, local_bytes=local_bytes)
     uploads = Uploads.read(camera)
     moved = {key: size for key, size in server.objects().items() if may_be_far(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
@@ -280,11 +280,11 @@ def test_a_lost_commit_does_not_lose_what_is_coarse_on_the_store(
     tmp_path: Path, server: ObjectServer, spec: FeatureSpec
 ) -> None:
     camera = on_store(tmp_path / "m", spec, server.endpoint)
-    make_coarse(camera, spec)
+    make_downsampled(camera, spec)
     (camera / "committed").unlink()
     assert fsck(camera, repair=True, deep=True).damage == []
-    assert Commit.read(camera).coarse == (Coarse(0, COARSE),)
-    assert_coarse(CameraReader(camera).snapshot(), [*range(FRAMES)])
+    assert Manifest.read(camera).downsampled == (Downsampled(0, COARSE),)
+    assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])
 
 
 def test_readers_go_on_meanwhile(tmp_path: Path, server: ObjectServer, spec: FeatureSpec) -> None:
@@ -304,7 +304,7 @@ def test_readers_go_on_meanwhile(tmp_path: Path, server: ObjectServer, spec: Fea
 
     reader = threading.Thread(target=read)
     reader.start()
-    make_coarse(camera, spec)
+    make_downsampled(camera, spec)
     done.set()
     reader.join()
     assert wrong == []
@@ -327,7 +327,7 @@ def test_forgetting_leaves_nothing_of_it_however_far_it_is(tmp_path: Path, serve
             pass
     assert_nothing_left(camera, server, spec, gone)
     kept = [number for number in range(FRAMES) if number not in gone]
-    assert_coarse(CameraReader(camera).snapshot(), kept)
+    assert_downsampled(CameraReader(camera).snapshot(), kept)
     assert fsck(camera, deep=True).findings == []
 
 
@@ -337,9 +337,9 @@ def assert_nothing_left(camera: Path, server: ObjectServer, spec: FeatureSpec, g
     )
     for number in gone:
         frame = kept_frame(number, spec)
-        rows = coarsen(frame.tokens[None])
-        coarse = quantise(rows).codes if spec.tokens.storage == "int8" else rows
-        for secret in (frame.image, frame.stored["tokens"].tobytes(), frame.embedding.tobytes(), coarse.tobytes()):
+        rows = downsample(frame.tokens[None])
+        downsampled = quantise(rows).codes if spec.tokens.storage == "int8" else rows
+        for secret in (frame.image, frame.stored["tokens"].tobytes(), frame.embedding.tobytes(), downsampled.tobytes()):
             assert secret not in everything, number
 
 
@@ -353,4 +353,4 @@ def test_the_command_makes_coarse_what_lies_on_the_store(
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
     assert document["coarse"] == document["coarse_frames"] == COARSE
     assert_replaced(server)
-    assert_coarse(CameraReader(camera).snapshot(), [*range(FRAMES)])
+    assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])

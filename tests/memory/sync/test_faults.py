@@ -12,15 +12,15 @@ import pytest
 from afterview.memory.base.camera import read_camera, write_camera
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import Uploads, locked
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import SILENT_S, CameraObjects, objects_of
-from afterview.memory.sync.replica import mirror
-from afterview.memory.sync.restore import bring_back_chunk
+from afterview.memory.remote.bucket import SILENT_S, BucketClient, bucket_of
+from afterview.memory.sync.replica import replica_of
+from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase_leftovers
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, make_frame
@@ -67,7 +67,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_
 def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: ObjectServer) -> None:
     """Else it would change a file or an object behind the back of whoever gets the lock next."""
     set_store(tmp_path / "m", server.endpoint)
-    objects, (begun, raised, ended) = objects_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
+    objects, (begun, raised, ended) = bucket_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
     assert objects is not None
 
     def ask(key: str) -> None:
@@ -90,10 +90,10 @@ def test_what_is_forgotten_does_not_come_back_with_a_late_answer(
     set_store(tmp_path / "m", server.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
-    asked, forgotten, read = Event(), Event(), CameraObjects.read
+    asked, forgotten, read = Event(), Event(), BucketClient.read
     late: list[Path] = []
 
-    def read_late(self: CameraObjects, key: str) -> bytes | None:
+    def read_late(self: BucketClient, key: str) -> bytes | None:
         if "embeddings" in key:
             asked.wait(5)
             raise StoreUnreachable("no answer")
@@ -103,16 +103,16 @@ def test_what_is_forgotten_does_not_come_back_with_a_late_answer(
             late.append(camera / key)
         return read(self, key)
 
-    monkeypatch.setattr(CameraObjects, "read", read_late)
+    monkeypatch.setattr(BucketClient, "read", read_late)
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
         with pytest.raises(StoreUnreachable, match="still has some"):
             repository.forget(START + 10, START + 12)
         assert late
         forgotten.set()
         assert not [path for path in late if path.exists()]
-        monkeypatch.setattr(CameraObjects, "read", read)
+        monkeypatch.setattr(BucketClient, "read", read)
         assert repository.forget(START + 10, START + 12).frames == 0
-        assert all(removal.erased for removal in repository.commit.removed)
+        assert all(removal.erased for removal in repository.manifest.removed)
     secret = make_frame(11, SPEC)
     everything = [path.read_bytes() for path in camera.rglob("*") if path.is_file()]
     everything += [server.read(key) for key in server.objects()]
@@ -211,7 +211,7 @@ def test_a_lost_commit_costs_no_frame_that_lies_on_the_store(tmp_path: Path, gat
     time.sleep(SILENT_S)
     assert fsck(camera, repair=True, deep=True).damage == []
     assert_holds(CameraReader(camera).snapshot(), [*range(20), *range(31, FRAMES)])
-    assert Commit.read(camera).removed[0].reason == "forgotten"
+    assert Manifest.read(camera).removed[0].reason == "forgotten"
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("{")])
@@ -299,7 +299,7 @@ def test_a_corrupt_object_costs_its_chunk(tmp_path: Path, server: ObjectServer) 
 
 
 def another_machine(tmp_path: Path) -> CameraReader:
-    return CameraReader(mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
+    return CameraReader(replica_of(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a")
 
 
 @pytest.mark.parametrize("harm", [lambda data: data[:-1], lambda data: bytes([data[0] ^ 1]) + data[1:]])
@@ -376,7 +376,7 @@ def test_a_damaged_name_on_the_store_is_not_taken_for_another_camera(tmp_path: P
     key = "generation-1/tokens/c.5.0.0"
     (camera / key).write_bytes(b"x")
     with pytest.raises(StoreRefused, match="does not say"):  # a repair gives up nothing that may be there
-        bring_back_chunk(camera, key, ("generation-1", 1), 1)
+        restore_chunk(camera, key, ("generation-1", 1), 1)
     flush(camera, local_bytes=1e9)
     assert server.read(f"{PREFIX}/camera.json") == (camera / "camera.json").read_bytes()
     assert fsck(camera, repair=True, deep=True).damage == []
@@ -397,7 +397,7 @@ def test_a_server_that_was_killed_comes_back_empty_and_is_found_out(tmp_path: Pa
         mortal.client().create_bucket(Bucket=BUCKET)
         report = fsck(camera, repair=True)
         assert [finding.what for finding in report.damage if "holds nothing where" in finding.what]
-        assert not Commit.read(camera).removed  # nothing is given up because a store was exchanged
+        assert not Manifest.read(camera).removed  # nothing is given up because a store was exchanged
         flush(camera, local_bytes=1e9)
         assert {f"{PREFIX}/{path.relative_to(camera)}" for path in here} <= set(mortal.objects())
 

@@ -14,7 +14,7 @@ from afterview.memory.format.upload_state import Uploads
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.sync.replica import mirror
+from afterview.memory.sync.replica import replica_of
 from afterview.memory.writing.reembed import build_sealed, open_generation, switch
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
@@ -93,7 +93,7 @@ def test_forgetting_while_the_store_is_away_is_finished_when_it_is_back(
     gate.open()
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
         repository.enforce(Limits(None, None))  # what a watch does every half minute
-        assert all(removal.erased for removal in repository.commit.removed)
+        assert all(removal.erased for removal in repository.manifest.removed)
     image = make_frame(20, SPEC).image
     assert all(image not in server.read(key) for key in server.objects())
     flush(camera)
@@ -153,7 +153,7 @@ def test_fsck_tells_an_unfinished_eviction_from_what_is_left_of_forgotten_frames
         server.write(pack, blanked)
         gate.shut()
         repository.enforce(Limits(100.0, None))
-        assert [removal.erased for removal in repository.commit.removed] == [False, True, False]
+        assert [removal.erased for removal in repository.manifest.removed] == [False, True, False]
     gate.open()
     report = fsck(camera)
     assert report.damage == []
@@ -195,7 +195,7 @@ def test_another_machine_takes_no_times_over_from_a_memory_that_was_there_before
             for number in range(FRAMES):
                 repository.append(make_frame(number, SPEC, time=start + number))
         flush(tmp_path / name / "a")
-        camera = mirror(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a"
+        camera = replica_of(f"s3://{BUCKET}/house/m", cache=tmp_path / "cache") / "a"
         np.testing.assert_array_equal(CameraReader(camera).snapshot().times, start + np.arange(192))
 
 

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from afterview.memory.base.durable import observed, unfinished_files
 from afterview.memory.base.failpoints import POINTS, UPLOAD_POINTS
 from afterview.memory.base.spec import FeatureSpec, Storage
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.plans.downsampling import coarse_mask
+from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.downsample import thin
@@ -29,7 +29,7 @@ from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
-from tests.support.memory_world import START, coarse_tokens, die_holding, kept_frame, make_frame
+from tests.support.memory_world import START, die_holding, downsampled_tokens, kept_frame, make_frame
 from tests.support.object_server import need_object_store
 
 
@@ -101,7 +101,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
 
     def _evictable(self, seconds: float) -> set[int]:
         """Whole seals of which every frame is older than the limit allows, the newest seal excepted."""
-        sealed = self.repository.commit.frames
+        sealed = self.repository.manifest.frames
         oldest = START + sealed - 1 - seconds
         return {n for n in range(max(0, sealed - 64)) if START + (n // 64) * 64 + 63 < oldest}
 
@@ -116,16 +116,16 @@ class MemoryAgainstList(RuleBasedStateMachine):
         self.kept = [number for number in self.kept if number in present]
 
     @rule(seconds=st.integers(1, 300))
-    def make_coarse(self, seconds: int) -> None:
+    def make_downsampled(self, seconds: int) -> None:
         self._sync()
         while thin(self.repository, float(seconds), ()):
             pass
-        coarse = coarse_mask(self.repository.frames, self.repository.commit.coarse)
+        downsampled = downsampled_mask(self.repository.frames, self.repository.manifest.downsampled)
         kept = set(self.kept)
-        newest = max((n for n in kept if n < self.repository.commit.frames), default=0)
-        for seal in range(self.repository.commit.frames // 64):
+        newest = max((n for n in kept if n < self.repository.manifest.frames), default=0)
+        for seal in range(self.repository.manifest.frames // 64):
             if any(n in kept for n in range(seal * 64, seal * 64 + 64)) and seal * 64 + 63 < newest - seconds:
-                assert coarse[seal * 64]
+                assert downsampled[seal * 64]
 
     @rule()
     def close_and_reopen(self) -> None:
@@ -190,9 +190,10 @@ class MemoryAgainstList(RuleBasedStateMachine):
         frames = [kept_frame(number, self.spec) for number in numbers]
         np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
         if numbers:
-            coarse = coarse_mask(snapshot.end, Commit.read(self.path / "a").coarse)
+            downsampled = downsampled_mask(snapshot.end, Manifest.read(self.path / "a").downsampled)
             tokens = [
-                coarse_tokens(n, self.spec) if coarse[n] else f.tokens for n, f in zip(numbers, frames, strict=True)
+                downsampled_tokens(n, self.spec) if downsampled[n] else f.tokens
+                for n, f in zip(numbers, frames, strict=True)
             ]
             np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), np.stack(tokens))
             assert snapshot.image(numbers[-1]) == frames[-1].image

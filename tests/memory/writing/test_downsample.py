@@ -14,17 +14,17 @@ from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.plans.downsampling import Coarse, add_coarse, can_be_coarse, coarsen, spread
-from afterview.memory.plans.retention import Limits, Thinned, forecast, plan_coarsening
+from afterview.memory.plans.downsampling import Downsampled, add_downsampled, can_downsample, downsample, spread
+from afterview.memory.plans.retention import Limits, Savings, forecast, plan_downsampling
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.erase import traces
 from afterview.memory.writing.repository import open_camera
-from tests.support.memory_world import START, coarse_tokens, kept_frame, make_frame, make_spec
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
 FRAMES = 330  # five seals and ten frames in the journal
@@ -46,8 +46,8 @@ def camera(tmp_path: Path, spec: FeatureSpec) -> Path:
     return tmp_path / "a"
 
 
-def expected(numbers: list[int], spec: FeatureSpec, coarse: int = 128) -> NDArray[np.floating]:
-    return np.stack([coarse_tokens(n, spec) if n < coarse else kept_frame(n, spec).tokens for n in numbers])
+def expected(numbers: list[int], spec: FeatureSpec, downsampled: int = 128) -> NDArray[np.floating]:
+    return np.stack([downsampled_tokens(n, spec) if n < downsampled else kept_frame(n, spec).tokens for n in numbers])
 
 
 def assert_readable(snapshot: MemorySnapshot, lost: range = range(0)) -> None:
@@ -58,27 +58,30 @@ def assert_readable(snapshot: MemorySnapshot, lost: range = range(0)) -> None:
 
 def test_a_coarse_token_is_the_mean_of_its_square_and_stands_where_the_square_was() -> None:
     grid = np.arange(2 * 16, dtype=np.float16).reshape(2, 16, 1)
-    coarse = coarsen(grid)
-    assert coarse[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
-    assert spread(coarse)[0, :, 0].reshape(4, 4).tolist() == [[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2
-    np.testing.assert_array_equal(coarsen(spread(coarse)), coarse)
+    downsampled = downsample(grid)
+    assert downsampled[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert (
+        spread(downsampled)[0, :, 0].reshape(4, 4).tolist()
+        == [[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2
+    )
+    np.testing.assert_array_equal(downsample(spread(downsampled)), downsampled)
     spec = make_spec().tokens
-    assert can_be_coarse(spec)
-    assert not can_be_coarse(spec.model_copy(update={"pooling": "merged"}))
-    assert not can_be_coarse(spec.model_copy(update={"tokens_per_frame": 9}))
+    assert can_downsample(spec)
+    assert not can_downsample(spec.model_copy(update={"pooling": "merged"}))
+    assert not can_downsample(spec.model_copy(update={"tokens_per_frame": 9}))
 
 
 def test_the_plan_takes_whole_old_seals_and_spares_what_is_kept() -> None:
     times = START + np.arange(64 * 5.0)
     held = np.ones(len(times), dtype=bool)
-    assert plan_coarsening(times, held, seconds=150, keep=()) == [0, 64]
-    assert plan_coarsening(times, held, seconds=150, keep=[(START + 10, START + 20)]) == [64]
+    assert plan_downsampling(times, held, seconds=150, keep=()) == [0, 64]
+    assert plan_downsampling(times, held, seconds=150, keep=[(START + 10, START + 20)]) == [64]
     held[:64] = False
-    assert plan_coarsening(times, held, seconds=150, keep=()) == [64]
-    assert plan_coarsening(times, held, seconds=1e6, keep=()) == []
-    assert plan_coarsening(times[:0], held[:0], seconds=1, keep=()) == []
-    assert add_coarse([Coarse(0, 64)], [Coarse(64, 128), Coarse(256, 320), Coarse(128, 192, erased=False)]) == (
-        Coarse(0, 128), Coarse(128, 192, erased=False), Coarse(256, 320),
+    assert plan_downsampling(times, held, seconds=150, keep=()) == [64]
+    assert plan_downsampling(times, held, seconds=1e6, keep=()) == []
+    assert plan_downsampling(times[:0], held[:0], seconds=1, keep=()) == []
+    assert add_downsampled([Downsampled(0, 64)], [Downsampled(64, 128), Downsampled(256, 320), Downsampled(128, 192, erased=False)]) == (
+        Downsampled(0, 128), Downsampled(128, 192, erased=False), Downsampled(256, 320),
     )  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def test_old_frames_are_coarse_and_small_and_read_like_the_others(camera: Path, 
     np.testing.assert_array_equal(snapshot.tokens(some), expected(some.tolist(), spec))
     assert not (camera / "generation-1" / "tokens" / "c.7.0.0").exists()
     assert (camera / "generation-1" / "tokens" / "c.8.0.0").exists()
-    assert Commit.read(camera).coarse == (Coarse(0, 128),)
+    assert Manifest.read(camera).downsampled == (Downsampled(0, 128),)
     assert fsck(camera).findings == []
     assert snapshot.image(5) == make_frame(5, spec).image
     with open_camera(camera.parent, "a", spec) as repository:
@@ -105,7 +108,7 @@ def test_old_frames_are_coarse_and_small_and_read_like_the_others(camera: Path, 
             repository.append(make_frame(number, spec))
     assert fsck(camera).findings == []
     after = CameraReader(camera).snapshot()
-    np.testing.assert_array_equal(after.tokens(after.ids), expected([*range(400)], spec, coarse=256))
+    np.testing.assert_array_equal(after.tokens(after.ids), expected([*range(400)], spec, downsampled=256))
 
 
 def test_published_tokens_take_a_quarter_of_the_space(tmp_path: Path, spec: FeatureSpec) -> None:
@@ -185,7 +188,7 @@ def test_coarse_frames_are_forgotten_like_others(camera: Path, spec: FeatureSpec
     snapshot = CameraReader(camera).snapshot()
     numbers = [n for n in range(FRAMES) if not (40 <= n <= 99 or 130 <= n <= 139)]
     assert snapshot.ids.tolist() == numbers
-    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), expected(numbers, spec, coarse=256))
+    np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), expected(numbers, spec, downsampled=256))
     for gone in snapshot.removed:
         assert traces(camera, gone, sealed=320) == []
     rows = np.frombuffer((camera / "generation-1/coarse/c.0.0.0").read_bytes()[:-4], dtype=np.uint8)
@@ -222,8 +225,11 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
         repository._lock.close()
         snapshot = CameraReader(tmp_path / "n" / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
-            whole, coarse = kept_frame(number, spec).tokens, coarse_tokens(number, spec)
-            assert np.array_equal(tokens, whole) or (number < 128 and np.array_equal(tokens, coarse)), (steps, number)
+            whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)
+            assert np.array_equal(tokens, whole) or (number < 128 and np.array_equal(tokens, downsampled)), (
+                steps,
+                number,
+            )
         assert fsck(tmp_path / "n" / "a").damage == []
         with open_camera(tmp_path / "n", "a", spec) as again:
             thin(again, SECONDS, ())
@@ -248,8 +254,8 @@ def test_readers_go_on_while_frames_are_made_coarse(tmp_path: Path, spec: Featur
             try:
                 while not done.is_set():
                     for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
-                        whole, coarse = kept_frame(number, spec).tokens, coarse_tokens(number, spec)
-                        if not np.array_equal(tokens, whole) and not np.array_equal(tokens, coarse):
+                        whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)
+                        if not np.array_equal(tokens, whole) and not np.array_equal(tokens, downsampled):
                             wrong.append(number)
             except Exception as error:
                 wrong.append(error)
@@ -266,17 +272,17 @@ def test_readers_go_on_while_frames_are_made_coarse(tmp_path: Path, spec: Featur
 def test_what_was_committed_is_found_again_without_its_commit(camera: Path) -> None:
     (camera / "committed").unlink()
     assert fsck(camera, repair=True).damage == []
-    assert Commit.read(camera).coarse == (Coarse(0, 128),)
+    assert Manifest.read(camera).downsampled == (Downsampled(0, 128),)
     assert_readable(CameraReader(camera).snapshot())
 
 
 def test_the_forecast_reckons_with_coarse_frames() -> None:
     day, gigabyte = 86400.0, 10**9
-    limits = Limits(None, 100e9, coarse_seconds=2 * day)
+    limits = Limits(None, 100e9, downsample_seconds=2 * day)
     young = forecast(10 * gigabyte, 86400, 1.0, limits, free=1e12)
     assert young.bytes_per_day == pytest.approx(10e9)
     each = 7.5e9 / day  # saved
-    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, thinned=Thinned(2 * 86400, each))
+    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, thinned=Savings(2 * 86400, each))
     assert old.bytes_per_day == pytest.approx(2.5e9)  # a day more, and a day made coarse
     assert old.full_in_s == pytest.approx(75 / 2.5 * day)
 

@@ -11,7 +11,7 @@ from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.format.generation_build import frames_built
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
@@ -151,7 +151,7 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
         pass
     repository._lock.close()
     assert fsck(camera).damage == []
-    if Commit.read(camera).generation == 1:
+    if Manifest.read(camera).generation == 1:
         assert_holds(CameraReader(camera).snapshot(), range(70))
         finish(tmp_path, open_generation(camera, NEW))
     assert_encoded_anew(camera, range(70))

@@ -208,7 +208,7 @@ def test_a_crash_before_the_commit_loses_nothing(tmp_path: Path, monkeypatch: py
     repository = open_camera(tmp_path, "a", SPEC)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "afterview.memory.format.manifest.Commit.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "afterview.memory.format.manifest.Manifest.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 70)
@@ -287,7 +287,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
         CameraReader(tmp_path / "a")
 
 
-@pytest.mark.parametrize("step", ["create", "write_spec", "Commit.write", "write_camera"])
+@pytest.mark.parametrize("step", ["create", "write_spec", "Manifest.write", "write_camera"])
 def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     target = (
         "afterview.memory.format.sealed.SealedFrames.create"

@@ -15,7 +15,7 @@ from afterview.model.base.errors import CheckpointError, InputMismatch
 from afterview.model.language.prompt import Prompt
 from afterview.model.memaug import memaug as memaug_module
 from afterview.model.memaug.attention import Heads, frame_attention, grouped_attention
-from afterview.model.memaug.memaug import KeysValues, MemAug, Memory
+from afterview.model.memaug.memaug import KeysValues, MemAug, MemoryKeyValues
 from afterview.model.memaug.rope import rotate, rotation
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.projector import Projector
@@ -332,5 +332,5 @@ def test_peak_memory_per_query_is_bounded() -> None:
     keys = KeysValues(randn(1, 2, 65, 16), randn(1, 2, 65, 16, seed=1))
     rows = queries.nbytes
     with torch.inference_mode(), LiveBytes() as bytes_:
-        memaug(queries, positions, Memory([keys] * 4))
+        memaug(queries, positions, MemoryKeyValues([keys] * 4))
     assert bytes_.peak <= 9 * rows

@@ -13,14 +13,14 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import InputMismatch
 from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
 from afterview.model.checkpoint.published import MARKS_PREFIX, published_slots
-from afterview.model.memaug.token_embeddings import ORDER_SIGNS, TIME_SIGNS, MemoryMarks, order_signs, time_signs
+from afterview.model.memaug.token_embeddings import ORDER_SIGNS, TIME_SIGNS, TokenEmbeddings, order_signs, time_signs
 
 CONFIG = ForgettingConfig(spatial="uniform", max_frames=8, min_frames=2)
 
 
-def marks(*names: str) -> MemoryMarks:
+def marks(*names: str) -> TokenEmbeddings:
     """Marks with known weights."""
-    made = MemoryMarks(names, tokens_per_frame=4, vision_width=3, width=5)  # type: ignore[arg-type]
+    made = TokenEmbeddings(names, tokens_per_frame=4, vision_width=3, width=5)  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(0)
     for parameter in made.parameters():
         parameter.data = torch.randn(parameter.shape, generator=draw)

@@ -18,7 +18,7 @@ from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ask.answerer import Answerer, Question
 from afterview.stream.ask.cameras import MOST_CAMERAS
-from afterview.stream.ask.merging import InOrder
+from afterview.stream.ask.merging import OrderedMerger
 from tests.support.memory_world import START, make_frame, make_spec
 
 
@@ -126,7 +126,7 @@ def test_the_text_of_several_is_streamed_in_the_order_of_the_answer(yards: Path,
 
 def test_a_text_is_handed_over_when_those_before_it_are_whole() -> None:
     heard: list[str] = []
-    texts = InOrder(["a: ", "b: ", "c: "], heard.append)
+    texts = OrderedMerger(["a: ", "b: ", "c: "], heard.append)
     texts.push(1, "two")
     assert heard == ["a: "]
     texts.push(0, "one")
@@ -172,9 +172,9 @@ def test_as_of_a_moment_an_exact_search_is_reproducible_and_an_approximate_one_s
     def ask(exact_frames: int) -> tuple[list[int], str]:
         memory = Memory(tmp_path)
         memory._indexes["a"] = FrameIndex(tmp_path / "a" / "index", exact_frames=exact_frames)
-        sight = Answerer(memory, model).look("a", asked, START + 399)
-        assert sight.recall.mode == "bounded"
-        return sight.recall.frames.tolist(), sight.search
+        context = Answerer(memory, model).plan("a", asked, START + 399)
+        assert context.recall.mode == "bounded"
+        return context.recall.frames.tolist(), context.search
 
     record(tmp_path, model, "a", range(450))
     first, search = ask(10**6)

@@ -73,7 +73,7 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
 ) -> None:
     record(tmp_path, model, "a", 80)
     answerer = Answerer(Memory(tmp_path), model)
-    plain, forgotten = answerer._looker.look_at, []
+    plain, forgotten = answerer._planner.plan_snapshot, []
 
     def forget_meanwhile(snapshot: MemorySnapshot, question: Question, now: float) -> object:
         if not forgotten:
@@ -81,7 +81,7 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
                 forgotten.append(repository.forget(START + 20, START + 39))
         return plain(snapshot, question, now)
 
-    monkeypatch.setattr(answerer._looker, "look_at", forget_meanwhile)
+    monkeypatch.setattr(answerer._planner, "plan_snapshot", forget_meanwhile)
     sight = answerer.look("a", Question("What?", ("a",)), now=START + 100)
     assert sight.span_frames == 60
     assert sight.features.any(axis=(1, 2)).all()  # no frame is blank

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from afterview.stream.ingest.cpu_affinity import keep_to_one_processor
+from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.queues import Blocking, Closed, DropOldest
 
 
@@ -94,7 +94,7 @@ def test_a_thread_keeps_to_one_of_few_processors() -> None:
     before, seen = os.sched_getaffinity(0), []
 
     def run() -> None:
-        keep_to_one_processor()
+        pin_to_one_cpu()
         seen.append(os.sched_getaffinity(0))
 
     thread = threading.Thread(target=run)

@@ -17,7 +17,7 @@ import pytest
 from afterview.memory.base.errors import RequestRefused, SpecMismatch
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.directory import Memory
-from afterview.memory.format.manifest import Commit
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.reembed import open_generation
@@ -67,11 +67,11 @@ class Recording:
         self.thread.start()
 
     def _run(self) -> None:
-        with ControlServer(self.camera, self._order):
+        with ControlServer(self.camera, self._command):
             self.acks += self.writer.run()
 
-    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
-        upgrade = Upgrade.prepare(self.camera, order)
+    def _command(self, command: dict[str, Any]) -> dict[str, Any]:
+        upgrade = Upgrade.prepare(self.camera, command)
         return self.writer.switch(upgrade, lambda: self.switched.append(upgrade.encoders))
 
     def put(self, numbers: range, spec: Any) -> None:
@@ -99,7 +99,7 @@ def assert_new(camera: Path, frames: int) -> None:
     assert fsck(camera).damage == []
 
 
-def switch_order(generation: int) -> dict[str, Any]:
+def switch_command(generation: int) -> dict[str, Any]:
     return {"do": "switch", "generation": generation, "model": "new"}
 
 
@@ -109,7 +109,7 @@ def test_frames_on_their_way_at_the_switch_are_embedded_from_their_images(tmp_pa
     try:
         recording.put(range(150), OLD)
         generation = open_generation(recording.camera, NEW)
-        done = ask_writer(recording.camera, switch_order(generation))
+        done = ask_writer(recording.camera, switch_command(generation))
         assert done == {"generation": generation, "frames": 150, "lost": 0}
         assert len(recording.switched) == 1
         assert CameraReader(recording.camera).spec == NEW
@@ -142,18 +142,18 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
             target = {
                 "encode": "afterview.memory.writing.reembed._encode_some",
                 "journal": "afterview.memory.writing.reembed.write_file",
-                "commit": "afterview.memory.writing.repository.Repository.put_commit",
+                "commit": "afterview.memory.writing.repository.Repository.put_manifest",
             }[step]
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):
-                ask_writer(recording.camera, switch_order(generation))
+                ask_writer(recording.camera, switch_command(generation))
         assert recording.switched == []
-        assert Commit.read(recording.camera).generation == 1
+        assert Manifest.read(recording.camera).generation == 1
         recording.put(range(100, 180), OLD)
         snapshot = CameraReader(recording.camera).snapshot()
         assert (snapshot.spec, snapshot.frames) == (OLD, 180)
         assert open_generation(recording.camera, NEW) == generation  # what was built is still there
-        assert ask_writer(recording.camera, switch_order(generation)) is not None
+        assert ask_writer(recording.camera, switch_command(generation)) is not None
         recording.outbox.put(FeaturesOf(NEW))
         recording.put(range(180, 200), NEW)
     finally:
@@ -167,10 +167,10 @@ def test_what_cannot_be_switched_is_refused(tmp_path: Path, monkeypatch: pytest.
     try:
         recording.put(range(70), OLD)
         with pytest.raises(RequestRefused, match="generation 7 is not being built"):
-            ask_writer(recording.camera, switch_order(7))
+            ask_writer(recording.camera, switch_command(7))
         other = open_generation(recording.camera, make_spec(weights="sha256:third"))
         with pytest.raises(RequestRefused, match="were made by"):
-            ask_writer(recording.camera, switch_order(other))
+            ask_writer(recording.camera, switch_command(other))
         recording.put(range(70, 75), OLD)
     finally:
         recording.close()
@@ -193,13 +193,13 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
             repository.append(make_frame(number, OLD))
         repository.sync()
         generation = open_generation(tmp_path / "a", NEW)
-        upgrade = Upgrade.prepare(tmp_path / "a", switch_order(generation))
+        upgrade = Upgrade.prepare(tmp_path / "a", switch_command(generation))
         assert sum(seen) == 150
         for number in range(150, 195):  # another seal, and three frames more
             repository.append(make_frame(number, OLD))
         repository.sync()
         seen.clear()
-        upgrade.carry_out(repository)
+        upgrade.execute(repository)
         assert sum(seen) == 45
     assert_new(tmp_path / "a", 195)
 

@@ -21,7 +21,7 @@ from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.format.layout import SEAL_FRAMES
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.commands import carry_out
+from afterview.memory.writing.commands import execute
 from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.stream.ingest.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.ingest.masks import apply_masks
@@ -131,7 +131,7 @@ def test_forgetting_through_the_writer_frees_a_full_disk_and_recording_goes_on(s
             number += 1
     assert number < 3000
     before = len(running.acks)
-    oldest = running.writer.order({"do": "set", "settings": {"days": 300 / 86400}})
+    oldest = running.writer.command({"do": "set", "settings": {"days": 300 / 86400}})
     assert oldest["evicted"]["bytes"] > 0
     for _ in range(20):
         running.outbox.put(make_frame(number, SPEC))
@@ -182,7 +182,7 @@ def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
         running.outbox.put(make_frame(number, SPEC))
     wait_until(lambda: len(running.acks) == 3 * SEAL_FRAMES)
     assert ask_writer(camera, {"do": "set", "settings": {}}) is None  # nobody listens yet
-    with ControlServer(camera, running.writer.order):
+    with ControlServer(camera, running.writer.command):
         forgotten = ask_writer(camera, {"do": "forget", "start": START + 10, "stop": START + 19})
         assert forgotten is not None
         assert forgotten["frames"] == 10
@@ -206,8 +206,8 @@ def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"5", b'["do"]', b"{", b"\xff", b"[" * 100_000, b'{"do": "' + b"x" * LONGEST])
 def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> None:
-    def handle(order: dict[str, object]) -> dict[str, object]:
-        raise AssertionError(f"was carried out: {order}")
+    def handle(command: dict[str, object]) -> dict[str, object]:
+        raise AssertionError(f"was carried out: {command}")
 
     with ControlServer(tmp_path, handle), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(tmp_path / "control"))
@@ -219,7 +219,7 @@ def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> No
 
 
 def test_an_order_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
-    with ControlServer(tmp_path, lambda order: {}), pytest.raises(RequestRefused, match="at most 1048576 are taken"):
+    with ControlServer(tmp_path, lambda command: {}), pytest.raises(RequestRefused, match="at most 1048576 are taken"):
         ask_writer(tmp_path, {"do": "set", "settings": {"masks": "x" * LONGEST}})
 
 
@@ -257,26 +257,28 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize("order", NONSENSE, ids=str)
-def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(tmp_path: Path, order: dict[str, object]) -> None:
+@pytest.mark.parametrize("command", NONSENSE, ids=str)
+def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(
+    tmp_path: Path, command: dict[str, object]
+) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         repository.append(make_frame(0, SPEC))
         with pytest.raises(RequestRefused, match="order '"):
-            carry_out(repository, order)
+            execute(repository, command)
         assert repository.frames == 1
-        assert not repository.commit.removed
+        assert not repository.manifest.removed
     assert read_settings(tmp_path / "a") == CameraSettings()
 
 
 def test_a_stale_socket_of_a_dead_process_is_no_listener_and_is_replaced(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-long-name-of-a-directory"] * 6)  # beyond the 108 bytes of a socket's path
     deep.mkdir(parents=True)
-    server = ControlServer(deep, lambda order: {"echo": order})
+    server = ControlServer(deep, lambda command: {"echo": command})
     server._socket.shutdown(socket.SHUT_RDWR)  # as a kill would: nobody listens, but the file stays
     server._socket.close()
     assert (deep / "control").exists()
     assert ask_writer(deep, {"x": 1}) is None
-    with ControlServer(deep, lambda order: {"echo": order}):
+    with ControlServer(deep, lambda command: {"echo": command}):
         assert ask_writer(deep, {"x": 1}) == {"echo": {"x": 1}}
         assert (deep / "control").stat().st_mode & 0o077 == 0
     assert ask_writer(deep, {"x": 1}) is None
@@ -287,7 +289,7 @@ def test_an_order_to_a_writer_that_has_ended_is_refused(tmp_path: Path) -> None:
     running.outbox.put(make_frame(0, SPEC))
     running.close()
     with pytest.raises(NotWritable, match="has just ended"):
-        running.writer.order({"do": "enforce"})
+        running.writer.command({"do": "enforce"})
 
 
 def test_frames_that_were_dropped_are_a_gap(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.core.parts import parameter_groups, parts_of
-from afterview.training.core.stages import StageConfig, StageData, StageLearner
+from afterview.training.core.stages import StageConfig, StageData, StageObjective
 from afterview.training.core.trainer import LOG
 from afterview.training.run import train_stage
 from tests.support.sharded import FSDP
@@ -75,8 +75,8 @@ def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: P
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     parts = parts_of(model.video_language, model.vision.tower)
     parameter_groups(parts, config.trainer.learning_rates)
-    learner, batches = StageLearner(model, config).train(), StageData(config, model, processes=2)
-    lessons = [learner(batches(rank)).loss / 2 for rank in range(2)]
+    objective, batches = StageObjective(model, config).train(), StageData(config, model, processes=2)
+    lessons = [objective(batches(rank)).loss / 2 for rank in range(2)]
     torch.stack(lessons).sum().backward()
     assert sharded["loss"] == pytest.approx(float(sum(loss.detach() for loss in lessons)), rel=1e-5)
     for part, values in parts.items():

@@ -22,8 +22,8 @@ from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError, TrainingError
 from afterview.training.core.curves import draw_curves
 from afterview.training.core.parts import MODEL_PARTS, parameter_groups, parts_of
-from afterview.training.core.stages import DataStream, StageConfig, StageData, StageLearner, plan_epoch
-from afterview.training.core.trainer import LOG, STATE, Lesson, Trainer, TrainerConfig, precision_of, rate_share
+from afterview.training.core.stages import DataStream, StageConfig, StageData, StageObjective, plan_epoch
+from afterview.training.core.trainer import LOG, STATE, StepOutput, Trainer, TrainerConfig, precision_of, rate_share
 from afterview.training.data.conversations import read_annotations, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
@@ -108,9 +108,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(toy: Path, tmp_pat
     config = stage(toy)
     whole = train_stage(config, tmp_path / "whole", cpu=True)
     model = load_pretrained(config.model, device="cpu", dtype="float32")
-    learner = StageLearner(model, config)
+    objective = StageObjective(model, config)
     parts = parts_of(model.video_language, model.vision.tower)
-    half = Trainer(learner, parts, config.trainer, tmp_path / "parts", cpu=True)
+    half = Trainer(objective, parts, config.trainer, tmp_path / "parts", cpu=True)
     half.run(StageData(config, model), until=3)
     assert half.step == 3
     resumed = train_stage(config, tmp_path / "parts", cpu=True)
@@ -128,8 +128,8 @@ def test_each_step_is_taken_at_each_parts_own_rate(tmp_path: Path) -> None:
             super().__init__()
             self.all = nn.ParameterList([part[0] for part in parts.values()])
 
-        def forward(self, x: torch.Tensor) -> Lesson:
-            return Lesson(torch.cat(list(self.all)).sum() * x.sum(), {})
+        def forward(self, x: torch.Tensor) -> StepOutput:
+            return StepOutput(torch.cat(list(self.all)).sum() * x.sum(), {})
 
     config = TrainerConfig(
         steps=4, learning_rates={"slow": 1e-3, "fast": 5e-2}, warmup=0.5, schedule="constant", log_every=1, clip=1e9
@@ -152,9 +152,9 @@ class Line(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x: torch.Tensor) -> Lesson:
+    def forward(self, x: torch.Tensor) -> StepOutput:
         off = (self.slope - x).abs()
-        return Lesson((off**2).sum(), {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))})
+        return StepOutput((off**2).sum(), {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))})
 
 
 def line_trainer(directory: Path, **changes: object) -> Trainer:
@@ -167,12 +167,12 @@ def test_a_checkpoint_of_tied_weights_is_saved_and_read_without_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = line_trainer(tmp_path)
-    trainer.learner.twin = trainer.learner.slope
+    trainer.objective.twin = trainer.objective.slope
     assert trainer.run(lambda number: torch.ones(1))
     again = line_trainer(tmp_path)
-    again.learner.twin = again.learner.slope
+    again.objective.twin = again.objective.slope
     assert again.resume()
-    assert torch.equal(again.learner.slope, trainer.learner.slope)
+    assert torch.equal(again.objective.slope, trainer.objective.slope)
     assert "shared tensor" not in caplog.text
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     first = line_trainer(tmp_path)
     assert not first.resume()
     assert first.run(lambda number: torch.ones(1))
-    assert first.learner.slope.item() == pytest.approx(1.0, abs=0.2)
+    assert first.objective.slope.item() == pytest.approx(1.0, abs=0.2)
     assert line_trainer(tmp_path).resume()
     whole = {path.name: path.read_bytes() for path in (tmp_path / STATE).iterdir()}
     assert whole.keys() == {"model.safetensors", "optimizer.bin", "random_states_0.pkl", "progress.json"}
@@ -441,7 +441,7 @@ def test_no_kind_of_sample_may_be_longer_than_the_decoder_takes(toy: Path, tmp_p
             StageData(short, model)(0)
     (sample,) = StageData(stage(toy, streams=streams), model)(0)
     with pytest.raises(DataError, match=r"text alone: \d+ tokens, but max_length is 40"):
-        StageLearner(model, stage(toy, streams=streams, max_length=40))([sample])
+        StageObjective(model, stage(toy, streams=streams, max_length=40))([sample])
 
 
 def test_an_epoch_holds_every_item_by_its_weight_and_keeps_streams_apart() -> None:

@@ -15,9 +15,9 @@ from afterview.cli.main import main
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError
-from afterview.training.core.prefetch import Ahead
-from afterview.training.core.stages import StageConfig, StageData, StageLearner, plan_epoch
-from afterview.training.data.examples import Material, perceive, see
+from afterview.training.core.prefetch import Prefetcher
+from afterview.training.core.stages import StageConfig, StageData, StageObjective, plan_epoch
+from afterview.training.data.examples import Example, perceive, see
 from afterview.training.data.features import FeatureBank, FrameBank
 from afterview.training.run import train_stage
 from afterview.training.world.cameras import make_shared_story
@@ -91,7 +91,7 @@ ALL = {"vision": 1e-3, "projector": 1e-3, "memaug": 1e-3, "language": 1e-3}
 def test_streams_of_every_kind_are_mixed_by_weight(data: Path) -> None:
     config = stage(data, every_stream(data, "features"), {"memaug": 1e-3})
     batches = StageData(config, load_pretrained(config.model, device="cpu", dtype="float32"))
-    found = [material for number in range(batches.batches) for material in batches(number)]
+    found = [example for number in range(batches.batches) for example in batches(number)]
     kinds = [len(m.pictures) if m.layout is None else "video" for m in found]
     assert {kind: kinds.count(kind) for kind in kinds} == {1: 3, 2: 2, 0: 2, "video": 3}
     assert all(m.features is not None and m.features.shape == (16, 64, 32) for m in found if m.layout)
@@ -102,12 +102,12 @@ def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
     config = stage(data, [{"annotations": "text.json"}], {"memaug": 1e-3})
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     model.video_language.requires_grad_(True)
-    (material,) = StageData(config, model)(0)
-    lesson = StageLearner(model, config).eval()([material])
-    ids = torch.from_numpy(np.concatenate([material.prompt.before, material.prompt.after]))
+    (example,) = StageData(config, model)(0)
+    lesson = StageObjective(model, config).eval()([example])
+    ids = torch.from_numpy(np.concatenate([example.prompt.before, example.prompt.after]))
     language = model.video_language.language
     hidden = language(language.embed(ids.numpy())[None], torch.ones(1, len(ids), dtype=torch.bool))
-    labels = torch.from_numpy(material.labels)[1:]
+    labels = torch.from_numpy(example.labels)[1:]
     taught = labels != IGNORED_LABEL
     alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][taught]).float(), labels[taught])
     torch.testing.assert_close(lesson.loss, alone, rtol=1e-5, atol=1e-6)
@@ -132,14 +132,14 @@ def test_frames_seen_in_training_are_the_features_of_ingest(data: Path) -> None:
 def test_gradients_reach_the_tower_from_every_frame_and_picture(data: Path) -> None:
     config = stage(data, every_stream(data, "frames"), ALL, batch=10, gradient_checkpointing=True)
     model = load_pretrained(config.model, device="cpu", dtype="float32")
-    learner = StageLearner(model, config).train().requires_grad_(True)
-    materials: list[Material] = StageData(config, model)(0)
-    learner(materials).loss.backward()
+    objective = StageObjective(model, config).train().requires_grad_(True)
+    examples: list[Example] = StageData(config, model)(0)
+    objective(examples).loss.backward()
     tower = dict(model.vision.tower.named_parameters())
     without = [name for name, p in tower.items() if p.grad is None or not p.grad.abs().sum()]
     assert without == [name for name in tower if name.startswith("post_layernorm.")]
     sample = perceive(
-        next(m for m in materials if m.frames is not None), learner.model, model.vision, config.forgetting
+        next(m for m in examples if m.frames is not None), objective.model, model.vision, config.forgetting
     )
     assert sample.features.requires_grad
 
@@ -153,7 +153,7 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
 
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     parts = parts_of(model.video_language, model.vision.tower)
-    half = Trainer(StageLearner(model, shorter), parts, shorter.trainer, tmp_path / "parts", cpu=True)
+    half = Trainer(StageObjective(model, shorter), parts, shorter.trainer, tmp_path / "parts", cpu=True)
     assert half.rates == ALL
     half.run(StageData(shorter, model), until=2)
     resumed = train_stage(config, tmp_path / "parts", cpu=True)
@@ -213,7 +213,7 @@ def test_batches_are_read_ahead_in_one_thread_and_failures_come_when_they_are_du
             raise DataError("five is damaged")
         return number * number
 
-    ahead = Ahead(batch_of, stride=2)
+    ahead = Prefetcher(batch_of, stride=2)
     try:
         assert [ahead(number) for number in (1, 3)] == [1, 9]
         with pytest.raises(DataError, match="five is damaged"):

@@ -34,16 +34,16 @@ from afterview.training.tiny.bank import (
     make_bank,
     plan_bank,
 )
-from afterview.training.tiny.data_loader import Feeder
+from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import SentencesConfig
-from afterview.training.tiny.sight import ANYTHING, SightBatches, SightLearner, Texts, draw_text, make_texts, named
+from afterview.training.tiny.sight import ANYTHING, SightBatches, SightObjective, Texts, draw_text, make_texts, named
 from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
-from afterview.training.tiny.study import StudyLearner, _drawn, to_device
+from afterview.training.tiny.study import StudyObjective, _drawn, to_device
 from afterview.training.tiny.texts import Words
-from afterview.training.tiny.word_noise import wobble
+from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldConfig, split_of
 from afterview.training.world.facts import KINDS
 from afterview.training.world.script import Event, make_script
@@ -131,7 +131,7 @@ def test_the_tokenizer_knows_the_worlds_words_and_still_reads_anything(tokenizer
 
 def test_a_wobbled_question_keeps_its_telling_words() -> None:
     rng = Random(0)
-    heard = {wobble("What colour was the red circle in the forest scene?", rng) for _ in range(60)}
+    heard = {add_word_noise("What colour was the red circle in the forest scene?", rng) for _ in range(60)}
     assert len(heard) > 10
     assert all({"colour", "red", "circle", "forest"} <= set(text.replace("?", "").split()) for text in heard)
 
@@ -187,7 +187,7 @@ def test_an_index_that_names_what_it_sees_learns_from_that_too(bank: Bank) -> No
     batch = SightBatches(bank, texts, frames=6, asked=8, seed=0, device=torch.device("cpu"))(0)
     pixels = torch.nn.functional.interpolate(batch.pixels.permute(0, 3, 1, 2), (128, 128)).permute(0, 2, 3, 1)
     batch = replace(batch, pixels=pixels)
-    plain, naming = (SightLearner(model.vision, index, naming=weight)(batch) for weight in (0.0, 2.0))
+    plain, naming = (SightObjective(model.vision, index, naming=weight)(batch) for weight in (0.0, 2.0))
     assert "naming" not in plain.figures
     parts = sum(
         float(naming.figures[name].detach()) * weight
@@ -258,9 +258,9 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
     batch.rows[:] %= len(table)
-    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
+    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16).eval()
     with torch.no_grad():
-        embeds, mass, _ = learner._embeds(to_device(batch, table))
+        embeds, mass, _ = objective._embeds(to_device(batch, table))
     for row in range(len(batch.after)):
         story = row // plan.questions
         start, end = batch.question[row]
@@ -297,10 +297,10 @@ def test_evidence_over_a_part_of_each_frame_still_sums_to_one(shelf: Shelf) -> N
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=0)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
     batch.rows[:] %= len(table)
-    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16).eval()
+    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16).eval()
     with torch.no_grad():
-        _, mass, _ = learner._embeds(to_device(batch, table, tokens_read=9))
-        _, again, _ = learner._embeds(to_device(batch, table, tokens_read=9))
+        _, mass, _ = objective._embeds(to_device(batch, table, tokens_read=9))
+        _, again, _ = objective._embeds(to_device(batch, table, tokens_read=9))
     assert mass.shape == batch.needles.shape
     torch.testing.assert_close(mass.sum(1), torch.ones(len(mass)))
     assert not torch.equal(mass, again)
@@ -311,7 +311,7 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
     words = Words(model.tokenizer)
-    learner = StudyLearner(model.video_language, words.head, spatial_ratio=16)
+    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16)
     plan = everything(
         kinds={"colour": 1.0},
         frames=16,
@@ -327,7 +327,7 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     optimizer = torch.optim.AdamW(model.video_language.parameters(), lr=3e-4)
     losses = []
     for _ in range(4):
-        lesson = learner(moved)
+        lesson = objective(moved)
         lesson.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -340,8 +340,8 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
 def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, tmp_path: Path) -> None:
     plan = everything(frames=33, stories=1)
     tokenizer.save_pretrained(tmp_path)
-    with Feeder(BankConfig(seeds=120), tmp_path, FORGETTING, seed=1, workers=1, ahead=1) as feeder:
-        fed = feeder.batch(plan, 2)
+    with DataLoader(BankConfig(seeds=120), tmp_path, FORGETTING, seed=1, workers=1, ahead=1) as loader:
+        fed = loader.batch(plan, 2)
     drawn = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=1, number=2)
     assert np.array_equal(fed.rows, drawn.rows)
     assert np.array_equal(fed.answers, drawn.answers)

@@ -17,10 +17,10 @@ from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, Mo
 from afterview.model.memaug.attention import frame_attention, split_heads
 from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
-from afterview.training.tiny.data_loader import Feeder
+from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
-from afterview.training.tiny.sentences import SentenceLearner, SentencesConfig, learn_sentences
+from afterview.training.tiny.sentences import SentenceObjective, SentencesConfig, learn_sentences
 from afterview.training.tiny.stage import Sitting
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
 from afterview.training.tiny.study import to_device
@@ -172,8 +172,10 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     def learn() -> bool:
         tokenizer.save_pretrained(tmp_path / "tokenizer")
         sitting = Sitting(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
-        with Feeder(BankConfig(seeds=120), tmp_path / "tokenizer", FORGETTING, seed=1, workers=1, ahead=1) as feeder:
-            return learn_sentences(language, Words(tokenizer).head, (ids, shown), feeder, features, config, sitting)
+        with DataLoader(
+            BankConfig(seeds=120), tmp_path / "tokenizer", FORGETTING, seed=1, workers=1, ahead=1
+        ) as loader:
+            return learn_sentences(language, Words(tokenizer).head, (ids, shown), loader, features, config, sitting)
 
     assert learn()
     assert torch.equal(language.decoder.model.embed_tokens.weight, before.half().float())
@@ -193,16 +195,16 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    learner = SentenceLearner(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
-    whole = learner(moved)
+    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    whole = objective(moved)
     untold = torch.zeros(len(moved.kinds), dtype=torch.bool)
     untold[0] = True
     needles, denied = moved.needles & ~untold[:, None], moved.denied & ~untold
     without = replace(moved, needles=needles, denied=denied)
     other = replace(without, answers=torch.where(untold[:, None], 5, moved.answers))
-    assert whole.loss != learner(without).loss
-    assert learner(without).loss == learner(other).loss
-    asked = sum(int(value) for name, value in learner(without).figures.items() if name.endswith("/asked"))
+    assert whole.loss != objective(without).loss
+    assert objective(without).loss == objective(other).loss
+    asked = sum(int(value) for name, value in objective(without).figures.items() if name.endswith("/asked"))
     assert asked == int((needles.any(1) | denied).sum())
 
 
@@ -212,9 +214,9 @@ def test_of_what_was_not_seen_the_likest_frame_is_told(
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer, kinds={"exists": 1.0}, stories=4, questions=8)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    learner = SentenceLearner(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     torch.manual_seed(0)
-    mistaken = learner._mistaken(moved)
+    mistaken = objective._mistaken(moved)
     told = mistaken.any(1)
     assert not (told & ~moved.denied).any()
     assert told.sum() > 0.6 * moved.denied.sum()

@@ -7,7 +7,8 @@ from typing import Any
 from afterview.cli.arguments import readable_memory
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Answer, Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Answer, Question
 
 __all__ = ["ask", "load_pretrained", "open"]
 

@@ -23,7 +23,8 @@ from afterview.memory.plans.recall import plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.model.vision.preprocess import to_square
-from afterview.stream.ask.answerer import Answerer, Context, Question
+from afterview.stream.ask.answerer import Answerer, Context
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.writing.repository import open_camera
 from tests.support.memory_world import make_frame, make_spec
 

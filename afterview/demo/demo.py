@@ -24,7 +24,7 @@ from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Question
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session

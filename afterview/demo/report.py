@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.output.answers import answer_document
-from afterview.cli.times import spell_duration
 from afterview.demo.contact_sheet import SheetItem, contact_sheet
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.typed_times import spell_duration
 from afterview.training.evaluation.judge import is_right
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world import World
 
 if TYPE_CHECKING:
-    from afterview.stream.ask.answerer import Answer
+    from afterview.stream.ask.question import Answer
     from afterview.stream.ingest.camera import CameraIngest
 
 _LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything

@@ -10,8 +10,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from afterview.configs import UsageError
+from afterview.memory.base.documents import FORMAT_VERSION, read_json, require_format, write_json
 from afterview.memory.base.errors import DamagedMemory
-from afterview.memory.format.manifest import FORMAT_VERSION, read_json, require_format, write_json
 
 # Unix seconds: year 1 until 9999, but for the outermost days, which not every zone has.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from afterview.memory.base.int8_tokens import Codes, dequantise, quantise
 from afterview.memory.base.spec import Storage
 
+SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
+
 
 class TimeBasis(IntEnum):
     """Whose clock gave a frame its canonical time."""

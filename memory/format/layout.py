@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.int8_tokens import MISSING_CODE
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.plans.downsampling import ARRAYS, FEWER
 
-SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
 TOKEN_CHUNK = (
     16  # frames; one frame out of many is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
 )

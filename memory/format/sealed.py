@@ -18,7 +18,7 @@ from afterview.memory.base.durable import make_directory
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.int8_tokens import Codes, dequantise
-from afterview.memory.base.records import GAP_REASONS, FrameRecord, Gap
+from afterview.memory.base.records import GAP_REASONS, SEAL_FRAMES, FrameRecord, Gap
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import (
     GAP_CHUNK,
@@ -26,7 +26,6 @@ from afterview.memory.format.layout import (
     ROWS_AHEAD,
     SCALAR_CHUNK,
     SCALARS,
-    SEAL_FRAMES,
     TOKEN_CHUNK,
     ArrayLayout,
     downsampled_layouts,

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from afterview.configs import ConfigError, load_mapping
+from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.errors import FormatMismatch
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import generation_name
-from afterview.memory.format.manifest import read_json, write_json
 
 REMEDY = (
     "`afterview fsck --repair` fetches it from the memory's store; without a store, copy it from another camera that was "

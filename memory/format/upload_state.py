@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, generation_name, generations
-from afterview.memory.format.manifest import read_json, write_json
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import IMAGES, generation_name, generations
 from afterview.memory.format.spec_file import spec_path
 from afterview.memory.plans.downsampling import ARRAYS
-from afterview.memory.writing.erase import camera_layouts
 
 FILE = "uploaded"
 FRAMES = "frames"  # the tree of the images

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import IMAGES, ArrayLayout
 from afterview.memory.format.upload_state import bytes_away
-from afterview.memory.writing.erase import camera_layouts
 
 
 def bytes_under(path: Path) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import DamagedMemory, StoreError
-from afterview.memory.format.layout import IMAGES, MISSING, SEAL_FRAMES, ArrayLayout, checksum_holds, generation_name
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.layout import IMAGES, MISSING, ArrayLayout, checksum_holds, generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import (
     FILE,

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.base.settings import read_memory_settings, read_settings
 from afterview.memory.format.arrays import Arrays
+from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import (
     GAP_CHUNK,
     IMAGES,
     MISSING,
-    SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
     downsampled_layouts,
@@ -42,7 +43,7 @@ from afterview.memory.plans.downsampling import ARRAYS, downsampled_mask
 from afterview.memory.plans.removal import present, runs
 from afterview.memory.remote.settings import FILE as STORE
 from afterview.memory.remote.settings import read_store
-from afterview.memory.writing.erase import camera_layouts, traces
+from afterview.memory.writing.erase import traces
 
 GAPS = gaps_layout()
 _UNIT_TOLERANCE = 1e-3

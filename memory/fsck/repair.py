@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from afterview.memory.base.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
-from afterview.memory.base.records import Gap
+from afterview.memory.base.records import SEAL_FRAMES, Gap
 from afterview.memory.format import upload_state as uploaded
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout, generations, with_checksum
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import IMAGES, ArrayLayout, generations, with_checksum
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames, image_attributes
 from afterview.memory.format.upload_state import FRAMES, change
@@ -31,7 +32,7 @@ from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.sync.publish import published_removals
 from afterview.memory.sync.restore import restore_chunk
-from afterview.memory.writing.erase import camera_layouts, erase
+from afterview.memory.writing.erase import erase
 from afterview.memory.writing.leftovers import alone
 
 LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost

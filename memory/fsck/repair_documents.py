@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
-from afterview.memory.format.manifest import decode_json
 from afterview.memory.format.spec_file import REMEDY, spec_path
 from afterview.memory.remote.bucket import bucket_of
 

@@ -10,9 +10,10 @@ import numpy as np
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import Record, encode_file, read_journal, scan
-from afterview.memory.format.layout import SEAL_FRAMES, journal_name
+from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.documents import decode_json, write_json
 from afterview.memory.base.durable import fsync_directory, make_directory, unfinished_files, unlink
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.manifest import decode_json, write_json
-from afterview.memory.plans.removal import Removal
+from afterview.memory.plans.removal import Removal, forgotten_frames
 
 Kind = Literal["flat", "ivf"]
 
@@ -115,8 +115,3 @@ def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: S
         "created": info.created,
         "forgotten": forgotten_frames(removed),
     }
-
-
-def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
-    """Ranges of frames that were forgotten on request."""
-    return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]

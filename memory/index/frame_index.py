@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.index import segments as pieces
-from afterview.memory.index.files import Kind, SegmentFile, forgotten_frames, identity_of, listed, locked
+from afterview.memory.index.files import Kind, SegmentFile, identity_of, listed, locked
 from afterview.memory.index.segments import (
     EXACT_FRAMES,
     INVERTED,
@@ -29,7 +29,7 @@ from afterview.memory.index.segments import (
     build_inverted,
     stored_vectors,
 )
-from afterview.memory.plans.removal import runs
+from afterview.memory.plans.removal import forgotten_frames, runs
 from afterview.memory.reading.snapshot import MemorySnapshot
 
 

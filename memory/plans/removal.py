@@ -89,3 +89,16 @@ def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, .
 def touching(removals: Sequence[Removal], start: float, end: float) -> tuple[Removal, ...]:
     """Those that overlap the span [start, end]."""
     return tuple(removal for removal in removals if removal.start <= end and removal.stop >= start)
+
+
+def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
+    """Ranges of frames that were forgotten on request."""
+    return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]
+
+
+def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:
+    """Which of the frames below `frames` are removed: bool [frames]."""
+    covered = np.zeros(frames, dtype=bool)
+    for gone in removed:
+        covered[gone.first : gone.end] = True
+    return covered

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import CameraSettings, MemorySettings
-from afterview.memory.format.layout import SEAL_FRAMES
 
 DAY = 86400.0  # seconds
 

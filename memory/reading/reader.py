@@ -19,8 +19,7 @@ from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.times import GrowingTimes
 from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.format.usage import bytes_under
-from afterview.memory.index.files import forgotten_frames
-from afterview.memory.plans.removal import Removal, evicted_before
+from afterview.memory.plans.removal import Removal, evicted_before, forgotten_frames
 from afterview.memory.reading.snapshot import MemorySnapshot
 
 _ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second

@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from afterview.configs import ConfigError, Schema, load_mapping
+from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
-from afterview.memory.format.manifest import read_json, write_json
 
 FILE = "store.json"
 _REMEDY = "name the store again with `afterview store set`"

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import read_settings
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.layout import SEAL_FRAMES, generation_name
+from afterview.memory.format.layout import generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec

@@ -4,15 +4,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from afterview.memory.base.documents import decode_json
 from afterview.memory.base.errors import DamagedMemory
-from afterview.memory.format.layout import GAP_CHUNK, IMAGES, SEAL_FRAMES, generation_name
-from afterview.memory.format.manifest import Manifest, decode_json
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import GAP_CHUNK, IMAGES, generation_name
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal
 from afterview.memory.remote.bucket import BucketClient
-from afterview.memory.writing.erase import camera_layouts
 
 
 def same_camera(own: bytes, other: bytes) -> bool:

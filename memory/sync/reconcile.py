@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import IMAGES
 from afterview.memory.format.upload_state import FRAMES, Uploads
 from afterview.memory.remote.bucket import BucketClient
-from afterview.memory.writing.erase import camera_layouts
 
 
 def reconcile(camera: Path, objects: BucketClient, uploads: Uploads) -> Uploads:

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from afterview.configs import UsageError
+from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.arrays import Arrays
 from afterview.memory.format.layout import (
     IMAGES,
-    SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
     feature_layouts,
@@ -28,7 +29,7 @@ from afterview.memory.format.layout import (
     generations,
     scalar_layouts,
 )
-from afterview.memory.format.manifest import Manifest, decode_json
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import FRAMES, Tree, Uploads, locked, trees_here

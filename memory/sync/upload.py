@@ -18,8 +18,9 @@ from pathlib import Path
 from afterview.memory.base.durable import fsync_directory, unlink
 from afterview.memory.base.errors import StoreError, StoreRefused
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generation_build import frames_built, is_building
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, generation_name, generations
+from afterview.memory.format.layout import IMAGES, generation_name, generations
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import (
     FRAMES,

@@ -20,10 +20,10 @@ from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreUnreachable, UnreachableFrames
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.int8_tokens import quantise
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.layout import (
-    SEAL_FRAMES,
     ArrayLayout,
     downsampled_layouts,
     feature_layouts,

@@ -6,7 +6,7 @@ anew with those rows blank. (What a file system or a disk keeps of deleted block
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,17 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
-from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.failpoints import reach
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import (
     IMAGES,
-    SEAL_FRAMES,
     ArrayLayout,
     checksum_holds,
-    downsampled_layouts,
-    feature_layouts,
-    generations,
-    scalar_layouts,
     with_checksum,
 )
 from afterview.memory.format.sealed import image_attributes
-from afterview.memory.format.spec_file import read_spec
-from afterview.memory.plans.removal import Removal
+from afterview.memory.plans.removal import Removal, covered_frames
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
 _UNREADABLE = "what cannot be read, where forgotten frames were"
@@ -76,23 +70,6 @@ def blank_times(removal: Removal) -> NDArray[np.float64]:
     return np.linspace(removal.start, removal.stop, removal.frames)
 
 
-def camera_layouts(camera: Path, generation: int | None = None) -> Iterator[ArrayLayout]:
-    """Every per-frame array of a camera: of one generation, or of all, those still being built included."""
-    yield from scalar_layouts()
-    for number in generations(camera) if generation is None else [generation]:
-        spec = _spec_or_none(camera, number)
-        if spec:
-            yield from feature_layouts(number, spec)
-            yield from (layout for layout in downsampled_layouts(number, spec) if (camera / layout.name).is_dir())
-
-
-def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:
-    try:
-        return read_spec(camera, generation)
-    except RepositoryError:
-        return None
-
-
 def erase(
     camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, spare: frozenset[int] = frozenset()
 ) -> Erased:
@@ -121,14 +98,6 @@ def erase(
         elif removal.reason == "forgotten" and directory.is_dir() and seal not in spare:
             _blank_images(directory, seal, removal, done)
     return done
-
-
-def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:
-    """Which of the frames below `frames` are removed: bool [frames]."""
-    covered = np.zeros(frames, dtype=bool)
-    for gone in removed:
-        covered[gone.first : gone.end] = True
-    return covered
 
 
 def _verb(removal: Removal) -> str:

@@ -14,13 +14,15 @@ import numpy as np
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
-from afterview.memory.format.layout import IMAGES, SEAL_FRAMES, ArrayLayout, checksum_holds
+from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.layout import IMAGES, ArrayLayout, checksum_holds
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import image_attributes
 from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, Uploads, locked
-from afterview.memory.plans.removal import Removal
+from afterview.memory.plans.removal import Removal, covered_frames
 from afterview.memory.remote.bucket import BucketClient, bucket_of
-from afterview.memory.writing.erase import Erased, blank_rows, camera_layouts, covered_frames, erase
+from afterview.memory.writing.erase import Erased, blank_rows, erase
 
 
 @dataclass(frozen=True)

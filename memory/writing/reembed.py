@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.durable import remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedFrames, RepositoryError, UnreachableFrames
 from afterview.memory.base.int8_tokens import quantise
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.generation_build import (
@@ -28,7 +29,7 @@ from afterview.memory.format.generation_build import (
     read_built,
 )
 from afterview.memory.format.journal import encode_file
-from afterview.memory.format.layout import SEAL_FRAMES, generation_name, generations, journal_name
+from afterview.memory.format.layout import generation_name, generations, journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec, write_spec

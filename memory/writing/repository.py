@@ -21,11 +21,10 @@ from afterview.memory.base.durable import make_directory, remove_tree
 from afterview.memory.base.errors import NotWritable, RepositoryError
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.lock import CameraLock
-from afterview.memory.base.records import FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.spec import FeatureSpec, require_same
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.generation_build import drop_given_up
-from afterview.memory.format.layout import SEAL_FRAMES
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec

@@ -6,7 +6,6 @@ A model is named by a preset ("tiny"), a preset file, a directory in the publish
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -15,12 +14,8 @@ from afterview.memory.base.spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.base.compression import POOLED_TOKENS, TokenMergingConfig, VisualDropoutConfig
 from afterview.model.base.errors import ModelNotFound
-
-EmbeddingKind = Literal[
-    "place", "time", "order", "summary"
-]  # what model.memaug.token_embeddings can add to memory tokens
+from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
 
 PRESET_FILE = "preset.yaml"  # beside a checkpoint that this project saved
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from transformers import PreTrainedModel
 
 from afterview.model.base.errors import CheckpointError
+from afterview.model.base.settings import EmbeddingKind
 from afterview.model.checkpoint.hub import Directory, Location, locate
 from afterview.model.checkpoint.init import MEMAUG
-from afterview.model.checkpoint.preset import EmbeddingKind
 from afterview.model.checkpoint.weights import Slot, read_json, slots_of
 from afterview.model.memaug.attention import Heads
 from afterview.model.video_language import VideoLanguageModel

@@ -23,8 +23,9 @@ from afterview.model.checkpoint.published import (
     read_config,
     tower_config,
 )
+from afterview.model.checkpoint.tokenizer_files import find_tokenizer
 from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
-from afterview.model.language.tokenizer import byte_tokenizer, find_tokenizer
+from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import build_tower
 
 SIGLIP_PREFIX = "vision_model."  # before the vision tower's names in SigLIP checkpoints

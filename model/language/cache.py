@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from afterview.model.memaug.attention import grouped_attention
+from afterview.model.kernels.attention import grouped_attention
 
 CACHE_STEP = 128  # tokens by which a cache grows while decoding
 

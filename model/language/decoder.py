@@ -23,7 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from afterview.model.base.compression import NO_DROPOUT, VisualDropoutConfig
+from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.language.decoding import PlainRun, Run, StepRun
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 

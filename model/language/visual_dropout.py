@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import rotate_half
 
-from afterview.model.base.compression import VisualDropoutConfig
 from afterview.model.base.errors import InputMismatch
+from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.language.cache import LayerCache
 from afterview.model.language.prompt import IGNORED_LABEL
 

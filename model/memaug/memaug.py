@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from afterview.model.memaug.attention import CrossAttention, Heads, SelfAttention, frame_attention
+from afterview.model.memaug.attention import CrossAttention, Heads, SelfAttention
+from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.rope import Rotation, rotation
 
 MLP_ROWS = 2048  # query tokens whose 4D-wide hidden activations exist at once; bounds memory, changes no result

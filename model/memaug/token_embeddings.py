@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.base.errors import InputMismatch
-from afterview.model.checkpoint.preset import EmbeddingKind
+from afterview.model.base.settings import EmbeddingKind
 
 _CLOCK = (
     (36_000, 10),

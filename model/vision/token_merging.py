@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from afterview.model.base.compression import TOKENS_PER_CLIP
 from afterview.model.base.errors import InputMismatch
+from afterview.model.base.settings import TOKENS_PER_CLIP
 from afterview.model.vision.projector import Projector
 
 FRAMES_PER_CLIP = 4

@@ -19,8 +19,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
 from afterview.memory.base.spec import TokenSpec
-from afterview.model.base.compression import POOLED_TOKENS, TokenMergingConfig
 from afterview.model.base.errors import CheckpointError, InputMismatch
+from afterview.model.base.settings import POOLED_TOKENS, TokenMergingConfig
 from afterview.model.vision.token_merging import merge_frames
 
 GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame

@@ -14,7 +14,7 @@ from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
     from afterview.memory.base.spec import FeatureSpec
-    from afterview.stream.ask.answerer import Question
+    from afterview.stream.ask.question import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs a look at its memory, and a text for a person to read
 

@@ -5,7 +5,7 @@ snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug atten
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,13 @@ from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import RecallPlan, plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.stream.ask.question import Question, Search
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.loaded import AfterviewModel
     from afterview.model.language.prompt import Prompt
-    from afterview.stream.ask.answerer import Question
 
-Search = Literal["none", "exact", "approximate"]  # what the index did for bounded recall; full recall asks no index
 
 _MOST_DAMAGE = 8  # times that a question starts over because frames could not be read
 

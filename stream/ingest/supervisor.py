@@ -22,7 +22,8 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import Acknowledgement, open_camera
-from afterview.stream.ask.answerer import Answer, Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.clips import ClipGatherer, Group
 from afterview.stream.ingest.config import IngestConfig

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.base.compression import VisualDropoutConfig
+from afterview.model.base.settings import VisualDropoutConfig
 from tests.bench.table import Table
 
 FRAMES = (64, 256, 1000, 3600, 10_000)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.base.compression import VisualDropoutConfig
+from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.loading import Network, build_network
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.published import parse_config

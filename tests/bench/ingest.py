@@ -17,7 +17,7 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
-from afterview.stream.ask.answerer import Question
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import Sampled

@@ -11,12 +11,12 @@ import numpy as np
 
 from afterview.memory.base.camera import CameraInfo, write_camera
 from afterview.memory.base.durable import write_file
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import (
     IMAGES,
     SCALAR_CHUNK,
-    SEAL_FRAMES,
     ArrayLayout,
     feature_layouts,
     scalar_layouts,

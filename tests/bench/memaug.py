@@ -94,7 +94,7 @@ def _measure(table: Table, frames: int, plain: bool) -> None:
 
 
 def _attention(plain: bool) -> AbstractContextManager[Any]:
-    return patch("afterview.model.memaug.attention.grouped_attention", _materialised) if plain else nullcontext()
+    return patch("afterview.model.kernels.attention.grouped_attention", _materialised) if plain else nullcontext()
 
 
 def _materialised(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:

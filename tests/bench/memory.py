@@ -132,7 +132,8 @@ import json, sys, time
 from pathlib import Path
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading.loading import load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 answerer = Answerer(Memory(Path(sys.argv[1])), load_pretrained("tiny"))
 asked = time.time()
 answerer.ask(Question("What was seen?", ("a",), at=float(sys.argv[2]), max_new_tokens=1))
@@ -172,7 +173,8 @@ def _month() -> list[Table]:
 def _first_tokens(memory: Path) -> Table:
     from afterview.memory.directory import Memory
     from afterview.model.checkpoint.loading import load_pretrained
-    from afterview.stream.ask.answerer import Answerer, Question
+    from afterview.stream.ask.answerer import Answerer
+    from afterview.stream.ask.question import Question
 
     table = Table(
         "First token against the length of the memory",

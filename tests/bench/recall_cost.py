@@ -20,7 +20,8 @@ from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 from tests.bench.table import Table
 from tests.support.presets import GEOMETRY, write_preset
 

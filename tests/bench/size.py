@@ -23,7 +23,8 @@ from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, share

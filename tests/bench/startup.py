@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.writing.repository import open_camera
 from tests.bench.table import Table
 from tests.support.memory_world import make_frame, make_spec

@@ -135,7 +135,8 @@ def _tiny() -> Any:
 
 
 def _question(memory: Path) -> Callable[[], object]:
-    from afterview.stream.ask.answerer import Answerer, Question
+    from afterview.stream.ask.answerer import Answerer
+    from afterview.stream.ask.question import Question
 
     model = _tiny()
     question = Question("What was seen?", ("a",), at=START + FRAMES - 1, max_new_tokens=1, evidence=0)

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.base.compression import VisualDropoutConfig
+from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import Prompt
 from tests.bench.cost import TEXT, Geometry, decoder_flops, layer_lengths, question_cost, remember_flops

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import AfterviewModel
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 
 QUESTION = "What is in the picture?"
 ASKED = 99  # seconds of the frames that are spared that it is about: few enough to be recalled in full

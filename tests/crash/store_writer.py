@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from afterview.memory.format.layout import SEAL_FRAMES
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import Uploads

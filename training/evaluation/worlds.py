@@ -13,7 +13,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.answerer import Question as Asked
+from afterview.stream.ask.question import Question as Asked
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop

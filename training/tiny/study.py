@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afterview.memory.plans.visibility import uniform_cells
+from afterview.model.kernels.attention import fold_groups
 from afterview.model.language.decoder import LanguageModel
-from afterview.model.memaug.attention import fold_groups
 from afterview.model.memaug.memaug import KeysValues, MemAugBlock
 from afterview.model.memaug.rope import rotation
 from afterview.model.video_language import VideoLanguageModel

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from afterview.cli.arguments import readable_memory, seed
 from afterview.cli.output.answers import answer_document, print_answer, save_evidence
 from afterview.cli.output.documents import dump, printable
-from afterview.cli.times import parse_duration, parse_time
 from afterview.configs import UsageError
+from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 from afterview.stream.ask.span import find_span
 
 

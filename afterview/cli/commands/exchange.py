@@ -8,9 +8,9 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path, readable_memory
 from afterview.cli.output.documents import dump
-from afterview.cli.times import parse_duration, parse_time
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NothingRecorded
+from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
 from afterview.memory.span_file import SpanFile, export_span, import_span

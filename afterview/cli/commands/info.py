@@ -7,9 +7,9 @@ from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, gap_document, printable
 from afterview.cli.output.stores import describe_store, store_document
 from afterview.cli.output.tiers import downsampled_frames, tiers_document
-from afterview.cli.times import spell_duration
+from afterview.memory.base.documents import FORMAT_VERSION
+from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
-from afterview.memory.format.manifest import FORMAT_VERSION
 from afterview.memory.plans.downsampling import FEWER
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot
 

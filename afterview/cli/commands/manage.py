@@ -11,7 +11,6 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.cli.output.tiers import bytes_saved, downsampled_frames
-from afterview.cli.times import parse_duration, parse_time, spell_duration
 from afterview.configs import UsageError
 from afterview.memory.base.errors import StoreError
 from afterview.memory.base.settings import (
@@ -21,6 +20,7 @@ from afterview.memory.base.settings import (
     read_settings,
     write_memory_settings,
 )
+from afterview.memory.base.typed_times import parse_duration, parse_time, spell_duration
 from afterview.memory.directory import Memory
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.plans.downsampling import can_downsample

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
-from afterview.cli.times import spell_duration
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader

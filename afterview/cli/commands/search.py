@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import dump
-from afterview.cli.times import parse_duration, parse_time
 from afterview.configs import UsageError
 from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
 from afterview.memory.base.spec import require_same
+from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
 

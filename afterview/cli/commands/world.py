@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from afterview.cli.output.documents import dump
-from afterview.cli.times import parse_duration, spell_duration
 from afterview.configs import UsageError
+from afterview.memory.base.typed_times import parse_duration, spell_duration
 from afterview.training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
 from afterview.training.world.annotations import annotations
 from afterview.training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time

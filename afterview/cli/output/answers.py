@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.output.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
-from afterview.cli.times import spell_duration
 from afterview.memory.base.camera import ANSWERS, CameraInfo
+from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.span import describe_removal
 
 if TYPE_CHECKING:
-    from afterview.stream.ask.answerer import Answer, CameraAnswer, Coverage
+    from afterview.stream.ask.question import Answer, CameraAnswer, Coverage
 
 
 def save_evidence(answer: "Answer", memory: Path) -> dict[tuple[str, int], str]:

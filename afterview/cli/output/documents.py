@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from afterview.cli.times import spell_duration
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.records import Gap
+from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.plans.removal import Removal
 
 

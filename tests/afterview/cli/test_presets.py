@@ -17,7 +17,8 @@ from afterview.memory.directory import Memory
 from afterview.model.base.errors import InputMismatch
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained, save_pretrained
-from afterview.stream.ask.answerer import Answer, Answerer, Context, Question
+from afterview.stream.ask.answerer import Answerer, Context
+from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from afterview.cli.main import main
+from afterview.memory.base.documents import encode_json, read_json
 from afterview.memory.base.errors import DamagedFrames, FormatMismatch
 from afterview.memory.base.int8_tokens import MISSING_CODE, Codes, dequantise, quantise
 from afterview.memory.directory import Memory
 from afterview.memory.format.layout import with_checksum
-from afterview.memory.format.manifest import encode_json, read_json
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot

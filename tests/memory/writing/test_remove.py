@@ -10,8 +10,8 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.base.errors import DamagedFrames
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import CameraSettings, MemorySettings
-from afterview.memory.format.layout import SEAL_FRAMES
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal, add, present, runs

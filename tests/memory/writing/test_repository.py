@@ -9,6 +9,7 @@ import pytest
 
 from afterview.configs import UsageError
 from afterview.memory.base.camera import camera_id
+from afterview.memory.base.documents import encode_json, read_json
 from afterview.memory.base.errors import (
     CameraBusy,
     DamagedFrames,
@@ -19,9 +20,8 @@ from afterview.memory.base.errors import (
     RepositoryError,
     SpecMismatch,
 )
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
-from afterview.memory.format.layout import SEAL_FRAMES
-from afterview.memory.format.manifest import encode_json, read_json
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
 from afterview.memory.writing.repository import Repository, open_camera

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from afterview.model.base.compression import VisualDropoutConfig
+from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.weights import slots_of
 from afterview.model.language.decoder import LanguageModel, TextStream, build_decoder
 from afterview.model.language.tokenizer import byte_tokenizer

@@ -12,9 +12,11 @@ from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig, plan_repetition, plan_visible
 from afterview.model import video_language
 from afterview.model.base.errors import CheckpointError, InputMismatch
+from afterview.model.kernels.attention import grouped_attention
 from afterview.model.language.prompt import Prompt
 from afterview.model.memaug import memaug as memaug_module
-from afterview.model.memaug.attention import Heads, frame_attention, grouped_attention
+from afterview.model.memaug.attention import Heads
+from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.memaug import KeysValues, MemAug, MemoryKeyValues
 from afterview.model.memaug.rope import rotate, rotation
 from afterview.model.video_language import VideoLanguageModel

@@ -16,9 +16,10 @@ from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS
 from afterview.stream.ask.merging import OrderedMerger
+from afterview.stream.ask.question import Question
 from tests.support.memory_world import START, make_frame, make_spec
 
 

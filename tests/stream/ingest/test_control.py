@@ -16,8 +16,9 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS
+from afterview.stream.ask.question import Question
 from tests.support.memory_world import START, make_frame
 from tests.support.watching import wait_until
 
@@ -82,9 +83,9 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
         return plain(snapshot, question, now)
 
     monkeypatch.setattr(answerer._planner, "plan_snapshot", forget_meanwhile)
-    sight = answerer.look("a", Question("What?", ("a",)), now=START + 100)
-    assert sight.span_frames == 60
-    assert sight.features.any(axis=(1, 2)).all()  # no frame is blank
+    context = answerer.plan("a", Question("What?", ("a",)), now=START + 100)
+    assert context.span_frames == 60
+    assert context.features.any(axis=(1, 2)).all()  # no frame is blank
 
 
 def test_of_many_cameras_the_likeliest_are_asked_and_the_others_named_with_the_reason(

@@ -19,7 +19,8 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import MemorySnapshot
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Answer, Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Answer, Question
 from afterview.stream.errors import NotAVideo
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig

@@ -23,7 +23,8 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.reembed import open_generation
 from afterview.memory.writing.repository import Acknowledgement, open_camera
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
-from afterview.stream.ask.answerer import Answerer, Question
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.control import ControlServer, ask_writer
 from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.upgrade import Upgrade, image_encoder

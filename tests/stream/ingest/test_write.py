@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 from afterview.memory.base.errors import NotWritable, RequestRefused
-from afterview.memory.base.records import FrameRecord, frame_crc
+from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, frame_crc
 from afterview.memory.base.settings import CameraSettings, read_settings
-from afterview.memory.format.layout import SEAL_FRAMES
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import execute

@@ -9,8 +9,9 @@ import pytest
 from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.stream.ask.answerer import Answer, Answerer, CameraAnswer
-from afterview.stream.ask.answerer import Question as Asked
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Answer, CameraAnswer
+from afterview.stream.ask.question import Question as Asked
 from afterview.training.evaluation.judge import Said, is_right, read_cameras
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, summary

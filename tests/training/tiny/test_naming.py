@@ -14,7 +14,8 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
-from afterview.model.memaug.attention import frame_attention, split_heads
+from afterview.model.memaug.attention import split_heads
+from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
 from afterview.training.tiny.data_loader import DataLoader

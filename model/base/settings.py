@@ -1,4 +1,4 @@
-"""The two compressions of VideoChat-Flash (arXiv 2501.00574) as settings: both are off unless a preset turns them on. No torch here."""
+"""Settings that presets and checkpoints switch on: the compressions of VideoChat-Flash (arXiv 2501.00574), token embeddings. No torch."""
 
 from typing import Literal
 
@@ -8,6 +8,10 @@ from afterview.configs import Schema
 
 POOLED_TOKENS = 64  # tokens of a frame that is pooled to an 8x8 grid (Hour-LLaVA)
 TOKENS_PER_CLIP = 64  # a clip of 4 frames keeps 16 tokens per frame; a single frame keeps all 64
+
+
+EmbeddingKind = Literal["place", "time", "order", "summary"]
+"""What model.memaug.token_embeddings can add to memory tokens."""
 
 
 class TokenMergingConfig(Schema):

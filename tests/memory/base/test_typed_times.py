@@ -2,8 +2,8 @@
 
 import pytest
 
-from afterview.cli.times import parse_duration, parse_time, spell_duration
 from afterview.configs import UsageError
+from afterview.memory.base.typed_times import parse_duration, parse_time, spell_duration
 
 NOON = 1_763_636_400.0  # 2025-11-20 12:00 in Paris (11:00 UTC)
 

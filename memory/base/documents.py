@@ -1,0 +1,64 @@
+"""The small JSON files of a memory, each with a checksum of its values, replaced as a whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from afterview.memory.base.durable import write_file
+from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound
+
+FORMAT_VERSION = 1
+
+
+REPAIR = "`afterview fsck --repair` restores it as far as it can"
+_CHECKSUM = "checksum"
+
+
+def read_json(path: Path, *, missing: str, remedy: str = REPAIR) -> dict[str, Any]:
+    """A JSON object of this memory. Raises MemoryNotFound with `missing`, or DamagedMemory with `remedy`."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MemoryNotFound(missing) from None
+    except OSError as error:
+        raise DamagedMemory(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    return decode_json(data, where=str(path), remedy=remedy)
+
+
+def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, Any]:
+    """What `encode_json` made. Raises DamagedMemory. A file without a checksum is taken as it is: earlier versions wrote none."""
+    try:
+        value = json.loads(data.decode())
+    except ValueError as error:
+        raise DamagedMemory(f"{where}: cannot be read ({error}); {remedy}") from None
+    if not isinstance(value, dict):
+        raise DamagedMemory(f"{where}: is not a JSON object; {remedy}")
+    if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+        raise DamagedMemory(f"{where}: fails its checksum, it was damaged or changed by hand; {remedy}")
+    return value
+
+
+def encode_json(value: dict[str, Any]) -> bytes:
+    """A JSON file's content, with a checksum: one flipped digit would be another number, and nobody could tell."""
+    return (json.dumps({**value, _CHECKSUM: _checksum(value)}, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """CRC-32C of the values, however they are set out."""
+    return f"crc32c:{google_crc32c.value(json.dumps(value, sort_keys=True).encode()):08x}"
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Replace `path`, atomically and durably."""
+    write_file(path, encode_json(value))
+
+
+def require_format(version: object, *, where: Path) -> None:
+    """Raise FormatMismatch unless this version of the software reads `version`."""
+    if version != FORMAT_VERSION:
+        raise FormatMismatch(
+            f"{where}: storage format {version}, but this version of afterview reads format {FORMAT_VERSION}; "
+            "install the version that wrote it"
+        )

@@ -1,0 +1,49 @@
+"""The tokenizer that stands beside a checkpoint, and the tokens that end its answers."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
+
+from afterview.model.base.errors import DamagedCheckpoint
+from afterview.model.checkpoint.hub import Location
+from afterview.model.language.tokenizer import TURN_END
+
+_FILES = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
+    """The tokenizer that stands beside a checkpoint, or None. Read from its own files: config.json's model_type is not trusted."""
+    whole = location.find("tokenizer.json")
+    parts = [path for path in (location.find(file) for file in _FILES) if path is not None]
+    if whole is not None:
+        return _read(PreTrainedTokenizerFast, whole.parent)
+    if {"vocab.json", "merges.txt"} <= {path.name for path in parts}:
+        return _read(Qwen2Tokenizer, parts[0].parent)
+    return None
+
+
+def stop_ids(
+    tokenizer: PreTrainedTokenizerBase | None, configured: int | list[int] | None, further: Iterable[int] = ()
+) -> frozenset[int]:
+    """Tokens that end an answer: the configured ones, the tokenizer's own end, and the end of a ChatML turn."""
+    ids: set[int | None] = {*(configured if isinstance(configured, list) else [configured]), *further}
+    if tokenizer is not None:
+        ids.add(tokenizer.eos_token_id)
+        ids.add(tokenizer.get_vocab().get(TURN_END))
+    return frozenset(i for i in ids if i is not None)
+
+
+def _read(kind: type[PreTrainedTokenizerBase], directory: Path) -> PreTrainedTokenizerBase:
+    try:
+        return kind.from_pretrained(directory, local_files_only=True)
+    except Exception as error:  # transformers and tokenizers raise many types for a damaged file
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DamagedCheckpoint(f"{directory}: its tokenizer cannot be read ({reason[0]}); copy it again") from None

@@ -166,6 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     chosen = build_parser().parse_args(arguments)
+    from afterview.cli.logs import show_logs  # late: `--help` needs none
+
+    show_logs(chosen.verbose - chosen.quiet)
     try:
         status: int = _load(chosen.module).run(chosen)
         sys.stdout.flush()

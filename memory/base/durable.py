@@ -83,6 +83,26 @@ def write_file(path: Path, data: bytes | memoryview) -> None:
     fsync_directory(path.parent)
 
 
+@contextmanager
+def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
+    """A file to write in place of `path`, for libraries that want a name: it appears under `path` as a whole, durably, or not at all.
+
+    suffix: what the temporary name must end in, for a library that goes by it. (Such a file is not among `unfinished_files`.)
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}{suffix}")
+    try:
+        _about_to("create", temporary)
+        yield temporary
+        with temporary.open("rb") as file:
+            fsync_file(file, temporary)
+        _about_to("rename", temporary, path)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
 def append(file: IO[bytes], path: Path, data: bytes | memoryview) -> None:
     """Write `data` at the end of an unbuffered open file: all of it, or OSError."""
     if _observer is not None:

@@ -11,7 +11,7 @@ MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
 def add_command(
     commands: Commands, name: str, summary: str, more: str = "", *, module: str | None = None, json: bool = True
 ) -> argparse.ArgumentParser:
-    """A command's parser. module: of afterview.cli.commands that runs it (default: of its name). json: whether it takes --json itself."""
+    """A command's parser. module: of afterview.cli.commands that runs it (default: of its name). json: whether it takes --json, -v and -q itself."""
     parser = commands.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -19,7 +19,16 @@ def add_command(
     parser.set_defaults(module=f"afterview.cli.commands.{module or name}")
     if json:
         add_json(parser)
+        add_verbosity(parser)
     return parser
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """-v and -q."""
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more on standard error")
+    parser.add_argument(
+        "-q", "--quiet", action="count", default=0, help="only warnings on standard error; -qq: only errors"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

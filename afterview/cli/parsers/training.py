@@ -1,6 +1,6 @@
 """The part of the command line that learns and measures: its arguments. Loads only argparse."""
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -57,6 +57,7 @@ def _add_world(commands: Commands) -> None:
         help="that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
     )
     add_json(make)
+    add_verbosity(make)
 
 
 def _add_evaluate(commands: Commands) -> None:

@@ -22,14 +22,14 @@ from afterview.configs.errors import AfterviewError
 _EXAMPLES = """\
 first steps (synthetic video, no camera needed):
   afterview world make story.mp4 --seed 7 --for 5m
-  afterview replay story.mp4 --memory ./cameras --camera hall
+  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00
   afterview ask "Did you see a red ring?" --memory ./cameras
+  afterview search "a red ring" --memory ./cameras --top 5
   afterview info ./cameras
 
 a live camera:
   afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
-  afterview search "a red circle" --memory ./cameras --last 2h --top 5
-  afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --at 14:03 --json
+  afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
 Times: 2026-11-20T14:03:00 (in the camera's time zone, unless the time names another), 14:03 (today), now, or Unix seconds.
@@ -135,7 +135,8 @@ def _add_ask(commands: Commands) -> None:
     parser = add_command(
         commands, "ask", "ask about anything a memory has seen",
         "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on (coverage).\n\n"
-        "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --last 2h\n"
+        "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --camera hall\n"
+        "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION")

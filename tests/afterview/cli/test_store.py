@@ -357,7 +357,7 @@ def test_another_machine_answers_from_the_store_alone(
         == Path(here["evidence"][0]["image"].replace("/m/", "/gone/")).read_bytes()
     )
     assert json.loads(run(capsys, "info", URL, "--json"))["cameras"][0]["frames"] == sealed
-    assert "wants the directory" in run(capsys, "forget", "--memory", URL, "--last", "1h", status=2)
+    assert "needs the directory" in run(capsys, "forget", "--memory", URL, "--last", "1h", status=2)
     shutil.move(memory.with_name("gone"), memory)
     times = snapshot.times
     run(capsys, "forget", *where, "--from", repr(float(times[10])), "--to", repr(float(times[90])))

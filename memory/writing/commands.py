@@ -12,7 +12,7 @@ from afterview.memory.base.errors import RepositoryError, RequestRefused
 from afterview.memory.base.settings import CameraSettings, read_memory_settings, read_settings, write_settings
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.plans.retention import Limits, limits_of
-from afterview.memory.writing.downsample import AT_ONCE, thin
+from afterview.memory.writing.downsample import AT_ONCE
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.repository import Repository
 
@@ -74,7 +74,7 @@ def downsample_old_frames(repository: Repository, *, at_most: int = AT_ONCE) -> 
     """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
     settings = read_settings(repository.directory)
     limits = camera_limits(repository.directory, settings)
-    return thin(repository, limits.downsample_seconds, settings.keep, at_most=at_most)
+    return repository.downsample(limits.downsample_seconds, settings.keep, at_most=at_most)
 
 
 def enforce(repository: Repository) -> Erased:

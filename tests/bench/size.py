@@ -19,8 +19,7 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.downsample import thin
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
@@ -60,7 +59,7 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
             when = float(snapshot.times[row])
             repository.append(FrameRecord(when, when, snapshot.image(frame), tokens[row], embeddings[row]))
         repository.sync()
-        while coarse and thin(repository, 1.0, ()):
+        while coarse and repository.downsample(1.0, ()):
             pass
 
 

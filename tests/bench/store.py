@@ -23,7 +23,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame

@@ -14,7 +14,7 @@ from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 
 
 @dataclass(frozen=True)

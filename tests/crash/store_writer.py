@@ -15,7 +15,8 @@ from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.sync import downsample_remote as coarsening
 from afterview.memory.sync import upload
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest import upload as uploading
 from afterview.stream.ingest.upload import Uploader, UploadProgress
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever

@@ -12,7 +12,7 @@ from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpe
 from afterview.memory.plans.downsampling import downsample, spread
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 
 START = 1_700_000_000.0
 

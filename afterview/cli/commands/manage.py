@@ -30,7 +30,8 @@ from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import Command, camera_limits, downsample_old_frames, execute
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.control import ask_writer
 
 DAY = 86400.0  # seconds

@@ -17,7 +17,7 @@ from afterview.memory.format.upload_state import Uploads
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.object_memory import moving
 from tests.support.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store

@@ -13,7 +13,7 @@ from afterview.cli.main import main
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from tests.support.memory_world import make_frame
 

@@ -20,8 +20,8 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.reembed import build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.clips import make_clip
 from tests.support.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
 
@@ -245,7 +245,7 @@ def test_a_new_generation_may_keep_its_tokens_in_another_way(tmp_path: Path, old
     generation = open_generation(camera, new_spec)
     build_sealed(camera, generation, new_spec, encode)
     with open_camera(tmp_path, "a", old_spec) as repository:
-        switch(repository, generation, new_spec, encode)
+        repository.switch(generation, new_spec, encode)
     snapshot = CameraReader(camera).snapshot()
     assert snapshot.spec == new_spec
     assert_holds(snapshot, range(FRAMES))

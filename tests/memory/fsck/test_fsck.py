@@ -24,7 +24,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.writing.commands import execute
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
 SPEC = make_spec()

@@ -12,7 +12,7 @@ from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex, differences
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec, record_frames
 
 SPEC = make_spec()

@@ -27,7 +27,8 @@ from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer

@@ -22,7 +22,7 @@ from afterview.memory.remote.bucket import SILENT_S, BucketClient, bucket_of
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase_leftovers
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame
 from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer

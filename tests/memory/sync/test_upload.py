@@ -15,8 +15,8 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import replica_of
-from afterview.memory.writing.reembed import build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
 from tests.support.object_server import BUCKET, Gate, ObjectServer
@@ -171,7 +171,7 @@ def test_a_new_generation_moves_to_the_store_and_the_old_one_goes(tmp_path: Path
     assert moving(camera) == []  # the one that is being built leaves as it grows
     assert_holds(CameraReader(camera).snapshot())
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
-        switch(repository, generation, fresh, encode)
+        repository.switch(generation, fresh, encode)
     flush(camera)
     assert not [key for key in server.objects() if "generation-1/" in key]
     snapshot = CameraReader(camera).snapshot()

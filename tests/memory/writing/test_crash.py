@@ -21,9 +21,8 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
@@ -118,7 +117,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 300))
     def make_downsampled(self, seconds: int) -> None:
         self._sync()
-        while thin(self.repository, float(seconds), ()):
+        while self.repository.downsample(float(seconds), ()):
             pass
         downsampled = downsampled_mask(self.repository.frames, self.repository.manifest.downsampled)
         kept = set(self.kept)
@@ -156,7 +155,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
                 elif what == "evict":
                     self.repository.enforce(Limits(float(count), None))
                 elif what == "make coarse":
-                    thin(self.repository, float(count), ())
+                    self.repository.downsample(float(count), ())
                 elif what == "close":
                     self.repository.close()
         except Crash:

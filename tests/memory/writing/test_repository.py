@@ -24,7 +24,8 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()

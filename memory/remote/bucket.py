@@ -192,8 +192,8 @@ class BucketClient:
 
     def _remember(self, key: str, data: bytes) -> None:
         with self._lock:
+            self._cached += len(data) - len(self._cache.pop(key, b""))  # another thread may have read it, too
             self._cache[key] = data
-            self._cached += len(data)
             while self._cached > CACHE_BYTES:
                 self._cached -= len(self._cache.popitem(last=False)[1])
 

@@ -16,7 +16,7 @@ from afterview.memory.base.errors import UnreachableFrames
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.layout import may_be_far
+from afterview.memory.format.layout import may_be_remote
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.fsck.fsck import fsck
@@ -272,7 +272,7 @@ def test_what_lies_there_is_counted_right_after_a_crash(
     repository._lock.close()
     make_downsampled(camera, spec, local_bytes=local_bytes)
     uploads = Uploads.read(camera)
-    moved = {key: size for key, size in server.objects().items() if may_be_far(key.removeprefix(f"{PREFIX}/"))}
+    moved = {key: size for key, size in server.objects().items() if may_be_remote(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
     assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import StoreUnreachable
-from afterview.memory.format.layout import may_be_far
+from afterview.memory.format.layout import may_be_remote
 from afterview.memory.format.upload_state import Uploads
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
@@ -111,7 +111,7 @@ def test_eviction_deletes_objects_too(tmp_path: Path, server: ObjectServer) -> N
     assert Uploads.read(camera).bytes == sum(
         size
         for key, size in server.objects().items()
-        if may_be_far(key.removeprefix(f"{PREFIX}/")) and "json" not in key
+        if may_be_remote(key.removeprefix(f"{PREFIX}/")) and "json" not in key
     )
     assert fsck(camera).findings == []
 

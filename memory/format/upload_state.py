@@ -4,11 +4,9 @@ Counted in seals, for each tree by itself: `frames` (images) and each `generatio
 alone, [released, sent) on both, later ones only here. `locked` keeps those apart who send, release and erase, in whichever process.
 """
 
-import fcntl
-import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
+from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import IMAGES, generation_name, generations
@@ -107,20 +106,15 @@ class Uploads:
 
 @contextmanager
 def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Alone with the camera's objects and with `uploaded`. Raises StoreUnreachable when somebody else keeps them too long."""
-    deadline = time.monotonic() + patience_s
-    with (camera / "uploaded.lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StoreUnreachable(
-                        f"camera '{camera.name}': its store is busy with something that takes long"
-                    ) from None
-                time.sleep(0.02)
-        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes it holds the lock
+    """Hold the camera's objects and `uploaded` alone. Raises StoreUnreachable when another process keeps them longer than that."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(camera / "uploaded.lock", patience_s=patience_s))
+        except TimeoutError:
+            raise StoreUnreachable(
+                f"camera '{camera.name}': another process has been using its bucket for {patience_s:g} s; try again later"
+            ) from None
+        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes one holds the lock
             unlink(left)
         yield
 

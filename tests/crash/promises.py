@@ -102,5 +102,5 @@ def _left(snapshot: MemorySnapshot, directory: Path, log: Path) -> list[str]:
     broken = [f"forgotten, yet still remembered: {len(times)} frames" for times in inside if len(times)]
     for gone in snapshot.removed:
         if gone.reason == "forgotten":
-            broken += traces(directory, gone, sealed=snapshot.sealed_frames)
+            broken += traces(directory, gone, sealed=Manifest.read(directory).frames)
     return broken

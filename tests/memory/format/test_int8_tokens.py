@@ -16,6 +16,7 @@ from afterview.memory.base.errors import DamagedFrames, FormatMismatch
 from afterview.memory.base.int8_tokens import MISSING_CODE, Codes, dequantise, quantise
 from afterview.memory.directory import Memory
 from afterview.memory.format.layout import with_checksum
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -96,12 +97,12 @@ def test_a_frame_is_the_same_in_the_journal_and_sealed_and_reopened(tmp_path: Pa
         ids = np.arange(63)
         reader = CameraReader(repository.directory)
         unsealed = reader.snapshot()
-        assert unsealed.sealed_frames == 0
+        assert Manifest.read(repository.directory).frames == 0
         before = unsealed.tokens(ids)
         repository.append(make_frame(63, SPEC))
         repository.sync()
         sealed = reader.snapshot()
-        assert sealed.sealed_frames == 64
+        assert Manifest.read(repository.directory).frames == 64
         np.testing.assert_array_equal(sealed.tokens(ids), before)
     from afterview.memory.base.records import frame_crc
 

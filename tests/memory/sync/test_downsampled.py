@@ -29,7 +29,7 @@ from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
-from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer
 
@@ -228,7 +228,7 @@ def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
                     pass
         except Crash:
             pass
-        repository._lock.close()
+        kill(repository)
         assert_whole_or_coarse(CameraReader(camera).snapshot())
         assert fsck(camera, deep=True).damage == []
         make_downsampled(camera, spec)
@@ -269,7 +269,7 @@ def test_what_lies_there_is_counted_right_after_a_crash(
         patch.setattr("afterview.memory.writing.erase_remote.reach", crash)
         with pytest.raises(Crash):
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
-    repository._lock.close()
+    kill(repository)
     make_downsampled(camera, spec, local_bytes=local_bytes)
     uploads = Uploads.read(camera)
     moved = {key: size for key, size in server.objects().items() if may_be_remote(key.removeprefix(f"{PREFIX}/"))}

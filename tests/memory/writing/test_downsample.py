@@ -23,7 +23,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
 from afterview.memory.writing.open import open_camera
-from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
 FRAMES = 330  # five seals and ten frames in the journal
@@ -221,7 +221,7 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
                 repository.downsample(SECONDS, ())
         except Crash:
             pass
-        repository._lock.close()
+        kill(repository)
         snapshot = CameraReader(tmp_path / "n" / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
             whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)

@@ -23,6 +23,7 @@ from tests.support.memory_world import (
     assert_encoded_anew,
     assert_holds,
     encode_images,
+    kill,
     make_frame,
     make_spec,
     record_frames,
@@ -149,7 +150,7 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
             repository.switch(generation, NEW, encode_images)
     except Crash:
         pass
-    repository._lock.close()
+    kill(repository)
     assert fsck(camera).damage == []
     if Manifest.read(camera).generation == 1:
         assert_holds(CameraReader(camera).snapshot(), range(70))

@@ -49,7 +49,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Uploads:
+class UploadState:
     """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
     too, until the commit says so. unsettled: something that changes the trees' bytes is under way, or was cut off: they are in doubt.
     silent_since, why: of a store that cannot be used.
@@ -65,7 +65,7 @@ class Uploads:
     keeps_versions: bool = False
 
     @classmethod
-    def read(cls, camera: Path) -> "Uploads":
+    def read(cls, camera: Path) -> "UploadState":
         """The state of the camera at `camera`; nothing sent where there is none. Raises DamagedMemory."""
         path = camera / FILE
         if not path.exists():
@@ -84,11 +84,11 @@ class Uploads:
         """Make it so, durably."""
         write_json(camera / FILE, asdict(self))
 
-    def with_tree(self, name: str, tree: Tree) -> "Uploads":
+    def with_tree(self, name: str, tree: Tree) -> "UploadState":
         """The same with another state of one tree."""
         return replace(self, trees={**self.trees, name: tree})
 
-    def to_send_again(self, items: set[tuple[str, int]]) -> "Uploads":
+    def to_send_again(self, items: set[tuple[str, int]]) -> "UploadState":
         """The same with seals that must be sent once more, of those that were sent at all."""
         sent = {(name, seal) for name, seal in items if name in self.trees and seal < self.trees[name].sent}
         return replace(self, again=tuple(sorted({*self.again, *sent})))
@@ -123,7 +123,7 @@ def change(camera: Path, items: set[tuple[str, int]]) -> None:
     """These seals were changed here: what the store has of them is old. Costs nothing where there is no store."""
     if (camera / FILE).exists():
         with locked(camera):
-            Uploads.read(camera).to_send_again(items).write(camera)
+            UploadState.read(camera).to_send_again(items).write(camera)
 
 
 def forget_uploads(camera: Path) -> None:
@@ -163,14 +163,14 @@ def fine_keys(camera: Path, tree: str, seal: int) -> set[str]:
 
 def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:
     """Frames whose features lie on the store alone, int64, ascending."""
-    tree = Uploads.read(camera).trees.get(generation_name(generation))
+    tree = UploadState.read(camera).trees.get(generation_name(generation))
     return np.arange(tree.released * SEAL_FRAMES if tree else 0, dtype=np.int64)
 
 
 def bytes_away(camera: Path) -> int:
     """Bytes that lie on the store alone; 0 where the note of it is damaged, which must not end a recording."""
     try:
-        return Uploads.read(camera).away
+        return UploadState.read(camera).away
     except DamagedMemory:
         return 0
 
@@ -178,6 +178,6 @@ def bytes_away(camera: Path) -> int:
 def known_silent(camera: Path) -> bool:
     """Whether whoever sends has found that the store cannot be used."""
     try:
-        return Uploads.read(camera).silent_since is not None
+        return UploadState.read(camera).silent_since is not None
     except DamagedMemory:
         return True

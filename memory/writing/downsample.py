@@ -31,7 +31,7 @@ from afterview.memory.format.layout import (
 )
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import (
     ARRAYS,
     Downsampled,
@@ -94,7 +94,7 @@ def _within_reach(state: CameraState, chosen: Sequence[int]) -> list[int]:
 def _released(camera: Path, generation: int) -> int:
     """How many seals have no chunk here any more."""
     try:
-        tree = Uploads.read(camera).trees.get(generation_name(generation))
+        tree = UploadState.read(camera).trees.get(generation_name(generation))
     except DamagedMemory:
         return Manifest.read(camera).frames // SEAL_FRAMES  # `fsck` says so; until then every seal may be away
     return tree.released if tree else 0
@@ -196,7 +196,7 @@ def _finished(state: CameraState, seals: Sequence[int]) -> set[int]:
     """Those of these seals (first frames) that have no other tokens on a store either; what that saves is counted."""
     camera, manifest = state.directory, state.manifest
     try:
-        uploads = Uploads.read(camera)
+        uploads = UploadState.read(camera)
     except DamagedMemory:
         return set()  # `fsck` says so
     name = generation_name(manifest.generation)

@@ -7,6 +7,7 @@ writing next repeats it where it was interrupted.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What `forget` removed, and the proof: files that still hold something of it (there are none, or it raises)."""
+    """What `forget` removed, and the proof that no file holds anything of it. (Where one does, `forget` raises.)"""
 
     removals: tuple[Removal, ...]
     erased: Erased
@@ -36,8 +37,25 @@ class Forgotten:
 
     @property
     def frames(self) -> int:
-        """Frames that are gone."""
+        """How many frames were removed."""
         return sum(removal.frames for removal in self.removals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {
+            "frames": self.frames,
+            "ranges": [
+                {"start": removal.start, "end": removal.stop, "frames": removal.frames, "first_frame": removal.first}
+                for removal in self.removals
+            ],
+            "proof": {
+                "files_deleted": self.erased.deleted,
+                "files_rewritten": self.erased.rewritten,
+                "objects_deleted": self.erased.objects,
+                "frames_checked": self.checked,
+                "traces": 0,
+            },
+        }
 
 
 def forget(state: CameraState, start: float, stop: float) -> Forgotten:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.cli.output.tiers import token_bytes
 from afterview.memory.base.int8_tokens import LARGEST_CODE, dequantise, quantise
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
+from afterview.memory.plans.downsampling import token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
@@ -103,7 +103,7 @@ def _space() -> Table:
         plain = 0.0
         for storage in STORAGES:
             kept = spec.stored_as(storage)
-            sizes = [f"{token_bytes(kept, coarse=coarse):,}" for coarse in (False, True)]
+            sizes = [f"{token_bytes(kept.tokens, downsampled=coarse):,}" for coarse in (False, True)]
             seconds, _, amplification, gigabytes = writing(kept)
             plain = plain or gigabytes
             table.add(name, storage, *sizes, gigabytes, gigabytes / plain, amplification, seconds)

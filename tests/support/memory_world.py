@@ -74,7 +74,7 @@ def assert_holds(snapshot: MemorySnapshot, numbers: Iterable[int]) -> None:
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
 
 
-def kill(repository: Repository) -> None:
+def kill_writer(repository: Repository) -> None:
     """Leave a repository as a process that was killed leaves it: the kernel gives its lock free, and nothing else happens."""
     repository._lock.close()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from afterview.cli.main import main
-from afterview.cli.output.stores import store_document
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
+from afterview.memory.sync.status import store_status
 from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.object_memory import moving
@@ -135,7 +135,7 @@ def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is
             gate.open()
             until(lambda: sent(memory) >= 3, "what waited is sent")
             assert watching.poll() is None
-        assert Uploads.read(memory / "yard").silent_since is None
+        assert UploadState.read(memory / "yard").silent_since is None
         run(capsys, "store", "flush", *where)
         assert moving(memory / "yard") == []
         run(capsys, "fsck", str(memory), "--deep")
@@ -328,13 +328,13 @@ def until(holds: object, what: str) -> None:
 
 
 def sent(memory: Path) -> int:
-    return min((tree.sent for tree in Uploads.read(memory / "yard").trees.values()), default=0)
+    return min((tree.sent for tree in UploadState.read(memory / "yard").trees.values()), default=0)
 
 
 def waits(memory: Path, *, seals: int) -> bool:
     """Whether it is known, to other processes, that the store does not answer and that so many seals wait for it."""
-    document = store_document(memory / "yard") or {}
-    return document.get("unreachable_since") is not None and document["waiting_seals"] >= seals
+    status = store_status(memory / "yard")
+    return status is not None and status.unreachable_since is not None and status.waiting_seals >= seals
 
 
 def test_another_machine_answers_from_the_store_alone(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.errors import StoreUnreachable
 from afterview.memory.format.layout import may_be_remote
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
@@ -37,7 +37,7 @@ def test_what_is_sealed_moves_to_the_store_and_is_read_back_bit_for_bit(tmp_path
     np.testing.assert_array_equal(
         snapshot.tokens(scattered), np.stack([make_frame(int(number), SPEC).tokens for number in scattered])
     )
-    uploads = Uploads.read(camera)
+    uploads = UploadState.read(camera)
     assert uploads.away == uploads.bytes == sum(len(data) for data in before.values())
 
 
@@ -108,7 +108,7 @@ def test_eviction_deletes_objects_too(tmp_path: Path, server: ObjectServer) -> N
         repository.enforce(Limits(100.0, None))
     assert not [key for key in server.objects() if "/tokens/c.0." in key or "images/0/" in key]
     assert_holds(CameraReader(camera).snapshot(), list(range(64, FRAMES)))
-    assert Uploads.read(camera).bytes == sum(
+    assert UploadState.read(camera).bytes == sum(
         size
         for key, size in server.objects().items()
         if may_be_remote(key.removeprefix(f"{PREFIX}/")) and "json" not in key

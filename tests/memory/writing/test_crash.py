@@ -28,7 +28,7 @@ from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
-from tests.support.memory_world import START, die_holding, downsampled_tokens, kept_frame, kill, make_frame
+from tests.support.memory_world import START, die_holding, downsampled_tokens, kept_frame, kill_writer, make_frame
 from tests.support.object_server import need_object_store
 
 
@@ -160,7 +160,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
                     self.repository.close()
         except Crash:
             time.sleep(0.02)  # steps that other threads had begun
-        kill(self.repository)
+        kill_writer(self.repository)
         if (self.path / "a" / "lock").exists():  # a camera without frames is not kept
             die_holding(self.path / "a")
         if not (self.path / "a" / "camera.json").exists():

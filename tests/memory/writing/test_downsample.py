@@ -23,7 +23,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
 from afterview.memory.writing.open import open_camera
-from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill, make_frame, make_spec
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill_writer, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
 FRAMES = 330  # five seals and ten frames in the journal
@@ -221,7 +221,7 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
                 repository.downsample(SECONDS, ())
         except Crash:
             pass
-        kill(repository)
+        kill_writer(repository)
         snapshot = CameraReader(tmp_path / "n" / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
             whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)
@@ -281,7 +281,7 @@ def test_the_forecast_reckons_with_coarse_frames() -> None:
     young = forecast(10 * gigabyte, 86400, 1.0, limits, free=1e12)
     assert young.bytes_per_day == pytest.approx(10e9)
     each = 7.5e9 / day  # saved
-    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, thinned=Savings(2 * 86400, each))
+    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, downsampled=Savings(2 * 86400, each))
     assert old.bytes_per_day == pytest.approx(2.5e9)  # a day more, and a day made coarse
     assert old.full_in_s == pytest.approx(75 / 2.5 * day)
 

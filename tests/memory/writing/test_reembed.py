@@ -23,7 +23,7 @@ from tests.support.memory_world import (
     assert_encoded_anew,
     assert_holds,
     encode_images,
-    kill,
+    kill_writer,
     make_frame,
     make_spec,
     record_frames,
@@ -150,7 +150,7 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
             repository.switch(generation, NEW, encode_images)
     except Crash:
         pass
-    kill(repository)
+    kill_writer(repository)
     assert fsck(camera).damage == []
     if Manifest.read(camera).generation == 1:
         assert_holds(CameraReader(camera).snapshot(), range(70))

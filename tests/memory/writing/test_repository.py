@@ -27,7 +27,7 @@ from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
-from tests.support.memory_world import START, kill, make_frame, make_spec
+from tests.support.memory_world import START, kill_writer, make_frame, make_spec
 
 SPEC = make_spec()
 
@@ -143,7 +143,7 @@ def test_short_interruptions_are_no_gap(tmp_path: Path) -> None:
 def test_an_unfinished_record_is_cut_and_the_rest_kept(tmp_path: Path, cut: int) -> None:
     repository = open_camera(tmp_path, "a", SPEC)
     fill(repository, 10)
-    kill(repository)
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = journal.read_bytes()
     journal.write_bytes(data[:-cut])
@@ -159,7 +159,7 @@ def test_damage_in_the_middle_of_the_journal_is_named(tmp_path: Path) -> None:
     repository = open_camera(tmp_path, "a", SPEC)
     fill(repository, 10)
     fill(repository, 1)
-    kill(repository)
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -178,7 +178,7 @@ def test_a_torn_batch_is_cut_even_where_the_disk_wrote_its_end_first(tmp_path: P
     synced = (tmp_path / "a" / "journal").stat().st_size
     for number in (5, 6, 7):
         repository.append(make_frame(number, SPEC))  # never synced
-    kill(repository)
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = bytearray(journal.read_bytes())
     data[synced : synced + 40] = bytes(40)  # a page that the power cut kept from the disk; those after it are there
@@ -201,7 +201,7 @@ def test_a_crash_between_seal_and_journal_renewal_repeats_nothing(
         )
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 8)
-    kill(repository)
+    kill_writer(repository)
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 68
         fill(again, 70)
@@ -216,7 +216,7 @@ def test_a_crash_before_the_commit_loses_nothing(tmp_path: Path, monkeypatch: py
         )
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 70)
-    kill(repository)
+    kill_writer(repository)
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 70
         fill(again, 1)

@@ -10,7 +10,7 @@ from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import frames_away
+from afterview.memory.format.upload_state import frames_remote
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.index.files import drop_files, locked
@@ -108,7 +108,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     try:
         snapshot = CameraReader(camera).snapshot()
         if not deep:
-            snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
+            snapshot = snapshot.within_reach(frames_remote(camera, snapshot.generation))
     except RepositoryError:
         return []  # said by the checks above
     from afterview.memory.index.frame_index import (  # loads faiss: only where there is an index to compare

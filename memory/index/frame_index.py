@@ -25,7 +25,7 @@ from afterview.memory.index.segments import (
     INVERTED,
     LARGE,
     SMALL,
-    Segment,
+    IndexSegment,
     build_flat,
     build_inverted,
     stored_vectors,
@@ -58,8 +58,8 @@ class FrameIndex:
         self._directory, self._exact_frames = directory, exact_frames
         self._lock = threading.Lock()
         self._identity: dict[str, Any] = {}
-        self._segments: list[Segment] = []
-        self._tail: Segment | None = (
+        self._segments: list[IndexSegment] = []
+        self._tail: IndexSegment | None = (
             None  # newest frames, less than a small segment; grows in place and is never written
         )
         self._sound: dict[str, SegmentFile] = {}  # files that were read or written here
@@ -167,7 +167,7 @@ class FrameIndex:
             fresh = stored_vectors(snapshot, known, snapshot.end)
             if self._tail and self._tail.first == first:
                 self._tail.index.add(fresh)
-                self._tail = Segment(first, snapshot.end, "flat", self._tail.index)
+                self._tail = IndexSegment(first, snapshot.end, "flat", self._tail.index)
             else:
                 self._tail = build_flat(fresh, first)
 
@@ -183,11 +183,11 @@ class FrameIndex:
 
 
 def _merged(
-    segments: list[Segment], size: int, kind: Kind, build: Callable[[NDArray[np.float32], int], Segment]
-) -> list[Segment]:
+    segments: list[IndexSegment], size: int, kind: Kind, build: Callable[[NDArray[np.float32], int], IndexSegment]
+) -> list[IndexSegment]:
     """Flat segments that together fill an aligned run of `size` frames become one segment."""
-    merged: list[Segment] = []
-    groups: dict[int, list[Segment]] = {}
+    merged: list[IndexSegment] = []
+    groups: dict[int, list[IndexSegment]] = {}
     for segment in segments:
         movable = segment.kind == "flat" and segment.end - segment.first < size
         groups.setdefault(segment.first // size, []).append(segment) if movable else merged.append(segment)
@@ -203,7 +203,7 @@ def _identity(snapshot: MemorySnapshot) -> dict[str, Any]:
     return identity_of(snapshot.info, snapshot.spec, snapshot.generation, snapshot.removed)
 
 
-def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
+def _require_agreement(segment: IndexSegment, snapshot: MemorySnapshot) -> None:
     """Compare one frame of a flat segment with what is stored. Raises ValueError."""
     if segment.kind != "flat":
         return
@@ -224,7 +224,7 @@ def _remembered(snapshot: MemorySnapshot, first: int, end: int) -> bool:
     return bool(high > low)
 
 
-def _apart(segment: Segment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
+def _apart(segment: IndexSegment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
     """Remembered frames of a flat segment whose vectors are not those that are stored, ascending; none of an inverted one.
 
     (An evicted frame's vector goes when the whole segment does.)

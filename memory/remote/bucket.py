@@ -212,11 +212,11 @@ class BucketClient:
 def bucket_of(camera: Path) -> BucketClient | None:
     """The objects of the camera at `camera`; None where its memory has no store."""
     settings = read_store(camera.parent)
-    return None if settings is None else _objects(settings, camera.name)
+    return None if settings is None else _client(settings, camera.name)
 
 
 @lru_cache(maxsize=256)
-def _objects(settings: StoreSettings, camera: str) -> BucketClient:
+def _client(settings: StoreSettings, camera: str) -> BucketClient:
     return BucketClient(settings, camera)
 
 

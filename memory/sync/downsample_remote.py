@@ -37,9 +37,9 @@ class RemoteDownsampling:
         self._looked_at = -LOOK_EVERY_S  # monotonic
         self._unreadable: set[int] = set()
 
-    def step(self, uploads: UploadState, manifest: Manifest) -> bool:
+    def step(self, state: UploadState, manifest: Manifest) -> bool:
         """Write the coarse chunks of one seal; False where there is nothing to do. Raises StoreError, OSError."""
-        tree = uploads.trees.get(generation_name(manifest.generation))
+        tree = state.trees.get(generation_name(manifest.generation))
         if tree is None or not tree.released:
             return False
         spec = read_spec(self._camera, manifest.generation)

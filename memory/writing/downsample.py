@@ -23,9 +23,9 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.layout import (
-    ArrayLayout,
-    downsampled_layouts,
-    feature_layouts,
+    StoredArray,
+    downsampled_arrays,
+    feature_arrays,
     generation_name,
     with_checksum,
 )
@@ -86,9 +86,9 @@ def due(
 def _within_reach(state: CameraState, chosen: Sequence[int]) -> list[int]:
     """Those of these seals whose tokens are here, or whose coarse chunks the upload has written."""
     camera, generation = state.directory, state.manifest.generation
-    away = _released(camera, generation)
+    remote_only = _released(camera, generation)
     ready = written(camera, generation, state.spec)
-    return [first for first in chosen if first // SEAL_FRAMES >= away or first // SEAL_FRAMES in ready]
+    return [first for first in chosen if first // SEAL_FRAMES >= remote_only or first // SEAL_FRAMES in ready]
 
 
 def _released(camera: Path, generation: int) -> int:
@@ -103,8 +103,8 @@ def _released(camera: Path, generation: int) -> int:
 def written(camera: Path, generation: int, spec: FeatureSpec) -> set[int]:
     """Seals of which every coarse chunk is here."""
     names = [
-        {path.name.split(".")[1] for path in (camera / layout.name).glob("c.*")}
-        for layout in downsampled_layouts(generation, spec)
+        {path.name.split(".")[1] for path in (camera / array.name).glob("c.*")}
+        for array in downsampled_arrays(generation, spec)
     ]
     return {int(name) for name in set.intersection(*names) if name.isdigit()}
 
@@ -115,7 +115,7 @@ def _write(state: CameraState, first: int) -> bool:
     camera = state.directory
     if seal < _released(camera, manifest.generation):
         state.sealed.make_downsampled_arrays(first + SEAL_FRAMES, spec)
-        return all(layout.check(camera, seal) is None for layout in downsampled_layouts(manifest.generation, spec))
+        return all(array.check(camera, seal) is None for array in downsampled_arrays(manifest.generation, spec))
     try:
         rows = downsampled_rows(state.sealed, manifest, spec, first)
     except UnreachableFrames:
@@ -157,9 +157,9 @@ def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first:
         raise StoreUnreachable(str(error)) from None
     if rows is None:
         return False
-    layouts = {layout.name.rpartition("/")[2]: layout for layout in downsampled_layouts(manifest.generation, spec)}
+    arrays = {array.name.rpartition("/")[2]: array for array in downsampled_arrays(manifest.generation, spec)}
     for name, data in rows.items():
-        path = layouts[ARRAYS[name]].file(camera, first // SEAL_FRAMES)  # not through Zarr: the arrays are the writer's
+        path = arrays[ARRAYS[name]].file(camera, first // SEAL_FRAMES)  # not through Zarr: the arrays are the writer's
         make_directory(path.parent)
         write_file(path, with_checksum(np.ascontiguousarray(data).tobytes()))
     return True
@@ -173,10 +173,10 @@ def finish_downsampling(state: CameraState) -> None:
         return
     done = Erased()
     with building_lock(camera):
-        for layout in _fine_layouts(state):
+        for array in _full_arrays(state):
             for part in unfinished:
-                for chunk in layout.chunks(part.first, part.end):
-                    done.drop(layout.file(camera, chunk))
+                for chunk in array.chunks(part.first, part.end):
+                    done.drop(array.file(camera, chunk))
             reach("thin.half-erased")
     state.usage.freed(done.freed)
     seals = [first for part in unfinished for first in range(part.first, part.end, SEAL_FRAMES)]
@@ -187,25 +187,25 @@ def finish_downsampling(state: CameraState) -> None:
         state.put_manifest(replace(manifest, downsampled=add_downsampled(others, marked)))
 
 
-def _fine_layouts(state: CameraState) -> list[ArrayLayout]:
-    layouts = feature_layouts(state.manifest.generation, state.spec)
-    return [layout for layout in layouts if layout.name.rpartition("/")[2] in ARRAYS]
+def _full_arrays(state: CameraState) -> list[StoredArray]:
+    arrays = feature_arrays(state.manifest.generation, state.spec)
+    return [array for array in arrays if array.name.rpartition("/")[2] in ARRAYS]
 
 
 def _finished(state: CameraState, seals: Sequence[int]) -> set[int]:
     """Those of these seals (first frames) that have no other tokens on a store either; what that saves is counted."""
     camera, manifest = state.directory, state.manifest
     try:
-        uploads = UploadState.read(camera)
+        upload_state = UploadState.read(camera)
     except DamagedMemory:
         return set()  # `fsck` says so
     name = generation_name(manifest.generation)
-    tree = uploads.trees.get(name)
-    finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in uploads.thinned}
-    downsampled = downsampled_layouts(manifest.generation, state.spec)
-    each = sum(layout.chunk_bytes for layout in downsampled)
-    away = sum(layout.chunk_bytes * (SEAL_FRAMES // layout.chunk) for layout in _fine_layouts(state))
+    tree = upload_state.trees.get(name)
+    finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in upload_state.downsampled}
+    downsampled = downsampled_arrays(manifest.generation, state.spec)
+    each = sum(array.chunk_bytes for array in downsampled)
+    remote_only = sum(array.chunk_bytes * (SEAL_FRAMES // array.chunk) for array in _full_arrays(state))
     for first in finished:
         there_alone = tree is not None and first // SEAL_FRAMES < tree.released
-        state.usage.freed((away if there_alone else 0) - each)
+        state.usage.freed((remote_only if there_alone else 0) - each)
     return finished

@@ -32,6 +32,7 @@ from afterview.memory.format.journal import encode_file
 from afterview.memory.format.layout import generation_name, generations, journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import read_spec, write_spec
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.plans.removal import Removal, add, present, runs
@@ -63,7 +64,7 @@ def open_generation(camera: Path, spec: FeatureSpec) -> int:
             if number > current:
                 remove_tree(camera / generation_name(number))  # begun for another model, and given up
         number = current + 1
-        SealedFrames(camera, number, writable=True).create_generation(spec)
+        SealedWriter(camera, number).create_generation(spec)
         note_built(camera, number, Built())
         write_spec(camera, number, spec)
     return number
@@ -80,7 +81,7 @@ def build_sealed(
     camera: Path, generation: int, spec: FeatureSpec, encode: Encode, progress: Progress = lambda done, total: None
 ) -> int:
     """Embed every sealed frame that the generation lacks, until there is none; returns how many it has then. Needs no lock."""
-    sealed = SealedFrames(camera, generation, writable=True)
+    sealed = SealedWriter(camera, generation)
     built = read_built(camera, generation)
     while built.frames < Manifest.read(camera).frames:
         manifest = Manifest.read(camera)

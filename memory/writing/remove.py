@@ -16,7 +16,7 @@ from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.unsealed import blank_frame
-from afterview.memory.format.upload_state import PATIENCE_S, known_silent
+from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
 from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
 from afterview.memory.plans.retention import Limits, plan_eviction
@@ -109,7 +109,7 @@ def finish_interrupted(state: CameraState) -> None:
 def retry_removals(state: CameraState) -> None:
     """Complete removals that the store did not take part in, unless it is known not to answer."""
     unfinished = [gone for gone in state.manifest.removed if not gone.erased]
-    if unfinished and not known_silent(state.directory):
+    if unfinished and not known_unreachable(state.directory):
         _erase_all(state, unfinished, BRIEF_S)
 
 

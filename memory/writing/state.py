@@ -16,7 +16,7 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.format.usage import Usage
 
@@ -57,7 +57,7 @@ class CameraState:
         return self.files.spec
 
     @property
-    def sealed(self) -> SealedFrames:
+    def sealed(self) -> SealedWriter:
         """The sealed frames of the generation in use."""
         return self.files.sealed
 

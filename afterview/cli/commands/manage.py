@@ -77,8 +77,8 @@ def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool =
 def _finish_downsampling(repository: Repository) -> int:
     """Make all old frames coarse, those on a store too, saying how far it is."""
     done, said, camera = 0, time.monotonic(), repository.directory
-    objects = bucket_of(camera)
-    upload = None if objects is None else Upload(camera, objects, local_bytes=0)
+    bucket = bucket_of(camera)
+    upload = None if bucket is None else Upload(camera, bucket, local_bytes=0)
     while True:
         more, moved = downsample_old_frames(repository), False
         done += more
@@ -181,7 +181,7 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
     snapshot = reader.snapshot()
     stored = read_store(reader.directory.parent) is not None
     free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
-    used = reader.bytes_on_disk() + UploadState.read(reader.directory).away
+    used = reader.bytes_on_disk() + UploadState.read(reader.directory).remote_only
     tiers = Tiers.of(reader.directory, snapshot)
     saved = Savings(tiers.downsampled, tiers.bytes_saved_each)
     outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, downsampled=saved)

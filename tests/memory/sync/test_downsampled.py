@@ -107,11 +107,11 @@ def test_objects_of_old_frames_are_replaced_by_coarse_ones(
     assert Manifest.read(camera).downsampled == (Downsampled(0, COARSE),)
     assert_replaced(server)
     assert (moving(camera) == []) == (local_bytes == 0)
-    uploads = UploadState.read(camera)
+    state = UploadState.read(camera)
     chunks = [size for key, size in server.objects().items() if "generation-1" in key and "/c." in key]
     packs = [size for key, size in server.objects().items() if "images" in key and key.endswith("c.0")]
-    assert uploads.bytes == sum(chunks) + sum(packs) < before
-    assert uploads.away == (0 if local_bytes else uploads.bytes)
+    assert state.bytes == sum(chunks) + sum(packs) < before
+    assert state.remote_only == (0 if local_bytes else state.bytes)
     assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])
     assert_downsampled(early, [*range(FRAMES)])  # a reader that knows nothing of it yet
     some = np.array([3, 17, 63, 64, 127, 128, 140, 191, 195])
@@ -271,10 +271,10 @@ def test_what_lies_there_is_counted_right_after_a_crash(
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
     kill_writer(repository)
     make_downsampled(camera, spec, local_bytes=local_bytes)
-    uploads = UploadState.read(camera)
+    state = UploadState.read(camera)
     moved = {key: size for key, size in server.objects().items() if may_be_remote(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
-    assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
+    assert (state.bytes, state.remote_only) == (there, there - sum(path.stat().st_size for path in moving(camera)))
 
 
 def test_a_lost_commit_does_not_lose_what_is_coarse_on_the_store(

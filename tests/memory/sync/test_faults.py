@@ -67,8 +67,8 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_
 def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: ObjectServer) -> None:
     """Else it would change a file or an object behind the back of whoever gets the lock next."""
     set_store(tmp_path / "m", server.endpoint)
-    objects, (begun, raised, ended) = bucket_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
-    assert objects is not None
+    bucket, (begun, raised, ended) = bucket_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
+    assert bucket is not None
 
     def ask(key: str) -> None:
         if key == "fails":
@@ -79,7 +79,7 @@ def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: Object
         ended.set()
 
     with pytest.raises(StoreUnreachable):
-        objects.each(ask, ["fails", "answers late"])
+        bucket.each(ask, ["fails", "answers late"])
     assert ended.is_set()
     raised.set()
 

@@ -170,7 +170,7 @@ def test_damage_elsewhere_does_not_cost_coarse_frames(camera: Path) -> None:
 def test_damage_beyond_the_room_of_coarse_arrays_costs_its_chunk(
     tmp_path: Path, spec: FeatureSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterview.memory.format.sealed.ROWS_AHEAD", 64)
+    monkeypatch.setattr("afterview.memory.format.sealed_writer.ROWS_AHEAD", 64)
     with open_camera(tmp_path, "a", spec) as repository:
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))

@@ -289,7 +289,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", ["create", "write_spec", "Manifest.write", "write_camera"])
 def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     target = (
-        "afterview.memory.format.sealed.SealedFrames.create"
+        "afterview.memory.format.sealed_writer.SealedWriter.create"
         if step == "create"
         else f"afterview.memory.writing.create.{step}"
     )

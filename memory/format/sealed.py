@@ -28,7 +28,7 @@ from afterview.memory.format.layout import (
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, downsampled_mask, spread
 
 if TYPE_CHECKING:
-    pass
+    from afterview.memory.format.arrays import ZarrArrays
 
 FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
 

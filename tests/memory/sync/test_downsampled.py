@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import Downsampled, downsample
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
@@ -168,7 +167,7 @@ def test_what_is_published_as_coarse_has_its_coarse_chunks_there(
     assert_replaced(server)
 
 
-def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
+def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate, after_silence: Callable[[], None]) -> None:
     spec = SPECS["float16"]
     camera = on_store(tmp_path / "m", spec, gate.endpoint)
     gate.shut()
@@ -184,7 +183,7 @@ def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
     assert Manifest.read(camera).downsampled == (Downsampled(0, 64, erased=False),)
     assert [finding for finding in fsck(camera).damage if "does not answer" not in finding.what] == []
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     make_downsampled(camera, spec)
     assert fsck(camera, deep=True).findings == []
 

@@ -184,7 +184,7 @@ def test_another_machine_takes_no_times_over_from_a_memory_that_was_there_before
     tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    for module in ("layout", "sealed"):
+    for module in ("layout", "sealed_writer"):
         monkeypatch.setattr(
             f"afterview.memory.format.{module}.SCALAR_CHUNK", 128
         )  # so that a whole chunk is known from before

@@ -52,14 +52,14 @@ def generations(camera: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def may_be_far(key: str) -> bool:
+def may_be_remote(key: str) -> bool:
     """Whether a path under a camera's directory is one that may lie on a store instead: a chunk of features, or a pack of images."""
     folder, _, name = key.rpartition("/")
     return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))
 
 
 @dataclass(frozen=True)
-class ArrayLayout:
+class StoredArray:
     """One array: its name under the camera's directory, rows per chunk, and the shape and type of a row."""
 
     name: str
@@ -137,38 +137,38 @@ def with_checksum(data: bytes) -> bytes:
     return data + google_crc32c.value(data).to_bytes(4, "little")
 
 
-def scalar_layout(name: str) -> ArrayLayout:
+def scalar_array(name: str) -> StoredArray:
     """One of SCALARS: an array of one number per frame."""
-    return ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
+    return StoredArray(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
 
 
-def scalar_layouts() -> Iterator[ArrayLayout]:
+def scalar_arrays() -> Iterator[StoredArray]:
     """All of SCALARS."""
-    return map(scalar_layout, SCALARS)
+    return map(scalar_array, SCALARS)
 
 
-def gaps_layout() -> ArrayLayout:
+def gaps_array() -> StoredArray:
     """The gap records: start, end, before_frame, reason."""
-    return ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "f8")
+    return StoredArray("frames/gaps", GAP_CHUNK, (4,), "f8")
 
 
-def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+def feature_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:
     """Tokens and embeddings of a generation; where tokens are int8, their scales too."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame, tokens.width)
-    embeddings = ArrayLayout(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
+    embeddings = StoredArray(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
     if tokens.storage == "float16":
-        return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
+        return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
     # Scales are small: one file per seal of them, like embeddings.
-    scales = ArrayLayout(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
-    return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
+    scales = StoredArray(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
+    return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
 
 
-def downsampled_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
+def downsampled_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:
     """Tokens, and scales where there are any, of frames that are kept coarse. The arrays are made when they are first needed."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame // FEWER, tokens.width)
     if tokens.storage == "float16":
-        return (ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
-    scales = ArrayLayout(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
-    return ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales
+        return (StoredArray(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
+    scales = StoredArray(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
+    return StoredArray(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales

@@ -4,13 +4,12 @@ Counted in seals, for each tree by itself: `frames` (images) and each `generatio
 alone, [released, sent) on both, later ones only here. `locked` keeps those apart who send, release and erase, in whichever process.
 """
 
-import fcntl
-import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
+from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.layout import IMAGES, generation_name, generations
 from afterview.memory.format.spec_file import spec_path
 from afterview.memory.plans.downsampling import ARRAYS
@@ -31,18 +31,29 @@ PATIENCE_S = 300.0  # longer than one seal can take to be sent
 
 @dataclass(frozen=True)
 class Tree:
-    """One tree's seals. bytes: of its objects; away: of those that lie on the store alone. identity: of the spec it was made by."""
+    """One tree's seals. bytes: of its objects; remote_only: of those that lie in the bucket alone. identity: of the spec it was made by."""
 
     identity: int
     sent: int = 0
     released: int = 0
     bytes: int = 0
-    away: int = 0
+    remote_only: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept on disk."""
+        values = asdict(self)
+        values["away"] = values.pop("remote_only")
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Tree":
+        """What `to_json` made. Raises TypeError."""
+        return cls(remote_only=values.pop("away", 0), **values)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What another machine finds there: rows and gaps of a generation, and a checksum of all that was said about them."""
+    """What another machine finds there: frames and the generation, and a checksum of the manifest that was published."""
 
     frames: int = 0
     generation: int = 0
@@ -50,15 +61,17 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Uploads:
-    """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
-    too, until the commit says so. unsettled: something that changes the trees' bytes is under way, or was cut off: they are in doubt.
-    silent_since, why: of a store that cannot be used.
+class UploadState:
+    """The state of one camera.
+
+    resend: (tree, seal) that changed after they were sent. downsampled: (tree, seal) that the bucket keeps downsampled, until the
+    manifest says so. unsettled: a step that changes the trees' bytes is under way or was cut off, so they are in doubt.
+    silent_since: Unix seconds since which the bucket cannot be used; why: the reason.
     """
 
     trees: dict[str, Tree] = field(default_factory=dict)
-    again: tuple[tuple[str, int], ...] = ()
-    thinned: tuple[tuple[str, int], ...] = ()
+    resend: tuple[tuple[str, int], ...] = ()
+    downsampled: tuple[tuple[str, int], ...] = ()
     unsettled: bool = False
     published: Published = field(default=Published())
     silent_since: float | None = None
@@ -66,33 +79,39 @@ class Uploads:
     keeps_versions: bool = False
 
     @classmethod
-    def read(cls, camera: Path) -> "Uploads":
+    def read(cls, camera: Path) -> "UploadState":
         """The state of the camera at `camera`; nothing sent where there is none. Raises DamagedMemory."""
         path = camera / FILE
         if not path.exists():
             return cls()
-        values = read_json(path, missing=str(path))
         try:
-            trees = {name: Tree(**tree) for name, tree in values.pop("trees").items()}
-            again, thinned = (
-                tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
-            )
-            return cls(trees, again, thinned, published=Published(**values.pop("published")), **values)
+            return cls._from_json(read_json(path, missing=str(path)))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedMemory(f"{path}: is no state of an upload; `afterview fsck --repair` makes it anew") from None
 
-    def write(self, camera: Path) -> None:
-        """Make it so, durably."""
-        write_json(camera / FILE, asdict(self))
+    @classmethod
+    def _from_json(cls, values: dict[str, Any]) -> "UploadState":
+        trees = {name: Tree.from_json(tree) for name, tree in values.pop("trees").items()}
+        resend, downsampled = (
+            tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
+        )
+        return cls(trees, resend, downsampled, published=Published(**values.pop("published")), **values)
 
-    def with_tree(self, name: str, tree: Tree) -> "Uploads":
+    def write(self, camera: Path) -> None:
+        """Replace the state on disk, durably."""
+        values = asdict(self)
+        values["trees"] = {name: tree.to_json() for name, tree in self.trees.items()}
+        values["again"], values["thinned"] = values.pop("resend"), values.pop("downsampled")
+        write_json(camera / FILE, values)
+
+    def with_tree(self, name: str, tree: Tree) -> "UploadState":
         """The same with another state of one tree."""
         return replace(self, trees={**self.trees, name: tree})
 
-    def to_send_again(self, items: set[tuple[str, int]]) -> "Uploads":
+    def to_send_again(self, items: set[tuple[str, int]]) -> "UploadState":
         """The same with seals that must be sent once more, of those that were sent at all."""
         sent = {(name, seal) for name, seal in items if name in self.trees and seal < self.trees[name].sent}
-        return replace(self, again=tuple(sorted({*self.again, *sent})))
+        return replace(self, resend=tuple(sorted({*self.resend, *sent})))
 
     @property
     def bytes(self) -> int:
@@ -100,27 +119,22 @@ class Uploads:
         return sum(tree.bytes for tree in self.trees.values())
 
     @property
-    def away(self) -> int:
+    def remote_only(self) -> int:
         """Bytes that lie on the store alone."""
-        return sum(tree.away for tree in self.trees.values())
+        return sum(tree.remote_only for tree in self.trees.values())
 
 
 @contextmanager
 def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Alone with the camera's objects and with `uploaded`. Raises StoreUnreachable when somebody else keeps them too long."""
-    deadline = time.monotonic() + patience_s
-    with (camera / "uploaded.lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StoreUnreachable(
-                        f"camera '{camera.name}': its store is busy with something that takes long"
-                    ) from None
-                time.sleep(0.02)
-        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes it holds the lock
+    """Hold the camera's objects and `uploaded` alone. Raises StoreUnreachable when another process keeps them longer than that."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(camera / "uploaded.lock", patience_s=patience_s))
+        except TimeoutError:
+            raise StoreUnreachable(
+                f"camera '{camera.name}': another process has been using its bucket for {patience_s:g} s; try again later"
+            ) from None
+        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes one holds the lock
             unlink(left)
         yield
 
@@ -129,7 +143,7 @@ def change(camera: Path, items: set[tuple[str, int]]) -> None:
     """These seals were changed here: what the store has of them is old. Costs nothing where there is no store."""
     if (camera / FILE).exists():
         with locked(camera):
-            Uploads.read(camera).to_send_again(items).write(camera)
+            UploadState.read(camera).to_send_again(items).write(camera)
 
 
 def forget_uploads(camera: Path) -> None:
@@ -138,7 +152,7 @@ def forget_uploads(camera: Path) -> None:
         fsync_directory(camera)
 
 
-def trees_here(camera: Path) -> dict[str, int]:
+def local_trees(camera: Path) -> dict[str, int]:
     """The trees that a camera has, with the identity of each: a generation that was given up and begun anew is another."""
     found = {FRAMES: 0}
     for number in generations(camera):
@@ -155,10 +169,10 @@ def seal_keys(camera: Path, tree: str, seal: int) -> list[str]:
     number = int(tree.removeprefix("generation-"))
     first = seal * SEAL_FRAMES
     return [
-        str(layout.file(camera, chunk).relative_to(camera))
-        for layout in camera_layouts(camera, number)
-        if layout.name.startswith(f"{tree}/") and layout.chunk <= SEAL_FRAMES
-        for chunk in layout.chunks(first, first + SEAL_FRAMES)
+        str(array.file(camera, chunk).relative_to(camera))
+        for array in camera_arrays(camera, number)
+        if array.name.startswith(f"{tree}/") and array.chunk <= SEAL_FRAMES
+        for chunk in array.chunks(first, first + SEAL_FRAMES)
     ]
 
 
@@ -167,23 +181,23 @@ def fine_keys(camera: Path, tree: str, seal: int) -> set[str]:
     return {key for key in seal_keys(camera, tree, seal) if Path(key).parent.name in ARRAYS}
 
 
-def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:
+def frames_remote(camera: Path, generation: int) -> NDArray[np.int64]:
     """Frames whose features lie on the store alone, int64, ascending."""
-    tree = Uploads.read(camera).trees.get(generation_name(generation))
+    tree = UploadState.read(camera).trees.get(generation_name(generation))
     return np.arange(tree.released * SEAL_FRAMES if tree else 0, dtype=np.int64)
 
 
-def bytes_away(camera: Path) -> int:
+def remote_bytes(camera: Path) -> int:
     """Bytes that lie on the store alone; 0 where the note of it is damaged, which must not end a recording."""
     try:
-        return Uploads.read(camera).away
+        return UploadState.read(camera).remote_only
     except DamagedMemory:
         return 0
 
 
-def known_silent(camera: Path) -> bool:
+def known_unreachable(camera: Path) -> bool:
     """Whether whoever sends has found that the store cannot be used."""
     try:
-        return Uploads.read(camera).silent_since is not None
+        return UploadState.read(camera).silent_since is not None
     except DamagedMemory:
         return True

@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
-from afterview.memory.format.layout import IMAGES, ArrayLayout
-from afterview.memory.format.upload_state import bytes_away
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.layout import IMAGES, StoredArray
+from afterview.memory.format.upload_state import remote_bytes
 
 
 def bytes_under(path: Path) -> int:
@@ -36,7 +36,7 @@ class Usage:
     @cached_property
     def _counted(self) -> int:
         self._change = 0
-        return bytes_under(self._camera) + bytes_away(self._camera)
+        return bytes_under(self._camera) + remote_bytes(self._camera)
 
     @property
     def bytes(self) -> int:
@@ -47,12 +47,12 @@ class Usage:
         """One more seal was written, from frame `first` on."""
         if "_counted" not in self.__dict__:
             return
-        layouts = [layout for layout in camera_layouts(self._camera) if layout.chunk <= SEAL_FRAMES]
-        self._change += self._size(layouts, first, first + SEAL_FRAMES)
+        arrays = [array for array in camera_arrays(self._camera) if array.chunk <= SEAL_FRAMES]
+        self._change += self._size(arrays, first, first + SEAL_FRAMES)
         self._change += bytes_under(self._camera / IMAGES / str(first // SEAL_FRAMES))
 
-    def _size(self, layouts: Sequence[ArrayLayout], first: int, end: int) -> int:
-        files = [layout.file(self._camera, chunk) for layout in layouts for chunk in layout.chunks(first, end)]
+    def _size(self, arrays: Sequence[StoredArray], first: int, end: int) -> int:
+        files = [array.file(self._camera, chunk) for array in arrays for chunk in array.chunks(first, end)]
         return sum(path.stat().st_size for path in files if path.is_file())
 
     def freed(self, freed: int) -> None:

@@ -10,7 +10,7 @@ from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import frames_away
+from afterview.memory.format.upload_state import frames_remote
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.index.files import drop_files, locked
@@ -34,15 +34,15 @@ class Report:
         """What is wrong and was not put right."""
         return [finding for finding in self.findings if finding.severity == "damage"]
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
         memory = self.camera.parent
         return {
             "id": self.camera.name,
             "frames": self.frames,
             "clean": not self.damage,
-            "findings": [finding.document(memory) for finding in self.findings],
-            "repaired": [{**finding.document(memory), "result": result} for finding, result in self.repaired],
+            "findings": [finding.to_dict(memory) for finding in self.findings],
+            "repaired": [{**finding.to_dict(memory), "result": result} for finding, result in self.repaired],
         }
 
 
@@ -108,7 +108,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     try:
         snapshot = CameraReader(camera).snapshot()
         if not deep:
-            snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
+            snapshot = snapshot.within_reach(frames_remote(camera, snapshot.generation))
     except RepositoryError:
         return []  # said by the checks above
     from afterview.memory.index.frame_index import (  # loads faiss: only where there is an index to compare

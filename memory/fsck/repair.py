@@ -19,10 +19,12 @@ from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, 
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES, Gap
 from afterview.memory.format import upload_state as uploaded
-from afterview.memory.format.generations import camera_layouts
-from afterview.memory.format.layout import IMAGES, ArrayLayout, generations, with_checksum
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.image_packs import image_attributes
+from afterview.memory.format.layout import IMAGES, StoredArray, generations, with_checksum
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames, image_attributes
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.upload_state import FRAMES, change
 from afterview.memory.format.zarr_store import CameraStore
 from afterview.memory.fsck.repair_journal import sound_records
@@ -53,8 +55,8 @@ class Repair:
 
         Raises StoreError where there is a copy that cannot be had now: to the store, a camera made anew is another one.
         """
-        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
-        theirs = None if objects is None else objects.read("camera.json")
+        bucket = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        theirs = None if bucket is None else bucket.read("camera.json")
         if theirs is not None:
             write_file(self._camera / "camera.json", theirs)
             return f"restored from the store: name '{read_camera(self._camera).name}'"
@@ -85,68 +87,68 @@ class Repair:
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_unsealed is not None:
             frames = min(frames, -(-first_unsealed // SEAL_FRAMES) * SEAL_FRAMES) if first_unsealed else 0
-        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
-        far = {} if objects is None else objects.sizes()
-        removed = published_removals(objects, specs[-1], frames) if objects is not None else ()
-        Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], far)).write(self._camera)
+        bucket = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        remote = {} if bucket is None else bucket.sizes()
+        removed = published_removals(bucket, specs[-1], frames) if bucket is not None else ()
+        Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], remote)).write(self._camera)
         absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
         gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
         blank = self._blank_frames(frames, specs[-1])
         self._remove(np.union1d(gone, blank))
         return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
 
-    def _downsampled(self, frames: int, generation: int, far: Container[str]) -> tuple[Downsampled, ...]:
+    def _downsampled(self, frames: int, generation: int, remote: Container[str]) -> tuple[Downsampled, ...]:
         """Seals whose tokens are there in their coarse form alone. far: what lies on the store."""
-        layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
-        if ARRAYS["tokens"] not in layouts:
+        arrays = {array.name.rpartition("/")[2]: array for array in camera_arrays(self._camera, generation)}
+        if ARRAYS["tokens"] not in arrays:
             return ()
         there = {
-            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal, far)}
+            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(arrays[name], seal, remote)}
             for name in ("tokens", ARRAYS["tokens"])
         }
         alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
         return add_downsampled((Downsampled(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
 
-    def _any(self, layout: ArrayLayout, seal: int, far: Container[str]) -> bool:
-        chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
-        files = [layout.file(self._camera, chunk) for chunk in chunks]
-        return any(file.exists() or str(file.relative_to(self._camera)) in far for file in files)
+    def _any(self, array: StoredArray, seal: int, remote: Container[str]) -> bool:
+        chunks = array.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+        files = [array.file(self._camera, chunk) for chunk in chunks]
+        return any(file.exists() or str(file.relative_to(self._camera)) in remote for file in files)
 
     def _blank_frames(self, frames: int, generation: int) -> NDArray[np.int64]:
         """Frames whose embedding is zero: they had been forgotten."""
         name = f"generation-{generation}/embeddings"
-        layout = next(layout for layout in camera_layouts(self._camera) if layout.name == name)
+        array = next(array for array in camera_arrays(self._camera) if array.name == name)
         blank: list[int] = []
-        for chunk in layout.chunks(0, frames):
-            if layout.check(self._camera, chunk) is None:
-                zero = ~np.asarray(layout.rows(self._camera, chunk)).any(axis=1)
-                blank += (chunk * layout.chunk + np.flatnonzero(zero)).tolist()
+        for chunk in array.chunks(0, frames):
+            if array.check(self._camera, chunk) is None:
+                zero = ~np.asarray(array.rows(self._camera, chunk)).any(axis=1)
+                blank += (chunk * array.chunk + np.flatnonzero(zero)).tolist()
         return np.array([frame for frame in blank if frame < frames], dtype=np.int64)
 
-    def metadata(self, layout: ArrayLayout, rows: int) -> Fix:
+    def metadata(self, array: StoredArray, rows: int) -> Fix:
         """An array's zarr.json anew."""
 
         def fix() -> str:
-            unlink(self._camera / layout.name / "zarr.json")
+            unlink(self._camera / array.name / "zarr.json")
             store = CameraStore(self._camera)
-            for group in (Path(layout.name).parent, Path("frames/images")):
+            for group in (Path(array.name).parent, Path("frames/images")):
                 if not (self._camera / group / "zarr.json").exists():
                     zarr.create_group(store, path=str(group))
-            SealedFrames(self._camera, 0, writable=True).create_array(layout, rows)
+            SealedWriter(self._camera, 0).create_array(array, rows)
             return "rebuilt"
 
         return fix
 
     # --- chunks ---
 
-    def chunk(self, layout: ArrayLayout, chunk: int, lost: NDArray[np.int64]) -> Fix:
+    def chunk(self, array: StoredArray, chunk: int, lost: NDArray[np.int64]) -> Fix:
         """A chunk that cannot be read."""
-        kind = layout.name.rsplit("/", 1)[-1]
+        kind = array.name.rsplit("/", 1)[-1]
 
         def fix() -> str:
-            place = (layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)
-            key = str(layout.file(self._camera, chunk).relative_to(self._camera))
-            if layout.chunk <= SEAL_FRAMES and restore_chunk(self._camera, key, place, layout.chunk_bytes):
+            place = (array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)
+            key = str(array.file(self._camera, chunk).relative_to(self._camera))
+            if array.chunk <= SEAL_FRAMES and restore_chunk(self._camera, key, place, array.chunk_bytes):
                 return "fetched from the store"
             if kind in (*ARRAYS, *ARRAYS.values()):
                 self._remove(lost)
@@ -154,13 +156,13 @@ class Repair:
                     f"{len(lost)} frames are recorded as lost to damage; `reembed` can rebuild them from their images"
                 )
             if kind == "embeddings":
-                self._write(layout, chunk, np.zeros((layout.chunk, *layout.row), dtype=layout.dtype))
+                self._write(array, chunk, np.zeros((array.chunk, *array.row), dtype=array.dtype))
                 return f"{len(lost)} frames can no longer be found by search; they are still remembered"
-            times = self._second_times()[chunk * layout.chunk : (chunk + 1) * layout.chunk]
-            rows = np.full(layout.chunk, 0 if kind == "time_basis" else np.nan, dtype=layout.dtype)
+            times = self._second_times()[chunk * array.chunk : (chunk + 1) * array.chunk]
+            rows = np.full(array.chunk, 0 if kind == "time_basis" else np.nan, dtype=array.dtype)
             if kind in ("times", "arrival_times"):
                 rows[: len(times)] = times
-            self._write(layout, chunk, rows)
+            self._write(array, chunk, rows)
             unknown = lost[np.isnan(self._second_times()[lost])] if kind == "times" else lost[:0]
             self._remove(unknown)
             return (
@@ -169,10 +171,10 @@ class Repair:
 
         return fix
 
-    def _write(self, layout: ArrayLayout, chunk: int, rows: NDArray[np.generic]) -> None:
-        write_file(layout.file(self._camera, chunk), with_checksum(rows.tobytes()))
-        if layout.chunk <= SEAL_FRAMES:
-            change(self._camera, {(layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)})
+    def _write(self, array: StoredArray, chunk: int, rows: NDArray[np.generic]) -> None:
+        write_file(array.file(self._camera, chunk), with_checksum(rows.tobytes()))
+        if array.chunk <= SEAL_FRAMES:
+            change(self._camera, {(array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)})
 
     def images(self, seal: int) -> Fix:
         """A seal whose images cannot be read: they come back from the store, or its frames stay without images."""
@@ -184,9 +186,7 @@ class Repair:
                 return "fetched from the store"
             times = self._times(Manifest.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
             remove_tree(self._camera / IMAGES / str(seal))
-            SealedFrames(self._camera, 0, writable=True).write_images(
-                seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist()
-            )
+            SealedWriter(self._camera, 0).write_images(seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist())
             change(self._camera, {(FRAMES, seal)})
             return f"the images of {SEAL_FRAMES} frames are lost; the frames are still remembered"
 
@@ -265,7 +265,7 @@ class Repair:
         ]
         for file in (self._camera / "frames" / "gaps").glob("c.*"):
             unlink(file)
-        SealedFrames(self._camera, manifest.generation, writable=True).write_gaps(0, gaps)
+        SealedWriter(self._camera, manifest.generation).write_gaps(0, gaps)
         replace(manifest, gaps=len(gaps)).write(self._camera)
         return f"{len(gaps)} gaps rebuilt from the times; why they came about is lost"
 

@@ -17,11 +17,11 @@ def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
 
     def fix() -> str:
         path = spec_path(camera, generation)
-        objects = bucket_of(camera)
-        theirs = None if objects is None else objects.read(str(path.relative_to(camera)))
-        if objects is None or theirs is None:
+        bucket = bucket_of(camera)
+        theirs = None if bucket is None else bucket.read(str(path.relative_to(camera)))
+        if bucket is None or theirs is None:
             raise DamagedMemory(f"{path}: there is no copy on a store; {REMEDY}")
-        decode_json(theirs, where=f"{objects.name}: spec.json", remedy=REMEDY)
+        decode_json(theirs, where=f"{bucket.name}: spec.json", remedy=REMEDY)
         write_file(path, theirs)
         return "fetched from the store"
 

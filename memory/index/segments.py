@@ -34,7 +34,7 @@ _NUMBER, _PLACE = 2, 8  # bytes: of a float16 code; of the place that an inverte
 
 
 @dataclass(frozen=True)
-class Segment:
+class IndexSegment:
     """Frames [first, end) and their index."""
 
     first: int
@@ -97,15 +97,15 @@ class Segment:
         return rows
 
 
-def build_flat(vectors: NDArray[np.float32], first: int) -> Segment:
+def build_flat(vectors: NDArray[np.float32], first: int) -> IndexSegment:
     """An exact segment."""
     # float16 codes halve the memory; recall 1.00 against float32 on a million vectors (measured).
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.add(vectors)
-    return Segment(first, first + len(vectors), "flat", index)
+    return IndexSegment(first, first + len(vectors), "flat", index)
 
 
-def build_inverted(vectors: NDArray[np.float32], first: int) -> Segment:
+def build_inverted(vectors: NDArray[np.float32], first: int) -> IndexSegment:
     """An approximate segment. The same vectors give the same cells."""
     width = vectors.shape[1]
     coarse = faiss.IndexFlatIP(width)
@@ -114,7 +114,7 @@ def build_inverted(vectors: NDArray[np.float32], first: int) -> Segment:
     )
     index.train(vectors[:: max(1, len(vectors) // _TRAIN)])
     index.add(vectors)
-    return Segment(first, first + len(vectors), "ivf", index)
+    return IndexSegment(first, first + len(vectors), "ivf", index)
 
 
 def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.float32]:
@@ -139,7 +139,7 @@ def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np
 
 
 def save(
-    directory: Path, segments: Sequence[Segment], identity: dict[str, Any], *, sound: Mapping[str, SegmentFile]
+    directory: Path, segments: Sequence[IndexSegment], identity: dict[str, Any], *, sound: Mapping[str, SegmentFile]
 ) -> dict[str, SegmentFile]:
     """Write the files that are not there yet (`sound`: known to be right), then `about.json` naming all, then drop the others.
 
@@ -155,7 +155,7 @@ def save(
     return files
 
 
-def _write(directory: Path, segment: Segment) -> SegmentFile:
+def _write(directory: Path, segment: IndexSegment) -> SegmentFile:
     reach("index.before-segment")
     data = faiss.serialize_index(segment.index).tobytes()
     write_file(directory / segment.file, data)
@@ -189,7 +189,7 @@ def require_whole(directory: Path, file: SegmentFile) -> None:
         raise ValueError(f"{file.name}: fails its checksum")
 
 
-def load(directory: Path, file: SegmentFile, width: int) -> Segment:
+def load(directory: Path, file: SegmentFile, width: int) -> IndexSegment:
     """Read one segment; its vectors stay on the disk until they are needed. Raises ValueError where the file is damaged."""
     require_head(directory, file, width)
     kind, first, end, path = file.kind, file.first, file.end, directory / file.name
@@ -205,4 +205,4 @@ def load(directory: Path, file: SegmentFile, width: int) -> Segment:
         lists.prefetch_nthread = 0
     if index.ntotal != end - first or index.d != width:
         raise ValueError(f"{path.name}: holds {index.ntotal} vectors of {index.d}, expected {end - first} of {width}")
-    return Segment(first, end, kind, index)
+    return IndexSegment(first, end, kind, index)

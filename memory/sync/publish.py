@@ -7,11 +7,11 @@ from pathlib import Path
 from afterview.memory.base.documents import decode_json
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.layout import GAP_CHUNK, IMAGES, generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal
 from afterview.memory.remote.bucket import BucketClient
@@ -40,21 +40,21 @@ def small_files(camera: Path, manifest: Manifest, known: int, frames: int) -> li
     generation = generation_name(manifest.generation)
     keys = ["camera.json", f"{generation}/spec.json", "frames/gaps/zarr.json"]
     keys += [f"{folder}/zarr.json" for folder in ("frames", IMAGES, generation)]
-    for layout in camera_layouts(camera, manifest.generation):
-        keys.append(f"{layout.name}/zarr.json")
-        if layout.chunk > SEAL_FRAMES:
-            first = known // layout.chunk * layout.chunk
-            keys += [str(layout.file(camera, chunk).relative_to(camera)) for chunk in layout.chunks(first, frames)]
+    for array in camera_arrays(camera, manifest.generation):
+        keys.append(f"{array.name}/zarr.json")
+        if array.chunk > SEAL_FRAMES:
+            first = known // array.chunk * array.chunk
+            keys += [str(array.file(camera, chunk).relative_to(camera)) for chunk in array.chunks(first, frames)]
     return [*keys, *(f"frames/gaps/c.{chunk}.0" for chunk in range(-(-manifest.gaps // GAP_CHUNK)))]
 
 
-def downsampled_arrays(camera: Path, tree: str) -> list[str]:
+def downsampled_metadata(camera: Path, tree: str) -> list[str]:
     """The metadata of the arrays of coarse tokens, without which their chunks cannot be read."""
     keys = [f"{tree}/{name}/zarr.json" for name in ARRAYS.values()]
     return [key for key in keys if (camera / key).exists()]
 
 
-def published_manifest(camera: Path, manifest: Manifest, uploads: Uploads, frames: int) -> bytes:
+def published_manifest(camera: Path, manifest: Manifest, state: UploadState, frames: int) -> bytes:
     """`committed` as the store may say it: no more frames than it has, and as coarse those alone whose coarse chunks it has."""
     gaps = SealedFrames(camera, manifest.generation).gaps(manifest.gaps)
     count = sum(gap.before_frame < frames for gap in gaps)
@@ -63,18 +63,18 @@ def published_manifest(camera: Path, manifest: Manifest, uploads: Uploads, frame
         Downsampled(first, first + SEAL_FRAMES)
         for part in manifest.downsampled
         for first in range(part.first, min(part.end, frames), SEAL_FRAMES)
-        if part.erased or (tree, first // SEAL_FRAMES) in uploads.thinned
+        if part.erased or (tree, first // SEAL_FRAMES) in state.downsampled
     ]
     return replace(manifest, frames=frames, gaps=count, downsampled=add_downsampled(downsampled, ())).encode()
 
 
-def published_removals(objects: BucketClient, generation: int, frames: int) -> tuple[Removal, ...]:
+def published_removals(bucket: BucketClient, generation: int, frames: int) -> tuple[Removal, ...]:
     """What the store says is removed of the first `frames` frames; nothing where it says nothing of this generation. Raises StoreError."""
-    theirs = objects.read("committed")
+    theirs = bucket.read("committed")
     if theirs is None:
         return ()
     try:
-        manifest = Manifest.decode(theirs, where=objects.name)
+        manifest = Manifest.decode(theirs, where=bucket.name)
     except DamagedMemory:
         return ()
     return tuple(gone for gone in manifest.removed if gone.end <= frames and manifest.generation == generation)

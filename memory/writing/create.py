@@ -9,7 +9,7 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import write_spec
 
 
@@ -18,7 +18,7 @@ def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, 
     # camera.json comes last: a camera without it was being created when the process died, and is created anew.
     info = new_camera(name, fps=fps, timezone=timezone)
     _clear_unfinished(directory)
-    SealedFrames(directory, 1, writable=True).create(spec)
+    SealedWriter(directory, 1).create(spec)
     write_spec(directory, 1, spec)
     Manifest(frames=0, gaps=0, generation=1).write(directory)
     write_file(directory / journal_name(1), MAGIC)

@@ -18,14 +18,14 @@ from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import (
     IMAGES,
-    ArrayLayout,
+    StoredArray,
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.format.sealed import image_attributes
 from afterview.memory.plans.removal import Removal, covered_frames
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
@@ -40,6 +40,10 @@ class Erased:
     rewritten: int = 0  # files
     objects: int = 0  # deleted from the store
     freed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {"files_deleted": self.deleted, "objects_deleted": self.objects, "bytes": self.freed}
 
     def include(self, other: "Erased") -> None:
         """Count what another erasure did, too."""
@@ -80,14 +84,14 @@ def erase(
     done = Erased()
     end = min(removal.end, sealed)
     covered = covered_frames(removed, max(sealed, removal.end) + 1)
-    for layout in camera_layouts(camera):
-        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
-            low, high = chunk * layout.chunk, min((chunk + 1) * layout.chunk, sealed)
-            path = layout.file(camera, chunk)
-            if covered[low:high].all() and high == (chunk + 1) * layout.chunk:
+    for array in camera_arrays(camera):
+        for chunk in array.chunks(removal.first, end) if end > removal.first else ():
+            low, high = chunk * array.chunk, min((chunk + 1) * array.chunk, sealed)
+            path = array.file(camera, chunk)
+            if covered[low:high].all() and high == (chunk + 1) * array.chunk:
                 done.drop(path)
             elif removal.reason == "forgotten" and path.is_file():
-                _blank_rows(camera, layout, chunk, removal, done)
+                _blank_rows(camera, array, chunk, removal, done)
         reach(f"{_verb(removal)}.half-erased")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
         low, high = seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES
@@ -104,24 +108,24 @@ def _verb(removal: Removal) -> str:
     return "forget" if removal.reason == "forgotten" else "evict"
 
 
-def _blank_rows(camera: Path, layout: ArrayLayout, chunk: int, removal: Removal, done: Erased) -> None:
-    path = layout.file(camera, chunk)
-    if layout.check(camera, chunk):
+def _blank_rows(camera: Path, array: StoredArray, chunk: int, removal: Removal, done: Erased) -> None:
+    path = array.file(camera, chunk)
+    if array.check(camera, chunk):
         done.drop(path)  # cannot be read, so it cannot be told apart from what it holds of these frames
         return
-    rows = layout.rows(camera, chunk).copy()
-    first, end = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
-    rows[first - chunk * layout.chunk : end - chunk * layout.chunk] = blank_rows(layout, removal, first, end)
+    rows = array.rows(camera, chunk).copy()
+    first, end = max(removal.first, chunk * array.chunk), min(removal.end, (chunk + 1) * array.chunk)
+    rows[first - chunk * array.chunk : end - chunk * array.chunk] = blank_rows(array, removal, first, end)
     data = with_checksum(rows.tobytes())
     if data != path.read_bytes():
         done.rewrite(path, data)
 
 
-def blank_rows(layout: ArrayLayout, removal: Removal, first: int, end: int) -> Any:
+def blank_rows(array: StoredArray, removal: Removal, first: int, end: int) -> Any:
     """What rows [first, end) of a forgotten range hold afterwards."""
-    if layout.name in ("frames/times", "frames/arrival_times"):
+    if array.name in ("frames/times", "frames/arrival_times"):
         return blank_times(removal)[first - removal.first : end - removal.first]
-    return np.nan if layout.name == "frames/source_times" else 0
+    return np.nan if array.name == "frames/source_times" else 0
 
 
 def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) -> None:
@@ -181,17 +185,17 @@ def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
     """
     found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
     end = min(removal.end, sealed)
-    for layout in camera_layouts(camera):
-        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
-            path = layout.file(camera, chunk)
+    for array in camera_arrays(camera):
+        for chunk in array.chunks(removal.first, end) if end > removal.first else ():
+            path = array.file(camera, chunk)
             if not path.is_file():
                 continue
-            if layout.check(camera, chunk):
+            if array.check(camera, chunk):
                 found.append(f"{path}: {_UNREADABLE}")
                 continue
-            first, stop = max(removal.first, chunk * layout.chunk), min(end, (chunk + 1) * layout.chunk)
-            rows = layout.rows(camera, chunk)[first - chunk * layout.chunk : stop - chunk * layout.chunk]
-            blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, first, stop), dtype=rows.dtype), rows.shape)
+            first, stop = max(removal.first, chunk * array.chunk), min(end, (chunk + 1) * array.chunk)
+            rows = array.rows(camera, chunk)[first - chunk * array.chunk : stop - chunk * array.chunk]
+            blank = np.broadcast_to(np.asarray(blank_rows(array, removal, first, stop), dtype=rows.dtype), rows.shape)
             if not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f"):
                 found.append(f"{path}: rows of forgotten frames")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):

@@ -21,7 +21,8 @@ import numpy as np
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
-from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.camera import CameraIngest

@@ -17,14 +17,14 @@ from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import (
     IMAGES,
     SCALAR_CHUNK,
-    ArrayLayout,
-    feature_layouts,
-    scalar_layouts,
+    StoredArray,
+    feature_arrays,
+    scalar_arrays,
     with_checksum,
 )
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.format.sealed_writer import SealedWriter
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame
 
 MODELS = 64  # real seals, and distinct runs of embeddings
@@ -40,8 +40,8 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         repository.sync()
     camera, seals = memory / name, frames // SEAL_FRAMES
     total = seals * SEAL_FRAMES
-    *stored, embeddings = feature_layouts(1, spec)
-    for layout in scalar_layouts():
+    *stored, embeddings = feature_arrays(1, spec)
+    for layout in scalar_arrays():
         _write_scalars(camera, layout, total)
     for layout in stored:
         _link_chunks(camera, layout, MODELS * SEAL_FRAMES // layout.chunk, total // layout.chunk)
@@ -51,8 +51,8 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         directory.mkdir()
         for file in ("zarr.json", "c.0"):
             os.link(_source(camera / IMAGES / str(seal % MODELS) / file, seal), directory / file)
-    sealed = SealedFrames(camera, 1, writable=True)
-    for layout in (*scalar_layouts(), *stored, embeddings):
+    sealed = SealedWriter(camera, 1)
+    for layout in (*scalar_arrays(), *stored, embeddings):
         (camera / layout.name / "zarr.json").unlink()
         sealed.create_array(layout, total)
     Manifest(total, 0, 1).write(camera)
@@ -61,14 +61,14 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
     return total
 
 
-def _write_scalars(camera: Path, layout: ArrayLayout, total: int) -> None:
+def _write_scalars(camera: Path, layout: StoredArray, total: int) -> None:
     for chunk in range(-(-total // SCALAR_CHUNK)):
         times = START + np.arange(chunk * SCALAR_CHUNK, (chunk + 1) * SCALAR_CHUNK, dtype=np.float64)
         rows = times if layout.dtype == "f8" else np.zeros(SCALAR_CHUNK, dtype=layout.dtype)
         layout.file(camera, chunk).write_bytes(with_checksum(rows.tobytes()))
 
 
-def _write_embeddings(camera: Path, layout: ArrayLayout, seals: int) -> None:
+def _write_embeddings(camera: Path, layout: StoredArray, seals: int) -> None:
     random, width = np.random.default_rng(7), layout.row[0]
     for seal in range(seals):
         path = layout.file(camera, seal)
@@ -81,7 +81,7 @@ def _write_embeddings(camera: Path, layout: ArrayLayout, seals: int) -> None:
         path.write_bytes(with_checksum(rows.tobytes()))
 
 
-def _link_chunks(camera: Path, layout: ArrayLayout, real: int, count: int) -> None:
+def _link_chunks(camera: Path, layout: StoredArray, real: int, count: int) -> None:
     for chunk in range(real, count):
         os.link(_source(layout.file(camera, chunk % real), chunk), layout.file(camera, chunk))
 

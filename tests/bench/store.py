@@ -18,12 +18,12 @@ import numpy as np
 
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
@@ -85,28 +85,28 @@ def _use(memory: Path, endpoint: str) -> None:
     write_store(memory, StoreSettings(url=f"s3://{BUCKET}/{memory.name}", endpoint=endpoint, local_gigabytes=0))
 
 
-def _objects(camera: Path) -> BucketClient:
-    objects = bucket_of(camera)
-    assert objects is not None, "the memory was given a store"
-    return objects
+def _bucket(camera: Path) -> BucketClient:
+    bucket = bucket_of(camera)
+    assert bucket is not None, "the memory was given a store"
+    return bucket
 
 
 def _send(camera: Path) -> tuple[float, float, float, float]:
-    objects = _objects(camera)
+    bucket = _bucket(camera)
     asked = 0
-    plain = objects._ask
+    plain = bucket._ask
 
     def counted(*arguments: object) -> object:
         nonlocal asked
         asked += 1
         return plain(*arguments)  # type: ignore[arg-type]
 
-    objects._ask = counted  # type: ignore[method-assign, assignment]
-    upload, began = Upload(camera, objects, local_bytes=0), time.perf_counter()
+    bucket._ask = counted  # type: ignore[method-assign, assignment]
+    upload, began = Upload(camera, bucket, local_bytes=0), time.perf_counter()
     while upload.step(finish=True):
         pass
-    taken, size = time.perf_counter() - began, Uploads.read(camera).bytes / 1e6
-    objects._ask = plain  # type: ignore[method-assign]
+    taken, size = time.perf_counter() - began, UploadState.read(camera).bytes / 1e6
+    bucket._ask = plain  # type: ignore[method-assign]
     return size, taken, size / taken, asked / (FRAMES / 64)
 
 
@@ -144,9 +144,9 @@ def _question(memory: Path) -> Callable[[], object]:
 
 
 def _timed(memory: Path, act: Callable[[], object]) -> float:
-    objects = bucket_of(memory / "a")
-    if objects is not None:
-        objects.forget_read()
+    bucket = bucket_of(memory / "a")
+    if bucket is not None:
+        bucket.forget_read()
     began = time.perf_counter()
     act()
     return time.perf_counter() - began

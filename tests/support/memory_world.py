@@ -1,6 +1,7 @@
 """Small made-up frames for tests of the memory."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpe
 from afterview.memory.plans.downsampling import downsample, spread
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 
 START = 1_700_000_000.0
+_CACHED = 2048  # frames
 
 
 def make_spec(
@@ -31,8 +34,9 @@ def make_spec(
 ANOTHER = make_spec(width=8, weights="sha256:new")  # another model's features of the same frames: encode_images
 
 
+@lru_cache(maxsize=_CACHED)
 def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
-    """Frame `number` of a made-up video: the same content whenever it is made."""
+    """Frame `number` of a made-up video: the same content whenever it is made. Not to be changed: callers share it."""
     random = np.random.default_rng(number)
     embedding = random.standard_normal(spec.index.width).astype(np.float32)
     when = START + number if time is None else time
@@ -46,11 +50,13 @@ def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> 
     )
 
 
+@lru_cache(maxsize=_CACHED)
 def kept_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
     """The same frame as a memory of this spec gives it back."""
     return make_frame(number, spec, time=time).stored_as(spec.tokens.storage)
 
 
+@lru_cache(maxsize=_CACHED)
 def downsampled_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
     """Its tokens as the memory gives them back once the frame is coarse, [P, Dv]."""
     rows = downsample(kept_frame(number, spec).tokens[None])
@@ -71,6 +77,11 @@ def assert_holds(snapshot: MemorySnapshot, numbers: Iterable[int]) -> None:
     assert snapshot.ids.tolist() == expected
     tokens = np.stack([kept_frame(number, snapshot.spec).tokens for number in expected])
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
+
+
+def kill_writer(repository: Repository) -> None:
+    """Leave a repository as a process that was killed leaves it: the kernel gives its lock free, and nothing else happens."""
+    repository._lock.close()
 
 
 def die_holding(camera: Path) -> None:

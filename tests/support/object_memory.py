@@ -12,7 +12,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.object_server import BUCKET
 
@@ -47,9 +47,9 @@ def record(memory: Path) -> Path:
 
 
 def upload(camera: Path, *, local_bytes: float = 0.0) -> Upload:
-    objects = bucket_of(camera)
-    assert objects is not None
-    return Upload(camera, objects, local_bytes=local_bytes)
+    bucket = bucket_of(camera)
+    assert bucket is not None
+    return Upload(camera, bucket, local_bytes=local_bytes)
 
 
 def flush(camera: Path, *, local_bytes: float = 0.0) -> None:

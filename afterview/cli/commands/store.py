@@ -10,7 +10,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.commands.manage import apply
 from afterview.cli.output.documents import dump
-from afterview.cli.output.stores import describe_store, store_document
+from afterview.cli.output.stores import describe_store
 from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.memory.base.durable import fsync_directory, make_directory, unlink
 from afterview.memory.base.errors import (
@@ -23,13 +23,14 @@ from afterview.memory.base.errors import (
     StoreUnreachable,
 )
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import FILE, StoreSettings, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 from afterview.memory.sync.restore import restore_camera
+from afterview.memory.sync.status import store_status
 from afterview.memory.sync.upload import Upload
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 from afterview.stream.source.redact import redact
@@ -89,7 +90,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     except ConfigError as error:
         raise UsageError(redact(str(error))) from None
     if before is not None and (before.url, before.endpoint) != (settings.url, settings.endpoint):
-        used = [reader.info.id for reader in _readers(memory) if Uploads.read(reader.directory).bytes]
+        used = [reader.info.id for reader in _readers(memory) if UploadState.read(reader.directory).bytes]
         if used:
             raise UsageError(
                 f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterview store leave` brings them back first"
@@ -107,12 +108,12 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"memory": str(memory), "store": settings.model_dump(), "said": said}
 
 
-def _probe(objects: BucketClient) -> None:
+def _probe(bucket: BucketClient) -> None:
     """Write, read and delete one object, so that a mistake shows now and not with the first seal."""
-    objects.put(_PROBE, b"afterview")
-    if objects.read(_PROBE) != b"afterview":
-        raise StoreUnreachable(f"{objects.name}: does not give back what was written to it")
-    objects.delete([_PROBE])
+    bucket.put(_PROBE, b"afterview")
+    if bucket.read(_PROBE) != b"afterview":
+        raise StoreUnreachable(f"{bucket.name}: does not give back what was written to it")
+    bucket.delete([_PROBE])
 
 
 def _refuse_others(memory: Path, settings: StoreSettings, *, used: bool) -> None:
@@ -146,18 +147,19 @@ def _some(cameras: list[str]) -> str:
 
 
 def _status(reader: CameraReader) -> dict[str, Any]:
-    document = store_document(reader.directory) or {}
+    status = store_status(reader.directory)
+    assert status is not None, "`run` has seen that the memory has a store"
     try:
-        _objects(reader).size("camera.json")
+        _bucket(reader).size("camera.json")
         answer = "it answers"
     except StoreError as error:
         answer = str(error)
-    said = f"{reader.info.id}: {describe_store(document, reader.info)}\n  asked just now: {answer}"
-    if document.get("bucket_keeps_versions"):
+    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  asked just now: {answer}"
+    if status.keeps_versions:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**document, "answers": answer == "it answers", "said": said}
+    return {**status.to_dict(), "answers": answer == "it answers", "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:
@@ -165,15 +167,15 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
         apply(reader, {"do": "enforce"})  # removals that waited for the store
     except RepositoryError as error:
         print(f"{reader.info.id}: {error}", file=sys.stderr)
-    settings, objects = read_store(reader.directory.parent), _objects(reader)
-    upload = Upload(reader.directory, objects, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
+    settings, bucket = read_store(reader.directory.parent), _bucket(reader)
+    upload = Upload(reader.directory, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
     failure = _send(reader.info.id, upload)
     seals, size = upload.waiting()
     if failure is None:
         return {
             "waiting_seals": seals,
             "waiting_bytes": size,
-            "said": f"{reader.info.id}: everything sealed is on {objects.name}",
+            "said": f"{reader.info.id}: everything sealed is on {bucket.name}",
         }
     said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run this again"
     return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
@@ -203,7 +205,7 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 
 
 def _leave(reader: CameraReader) -> dict[str, Any]:
-    size, bad = restore_camera(reader.directory, _objects(reader), _Progress(reader.info.id))
+    size, bad = restore_camera(reader.directory, _bucket(reader), _Progress(reader.info.id))
     said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
     damage = fsck(reader.directory).damage
     if damage:
@@ -217,17 +219,17 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
 def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
     """Everything is here: forget the store, and with `delete` take the objects away."""
     for reader in readers if delete else []:
-        objects = _objects(reader)
-        objects.delete(objects.sizes())
+        bucket = _bucket(reader)
+        bucket.delete(bucket.sizes())
     if unlink(memory / FILE):
         fsync_directory(memory)
 
 
-def _objects(reader: CameraReader) -> BucketClient:
-    objects = bucket_of(reader.directory)
-    if objects is None:
+def _bucket(reader: CameraReader) -> BucketClient:
+    bucket = bucket_of(reader.directory)
+    if bucket is None:
         raise UsageError(f"{reader.directory.parent}: has no store")
-    return objects
+    return bucket
 
 
 class _Progress:

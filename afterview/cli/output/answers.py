@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.output.documents import describe_gap, describe_time_basis, gap_document, printable, removal_document
+from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
 from afterview.memory.base.camera import ANSWERS, CameraInfo
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.span import describe_removal
@@ -82,8 +82,8 @@ def _coverage(coverage: "Coverage") -> dict[str, Any]:
         "frames": coverage.frames,
         "first_time": coverage.first_time,
         "last_time": coverage.last_time,
-        "gaps": [gap_document(gap) for gap in coverage.gaps],
-        "no_longer_remembered": [removal_document(gone) for gone in coverage.removed],
+        "gaps": [gap.to_dict() for gap in coverage.gaps],
+        "no_longer_remembered": [gone.to_dict() for gone in coverage.removed],
         "damaged": coverage.damaged,
         "unreachable": coverage.unreachable,
         "lag_s": round(coverage.lag_s, 3),

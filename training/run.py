@@ -8,10 +8,11 @@ from pathlib import Path
 import yaml
 
 from afterview.configs import UsageError, load
+from afterview.memory.base.durable import write_file
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.training.core.curves import draw_curves
+from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
@@ -46,6 +47,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
         raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
     if resume and not begun:
         print(f"{out}: nothing to resume there; it begins anew", file=sys.stderr, flush=True)
+    new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
         make(recipe, out, cpu=cpu)
@@ -109,6 +111,6 @@ def is_recipe(config: Path) -> bool:
 
 def _finished(directory: Path, model: Path, steps: int) -> Trained:
     curves = directory / CURVES
-    curves.write_bytes(draw_curves(directory / LOG))
+    write_file(curves, draw_curves(directory / LOG))
     shutil.copy(curves, model / CURVES)
     return Trained(model, steps, directory / LOG, curves)

@@ -67,7 +67,6 @@ class PublishedConfig(BaseModel):
     tie_word_embeddings: bool = False
     eos_token_id: int | list[int] | None = None
     mm_vision_tower: str | None = None
-    mm_hidden_size: int | None = None
     mm_resampler_type: str | None = None
     memaug_depth: int = 4
     spatial_sampling_type: Literal["uniform", "random"] = "random"

@@ -1,7 +1,6 @@
 """Saves a model in the published layout. The only file of this package that writes."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor
 
+from afterview.memory.base.durable import replacing, write_file
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
 from afterview.model.checkpoint.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
@@ -63,10 +63,9 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
     )
     for file, names in plan.filename_to_tensors.items():
         part = {name: tensors[name].contiguous() for name in names}
-        unfinished = directory / f"{file}.unfinished"
-        save_file(part, unfinished, metadata={"format": "pt"})
-        unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
-        os.replace(unfinished, directory / file)
+        with replacing(directory / file) as partial:
+            save_file(part, partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # safetensors makes files that only their owner can read
     if plan.is_sharded:
         write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
         (directory / SINGLE_FILE).unlink(missing_ok=True)
@@ -77,9 +76,7 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object under its name at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(dict(values), indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, (json.dumps(dict(values), indent=1) + "\n").encode())
 
 
 def _has_own_index(preset: ModelPreset) -> bool:
@@ -97,4 +94,4 @@ def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
         exclude={"vision", "language", "architecture", "init_memaug", "memaug_depth", "seed"},
     )
     kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
-    (root / PRESET_FILE).write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_file(root / PRESET_FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())

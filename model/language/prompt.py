@@ -75,7 +75,10 @@ def build_text(tokenizer: PreTrainedTokenizerBase | None, question: str, *, syst
 
 
 def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) -> Prompt:
-    """Prompt from published token ids, where IMAGE_ID stands for the video. With labels, only ignored tokens join the queries."""
+    """Prompt from published token ids, in which IMAGE_ID stands for the video. With labels, only ignored tokens join the queries.
+
+    The golden cases give their prompts in this form, as the published data does. Raises InputMismatch unless there is exactly one IMAGE_ID.
+    """
     places = np.flatnonzero(ids == IMAGE_ID)
     if len(places) != 1:
         raise InputMismatch(

@@ -17,7 +17,11 @@ FRAMES_PER_CLIP = 4
 
 
 class ClipCompressor(nn.Module):
-    """Merging, then the projector (published names mlp.0 and mlp.2)."""
+    """Merging, then the projector, as one module: VideoChat-Flash's projector under its published names (mlp.0 and mlp.2).
+
+    Afterview itself merges before it stores (`merge_frames`) and projects when it answers. This module loads published weights; the golden
+    cases use it.
+    """
 
     def __init__(self, vision_width: int, width: int, *, heads: int) -> None:
         """`heads`: the vision tower's attention heads, over which the similarity of tokens is averaged."""

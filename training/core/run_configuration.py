@@ -1,12 +1,12 @@
 """The configuration that a training was begun with, kept beside it: one that goes on with another is described by neither."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from afterview.configs import Schema, UsageError
+from afterview.memory.base.durable import write_file
 
 RUN_CONFIGURATION: Final = "config.json"
 # What may change on the way: it changes nothing that is learnt.
@@ -29,9 +29,7 @@ def keep_configuration(config: Schema, directory: Path) -> None:
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{RUN_CONFIGURATION}.{os.getpid()}")
-    unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, json.dumps(wanted, indent=1).encode())
 
 
 def _differences(begun: Any, wanted: Any, name: str = "") -> Iterator[str]:

@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from afterview.configs import Schema
+from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, rates_of
 
@@ -153,9 +154,7 @@ class Trainer:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
                 raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from error
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
-            shorter = log.with_name(f"{LOG}.unfinished")
-            shorter.write_text("".join(json.dumps(line) + "\n" for line in self.logged()), encoding="utf-8")
-            os.replace(shorter, log)
+            write_file(log, "".join(json.dumps(line) + "\n" for line in self.logged()).encode())
         return found
 
     def logged(self) -> list[dict[str, float]]:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from afterview.memory.base.durable import replacing, write_file
 from afterview.memory.base.spec import FeatureSpec
 from afterview.training.base.errors import DataError
 
@@ -132,7 +133,7 @@ def save_features(directory: Path, video: str, features: Tensor, seconds: float,
     if (directory / SPEC).exists():
         FeatureBank(directory).require(spec)
     else:
-        (directory / SPEC).write_text(json.dumps(spec.model_dump(mode="json"), indent=1), encoding="utf-8")
+        write_file(directory / SPEC, json.dumps(spec.model_dump(mode="json"), indent=1).encode())
     _save(directory, video, {"features": features.contiguous()}, seconds)
 
 
@@ -143,15 +144,10 @@ def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> 
     if (directory / FRAMES).exists():
         FrameBank(directory).require(resolution)
     else:
-        (directory / FRAMES).write_text(json.dumps({"resolution": resolution}), encoding="utf-8")
+        write_file(directory / FRAMES, json.dumps({"resolution": resolution}).encode())
     _save(directory, video, {"frames": frames.contiguous()}, seconds)
 
 
 def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float) -> None:
-    path = feature_path(directory, video)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(tensors, unfinished, metadata={"seconds": repr(seconds)})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(feature_path(directory, video)) as partial:
+        save_file(tensors, partial, metadata={"seconds": repr(seconds)})

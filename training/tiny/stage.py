@@ -1,6 +1,5 @@
 """A stage of the small model's making: it keeps its checkpoints in a directory of its own, and is passed over once it is done."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from afterview.memory.base.durable import replacing
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
 
@@ -56,9 +56,8 @@ def learn_stage(
     for parameter in kept.parameters():
         parameter.copy_(parameter.half())
     if done:
-        unfinished = finished.with_name(f"{_FINISHED}.unfinished")
-        save_model(kept, str(unfinished))
-        os.replace(unfinished, finished)
+        with replacing(finished) as partial:
+            save_model(kept, str(partial))
     return done
 
 

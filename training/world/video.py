@@ -1,12 +1,12 @@
 """A world as a video file, with its truth beside it. Frames are drawn, encoded and dropped one by one, at any length."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.durable import replacing, write_file
 from afterview.stream.errors import WriterError
 from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import WorldError
@@ -45,25 +45,19 @@ def write_video(
     if not 0 <= start_s < end_s <= world.script.duration_s or frames < 1:
         raise WorldError(f"no video from {start_s:g} to {end_s:g} s of a story of {world.script.duration_s:g} s")
     size = world.width, world.height
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the container is told by the suffix
-    try:
-        with VideoWriter(
-            partial, *size, video.rate, codec=video.codec, options=video.options, start_time=video.start_time
-        ) as writer:
-            for done in range(1, frames + 1):
-                writer.write(world.frame(start_s + (done - 1) / video.rate))
-                if progress and (done % video.rate == 0 or done == frames):
-                    progress(done, frames)
-        shows = VideoFacts(
-            start_s=start_s, end_s=end_s, rate=video.rate, width=size[0], height=size[1], codec=video.codec
-        )
-        truth = _write_truth(world, shows, truth_path(path))
-        os.replace(partial, path)
-    except WriterError as error:
-        raise WriterError(str(error).replace(str(partial), str(path))) from None
-    finally:
-        partial.unlink(missing_ok=True)
-    return truth
+    shows = VideoFacts(start_s=start_s, end_s=end_s, rate=video.rate, width=size[0], height=size[1], codec=video.codec)
+    with replacing(path, suffix=path.suffix) as partial:  # the writer chooses the container by the suffix
+        try:
+            with VideoWriter(
+                partial, *size, video.rate, codec=video.codec, options=video.options, start_time=video.start_time
+            ) as writer:
+                for done in range(1, frames + 1):
+                    writer.write(world.frame(start_s + (done - 1) / video.rate))
+                    if progress and (done % video.rate == 0 or done == frames):
+                        progress(done, frames)
+        except WriterError as error:
+            raise WriterError(str(error).replace(str(partial), str(path))) from None
+        return _write_json(truth_of(world.script, shows), truth_path(path))
 
 
 def write_shared_videos(
@@ -94,12 +88,6 @@ def write_shared_videos(
     return paths
 
 
-def _write_truth(world: World, shows: VideoFacts, path: Path) -> Path:
-    return _write_json(truth_of(world.script, shows), path)
-
-
 def _write_json(document: dict[str, Any], path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_file(path, json.dumps(document, indent=1).encode())
     return path

@@ -1,7 +1,5 @@
 """One synthetic world: its story, its picture at any moment, and questions about it."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +8,6 @@ from afterview.training.world.questions import Question, QuestionPlan, questions
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import make_script
 from afterview.training.world.story import Script
-from afterview.training.world.truth import truth_of
 
 
 class World:
@@ -42,10 +39,6 @@ class World:
     def frame(self, t: float) -> NDArray[np.uint8]:
         """The picture at story time `t` (seconds), uint8 [height, width, 3]."""
         return self._renderer.frame(t)
-
-    def truth(self) -> dict[str, Any]:
-        """The truth document of `training.world.truth`, JSON-able."""
-        return truth_of(self.script)
 
     def questions(self, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
         """Questions with one true answer at story time `at_s`; see `questions_at`."""

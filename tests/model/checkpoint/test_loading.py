@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from afterview.configs import ConfigError
+from afterview.memory.base.durable import unfinished_files
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import (
@@ -100,7 +101,7 @@ def test_saving_writes_back_what_was_loaded_bit_for_bit(source: Path, tmp_path: 
     assert again.weights_hash == model.weights_hash
     assert again.vision.spec.weights == model.vision.spec.weights
     assert again.preset.forgetting == model.preset.forgetting
-    assert not list((tmp_path / "copy").rglob("*.unfinished"))
+    assert not unfinished_files(tmp_path / "copy")
 
 
 def test_large_models_are_saved_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

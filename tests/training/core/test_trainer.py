@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from afterview.cli.main import main
+from afterview.configs import UsageError
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
@@ -478,6 +479,13 @@ def test_curves_need_a_log_and_pass_over_what_cannot_be_drawn(tmp_path: Path) ->
     assert draw_curves(log) == drawn
 
 
+def test_curves_without_matplotlib_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    (tmp_path / LOG).write_text('{"step": 1, "loss": 1.0}\n')
+    with pytest.raises(UsageError, match="curves: a package of the extra 'train' is not installed"):
+        draw_curves(tmp_path / LOG)
+
+
 # By size and stage: start, rates of vision, projector, MemAug and language, global batch on 8 devices (reference: appendix, table).
 _STAGES = {
     ("3b", 1): ("jylins/llava-onevision-qwen25-3b-si", (0, 0, 1e-4, 0), 128),
@@ -563,8 +571,8 @@ def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> N
         "            raise ImportError('blocked: ' + name)\n"
         "sys.meta_path.insert(0, Block())\n"
         "from pathlib import Path\n"
-        "import training.tiny.make\n"
-        "from training.run import train\n"
+        "import afterview.training.tiny.make\n"
+        "from afterview.training.run import train\n"
         f"print(train(Path({str(config)!r}), Path({str(tmp_path / 'run')!r}), cpu=True).steps)\n"
         "for name in ('zarr', 'faiss', 'av'):\n"
         "    try:\n"

@@ -32,6 +32,7 @@ from afterview.training.world.camera_questions import CAMERA_KINDS, shared_quest
 from afterview.training.world.cameras import SharedStory, make_shared_story
 from afterview.training.world.covers import cover_box
 from afterview.training.world.history import Reference
+from afterview.training.world.truth import truth_of
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
 from afterview.training.world.vocabulary import COLOURS, SIZES, listing
 
@@ -146,7 +147,7 @@ def with_events(script: Script, *events: Event) -> Script:
 
 def test_captions_tell_of_changes_and_covers(tmp_path: Path) -> None:
     captions = " ".join(
-        one["text"] for seed in range(4) for one in World(seed, 300, config=RICH).truth()["captions"]["events"]
+        one["text"] for seed in range(4) for one in truth_of(make_script(seed, 300, RICH))["captions"]["events"]
     )
     assert "partly hidden behind a " in captions
     assert "it turns small" in captions or "it turns big" in captions

@@ -142,12 +142,12 @@ class _Tokens:
 
     def __init__(self, model: VideoLanguageModel, sample: Sample) -> None:
         self._layout = sample.layout
-        self._marker = None
+        self._embedder = None
         if isinstance(sample.layout, VideoLayout):
             model.check(sample.features, sample.layout)
-            self._read, self._marker = (
+            self._read, self._embedder = (
                 model.feature_reader(sample.features),
-                model.marker(sample.features, sample.layout),
+                model.embedder(sample.features, sample.layout),
             )
         else:
             self._read = model.token_reader(model.tensor(sample.features))
@@ -159,11 +159,11 @@ class _Tokens:
 
     def queries(self) -> Tensor:
         seen = self._read(self._layout.query_tokens())
-        return seen if self._marker is None else self._marker.queries(seen)
+        return seen if self._embedder is None else self._embedder.queries(seen)
 
     def keys(self, start: int, end: int) -> Tensor:
         tokens = self._read(self._places[start:end])
-        return tokens if self._marker is None else self._marker.keys(tokens, start)
+        return tokens if self._embedder is None else self._embedder.keys(tokens, start)
 
 
 def _memory_chunks(model: VideoLanguageModel, tokens: Sequence[_Tokens], size: int) -> Iterator[tuple[Tensor, Tensor]]:

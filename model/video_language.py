@@ -6,6 +6,7 @@ M memory tokens, D width, L tokens of the language model's input.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class VideoLanguageModel(nn.Module):
         language: LanguageModel,
         evidence_blocks: Sequence[int] | None = None,
         *,
-        marks: TokenEmbeddings | None = None,
+        token_embeddings: TokenEmbeddings | None = None,
         augmented_question: bool = False,
         use_memaug: bool = True,
     ) -> None:
@@ -60,10 +61,15 @@ class VideoLanguageModel(nn.Module):
         decayed tokens as they are, without evidence.
         """
         super().__init__()
-        self.marks, self.augmented_question, self.use_memaug = marks, augmented_question, use_memaug
+        self.token_embeddings, self.augmented_question, self.use_memaug = (
+            token_embeddings,
+            augmented_question,
+            use_memaug,
+        )
         self.projector, self.memaug, self.language = projector, memaug, language
         self.newline = newline
         self.evidence_blocks = evidence_blocks
+        self.register_load_state_dict_pre_hook(_rename_old_keys)
 
     @torch.inference_mode()
     def inputs_embeds(
@@ -73,7 +79,7 @@ class VideoLanguageModel(nn.Module):
         prompt: Prompt,
         *,
         want_evidence: bool = True,
-        memory: MemoryKeyValues | None = None,
+        key_values: MemoryKeyValues | None = None,
     ) -> VideoInputs:
         """Everything up to the language model, without gradients (model.batch has them).
 
@@ -84,11 +90,11 @@ class VideoLanguageModel(nn.Module):
         read = self.feature_reader(features)
         plan = plan_queries(layout.query_position_ids(), prompt)
         request = self._evidence_request(plan, layout) if want_evidence else None
-        marker = self.marker(features, layout)
-        if memory is None and self.use_memaug:
-            memory = self._remember(read, layout, marker)
-        seen = marker.queries(read(layout.query_tokens()))
-        embeds, mass = self._augment(seen, plan, prompt, memory, request)
+        embedder = self.embedder(features, layout)
+        if key_values is None and self.use_memaug:
+            key_values = self._remember(read, layout, embedder)
+        seen = embedder.queries(read(layout.query_tokens()))
+        embeds, mass = self._augment(seen, plan, prompt, key_values, request)
         weights = None if mass is None else evidence_weights(mass, layout)
         return VideoInputs(embeds, weights, visual_spans(prompt, seen))
 
@@ -96,7 +102,7 @@ class VideoLanguageModel(nn.Module):
     def remember(self, features: Features, layout: VideoLayout) -> MemoryKeyValues:
         """The memory that MemAug attends to, reusable for every question about this layout."""
         self.check(features, layout)
-        return self._remember(self.feature_reader(features), layout, self.marker(features, layout))
+        return self._remember(self.feature_reader(features), layout, self.embedder(features, layout))
 
     @torch.inference_mode()
     def image_inputs(self, tokens_TD: Tensor, layout: TokenLayout, prompt: Prompt) -> VideoInputs:
@@ -104,8 +110,8 @@ class VideoLanguageModel(nn.Module):
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
         seen = read(layout.query_tokens())
-        memory = self._remember(read, layout, None) if self.use_memaug else None
-        embeds, _ = self._augment(seen, plan, prompt, memory, None)
+        key_values = self._remember(read, layout, None) if self.use_memaug else None
+        embeds, _ = self._augment(seen, plan, prompt, key_values, None)
         return VideoInputs(embeds, None, visual_spans(prompt, seen))
 
     @torch.inference_mode()
@@ -185,27 +191,28 @@ class VideoLanguageModel(nn.Module):
         visual_VD: Tensor,
         plan: QueryPlan,
         prompt: Prompt,
-        memory: MemoryKeyValues | None,
+        key_values: MemoryKeyValues | None,
         request: EvidenceRequest | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The language model's input [L, D], and the evidence per key frame [N] where requested; no memory, nothing augmented."""
         before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
-        if memory is None:
+        if key_values is None:
             return splice(before_nD, visual_VD, after_mD), None
         queries_QD = join_queries(before_nD, visual_VD, after_mD, prompt)
         augmented_BQD, mass_BN = self.memaug(
-            queries_QD[None], self.positions(plan.positions)[None], memory, evidence=request
+            queries_QD[None], self.positions(plan.positions)[None], key_values, evidence=request
         )
         embeds_LD = splice(
             before_nD, augmented_BQD[0, plan.visual], self.asked(after_mD, augmented_BQD[0], plan, prompt)
         )
         return embeds_LD, None if mass_BN is None else mass_BN[0]
 
-    def marker(self, features: Features, layout: VideoLayout) -> "Marker":
+    def embedder(self, features: Features, layout: VideoLayout) -> "TokenEmbedder":
         """What puts this model's marks on the tokens of one video."""
-        if self.marks is None or self.marks.empty:
-            return Marker(None, None, layout)
-        return Marker(self.marks, self.marks.of_layout(self.tensor(features), layout), layout)
+        embeddings = self.token_embeddings
+        if embeddings is None or embeddings.empty:
+            return TokenEmbedder(None, None, layout)
+        return TokenEmbedder(embeddings, embeddings.of_layout(self.tensor(features), layout), layout)
 
     def asked(self, after_mD: Tensor, augmented_QD: Tensor, plan: QueryPlan, prompt: Prompt) -> Tensor:
         """The text after the video as the decoder takes it: with what MemAug made of its question's tokens where that is switched on."""
@@ -217,12 +224,12 @@ class VideoLanguageModel(nn.Module):
         asked = torch.from_numpy(plan.question).to(after_mD.device)
         return after_mD.index_add(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
 
-    def _remember(self, read: TokenReader, layout: TokenLayout, marker: "Marker | None") -> MemoryKeyValues:
+    def _remember(self, read: TokenReader, layout: TokenLayout, embedder: "TokenEmbedder | None") -> MemoryKeyValues:
         places, ids = layout.key_tokens(), layout.key_position_ids()
         size = max(TOKENS_PER_CHUNK, -(-len(places) // CHUNKS))
         chunks = (
             (
-                _marked(read(places[start : start + size]), marker, start)[None],
+                _embedded(read(places[start : start + size]), embedder, start)[None],
                 self.positions(ids[start : start + size])[None],
             )
             for start in range(0, len(places), size)
@@ -241,16 +248,16 @@ class VideoLanguageModel(nn.Module):
 
 
 @dataclass(frozen=True)
-class Marker:
+class TokenEmbedder:
     """Puts marks on the memory's tokens and on the decayed ones of one video; does nothing where none are switched on."""
 
-    marks: TokenEmbeddings | None
+    embeddings: TokenEmbeddings | None
     frames: FrameEmbeddings | None
     layout: VideoLayout
 
     def keys(self, tokens_nD: Tensor, start: int = 0) -> Tensor:
         """Memory tokens from place `start` of the memory on."""
-        if self.marks is None:
+        if self.embeddings is None:
             return tokens_nD
         numbers = np.arange(start, start + len(tokens_nD))
         places = self.layout.key_tokens()[numbers]
@@ -258,21 +265,28 @@ class Marker:
 
     def queries(self, tokens_nD: Tensor) -> Tensor:
         """All decayed tokens."""
-        if self.marks is None:
+        if self.embeddings is None:
             return tokens_nD
         per_frame = self.layout.cells.shape[1] + 1
         frames = self.layout.visible[np.arange(len(tokens_nD)) // per_frame]
         return self._add(tokens_nD, frames, self.layout.query_tokens())
 
     def _add(self, tokens_nD: Tensor, frames: NDArray[np.int64], places: NDArray[np.int64]) -> Tensor:
-        assert self.marks is not None, "callers have looked"
+        assert self.embeddings is not None, "callers have looked"
         on = tokens_nD.device
-        cells = torch.from_numpy(self.marks.cells_of(places)).to(on)
-        return self.marks.add(tokens_nD, torch.from_numpy(frames).to(on), cells, self.frames)
+        cells = torch.from_numpy(self.embeddings.cells_of(places)).to(on)
+        return self.embeddings.add(tokens_nD, torch.from_numpy(frames).to(on), cells, self.frames)
 
 
-def _marked(tokens_nD: Tensor, marker: Marker | None, start: int) -> Tensor:
-    return tokens_nD if marker is None else marker.keys(tokens_nD, start)
+def _rename_old_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before a state dict is loaded: states that version 0.1.0 saved call the token embeddings `marks`."""
+    old = f"{prefix}marks."
+    for name in [name for name in state if name.startswith(old)]:
+        state[f"{prefix}token_embeddings.{name.removeprefix(old)}"] = state.pop(name)
+
+
+def _embedded(tokens_nD: Tensor, embedder: TokenEmbedder | None, start: int) -> Tensor:
+    return tokens_nD if embedder is None else embedder.keys(tokens_nD, start)
 
 
 def visual_spans(prompt: Prompt, visual_VD: Tensor) -> Spans:

@@ -42,10 +42,10 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     """
     if any(path.exists() and not path.is_dir() for path in (out, *out.absolute().parents)):
         raise UsageError(f"{out}: lies at or below a file; give a directory as --out")
-    begun = any((out / name).exists() for name in _LEFT_BY_A_TRAINING)
-    if begun and not resume:
+    in_use = any((out / name).exists() for name in _LEFT_BY_A_TRAINING)
+    if in_use and not resume:
         raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
-    if resume and not begun:
+    if resume and not in_use:
         print(f"{out}: nothing to resume there; it begins anew", file=sys.stderr, flush=True)
     new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from afterview.model.base.errors import BackendUnavailable, CheckpointError
-from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
@@ -129,13 +129,13 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
         stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
     elif preset.architecture is not None:
         tokenizer = architecture_tokenizer(preset.architecture)
-        name, config = f"{preset.name} index", fresh.index_config(preset.architecture, len(tokenizer))
+        name, config = f"{preset.name} index", init.index_config(preset.architecture, len(tokenizer))
         stored = {}
     else:
         raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
     model = build_index_model(config)
     slots = slots_of(model)
-    tensors = stored or {n: fresh.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
+    tensors = stored or {n: init.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
     fill(slots, tensors, target)
     # What frames' embeddings follow from, so that texts may learn on without a memory having to be embedded anew.
@@ -159,7 +159,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
-            marks=TokenEmbeddings(
+            token_embeddings=TokenEmbeddings(
                 config.memory_marks,
                 tokens_per_frame=preset.tokens_per_frame,
                 vision_width=int(tower.config.hidden_size),

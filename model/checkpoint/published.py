@@ -22,7 +22,7 @@ from afterview.model.vision.tower import KNOWN_TOWERS
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."
-MARKS_PREFIX = "model.memory_marks."
+TOKEN_EMBEDDINGS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -144,7 +144,7 @@ def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: 
         **slots_of(model.memaug, MEMAUG_PREFIX),
         **slots_of(tower, TOWER_PREFIX),
         NEWLINE: Slot(model, "newline"),
-        **(slots_of(model.marks, MARKS_PREFIX) if model.marks is not None else {}),
+        **(slots_of(model.token_embeddings, TOKEN_EMBEDDINGS_PREFIX) if model.token_embeddings is not None else {}),
     }
     if tied:
         del slots[HEAD]

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.base.errors import CheckpointError
-from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
 from afterview.model.checkpoint.published import (
@@ -51,7 +51,7 @@ class Sources:
     def complete(self, slots: Mapping[str, Slot]) -> dict[str, TensorSource]:
         """The tensors with what is to be drawn for these slots."""
         new = {
-            name: fresh.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
+            name: init.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
             for name, slot in slots.items()
             if name.startswith(self.drawn)
         }
@@ -89,7 +89,7 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     goes_without = lacks_memaug and not preset.use_memaug
     return Sources(
         where=location.name,
-        raw_config=raw if goes_without else {**raw, "mm_resampler_type": fresh.MEMAUG},
+        raw_config=raw if goes_without else {**raw, "mm_resampler_type": init.MEMAUG},
         config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
         tower_config=tower_config(location, config.mm_vision_tower or ""),
         tensors=tensors,
@@ -104,7 +104,7 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
     tower_place, decoder_place = locate(vision), locate(language)
     towers = read_config(tower_place)
     width = int((towers.get("vision_config") or towers)["hidden_size"])
-    raw = {**read_config(decoder_place), **fresh.memaug_keys(vision, width, preset.memaug_depth)}
+    raw = {**read_config(decoder_place), **init.memaug_keys(vision, width, preset.memaug_depth)}
     tensors = open_tensors(decoder_place)
     _require_language_model(tensors, decoder_place.name)
     stored_tower = open_tensors(tower_place)
@@ -127,12 +127,12 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
 
 def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
     tokenizer = architecture_tokenizer(architecture)
-    raw = fresh.published_config(architecture, preset.memaug_depth, len(tokenizer))
+    raw = init.published_config(architecture, preset.memaug_depth, len(tokenizer))
     return Sources(
         where=preset.name,
         raw_config=raw,
         config=parse_config(raw, name=preset.name),
-        tower_config=fresh.vision_config(architecture.vision, spare_layers=1),
+        tower_config=init.vision_config(architecture.vision, spare_layers=1),
         tensors={},
         drawn=("",),
         seed=preset.seed,

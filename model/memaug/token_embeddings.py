@@ -37,9 +37,9 @@ _CLOCK = (
 )  # seconds of a digit, and how many it counts to
 _PERIODS = 15  # sines of periods 4 s, 8 s, ... 18 hours
 _STEPS = 48  # of each scale of order
-ORDER_SIGNS: Final = 2 * _STEPS
+ORDER_FEATURES: Final = 2 * _STEPS
 _AGES = 36  # bins of age, two to an octave: the last begins at 51 hours
-TIME_SIGNS: Final = sum(count for _, count in _CLOCK) + 2 * _PERIODS + _AGES
+TIME_FEATURES: Final = sum(count for _, count in _CLOCK) + 2 * _PERIODS + _AGES
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class FrameEmbeddings:
 class TokenEmbeddings(nn.Module):
     """The marks that a configuration switches on; with none of them it adds nothing and has no parameters."""
 
-    def __init__(self, marks: Sequence[EmbeddingKind], *, tokens_per_frame: int, vision_width: int, width: int) -> None:
+    def __init__(self, kinds: Sequence[EmbeddingKind], *, tokens_per_frame: int, vision_width: int, width: int) -> None:
         super().__init__()
         self.tokens_per_frame = tokens_per_frame
-        self.place = nn.Parameter(torch.empty(tokens_per_frame + 1, width)) if "place" in marks else None
-        self.time = nn.Linear(TIME_SIGNS, width, bias=False) if "time" in marks else None
-        self.order = nn.Linear(ORDER_SIGNS, width, bias=False) if "order" in marks else None
+        self.place = nn.Parameter(torch.empty(tokens_per_frame + 1, width)) if "place" in kinds else None
+        self.time = nn.Linear(TIME_FEATURES, width, bias=False) if "time" in kinds else None
+        self.order = nn.Linear(ORDER_FEATURES, width, bias=False) if "order" in kinds else None
         self.summary = (
             nn.Sequential(nn.Linear(3 * vision_width, width), nn.GELU(), nn.Linear(width, width))
-            if "summary" in marks
+            if "summary" in kinds
             else None
         )
 
@@ -72,13 +72,13 @@ class TokenEmbeddings(nn.Module):
 
     @property
     def _of_frames(self) -> bool:
-        return any(mark is not None for mark in (self.time, self.order, self.summary))
+        return any(part is not None for part in (self.time, self.order, self.summary))
 
     def of_frames(self, means_NV: Tensor, numbers_N: Tensor, span_frames: Tensor) -> FrameEmbeddings:
         """Marks of key frames. means [..., N, Dv]: each frame's mean feature; numbers [..., N] in a span of so many frames [..., 1]."""
-        time = None if self.time is None else self.time(time_signs(numbers_N, span_frames).to(means_NV.dtype))
+        time = None if self.time is None else self.time(time_features(numbers_N, span_frames).to(means_NV.dtype))
         if self.order is not None:
-            order = self.order(order_signs(numbers_N, span_frames).to(means_NV.dtype))
+            order = self.order(order_features(numbers_N, span_frames).to(means_NV.dtype))
             time = order if time is None else time + order
         summary = None if self.summary is None else self.summary(_with_neighbours(means_NV))
         return FrameEmbeddings(time, summary)
@@ -94,15 +94,15 @@ class TokenEmbeddings(nn.Module):
         span = torch.tensor([layout.span_frames], device=device)
         return self.of_frames(means_NV, torch.from_numpy(layout.key_frames).to(device), span)
 
-    def add(self, tokens_nD: Tensor, frames_n: Tensor, cells_n: Tensor, marks: FrameEmbeddings | None) -> Tensor:
+    def add(self, tokens_nD: Tensor, frames_n: Tensor, cells_n: Tensor, embeddings: FrameEmbeddings | None) -> Tensor:
         """Tokens with their marks. frames [n]: key frame of each token; cells [n]: its cell, P for the newline."""
         if self.place is not None:
             tokens_nD = tokens_nD + self.place[cells_n]
-        if marks is not None and marks.time is not None:
-            tokens_nD = tokens_nD + marks.time[frames_n]
-        if marks is not None and marks.summary is not None:
+        if embeddings is not None and embeddings.time is not None:
+            tokens_nD = tokens_nD + embeddings.time[frames_n]
+        if embeddings is not None and embeddings.summary is not None:
             newline_n1 = (cells_n == self.tokens_per_frame)[:, None]
-            tokens_nD = tokens_nD + torch.where(newline_n1, marks.summary[frames_n], 0)
+            tokens_nD = tokens_nD + torch.where(newline_n1, embeddings.summary[frames_n], 0)
         return tokens_nD
 
     def cells_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -110,7 +110,7 @@ class TokenEmbeddings(nn.Module):
         return np.where(places == NEWLINE, self.tokens_per_frame, places % self.tokens_per_frame)
 
 
-def time_signs(numbers: Tensor, span_frames: Tensor) -> Tensor:
+def time_features(numbers: Tensor, span_frames: Tensor) -> Tensor:
     """Signs of time, float32 [..., S]: one-hot clock digits, sines, one-hot age. Frames count as seconds, as at 1 FPS."""
     numbers = numbers.long()
     digits = [nn.functional.one_hot(numbers // unit % count, count) for unit, count in _CLOCK]
@@ -120,7 +120,7 @@ def time_signs(numbers: Tensor, span_frames: Tensor) -> Tensor:
     return torch.cat([*digits, turns.sin(), turns.cos(), nn.functional.one_hot(bins, _AGES)], dim=-1).float()
 
 
-def order_signs(numbers: Tensor, span_frames: Tensor) -> Tensor:
+def order_features(numbers: Tensor, span_frames: Tensor) -> Tensor:
     """Signs of order, float32 [..., N, 96]: of n steps, as many are 1 as the frame is far on, and the next is the rest of it."""
     count = numbers.shape[-1]
     of_span = (numbers + 0.5) / span_frames

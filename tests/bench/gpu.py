@@ -103,10 +103,10 @@ def _measure_memaug(table: Table, network: VideoLanguageModel) -> None:
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    memory, seconds = timed(lambda: network.remember(features, layout))
+    key_values, seconds = timed(lambda: network.remember(features, layout))
     table.add("projecting, keys and values /s", seconds)
-    table.add("MemAug with evidence, memory kept /s", timed(lambda: _inputs(network, memory))[1])
-    keys = sum(part.nbytes for block in memory.blocks for part in block)
+    table.add("MemAug with evidence, memory kept /s", timed(lambda: _inputs(network, key_values))[1])
+    keys = sum(part.nbytes for block in key_values.blocks for part in block)
     rows = 2 * (len(layout.query_tokens()) + TEXT) * 2048 * 2
     table.add("peak, of keys + queries + outputs", (torch.cuda.max_memory_allocated() - before) / (keys + rows))
 
@@ -115,9 +115,9 @@ def _measure_answer(table: Table, network: VideoLanguageModel) -> None:
     _first_token(network)  # first-use costs of the decoder
     torch.cuda.reset_peak_memory_stats()
     table.add("first token /s", _first_token(network))
-    memory = network.remember(_features(), _layout())
-    table.add("first token, memory kept /s", _first_token(network, memory))
-    del memory
+    key_values = network.remember(_features(), _layout())
+    table.add("first token, memory kept /s", _first_token(network, key_values))
+    del key_values
     _tokens_per_second(network)  # a decoding step has first-use costs of its own
     table.add("tokens/s, batch 1", _tokens_per_second(network))
     table.add("peak memory /GiB", torch.cuda.max_memory_allocated() / 2**30)
@@ -143,9 +143,9 @@ def _measure_dropout(table: Table, network: VideoLanguageModel) -> None:
     language.dropping = None
 
 
-def _first_token(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> float:
+def _first_token(network: VideoLanguageModel, key_values: MemoryKeyValues | None = None) -> float:
     began = time.perf_counter()
-    next(network.generate(_inputs(network, memory), max_new_tokens=1))
+    next(network.generate(_inputs(network, key_values), max_new_tokens=1))
     return time.perf_counter() - began
 
 
@@ -156,8 +156,8 @@ def _tokens_per_second(network: VideoLanguageModel) -> float:
     return count / seconds
 
 
-def _inputs(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> Any:
-    return network.inputs_embeds(_features(), _layout(), PROMPT, memory=memory)
+def _inputs(network: VideoLanguageModel, key_values: MemoryKeyValues | None = None) -> Any:
+    return network.inputs_embeds(_features(), _layout(), PROMPT, key_values=key_values)
 
 
 @cache

@@ -75,14 +75,14 @@ def _measure(table: Table, frames: int, plain: bool) -> None:
     )
     prompt = Prompt(np.arange(20), np.arange(20, TEXT), slice(30, 45))
 
-    def ask(memory: Any = None) -> Any:
-        return model.inputs_embeds(features, layout, prompt, want_evidence=False, memory=memory)
+    def ask(key_values: Any = None) -> Any:
+        return model.inputs_embeds(features, layout, prompt, want_evidence=False, key_values=key_values)
 
     with _attention(plain):
-        memory, remember_s = timed(lambda: model.remember(features, layout))
-        _, question_s = timed(partial(ask, memory))
-        keys = sum(part.nbytes for block in memory.blocks for part in block)
-        del memory
+        key_values, remember_s = timed(lambda: model.remember(features, layout))
+        _, question_s = timed(partial(ask, key_values))
+        keys = sum(part.nbytes for block in key_values.blocks for part in block)
+        del key_values
         with LiveBytes() as live:
             ask()
     queries = len(layout.query_tokens()) + TEXT

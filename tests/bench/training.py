@@ -27,7 +27,7 @@ from afterview.training.core.trainer import LOG, Trainer, precision_of
 from afterview.training.data.examples import read_picture
 from afterview.training.data.features import FeatureBank, FrameBank, save_features, save_frames
 from afterview.training.tiny.bank import BankConfig, make_bank
-from afterview.training.tiny.make import fresh_model
+from afterview.training.tiny.make import initial_model
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sight import SightBatches, SightObjective, make_texts
 from afterview.training.tiny.stage import attention_to_train_with
@@ -115,7 +115,7 @@ def _precisions(root: Path) -> Table:
         f"{recipe.sight.frames} frames and {recipe.sight.texts} texts, as configs/training/tiny.yaml has it, one thread. Taken in turn, "
         f"median of {ROUNDS}. `precision: auto` comes to `{chosen}` here.",
     )
-    model = fresh_model(recipe, root, device)
+    model = initial_model(recipe, root, device)
     bank = make_bank(BankConfig(seeds=1, clips=6, backgrounds=6, encoded=0.0, workers=1), root)
     objective = SightObjective(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
     texts = make_texts(model.encoders.index, 200, 0)

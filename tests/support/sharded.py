@@ -45,14 +45,14 @@ def main() -> None:
         fully_shard(layer, mesh=mesh)
     fully_shard(objective, mesh=mesh)
     assert all(isinstance(value, DTensor) for value in objective.parameters())
-    lesson = objective(StageData(config, model, processes=processes)(rank))
-    lesson.loss.backward()
+    output = objective(StageData(config, model, processes=processes)(rank))
+    output.loss.backward()
     squares = dict.fromkeys(parts, 0.0)
     for name, value in objective.named_parameters():
         if value.grad is not None:
             whole = value.grad.full_tensor() if isinstance(value.grad, DTensor) else value.grad
             squares[part_of[name]] += float(whole.double().square().sum())
-    loss = lesson.loss.detach()
+    loss = output.loss.detach()
     distributed.all_reduce(loss)
     if rank == 0:
         norms = {part: square**0.5 for part, square in squares.items()}

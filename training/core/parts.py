@@ -21,10 +21,10 @@ def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.P
 
     Of the tower those that a feature passes through: post_layernorm is stored with it and used by nothing.
     """
-    marks = [] if model.marks is None else list(model.marks.parameters())
+    embeddings = [] if model.token_embeddings is None else list(model.token_embeddings.parameters())
     return {
         "vision": [value for name, value in tower.named_parameters() if not name.startswith("post_layernorm.")],
-        "projector": [*model.projector.parameters(), model.newline, *marks],
+        "projector": [*model.projector.parameters(), model.newline, *embeddings],
         "memaug": list(model.memaug.parameters()),
         "language": list(model.language.parameters()),
     }

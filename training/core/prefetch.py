@@ -13,7 +13,7 @@ class Prefetcher(Generic[Batch]):
     def __init__(self, batch_of: Callable[[int], Batch], *, stride: int = 1) -> None:
         """stride: processes that share out the batches."""
         self._batch_of, self._stride = batch_of, stride
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._coming: tuple[int, Future[Batch]] | None = None
 
     def __call__(self, number: int) -> Batch:

@@ -18,10 +18,10 @@ def keep_configuration(config: Schema, directory: Path) -> None:
     path, wanted = directory / RUN_CONFIGURATION, config.model_dump(mode="json")
     if path.exists():
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            saved = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: cannot be read ({error}); delete it to go on without it") from None
-        if differences := list(_differences(begun, wanted)):
+        if differences := list(_differences(saved, wanted)):
             more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UsageError(
                 f"{directory}: was begun with {differences[0]}{more}; give the configuration that it was begun with, or another --out "
@@ -32,17 +32,17 @@ def keep_configuration(config: Schema, directory: Path) -> None:
     write_file(path, json.dumps(wanted, indent=1).encode())
 
 
-def _differences(begun: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def _differences(saved: Any, wanted: Any, name: str = "") -> Iterator[str]:
     """`trainer.steps 3200, not 2400`, for every value that differs."""
-    if isinstance(begun, dict) and isinstance(wanted, dict):
-        for key in dict.fromkeys([*begun, *wanted]):
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*saved, *wanted]):
             if key not in _FREE:
-                yield from _differences(begun.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-    elif isinstance(begun, list) and isinstance(wanted, list) and len(begun) == len(wanted):
-        for number, (one, other) in enumerate(zip(begun, wanted, strict=True)):
+                yield from _differences(saved.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(saved, list) and isinstance(wanted, list) and len(saved) == len(wanted):
+        for number, (one, other) in enumerate(zip(saved, wanted, strict=True)):
             yield from _differences(one, other, f"{name}.{number}")
-    elif begun != wanted:
-        yield f"{name} {_short(begun)}, not {_short(wanted)}"
+    elif saved != wanted:
+        yield f"{name} {_short(saved)}, not {_short(wanted)}"
 
 
 def _short(value: Any) -> str:

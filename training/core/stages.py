@@ -91,12 +91,12 @@ class StageObjective(nn.Module):
         for example, length in zip(examples, batch.lengths, strict=True):
             _require_length(example.name, length, self._config)
         hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
-        taught = labels[:, 1:] != IGNORED_LABEL
-        logits = self.model.language.logits(hidden[:, :-1][taught]).float()
-        truth = labels[:, 1:][taught]
-        right = (logits.argmax(-1) == truth).sum()
-        figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(truth)), device=right.device)}
-        return StepOutput(functional.cross_entropy(logits, truth), figures)
+        supervised = labels[:, 1:] != IGNORED_LABEL
+        logits = self.model.language.logits(hidden[:, :-1][supervised]).float()
+        targets = labels[:, 1:][supervised]
+        right = (logits.argmax(-1) == targets).sum()
+        figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(targets)), device=right.device)}
+        return StepOutput(functional.cross_entropy(logits, targets), figures)
 
 
 class StageData:

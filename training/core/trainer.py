@@ -268,6 +268,9 @@ def rate_share(step: int, config: TrainerConfig) -> float:
 
 def one_line(figures: Mapping[str, float]) -> str:
     """A line of the log for people."""
-    told = {name: value for name, value in figures.items() if name != "step" and not name.startswith("rate/")}
-    shown = [f"{name.removeprefix('accuracy/')} {value:.3g}" for name, value in told.items()]
+    shown = [
+        f"{name.removeprefix('accuracy/')} {value:.3g}"
+        for name, value in figures.items()
+        if name != "step" and not name.startswith("rate/")
+    ]
     return f"step {figures['step']:.0f}  " + "  ".join(shown)

@@ -26,7 +26,7 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.training.base.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
-Kind = Literal["features", "frames"]
+BankKind = Literal["features", "frames"]
 
 
 class FeatureBank:
@@ -78,7 +78,7 @@ class FrameBank:
         return _load(self.directory, video, "frames", (self.resolution, self.resolution, 3))
 
 
-def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
+def _load(directory: Path, video: str, kind: BankKind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
     path = feature_path(directory, video)
     remedy = "delete it, and `afterview extract` makes it anew"
     try:
@@ -109,7 +109,7 @@ def require_videos(directory: Path, videos: Iterable[str]) -> None:
         )
 
 
-def holds(directory: Path, video: str, kind: Kind) -> bool:
+def holds(directory: Path, video: str, kind: BankKind) -> bool:
     """Whether a bank has a readable file of a video. Raises DataError where what it has is of the other kind."""
     path = feature_path(directory, video)
     try:

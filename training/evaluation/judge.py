@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from afterview.training.world import Question
+from afterview.training.world import WorldQuestion
 from afterview.training.world.facts import NOT_SEEN, NOTHING
 from afterview.training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
 
@@ -38,14 +38,14 @@ _UNITS = {"hour": 3600, "minute": 60, "second": 1}
 
 
 @dataclass(frozen=True)
-class Said:
+class OneAnswer:
     """One of several cameras' own answer. shown_s: time of its first evidence frame, seconds; infinite where it has none."""
 
     text: str
     shown_s: float = math.inf
 
 
-def is_right(question: Question, answer: str) -> bool:
+def is_right(question: WorldQuestion, answer: str) -> bool:
     """Whether the answer is true."""
     said, truth = plain(answer), plain(question.answer)
     if question.multiple_choice:
@@ -68,7 +68,7 @@ def is_right(question: Question, answer: str) -> bool:
     return False
 
 
-def read_cameras(question: Question, said: Mapping[str, Said]) -> str:
+def read_cameras(question: WorldQuestion, said: Mapping[str, OneAnswer]) -> str:
     """What a person takes from the answers that several cameras gave to one question, in the words of the truth. said: by camera, in order.
 
     What is asked about one camera, that camera answers. Else a camera that does not deny claims to have seen the thing: each answers from

@@ -7,10 +7,10 @@ from typing import Final, Literal
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
 from afterview.training.world import (
-    Question,
     QuestionPlan,
     Script,
     WorldConfig,
+    WorldQuestion,
     make_script,
     multiple_choice,
     questions_at,
@@ -110,7 +110,7 @@ class WorldTest:
         return Footage("memory", {camera: make_script(seed, float(self.frames), config)})
 
 
-def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
+def questions_for(footage: Footage, test: WorldTest) -> list[WorldQuestion]:
     """A world's questions: as of its end, and about the present of a single camera while something is on show."""
     asked = _drawn(footage, test)
     if test.reworded:
@@ -121,7 +121,7 @@ def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
     return asked
 
 
-def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
+def _drawn(footage: Footage, test: WorldTest) -> list[WorldQuestion]:
     kinds = tuple(test.kinds) or VARIANTS[test.variant].kinds
     if footage.story is not None:
         at_s = shared_settled_time(footage.story, footage.story.duration_s)
@@ -135,7 +135,7 @@ def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     rng = seeded(f"evaluation 1, world {script.seed}")
     present = [kind for kind in kinds if kind in _PRESENT]
     others = [kind for kind in kinds if kind not in _PRESENT]
-    asked: list[Question] = []
+    asked: list[WorldQuestion] = []
     if present:
         moment = end if not lasting or rng.random() < 0.4 else rng.choice(lasting[-3:]).end_s - 0.5
         share = max(1, round(test.questions * len(present) / len(kinds)))
@@ -145,6 +145,6 @@ def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     return asked
 
 
-def _draw(script: Script, at: float, kinds: Sequence[str], count: int, test: WorldTest) -> list[Question]:
+def _draw(script: Script, at: float, kinds: Sequence[str], count: int, test: WorldTest) -> list[WorldQuestion]:
     plan = QuestionPlan(count=count, kinds=tuple(kinds), held_out_wordings=test.held_out_wordings, seed=script.seed)
     return questions_at(script, at, plan)

@@ -10,7 +10,7 @@ from typing import Final
 
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
-from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world import QuestionPlan, WorldQuestion, questions_at, settled_time
 from afterview.training.world.story import Script
 
 QUIZ_KINDS: Final = (
@@ -30,7 +30,7 @@ class Put:
     """A question with the story time at which it is put; `question.at_s` is never later."""
 
     put_s: float
-    question: Question
+    question: WorldQuestion
 
 
 def draw_quiz(script: Script, live_s: float, *, count: int = 10) -> list[Put]:
@@ -72,5 +72,5 @@ def _put(script: Script, kind: str, put_s: float, at_s: float, earlier: list[Put
     at_s = settled_time(script, at_s)
     known = {(put.question.kind, put.question.about) for put in earlier}
     candidates = questions_at(script, at_s, QuestionPlan(count=1 + len(earlier), kinds=(kind,), seed=len(earlier)))
-    fresh = [question for question in candidates if (kind, question.about) not in known]
-    return Put(put_s, (fresh or candidates)[0])
+    new = [question for question in candidates if (kind, question.about) not in known]
+    return Put(put_s, (new or candidates)[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterview.training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
-from afterview.training.world import Question
+from afterview.training.world import WorldQuestion
 
 _Z = 1.959964  # standard normal quantile of a 95 % interval
 
@@ -19,7 +19,7 @@ class Outcome:
     seed: int
     frames: int
     recall: str
-    question: Question
+    question: WorldQuestion
     answer: str
     evidence_time: float | None  # story time of the frame with the largest weight
     seconds: float  # that the answer took

@@ -13,16 +13,16 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.question import Question as Asked
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Session
 from afterview.stream.ingest.supervisor import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import WorldError
-from afterview.training.evaluation.judge import Said, read_cameras
+from afterview.training.evaluation.judge import OneAnswer, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome
-from afterview.training.world import Question, World
+from afterview.training.world import World, WorldQuestion
 from afterview.training.world.video import VideoFormat, write_video
 
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
@@ -77,11 +77,13 @@ def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
     return replace(model, preset=model.preset.model_copy(update={"recall": recall}))
 
 
-def _ask(answerer: Answerer, footage: Footage, question: Question) -> tuple[str, float | None, float]:
+def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple[str, float | None, float]:
     """What was answered, the story time of the first evidence frame (None: there is none, or one of every camera), and seconds."""
-    answer = answerer.ask(Asked(question.text, footage.named, at=START + question.at_s, evidence=1))
+    answer = answerer.ask(Question(question.text, footage.named, at=START + question.at_s, evidence=1))
     if footage.story is not None:
-        said = {part.coverage.camera: Said(part.text, *(item.time for item in part.evidence)) for part in answer.parts}
+        said = {
+            part.coverage.camera: OneAnswer(part.text, *(item.time for item in part.evidence)) for part in answer.parts
+        }
         return read_cameras(question, {name: said[name] for name in footage.scripts}), None, answer.total_s
     return answer.text, answer.evidence[0].time - START if answer.evidence else None, answer.total_s
 

@@ -24,7 +24,7 @@ from afterview.configs import Schema
 from afterview.model.vision.preprocess import to_square
 from afterview.training.base.seeds import seeded
 from afterview.training.world.render import Renderer
-from afterview.training.world.script import Event, Script, Segment, WorldConfig, stage
+from afterview.training.world.script import Event, Script, StorySegment, WorldConfig, place_event
 from afterview.training.world.vocabulary import (
     COLOURS,
     DIGITS,
@@ -171,7 +171,7 @@ def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Jo
     hours = [rng.uniform(0, 23.9) * 3600 for _ in range(HOURS)]
     starts = sorted(_starts(rng, hours, config.clips))
     events = tuple(
-        stage(rng, thing, number, start, rng.randint(1, 5), scene, 0.25)
+        place_event(rng, thing, number, start, rng.randint(1, 5), scene, 0.25)
         for number, (thing, start) in enumerate(zip(cast, starts, strict=True))
     )
     busy = {second for event in events for second in _seconds(event)}
@@ -180,7 +180,7 @@ def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Jo
         second = float(int(rng.choice(hours)) + rng.randrange(300))
         if second not in busy and second < DAY_S:
             quiet.add(second)
-    segment = Segment(
+    segment = StorySegment(
         scene=scene, start_s=0.0, end_s=DAY_S, offset=rng.random(), drift=rng.choice((-1, 1)) * rng.uniform(0.006, 0.025),
         passer_speed=rng.choice((-1, 1)) * rng.uniform(0.03, 0.12), passer_height=rng.uniform(0.15, 0.85),
     )  # fmt: skip

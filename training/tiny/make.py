@@ -36,7 +36,7 @@ from afterview.training.tiny.lessons import Progress
 from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
-from afterview.training.tiny.stage import Sitting, attention_to_train_with
+from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.study import DeviceBatch, StudyObjective, accuracies, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
@@ -55,23 +55,23 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
     """
     keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = fresh_model(recipe, directory, device)
-    with _told("bank"):
+    model = initial_model(recipe, directory, device)
+    with _timed("bank"):
         bank = _bank(recipe, directory)
-    with _told("sight"):
-        sitting = Sitting(directory / "sight", recipe.seed, device, deadline)
-        if not learn_to_see(model, bank, recipe.sight, sitting):
+    with _timed("sight"):
+        context = StageContext(directory / "sight", recipe.seed, device, deadline)
+        if not learn_to_see(model, bank, recipe.sight, context):
             return False
-    with _told("features"):
+    with _timed("features"):
         features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
-    sitting = Sitting(directory, recipe.seed, device, deadline)
-    begun = (directory / "study" / STATE).exists()
-    if not begun and not _learn_to_speak(recipe, model, bank, features, sitting):
+    context = StageContext(directory, recipe.seed, device, deadline)
+    studying = (directory / "study" / STATE).exists()
+    if not studying and not _learn_to_speak(recipe, model, bank, features, context):
         return False
-    with _told("study"):
-        if not _learn(recipe, model, bank, features, sitting):
+    with _timed("study"):
+        if not _learn(recipe, model, bank, features, context):
             return False
-    with _told("model"):
+    with _timed("model"):
         save_model(recipe, model, directory / "model")
     return True
 
@@ -95,7 +95,7 @@ def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
     save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
 
 
-def fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
+def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
     """The recipe's model before it has learnt anything, in float32. Its tokenizer is trained into `directory`, if it is not there."""
     words = directory / TOKENIZER
     if not words.exists():
@@ -130,20 +130,20 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     return bank
 
 
-def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
+def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
     """What comes before the study: words for what frames show, and to answer with them."""
-    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
-    with _told("naming"):
+    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
+    with _timed("naming"):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
-    with _told("sentences"), _loader(recipe, sitting.directory) as loader:
-        own = replace(sitting, directory=sitting.directory / "sentences")
-        named = words_of_frames(bank, tokenizer, sitting.device)
+    with _timed("sentences"), _loader(recipe, context.directory) as loader:
+        own = replace(context, directory=context.directory / "sentences")
+        named = words_of_frames(bank, tokenizer, context.device)
         return learn_sentences(vl.language, Words(tokenizer).head, named, loader, features, recipe.sentences, own)
 
 
-def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
-    config, directory, device = recipe.study, sitting.directory / "study", sitting.device
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
+def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
+    config, directory, device = recipe.study, context.directory / "study", context.device
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
     objective = StudyObjective(
         model.video_language,
@@ -169,14 +169,14 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
     for figures in trainer.logged():  # so the curriculum stands where the weights do
         note(figures)
     with (
-        _loader(recipe, sitting.directory) as loader,
+        _loader(recipe, context.directory) as loader,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
 
         def batch(number: int) -> DeviceBatch:
             return to_device(loader.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
 
-        done = trainer.run(batch, deadline=sitting.deadline)
+        done = trainer.run(batch, deadline=context.deadline)
     model.video_language.eval()
     return done
 
@@ -194,7 +194,7 @@ def _loader(recipe: Recipe, directory: Path) -> DataLoader:
 
 
 @contextmanager
-def _told(stage: str) -> Iterator[None]:
+def _timed(stage: str) -> Iterator[None]:
     """Say how long a stage took."""
     began = time.monotonic()
     print(f"{stage} ...", file=sys.stderr, flush=True)

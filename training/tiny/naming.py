@@ -57,11 +57,11 @@ def learn_names(
     ids, shown_FW = words_of_frames(bank, tokenizer, features.device)
     table = vl.language.decoder.model.embed_tokens.weight
     # The model may be frozen in whole or part as yet.
-    taught = [*(p.requires_grad_(True) for p in vl.projector.parameters()), table.requires_grad_(True)]
+    trained = [*(p.requires_grad_(True) for p in vl.projector.parameters()), table.requires_grad_(True)]
     strength = torch.zeros((), device=features.device, requires_grad=True)
     bias = torch.full((len(ids),), _LEAST_LIKELY, device=features.device, requires_grad=True)
     optimizer = torch.optim.AdamW(
-        [*taught, strength, bias], lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        [*trained, strength, bias], lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
     decline = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1, cycle_momentum=False

@@ -21,10 +21,10 @@ from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput, TrainerConfig
 from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
-from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
+from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
 from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
 
-_DECEIVED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
+_MISLED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
 
 
 class SentencesConfig(Schema):
@@ -60,9 +60,9 @@ class SentenceObjective(nn.Module):
         after_BLD = after_BLD + torch.where(batch.asked[..., None], (loud_B1 * words_BD)[:, None], 0.0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
-        told_B = batch.needles.any(1) | batch.denied
-        loss, right = answering(self.language, embeds, batch, told_B)
-        return StepOutput(loss, kinds_right(right & told_B, batch.kinds, told_B))
+        answerable_B = batch.needles.any(1) | batch.denied
+        loss, right = answering(self.language, embeds, batch, answerable_B)
+        return StepOutput(loss, kinds_right(right & answerable_B, batch.kinds, answerable_B))
 
     def _mistaken(self, batch: DeviceBatch) -> Tensor:
         """For most questions about what was not seen, the words of the frame most like it: what attention will find, [B, W]."""
@@ -72,8 +72,8 @@ class SentenceObjective(nn.Module):
         alike_SqN = asked_SqW.float() @ batch.shown.float().transpose(1, 2)
         best_Sq = (alike_SqN + 0.5 * torch.rand_like(alike_SqN)).argmax(-1)  # one of the likest, by lot
         stories = torch.arange(len(batch.shown), device=best_Sq.device)[:, None]
-        deceived_B = batch.denied & (torch.rand(len(batch.denied), device=best_Sq.device) < _DECEIVED)
-        return batch.shown[stories, best_Sq].flatten(0, 1) & deceived_B[:, None]
+        misled_B = batch.denied & (torch.rand(len(batch.denied), device=best_Sq.device) < _MISLED)
+        return batch.shown[stories, best_Sq].flatten(0, 1) & misled_B[:, None]
 
 
 def learn_sentences(
@@ -83,7 +83,7 @@ def learn_sentences(
     loader: DataLoader,
     features: Tensor,
     config: SentencesConfig,
-    sitting: Sitting,
+    context: StageContext,
 ) -> bool:
     """Teach the decoder to answer in words; its embeddings stay what frames were named by. Returns as learn_stage does.
 
@@ -93,8 +93,8 @@ def learn_sentences(
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
     parts = {"language": [part for part in language.parameters() if part is not embedded]}
     objective = SentenceObjective(language, head, ids, config.loudness)
-    with attention_to_train_with(sitting.device, language.decoder):
+    with attention_to_train_with(context.device, language.decoder):
         return learn_stage(
-            objective, parts, language, config.trainer, sitting,
+            objective, parts, language, config.trainer, context,
             lambda: lambda number: to_device(loader.batch(config.lesson, number), features, shown),
         )  # fmt: skip

@@ -88,20 +88,22 @@ class SightObjective(nn.Module):
         loss = reading + matching
         if self._naming:
             # A linear layer for each side, thrown away afterwards: both then hold the same attributes, which pairs have only to align.
-            naming = named(self.names(frames), batch.labels) + named(self.asked(texts), batch.wanted[:, 0])
+            naming = attribute_loss(self.names(frames), batch.labels) + attribute_loss(
+                self.asked(texts), batch.wanted[:, 0]
+            )
             figures["naming"], loss = naming, loss + self._naming * naming
         return StepOutput(loss, figures)
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
         tokens_BPV = pool(self._vision.run(images), GRID)
         drawn = torch.randint(tokens_BPV.shape[1], (READ_TOKENS,), device=images.device)
-        told = self.reader(tokens_BPV[:, drawn])
+        read = self.reader(tokens_BPV[:, drawn])
         loss, start = tokens_BPV.float().pow(2).mean() * 1e-3, 0  # keeps features in float16's range
         figures: dict[str, Tensor] = {}
         for column, label in enumerate(LABELS):
             none = label != "scene"  # every other label has a class for "none"
             size = len(VALUES[label]) + none
-            logits = told[..., start : start + size].float()
+            logits = read[..., start : start + size].float()
             start += size
             truth = batch.labels[:, column] % size if none else batch.labels[:, column]  # -1 becomes the last class
             spread = truth[:, None].expand(-1, READ_TOKENS)
@@ -110,18 +112,18 @@ class SightObjective(nn.Module):
             figures[f"{label}/right"] = ((logits.argmax(-1) == spread) & known).sum()
             figures[f"{label}/asked"] = known.sum()
         seen = ~batch.centres[:, :1].isnan()
-        off = (told[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
+        off = (read[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
         return loss + 20 * off.pow(2).mean(), figures
 
 
-def named(told: Tensor, labels: Tensor) -> Tensor:
+def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of what embeddings tell, [N, _NAMES], against labels [N, len(LABELS)]; whatever is no value counts as "none"."""
-    loss, start = told.new_zeros(()), 0
+    loss, start = logits.new_zeros(()), 0
     for column, values in enumerate(VALUES.values()):
         size = len(values) + 1
         truth = labels[:, column]
         truth = torch.where((truth >= 0) & (truth < len(values)), truth, len(values))
-        loss = loss + functional.cross_entropy(told[:, start : start + size].float(), truth)
+        loss = loss + functional.cross_entropy(logits[:, start : start + size].float(), truth)
         start += size
     return loss
 

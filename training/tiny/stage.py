@@ -19,7 +19,7 @@ _FINISHED = "learnt.safetensors"
 
 
 @dataclass(frozen=True)
-class Sitting:
+class StageContext:
     """Where a stage keeps what it learns, the seed of what it draws, on which device, and time.monotonic() after which it stops."""
 
     directory: Path
@@ -33,24 +33,24 @@ def learn_stage(
     parts: Mapping[str, list[nn.Parameter]],
     kept: nn.Module,
     config: TrainerConfig,
-    sitting: Sitting,
+    context: StageContext,
     batches: Callable[[], BatchOf],
 ) -> bool:
     """Train `objective`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
 
     Returns whether it is done; where the deadline came first, call it again.
     """
-    finished = sitting.directory / _FINISHED
+    finished = context.directory / _FINISHED
     if finished.exists():
         try:
-            load_model(kept, finished, device=str(sitting.device))
+            load_model(kept, finished, device=str(context.device))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
         return True
-    trainer = Trainer(objective, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
+    trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()
-    done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
+    done = trainer.step >= config.steps or trainer.run(batches(), deadline=context.deadline)
     kept.eval().requires_grad_(False)
     # Not the buffers: rotary frequencies are no part of a checkpoint, and stay exact.
     for parameter in kept.parameters():

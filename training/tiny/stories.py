@@ -22,7 +22,7 @@ from afterview.training.base.seeds import seeded
 from afterview.training.tiny.bank import Job
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.texts import Words, padded
-from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world import QuestionPlan, WorldQuestion, questions_at, settled_time
 from afterview.training.world.facts import KINDS
 from afterview.training.world.script import Event, Script, make_script
 from afterview.training.world.story import LONGEST_EVENT_S
@@ -73,7 +73,7 @@ class Story:
     script: Script
     at_s: float
     clip_rows: tuple[int, ...]  # first bank row of each event
-    questions: list[Question]
+    questions: list[WorldQuestion]
 
     @property
     def span(self) -> int:
@@ -137,7 +137,7 @@ def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rn
     while True:
         low, high = plan.duration_s
         duration = round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
-        script, rows = cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
+        script, rows = use_clips(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
         at = settled_time(script, _moment(script, rng))
         if at < max(shortest, 0.3 * duration):
             continue
@@ -159,7 +159,7 @@ def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
     return rng.choices(list(plan.kinds), list(plan.kinds.values()), k=plan.questions)
 
 
-def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) -> list[Question]:
+def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) -> list[WorldQuestion]:
     """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact.
 
     With more than 1 among lesson.asked it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
@@ -169,7 +169,7 @@ def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) 
     return questions_at(script, at, plan)[-1:]
 
 
-def cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
+def use_clips(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
     """The script with every event as one of the bank's clips shows it."""
     events, rows = [], []
     for event in script.events:
@@ -202,13 +202,13 @@ def _recall(
 ) -> NDArray[np.int64]:
     """The N frames that MemAug may attend to, ascending: what is asked about first, then as recall takes them."""
     asked = {number for question in story.questions for number in question.events}
-    begun = [event for event in story.script.events if event.start_s <= story.at_s]
+    started = [event for event in story.script.events if event.start_s <= story.at_s]
     classes = [
         _visible(story.span, forgetting),
         np.arange(max(0, story.span - plan.window), story.span),
-        *(_shown(event) for event in begun if event.number in asked),
-        *(_shown(event) for event in begun if event.number not in asked),
-        *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in begun),
+        *(_shown(event) for event in started if event.number in asked),
+        *(_shown(event) for event in started if event.number not in asked),
+        *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in started),
     ]
     chosen: list[int] = []
     taken: set[int] = set()
@@ -246,7 +246,7 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
     return rows
 
 
-def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
+def _inside(kept: NDArray[np.int64], question: WorldQuestion) -> NDArray[np.bool_]:
     """Which frames lie in the events that prove the answer."""
     mask = np.zeros(len(kept), bool)
     for start, end in question.spans:

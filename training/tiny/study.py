@@ -51,8 +51,8 @@ class StudyObjective(nn.Module):
     ) -> None:
         """head: token ids before the video. moment: the token that points to a time, right where the evidence is. names: token ids [W]."""
         super().__init__()
-        if model.marks is None:
-            raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
+        if model.token_embeddings is None:
+            raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
         self.model = model
         self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
@@ -130,18 +130,18 @@ class StudyObjective(nn.Module):
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
-        model, marks = self.model, self.model.marks
-        assert marks is not None, "checked when it was built"
+        model, embeddings = self.model, self.model.token_embeddings
+        assert embeddings is not None, "checked when it was built"
         features = batch.features.to(model.newline.dtype)
         tokens = model.projector(features)
         newline = model.newline.to(tokens.dtype).expand(*tokens.shape[:2], 1, -1)
-        said = marks.of_frames(features.mean(2), batch.numbers, batch.spans[:, None])
-        if said.summary is not None:
-            newline = newline + said.summary[:, :, None]
+        of_frames = embeddings.of_frames(features.mean(2), batch.numbers, batch.spans[:, None])
+        if of_frames.summary is not None:
+            newline = newline + of_frames.summary[:, :, None]
         memory = torch.cat([tokens, newline], 2)
-        if marks.place is not None:
-            memory = memory + marks.place
-        return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
+        if embeddings.place is not None:
+            memory = memory + embeddings.place
+        return memory if of_frames.time is None else memory + of_frames.time[:, :, None], batch.numbers
 
     def _augment(
         self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, frames: int

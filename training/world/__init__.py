@@ -8,21 +8,21 @@ cameras       several cameras that share a story         truth      JSON and cap
 
 from afterview.training.world.config import WorldConfig
 from afterview.training.world.history import settled_time
-from afterview.training.world.questions import Question, QuestionPlan, multiple_choice, questions_at
+from afterview.training.world.questions import QuestionPlan, WorldQuestion, multiple_choice, questions_at
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import make_script
-from afterview.training.world.story import Event, Script, Segment
+from afterview.training.world.story import Event, Script, StorySegment
 from afterview.training.world.truth import VideoFacts, read_truth, truth_of, truth_path
 from afterview.training.world.vocabulary import split_of
 from afterview.training.world.world import World
 
 __all__ = [
     "Event",
-    "Question",
+    "WorldQuestion",
     "QuestionPlan",
     "Renderer",
     "Script",
-    "Segment",
+    "StorySegment",
     "VideoFacts",
     "World",
     "WorldConfig",

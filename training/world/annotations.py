@@ -7,7 +7,7 @@ object interaction, action localization, sequence and reasoning, and temporal re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from afterview.training.world.questions import Question
+from afterview.training.world.questions import WorldQuestion
 
 MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
 DATA_SOURCE: Final = "afterview world"
@@ -49,7 +49,7 @@ TASKS: Final = {
 }
 
 
-def annotations(video: str, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def annotations(video: str, questions: Sequence[WorldQuestion]) -> list[dict[str, Any]]:
     """LLaVA JSON: samples of a video called `video`, of up to MOST_PAIRS questions each, all as of the end of what it shows."""
     return [
         {
@@ -63,6 +63,6 @@ def annotations(video: str, questions: Sequence[Question]) -> list[dict[str, Any
     ]
 
 
-def _turns(question: Question, first: bool) -> list[dict[str, str]]:
+def _turns(question: WorldQuestion, first: bool) -> list[dict[str, str]]:
     tag = "<image>\n" if first else ""
     return [{"from": "human", "value": tag + question.text}, {"from": "gpt", "value": question.answer}]

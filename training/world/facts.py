@@ -66,7 +66,7 @@ _CARDS = {"digit": DIGITS, "word": WORDS}
 def _attribute_facts(kind: str, history: History) -> Iterator[Fact]:
     """What colour, shape, size, place, motion or scene a coloured shape had."""
     attribute, values, attempts = _ATTRIBUTES[kind]
-    told = set()
+    used = set()
     for event in history.events:
         for keys in attempts if event.kind == "object" else ():
             known = {key: getattr(event, key) for key in keys}
@@ -75,15 +75,15 @@ def _attribute_facts(kind: str, history: History) -> Iterator[Fact]:
             answer, *others = {look for one in denoted for look in one.looks(attribute)}
             if None in known.values() or others or answer is None:
                 continue
-            if reference not in told:
-                told.add(reference)
-                yield _told(kind, reference, answer, values, denoted)
+            if reference not in used:
+                used.add(reference)
+                yield _fact_about(kind, reference, answer, values, denoted)
             break
     for reference in absent(attempts[0], history):
-        yield _told(kind, reference, NOT_SEEN, values, [])
+        yield _fact_about(kind, reference, NOT_SEEN, values, [])
 
 
-def _told(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
+def _fact_about(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
     wrong = tuple(value for value in (*values, NOT_SEEN) if value != answer)
     slots = {"the": about.the, "a": about.a, "qualifier": about.qualifier}
     return Fact(kind, slots, answer, wrong, (about,), tuple(denoted), seen=bool(denoted))
@@ -107,21 +107,21 @@ def _card_facts(kind: str, history: History) -> Iterator[Fact]:
         denoted = history.denoted(about)
         texts = {event.text for event in denoted}
         if len(texts) == 1:
-            yield _told(kind, about, denoted[0].text or "", _CARDS[kind], denoted)
+            yield _fact_about(kind, about, denoted[0].text or "", _CARDS[kind], denoted)
         elif not texts and (shown or about is everywhere):
-            yield _told(kind, about, NOT_SEEN, _CARDS[kind], [])
+            yield _fact_about(kind, about, NOT_SEEN, _CARDS[kind], [])
 
 
 def _existence(history: History, rng: Random) -> Iterator[Fact]:
     """Whether a thing was seen. No: what shares its colour and its shape with things that were, or comes only later."""
     names = {event.name: event for event in history.events}
     for event in names.values():
-        yield replace(_told("exists", name_of(event), "yes", (), _showings(history, event)), wrong=("no",))
+        yield replace(_fact_about("exists", name_of(event), "yes", (), _showings(history, event)), wrong=("no",))
     future = {event.name: event for event in history.script.events if event.name not in names}
     missing = [name_of(event) for event in future.values()]
     missing += [one for one in islice(absent(("colour", "shape"), history), 12) if one not in missing]
     for reference in missing:
-        yield replace(_told("exists", reference, "no", (), []), wrong=("yes",))
+        yield replace(_fact_about("exists", reference, "no", (), []), wrong=("yes",))
 
 
 def _counts(history: History, rng: Random) -> Iterator[Fact]:
@@ -140,7 +140,7 @@ def _times(kind: str, history: History, rng: Random) -> Iterator[Fact]:
         about = name_of(event)
         yield Fact(kind, {"the": about.the}, clock(event.start_s), wrong, (about,), (event,), value=event.start_s)
     for reference in absent(("colour", "shape"), history):
-        yield _told(kind, reference, NOT_SEEN, _wrong_times(history, rng, None), [])
+        yield _fact_about(kind, reference, NOT_SEEN, _wrong_times(history, rng, None), [])
 
 
 def _wrong_times(history: History, rng: Random, right: float | None) -> tuple[str, ...]:

@@ -114,8 +114,8 @@ def history_at(script: Script, at_s: float) -> History:
     settled = settled_time(script, at_s)
     if settled != at_s:
         raise WorldError(f"at {at_s:g} s something has just changed, so answers are in doubt; ask as of {settled:g} s")
-    begun = tuple(_known(event, at_s) for event in script.events if event.start_s <= at_s)
-    return History(script, at_s, begun, Counter(event.name for event in begun))
+    started = tuple(_known(event, at_s) for event in script.events if event.start_s <= at_s)
+    return History(script, at_s, started, Counter(event.name for event in started))
 
 
 def _known(event: Event, at_s: float) -> Event:

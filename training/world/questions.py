@@ -27,7 +27,7 @@ _UNSEEN_SHARE = {
 _UNSEEN_SHARE_ELSEWHERE = 0.15
 
 
-class Question(Schema):
+class WorldQuestion(Schema):
     """A question put at `at_s`, and its true answer."""
 
     kind: str
@@ -63,7 +63,7 @@ class QuestionPlan:
             raise WorldError(f"no question is of kind '{''.join(unknown[:1])}'; there are: {', '.join(EVERY_KIND)}")
 
 
-def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
+def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[WorldQuestion]:
     """Up to plan.count different questions that have one true answer at story time `at_s`.
 
     Raises WorldError where answers are in doubt, because something has just changed: see `settled_time`.
@@ -72,7 +72,7 @@ def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) 
     history = history_at(script, at_s)
     rng = seeded(f"questions 1, world {script.seed}, at {at_s!r}, seed {plan.seed}")
     pools = {kind: facts(kind, history, rng) for kind in rng.sample(list(plan.kinds), len(plan.kinds))}
-    asked: list[Question] = []
+    asked: list[WorldQuestion] = []
     while len(asked) < plan.count and any(pools.values()):
         for kind, pool in pools.items():
             if pool and len(asked) < plan.count:
@@ -83,7 +83,7 @@ def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) 
     return asked
 
 
-def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Question:
+def multiple_choice(question: WorldQuestion, *, options: int = 4, seed: int = 0) -> WorldQuestion:
     """The same question with lettered answers to choose from; its answer is the letter.
 
     Fewer than `options` are offered where the question has no more. Raises WorldError if it has a single answer only.
@@ -115,10 +115,10 @@ def _draw(kind: str, pool: list[Fact], rng: Random) -> Fact:
     return rng.choice([fact for fact in drawn_from if fact.answer == answer])
 
 
-def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> Question:
+def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> WorldQuestion:
     pairs = {(reference.colour, reference.shape) for reference in fact.about}
     pairs |= {(event.colour, event.shape) for event in fact.events}
-    return Question(
+    return WorldQuestion(
         kind=fact.kind,
         text=word(fact.kind, number, fact.slots),
         answer=fact.answer,

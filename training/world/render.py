@@ -11,7 +11,7 @@ from afterview.training.base.errors import WorldError
 from afterview.training.world.covers import draw_cover
 from afterview.training.world.scenery import panorama
 from afterview.training.world.sprites import Sprite, event_sprite, passer_sprite
-from afterview.training.world.story import COVER_MARGIN_S, Event, Script, Segment
+from afterview.training.world.story import COVER_MARGIN_S, Event, Script, StorySegment
 from afterview.training.world.vocabulary import camera_number
 
 _TURNS = 2  # widths of the frame that a panorama holds before it comes round again
@@ -55,7 +55,7 @@ class Renderer:
                 draw_cover(event, picture)
         return picture
 
-    def _scenery(self, segment: Segment, t: float) -> NDArray[np.uint8]:
+    def _scenery(self, segment: StorySegment, t: float) -> NDArray[np.uint8]:
         """The scene's panorama in the light of the hour, one frame wider than its period, [H, 3W, 3]."""
         step = int((self.script.start_hour + t / 3600) * _LIGHT_STEPS_PER_HOUR) % (24 * _LIGHT_STEPS_PER_HOUR)
         if self._lit is None or self._lit[0] != (segment.scene, step):

@@ -67,8 +67,8 @@ def reworded(text: str, rng: Random, share: float = USUAL) -> str:
     def other(found: re.Match[str]) -> str:
         if rng.random() >= share:
             return found.group()
-        told = rng.choice(_SET_OF[found.group().lower()])
-        return f"{told[0].upper()}{told[1:]}" if found.group()[0].isupper() else told
+        replacement = rng.choice(_SET_OF[found.group().lower()])
+        return f"{replacement[0].upper()}{replacement[1:]}" if found.group()[0].isupper() else replacement
 
     said = _FOUND.sub(other, text)
     if said != text and _held_out().fullmatch(said):

@@ -14,7 +14,7 @@ from random import Random
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
 from afterview.training.world.config import WorldConfig
-from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, Segment
+from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, StorySegment
 from afterview.training.world.twists import twist
 from afterview.training.world.vocabulary import DIGITS, JITTER, MOTIONS, PLACES, ROWS, SCENES, SIZES, STILL, WORDS
 
@@ -44,7 +44,7 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None,
     rng.shuffle(cast)
     slots = _draw_slots(rng, segments, min(len(cast), max(1, int(duration_s / SECONDS_PER_EVENT))), duration_s)
     events = [
-        stage(rng, thing, number, start, seconds, scene, config.moving)
+        place_event(rng, thing, number, start, seconds, scene, config.moving)
         for number, (thing, (start, seconds, scene)) in enumerate(zip(cast, slots, strict=False))
     ]
     start_hour = round(rng.uniform(0, 24), 2)
@@ -59,12 +59,12 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None,
     )
 
 
-def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[Segment]:
+def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[StorySegment]:
     """Scenes until the end; no scene follows itself."""
     palette = rng.sample(SCENES, rng.randint(*config.scenes))
     longest = max(min(config.scene_length_s[1], duration_s / 3), 8.0)
     shortest = min(config.scene_length_s[0], longest)
-    segments: list[Segment] = []
+    segments: list[StorySegment] = []
     start = 0.0
     while start < duration_s:
         end = round(start + _log_uniform(rng, shortest, longest), 1)
@@ -72,7 +72,7 @@ def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[
             end = duration_s
         previous = segments[-1].scene if segments else None
         segments.append(
-            Segment(
+            StorySegment(
                 scene=rng.choice([scene for scene in palette if scene != previous]),
                 start_s=start,
                 end_s=end,
@@ -116,7 +116,9 @@ def _draw_pairs(rng: Random, count: int, config: WorldConfig) -> list[tuple[str,
     return chosen
 
 
-def _draw_slots(rng: Random, segments: list[Segment], count: int, duration_s: float) -> list[tuple[float, int, str]]:
+def _draw_slots(
+    rng: Random, segments: list[StorySegment], count: int, duration_s: float
+) -> list[tuple[float, int, str]]:
     """Up to `count` places in time, ascending: start, whole seconds, scene.
 
     A third lie anywhere, a third a log-uniform time after another, a third a log-uniform time before the end, so that gaps and
@@ -147,7 +149,7 @@ def _draw_start(rng: Random, ends: list[float], duration_s: float) -> float:
     return rng.choice(ends) + apart if manner == 1 else duration_s - apart
 
 
-def stage(
+def place_event(
     rng: Random, thing: dict[str, str], number: int, start: float, seconds: int, scene: str, moving: float
 ) -> Event:
     """Put a thing somewhere in the frame, or let it cross it. What crosses must be seen at least three times."""

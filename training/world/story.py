@@ -20,7 +20,7 @@ _ASPECT = 16 / 9  # for which sizes, given in heights, are turned into shares of
 Point = tuple[float, float]
 
 
-class Segment(Schema):
+class StorySegment(Schema):
     """One scene while it lasts, [start_s, end_s)."""
 
     scene: str
@@ -109,7 +109,7 @@ class Script(Schema):
     duration_s: float
     start_hour: float  # hour of the day at which it begins; the light follows it
     config: WorldConfig
-    segments: tuple[Segment, ...]
+    segments: tuple[StorySegment, ...]
     events: tuple[Event, ...]
     camera: str | None = None  # which of several cameras films it; see cameras
 
@@ -128,7 +128,7 @@ class Script(Schema):
         turns = [event.change.at_s for event in self.events if event.change]
         return sorted({*edges, *turns, *self._segment_starts[1:]})
 
-    def segment_at(self, t: float) -> Segment:
+    def segment_at(self, t: float) -> StorySegment:
         """The scene shown at `t`; the last one from the end on."""
         return self.segments[max(bisect.bisect_right(self._segment_starts, t) - 1, 0)]
 
@@ -139,5 +139,5 @@ class Script(Schema):
     def around(self, t: float, margin_s: float) -> tuple[Event, ...]:
         """The events shown at `t`, or at most `margin_s` before or after it, in order of their start."""
         first = bisect.bisect_right(self._event_starts, t - margin_s - LONGEST_EVENT_S)
-        begun = bisect.bisect_right(self._event_starts, t + margin_s)
-        return tuple(event for event in self.events[first:begun] if t < event.end_s + margin_s)
+        end = bisect.bisect_right(self._event_starts, t + margin_s)
+        return tuple(event for event in self.events[first:end] if t < event.end_s + margin_s)

@@ -18,7 +18,7 @@ from afterview.configs import Schema
 from afterview.model.language.moments import clock
 from afterview.training.base.errors import TruthError
 from afterview.training.world.history import name_of
-from afterview.training.world.story import Event, Script, Segment
+from afterview.training.world.story import Event, Script, StorySegment
 from afterview.training.world.vocabulary import STILL, article, length, listing
 
 FORMAT = 1
@@ -86,7 +86,7 @@ def event_caption(event: Event) -> str:
     return f"{said}; at {clock(event.change.at_s)} it turns {event.change.to}." if event.change else f"{said}."
 
 
-def clip_caption(script: Script, segment: Segment) -> str:
+def clip_caption(script: Script, segment: StorySegment) -> str:
     """One scene while it lasts, with what happens in it."""
     way = "right" if segment.drift > 0 else "left"
     said = (
@@ -103,11 +103,11 @@ def whole_caption(script: Script, until_s: float | None = None, numbers: Sequenc
     """
     end = script.duration_s if until_s is None else until_s
     scenes = list(dict.fromkeys(segment.scene for segment in script.segments if segment.start_s <= end))
-    told_of = script.events if numbers is None else [script.events[number] for number in numbers]
-    shown = [name_of(event).a for event in told_of if event.start_s <= end]
-    told = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
-    return f"{told} In this order appear {listing(shown)}." if shown else f"{told} Nothing appears."
+    events = script.events if numbers is None else [script.events[number] for number in numbers]
+    shown = [name_of(event).a for event in events if event.start_s <= end]
+    text = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
+    return f"{text} In this order appear {listing(shown)}." if shown else f"{text} Nothing appears."
 
 
-def _caption(timed: Event | Segment, text: str) -> dict[str, Any]:
+def _caption(timed: Event | StorySegment, text: str) -> dict[str, Any]:
     return {"start_s": timed.start_s, "end_s": timed.end_s, "text": text}

@@ -40,9 +40,9 @@ def _changes(history: History, rng: Random) -> Iterator[Fact]:
         about = name_of(event)
         if event.kind == "object" and len(denoted := history.denoted(about)) == 1:
             answer = event.change.attribute if event.change else NOTHING
-            yield _told("change", about, answer, ("colour", "size", NOTHING), denoted)
+            yield _fact_about("change", about, answer, ("colour", "size", NOTHING), denoted)
     for about in _unseen(history):
-        yield _told("change", about, NOT_SEEN, ("colour", "size", NOTHING), [])
+        yield _fact_about("change", about, NOT_SEEN, ("colour", "size", NOTHING), [])
 
 
 def _looks(kind: str, history: History) -> Iterator[Fact]:
@@ -53,7 +53,7 @@ def _looks(kind: str, history: History) -> Iterator[Fact]:
             if None not in (getattr(about, key) for key in keys) and len(denoted := history.denoted(about)) == 1:
                 attribute = event.change.attribute if event.change else ""
                 answer = event.looks(attribute)[0 if kind == "at first" else 1] or ""
-                fact = _told(kind, about, answer, _VALUES[attribute], denoted)
+                fact = _fact_about(kind, about, answer, _VALUES[attribute], denoted)
                 yield Fact(kind, {**fact.slots, "attribute": attribute}, answer, fact.wrong, fact.about, fact.events)
                 break
 
@@ -61,16 +61,16 @@ def _looks(kind: str, history: History) -> Iterator[Fact]:
 def _hidings(kind: str, history: History) -> Iterator[Fact]:
     """Whether a thing was partly hidden, or behind what."""
     values = ("yes", "no") if kind == "hidden" else (*COVERS, NOTHING)
-    told = set()
+    used = set()
     for event in history.events:
         about = name_of(event)
         denoted = history.denoted(about)
         answers = {_hiding(kind, one) for one in denoted}
-        if event.kind == "object" and len(answers) == 1 and about not in told:
-            told.add(about)
-            yield _told(kind, about, answers.pop(), values, denoted)
+        if event.kind == "object" and len(answers) == 1 and about not in used:
+            used.add(about)
+            yield _fact_about(kind, about, answers.pop(), values, denoted)
     for about in _unseen(history):
-        yield _told(kind, about, NOT_SEEN, values, [])
+        yield _fact_about(kind, about, NOT_SEEN, values, [])
 
 
 def _hiding(kind: str, event: Event) -> str:
@@ -103,7 +103,7 @@ def _scene_summaries(history: History, rng: Random) -> Iterator[Fact]:
             yield Fact("scene summary", {"scene": segment.scene}, right, wrong, events=events)
 
 
-def _told(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
+def _fact_about(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
     wrong = tuple(value for value in (*values, NOT_SEEN) if value != answer)
     return Fact(kind, {"the": about.the}, answer, wrong, (about,), tuple(denoted), seen=answer not in (NOT_SEEN, "no"))
 

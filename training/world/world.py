@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.training.world.config import WorldConfig
-from afterview.training.world.questions import Question, QuestionPlan, questions_at
+from afterview.training.world.questions import QuestionPlan, WorldQuestion, questions_at
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import make_script
 from afterview.training.world.story import Script
@@ -40,6 +40,6 @@ class World:
         """The picture at story time `t` (seconds), uint8 [height, width, 3]."""
         return self._renderer.frame(t)
 
-    def questions(self, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
+    def questions(self, at_s: float, plan: QuestionPlan | None = None) -> list[WorldQuestion]:
         """Questions with one true answer at story time `at_s`; see `questions_at`."""
         return questions_at(self.script, at_s, plan)

@@ -8,7 +8,7 @@ from pathlib import Path
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
 from afterview.memory.directory import Memory
-from afterview.training.data.features import Kind, holds
+from afterview.training.data.features import BankKind, holds
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     encoders, out, began = load_encoders(arguments.model), Path(arguments.out), time.monotonic()
     require_bank(out, encoders, frames=arguments.frames)
-    kind: Kind = "frames" if arguments.frames else "features"
+    kind: BankKind = "frames" if arguments.frames else "features"
     made: list[str] = []
     for source in sources:
         if source.is_dir():

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, spell_duration
-from afterview.training.world import Question, QuestionPlan, World, WorldConfig, multiple_choice, settled_time
+from afterview.training.world import QuestionPlan, World, WorldConfig, WorldQuestion, multiple_choice, settled_time
 from afterview.training.world.annotations import annotations
 from afterview.training.world.camera_questions import CAMERA_KINDS, shared_questions_at, shared_settled_time
 from afterview.training.world.cameras import SharedStory, make_shared_story
@@ -56,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(arguments: argparse.Namespace, videos: Sequence[Path], seconds: float, questions: list[Question]) -> None:
+def _tell(
+    arguments: argparse.Namespace, videos: Sequence[Path], seconds: float, questions: list[WorldQuestion]
+) -> None:
     if arguments.json:
         document: dict[str, Any] = {"video": str(videos[0]), "truth": str(truth_path(videos[0]))}
         if len(videos) > 1:
@@ -86,7 +88,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _questions(arguments: argparse.Namespace, world: World) -> list[Question]:
+def _questions(arguments: argparse.Namespace, world: World) -> list[WorldQuestion]:
     if arguments.questions < 1:
         return []
     kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else kinds_of(world.script.config)
@@ -94,13 +96,13 @@ def _questions(arguments: argparse.Namespace, world: World) -> list[Question]:
     return world.questions(at, QuestionPlan(count=arguments.questions, kinds=kinds))
 
 
-def _shared_questions(arguments: argparse.Namespace, story: SharedStory) -> list[Question]:
+def _shared_questions(arguments: argparse.Namespace, story: SharedStory) -> list[WorldQuestion]:
     kinds = tuple(arguments.kinds.split(",")) if arguments.kinds else CAMERA_KINDS
     at = shared_settled_time(story, story.duration_s)
     return shared_questions_at(story, at, count=arguments.questions, kinds=kinds)
 
 
-def _with_choices(question: Question, options: int) -> Question:
+def _with_choices(question: WorldQuestion, options: int) -> WorldQuestion:
     return multiple_choice(question, options=options) if options and question.wrong else question
 
 

@@ -269,10 +269,10 @@ def test_the_same_inputs_give_the_same_bits() -> None:
 def test_a_memory_serves_several_questions() -> None:
     model = built()
     features, layout = randn(FRAMES, 64, 48), layout_of()
-    memory = model.remember(features, layout)
+    key_values = model.remember(features, layout)
     for word in (4, 9):
         prompt = Prompt(np.array([1, 2]), np.array([word, 8]))
-        reused = model.inputs_embeds(features, layout, prompt, memory=memory)
+        reused = model.inputs_embeds(features, layout, prompt, key_values=key_values)
         assert torch.equal(reused.inputs_embeds, model.inputs_embeds(features, layout, prompt).inputs_embeds)
 
 
@@ -320,10 +320,10 @@ def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:
     keys = frames * 65 * 2 * heads.key_value_width * 4 * 4  # keys and values of four blocks, float32
     rows = (len(layout.query_position_ids()) + 8) * heads.width * 4
     with torch.inference_mode(), LiveBytes() as bytes_:
-        memory = model.remember(features, layout)
+        key_values = model.remember(features, layout)
         # attention itself over so many keys belongs on a GPU; one frame's queries exercise every allocation per key
         small = plan_layout(frames, visible=np.array([0, 3599]), config=ForgettingConfig(spatial="uniform"))
-        model.inputs_embeds(features, small, PROMPT, memory=memory)
+        model.inputs_embeds(features, small, PROMPT, key_values=key_values)
     assert bytes_.peak <= 1.5 * (keys + 2 * rows)
 
 

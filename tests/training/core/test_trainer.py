@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from afterview.cli.main import main
@@ -28,7 +29,7 @@ from afterview.training.core.trainer import LOG, STATE, StepOutput, Trainer, Tra
 from afterview.training.data.conversations import read_annotations, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
-from tests.support.presets import write_toy
+from tests.support.presets import write_preset, write_toy
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,6 @@ def stage(root: Path, **changes: object) -> StageConfig:
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     """Every parameter of a saved model, by its published name."""
-    from safetensors.torch import load_file
-
     return load_file(directory / "model.safetensors")
 
 
@@ -175,6 +174,31 @@ def test_a_checkpoint_of_tied_weights_is_saved_and_read_without_a_word(
     assert again.resume()
     assert torch.equal(again.objective.slope, trainer.objective.slope)
     assert "shared tensor" not in caplog.text
+
+
+def test_a_state_of_version_0_1_0_resumes_although_it_calls_token_embeddings_marks(tmp_path: Path) -> None:
+    preset = write_preset(tmp_path, geometry={"memory_marks": ["place", "time", "summary"]})
+
+    def trainer() -> Trainer:
+        objective = nn.Module()
+        objective.model = load_pretrained(preset, device="cpu", dtype="float32").video_language
+        embeddings = list(objective.model.token_embeddings.parameters())
+        config = TrainerConfig(steps=2, learning_rates={"projector": 1e-3})
+        return Trainer(objective, {"projector": embeddings}, config, tmp_path, cpu=True)
+
+    first = trainer()
+    with torch.no_grad():
+        for number, parameter in enumerate(first.objective.model.token_embeddings.parameters()):
+            parameter.fill_(number + 1.0)
+    first.save()
+    state = weights(tmp_path / STATE)
+    old = {name.replace("model.token_embeddings.", "model.marks."): value for name, value in state.items()}
+    assert sum(name.startswith("model.marks.") for name in old) == 6
+    save_file(old, tmp_path / STATE / "model.safetensors", metadata={"format": "pt"})
+    again = trainer()
+    assert again.resume()
+    loaded = again.objective.model.token_embeddings.parameters()
+    assert [value.unique().tolist() for value in loaded] == [[number + 1.0] for number in range(6)]
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
@@ -386,8 +410,6 @@ def test_features_of_another_tower_and_missing_ones_are_refused(toy: Path, tmp_p
 
 
 def _saved(directory: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> None:
-    from safetensors.torch import save_file
-
     save_file(tensors, directory / "camera-0.safetensors", metadata=metadata)
 
 

@@ -103,15 +103,15 @@ def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     model.video_language.requires_grad_(True)
     (example,) = StageData(config, model)(0)
-    lesson = StageObjective(model, config).eval()([example])
+    output = StageObjective(model, config).eval()([example])
     ids = torch.from_numpy(np.concatenate([example.prompt.before, example.prompt.after]))
     language = model.video_language.language
     hidden = language(language.embed(ids.numpy())[None], torch.ones(1, len(ids), dtype=torch.bool))
     labels = torch.from_numpy(example.labels)[1:]
-    taught = labels != IGNORED_LABEL
-    alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][taught]).float(), labels[taught])
-    torch.testing.assert_close(lesson.loss, alone, rtol=1e-5, atol=1e-6)
-    lesson.loss.backward()
+    supervised = labels != IGNORED_LABEL
+    alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][supervised]).float(), labels[supervised])
+    torch.testing.assert_close(output.loss, alone, rtol=1e-5, atol=1e-6)
+    output.loss.backward()
     assert all(p.grad is not None for p in model.video_language.parameters())
     assert not any(p.grad.abs().sum() for p in model.video_language.memaug.parameters() if p.grad is not None)
 

@@ -10,13 +10,12 @@ from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.question import Answer, CameraAnswer
-from afterview.stream.ask.question import Question as Asked
-from afterview.training.evaluation.judge import Said, is_right, read_cameras
+from afterview.stream.ask.question import Answer, CameraAnswer, Question
+from afterview.training.evaluation.judge import OneAnswer, is_right, read_cameras
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, summary
 from afterview.training.evaluation.worlds import START, ask_all, take_in
-from afterview.training.world import Question, read_truth
+from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.camera_questions import CAMERA_KINDS
 from afterview.training.world.facts import KINDS
 from afterview.training.world.twist_facts import TWIST_KINDS
@@ -66,7 +65,7 @@ def test_worlds_of_every_sort_are_kept_apart() -> None:
 )
 def test_of_several_cameras_those_that_do_not_deny_are_taken_as_named(said: dict[str, str], taken: str) -> None:
     about_all = question("camera", "gate and yard")
-    answers = {camera: Said(text) for camera, text in said.items()}
+    answers = {camera: OneAnswer(text) for camera, text in said.items()}
     assert read_cameras(about_all, answers) == taken
     assert is_right(about_all, taken) is (taken == "gate and yard")
     assert read_cameras(question("on camera", "red", names_camera="gate"), answers) == said["gate"]
@@ -86,7 +85,7 @@ def test_which_camera_was_first_or_next_is_told_by_the_evidence_of_those_that_cl
     shown_s: dict[str, float], first: str, next_to_hall: str
 ) -> None:
     said = {
-        name: Said("yes", shown_s[name]) if name in shown_s else Said("not seen", 1.0)
+        name: OneAnswer("yes", shown_s[name]) if name in shown_s else OneAnswer("not seen", 1.0)
         for name in ("gate", "hall", "yard")
     }
     assert read_cameras(question("first camera", "gate"), said) == first
@@ -132,13 +131,13 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
     take_in(test, model.encoders, tmp_path, report=lambda text: None)
     truths = {one.text: one for one in questions_for(test.footage(42), test)}
 
-    def answer(self: Answerer, asked: Asked, on_text: object = None) -> Answer:
+    def answer(self: Answerer, asked: Question, on_text: object = None) -> Answer:
         given = put(self, asked)
         assert [part.coverage.camera for part in given.parts] == ["gate", "hall", "yard"]
         truth = truths[asked.text]
         return replace(given, parts=tuple(seen_by(part.coverage.camera, truth, part) for part in given.parts))
 
-    def seen_by(camera: str, truth: Question, part: CameraAnswer) -> CameraAnswer:
+    def seen_by(camera: str, truth: WorldQuestion, part: CameraAnswer) -> CameraAnswer:
         seen = dict(zip(truth.cameras, truth.spans, strict=True))
         if truth.kind == "on camera":
             return replace(part, text=truth.answer if truth.names_camera == camera else "something else")

@@ -14,14 +14,14 @@ from afterview.training.evaluation.judge import clock_seconds, is_right, length_
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, Share, markdown, summary
 from afterview.training.evaluation.worlds import with_recall
-from afterview.training.world import Question, read_truth
+from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.facts import KINDS
 
 
-def question(kind: str, answer: str, **changes: object) -> Question:
+def question(kind: str, answer: str, **changes: object) -> WorldQuestion:
     """A question with its truth."""
     values = {"kind": kind, "text": "?", "answer": answer, "wrong": ("x", "y"), "at_s": 100.0}
-    return Question.model_validate({**values, **changes})
+    return WorldQuestion.model_validate({**values, **changes})
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,16 @@ from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import SentencesConfig
-from afterview.training.tiny.sight import ANYTHING, SightBatches, SightObjective, Texts, draw_text, make_texts, named
-from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
+from afterview.training.tiny.sight import (
+    ANYTHING,
+    SightBatches,
+    SightObjective,
+    Texts,
+    attribute_loss,
+    draw_text,
+    make_texts,
+)
+from afterview.training.tiny.stories import Shelf, make_batch, shelf_of, use_clips
 from afterview.training.tiny.study import StudyObjective, _drawn, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.word_noise import add_word_noise
@@ -150,12 +158,12 @@ def test_naming_is_told_values_and_everything_else_is_none() -> None:
     labels = torch.tensor(
         [[CODE["kind"]["object"], CODE["colour"]["red"], ANYTHING, NO_LABEL, ANYTHING - 1, NO_LABEL, 0]]
     )
-    told, start = torch.zeros(1, size), 0
+    logits, start = torch.zeros(1, size), 0
     for values, label in zip(VALUES.values(), labels[0].tolist(), strict=True):
-        told[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
+        logits[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
         start += len(values) + 1
-    assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(named(told.roll(1, 1), labels)) > 100
+    assert float(attribute_loss(logits, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(attribute_loss(logits.roll(1, 1), labels)) > 100
 
 
 def test_half_of_the_frames_without_digits_or_letters_are_mirrored_and_their_labels_with_them(bank: Bank) -> None:
@@ -203,7 +211,7 @@ def test_where_the_bank_has_no_clip_of_an_events_length_another_stands_in() -> N
 
     def seen_with(clip: Event, wanted: Event) -> Event:
         shelf = Shelf({(*thing, str(seconds_of(clip))): [(clip, 70)]}, {})
-        script, rows = cast(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
+        script, rows = use_clips(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
         assert rows == (70,)
         return script.events[0]
 
@@ -212,7 +220,7 @@ def test_where_the_bank_has_no_clip_of_an_events_length_another_stands_in() -> N
     assert (seconds_of(shortened), shortened.place) == (1, "left")
     assert seen_with(event, brief).end_s == brief.end_s  # the beginning of a longer clip
     with pytest.raises(TrainingError, match="give it more seeds or clips"):
-        cast(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
+        use_clips(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
 
 
 def seconds_of(event: Event) -> int:
@@ -327,14 +335,14 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     optimizer = torch.optim.AdamW(model.video_language.parameters(), lr=3e-4)
     losses = []
     for _ in range(4):
-        lesson = objective(moved)
-        lesson.loss.backward()
+        output = objective(moved)
+        output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(lesson.loss.detach()))
+        losses.append(float(output.loss.detach()))
     assert losses[-1] < losses[0]
-    assert int(lesson.figures["colour/asked"]) == len(batch.after)
-    assert int(lesson.figures["shape/asked"]) == 0
+    assert int(output.figures["colour/asked"]) == len(batch.after)
+    assert int(output.figures["shape/asked"]) == 0
 
 
 def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import TruthError, WorldError
 from afterview.training.world import (
     Event,
-    Question,
     QuestionPlan,
     Renderer,
     Script,
-    Segment,
+    StorySegment,
     World,
     WorldConfig,
+    WorldQuestion,
     make_script,
     multiple_choice,
     questions_at,
@@ -247,7 +247,7 @@ def gallery(rows: int) -> Script:
             centre = list(PLACES.values())[(number + rows) % 5]
         span = {"scene": SCENES[(number + rows) % 6], "start_s": float(number), "end_s": number + 1.0}
         way = {"offset": 0.1, "drift": 0.02, "passer_speed": 0.1, "passer_height": 0.5}
-        segments.append(Segment.model_validate({**span, **way}))
+        segments.append(StorySegment.model_validate({**span, **way}))
         events.append(Event.model_validate({**span, **thing, "number": number, "enters": centre, "leaves": centre}))
     return Script(
         seed=rows,
@@ -312,7 +312,7 @@ class Showing:
             return "still"
         return ("left" if x1 < x0 else "right") if abs(x1 - x0) > abs(y1 - y0) else ("up" if y1 < y0 else "down")
 
-    def told(self, question: Question) -> str:
+    def told(self, question: WorldQuestion) -> str:
         """What is to be said of its looks, and of what hid it."""
         first, last, cover = self.seen[0], self.seen[-1], self.event.cover
         if question.kind in ("hidden", "behind"):
@@ -360,7 +360,7 @@ class Viewer:
                 showings.append(Showing(visible[0], second, second, scenes[-1], [look]))
         return cls(showings, scenes, now)
 
-    def answers(self, question: Question) -> set[str]:
+    def answers(self, question: WorldQuestion) -> set[str]:
         """Every answer that the notes allow: a good question has exactly one."""
         kind, fitting = question.kind, [[s for s in self.showings if s.fits(noun)] for noun in question.about]
         looks = {"colour": "colour", "shape": "shape", "size": "size", "digit": "text", "word": "text"}
@@ -390,14 +390,14 @@ class Viewer:
             return {length(question.value)} if exact else set()
         return {self._closed(question, fitting)}
 
-    def _times(self, question: Question, fitting: list[Showing]) -> set[str]:
+    def _times(self, question: WorldQuestion, fitting: list[Showing]) -> set[str]:
         if not fitting:
             return {"not seen"}
         assert question.kind == "last" or len(fitting) == 1
         assert question.value is not None
         return {clock(question.value)} if 0 <= fitting[-1].first - question.value < 1 else set()
 
-    def _closed(self, question: Question, fitting: list[list[Showing]]) -> str:
+    def _closed(self, question: WorldQuestion, fitting: list[list[Showing]]) -> str:
         if question.kind == "exists":
             return "yes" if fitting[0] else "no"
         if question.kind == "count":

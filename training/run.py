@@ -1,9 +1,10 @@
 """Runs one training configuration from beginning to end: a stage of a published geometry, or the making of the small model."""
 
+import logging
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,21 +22,27 @@ from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
+_LOGGER = logging.getLogger(__name__)
+
 CURVES = "curves.png"
 _LEFT_BY_A_TRAINING = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came of a training."""
+class TrainingResult:
+    """The result of a training."""
 
     model: Path
     steps: int
     log: Path
     curves: Path
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
 
-def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> Trained:
+
+def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> TrainingResult:
     """Train as the configuration says.
 
     Raises UsageError for an `out` in use that is not to be resumed, or that was begun with another configuration, ConfigError, DataError.
@@ -46,7 +53,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     if in_use and not resume:
         raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
     if resume and not in_use:
-        print(f"{out}: nothing to resume there; it begins anew", file=sys.stderr, flush=True)
+        _LOGGER.info("%s: has nothing to resume; the training starts from the beginning", out)
     new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
@@ -55,7 +62,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     return train_stage(load(config, StageConfig), out, cpu=cpu)
 
 
-def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained:
+def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
     """One stage, in as many processes as were launched; where `out` holds a checkpoint, from there on."""
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
@@ -68,7 +75,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
     if trainer.accelerator.is_main_process:
         keep_configuration(config, out)
     if trainer.resume() and trainer.accelerator.is_main_process:
-        print(f"{out}: goes on after step {trainer.step}", file=sys.stderr, flush=True)
+        _LOGGER.info("%s: resumes after step %d", out, trainer.step)
     processes = trainer.accelerator.num_processes
     batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
     try:
@@ -81,7 +88,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
         save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
-    return Trained(out / "model", trainer.step, out / LOG, out / CURVES)
+    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES)
 
 
 def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
@@ -109,8 +116,8 @@ def is_recipe(config: Path) -> bool:
     return isinstance(found, dict) and "architecture" in found
 
 
-def _finished(directory: Path, model: Path, steps: int) -> Trained:
+def _finished(directory: Path, model: Path, steps: int) -> TrainingResult:
     curves = directory / CURVES
     write_file(curves, draw_curves(directory / LOG))
     shutil.copy(curves, model / CURVES)
-    return Trained(model, steps, directory / LOG, curves)
+    return TrainingResult(model, steps, directory / LOG, curves)

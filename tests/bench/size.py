@@ -67,7 +67,7 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
 def _make_memories(worlds: Path, model: AfterviewModel) -> None:
     """The worlds rendered, encoded and kept as float16; and copies of that, kept in the other ways."""
     encoders = _storing(model, "float16")
-    take_in(TEST, encoders, worlds / "float16", report=_quiet)
+    take_in(TEST, encoders, worlds / "float16")
     plain = Memory(worlds / "float16" / "memory")
     for seed in TEST.seeds:
         camera = _camera(seed)
@@ -87,10 +87,6 @@ def _storing(model: AfterviewModel, storage: Storage) -> Any:
 def _camera(seed: int) -> str:
     (camera,) = TEST.footage(seed).scripts
     return camera
-
-
-def _quiet(text: str) -> None:
-    pass
 
 
 def _space() -> Table:
@@ -215,7 +211,7 @@ def _answers(worlds: Path, model: AfterviewModel) -> Iterator[Table]:
     )  # fmt: skip
     plain: list[Outcome] = []
     for name in KEPT:
-        outcomes = list(ask_all(TEST, model, worlds / name, report=_quiet))
+        outcomes = list(ask_all(TEST, model, worlds / name))
         plain = plain or outcomes
         table.add(name, *compare(plain, outcomes))
     yield table

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from afterview.configs import Schema
 from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, rates_of
+
+_LOGGER = logging.getLogger(__name__)
 
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -231,7 +232,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(figures) + "\n")
-            print(one_line(figures), file=sys.stderr, flush=True)
+            _LOGGER.info("%s", one_line(figures))
         self._on_log(figures)
 
     def _require_sense(self, figures: Mapping[str, float]) -> None:

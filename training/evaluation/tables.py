@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterview.training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
+from afterview.training.evaluation.plan import WorldTest
 from afterview.training.world import WorldQuestion
 
 _Z = 1.959964  # standard normal quantile of a 95 % interval
@@ -59,10 +60,48 @@ class Share:
         half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
         return max(0.0, centre - half), min(1.0, centre + half)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         low, high = self.interval
         return {"accuracy": _rounded(self.value), "low": round(low, 4), "high": round(high, 4), "asked": self.asked}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation of one model."""
+
+    test: WorldTest
+    model: str  # as the caller named it
+    weights: str  # the model's fingerprint
+    outcomes: Sequence[Outcome]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the test, and one summary per recall mode."""
+        test = self.test
+        return {
+            "benchmark": "world",
+            "model": self.model,
+            "weights": self.weights,
+            "seeds": [test.seeds[0], test.seeds[-1]],
+            "world": test.variant,
+            "frames": test.frames,
+            "questions": test.questions,
+            "kinds": list(test.kinds),
+            "pairs": test.pairs,
+            "held_out_wordings": test.held_out_wordings,
+            "reworded": test.reworded,
+            "choices": test.choices,
+            "seconds": round(self.seconds, 1),
+            "recall": self.summaries,
+        }
+
+    @property
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The summary of each recall mode."""
+        return {
+            mode: summary([outcome for outcome in self.outcomes if outcome.recall == mode]) for mode in self.test.recall
+        }
 
 
 def share(outcomes: Sequence[Outcome]) -> Share:
@@ -82,11 +121,11 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     denied = Share(sum(says_not_seen(outcome.answer) for outcome in unseen), len(unseen))
     times = sorted(outcome.seconds for outcome in outcomes)
     return {
-        "all": share(outcomes).document(),
-        "needles": share([outcome for outcome in outcomes if outcome.question.kind in NEEDLES]).document(),
+        "all": share(outcomes).to_dict(),
+        "needles": share([outcome for outcome in outcomes if outcome.question.kind in NEEDLES]).to_dict(),
         "kinds": {kind: _kind([outcome for outcome in outcomes if outcome.question.kind == kind]) for kind in kinds},
-        "evidence": Share(sum(bool(outcome.evident) for outcome in proven), len(proven)).document(),
-        "not_seen": denied.document(),
+        "evidence": Share(sum(bool(outcome.evident) for outcome in proven), len(proven)).to_dict(),
+        "not_seen": denied.to_dict(),
         "worlds": {seed: _of_world(outcomes, seed) for seed in sorted({outcome.seed for outcome in outcomes})},
         "seconds_median": round(times[len(times) // 2], 3) if times else None,
     }
@@ -102,7 +141,7 @@ def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     chances = [1 / (1 + len(set(outcome.question.wrong))) for outcome in outcomes]
     wrong = Counter((plain(o.question.answer), plain(o.answer)) for o in outcomes if not o.right)
     return {
-        **share(outcomes).document(),
+        **share(outcomes).to_dict(),
         "chance": _rounded(sum(chances) / len(chances)),
         "majority": _rounded(truths.most_common(1)[0][1] / len(outcomes)),
         "mistakes": [{"truth": truth, "said": said, "times": times} for (truth, said), times in wrong.most_common(3)],

@@ -4,6 +4,8 @@ A memory that is there already is asked again and not made anew, so that another
 second ingest.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Final
 from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
@@ -21,7 +24,7 @@ from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.judge import OneAnswer, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
-from afterview.training.evaluation.tables import Outcome
+from afterview.training.evaluation.tables import Evaluation, Outcome
 from afterview.training.world import World, WorldQuestion
 from afterview.training.world.video import VideoFormat, write_video
 
@@ -29,10 +32,20 @@ START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01
 VIDEO_RATE: Final = (
     2  # frames per second of the files: twice what is sampled, so that choosing frames is part of the test
 )
-Report = Callable[[str], None]
+Progress = Callable[[int, int], None]  # done, total
+
+_LOGGER = logging.getLogger(__name__)
 
 
-def take_in(test: WorldTest, encoders: Encoders, directory: Path, *, report: Report) -> None:
+def evaluate(test: WorldTest, model: str, directory: Path, *, progress: Progress | None = None) -> Evaluation:
+    """Ingest the worlds into `directory` and ask every question. progress: questions asked, questions in all."""
+    began, loaded = time.monotonic(), load_pretrained(model)
+    take_in(test, loaded.encoders, directory)
+    outcomes = list(ask_all(test, loaded, directory, progress=progress))
+    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
+
+
+def take_in(test: WorldTest, encoders: Encoders, directory: Path) -> None:
     """Render, encode and ingest every world that no memory in `directory` holds yet; the cameras of a story side by side."""
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
@@ -47,21 +60,27 @@ def take_in(test: WorldTest, encoders: Encoders, directory: Path, *, report: Rep
         run_loop(_replay(videos, memory, encoders))
         for path in videos.values():
             path.unlink()  # the truth beside it stays
-        report(f"world {number} of {len(test.seeds)}: seed {seed}, {len(videos) * test.frames} frames taken in")
+        frames = len(videos) * test.frames
+        _LOGGER.info("world %d of %d: seed %d, %d frames taken in", number, len(test.seeds), seed, frames)
 
 
-def ask_all(test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report) -> Iterator[Outcome]:
-    """Put every question under every recall mode."""
+def ask_all(
+    test: WorldTest, model: AfterviewModel, directory: Path, *, progress: Progress | None = None
+) -> Iterator[Outcome]:
+    """Ask every question under every recall mode."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
-    for number, seed in enumerate(test.seeds, 1):
-        footage = test.footage(seed)
-        memory = Memory(directory / footage.memory)
-        answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
-        for question in questions_for(footage, test):
-            for mode, answerer in answerers.items():
-                text, when, seconds = _ask(answerer, footage, question)
-                yield Outcome(seed, test.frames, mode, question, text, when, seconds)
-        report(f"world {number} of {len(test.seeds)}: asked")
+    footage = {seed: test.footage(seed) for seed in test.seeds}
+    questions = [(seed, question) for seed, shown in footage.items() for question in questions_for(shown, test)]
+    answerers: dict[RecallMode, Answerer] = {}
+    for done, (seed, question) in enumerate(questions, 1):
+        if done == 1 or seed != questions[done - 2][0]:
+            memory = Memory(directory / footage[seed].memory)
+            answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
+        for mode, answerer in answerers.items():
+            text, when, seconds = _ask(answerer, footage[seed], question)
+            yield Outcome(seed, test.frames, mode, question, text, when, seconds)
+        if progress:
+            progress(done, len(questions))
 
 
 def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:

@@ -6,8 +6,8 @@ DIR/sight/          the encoders' training     DIR/model/       the finished mod
 """
 
 import json
+import logging
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +40,8 @@ from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.study import DeviceBatch, StudyObjective, accuracies, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
+
+_LOGGER = logging.getLogger(__name__)
 
 TOKENIZER: Final = "tokenizer"
 _BANK_DONE = "bank.done"
@@ -162,7 +164,7 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
     def note(figures: dict[str, float]) -> None:
         step = int(figures["step"])
         if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
-            print(f"step {step}: lesson '{progress.plan.name}' begins", file=sys.stderr, flush=True)
+            _LOGGER.info("step %d: lesson '%s' begins", step, progress.plan.name)
 
     trainer = Trainer(objective, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     trainer.resume()
@@ -197,6 +199,6 @@ def _loader(recipe: Recipe, directory: Path) -> DataLoader:
 def _timed(stage: str) -> Iterator[None]:
     """Say how long a stage took."""
     began = time.monotonic()
-    print(f"{stage} ...", file=sys.stderr, flush=True)
+    _LOGGER.info("%s ...", stage)
     yield
-    print(f"{stage}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    _LOGGER.info("%s: %.1f s", stage, time.monotonic() - began)

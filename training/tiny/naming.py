@@ -8,7 +8,7 @@ before anything else is learnt.
 Legend: F frames, P cells, W words, D width, n frames of a batch, c cells of each.
 """
 
-import sys
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -22,6 +22,8 @@ from afterview.model.memaug.attention import CrossAttention, SelfAttention
 from afterview.model.memaug.memaug import MemAugBlock
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.tiny.bank import LABELS, VALUES, Bank
+
+_LOGGER = logging.getLogger(__name__)
 
 _LEAST_LIKELY = -2.0  # where the words' biases begin
 # Of the first rows' looking at each other: what chance has in it, how much louder than a row itself what it takes from the others is, and
@@ -82,10 +84,8 @@ def learn_names(
         if step % 100 == 0 or step == config.steps:
             named = (logits > 0) & wanted
             recall, precision = named.sum() / wanted.sum(), named.sum() / (logits > 0).sum().clamp(min=1)
-            print(
-                f"step {step}  loss {loss.sum(-1).mean():.3g}  recall {recall:.3g}  precision {precision:.3g}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            figures = (float(value) for value in (loss.sum(-1).mean(), recall, precision))
+            _LOGGER.info("step %d  loss %.3g  recall %.3g  precision %.3g", step, *figures)
     with torch.no_grad():
         for number, block in enumerate(vl.memaug.layers):
             assert isinstance(block, MemAugBlock)

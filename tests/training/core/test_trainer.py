@@ -263,13 +263,13 @@ def test_a_training_is_not_gone_on_with_as_another(
         return main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu", *arguments])
 
     assert train("--resume") == 0
-    assert "nothing to resume there; it begins anew" in capsys.readouterr().err
+    assert "has nothing to resume; the training starts from the beginning" in capsys.readouterr().err
     assert train("--resume", weight_decay=0.5) == 2
     assert "was begun with trainer.weight_decay 0.0, not 0.5;" in capsys.readouterr().err
     assert train("--resume", learning_rates={"language": 1e-3}, steps=3) == 2
     assert "was begun with trainer.steps 2, not 3, and 2 more;" in capsys.readouterr().err
     assert train("--resume", log_every=2) == 0
-    assert "goes on after step 2" in capsys.readouterr().err
+    assert "resumes after step 2" in capsys.readouterr().err
 
 
 def test_training_without_its_package_says_how_to_install_it(

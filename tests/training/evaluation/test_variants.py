@@ -128,7 +128,7 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
     """A model that knows what its own camera saw and when, and denies the rest, is right about all of them."""
     test = WorldTest([42], frames=60, questions=12, variant="cameras")
     model = load_pretrained("tiny", device="cpu")
-    take_in(test, model.encoders, tmp_path, report=lambda text: None)
+    take_in(test, model.encoders, tmp_path)
     truths = {one.text: one for one in questions_for(test.footage(42), test)}
 
     def answer(self: Answerer, asked: Question, on_text: object = None) -> Answer:
@@ -147,7 +147,7 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
 
     put = Answerer.ask
     monkeypatch.setattr(Answerer, "ask", answer)
-    outcomes = list(ask_all(test, model, tmp_path, report=lambda text: None))
+    outcomes = list(ask_all(test, model, tmp_path))
     assert {outcome.question.kind for outcome in outcomes} == set(CAMERA_KINDS)
     assert len(outcomes) == len(truths) >= 8
     assert all(outcome.right for outcome in outcomes)

@@ -72,7 +72,7 @@ def test_intervals_are_wilsons(right: int, asked: int, low: float, high: float) 
 
 
 def test_nothing_asked_gives_no_figure_and_the_widest_interval() -> None:
-    assert Share(0, 0).document() == {"accuracy": None, "low": 0.0, "high": 1.0, "asked": 0}
+    assert Share(0, 0).to_dict() == {"accuracy": None, "low": 0.0, "high": 1.0, "asked": 0}
 
 
 def test_the_summary_counts_kinds_evidence_denials_and_mistakes() -> None:

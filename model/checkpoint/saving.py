@@ -1,4 +1,4 @@
-"""Saves a model in the published layout. The only file of this package that writes."""
+"""Saves a model in the published layout. Only this module of model/ writes files."""
 
 import json
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ SHARD_SIZE = "5GB"
 
 
 def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
-    """Write config.json, safetensors and tokenizer as published, and beside them the preset and an index encoder without a hub id.
+    """Write config.json, safetensors and tokenizer as published, plus the preset, and the index encoder if it has no hub id.
 
-    Tensors are written bit for bit in their present dtype. Files appear under their names only when they are whole.
+    Tensors are written bit by bit in their present dtype. Each file appears under its name only when it is complete.
     """
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     if own_index:
         save_index_encoder(model.encoders.index, root / INDEX_DIRECTORY)
     _write_preset(root, model.preset, own_index)
-    write_json(root / "config.json", config)  # last: a directory without it is not taken for a checkpoint
+    write_json(root / "config.json", config)  # last: without it, a directory is not accepted as a checkpoint
 
 
 def save_index_encoder(index: IndexEncoder, directory: Path) -> None:
@@ -56,7 +56,7 @@ def save_index_encoder(index: IndexEncoder, directory: Path) -> None:
 
 
 def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to one safetensors file, or to shards with an index where they are large."""
+    """Write tensors to one safetensors file, or to shards with an index if they are large."""
     directory.mkdir(parents=True, exist_ok=True)
     plan = split_torch_state_dict_into_shards(
         dict(tensors), filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_SIZE
@@ -65,29 +65,29 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
         part = {name: tensors[name].contiguous() for name in names}
         with replacing(directory / file) as partial:
             save_file(part, partial, metadata={"format": "pt"})
-            partial.chmod(0o644)  # safetensors makes files that only their owner can read
+            partial.chmod(0o644)  # safetensors creates files that only their owner can read
     if plan.is_sharded:
         write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
         (directory / SINGLE_FILE).unlink(missing_ok=True)
     else:
-        (directory / INDEX_FILE).unlink(missing_ok=True)  # of an earlier, sharded save: it would hide the new file
+        (directory / INDEX_FILE).unlink(missing_ok=True)  # left by an earlier, sharded save; it would hide the new file
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object under its name at once."""
+    """Write a JSON object atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, (json.dumps(dict(values), indent=1) + "\n").encode())
 
 
 def _has_own_index(preset: ModelPreset) -> bool:
-    """Whether the index encoder must travel with the model because no hub id names it."""
+    """Whether the index encoder must be saved with the model, because it has no hub id."""
     if preset.index_encoder is None:
         return preset.architecture is not None
     return Path(preset.index_encoder).is_dir()
 
 
 def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
-    """The preset of the saved model: the same, but for where its weights come from."""
+    """The preset of the saved model: the same, but with this directory as its source."""
     kept = preset.model_dump(
         mode="json",
         exclude_defaults=True,

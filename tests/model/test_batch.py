@@ -90,5 +90,5 @@ def test_answers_do_not_leak_into_the_video(model: VideoLanguageModel) -> None:
 def test_evidence_of_unlike_layouts_is_refused(model: VideoLanguageModel) -> None:
     thin = SMALL.model_copy(update={"repository_scale": 0.05})
     odd = Sample(features(9), plan_layout(9, config=thin), Prompt(np.arange(2), np.arange(2)))
-    with pytest.raises(InputMismatch, match="as many memory tokens per frame"):
+    with pytest.raises(InputMismatch, match="same number of memory tokens per frame"):
         assemble(model, [sample(9, 4), odd], want_evidence=True)

@@ -211,7 +211,7 @@ def test_a_llava_without_memaug_says_so_and_can_be_given_one(tmp_path: Path) -> 
         load_pretrained(place)
     first, second = (load_pretrained(place, device="cpu", init_memaug=True) for _ in range(2))
     assert not first.trained
-    assert "freshly initialised" in (first.notice or "")
+    assert "newly initialised" in (first.notice or "")
     assert first.weights_hash == second.weights_hash
     wq = first.video_language.memaug.layers[0].cross_attn.Wq
     assert 0.015 < wq.weight.std() < 0.025

@@ -1,4 +1,4 @@
-"""Runs one training configuration from beginning to end: a stage of a published geometry, or the making of the small model."""
+"""Runs one training configuration from start to end: a stage of a published geometry, or the recipe of the small model."""
 
 import logging
 import shutil
@@ -25,7 +25,7 @@ from afterview.training.tiny.recipe import Recipe
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_LEFT_BY_A_TRAINING = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,14 @@ class TrainingResult:
 def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> TrainingResult:
     """Train as the configuration says.
 
-    Raises UsageError for an `out` in use that is not to be resumed, or that was begun with another configuration, ConfigError, DataError.
+    Raises UsageError if `out` holds a training and resume is False, or if that training started with another
+    configuration; ConfigError, DataError, TrainingError.
     """
     if any(path.exists() and not path.is_dir() for path in (out, *out.absolute().parents)):
-        raise UsageError(f"{out}: lies at or below a file; give a directory as --out")
-    in_use = any((out / name).exists() for name in _LEFT_BY_A_TRAINING)
+        raise UsageError(f"{out}: is a file, or lies below one; give a directory as --out")
+    in_use = any((out / name).exists() for name in _TRAINING_FILES)
     if in_use and not resume:
-        raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
+        raise UsageError(f"{out}: holds a training already; give --resume to continue it, or another --out")
     if resume and not in_use:
         _LOGGER.info("%s: has nothing to resume; the training starts from the beginning", out)
     new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
@@ -63,7 +64,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
 
 
 def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
-    """One stage, in as many processes as were launched; where `out` holds a checkpoint, from there on."""
+    """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
         StageObjective(model, config),
@@ -96,7 +97,7 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
 
 
 def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:
-    """The trained model with all of its parameters, in the main process; where several hold pieces of it, brought together."""
+    """The trained model with all its parameters, in the main process. If several processes hold pieces of it, they are gathered."""
     if trainer.sharded:
         parameters = trainer.accelerator.get_state_dict(trainer.objective)
         if trainer.accelerator.is_main_process:
@@ -108,11 +109,11 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
 
 
 def is_recipe(config: Path) -> bool:
-    """Whether a configuration makes the small model: it has an architecture of its own."""
+    """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
     try:
         found = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return False  # the strict loader says what is wrong
+        return False  # the strict loader reports the error
     return isinstance(found, dict) and "architecture" in found
 
 

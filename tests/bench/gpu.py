@@ -1,6 +1,6 @@
 """The published 3B geometry with random weights on a GPU: frames encoded per second, and an answer over an hour of memory.
 
-Needs a CUDA device; without one it says so. Random weights cost what trained ones do.
+Needs a CUDA device. Random weights cost the same time as trained ones.
 """
 
 import statistics
@@ -55,7 +55,7 @@ NOTE = (
 
 
 def run() -> list[Table]:
-    """A minute on a GPU; a sentence without one."""
+    """Takes a minute on a GPU. Without one, returns a sentence."""
     table = Table(f"3B geometry over {FRAMES:,} frames ({FRAMES * 65:,} keys)", ["what", "measured"], NOTE)
     if not torch.cuda.is_available():
         table.add("skipped", "needs a CUDA device and there is none here")
@@ -73,7 +73,7 @@ def run() -> list[Table]:
 
 
 def _random_network(device: torch.device) -> Network:
-    """All modules of the published 3B, their weights drawn on the device."""
+    """All modules of the published 3B, with weights drawn on the device."""
     config = parse_config(PUBLISHED_3B, name="3B", init_memaug=False)
     sources = Sources("3B", PUBLISHED_3B, config, KNOWN_TOWERS[TOWER], {}, (), 0, lambda: None)
     network = build_network(sources, ModelPreset(name="3B", checkpoint="3B"))
@@ -162,7 +162,7 @@ def _inputs(network: VideoLanguageModel, key_values: MemoryKeyValues | None = No
 
 @cache
 def _features() -> NDArray[np.float16]:
-    """An hour of features, 64 different frames again and again: [T, 64, 1152], half a gigabyte."""
+    """An hour of features, repeating 64 frames: [T, 64, 1152], half a gigabyte."""
     few = np.random.default_rng(0).standard_normal((64, 64, 1152)).astype(np.float16)
     return np.resize(few, (FRAMES, 64, 1152))
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Words(nn.Module):
-    """As much of a language model as embedding needs."""
+    """The part of a language model that embedding needs."""
 
     def __init__(self, width: int, tokens: int = TEXT) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Words(nn.Module):
 
 
 def run() -> list[Table]:
-    """Half a minute, on one thread."""
+    """Takes half a minute, on one thread."""
     torch.set_num_threads(1)
     table = Table(
         f"MemAug: width {HEADS.width}, {HEADS.query} query heads on {HEADS.key_value}, 4 blocks, float32, one thread",
@@ -116,7 +116,7 @@ def _model() -> VideoLanguageModel:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """The result, and seconds until it is there, a GPU's included."""
+    """The result, and the seconds it took (on a GPU, too)."""
     began = time.perf_counter()
     result = work()
     if torch.cuda.is_available():

@@ -1,8 +1,8 @@
 """A day of one camera at high speed: `python -m tests.bench.soak [--hours 24]`. Writes soak.md and soak.png beside this file.
 
-Frames of the embedded model's size go through the write thread, the journal, seals, retention (12 h) and the index, while a reader
-takes snapshots and searches, with outages injected. No encoder runs: it keeps no state. What may not grow with time must not: resident
-memory, open files, threads; the disk grows until retention holds it.
+Frames of the embedded model's size pass through the write thread, the journal, seals, retention (12 h) and the index,
+while a reader takes snapshots and searches; outages are injected. No encoder runs, because it has no state. Resident
+memory, open files and threads must not grow with time. The disk grows until retention limits it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 SAMPLE_S = 1800.0  # stream time between two samples
 OUTAGE_EVERY_S = 1200.0  # on average
 KEPT_DAYS = 0.5
-SETTLED = 0.55  # share of the run after which everything has reached its size (retention included)
+SETTLED = 0.55  # share of the run after which all sizes are settled (retention included)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Samples:
 
 
 def soak(memory: Path, spec: FeatureSpec, hours: float) -> tuple[Samples, int, int]:
-    """Run it; samples, frames, outages."""
+    """Run it. Returns samples, frames, outages."""
     repository = open_camera(memory, "a", spec)
     write_settings(repository.directory, CameraSettings(days=KEPT_DAYS))
     outbox: Blocking[Stored] = Blocking(64)
@@ -95,7 +95,7 @@ def _feed(
 
 
 def slope(samples: Samples, column: int) -> float:
-    """Change per stream hour over the settled part of the run."""
+    """Change per stream hour in the settled part of the run."""
     hours, values = samples.column(0), samples.column(column)
     late = hours >= SETTLED * hours[-1]
     return float(np.polyfit(hours[late], values[late], 1)[0])

@@ -1,4 +1,4 @@
-"""The cost formula equals what torch counts when a small model really answers."""
+"""The cost formula equals torch's count for a small model that answers."""
 
 from pathlib import Path
 

@@ -55,7 +55,7 @@ def draw_curves(log: Path) -> bytes:
 
 
 def png_of(figure: "Figure") -> bytes:
-    """The figure as PNG with a palette of 64 colours: a third of the size of full colour."""
+    """The figure as PNG with a palette of 64 colours: a quarter of the size of full colour."""
     drawn, reduced = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     Image.open(drawn).convert("RGB").quantize(64).save(reduced, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The configuration that a training was begun with, kept beside it: one that goes on with another is described by neither."""
+"""The configuration of a training, stored beside it. Resuming under another configuration is refused."""
 
 import json
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ from afterview.configs import Schema, UsageError
 from afterview.memory.base.durable import write_file
 
 RUN_CONFIGURATION: Final = "config.json"
-# What may change on the way: it changes nothing that is learnt.
+# These may change when a training is resumed: they do not affect what is learned.
 _FREE: Final = frozenset({"log_every", "save_every", "workers", "ahead", "gradient_checkpointing"})
 
 
 def keep_configuration(config: Schema, directory: Path) -> None:
-    """Write what the training in `directory` is begun with. Raises UsageError where it was begun with something else."""
+    """Store the configuration of the training in `directory`. Raises UsageError if the training started with another one."""
     path, wanted = directory / RUN_CONFIGURATION, config.model_dump(mode="json")
     if path.exists():
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read ({error}); delete it to go on without it") from None
+            raise UsageError(f"{path}: cannot be read ({error}); delete it to continue without it") from None
         if differences := list(_differences(saved, wanted)):
             more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UsageError(
-                f"{directory}: was begun with {differences[0]}{more}; give the configuration that it was begun with, or another --out "
-                f"(or delete {path} if it is to go on with this one)"
+                f"{directory}: started with {differences[0]}{more}; give the configuration that it started with, or another --out "
+                f"(or delete {path} to continue with this one)"
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def keep_configuration(config: Schema, directory: Path) -> None:
 
 
 def _differences(saved: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    """`trainer.steps 3200, not 2400`, for every value that differs."""
+    """`trainer.steps 3200, not 2400` for every value that differs."""
     if isinstance(saved, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*saved, *wanted]):
             if key not in _FREE:

@@ -1,4 +1,4 @@
-"""Fills a bank of features or of frames from videos or memories: offline extraction is live ingest with a file as its source."""
+"""Extracts the features or frames of videos and memories into a bank. A video is ingested as live video is, with a file as the source."""
 
 import logging
 import tempfile
@@ -85,7 +85,7 @@ def _require_names(sources: Sequence[Path]) -> None:
 
 
 def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -> None:
-    """Raise DataError where the directory is a bank of the other kind, or one of another tower."""
+    """Raise DataError if the directory is a bank of the other kind, or of another tower."""
     spec = encoders.feature_spec
     if (directory / SPEC).exists():
         if frames:
@@ -98,21 +98,21 @@ def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -
 
 
 def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bool = False) -> bool:
-    """Take a video in and keep its features, or its frames; False when they are there already."""
+    """Ingest a video and store its features or frames. Returns False if the bank has them already."""
     if holds(directory, path.name, "frames" if frames else "features"):
         return False
     with tempfile.TemporaryDirectory() as memory:
-        run_loop(_take_in(path, Path(memory), encoders))
+        run_loop(_ingest(path, Path(memory), encoders))
         extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
     return True
 
 
 def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: bool = False) -> None:
-    """Keep everything that a camera remembers as the features, or the frames, of a video called `name`."""
+    """Store everything that a camera remembers as the features or frames of a video called `name`."""
     snapshot = reader.snapshot()
     ids = snapshot.ids
     if not len(ids):
-        raise DataError(f"{reader.directory}: remembers nothing to train on")
+        raise DataError(f"{reader.directory}: holds no frames to train on")
     seconds = round(float(snapshot.times[-1] - snapshot.times[0]) + 1 / snapshot.info.fps, 3)
     if frames:
         side = snapshot.spec.tokens.resolution
@@ -123,7 +123,7 @@ def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: 
         save_features(directory, name, torch.from_numpy(tokens), seconds, snapshot.spec)
 
 
-async def _take_in(path: Path, memory: Path, encoders: Encoders) -> None:
+async def _ingest(path: Path, memory: Path, encoders: Encoders) -> None:
     async with Session(memory, encoders) as session:
         session.add("video", IngestConfig(parse_source(str(path)), live=False, start=0.0))
         await session.run()

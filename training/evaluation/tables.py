@@ -1,4 +1,4 @@
-"""Figures of an evaluation: accuracies with Wilson's intervals, chance, majority, evidence, confusions. Pure."""
+"""Results of an evaluation: accuracies with Wilson intervals, chance, majority, evidence, mistakes. Pure."""
 
 import math
 from collections import Counter
@@ -15,15 +15,15 @@ _Z = 1.959964  # standard normal quantile of a 95 % interval
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question put to one memory under one recall mode."""
+    """One question asked of one memory under one recall mode, and its answer."""
 
     seed: int
     frames: int
     recall: str
     question: WorldQuestion
     answer: str
-    evidence_time: float | None  # story time of the frame with the largest weight
-    seconds: float  # that the answer took
+    evidence_time: float | None  # story time of the frame with the largest evidence weight
+    seconds: float  # duration of answering
 
     @property
     def right(self) -> bool:
@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def evident(self) -> bool | None:
-        """Whether the first evidence frame lies in an event that proves the answer; None where no single event does."""
+        """Whether the first evidence frame lies in an event that proves the answer. None if no single event does."""
         if self.evidence_time is None or not self.question.spans or not self.question.seen:
             return None
         return any(start <= self.evidence_time < end for start, end in self.question.spans)
@@ -40,14 +40,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Share:
-    """`right` of `asked`, with the interval that the true share lies in with 95 % confidence (Wilson 1927)."""
+    """`right` of `asked`, with the 95 % confidence interval of the true share (Wilson 1927)."""
 
     right: int
     asked: int
 
     @property
     def value(self) -> float:
-        """The share; NaN when nothing was asked."""
+        """The share. NaN if nothing was asked."""
         return self.right / self.asked if self.asked else math.nan
 
     @property
@@ -105,12 +105,12 @@ class Evaluation:
 
 
 def share(outcomes: Sequence[Outcome]) -> Share:
-    """How many are right."""
+    """The share of right answers."""
     return Share(sum(outcome.right for outcome in outcomes), len(outcomes))
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The whole table of outcomes that differ in seed and question only. JSON-able."""
+    """The table of outcomes that differ only in seed and question. JSON-able."""
     kinds = sorted({outcome.question.kind for outcome in outcomes})
     proven = [
         outcome
@@ -149,7 +149,7 @@ def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The table of one summary, for people and for the model card."""
+    """The table of one summary as Markdown, for people and the model card."""
     lines = ["| kind | accuracy | 95 % interval | asked | chance | majority |", "|---|---|---|---|---|---|"]
     for kind, row in table["kinds"].items():
         lines.append(f"{_cells(kind, row)} {row['chance']:.2f} | {row['majority']:.2f} |")

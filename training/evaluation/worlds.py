@@ -1,7 +1,6 @@
-"""Worlds that were never trained on, as H.264 files, taken in by the session that takes in everything, and asked about.
+"""Evaluates on worlds that were never trained on: as H.264 files, ingested like any video, and asked about.
 
-A memory that is there already is asked again and not made anew, so that another model with the same encoders, or more questions, cost no
-second ingest.
+An existing memory is reused. Another model with the same encoders, or more questions, then needs no second ingest.
 """
 
 import logging
@@ -29,9 +28,8 @@ from afterview.training.world import World, WorldQuestion
 from afterview.training.world.video import VideoFormat, write_video
 
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
-VIDEO_RATE: Final = (
-    2  # frames per second of the files: twice what is sampled, so that choosing frames is part of the test
-)
+# Frames per second of the files: twice what is sampled, so that choosing frames is part of the test.
+VIDEO_RATE: Final = 2
 Progress = Callable[[int, int], None]  # done, total
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +44,7 @@ def evaluate(test: WorldTest, model: str, directory: Path, *, progress: Progress
 
 
 def take_in(test: WorldTest, encoders: Encoders, directory: Path) -> None:
-    """Render, encode and ingest every world that no memory in `directory` holds yet; the cameras of a story side by side."""
+    """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel."""
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
         footage = test.footage(seed)
@@ -59,7 +57,7 @@ def take_in(test: WorldTest, encoders: Encoders, directory: Path) -> None:
             continue
         run_loop(_replay(videos, memory, encoders))
         for path in videos.values():
-            path.unlink()  # the truth beside it stays
+            path.unlink()  # the truth beside it is kept
         frames = len(videos) * test.frames
         _LOGGER.info("world %d of %d: seed %d, %d frames taken in", number, len(test.seeds), seed, frames)
 
@@ -84,7 +82,7 @@ def ask_all(
 
 
 def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
-    """The model under a recall mode: its own budget, everything, or nothing but the decayed frames."""
+    """The model under a recall mode: its own budget, everything, or only the decayed frames."""
     if mode == "bounded":
         return model
     visible = model.preset.forgetting.max_frames
@@ -97,7 +95,7 @@ def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
 
 
 def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple[str, float | None, float]:
-    """What was answered, the story time of the first evidence frame (None: there is none, or one of every camera), and seconds."""
+    """Answer, story time of the first evidence frame (None without evidence or for several cameras), and seconds."""
     answer = answerer.ask(Question(question.text, footage.named, at=START + question.at_s, evidence=1))
     if footage.story is not None:
         said = {
@@ -112,7 +110,7 @@ def _holds(memory: Path, camera: str, frames: int) -> bool:
         return False
     found = len(Memory(memory).camera(camera).snapshot().times)
     if found != frames:
-        raise WorldError(f"{memory}: camera '{camera}' holds {found} frames, not {frames}; delete it to begin anew")
+        raise WorldError(f"{memory}: camera '{camera}' holds {found} frames, not {frames}; delete it to start again")
     return True
 
 

@@ -1,4 +1,4 @@
-"""The first stage of the small model's making: its encoders learn to see."""
+"""The first stage of the small model: its encoders learn to see."""
 
 import torch
 from torch import nn
@@ -11,9 +11,9 @@ from afterview.training.tiny.stage import StageContext, attention_to_train_with,
 
 
 def learn_to_see(model: AfterviewModel, bank: Bank, config: SightConfig, context: StageContext) -> bool:
-    """Tower and index from nothing. Returns whether they are done; where the deadline came first, call it again."""
+    """Train the tower and the index encoder from scratch. Returns whether they are done; if the deadline came first, call it again."""
     index = model.encoders.index
-    torch.manual_seed(context.seed)  # the learner's own layers are drawn from it, whatever this process did before
+    torch.manual_seed(context.seed)  # seeds the objective's own layers, whatever this process did before
     objective = SightObjective(model.vision, index, naming=config.naming)
     parts = {
         "vision": [*objective.tower.parameters(), *objective.reader.parameters()],

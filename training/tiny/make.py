@@ -1,8 +1,8 @@
-"""Makes the small model, end to end and resumable: bank, sight, features, names, sentences, study, checkpoint in the published layout.
+"""Makes the small model from start to end, resumable: bank, sight, features, names, sentences, study, published checkpoint.
 
-DIR/bank.pixels     rendered frames            DIR/sentences/   the decoder's first answers
-DIR/tokenizer/      the world's words          DIR/study/       MemAug's and the decoder's training
-DIR/sight/          the encoders' training     DIR/model/       the finished model
+DIR/bank.pixels     rendered frames            DIR/sentences/   training of the decoder's first answers
+DIR/tokenizer/      the tokenizer              DIR/study/       training of MemAug and decoder
+DIR/sight/          training of the encoders   DIR/model/       the finished model
 """
 
 import json
@@ -45,15 +45,22 @@ _LOGGER = logging.getLogger(__name__)
 
 TOKENIZER: Final = "tokenizer"
 _BANK_DONE = "bank.done"
-PARTS: Final = (PIXELS, _BANK_DONE, TOKENIZER, "sight", "sentences", "study")  # what a making leaves behind
-# Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
+PARTS: Final = (
+    PIXELS,
+    _BANK_DONE,
+    TOKENIZER,
+    "sight",
+    "sentences",
+    "study",
+)  # files and directories that `make` writes
+# Frames per batch. The activations of 64 fit a processor's cache, which takes 0.55 of the time of 2,048.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
-    """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again.
+    """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again.
 
-    Raises UsageError for a directory in which something else was begun.
+    Raises UsageError if the directory holds a training with another configuration.
     """
     keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
@@ -79,7 +86,7 @@ def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bo
 
 
 def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> Tensor:
-    """Features of all frames as a memory would store them: float16 [F, P, Dv], on the device."""
+    """Features of all frames as a memory stores them: float16 [F, P, Dv], on the device."""
     parts = []
     with torch.inference_mode():
         for part in pixels.split(_FRAMES_AT_ONCE[device.type]):
@@ -89,7 +96,7 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
 
 
 def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
-    """The model in the published layout, in float16: half the bytes, and nothing that the answers would show."""
+    """Save the model in the published layout, in float16: half the bytes, without effect on the answers."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
     index = model.encoders.index
@@ -98,7 +105,7 @@ def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
 
 
 def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
-    """The recipe's model before it has learnt anything, in float32. Its tokenizer is trained into `directory`, if it is not there."""
+    """The recipe's model with initial weights, in float32. Trains its tokenizer into `directory` if it is missing."""
     words = directory / TOKENIZER
     if not words.exists():
         train_tokenizer().save_pretrained(words)
@@ -125,7 +132,7 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
     shape = shape_of(jobs, recipe.bank)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
-        private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch wants it writable; the file stays as it is
+        private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch needs writable memory; the file does not change
         return index_bank(jobs, private)
     bank = make_bank(recipe.bank, directory)
     finished.touch()
@@ -133,7 +140,7 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
 
 
 def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
-    """What comes before the study: words for what frames show, and to answer with them."""
+    """The stages before the study: words for what frames show, and answers with them."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     with _timed("naming"):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
@@ -168,7 +175,7 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
 
     trainer = Trainer(objective, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     trainer.resume()
-    for figures in trainer.logged():  # so the curriculum stands where the weights do
+    for figures in trainer.logged():  # bring the curriculum to the state of the weights
         note(figures)
     with (
         _loader(recipe, context.directory) as loader,
@@ -197,7 +204,7 @@ def _loader(recipe: Recipe, directory: Path) -> DataLoader:
 
 @contextmanager
 def _timed(stage: str) -> Iterator[None]:
-    """Say how long a stage took."""
+    """Log how long a stage took."""
     began = time.monotonic()
     _LOGGER.info("%s ...", stage)
     yield

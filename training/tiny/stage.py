@@ -1,4 +1,4 @@
-"""A stage of the small model's making: it keeps its checkpoints in a directory of its own, and is passed over once it is done."""
+"""A training stage of the small model. It has a directory for its checkpoints and is skipped once it is finished."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _FINISHED = "learnt.safetensors"
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where a stage keeps what it learns, the seed of what it draws, on which device, and time.monotonic() after which it stops."""
+    """Where and how a stage runs. deadline: time.monotonic() after which it stops."""
 
     directory: Path
     seed: int
@@ -36,9 +36,9 @@ def learn_stage(
     context: StageContext,
     batches: Callable[[], BatchOf],
 ) -> bool:
-    """Train `objective`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
+    """Train `objective` and save its part `kept`, rounded to the stored precision: features must be those of the shipped weights.
 
-    Returns whether it is done; where the deadline came first, call it again.
+    Returns whether the stage is done; if the deadline came first, call it again.
     """
     finished = context.directory / _FINISHED
     if finished.exists():
@@ -52,7 +52,7 @@ def learn_stage(
     trainer.resume()
     done = trainer.step >= config.steps or trainer.run(batches(), deadline=context.deadline)
     kept.eval().requires_grad_(False)
-    # Not the buffers: rotary frequencies are no part of a checkpoint, and stay exact.
+    # Only parameters: buffers (rotary frequencies) are not in the checkpoint and stay exact.
     for parameter in kept.parameters():
         parameter.copy_(parameter.half())
     if done:
@@ -63,7 +63,7 @@ def learn_stage(
 
 @contextmanager
 def attention_to_train_with(device: torch.device, *models: PreTrainedModel) -> Iterator[None]:
-    """On a CPU the way back through PyTorch's fused attention takes a third of a step; plain products take a tenth."""
+    """Use plain products for attention on a CPU: the backward pass of PyTorch's fused attention takes a third of a step, theirs a tenth."""
     before = [str(model.config._attn_implementation) for model in models]
     for model in models if device.type == "cpu" else ():
         model.set_attn_implementation("eager")

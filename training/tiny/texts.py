@@ -27,7 +27,7 @@ class Text:
 
 
 class Words:
-    """Turns questions and answers into token ids, as model.language.prompt does, but without its per-call cost."""
+    """Turns questions and answers into token ids like model.language.prompt, but without its cost per call."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
@@ -41,9 +41,9 @@ class Words:
         return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
 
     def read(self, question: WorldQuestion, span: int, rng: Random, noisy: float, reword: float = 0.0) -> Text:
-        """A question about a span of so many frames at 1 FPS.
+        """A question about a span of `span` frames at 1 FPS.
 
-        noisy: share of questions with a word that nobody knows. reword: share of expressions swapped for others of their meaning.
+        noisy: share of questions with an unknown word. reword: share of expressions replaced by synonyms.
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
@@ -58,14 +58,14 @@ class Words:
 
 
 def answer_of(question: WorldQuestion) -> str:
-    """What the model is taught to say: it points to a time, in the evidence (model.language.moments)."""
+    """The answer to train on. Times are answered by the MOMENT token (model.language.moments)."""
     if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
         return MOMENT
     return question.answer
 
 
 def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Rows of differing length, 0 on the right."""
+    """Rows of different lengths, padded with 0 on the right."""
     table = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for line, row in zip(table, rows, strict=True):
         line[: len(row)] = row

@@ -1,4 +1,4 @@
-"""Questions about a story that several cameras share: which camera saw a thing, where it went, and what one of them saw."""
+"""Questions about a story that several cameras share: which camera saw a thing, where it went, and what one camera saw."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _UNSEEN_SHARE: Final = 0.15
 
 @dataclass(frozen=True)
 class _CameraFact:
-    """A question without words, its answer, and what proves it: events with their cameras."""
+    """A question without words, its answer, and its proof: events with their cameras."""
 
     slots: dict[str, str]
     answer: str
@@ -33,7 +33,7 @@ class _CameraFact:
 
 
 def shared_settled_time(story: SharedStory, at_s: float) -> float:
-    """The last moment until `at_s` at which no camera's answer is in doubt; see `settled_time`."""
+    """The last time up to `at_s` at which the answers of all cameras are certain; see `settled_time`."""
     while (settled := min(settled_time(script, at_s) for script in story.scripts)) < at_s:
         at_s = settled
     return at_s
@@ -43,9 +43,9 @@ def shared_questions_at(
     story: SharedStory, at_s: float, *, count: int = 10, kinds: tuple[str, ...] = CAMERA_KINDS, seed: int = 0,
     held_out_wordings: bool = False,
 ) -> list[WorldQuestion]:  # fmt: skip
-    """Up to `count` different questions that have one true answer at `at_s`; WorldQuestion.cameras says which cameras prove it.
+    """Up to `count` different questions with one true answer at `at_s`. WorldQuestion.cameras: the cameras that prove it.
 
-    Raises WorldError where an answer is in doubt on some camera (see shared_settled_time), and for a kind that is none.
+    Raises WorldError if an answer is uncertain on some camera (see shared_settled_time), and for an unknown kind.
     """
     if unknown := [kind for kind in kinds if kind not in CAMERA_KINDS]:
         raise WorldError(f"no question about cameras is of kind '{unknown[0]}'; there are: {', '.join(CAMERA_KINDS)}")
@@ -62,7 +62,7 @@ def shared_questions_at(
 
 
 def _shuffled(found: Iterator[_CameraFact], rng: Random) -> list[_CameraFact]:
-    """In a drawn order, with no more that was not seen than its share."""
+    """Facts in random order, with a limited share of unseen things."""
     every = list(found)
     seen, unseen = [one for one in every if one.proof], [one for one in every if not one.proof]
     kept = seen + rng.sample(unseen, min(len(unseen), round(len(seen) * _UNSEEN_SHARE) + 1))
@@ -70,7 +70,7 @@ def _shuffled(found: Iterator[_CameraFact], rng: Random) -> list[_CameraFact]:
 
 
 def _showings(histories: dict[str, History]) -> dict[Reference, list[tuple[str, Event]]]:
-    """Every object that was seen and whose name is its own, with where and when, in order of time."""
+    """Every object that was seen and has a unique name, with its cameras and events, in order of time."""
     found: dict[Reference, list[tuple[str, Event]]] = {}
     for camera, history in histories.items():
         for event in history.events:
@@ -80,7 +80,7 @@ def _showings(histories: dict[str, History]) -> dict[Reference, list[tuple[str, 
     return {
         about: sorted(places, key=lambda place: place[1].start_s)
         for about, places in found.items()
-        if len(places) == denoted[about]  # nothing else took this look later
+        if len(places) == denoted[about]  # no other thing takes this look later
     }
 
 
@@ -109,7 +109,7 @@ def _first(story: SharedStory, histories: dict[str, History], rng: Random) -> It
 
 
 def _next(story: SharedStory, histories: dict[str, History], rng: Random) -> Iterator[_CameraFact]:
-    """From a camera of a journey to the next, where both have been seen by now."""
+    """From one camera of a journey to the next, if both have seen the thing."""
     for journey in story.journeys:
         for here, there in zip(journey.legs, journey.legs[1:], strict=False):
             started = histories[there.camera].events

@@ -1,4 +1,4 @@
-"""A world as a video file, with its truth beside it. Frames are drawn, encoded and dropped one by one, at any length."""
+"""A world as a video file with its truth. Frames are drawn and encoded one by one, so the length does not matter."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from afterview.training.world.world import World
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """How the file is encoded. What is not said here is the writer's choice: as fast as the encoder goes."""
+    """The format of the file. Everything else is the writer's default: as fast as the encoder allows."""
 
     rate: int = 10  # frames per second
     codec: str = "libx264"
-    options: Mapping[str, str] = field(default_factory=dict)  # the encoder's own
-    start_time: float | None = None  # Unix seconds of the first frame, kept as the file's creation time
+    options: Mapping[str, str] = field(default_factory=dict)  # options of the encoder
+    start_time: float | None = None  # Unix seconds of the first frame, stored as the file's creation time
 
 
 def write_video(
@@ -34,10 +34,11 @@ def write_video(
     end_s: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the story from `start_s` to `end_s` (default: all of it) to `path`; returns the path of the truth beside it.
+    """Write the story from `start_s` to `end_s` (default: all of it) to `path`. Returns the path of the truth beside it.
 
-    `progress` is called with frames done and frames in all, once per second of video. The file appears under its name only when it
-    is whole, and after its truth. Raises WorldError for an empty part and WriterError where the file cannot be written.
+    progress: called with frames done and frames in all, once per second of video. The file appears under its name only
+    when it is complete, after its truth. Raises WorldError for an empty range and WriterError if the file cannot be
+    written.
     """
     video = video or VideoFormat()
     end_s = world.script.duration_s if end_s is None else end_s
@@ -69,7 +70,7 @@ def write_shared_videos(
     video: VideoFormat | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """One file for every camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
+    """One file per camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
 
     Returns the video of every camera. Raises as write_video does.
     """

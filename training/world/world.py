@@ -1,4 +1,4 @@
-"""One synthetic world: its story, its picture at any moment, and questions about it."""
+"""One synthetic world: its story, its pictures, and questions about it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from afterview.training.world.story import Script
 
 
 class World:
-    """The world of a seed. Deterministic, and never larger in memory for being longer."""
+    """The world of a seed. Deterministic; its memory does not grow with its length."""
 
     def __init__(
         self,
@@ -22,12 +22,12 @@ class World:
         width: int = 640,
         height: int = 360,
     ) -> None:
-        """Raises WorldError for a duration outside [10 s, 24 h], a negative seed or a picture too small to see."""
+        """Raises WorldError for a duration outside [10 s, 24 h], a negative seed or a picture below 64x36 pixels."""
         self._show(make_script(seed, duration_s, config), width, height)
 
     @classmethod
     def of(cls, script: Script, *, width: int = 640, height: int = 360) -> "World":
-        """The world of a script that is made already: that of one of several cameras. Raises WorldError as above."""
+        """The world of an existing script, such as one of several cameras. Raises WorldError as above."""
         world = cls.__new__(cls)
         world._show(script, width, height)
         return world

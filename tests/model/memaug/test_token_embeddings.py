@@ -1,4 +1,4 @@
-"""The small model's switches: off they change nothing, on they tell place, time and neighbours."""
+"""Token embeddings: without them nothing changes; with them, place, time and neighbours can be read."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ CONFIG = ForgettingConfig(spatial="uniform", max_frames=8, min_frames=2)
 
 
 def embeddings(*names: str) -> TokenEmbeddings:
-    """Marks with known weights."""
+    """Token embeddings with known weights."""
     made = TokenEmbeddings(names, tokens_per_frame=4, vision_width=3, width=5)  # type: ignore[arg-type]
     draw = torch.Generator().manual_seed(0)
     for parameter in made.parameters():
@@ -66,7 +66,7 @@ def test_the_summary_sees_the_frame_before_and_the_frame_after() -> None:
     assert (one != two).any(1).tolist() == [True, True, True, False]
 
 
-def test_time_is_told_by_clock_digits_and_age() -> None:
+def test_time_is_encoded_as_clock_digits_and_age() -> None:
     signs = time_features(torch.tensor([0, 3723]), torch.tensor([3724]))
     assert signs.shape == (2, TIME_FEATURES)
     digits = [
@@ -79,7 +79,7 @@ def test_time_is_told_by_clock_digits_and_age() -> None:
     assert ages[0] == 23  # 2 * log2(3724), rounded down
 
 
-def test_order_is_told_on_scales_whose_differences_are_linear() -> None:
+def test_order_is_encoded_on_linear_scales() -> None:
     numbers = torch.tensor([[0, 10, 500, 999], [3, 4, 5, 6]])
     signs = order_features(numbers, torch.tensor([[1000], [7]]))
     assert signs.shape == (2, 4, ORDER_FEATURES)
@@ -103,7 +103,7 @@ def test_order_is_added_to_every_token_of_a_frame_with_time_and_without() -> Non
     torch.testing.assert_close(added, said[[1, 1, 0]])
 
 
-def test_a_layout_tells_the_number_of_every_frame_whatever_the_policy() -> None:
+def test_a_layout_has_the_number_of_every_frame_under_any_policy() -> None:
     layout = plan_layout(
         100, np.arange(0, 100, 3), np.array([0, 33, 66, 99]), config=CONFIG, policy="rank", trained_frames=50
     )
@@ -116,7 +116,7 @@ def test_cells_of_places() -> None:
     assert embeddings("place").cells_of(np.array([0, 5, NEWLINE])).tolist() == [0, 1, 4]
 
 
-def test_time_needs_a_layout_that_tells_its_frames() -> None:
+def test_time_needs_a_layout_with_frame_numbers() -> None:
     from dataclasses import replace
 
     layout = replace(plan_layout(10, config=CONFIG, grid=2), key_frames=None)
@@ -124,7 +124,7 @@ def test_time_needs_a_layout_that_tells_its_frames() -> None:
         embeddings("time").of_layout(torch.zeros(10, 4, 3), layout)
 
 
-def test_published_presets_and_fresh_models_have_no_marks_and_the_shipped_one_has_all(tmp_path: Path) -> None:
+def test_published_presets_have_no_token_embeddings_and_the_shipped_one_has_all(tmp_path: Path) -> None:
     for name in ("hour-llava-3b", "hour-llava-7b"):
         text = preset_path(name).read_text()
         assert "memory_marks" not in text
@@ -151,7 +151,7 @@ def test_the_shipped_preset_is_small_trained_and_honest() -> None:
     assert sum(path.stat().st_size for path in files) <= 25e6
 
 
-def test_chunked_memory_is_marked_as_whole_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_memory_has_the_embeddings_of_whole_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     layout = plan_layout(40, config=CONFIG)
     features = torch.randn(40, 64, 128, generator=torch.Generator().manual_seed(1))

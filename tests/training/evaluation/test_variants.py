@@ -1,4 +1,4 @@
-"""Measuring on worlds that change and on stories of several cameras: what is asked of which, and how several answers are read as one."""
+"""Evaluation on worlds that change and on stories of several cameras: which questions are asked, and how several answers are combined."""
 
 import json
 from dataclasses import replace
@@ -95,7 +95,7 @@ def test_which_camera_was_first_or_next_is_told_by_the_evidence_of_those_that_cl
 def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The model was not taught these kinds, so no bar: what is asked of what, how it is counted, and that a memory is used again."""
+    """The model was not trained on these kinds, so accuracy is not checked: only the questions, the counts, and that a memory is reused."""
     command = ["evaluate", "world", "--seeds", "42", "--frames", "60", "--questions", "10", "--work", str(tmp_path)]
     for variant, kinds in (("changing", TWIST_KINDS), ("cameras", CAMERA_KINDS)):
         assert main([*command, "--world", variant, "--json"]) == 0
@@ -125,7 +125,7 @@ def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_
 def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that knows what its own camera saw and when, and denies the rest, is right about all of them."""
+    """A model that knows what its own camera saw and when, and denies everything else, is right about all questions."""
     test = WorldTest([42], frames=60, questions=12, variant="cameras")
     model = load_pretrained("tiny", device="cpu")
     take_in(test, model.encoders, tmp_path)

@@ -1,4 +1,4 @@
-"""Measuring: what counts as right, intervals, tables, and the command from a rendered video to the figures."""
+"""Evaluation: which answers are right, intervals, tables, and the command from a rendered video to the figures."""
 
 import json
 from pathlib import Path
@@ -145,7 +145,7 @@ def test_recall_modes_change_only_what_is_recalled() -> None:
 
 
 def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The shipped weights on worlds nobody trained on, through H.264 and ingest. The bar is low because the sample is small."""
+    """The shipped weights on unseen worlds, through H.264 and ingest. The required accuracy is low because the sample is small."""
     command = ["evaluate", "world", "--seeds", "40..41", "--frames", "90", "--questions", "12", "--json"]
     command += ["--kinds", "colour,shape,where,scene,exists", "--recall", "bounded,decayed", "--work", str(tmp_path)]
     assert main(command) == 0
@@ -172,7 +172,7 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
         (["--kinds", "taste"], "there is no such kind"),
         (["--kinds", "camera"], "as 'camera' about worlds"),
         (["--kinds", "colour", "--world", "cameras"], "there are: camera, first camera, next camera, on camera"),
-        (["--choices", "3", "--world", "cameras"], "every camera answers for itself"),
+        (["--choices", "3", "--world", "cameras"], "every camera answers separately"),
         (["--choices", "9"], "2 to 8 answers"),
         (["--recall", "some"], "choose from bounded, full, decayed"),
         (["--seeds", "4294967296"], "training split"),

@@ -1,4 +1,4 @@
-"""What a new model's study begins with: names of what frames show, sentences, and what the losses ask of early lessons."""
+"""How the study is initialised: names of what frames show, sentences, and the losses of early lessons."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def untrained(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def seen() -> tuple[Bank, torch.Tensor]:
-    """A small bank, and features that hold what its frames show."""
+    """A small bank, and features that encode what its frames show."""
     jobs = plan_bank(BankConfig(seeds=1, clips=40, backgrounds=4))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     bank = index_bank(jobs, np.zeros((frames, 1, 1, 3), np.uint8))
@@ -85,7 +85,7 @@ def test_words_come_to_name_what_frames_show_and_attention_finds_it(
     vl = untrained.video_language
 
     def found() -> int:
-        """Of how many colours the word finds a frame that shows it."""
+        """For how many colours the word finds a frame that shows it."""
         block, table = vl.memaug.layers[0].cross_attn, vl.language.decoder.model.embed_tokens.weight
         with torch.no_grad():
             keys = block.Wkv(vl.projector(features[:, 0].float()))[:, : block.heads.key_value_width]
@@ -104,7 +104,7 @@ def test_words_come_to_name_what_frames_show_and_attention_finds_it(
 def test_words_that_stand_together_are_looked_for_together(
     untrained: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
-    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before they were taught anything."""
+    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before any training of the study."""
     bank, features = seen
     vl = untrained.video_language
     learn_names(vl, tokenizer, bank, features, NamingConfig(steps=600, frames=64), seed=1)
@@ -114,7 +114,7 @@ def test_words_that_stand_together_are_looked_for_together(
     rows = list(things.values())
 
     def found(gather: bool) -> int:
-        """Of how many of these colours and shapes a question finds the very thing."""
+        """For how many of these colours and shapes a question finds the right thing."""
         right = 0
         for (hue, form), row in things.items():
             text = f"In which place was the {VALUES['colour'][hue]} {VALUES['shape'][form]}?"
@@ -134,7 +134,7 @@ def test_words_that_stand_together_are_looked_for_together(
 
 
 def words_shown(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the bank that `shelf` is of."""
+    """Words of the bank that `shelf` is made of."""
     jobs = plan_bank(BankConfig(seeds=120))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     pixels = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (frames, 1, 1, 3), (0, 0, 0, 0))
@@ -161,7 +161,7 @@ def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTraine
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     untrained: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    """And a stage that is done is passed over."""
+    """A finished stage is also skipped."""
     ids, shown = words_shown(shelf, tokenizer)
     plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20)
     rates = {"steps": 160, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}

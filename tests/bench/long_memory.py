@@ -1,7 +1,7 @@
-"""A memory of many days, made in a minute: a few real seals, linked under the names of all the others.
+"""Makes a memory of many days in a minute: a few real seals, hard-linked under the names of all others.
 
-Chunks know neither their place nor their frames, so a link of one is as good to read as a copy. Times and embeddings are written for
-every frame; tokens and images repeat.
+A chunk contains neither its place nor its frame numbers, so reading a link costs the same as reading a copy. Times and
+embeddings are written for every frame; tokens and images repeat.
 """
 
 import os
@@ -33,7 +33,7 @@ PERIOD_FRAMES = 4096 * SEAL_FRAMES  # frames after which embeddings repeat
 
 
 def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str = "a") -> int:
-    """Camera `name` with `frames` frames (rounded down to whole seals), one a second from START; returns how many."""
+    """Camera `name` with `frames` frames (rounded down to whole seals), one per second from START. Returns their number."""
     with open_camera(memory, name, spec, timezone="UTC") as repository:
         for number in range(MODELS * SEAL_FRAMES):
             repository.append(make_frame(number, spec))
@@ -87,7 +87,7 @@ def _link_chunks(camera: Path, layout: StoredArray, real: int, count: int) -> No
 
 
 def _source(path: Path, number: int) -> Path:
-    """The file to link to: copied anew where it has too many names already."""
+    """The file to link to; a new copy if it has too many links."""
     if path.stat().st_nlink < _MOST_LINKS:
         return path
     data = path.read_bytes()

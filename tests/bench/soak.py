@@ -1,8 +1,8 @@
 """A day of one camera at high speed: `python -m tests.bench.soak [--hours 24]`. Writes soak.md and soak.png beside this file.
 
-Frames of the embedded model's size go through the write thread, the journal, seals, retention (12 h) and the index, while a reader
-takes snapshots and searches, with outages injected. No encoder runs: it keeps no state. What may not grow with time must not: resident
-memory, open files, threads; the disk grows until retention holds it.
+Frames of the embedded model's size pass through the write thread, the journal, seals, retention (12 h) and the index,
+while a reader takes snapshots and searches; outages are injected. No encoder runs, because it has no state. Resident
+memory, open files and threads must not grow with time. The disk grows until retention limits it.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from PIL import Image, ImageDraw
 
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
@@ -27,6 +26,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
 from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
+from afterview.training.core.curves import new_figure, png_of
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
 
@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 SAMPLE_S = 1800.0  # stream time between two samples
 OUTAGE_EVERY_S = 1200.0  # on average
 KEPT_DAYS = 0.5
-SETTLED = 0.55  # share of the run after which everything has reached its size (retention included)
+SETTLED = 0.55  # share of the run after which all sizes are settled (retention included)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Samples:
 
 
 def soak(memory: Path, spec: FeatureSpec, hours: float) -> tuple[Samples, int, int]:
-    """Run it; samples, frames, outages."""
+    """Run it. Returns samples, frames, outages."""
     repository = open_camera(memory, "a", spec)
     write_settings(repository.directory, CameraSettings(days=KEPT_DAYS))
     outbox: Blocking[Stored] = Blocking(64)
@@ -81,7 +81,7 @@ def _feed(
         number += 1
         if now >= due:
             due += SAMPLE_S
-            writer.order({"do": "enforce"})
+            writer.command({"do": "enforce"})
             snapshot = reader.snapshot()
             index.catch_up(snapshot)
             began = time.perf_counter()
@@ -95,7 +95,7 @@ def _feed(
 
 
 def slope(samples: Samples, column: int) -> float:
-    """Change per stream hour over the settled part of the run."""
+    """Change per stream hour in the settled part of the run."""
     hours, values = samples.column(0), samples.column(column)
     late = hours >= SETTLED * hours[-1]
     return float(np.polyfit(hours[late], values[late], 1)[0])
@@ -118,22 +118,14 @@ def report(samples: Samples, frames: int, outages: int, hours: float, wall_s: fl
 
 def plot(samples: Samples, path: Path) -> None:
     """Four small charts over the stream hours."""
-    image = Image.new("RGB", (960, 560), "white")
-    draw = ImageDraw.Draw(image)
-    for place, (column, name) in enumerate(
-        [(1, "resident memory, MB"), (4, "disk, MB"), (2, "open files"), (5, "search, ms")]
-    ):
-        left, top = 60 + place % 2 * 480, 40 + place // 2 * 270
-        hours, values = samples.column(0), samples.column(column)
-        most = float(values.max()) * 1.1 or 1.0
-        draw.rectangle((left, top, left + 380, top + 190), outline="grey")
-        draw.text((left, top - 18), f"{name} (0 to {most:.0f}) over {hours[-1]:.0f} h of stream", fill="black")
-        points = [
-            (left + 380 * hour / hours[-1], top + 190 * (1 - value / most))
-            for hour, value in zip(hours, values, strict=True)
-        ]
-        draw.line(points, fill="#0b62a4", width=2)
-    image.save(path)
+    figure = new_figure(9.6, 5.6)
+    charts = [(1, "resident memory (MB)"), (4, "disk (MB)"), (2, "open files"), (5, "search (ms)")]
+    for axes, (column, name) in zip(figure.subplots(2, 2, sharex=True).flat, charts, strict=True):
+        axes.plot(samples.column(0), samples.column(column))
+        axes.set(title=name, ylim=(0, float(samples.column(column).max()) * 1.1 or 1.0))
+        axes.grid(visible=True, alpha=0.3)
+    figure.supxlabel("stream time (hours)")
+    path.write_bytes(png_of(figure))
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""How long commands take that load no model: the interpreter's own start, `--help`, and `info` of an empty and of a real memory."""
+"""Duration of commands that load no model: the interpreter's start, `--help`, and `info` of an empty and of a real memory."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ CAMERAS, RUNS = 4, 7
 
 
 def run() -> list[Table]:
-    """Ten seconds."""
+    """Takes ten seconds."""
     table = Table(
         "Start of commands that load no model",
         ["command", "seconds", "of process time", "interpreters' starts"],

@@ -1,7 +1,7 @@
-"""Sealed frames on an object store: what it costs to send them and to read them from there, against the same reads from the disk.
+"""Sealed frames on an object store: the cost of uploading and of reading them there, against the same reads from the disk.
 
-The store is a moto server in another process, on this machine: its round trip is next to nothing and its bandwidth that of the
-loopback, so the columns with a delay put a relay before it that holds back the beginning of every answer.
+The store is a moto server in another process on this machine. Its round trip takes almost no time and its bandwidth is
+that of the loopback. In columns with a delay, a relay in front of it delays the start of every answer.
 """
 
 import os
@@ -64,7 +64,7 @@ def _compare(
     local, stored = _reads(here, spec), _reads(memory, spec)
     for what in local:
         taken: dict[str, list[float]] = {"disk": [], "near": [], "far": []}
-        for _ in range(REPEATS + 1):  # in turn, so that other work falls on all alike; the first round warms up
+        for _ in range(REPEATS + 1):  # in turn, so that other work affects all alike; the first round warms up
             taken["disk"].append(_timed(here, local[what]))
             for column, endpoint, delay in (("near", server.endpoint, 0.0), ("far", gate.endpoint, DELAY_S)):
                 gate.delay_s = delay

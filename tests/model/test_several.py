@@ -1,4 +1,4 @@
-"""Several videos in one batch give what each gives alone: MemAug's output and its evidence within 1e-4, the tokens one by one."""
+"""Several videos in one batch give the same as each alone: MemAug's output and evidence within 1e-4, identical tokens."""
 
 import random
 
@@ -19,7 +19,7 @@ from afterview.model.video_language import VideoInputs
 from tests.model.language.test_decoder import embeds, language
 from tests.support.presets import write_preset
 
-FRAMES = (50, 131, 9)  # the published layout repeats short videos to 128 frames; the longest here goes beyond
+FRAMES = (50, 131, 9)  # the published layout repeats short videos to 128 frames; the longest here has more
 PUBLISHED = {  # 8 query heads on 1, as in the 3B, and the paper's forgetting; width and depth scaled down
     "vision": {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 64, "patch_size": 8},
     "language": {"width": 64, "layers": 3, "heads": 8, "key_value_heads": 1, "mlp_width": 96},
@@ -77,7 +77,7 @@ def test_answers_of_several(model: AfterviewModel, prompts: int, monkeypatch: py
         [token for row, token in several if row == number and token is not None] for number in range(len(FRAMES))
     ] == expected
     ends = [row for row, token in several if token is None]
-    assert sorted(ends) == [0, 1, 2]  # each ends, once, and after its last token
+    assert sorted(ends) == [0, 1, 2]  # each ends once, after its last token
     assert all(several.index((row, None)) > max(n for n, (r, t) in enumerate(several) if r == row and t is not None)
                for row in range(len(FRAMES)) if expected[row])  # fmt: skip
     texts = [
@@ -92,7 +92,7 @@ def rows() -> list[Tensor]:
 
 
 def of_each(model: LanguageModel, **settings: float) -> tuple[list[list[int]], list[list[int]]]:
-    """Tokens of three prompts, together and each alone."""
+    """Tokens of three prompts, together and separately."""
     several = list(model.generate_several(rows(), max_new_tokens=24, **settings))  # type: ignore[arg-type]
     together = [[token for row, token in several if row == number and token is not None] for number in range(3)]
     return together, [list(model.generate(row, max_new_tokens=24, **settings)) for row in rows()]  # type: ignore[arg-type]

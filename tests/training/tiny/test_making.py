@@ -1,4 +1,4 @@
-"""How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
+"""How the small model is made: bank, stories, curriculum, and that training computes what answering computes."""
 
 import math
 import multiprocessing
@@ -39,8 +39,16 @@ from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import SentencesConfig
-from afterview.training.tiny.sight import ANYTHING, SightBatches, SightObjective, Texts, draw_text, make_texts, named
-from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
+from afterview.training.tiny.sight import (
+    ANYTHING,
+    SightBatches,
+    SightObjective,
+    Texts,
+    attribute_loss,
+    draw_text,
+    make_texts,
+)
+from afterview.training.tiny.stories import Shelf, make_batch, shelf_of, use_clips
 from afterview.training.tiny.study import StudyObjective, _drawn, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.word_noise import add_word_noise
@@ -107,7 +115,7 @@ def test_recalled_frames_ascend_hold_the_visible_ones_and_the_events_that_prove_
     assert (ends[:, 0] == 0).all()
     assert (ends[:, 1] == batch.spans - 1).all()
     proven = batch.needles.any(1).mean()
-    assert 0.4 < proven < 0.95  # the others ask about what was never seen, or about scenes
+    assert 0.4 < proven < 0.95  # the others ask about unseen things, or about scenes
 
 
 def test_words_are_read_as_the_prompt_reads_them(tokenizer) -> None:
@@ -150,12 +158,12 @@ def test_naming_is_told_values_and_everything_else_is_none() -> None:
     labels = torch.tensor(
         [[CODE["kind"]["object"], CODE["colour"]["red"], ANYTHING, NO_LABEL, ANYTHING - 1, NO_LABEL, 0]]
     )
-    told, start = torch.zeros(1, size), 0
+    logits, start = torch.zeros(1, size), 0
     for values, label in zip(VALUES.values(), labels[0].tolist(), strict=True):
-        told[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
+        logits[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
         start += len(values) + 1
-    assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(named(told.roll(1, 1), labels)) > 100
+    assert float(attribute_loss(logits, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(attribute_loss(logits.roll(1, 1), labels)) > 100
 
 
 def test_half_of_the_frames_without_digits_or_letters_are_mirrored_and_their_labels_with_them(bank: Bank) -> None:
@@ -203,16 +211,16 @@ def test_where_the_bank_has_no_clip_of_an_events_length_another_stands_in() -> N
 
     def seen_with(clip: Event, wanted: Event) -> Event:
         shelf = Shelf({(*thing, str(seconds_of(clip))): [(clip, 70)]}, {})
-        script, rows = cast(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
+        script, rows = use_clips(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
         assert rows == (70,)
         return script.events[0]
 
     brief = event.model_copy(update={"end_s": float(math.ceil(event.start_s) + 1), "place": "left"})
     shortened = seen_with(brief, event)
     assert (seconds_of(shortened), shortened.place) == (1, "left")
-    assert seen_with(event, brief).end_s == brief.end_s  # the beginning of a longer clip
+    assert seen_with(event, brief).end_s == brief.end_s  # the start of a longer clip
     with pytest.raises(TrainingError, match="give it more seeds or clips"):
-        cast(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
+        use_clips(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
 
 
 def seconds_of(event: Event) -> int:
@@ -222,7 +230,7 @@ def seconds_of(event: Event) -> int:
 def test_lessons_end_when_they_are_learnt_or_too_long() -> None:
     plans = [everything(gate={"colour": 0.9}, most=100, least=10), everything(name="last", most=1)]
     progress = Progress(plans)
-    assert not progress.note(5, {"colour": 1.0}, 5)  # learnt, but too early
+    assert not progress.note(5, {"colour": 1.0}, 5)  # learned, but too early
     assert progress.note(10, {"colour": 1.0}, 5)
     assert progress.plan.name == "last"
     assert not progress.note(500, {}, 1)
@@ -284,7 +292,7 @@ def test_of_each_frame_a_part_may_be_read_every_token_at_its_own_position() -> N
     drawn = at.view(2, 5, 7)
     assert (drawn // 65 == positions[:, :, :1] // 65).all()  # seven of every frame
     assert (drawn.diff(dim=-1) > 0).all()
-    assert len({tuple(frame) for frame in (drawn % 65).flatten(0, 1).tolist()}) > 5  # not the same of all
+    assert len({tuple(frame) for frame in (drawn % 65).flatten(0, 1).tolist()}) > 5  # not the same for all
     for count in (65, None):
         whole, everywhere = _drawn(memory, positions, count)
         assert torch.equal(whole, memory.flatten(1, 2))
@@ -327,14 +335,14 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     optimizer = torch.optim.AdamW(model.video_language.parameters(), lr=3e-4)
     losses = []
     for _ in range(4):
-        lesson = objective(moved)
-        lesson.loss.backward()
+        output = objective(moved)
+        output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(lesson.loss.detach()))
+        losses.append(float(output.loss.detach()))
     assert losses[-1] < losses[0]
-    assert int(lesson.figures["colour/asked"]) == len(batch.after)
-    assert int(lesson.figures["shape/asked"]) == 0
+    assert int(output.figures["colour/asked"]) == len(batch.after)
+    assert int(output.figures["shape/asked"]) == 0
 
 
 def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, tmp_path: Path) -> None:
@@ -354,7 +362,7 @@ def test_workers_leave_ctrl_c_to_the_process_that_gave_the_work() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """A few steps of everything on a bank of noise in place of pictures: what matters is that the stages join."""
+    """A few steps of every stage on a bank of noise instead of pictures, to test that the stages fit together."""
     recipe = load(RECIPE, Recipe)
     lesson = recipe.study.lessons[0].model_copy(update={"stories": 1, "questions": 2})
     first = recipe.sight.trainer.model_copy(update={"steps": 2, "precision": "no", "save_every": 1})
@@ -424,7 +432,7 @@ def test_a_making_stops_at_its_deadline_and_refuses_another_recipe(short: Recipe
     assert not making.make(short, tmp_path, cpu=True, deadline=0.0)
     assert not (tmp_path / "model").exists()
     other = short.model_copy(update={"bank": short.bank.model_copy(update={"clips": 90})})
-    with pytest.raises(UsageError, match=r"was begun with bank\.clips 88, not 90; give the configuration"):
+    with pytest.raises(UsageError, match=r"started with bank\.clips 88, not 90; give the configuration"):
         making.make(other, tmp_path, cpu=True)
     (tmp_path / "sight" / "learnt.safetensors").write_bytes(b"cut short")
     with pytest.raises(
@@ -461,7 +469,7 @@ def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokeni
     pointed = (batch.answers == moment_id(tokenizer)).any(1)
     timed = batch.kinds != KINDS.index("colour")
     assert np.array_equal(pointed, timed & batch.needles.any(1))
-    assert 0 < pointed.sum() < timed.sum()  # of what was never seen it says so
+    assert 0 < pointed.sum() < timed.sum()  # unseen things get "not seen"
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

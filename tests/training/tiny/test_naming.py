@@ -1,4 +1,4 @@
-"""What a new model's study begins with: names of what frames show, sentences, and what the losses ask of early lessons."""
+"""How the study is initialised: names of what frames show, sentences, and the losses of early lessons."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.sentences import SentenceObjective, SentencesConfig, learn_sentences
-from afterview.training.tiny.stage import Sitting
+from afterview.training.tiny.stage import StageContext
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
 from afterview.training.tiny.study import to_device
 from afterview.training.tiny.texts import Words
@@ -44,7 +44,7 @@ def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -
 
 
 @pytest.fixture
-def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
+def untrained(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     directory = tmp_path_factory.mktemp("words")
     tokenizer.save_pretrained(directory)
     tower = TowerGeometry(width=32, layers=1, heads=2, mlp_width=32, image_size=32, patch_size=4)
@@ -67,7 +67,7 @@ def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def seen() -> tuple[Bank, torch.Tensor]:
-    """A small bank, and features that hold what its frames show."""
+    """A small bank, and features that encode what its frames show."""
     jobs = plan_bank(BankConfig(seeds=1, clips=40, backgrounds=4))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     bank = index_bank(jobs, np.zeros((frames, 1, 1, 3), np.uint8))
@@ -78,14 +78,14 @@ def seen() -> tuple[Bank, torch.Tensor]:
 
 
 def test_words_come_to_name_what_frames_show_and_attention_finds_it(
-    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    untrained: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
     bank, features = seen
     labels = torch.from_numpy(bank.labels.astype(np.int64))
-    vl = fresh.video_language
+    vl = untrained.video_language
 
     def found() -> int:
-        """Of how many colours the word finds a frame that shows it."""
+        """For how many colours the word finds a frame that shows it."""
         block, table = vl.memaug.layers[0].cross_attn, vl.language.decoder.model.embed_tokens.weight
         with torch.no_grad():
             keys = block.Wkv(vl.projector(features[:, 0].float()))[:, : block.heads.key_value_width]
@@ -102,11 +102,11 @@ def test_words_come_to_name_what_frames_show_and_attention_finds_it(
 
 
 def test_words_that_stand_together_are_looked_for_together(
-    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    untrained: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
-    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before they were taught anything."""
+    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before any training of the study."""
     bank, features = seen
-    vl = fresh.video_language
+    vl = untrained.video_language
     learn_names(vl, tokenizer, bank, features, NamingConfig(steps=600, frames=64), seed=1)
     block, table = vl.memaug.layers[0], vl.language.decoder.model.embed_tokens.weight
     colour, shape = LABELS.index("colour"), LABELS.index("shape")
@@ -114,7 +114,7 @@ def test_words_that_stand_together_are_looked_for_together(
     rows = list(things.values())
 
     def found(gather: bool) -> int:
-        """Of how many of these colours and shapes a question finds the very thing."""
+        """For how many of these colours and shapes a question finds the right thing."""
         right = 0
         for (hue, form), row in things.items():
             text = f"In which place was the {VALUES['colour'][hue]} {VALUES['shape'][form]}?"
@@ -134,7 +134,7 @@ def test_words_that_stand_together_are_looked_for_together(
 
 
 def words_shown(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the bank that `shelf` is of."""
+    """Words of the bank that `shelf` is made of."""
     jobs = plan_bank(BankConfig(seeds=120))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     pixels = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (frames, 1, 1, 3), (0, 0, 0, 0))
@@ -159,24 +159,24 @@ def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTraine
 
 
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    untrained: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    """And a stage that is done is passed over."""
+    """A finished stage is also skipped."""
     ids, shown = words_shown(shelf, tokenizer)
     plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20)
     rates = {"steps": 160, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
     config = SentencesConfig.model_validate({"trainer": rates, "lesson": plan})
-    language = fresh.video_language.language
+    language = untrained.video_language.language
     before = language.decoder.model.embed_tokens.weight.detach().clone()
     features = torch.zeros(1, 1, 1).expand(len(shown), 1, 1)
 
     def learn() -> bool:
         tokenizer.save_pretrained(tmp_path / "tokenizer")
-        sitting = Sitting(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
+        context = StageContext(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
         with DataLoader(
             BankConfig(seeds=120), tmp_path / "tokenizer", FORGETTING, seed=1, workers=1, ahead=1
         ) as loader:
-            return learn_sentences(language, Words(tokenizer).head, (ids, shown), loader, features, config, sitting)
+            return learn_sentences(language, Words(tokenizer).head, (ids, shown), loader, features, config, context)
 
     assert learn()
     assert torch.equal(language.decoder.model.embed_tokens.weight, before.half().float())
@@ -191,12 +191,12 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
 
 
 def test_a_question_counts_where_its_answer_follows_from_what_is_told(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    untrained: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    objective = SentenceObjective(untrained.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     whole = objective(moved)
     untold = torch.zeros(len(moved.kinds), dtype=torch.bool)
     untold[0] = True
@@ -210,12 +210,12 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
 
 
 def test_of_what_was_not_seen_the_likest_frame_is_told(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    untrained: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids, shown = words_shown(shelf, tokenizer)
     batch = drawn(shelf, tokenizer, kinds={"exists": 1.0}, stories=4, questions=8)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    objective = SentenceObjective(untrained.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     torch.manual_seed(0)
     mistaken = objective._mistaken(moved)
     told = mistaken.any(1)

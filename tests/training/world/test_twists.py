@@ -1,4 +1,4 @@
-"""What a world can do when it is asked to: changes in view, things partly hidden, cameras that share a story, H.265, multiple choice."""
+"""Optional features of a world: changes in view, covers, cameras that share a story, H.265, multiple choice."""
 
 import hashlib
 import json
@@ -32,6 +32,7 @@ from afterview.training.world.camera_questions import CAMERA_KINDS, shared_quest
 from afterview.training.world.cameras import SharedStory, make_shared_story
 from afterview.training.world.covers import cover_box
 from afterview.training.world.history import Reference
+from afterview.training.world.truth import truth_of
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
 from afterview.training.world.vocabulary import COLOURS, SIZES, listing
 
@@ -41,7 +42,7 @@ RICH = WorldConfig(changing=1.0, hidden=0.6)
 
 
 def digest(data: bytes) -> str:
-    """Enough of a SHA-256 to tell."""
+    """A short SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
@@ -73,7 +74,7 @@ def test_their_pictures_are_too() -> None:
 
 
 def palette_shares(frame: NDArray[np.uint8], box: tuple[float, float, float, float]) -> dict[str, float]:
-    """Of a box's pixels, the share that is close to each colour."""
+    """Share of a box's pixels that is close to each colour."""
     height, width = frame.shape[:2]
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in box)
     part = frame[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
@@ -82,7 +83,7 @@ def palette_shares(frame: NDArray[np.uint8], box: tuple[float, float, float, flo
 
 
 def strongest(shares: dict[str, float]) -> str | None:
-    """The colour with the largest share; None where there is none."""
+    """The colour with the largest share, or None."""
     name = max(shares, key=lambda colour: shares[colour])
     return name if shares[name] > 0.03 else None
 
@@ -135,18 +136,18 @@ def test_a_cover_hides_a_part_and_leaves_enough_to_tell_the_colour() -> None:
         hidden = tuple(f(one, two) for f, one, two in zip(INNER, cover_box(event), event.box_at(t), strict=True))
         without = with_events(world.script, event.model_copy(update={"cover": None, "number": 0}))
         plain = World.of(without, width=320, height=180).frame(t)
-        assert palette_shares(plain, hidden)[event.colour or ""] > 0.02  # there was something to hide
+        assert palette_shares(plain, hidden)[event.colour or ""] > 0.02  # something is hidden
     assert set(sides) == {"left", "right", "top", "bottom"}
 
 
 def with_events(script: Script, *events: Event) -> Script:
-    """The script with these events alone."""
+    """The script with these events only."""
     return Script.model_validate({**script.model_dump(), "events": [event.model_dump() for event in events]})
 
 
 def test_captions_tell_of_changes_and_covers(tmp_path: Path) -> None:
     captions = " ".join(
-        one["text"] for seed in range(4) for one in World(seed, 300, config=RICH).truth()["captions"]["events"]
+        one["text"] for seed in range(4) for one in truth_of(make_script(seed, 300, RICH))["captions"]["events"]
     )
     assert "partly hidden behind a " in captions
     assert "it turns small" in captions or "it turns big" in captions
@@ -242,7 +243,7 @@ def test_cameras_look_at_different_scenery() -> None:
 
 
 def watched(told: SharedStory, camera: str, at_s: float) -> list[tuple[float, Event]]:
-    """What somebody who looks at one camera once a second has seen: seconds with what was there."""
+    """What a viewer of one camera sees once per second: seconds and events."""
     script = told.script(camera)
     return [(second, e.as_of(second)) for second in range(int(at_s) + 1) for e in script.visible_at(second)]
 

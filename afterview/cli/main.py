@@ -134,7 +134,8 @@ def _add_replay(commands: Commands) -> None:
 def _add_ask(commands: Commands) -> None:
     parser = add_command(
         commands, "ask", "ask about anything a memory has seen",
-        "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on (coverage).\n\n"
+        "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on"
+        " (coverage).\n\n"
         "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --camera hall\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",

@@ -41,8 +41,8 @@ class SheetItem:
 def contact_sheet(items: Sequence[SheetItem], title: str, *, subtitle: str = "", footer: str = "") -> bytes:
     """Return a PNG that shows the items in the given order.
 
-    title: the question. subtitle: the answer. footer: small print, such as the model's notice. The length of a weight bar is relative to the
-    highest weight; its label is the weight itself. Without items the sheet states that there is no evidence.
+    title: the question. subtitle: the answer. footer: small print, such as the model's notice. The length of a weight bar is relative
+    to the highest weight; its label is the weight itself. Without items the sheet states that there is no evidence.
     """
     columns = min(max(_columns(len(items)), _FEWEST_COLUMNS), _MOST_COLUMNS)
     rows = -(-len(items) // columns)

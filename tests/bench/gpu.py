@@ -49,8 +49,8 @@ NO_DROPOUT = VisualDropoutConfig(layers=(), ratios=(1.0,))
 
 NOTE = (
     "bfloat16, random weights, one process, features in host memory. First token: projecting an hour of features, keys and values, MemAug "
-    "with evidence, prefill. MemoryKeyValues kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) publishes "
-    "1.954 s to the first token for 256 frames offline and 519 ms live; StreamForest (7B) encodes and answers 9.95 frames/s."
+    "with evidence, prefill. MemoryKeyValues kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) "
+    "publishes 1.954 s to the first token for 256 frames offline and 519 ms live; StreamForest (7B) encodes and answers 9.95 frames/s."
 )
 
 

@@ -48,7 +48,7 @@ _SAME: Final = tuple(
     sign | banner
     stay | remain
     stayed | remained
-    """.strip().splitlines()
+    """.strip().splitlines()  # noqa: E501
 )
 TAILS: Final = (" in the video", " in this recording", " in the footage", " on this camera", " please", ", please")
 _SET_OF: Final = {expression: same for same in reversed(_SAME) for expression in same}

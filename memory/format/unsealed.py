@@ -68,8 +68,8 @@ def gap_record(gap: Gap) -> Entry:
 def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Unsealed:
     """Rebuild the unsealed frames from a journal's records.
 
-    sealed: number of sealed frames. A crash between a seal and the journal's replacement leaves their records; these are skipped, and so are
-    gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
+    sealed: number of sealed frames. A crash between a seal and the journal's replacement leaves their records; these are skipped,
+    and so are gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
     Frames that are missing between others because of damage are blank, and their time is NaN.
     """
     unsealed = Unsealed(sealed)

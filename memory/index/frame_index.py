@@ -75,8 +75,8 @@ class FrameIndex:
     def catch_up(self, snapshot: MemorySnapshot, *, save: bool = True) -> None:
         """Index the frames of the snapshot that are not indexed. Writes new segments to disk if possible.
 
-        Raises UnreachableFrames if embeddings lie in a bucket that does not answer. A snapshot that leaves such frames out is not indexed: a
-        search then finds what was indexed before.
+        Raises UnreachableFrames if embeddings lie in a bucket that does not answer. A snapshot that leaves such frames out is not
+        indexed: a search then finds what was indexed before.
         """
         with self._lock:
             self._catch_up(snapshot, save=save)

@@ -21,10 +21,10 @@ _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "so
 class MemorySnapshot:
     """What one answer may see of one camera; later appends never change it.
 
-    times: float64 [frames], canonical; ids: int64 [frames], the frame ids. Both strictly ascending; row and id differ once frames have been
-    removed. removed: ranges that are no longer remembered. damaged: ids that are left out because they cannot be read. unreachable: ids that
-    are left out because their store does not answer. gaps: those before any of these frames. open_gap: the outage that lasts at the newest
-    frame, if there is one.
+    times: float64 [frames], canonical; ids: int64 [frames], the frame ids. Both strictly ascending; row and id differ once frames have
+    been removed. removed: ranges that are no longer remembered. damaged: ids that are left out because they cannot be read.
+    unreachable: ids that are left out because their store does not answer. gaps: those before any of these frames. open_gap: the
+    outage that lasts at the newest frame, if there is one.
     Every method that reads frames takes ascending ids and raises DamagedFrames, which names the unreadable ones.
     """
 

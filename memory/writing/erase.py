@@ -1,8 +1,8 @@
 """Erasing frames from every file that holds them, and proving it.
 
-The range is committed as removed first, so that readers stop seeing it. Then the bytes are erased chunk by chunk. Each step can be repeated:
-the next writer does so after a crash. Chunks that hold only removed frames are deleted; the others are replaced with those rows
-blank. (This software cannot control what a file system or a disk keeps of deleted blocks.)
+The range is committed as removed first, so that readers stop seeing it. Then the bytes are erased chunk by chunk. Each step can be
+repeated: the next writer does so after a crash. Chunks that hold only removed frames are deleted; the others are replaced with those
+rows blank. (This software cannot control what a file system or a disk keeps of deleted blocks.)
 """
 
 import json

@@ -162,8 +162,8 @@ class Repository:
     def sync(self) -> list[Acknowledgement]:
         """Make everything appended durable; returns what became durable. Seals whole chunks.
 
-        Raises OSError if the disk refuses, above all if it is full; nothing is lost, and the caller may try again later. If the disk has room
-        for the journal but not for a seal, this does not fail: the frames are durable, and a later call seals them.
+        Raises OSError if the disk refuses, above all if it is full; nothing is lost, and the caller may try again later. If the disk
+        has room for the journal but not for a seal, this does not fail: the frames are durable, and a later call seals them.
         """
         self._make_durable()
         try:

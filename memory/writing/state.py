@@ -35,7 +35,7 @@ class CameraState:
 
     @classmethod
     def open(cls, directory: Path, info: CameraInfo, spec: FeatureSpec) -> "CameraState":
-        """Read the state from the files of the camera at `directory`. Cuts off an unfinished record of the journal. Raises DamagedMemory."""
+        """Read the state of the camera at `directory`. Cuts off an unfinished record of the journal. Raises DamagedMemory."""
         manifest = Manifest.read(directory)
         state = cls(directory, info, manifest, GenerationFiles.open(directory, manifest, spec), Usage(directory))
         state.last_time = state._newest_time()

@@ -1,7 +1,7 @@
 """How much of a camera lies in its bucket: `uploaded`, a small file that is replaced as a whole once the store has confirmed the objects.
 
 It counts seals, separately for each tree: `frames` (images) and each `generation-N` (features). Seals [0, released) lie in the bucket
-only, [released, sent) in both places, later ones only here. `locked` keeps sending, releasing and erasing apart, across processes.
+only, [released, sent) in both places, later ones only here. `upload_lock` keeps sending, releasing and erasing apart, across processes.
 """
 
 import zlib
@@ -125,7 +125,7 @@ class UploadState:
 
 
 @contextmanager
-def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def upload_lock(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the camera's objects and `uploaded` alone. Raises StoreUnreachable when another process keeps them longer than that."""
     with ExitStack() as stack:
         try:
@@ -139,14 +139,14 @@ def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
         yield
 
 
-def change(camera: Path, items: set[tuple[str, int]]) -> None:
+def note_changed(camera: Path, items: set[tuple[str, int]]) -> None:
     """Note that these seals were changed here, so that they are sent again. Free without a store."""
     if (camera / FILE).exists():
-        with locked(camera):
+        with upload_lock(camera):
             UploadState.read(camera).to_send_again(items).write(camera)
 
 
-def forget_uploads(camera: Path) -> None:
+def forget_upload_state(camera: Path) -> None:
     """Remove the upload state."""
     if unlink(camera / FILE):
         fsync_directory(camera)

@@ -18,11 +18,11 @@ from afterview.memory.format.upload_state import (
     Published,
     Tree,
     UploadState,
-    change,
-    forget_uploads,
+    forget_upload_state,
     local_trees,
-    locked,
+    note_changed,
     seal_keys,
+    upload_lock,
 )
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
@@ -134,7 +134,7 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
     except DamagedMemory as error:
 
         def begin_anew() -> str:
-            forget_uploads(camera)
+            forget_upload_state(camera)
             return "everything that is local is sent again; other chunks are read from the store as before"
 
         yield Finding(camera / FILE, str(error).partition(": ")[2].partition(";")[0], fix=begin_anew)
@@ -161,7 +161,7 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
     for lost in remote.lost_objects(manifest):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:
-            change(camera, {place})
+            note_changed(camera, {place})
             return "will be sent again"
 
         yield Finding(
@@ -174,14 +174,14 @@ def _check_published(camera: Path, manifest: Manifest, remote: RemoteChunks, buc
 
     def put(key: str) -> Callable[[], str]:
         def fix() -> str:
-            with locked(camera):
+            with upload_lock(camera):
                 bucket.put(key, (camera / key).read_bytes())
             return "sent again"
 
         return fix
 
     def publish_anew() -> str:
-        with locked(camera):
+        with upload_lock(camera):
             replace(UploadState.read(camera), published=Published()).write(camera)
         return "the next watch or `store flush` publishes it again"
 

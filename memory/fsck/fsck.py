@@ -13,7 +13,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import frames_remote
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
-from afterview.memory.index.files import drop_files, locked
+from afterview.memory.index.files import drop_files, index_lock
 from afterview.memory.reading.reader import CameraReader
 
 _PASSES = 6  # the files that say how to read others are repaired first, so later passes find more
@@ -117,7 +117,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     )
 
     def fix() -> str:
-        with locked(directory):
+        with index_lock(directory):
             (directory / "about.json").unlink(missing_ok=True)
             dropped = drop_files(directory, keep=set())
         return f"{dropped} files deleted; the next question rebuilds the index"

@@ -1,7 +1,7 @@
 """Repairing one camera. Each repair keeps every frame that can still be read, and reports what it cost.
 
-Nothing is invented. Times are restored from their second copy beside the images, and gaps from the times. Lost features and images stay lost,
-and their frames are recorded as lost to damage. Call only with the camera's lock held.
+Nothing is invented. Times are restored from their second copy beside the images, and gaps from the times. Lost features and images stay
+lost, and their frames are recorded as lost to damage. Call only with the camera's lock held.
 """
 
 import time
@@ -18,17 +18,17 @@ from afterview.memory.base.camera import CameraInfo, camera_id, creation_time, l
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES, Gap
-from afterview.memory.format import upload_state as uploaded
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import IMAGES, StoredArray, generations, with_checksum
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.sealed_writer import SealedWriter
-from afterview.memory.format.upload_state import FRAMES, change
+from afterview.memory.format.upload_state import FILE as UPLOAD_STATE
+from afterview.memory.format.upload_state import FRAMES, note_changed
 from afterview.memory.format.zarr_store import CameraStore
 from afterview.memory.fsck.repair_journal import sound_records
-from afterview.memory.index import files as index_files
+from afterview.memory.index.files import index_lock
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.remote.bucket import bucket_of
@@ -55,7 +55,7 @@ class Repair:
 
         Raises StoreError if there may be a copy that cannot be fetched now: to the store, a rebuilt camera would be another one.
         """
-        bucket = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        bucket = bucket_of(self._camera) if (self._camera / UPLOAD_STATE).exists() else None
         theirs = None if bucket is None else bucket.read("camera.json")
         if theirs is not None:
             write_file(self._camera / "camera.json", theirs)
@@ -87,7 +87,7 @@ class Repair:
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_unsealed is not None:
             frames = min(frames, -(-first_unsealed // SEAL_FRAMES) * SEAL_FRAMES) if first_unsealed else 0
-        bucket = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
+        bucket = bucket_of(self._camera) if (self._camera / UPLOAD_STATE).exists() else None
         remote = {} if bucket is None else bucket.sizes()
         removed = published_removals(bucket, specs[-1], frames) if bucket is not None else ()
         Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], remote)).write(self._camera)
@@ -174,7 +174,7 @@ class Repair:
     def _write(self, array: StoredArray, chunk: int, rows: NDArray[np.generic]) -> None:
         write_file(array.file(self._camera, chunk), with_checksum(rows.tobytes()))
         if array.chunk <= SEAL_FRAMES:
-            change(self._camera, {(array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)})
+            note_changed(self._camera, {(array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)})
 
     def images(self, seal: int) -> Fix:
         """Restore the images of a seal from the bucket, or leave its frames without images."""
@@ -187,7 +187,7 @@ class Repair:
             times = self._times(Manifest.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
             remove_tree(self._camera / IMAGES / str(seal))
             SealedWriter(self._camera, 0).write_images(seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist())
-            change(self._camera, {(FRAMES, seal)})
+            note_changed(self._camera, {(FRAMES, seal)})
             return f"the images of {SEAL_FRAMES} frames are lost; the frames are still remembered"
 
         return fix
@@ -284,7 +284,7 @@ class Repair:
         """Delete an unfinished file of a crash. Other processes that write such files hold one of these locks."""
 
         def fix() -> str:
-            index = index_files.locked(path.parent) if path.parent.name == "index" else nullcontext()
+            index = index_lock(path.parent) if path.parent.name == "index" else nullcontext()
             with alone(self._camera), index:
                 if unlink(path):
                     fsync_directory(path.parent)

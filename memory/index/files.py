@@ -40,7 +40,7 @@ class SegmentFile(NamedTuple):
         return f"{self.kind}-{self.first}-{self.end}.faiss"
 
 
-def locked(directory: Path) -> AbstractContextManager[None]:
+def index_lock(directory: Path) -> AbstractContextManager[None]:
     """Write these files alone, among all processes: saving and forgetting must not cross."""
     make_directory(directory)
     return file_lock(directory / "lock")
@@ -53,7 +53,7 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
     """
     if not directory.is_dir():
         return 0
-    with locked(directory):
+    with index_lock(directory):
         try:
             _, names = listed(directory)
         except (OSError, ValueError):
@@ -67,7 +67,7 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:
-    """Delete segments that are not among `keep`, and unfinished files; returns how many. Call it `locked`."""
+    """Delete segments that are not among `keep`, and unfinished files; returns how many. Call it with `index_lock` held."""
     files = [*directory.glob("*.faiss"), *unfinished_files(directory)]
     dropped = sum(unlink(path) for path in sorted(files) if path.name not in keep)
     if dropped:
@@ -78,7 +78,7 @@ def drop_files(directory: Path, *, keep: set[str]) -> int:
 def drop_unfinished(directory: Path) -> None:
     """Delete unfinished files of a crash. (Waits for a process that is writing; its files stay.)"""
     if unfinished_files(directory):
-        with locked(directory):
+        with index_lock(directory):
             if sum(unlink(path) for path in unfinished_files(directory)):
                 fsync_directory(directory)
 

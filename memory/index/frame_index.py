@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.index import segments as pieces
-from afterview.memory.index.files import Kind, SegmentFile, identity_of, listed, locked
+from afterview.memory.index.files import Kind, SegmentFile, identity_of, index_lock, listed
 from afterview.memory.index.segments import (
     EXACT_FRAMES,
     INVERTED,
@@ -175,7 +175,7 @@ class FrameIndex:
         if self._directory is None:
             return
         try:
-            with locked(self._directory):
+            with index_lock(self._directory):
                 if forgotten_frames(Manifest.read(self._directory.parent).removed) == self._identity["forgotten"]:
                     self._sound = pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
         except (OSError, RepositoryError):

@@ -145,7 +145,7 @@ def save(
 ) -> dict[str, SegmentFile]:
     """Write the missing files (`sound`: known to be right), then `about.json`, which names all, then delete the others.
 
-    Returns the files by name. A crash at any moment leaves the old list with all its files, or the new one. Call it `locked`.
+    Returns the files by name. A crash at any moment leaves the old list with all its files, or the new one. Call it with `index_lock` held.
     """
     files = {}
     for segment in segments:

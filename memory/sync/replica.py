@@ -32,7 +32,7 @@ from afterview.memory.format.layout import (
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, locked
+from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, upload_lock
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
@@ -82,7 +82,7 @@ def _update(camera: Path) -> bool:
     bucket = bucket_of(camera)
     assert bucket is not None, "store.json was written before"
     make_directory(camera)
-    with locked(camera):
+    with upload_lock(camera):
         for _ in range(_ATTEMPTS):
             theirs = bucket.read("committed")
             if theirs is None:

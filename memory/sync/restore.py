@@ -8,7 +8,7 @@ from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import NotWritable, StoreRefused
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.format.layout import checksum_holds, may_be_remote
-from afterview.memory.format.upload_state import UploadState, forget_uploads, local_trees, locked
+from afterview.memory.format.upload_state import UploadState, forget_upload_state, local_trees, upload_lock
 from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of
 from afterview.memory.sync.publish import is_no_camera, same_camera
 
@@ -23,7 +23,7 @@ def restore_camera(
     Raises CameraBusy beside a writer, NotWritable if the disk has no room, StoreRefused if the objects are of another memory's camera,
     StoreError.
     """
-    with CameraLock(camera / "lock", camera=camera.name), locked(camera):
+    with CameraLock(camera / "lock", camera=camera.name), upload_lock(camera):
         theirs = bucket.read("camera.json")
         if theirs and not is_no_camera(theirs) and not same_camera((camera / "camera.json").read_bytes(), theirs):
             raise StoreRefused(f"{bucket.name}: holds the frames of another memory's camera")
@@ -52,7 +52,7 @@ def restore_camera(
                 write_file(camera / key, data)
                 done += len(data)
             progress(done, total)
-        forget_uploads(camera)
+        forget_upload_state(camera)
     return done, bad
 
 

@@ -29,8 +29,8 @@ from afterview.memory.format.upload_state import (
     UploadState,
     fine_keys,
     local_trees,
-    locked,
     seal_keys,
+    upload_lock,
 )
 from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
 from afterview.memory.remote.bucket import BucketClient
@@ -63,7 +63,7 @@ class Upload:
 
         only_downsampling: take only the steps that downsampling needs.
         """
-        with locked(self._camera):
+        with upload_lock(self._camera):
             state = self._current()
             try:
                 state = state if self._verified else self._verify_owner(state)

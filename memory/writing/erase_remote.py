@@ -19,7 +19,7 @@ from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import IMAGES, StoredArray, checksum_holds
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, locked
+from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, upload_lock
 from afterview.memory.plans.removal import Removal, covered_frames
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.writing.erase import Erased, blank_rows, erase
@@ -50,7 +50,7 @@ def erase_everywhere(
             return erase(camera, removal, removed, sealed=sealed), None
         if patience_s is None:
             raise StoreUnreachable(f"{bucket.name}: was not contacted yet")
-        with locked(camera, patience_s=patience_s):
+        with upload_lock(camera, patience_s=patience_s):
             items = touched(camera, UploadState.read(camera), removal, removed, sealed=sealed)
             if removal.reason == "forgotten":
                 fetch_shared(camera, bucket, items)

@@ -7,7 +7,7 @@ from pathlib import Path
 from afterview.memory.base.durable import fsync_directory, unfinished_files, unlink
 from afterview.memory.base.errors import StoreUnreachable
 from afterview.memory.format.generation_build import building_lock
-from afterview.memory.format.upload_state import locked
+from afterview.memory.format.upload_state import upload_lock
 from afterview.memory.writing.erase import HOLD_FRAMES
 
 _NAMES = (".committed.", *HOLD_FRAMES)
@@ -17,7 +17,7 @@ _PATIENCE_S = 1.0  # to wait for a process that is sending; a file that stays do
 @contextmanager
 def alone(camera: Path) -> Iterator[None]:
     """Keep all other processes from writing frames of the camera. Raises StoreUnreachable if one holds `uploaded.lock`."""
-    with building_lock(camera), locked(camera, patience_s=_PATIENCE_S):
+    with building_lock(camera), upload_lock(camera, patience_s=_PATIENCE_S):
         yield
 
 

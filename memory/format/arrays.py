@@ -1,4 +1,4 @@
-"""Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
+"""The Zarr arrays of a camera. Import this late: loading Zarr takes 0.2 s, and `info` and the times of a memory do not need it."""
 
 import json
 import threading
@@ -15,16 +15,16 @@ from zarr.codecs import Crc32cCodec
 from afterview.memory.format.layout import StoredArray, missing_value
 from afterview.memory.format.zarr_store import CameraStore
 
-_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
+_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # otherwise Zarr deletes a chunk that holds only the fill value
 _FLAT: Any = {
     "name": "default",
     "separator": ".",
-}  # one file per chunk, none of the nested directories that each need an fsync
+}  # one file per chunk: nested directories would each need an fsync
 
 _CONFIG = threading.Lock()  # Zarr's configuration is one for all threads; each camera has a thread that writes
 
 ArrayError = (OSError, AttributeError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
-"""What Zarr raises for an array that is missing, damaged, or not an array."""
+"""What Zarr raises for an array that is missing or damaged."""
 
 
 class ZarrArrays:
@@ -38,14 +38,14 @@ class ZarrArrays:
         zarr.create_group(self._store, path=path)
 
     def create(self, path: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
-        """Lay out an array; chunk files that are there count again."""
+        """Write an array's metadata; existing chunk files belong to it."""
         zarr.create_array(
             self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
             fill_value=missing_value(dtype), chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
         )  # fmt: skip
 
     def put(self, path: str, values: NDArray[np.uint8], attributes: Mapping[str, Any]) -> None:
-        """A whole array in one chunk, in place of whatever was there."""
+        """Replace an array by one of a single chunk."""
         opened = zarr.create_array(
             self._store, name=path, shape=values.shape, chunks=values.shape, dtype="u1",
             compressors=[Crc32cCodec()], attributes=dict(attributes),
@@ -61,7 +61,7 @@ class ZarrArrays:
             return zarr.open_array(self._store, path=path, mode="r+")
 
     def wrong(self, array: StoredArray, rows: int) -> str | None:
-        """What is wrong with the metadata of an array that should have so many rows, or None."""
+        """What is wrong with the metadata of an array that should have that many rows, or None."""
         try:
             metadata = json.loads((self._store.root / array.name / "zarr.json").read_text())
             chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
@@ -71,10 +71,10 @@ class ZarrArrays:
                 return f"says {metadata['shape'][0]} rows, but {rows} are committed"
         except (OSError, ValueError, LookupError, TypeError) as error:
             return f"is missing or unreadable ({type(error).__name__})"
-        return None if self._finds_chunks(array) else "does not describe the chunks that are there"
+        return None if self._finds_chunks(array) else "does not describe the existing chunks"
 
     def _finds_chunks(self, array: StoredArray) -> bool:
-        """Whether Zarr finds the chunks of an array in its files, and knows a missing one."""
+        """Whether Zarr finds the array's chunk files and recognises a missing one."""
         try:
             opened = self.open(array.name)
             first = opened.metadata.encode_chunk_key((0,) * opened.ndim)
@@ -84,5 +84,5 @@ class ZarrArrays:
         return bool(first == array.file(Path(), 0).name and missing)
 
     def reading_ahead(self, keys: Sequence[str]) -> AbstractContextManager[None]:
-        """While these chunks are read one after the other, have those that lie on a store come in together."""
+        """While the caller reads these chunks one after the other, request those in a bucket together."""
         return self._store.reading_ahead(keys)

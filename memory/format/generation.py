@@ -1,4 +1,4 @@
-"""The files of one generation, as its writer has them open."""
+"""The open files of one generation, for its writer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from afterview.memory.format.unsealed import Unsealed, restore
 
 @dataclass(frozen=True)
 class GenerationFiles:
-    """Sealed frames, journal, and what the journal holds beyond the sealed ones."""
+    """Sealed frames, the journal, and the frames in the journal that are not sealed."""
 
     spec: FeatureSpec
     sealed: SealedWriter
@@ -22,7 +22,7 @@ class GenerationFiles:
 
     @classmethod
     def open(cls, camera: Path, manifest: Manifest, spec: FeatureSpec) -> "GenerationFiles":
-        """Those of the generation that the commit names. Raises DamagedMemory."""
+        """Open the files of the generation that the manifest names. Raises DamagedMemory."""
         sealed = SealedWriter(camera, manifest.generation)
         gaps = sealed.gaps(manifest.gaps)
         journal = Journal(camera / journal_name(manifest.generation))

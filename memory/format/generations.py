@@ -1,4 +1,4 @@
-"""Which arrays a camera has, of all its generations."""
+"""The arrays of a camera, of all its generations."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from afterview.memory.format.spec_file import read_spec
 
 
 def camera_arrays(camera: Path, generation: int | None = None) -> Iterator[StoredArray]:
-    """Every per-frame array of a camera: of one generation, or of all, those still being built included."""
+    """Every per-frame array of a camera: of one generation, or of all, including one that is being built."""
     yield from scalar_arrays()
     for number in generations(camera) if generation is None else [generation]:
         spec = _spec_or_none(camera, number)

@@ -1,7 +1,7 @@
-"""Sealed frames: the Zarr arrays of one camera (memory.format.layout says where they lie).
+"""Sealed frames: reading the Zarr arrays of one camera (memory.format.layout says where they are stored).
 
-Rows are written in whole seals of SEAL_FRAMES and are final (only a removal writes a chunk anew). Arrays are allocated ahead
-of their content, so their shape says nothing: the committed row count (memory.format.manifest) does. Every chunk carries a CRC-32C.
+Rows are written in whole seals of SEAL_FRAMES and are final; only a removal replaces a chunk. Arrays are allocated ahead of their content,
+so the manifest has the number of rows, not their shape. Every chunk carries a CRC-32C. Any number of threads may read.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,19 +34,19 @@ FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "sou
 
 
 def _missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of these rows [frames, ...] lie in a missing chunk."""
+    """Which of these rows [frames, ...] belong to a missing chunk."""
     return is_missing(rows.reshape(len(rows), -1)[:, 0]) if len(rows) else np.zeros(0, dtype=bool)
 
 
 def _among(rows: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
-    """These rows at their places among others that are yet to be filled."""
+    """An array with these rows at their places; the other places are not filled yet."""
     out = np.empty((len(places), *rows.shape[1:]), dtype=rows.dtype)
     out[places] = rows
     return out
 
 
 class SealedFrames:
-    """The sealed rows of one camera and one generation. Reads any committed rows; a writer appends whole seals."""
+    """The sealed rows of one camera and one generation. memory.format.sealed_writer writes them."""
 
     _writable = False
 
@@ -55,21 +55,21 @@ class SealedFrames:
         self._number, self._generation = generation, generation_name(generation)
         self.downsampled: Sequence[
             Downsampled
-        ] = ()  # as far as it is known; others are found where the other tokens are missing
+        ] = ()  # as far as known; others are found because their full tokens are missing
         self._opened: dict[str, Any] = {}
 
     @cached_property
     def _zarr(self) -> "ZarrArrays":
-        from afterview.memory.format.arrays import ZarrArrays  # late: see there
+        from afterview.memory.format.arrays import ZarrArrays  # late, see there
 
         return ZarrArrays(self._camera, writable=self._writable)
 
     def scalars(self, name: str, first: int, end: int) -> NDArray[Any]:
-        """Rows [first, end) of one of SCALARS; those of a missing or damaged chunk are NaN (0 in time_basis)."""
+        """Rows [first, end) of one of SCALARS; rows of a missing or damaged chunk are NaN (0 in time_basis)."""
         return scalar_array(name).read(self._camera, first, end)
 
     def gaps(self, end: int) -> list[Gap]:
-        """The first `end` gap records; damage costs only the gaps of its chunk."""
+        """The first `end` gap records; a damaged chunk costs only its own gaps."""
         rows = gaps_array().read(self._camera, 0, end)
         sound = rows[np.isfinite(rows).all(axis=1)]
         return [Gap(start, stop, GAP_REASONS[int(reason)], int(frame)) for start, stop, frame, reason in sound]
@@ -83,12 +83,12 @@ class SealedFrames:
         return rows
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
-        """float16 [len(ids), P, Dv] of ascending frame ids, coarse ones as often as they stand for. Raises DamagedFrames."""
+        """float16 [len(ids), P, Dv] of ascending frame ids; a downsampled token is repeated in its cells. Raises DamagedFrames."""
         stored = self.stored(ids)
         return dequantise(Codes(stored["tokens"], stored["scales"])) if "scales" in stored else stored["tokens"]
 
     def stored(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Their tokens as they are kept, by array. Raises DamagedFrames."""
+        """Tokens as they are stored, by array. Raises DamagedFrames."""
         chunks = {"tokens": TOKEN_CHUNK}
         if self._open(f"{self._generation}/tokens").dtype == np.int8:
             chunks["scales"] = SEAL_FRAMES
@@ -109,7 +109,7 @@ class SealedFrames:
         return rows
 
     def _stand_in(self, rows: dict[str, NDArray[Any]], ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-        """Fill these places with coarse tokens: of every array, as codes and scales belong together. Raises DamagedFrames."""
+        """Fill these places with downsampled tokens, in every array: codes and scales belong together. Raises DamagedFrames."""
         lost = places
         if self._has_downsampled():
             downsampled = {
@@ -126,7 +126,7 @@ class SealedFrames:
         return (self._camera / self._generation / ARRAYS["tokens"] / "zarr.json").exists()
 
     def _slices(self, name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
-        """Runs are read as one slice, so that a whole span is read at full speed."""
+        """Rows of an array. Runs are read as one slice, so that a whole span is read at full speed."""
         array = self._open(name)
         out = np.empty((len(ids), *array.shape[1:]), dtype=array.dtype)
         starts = np.flatnonzero(np.diff(ids // chunk, prepend=-2) > 1).tolist()
@@ -144,7 +144,7 @@ class SealedFrames:
         return out
 
     def _damaged_frames(self, name: str, ids: NDArray[np.int64], chunk: int) -> DamagedFrames:
-        """Which of `ids` lie in chunks that cannot be read."""
+        """The error for those of `ids` whose chunks cannot be read."""
 
         def sound(place: int) -> bool:
             try:
@@ -165,10 +165,10 @@ class SealedFrames:
         return [f"{name}/{'.'.join(['c', str(chunk), *rest])}" for chunk in chunks.tolist()]
 
     def _unreachable(self, name: str, chunk: int, error: StoreError) -> UnreachableFrames:
-        """Every frame whose chunk of this array lies on the store: none of them can be read as long as it does not answer."""
+        """The error for every frame whose chunk of this array lies in the bucket: none can be read until it answers."""
         remote = self._remote_only(name, chunk)
         kind = name.rpartition("/")[2]
-        if kind in (*ARRAYS, *ARRAYS.values()):  # of a frame that is coarse its other tokens do not matter
+        if kind in (*ARRAYS, *ARRAYS.values()):  # the full tokens of a downsampled frame do not matter
             fine = self._remote_only(f"{self._generation}/tokens", TOKEN_CHUNK)
             downsampled = (
                 self._remote_only(f"{self._generation}/{ARRAYS['tokens']}", SEAL_FRAMES)
@@ -182,7 +182,7 @@ class SealedFrames:
         return UnreachableFrames(str(error), np.flatnonzero(remote))
 
     def _remote_only(self, name: str, chunk: int) -> NDArray[np.bool_]:
-        """Which rows of an array have no chunk here, bool [rows]."""
+        """Which rows of an array have no local chunk, bool [rows]."""
         remote = np.ones(-(-self._open(name).shape[0] // chunk), dtype=bool)
         local = [entry.name.split(".") for entry in (self._camera / name).glob("c.*")]
         remote[[int(parts[1]) for parts in local if parts[1].isdigit() and int(parts[1]) < len(remote)]] = False
@@ -196,7 +196,7 @@ class SealedFrames:
         return lost
 
     def images(self, frames: Iterable[int]) -> Iterator[bytes]:
-        """The stored JPEG of each of these frames: one read for those of one seal that follow each other. Raises DamagedFrames."""
+        """The stored JPEG of each of these frames; adjacent frames of one seal need one read. Raises DamagedFrames."""
         for seal, together in groupby(frames, lambda frame: frame // SEAL_FRAMES):
             name, of_seal = f"{IMAGES}/{seal}", list(together)
             offsets, data = self._pack(name, of_seal[0])
@@ -208,11 +208,11 @@ class SealedFrames:
                 yield image.tobytes()
 
     def _pack(self, name: str, frame: int) -> tuple[list[int], NDArray[np.uint8]]:
-        """A seal's offsets and images. frame: whom it costs where they cannot be read."""
+        """A seal's offsets and images. frame: the one that the error names if they cannot be read."""
         try:
             array = self._open(name)
             offsets = array.attrs["offsets"]
-            # Zarr would make room for whatever the metadata say.
+            # Checked first: Zarr allocates whatever the metadata say.
             if not (are_offsets(offsets) and array.shape == array.chunks == (max(1, offsets[-1]),)):
                 raise self._lost(name, [frame])
             return offsets, self._rows_of(name, array, 0, offsets[-1])
@@ -224,21 +224,21 @@ class SealedFrames:
     def _lost(self, name: str, frames: Iterable[int]) -> DamagedFrames:
         ids = np.array(sorted(frames), dtype=np.int64)
         some = f"frame {ids[0]}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "") if len(ids) else "nothing"
-        return DamagedFrames(f"{self._camera / name}: {some} cannot be read; `afterview fsck` says what is wrong", ids)
+        return DamagedFrames(f"{self._camera / name}: {some} cannot be read; `afterview fsck` says why", ids)
 
     def _read(self, name: str, first: int, end: int) -> NDArray[Any]:
         array = self._open(name)
         if array.shape[0] < end:
-            self._opened.pop(name, None)  # an open Zarr array never sees growth
+            self._opened.pop(name, None)  # an open Zarr array does not notice growth
             array = self._open(name)
         return self._rows_of(name, array, first, end)
 
     def _rows_of(self, name: str, array: Any, first: int, end: int) -> NDArray[Any]:
         try:
             rows = np.asarray(array[first:end])
-        except (ValueError, OSError) as error:  # zarr says ValueError where a checksum or a length is wrong
+        except (ValueError, OSError) as error:  # Zarr raises ValueError for a wrong checksum or length
             raise self._damaged(name, f"{error}") from error
-        short = end - first - len(rows)  # coarse arrays have room for old frames alone
+        short = end - first - len(rows)  # arrays of downsampled tokens have rows for old frames only
         return (
             np.concatenate([rows, np.full((short, *rows.shape[1:]), array.fill_value, rows.dtype)]) if short else rows
         )
@@ -251,7 +251,7 @@ class SealedFrames:
             try:
                 array = self._zarr.open(name)
             except ArrayError as error:
-                raise self._damaged(name, "missing or unreadable; `afterview fsck --repair` makes it anew") from error
+                raise self._damaged(name, "missing or unreadable; `afterview fsck --repair` rebuilds it") from error
             if not name.startswith(IMAGES):  # one array per seal: not kept, so that memory stays flat
                 self._opened[name] = array
         return array

@@ -30,7 +30,7 @@ class SealedWriter(SealedFrames):
     _writable = True
 
     def create(self, spec: FeatureSpec) -> None:
-        """Lay out the empty arrays of a new camera."""
+        """Create the empty arrays of a new camera."""
         make_directory(self._camera / "frames")
         self._zarr.create_group("frames")
         for name, dtype in SCALARS.items():
@@ -40,13 +40,13 @@ class SealedWriter(SealedFrames):
         self.create_generation(spec)
 
     def create_generation(self, spec: FeatureSpec) -> None:
-        """Lay out the empty feature arrays of this generation."""
+        """Create the empty feature arrays of this generation."""
         self._zarr.create_group(self._generation)
         for array in feature_arrays(self._number, spec):
             self._zarr.create(array.name, (0, *array.row), (array.chunk, *array.row), array.dtype)
 
     def write(self, first: int, frames: list[FrameRecord]) -> None:
-        """Write one seal of rows from `first` on. Nothing of it counts until the row count is committed."""
+        """Write one seal of rows from `first` on."""
         if first % SEAL_FRAMES or len(frames) != SEAL_FRAMES:
             raise ValueError(f"a seal is {SEAL_FRAMES} frames at a multiple of it, got {len(frames)} at {first}")
         for name, dtype in SCALARS.items():
@@ -58,20 +58,20 @@ class SealedWriter(SealedFrames):
         self.write_features(first, stored, np.stack([frame.embedding for frame in frames]))
 
     def write_features(self, first: int, stored: Mapping[str, NDArray[Any]], embeddings: NDArray[np.float32]) -> None:
-        """Write the features of whole seals from row `first` on. stored: tokens as this generation keeps them, by array."""
+        """Write the features of whole seals from row `first` on. stored: tokens as this generation stores them, by array."""
         self._write_rows(f"{self._generation}/embeddings", first, embeddings)
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{name}", first, rows)
 
     def make_downsampled_arrays(self, end: int, spec: FeatureSpec) -> None:
-        """Have the arrays of coarse tokens, with room for the frames below `end`; their chunks may be there already."""
+        """Create or grow the arrays of downsampled tokens for the frames below `end`. Their chunks may exist already."""
         for array in downsampled_arrays(self._number, spec):
             if not (self._camera / array.name / "zarr.json").exists():
                 self.create_array(array, 0)
             self._make_room(array.name, end)
 
     def write_downsampled(self, first: int, spec: FeatureSpec, stored: Mapping[str, NDArray[Any]]) -> None:
-        """Write the coarse tokens of one seal beside the others. stored: as this generation keeps them, by the other arrays' names."""
+        """Write the downsampled tokens of one seal beside the full ones. stored: by the names of the full arrays."""
         self.make_downsampled_arrays(first + SEAL_FRAMES, spec)
         for name, rows in stored.items():
             self._write_rows(f"{self._generation}/{ARRAYS[name]}", first, rows)
@@ -93,12 +93,12 @@ class SealedWriter(SealedFrames):
             array.resize((-(-end // ROWS_AHEAD) * ROWS_AHEAD, *array.shape[1:]))
 
     def write_images(self, seal: int, images: Sequence[bytes], times: Sequence[float]) -> None:
-        """Pack the JPEGs of one seal. Their times stand here a second time, so that a damaged chunk of 4,096 can be rebuilt."""
+        """Pack the JPEGs of one seal. Their times are stored here a second time, so that a damaged chunk of 4,096 can be rebuilt."""
         offsets = np.cumsum([0, *map(len, images)]).tolist()
         blob = np.frombuffer(b"".join(images) or b"\0", dtype=np.uint8)
         self._zarr.put(f"{IMAGES}/{seal}", blob, {"offsets": offsets, "times": list(times)})
 
     def create_array(self, array: StoredArray, rows: int) -> None:
-        """An array's metadata alone, for at least `rows` rows; chunk files that are there count again."""
+        """Write an array's metadata for at least `rows` rows; existing chunk files belong to it."""
         ahead = -(-rows // ROWS_AHEAD) * ROWS_AHEAD
         self._zarr.create(array.name, (ahead, *array.row), (array.chunk, *array.row), array.dtype)

@@ -1,4 +1,4 @@
-"""How many bytes a camera takes, on the disk and on its store: counted once, then kept up as seals come and go."""
+"""How many bytes a camera takes, on the disk and in its bucket: counted once, then updated with each seal."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from afterview.memory.format.upload_state import remote_bytes
 
 
 def bytes_under(path: Path) -> int:
-    """Size of every file under a directory; what vanishes meanwhile counts nothing."""
+    """Total size of the files under a directory; a file that disappears meanwhile counts 0."""
     total = 0
     try:
         entries = list(os.scandir(path))
@@ -27,7 +27,7 @@ def bytes_under(path: Path) -> int:
 
 
 class Usage:
-    """Bytes of one camera. Nothing is counted until somebody asks."""
+    """Bytes of one camera. Counted on the first use of `bytes`."""
 
     def __init__(self, camera: Path) -> None:
         self._camera = camera
@@ -40,11 +40,11 @@ class Usage:
 
     @property
     def bytes(self) -> int:
-        """On the disk now, and on a store alone, as far as known."""
+        """Bytes on the disk, and those that lie in the bucket only, as far as known."""
         return self._counted + self._change
 
     def sealed(self, first: int) -> None:
-        """One more seal was written, from frame `first` on."""
+        """Add a seal that was written, from frame `first` on."""
         if "_counted" not in self.__dict__:
             return
         arrays = [array for array in camera_arrays(self._camera) if array.chunk <= SEAL_FRAMES]
@@ -56,5 +56,5 @@ class Usage:
         return sum(path.stat().st_size for path in files if path.is_file())
 
     def freed(self, freed: int) -> None:
-        """So many bytes were deleted."""
+        """Subtract bytes that were deleted."""
         self._change -= freed

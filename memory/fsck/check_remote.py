@@ -1,4 +1,4 @@
-"""What of a camera lies on its store, for `fsck`: that it is there, whole, and this camera's. Reads only."""
+"""Checking the objects of a camera, for `fsck`: that they exist, are whole, and are this camera's. Read-only."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,11 +18,11 @@ from afterview.memory.format.upload_state import (
     Published,
     Tree,
     UploadState,
-    change,
-    forget_uploads,
+    forget_upload_state,
     local_trees,
-    locked,
+    note_changed,
     seal_keys,
+    upload_lock,
 )
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
@@ -34,35 +34,35 @@ from afterview.memory.writing.erase_remote import object_traces, touched
 
 @dataclass(frozen=True)
 class LostObject:
-    """A seal that is here and was sent, but is not on the store."""
+    """A chunk that is local and was sent, but is not in the bucket."""
 
     key: str
     place: tuple[str, int]
 
 
 class RemoteChunks:
-    """The objects of a camera by one listing. Where that cannot be had, nothing is said about any of them."""
+    """The objects of a camera, from one listing. If the listing fails, nothing is reported about them."""
 
     def __init__(self, camera: Path, *, deep: bool = False) -> None:
-        """deep: every object is read, and its checksum compared."""
+        """deep: read every object and compare its checksum."""
         self.deep = deep
         self.camera = camera
-        self.trouble: str | None = None  # why nothing can be said
+        self.trouble: str | None = None  # why nothing can be checked
         self.bucket: BucketClient | None = None
         self.state = UploadState()
         self.sizes: dict[str, int] = {}
-        self.lost_name = False  # its camera.json there is damaged; as chunks were sent, they are this camera's
+        self.lost_name = False  # its remote camera.json is damaged; chunks were sent, so the objects are this camera's
         try:
             self.state = UploadState.read(camera)
             if self.state.trees or self._may_have_sent():
                 self._list()
         except DamagedMemory:
-            self.trouble = "which of them lie on the store is not known"
+            self.trouble = "it is not known which chunks lie on the store"
         except StoreError as error:
             self.trouble = str(error)
 
     def _may_have_sent(self) -> bool:
-        """Whether chunks that are not here may lie on the store, though no note says so: it may be lost."""
+        """Whether chunks that are not local may lie in the bucket although the upload state does not say so: it may be lost."""
         if bucket_of(self.camera) is None:
             return False
         manifest = Manifest.read(self.camera)
@@ -77,7 +77,7 @@ class RemoteChunks:
     def _list(self) -> None:
         self.bucket = bucket_of(self.camera)
         if self.bucket is None:
-            self.trouble = "chunks were moved to a store, but store.json is gone; `afterview store set` names it again"
+            self.trouble = "chunks were moved to a store, but store.json is missing; name the store again with `afterview store set`"
             return
         theirs = self.bucket.read("camera.json")
         if theirs is None and not self.state.trees:
@@ -93,7 +93,7 @@ class RemoteChunks:
         self.sizes = self.bucket.sizes()
 
     def check(self, key: str, size: int, *, name: str = "") -> str | None:
-        """What is wrong with a chunk whose file is not here; None where it is on the store, or where that is not known."""
+        """What is wrong with a chunk that is not local; None if it is in the bucket, or if that is unknown."""
         if self.trouble is not None:
             return None
         if self.bucket is None:
@@ -107,7 +107,7 @@ class RemoteChunks:
         return None
 
     def rows(self, array: StoredArray, chunk: int) -> NDArray[np.generic] | None:
-        """All rows of a chunk that `check` finds sound; None for others."""
+        """All rows of a chunk that `check` accepts; None for others."""
         key = str(array.file(self.camera, chunk).relative_to(self.camera))
         data = self.bucket.read(key) if self.bucket is not None and key in self.sizes else None
         if data is None or len(data) != array.chunk_bytes or not checksum_holds(data):
@@ -115,7 +115,7 @@ class RemoteChunks:
         return np.frombuffer(data[:-4], dtype=array.dtype).reshape(array.chunk, *array.row)
 
     def lost_objects(self, manifest: Manifest) -> Iterator[LostObject]:
-        """Chunks that are here and noted as sent, but are not there. (Downsampled ones of seals that are still being made so may be.)"""
+        """Chunks that are local and noted as sent, but not in the bucket. (Not those of seals whose downsampling is unfinished.)"""
         local = local_trees(self.camera)
         downsampled = [part for part in manifest.downsampled if part.erased]
         for name, tree in self.state.trees.items():
@@ -128,27 +128,29 @@ class RemoteChunks:
 
 
 def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Iterator[Finding]:
-    """The note of what was sent; the store itself; forgotten frames on it; and chunks that were sent, but have vanished from it."""
+    """The upload state, the bucket, forgotten frames in it, and chunks that were sent but are missing there."""
     try:
         UploadState.read(camera)
     except DamagedMemory as error:
 
         def begin_anew() -> str:
-            forget_uploads(camera)
-            return "everything that is here is sent once more; chunks that are not are read from the store as before"
+            forget_upload_state(camera)
+            return "everything that is local is sent again; other chunks are read from the store as before"
 
         yield Finding(camera / FILE, str(error).partition(": ")[2].partition(";")[0], fix=begin_anew)
         return
     if remote.trouble is not None:
         remote_only = max((tree.released for tree in remote.state.trees.values()), default=0) * SEAL_FRAMES
         yield Finding(
-            camera / FILE, f"{remote.trouble}; the chunks of up to {remote_only} frames that lie there were not checked"
+            camera / FILE, f"{remote.trouble}; the chunks of up to {remote_only} frames on the store were not checked"
         )
         return
     if remote.bucket is None:
         return
     yield from _check_published(camera, manifest, remote, remote.bucket)
-    erased = [gone for gone in manifest.removed if gone.erased]  # others may still lie where blanked rows are
+    erased = [
+        gone for gone in manifest.removed if gone.erased
+    ]  # other removals are not complete, and their rows are not blank yet
     for gone in erased:
         if gone.reason == "forgotten":
             items = touched(camera, remote.state, gone, erased, sealed=manifest.frames)
@@ -159,8 +161,8 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
     for lost in remote.lost_objects(manifest):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:
-            change(camera, {place})
-            return "is noted to be sent again"
+            note_changed(camera, {place})
+            return "will be sent again"
 
         yield Finding(
             camera / lost.key, f"was sent to {remote.bucket.name}, but is not there; it is whole here", fix=send_again
@@ -168,20 +170,20 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
 
 
 def _check_published(camera: Path, manifest: Manifest, remote: RemoteChunks, bucket: BucketClient) -> Iterator[Finding]:
-    """What another machine reads beside the chunks is there; deep: and as it was sent. (Array metadata it makes itself.)"""
+    """The published small files exist; deep: and are as they were sent. (A replica derives array metadata itself.)"""
 
     def put(key: str) -> Callable[[], str]:
         def fix() -> str:
-            with locked(camera):
+            with upload_lock(camera):
                 bucket.put(key, (camera / key).read_bytes())
             return "sent again"
 
         return fix
 
     def publish_anew() -> str:
-        with locked(camera):
+        with upload_lock(camera):
             replace(UploadState.read(camera), published=Published()).write(camera)
-        return "the next watch or `store flush` publishes it anew"
+        return "the next watch or `store flush` publishes it again"
 
     if remote.lost_name:
         yield Finding(camera / "camera.json", f"is damaged on {bucket.name}", fix=put("camera.json"))
@@ -198,7 +200,7 @@ def _check_published(camera: Path, manifest: Manifest, remote: RemoteChunks, buc
         wrong = None if key in remote.sizes else "is missing"
         if wrong is None and remote.deep and not _as_sent(camera, key, bucket.read(key) or b"", published):
             wrong = "is not as it was sent"
-        if wrong and UploadState.read(camera) == remote.state:  # else it was sent or erased meanwhile
+        if wrong and UploadState.read(camera) == remote.state:  # otherwise it was sent or erased meanwhile
             yield Finding(camera / key, f"{wrong}, on {bucket.name}", fix=put(key) if key in images else publish_anew)
 
 
@@ -207,4 +209,4 @@ def _as_sent(camera: Path, key: str, data: bytes, published: Published) -> bool:
         return zlib.crc32(data) == published.crc
     if key.endswith(".json"):
         return data == (camera / key).read_bytes()
-    return checksum_holds(data)  # arrays of one number per frame have grown here since
+    return checksum_holds(data)  # local arrays of one number per frame have grown since

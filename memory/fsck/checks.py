@@ -1,7 +1,7 @@
-"""The invariants of one camera, each checked against the files. Reads only; runs beside a writer; loads neither torch nor faiss.
+"""The invariants of one camera, each checked against the files. Read-only; runs beside a writer; loads neither torch nor faiss.
 
-Order matters to repair: what says how to read the rest (camera.json, committed, spec, array metadata) comes first, and when that is
-wrong nothing after it is looked at.
+The order matters for repair. The files that say how to read the others (camera.json, committed, spec, array metadata) come first. If one of
+them is wrong, nothing after it is checked.
 """
 
 import json
@@ -50,9 +50,9 @@ _UNIT_TOLERANCE = 1e-3
 
 
 def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
-    """Everything that is wrong with the camera at `camera`; empty when it is sound.
+    """Everything that is wrong with the camera at `camera`; empty if it is sound.
 
-    Of chunks that lie on a store it is checked that they are there and of the right size; deep: every one is read.
+    Remote-only chunks must exist and have the right size; deep: every one is read.
     """
     repair = Repair(camera)
     for stage in (_check_identity, _check_metadata):
@@ -98,7 +98,7 @@ def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
 
 
 def _check_memory(memory: Path) -> Iterator[Finding]:
-    """What holds for all cameras."""
+    """The files beside the cameras."""
     try:
         read_memory_settings(memory)
     except DamagedMemory as error:
@@ -107,7 +107,7 @@ def _check_memory(memory: Path) -> Iterator[Finding]:
     try:
         read_store(memory)
     except DamagedMemory as error:
-        yield Finding(memory / STORE, f"{_reason(error)}; `afterview store set` names the store again")
+        yield Finding(memory / STORE, f"{_reason(error)}; name the store again with `afterview store set`")
 
 
 def _reason(error: RepositoryError) -> str:
@@ -116,7 +116,7 @@ def _reason(error: RepositoryError) -> str:
 
 
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
-    """zarr.json of every group, and of every array: there, of the right type, and large enough for the committed rows."""
+    """zarr.json of every group and array exists, has the right type, and is large enough for the committed rows."""
     manifest = Manifest.read(camera)
     for group in ("", "frames", IMAGES, generation_name(manifest.generation)):
         path = camera / group / "zarr.json"
@@ -139,13 +139,13 @@ def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
 def _wrong_group(path: Path) -> str | None:
     try:
         about = json.loads(path.read_text())
-        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "describes no group"
+        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "does not describe a group"
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"is missing or unreadable ({type(error).__name__})"
 
 
 def _arrays(camera: Path, manifest: Manifest) -> list[StoredArray]:
-    """The arrays that count: coarse ones where frames are committed as coarse, whether they are there or not."""
+    """The arrays that must exist: downsampled ones if the manifest names downsampled frames."""
     arrays = [array for array in camera_arrays(camera, manifest.generation) if not _is_downsampled(array)]
     if manifest.downsampled:
         arrays += downsampled_arrays(manifest.generation, read_spec(camera, manifest.generation))
@@ -160,7 +160,7 @@ def _check_removals(camera: Path, manifest: Manifest, repair: Repair) -> Iterato
     path, end = camera / "committed", 0
     for gone in manifest.removed:
         if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
-            what = f"removed frames {gone.first} to {gone.end} overlap or are no range"
+            what = f"removed frames {gone.first} to {gone.end} overlap or are not a range"
             yield Finding(path, what, fix=repair.rebuild_manifest)
         end = gone.end
         if not gone.erased:
@@ -173,7 +173,7 @@ def _check_removals(camera: Path, manifest: Manifest, repair: Repair) -> Iterato
 
 
 def _check_chunks(camera: Path, manifest: Manifest, repair: Repair, remote: RemoteChunks) -> Iterator[Finding]:
-    """Every chunk that holds a remembered frame is there, whole, and as it was written."""
+    """Every chunk that holds a remembered frame exists and is whole."""
     every = present(manifest.frames, manifest.removed)
     downsampled = downsampled_mask(manifest.frames, manifest.downsampled)
     for array in _arrays(camera, manifest):
@@ -206,7 +206,7 @@ def check_images(directory: Path, remote: RemoteChunks) -> str | None:
     except (OSError, ValueError, LookupError, TypeError):
         return "its offsets are unreadable"
     if not (are_offsets(offsets) and are_times(times)):
-        return "its offsets are no offsets"
+        return "its offsets are invalid"
     if data is None:
         return remote.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")
     if len(data) != max(1, offsets[-1]) + 4:
@@ -226,7 +226,7 @@ def _range(ids: NDArray[np.int64]) -> tuple[int, int]:
 def sealed_rows(
     camera: Path, array: StoredArray, frames: int, remote: RemoteChunks | None = None
 ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """(first frame, rows) of every sound chunk, cut at the committed count; of those on a store where `far` is there to read them."""
+    """(first frame, rows) of every sound chunk, cut at the committed count; with `remote`, also of chunks in the bucket."""
     for chunk in array.chunks(0, frames):
         wrong = array.check(camera, chunk)
         rows = array.rows(camera, chunk) if wrong is None else None
@@ -242,7 +242,7 @@ def _check_times(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[F
     for first, rows in sealed_rows(camera, array, manifest.frames):
         times[first : first + len(rows)] = rows
     ids = present(manifest.frames, manifest.removed)
-    ids = ids[np.isfinite(times[ids])]  # the others lie in chunks that were found missing
+    ids = ids[np.isfinite(times[ids])]  # the others belong to chunks that were reported already
     back = np.flatnonzero(np.diff(times[ids]) <= 0)
     for place in back[:10].tolist():
         frame = int(ids[place + 1])
@@ -253,7 +253,7 @@ def _check_times(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[F
 
 
 def _check_features(camera: Path, manifest: Manifest, repair: Repair, remote: RemoteChunks) -> Iterator[Finding]:
-    """Tokens and scales are numbers; embeddings have unit length (zero where they were lost, which search leaves out)."""
+    """Tokens and scales are numbers; embeddings have unit length (or zero if they were lost: search leaves them out)."""
     keep = np.zeros(manifest.frames, dtype=bool)
     keep[present(manifest.frames, manifest.removed)] = True
     name = f"generation-{manifest.generation}/"
@@ -264,7 +264,7 @@ def _check_features(camera: Path, manifest: Manifest, repair: Repair, remote: Re
             bad = _unsound(array, rows.reshape(len(rows), -1))
             wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
             for start, end in runs(wrong):
-                what = "no unit vector" if array.name.endswith("embeddings") else "no number"
+                what = "not a unit vector" if array.name.endswith("embeddings") else "not a number"
                 yield Finding(
                     array.file(camera, start // array.chunk), f"the row of frame {start} is {what}", (start, end),
                     fix=repair.drop_frames(np.arange(start, end)),
@@ -272,9 +272,9 @@ def _check_features(camera: Path, manifest: Manifest, repair: Repair, remote: Re
 
 
 def _unsound(array: StoredArray, rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of these feature rows [frames, values] cannot have been written."""
+    """Which of these feature rows [frames, values] cannot have been written by this software."""
     bad: NDArray[np.bool_] = is_missing(rows) if rows.dtype == np.int8 else ~np.isfinite(rows)
-    if array.name.endswith("scales"):  # coarse ones, too
+    if array.name.endswith("scales"):  # also those of downsampled tokens
         bad = bad | (rows < 0)
     if array.name.endswith("embeddings"):
         length = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -288,7 +288,7 @@ def _check_gaps(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Fi
         if wrong is None:
             rows = GAPS.rows(camera, chunk)[: manifest.gaps - chunk * GAP_CHUNK].astype(np.float64)
             sound = np.isfinite(rows).all() and (rows[:, 1] > rows[:, 0]).all() and (np.diff(rows[:, 2]) > 0).all()
-            wrong = None if sound else "holds gaps that end before they begin, or out of order"
+            wrong = None if sound else "holds gaps that end before they begin or are out of order"
         if wrong:
             yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)
 
@@ -297,7 +297,7 @@ def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
     for path in unfinished_files(camera):
         yield Finding(
             path,
-            "was being written when the process died; nobody reads it",
+            "was being written when the process died; readers ignore it",
             severity="note",
             fix=repair.delete_unfinished(path),
         )

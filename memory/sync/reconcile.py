@@ -1,4 +1,4 @@
-"""Counting anew how much of a camera lies on its store, after a step was cut off between doing something and noting how much it was."""
+"""Reconciling the upload state with the bucket after a step was cut off before it noted how many bytes it had changed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from afterview.memory.remote.bucket import BucketClient
 
 
 def reconcile(camera: Path, bucket: BucketClient, state: UploadState) -> UploadState:
-    """The same with the bytes that one listing of the store finds, of each tree. Raises StoreError."""
+    """A copy of the state with each tree's bytes counted from one listing of the bucket. Raises StoreError."""
     chunks = {array.name: array.chunk for array in camera_arrays(camera) if array.chunk <= SEAL_FRAMES}
     found = {name: replace(tree, bytes=0, remote_only=0) for name, tree in state.trees.items()}
     for key, size in bucket.sizes().items():

@@ -1,8 +1,8 @@
-"""A memory that lies on a store, read on another machine: `s3://bucket/prefix` in place of a directory.
+"""A replica: reading a memory on another machine, from `s3://bucket/prefix` instead of a directory.
 
-The small files that its writer publishes are kept in a cache directory, `committed` last, so that they always agree with each other;
-chunks are read from the store. Nothing can be recorded or forgotten here: that is the business of the machine that has the journal.
-What it sees is what was published: sealed frames, up to some minutes old.
+The small files that the recording machine publishes are kept in a cache directory, `committed` last, so that they always agree with each
+other. Chunks are read from the bucket. A replica cannot record or forget: only the machine with the journal can. It sees what was
+published: sealed frames, up to some minutes old.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from afterview.memory.format.layout import (
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, locked
+from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, upload_lock
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
@@ -40,16 +40,16 @@ from afterview.memory.remote.settings import StoreSettings, read_store, write_st
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
-    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it anew"
+    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it again"
 )
-_ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
+_ATTEMPTS = 5  # the recording machine may publish while this reads; it does so every few minutes
 
 
 def replica_of(url: str, *, cache: Path | None = None) -> Path:
-    """A directory that can be read like the memory at `url`, brought up to date. Raises MemoryNotFound, UsageError, StoreError.
+    """A directory that can be read like the memory at `url`, updated now. Raises MemoryNotFound, UsageError, StoreError.
 
-    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. The endpoint of a store that is not Amazon's comes
-    from AWS_ENDPOINT_URL.
+    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. AWS_ENDPOINT_URL names the endpoint of a store that is
+    not Amazon's.
     """
     try:
         settings = StoreSettings(url=url, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, local_gigabytes=0)
@@ -78,11 +78,11 @@ def _cache() -> Path:
 
 
 def _update(camera: Path) -> bool:
-    """Fetch what was published since; False where nothing was."""
+    """Fetch what was published since the last update; False if nothing was ever published."""
     bucket = bucket_of(camera)
     assert bucket is not None, "store.json was written before"
     make_directory(camera)
-    with locked(camera):
+    with upload_lock(camera):
         for _ in range(_ATTEMPTS):
             theirs = bucket.read("committed")
             if theirs is None:
@@ -94,16 +94,16 @@ def _update(camera: Path) -> bool:
                 _copy(camera, bucket, _chunks(camera, manifest, known=None))
                 return True
             if not known:
-                bucket.forget_read()  # another memory's chunks may have lain there
+                bucket.forget_read()  # the cache may hold another memory's chunks
             manifest = _fetch(camera, bucket, theirs, known=known)
             if bucket.read("committed") == theirs:
                 _switch(camera, manifest, theirs)
                 return True
-    raise DamagedMemory(f"{bucket.name}: is published faster than it can be read")
+    raise DamagedMemory(f"{bucket.name}: is published faster than this machine can read; try again")
 
 
 def _fetch(camera: Path, bucket: BucketClient, committed: bytes, *, known: bool) -> Manifest:
-    """The small files of a state that is being published, from the first row on that is not here yet. known: some may be."""
+    """Fetch the small files of a published state, from the first missing row on. known: some may be here."""
     before = Manifest.read(camera) if known else None
     manifest = Manifest.decode(committed, where=bucket.name, remedy=_REMEDY)
     same = before is not None and (before.generation, before.removed) == (manifest.generation, manifest.removed)
@@ -125,7 +125,7 @@ def _copy_document(camera: Path, bucket: BucketClient, key: str) -> None:
 
 
 def _lay_out(camera: Path, manifest: Manifest) -> None:
-    """Make the metadata of the groups and arrays. It follows from the spec, so that what the store has of it need not be believed."""
+    """Write the metadata of groups and arrays. It follows from the spec, so the bucket's metadata need not be trusted."""
     spec, zarr_arrays = read_spec(camera, manifest.generation), ZarrArrays(camera, writable=True)
     sealed = SealedWriter(camera, manifest.generation)
     for group in ("", FRAMES, IMAGES, generation_name(manifest.generation)):
@@ -136,13 +136,16 @@ def _lay_out(camera: Path, manifest: Manifest) -> None:
         if zarr_arrays.wrong(array, rows):
             unlink(camera / array.name / "zarr.json")
             sealed.create_array(array, rows)
-    if can_downsample(spec.tokens):  # chunks may become coarse before this is brought up to date again
+    if can_downsample(spec.tokens):  # chunks may be downsampled before the next update
         sealed.make_downsampled_arrays(manifest.frames, spec)
 
 
 def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tuple[StoredArray, int]]:
-    """The chunks to fetch of gaps, and of one number per frame: those that hold remembered rows from row `known` on (None: nothing is new),
-    and those that are not here, because they were damaged there before."""
+    """The chunks to fetch of gaps and of one number per frame.
+
+    These are chunks with remembered rows from row `known` on (None: nothing is new), and those that are missing here because they were
+    damaged in the bucket before.
+    """
     ids, gaps = present(manifest.frames, manifest.removed), gaps_array()
     rows = [(array, chunk) for array in scalar_arrays() for chunk in np.unique(ids // array.chunk).tolist()]
     return [
@@ -154,13 +157,13 @@ def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tupl
 
 
 def _still(camera: Path, bucket: BucketClient) -> bool:
-    """Whether the camera there is the one that was read before: one of another memory may have taken its place."""
+    """Whether the camera in the bucket is the one that was read before. Another memory's may have replaced it."""
     theirs = bucket.read("camera.json")
     return theirs is not None and same_camera((camera / "camera.json").read_bytes(), theirs)
 
 
 def _copy(camera: Path, bucket: BucketClient, chunks: Iterable[tuple[StoredArray, int]]) -> None:
-    """Fetch chunks. What one that is damaged there costs is its frames, until it is whole again: it is asked for each time."""
+    """Fetch chunks. A damaged one costs its frames until it is repaired; it is requested again each time."""
 
     def copy(item: tuple[StoredArray, int]) -> None:
         array, chunk = item
@@ -176,7 +179,7 @@ def _copy(camera: Path, bucket: BucketClient, chunks: Iterable[tuple[StoredArray
 
 
 def _switch(camera: Path, manifest: Manifest, committed: bytes) -> None:
-    """Make it count: every chunk lies on the store."""
+    """Switch to the fetched state. Every chunk of features is remote only."""
     make_directory(camera / IMAGES)
     seals = manifest.frames // SEAL_FRAMES
     trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in local_trees(camera).items()}

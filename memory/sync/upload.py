@@ -1,11 +1,11 @@
-"""Moving the sealed part of one camera to its store, one step at a time: send, release, send what changed, drop, publish.
+"""Moving the sealed frames of one camera to its bucket, one step at a time: send, release, send again, drop, publish.
 
-A seal is sent after it was committed here, in order; noted as sent once the store has confirmed every object of it; and its local
-copies go only after the store was asked for the size of each. Every step can be interrupted anywhere and done again. The newest
-chunks stay here, too, up to `local_gigabytes`. Synchronous; whoever calls `step` waits for the network, never the camera's writer.
+Seals are sent in order, after they were committed here. A seal is noted as sent once the store has confirmed every object. Its local copies
+are deleted only after the store was asked for the size of each object. Every step can be interrupted anywhere and repeated. The newest
+chunks also stay local, up to `local_gigabytes`. Synchronous: the caller of `step` waits for the network; the camera's writer never does.
 
-Publishing puts the small files beside the chunks (`camera.json`, specs, times, `committed` last), so that another machine can
-read the memory from the store alone, or have it back when this one is lost.
+Publishing puts the small files beside the chunks (`camera.json`, specs, times, `committed` last), so that another machine can read the
+memory from the bucket alone, or restore it if this machine is lost.
 """
 
 import shutil
@@ -29,8 +29,8 @@ from afterview.memory.format.upload_state import (
     UploadState,
     fine_keys,
     local_trees,
-    locked,
     seal_keys,
+    upload_lock,
 )
 from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
 from afterview.memory.remote.bucket import BucketClient
@@ -44,28 +44,26 @@ from afterview.memory.sync.publish import (
 )
 from afterview.memory.sync.reconcile import reconcile
 
-PUBLISH_EVERY_S = (
-    300.0  # while there is something to send; a round of small objects costs as many requests as two seals
-)
-LEAST_FREE = 1e9  # bytes of the disk; below, nothing that was sent stays here
+PUBLISH_EVERY_S = 300.0  # while there is something to send; the small files cost as many requests as two seals
+LEAST_FREE = 1e9  # bytes; with less free disk space, no sent chunk stays local
 
 
 class Upload:
-    """The steps of one camera. Any number may exist, in any process: each step is taken alone."""
+    """The steps of one camera. Any number of objects may exist, in any process: a lock makes steps exclusive."""
 
     def __init__(self, camera: Path, bucket: BucketClient, *, local_bytes: float) -> None:
-        """local_bytes: of sent chunks that stay here."""
+        """local_bytes: of sent chunks that stay local."""
         self._camera, self._bucket, self._local_bytes = camera, bucket, local_bytes
         self._verified = False
         self._published_at = -PUBLISH_EVERY_S  # monotonic
         self._downsampling = RemoteDownsampling(camera)
 
     def step(self, *, finish: bool = False, only_downsampling: bool = False) -> bool:
-        """Do the next thing; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError.
+        """Take the next step; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError.
 
-        only_downsampling: of all things those alone that making old frames coarse needs.
+        only_downsampling: take only the steps that downsampling needs.
         """
-        with locked(self._camera):
+        with upload_lock(self._camera):
             state = self._current()
             try:
                 state = state if self._verified else self._verify_owner(state)
@@ -77,7 +75,7 @@ class Upload:
                 else:
                     done = self._step(state, manifest, finish=finish)
             except StoreError:
-                self._verified = False  # it may come back as another: empty, for one
+                self._verified = False  # it may be another store when it answers again, for example an empty one
                 raise
             if done is None:
                 return False
@@ -107,7 +105,7 @@ class Upload:
         return state if self._downsampling.step(state, manifest) else None
 
     def waiting(self) -> tuple[int, int]:
-        """(seals, bytes) that are sealed here and not on the store yet, images and features together."""
+        """(seals, bytes) that are sealed and not in the bucket yet, images and features together."""
         state = self._current()
         items = {
             (name, seal)
@@ -119,10 +117,10 @@ class Upload:
         seals = {seal for (_, seal), found in zip(sorted(items), sizes, strict=True) if found}
         return len(seals), sum(sum(found.values()) for found in sizes)
 
-    # --- the steps: each returns the state after it, or None where there was nothing to do ---
+    # --- the steps: each returns the state after it, or None if there was nothing to do ---
 
     def _current(self) -> UploadState:
-        """The noted state, with the trees that there are."""
+        """The state on disk, with an entry for every local tree."""
         state = UploadState.read(self._camera)
         for name, identity in local_trees(self._camera).items():
             tree = state.trees.get(name)
@@ -131,7 +129,7 @@ class Upload:
         return state
 
     def _verify_owner(self, state: UploadState) -> UploadState:
-        """Make sure that the store is this camera's. A store that has lost everything gets again what is still here."""
+        """Make sure that the objects are this camera's. An empty store is sent what is still local."""
         own = (self._camera / "camera.json").read_bytes()
         theirs = self._bucket.read("camera.json")
         if theirs is None:
@@ -141,24 +139,24 @@ class Upload:
             }
             state = replace(state, trees=trees, resend=(), published=Published())
         elif is_no_camera(theirs) and any(tree.sent for tree in state.trees.values()):
-            self._bucket.put("camera.json", own)  # damaged there since: these are this camera's objects
+            self._bucket.put("camera.json", own)  # damaged there: these are this camera's objects
         elif not same_camera(own, theirs):
             raise StoreRefused(
                 f"{self._bucket.name}: holds the frames of another memory's camera; choose another prefix"
             )
         state = replace(state, silent_since=None, why="")
-        state.write(self._camera)  # before anything is sent: whoever erases must know that there may be something
+        state.write(self._camera)  # before anything is sent: erasing must know that objects may exist
         self._verified = True
         return state
 
     def _restart_tree(self, state: UploadState, name: str, identity: int) -> UploadState:
-        """A generation that was given up, and begun again for another model under the same number."""
+        """Start a tree again: its generation was dropped, and another one got the same number."""
         self._bucket.delete(self._bucket.sizes(name))
         resend = tuple(item for item in state.resend if item[0] != name)
         return replace(state.with_tree(name, Tree(identity)), resend=resend)
 
     def _send(self, state: UploadState, manifest: Manifest) -> UploadState | None:
-        """The oldest seal that is not sent yet, of whichever tree. Seals of which nothing is left here are passed over."""
+        """Send the oldest seal that is not sent yet, of any tree. Seals without local files are skipped."""
         sealed = _seals_to_send(self._camera)
         for name in sorted(sealed, key=lambda name: state.trees[name].sent):
             tree = state.trees[name]
@@ -176,7 +174,7 @@ class Upload:
         return None
 
     def _send_again(self, state: UploadState, manifest: Manifest) -> UploadState:
-        """A seal that was changed after it had been sent. What of it was released before is released again."""
+        """Send a seal that was changed after it had been sent. If it was released before, release it again."""
         name, seal = state.resend[0]
         left = replace(state, resend=state.resend[1:])
         tree = state.trees[name]
@@ -195,7 +193,7 @@ class Upload:
         return local > self._local_bytes or (local > 0 and shutil.disk_usage(self._camera).free < LEAST_FREE)
 
     def _release(self, state: UploadState, manifest: Manifest) -> UploadState | None:
-        """The local copies of the oldest seal that has any."""
+        """Delete the local copies of the oldest seal that has any."""
         held = {name: tree for name, tree in state.trees.items() if tree.released < tree.sent}
         if not held:
             return None
@@ -206,7 +204,7 @@ class Upload:
         return self._delete_local(state.with_tree(name, replace(tree, released=tree.released + 1)), name, keys)
 
     def _delete_local(self, state: UploadState, name: str, keys: list[str]) -> UploadState:
-        """Delete local copies that the store has, each asked for; one that it lacks is sent again first."""
+        """Delete local copies after asking the store for each object. A missing object is sent again first."""
         remote, local = self._remote_sizes(keys), self._local_sizes(keys)
         self._put([key for key, size in local.items() if remote.get(key) != size])
         reach("upload.before-release")
@@ -219,7 +217,7 @@ class Upload:
         return state.with_tree(name, replace(tree, remote_only=tree.remote_only + sum({**remote, **local}.values())))
 
     def _drop(self, state: UploadState) -> UploadState | None:
-        """Objects of generations that are gone here, once what is published needs them no more."""
+        """Delete the objects of generations that no longer exist here, once the published state does not need them."""
         local = local_trees(self._camera)
         for name in state.trees:
             if name not in local and name != generation_name(state.published.generation):
@@ -232,7 +230,7 @@ class Upload:
         return None
 
     def _publish(self, state: UploadState, manifest: Manifest) -> UploadState | None:
-        """Say on the store what it holds, `committed` last. None where it says so already, or where it would say less than before."""
+        """Publish what the bucket holds, `committed` last. None if it is published already, or if it would be less than before."""
         names = (FRAMES, generation_name(manifest.generation))
         if not all(name in state.trees for name in names):
             return None
@@ -252,7 +250,7 @@ class Upload:
         return replace(state, published=Published(frames, manifest.generation, crc))
 
     def _finish_remote(self, state: UploadState, manifest: Manifest) -> UploadState | None:
-        """The oldest seal that was committed as coarse: send its coarse chunks, then delete the others that they stand in for."""
+        """Send the downsampled chunks of the oldest seal that was committed as downsampled, then delete its full chunks there."""
         name = generation_name(manifest.generation)
         unfinished = [
             (name, first // SEAL_FRAMES)
@@ -266,7 +264,7 @@ class Upload:
         _, seal = left[0]
         tree = state.trees[name]
         noted = tuple(item for item in state.downsampled if item in unfinished)
-        if seal > tree.sent:  # nothing of it is there; the seal after the last one may have been cut off half-way
+        if seal > tree.sent:  # none of it was sent; sending the seal after the last sent one may have been cut off
             return replace(state, downsampled=(*noted, *left))
         fine = fine_keys(self._camera, name, seal)
         downsampled = [key for key in self._keys(manifest, name, seal) if Path(key).parent.name in ARRAYS.values()]
@@ -279,7 +277,7 @@ class Upload:
         after = self._remote_sizes(downsampled)
         gone = (
             fine if not sent or 0 < len(downsampled) == len(after) else set()
-        )  # else coarse ones were lost: these stay
+        )  # otherwise downsampled chunks were lost: keep the full ones
         self._bucket.delete(gone)
         reach("upload.half-thinned")
         if sent:
@@ -294,7 +292,7 @@ class Upload:
     # --- files ---
 
     def _keys(self, manifest: Manifest, name: str, seal: int) -> list[str]:
-        """The objects that a seal of a tree should have: of one that is coarse, not those of its other tokens."""
+        """Keys of the objects that a seal of a tree should have: a downsampled one has no full tokens."""
         keys = seal_keys(self._camera, name, seal)
         if name != generation_name(manifest.generation) or not is_downsampled(manifest.downsampled, seal * SEAL_FRAMES):
             return keys
@@ -302,7 +300,7 @@ class Upload:
         return [key for key in keys if key not in fine]
 
     def _local_sizes(self, keys: Iterable[str]) -> dict[str, int]:
-        """Those that lie in the directory, with their sizes."""
+        """Sizes of the keys that exist in the directory."""
         found = {}
         for key in keys:
             try:
@@ -312,13 +310,13 @@ class Upload:
         return found
 
     def _remote_sizes(self, keys: Iterable[str]) -> dict[str, int]:
-        """Those that lie on the store, with their sizes."""
+        """Sizes of the keys that exist in the bucket."""
         asked = list(keys)
         sizes: list[int | None] = self._bucket.each(self._bucket.size, asked)
         return {key: size for key, size in zip(asked, sizes, strict=True) if size is not None}
 
     def _put(self, keys: Iterable[str]) -> None:
-        """Send files as they are; one that vanishes meanwhile was evicted."""
+        """Send files as they are; one that disappears meanwhile was evicted."""
 
         def put(key: str) -> None:
             try:
@@ -331,7 +329,7 @@ class Upload:
 
 
 def _seals_to_send(camera: Path) -> dict[str, int]:
-    """How many seals each tree has that may be sent; of a generation that is being built, those that are."""
+    """Number of seals of each tree that may be sent. Of a generation that is being built: those that are built."""
     seals = Manifest.read(camera).frames // SEAL_FRAMES
     numbers = {generation_name(number): number for number in generations(camera)}
     building = {name: number for name, number in numbers.items() if is_building(camera, number)}
@@ -342,5 +340,5 @@ def _seals_to_send(camera: Path) -> dict[str, int]:
 
 
 def _image_offsets(tree: str, seal: int) -> list[str]:
-    """The small file that goes with a seal: where its images begin and end."""
+    """Key of the small file with the offsets of a seal's images."""
     return [f"{IMAGES}/{seal}/zarr.json"] if tree == FRAMES else []

@@ -1,8 +1,8 @@
-"""Taking frames out of the objects of a store, and proving it; around what `memory.writing.erase` does to the files.
+"""Erasing frames from the objects of a bucket, and proving it; around what `memory.writing.erase` does to the files.
 
-Chunks that hold nothing else are deleted. A chunk shared with frames that stay is fetched first where it lies on the store alone, so
-that its rows are blanked here like any other's; then its object is deleted and the blanked chunk noted to be sent again. Each step can
-be done again. (What a bucket that keeps versions has of deleted objects is not in this software's hands: it is said so.)
+Objects that hold only removed frames are deleted. A chunk that also holds other frames is fetched first if it is remote only, and its rows
+are blanked here like any other's. Then its object is deleted, and the blanked chunk is noted to be sent again. Each step can be
+repeated. (A bucket that keeps versions keeps what is deleted: this is reported, not undone.)
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import IMAGES, StoredArray, checksum_holds
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, locked
+from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, upload_lock
 from afterview.memory.plans.removal import Removal, covered_frames
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.writing.erase import Erased, blank_rows, erase
@@ -27,7 +27,7 @@ from afterview.memory.writing.erase import Erased, blank_rows, erase
 
 @dataclass(frozen=True)
 class Touched:
-    """An object that holds frames of a removal. whole: all its frames are removed. place: (tree, seal)."""
+    """An object that may hold frames of a removal. whole: all its frames are removed. place: (tree, seal)."""
 
     key: str
     whole: bool
@@ -39,9 +39,9 @@ class Touched:
 def erase_everywhere(
     camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, patience_s: float | None = PATIENCE_S
 ) -> tuple[Erased, RepositoryError | None]:
-    """Erase a removal's sealed frames from the files and from the store. The error: why the store may still have some of them.
+    """Erase a removal's sealed frames from the files and from the bucket. The error says why the bucket may still have some.
 
-    patience_s: for others who are busy with the store; None: leave it alone for now.
+    patience_s: how long to wait for other users of the bucket; None: leave the bucket for later.
     """
     bucket = bucket_of(camera)
     done = Erased()
@@ -49,8 +49,8 @@ def erase_everywhere(
         if bucket is None or not UploadState.read(camera).trees:
             return erase(camera, removal, removed, sealed=sealed), None
         if patience_s is None:
-            raise StoreUnreachable(f"{bucket.name}: was not asked yet")
-        with locked(camera, patience_s=patience_s):
+            raise StoreUnreachable(f"{bucket.name}: was not contacted yet")
+        with upload_lock(camera, patience_s=patience_s):
             items = touched(camera, UploadState.read(camera), removal, removed, sealed=sealed)
             if removal.reason == "forgotten":
                 fetch_shared(camera, bucket, items)
@@ -67,7 +67,7 @@ def erase_everywhere(
 def touched(
     camera: Path, state: UploadState, removal: Removal, removed: Sequence[Removal], *, sealed: int
 ) -> list[Touched]:
-    """The moving objects that may hold frames of a removal. (A seal that is not noted as sent may have been cut off half-way.)"""
+    """The chunk objects that may hold frames of a removal. (Sending of the seal after the last sent one may have been cut off.)"""
     end = min(removal.end, sealed)
     covered = covered_frames(removed, max(sealed, removal.end) + SEAL_FRAMES)
     found = []
@@ -89,7 +89,7 @@ def touched(
 
 
 def fetch_shared(camera: Path, bucket: BucketClient, items: Sequence[Touched]) -> None:
-    """Bring chunks here that are to be blanked and lie on the store alone."""
+    """Fetch chunks that must be blanked and are remote only."""
     keys = [item.key for item in items if not item.whole and not (camera / item.key).exists()]
     found: list[bytes | None] = bucket.each(bucket.read, keys)
     for key, data in zip(keys, found, strict=True):
@@ -99,7 +99,7 @@ def fetch_shared(camera: Path, bucket: BucketClient, items: Sequence[Touched]) -
 
 
 def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: Sequence[Touched]) -> Erased:
-    """Delete every object that held frames of a removal, after its files were erased; and check that they are gone."""
+    """Delete every object that held frames of a removal, after the files were erased, and check that the objects are gone."""
     forgotten = removal.reason == "forgotten"
     items = [item for item in items if item.whole or forgotten]
     keys = [item.key for item in items]
@@ -107,7 +107,9 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
     held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
     done = Erased()
     state = UploadState.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
-    replace(state, unsettled=True).write(camera)  # first: a blanked chunk must not be missing from the store for ever
+    replace(state, unsettled=True).write(
+        camera
+    )  # first: otherwise a blanked chunk could be missing from the bucket for ever
     bucket.delete([item.key for item, _ in held])
     reach("upload.half-erased")
     for item, size in held:
@@ -125,13 +127,13 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
     if forgotten:
         left: list[int | None] = bucket.each(bucket.size, keys)
         if any(size is not None for size in left):
-            raise StoreUnreachable(f"{bucket.name}: still shows objects that were deleted; run it again")
+            raise StoreUnreachable(f"{bucket.name}: still shows deleted objects; run the command again")
     state.write(camera)
     return done
 
 
 def _replace_scalars(camera: Path, bucket: BucketClient, removal: Removal) -> None:
-    """Times are published, too: put the blanked ones over them, and delete those of chunks that are gone here."""
+    """Times are published, too: replace them by blanked ones, and delete chunks that no longer exist here."""
     arrays = [array for array in camera_arrays(camera) if array.chunk > SEAL_FRAMES]
     end = min(removal.end, Manifest.read(camera).frames)
     chunks = [(array, c) for array in arrays for c in array.chunks(removal.first, end) if end > removal.first]
@@ -148,7 +150,7 @@ def _replace_scalars(camera: Path, bucket: BucketClient, removal: Removal) -> No
 
 
 def object_traces(camera: Path, bucket: BucketClient, removal: Removal, items: Sequence[Touched]) -> list[str]:
-    """Objects that still hold something of forgotten frames. Reads every one: what was forgotten before it was sealed was sent blank."""
+    """Objects that still hold something of forgotten frames. Reads all: frames that were forgotten before sealing were sent blank."""
 
     def look(item: Touched) -> str | None:
         data = bucket.read(item.key)
@@ -159,7 +161,7 @@ def object_traces(camera: Path, bucket: BucketClient, removal: Removal, items: S
 
 
 def _holds(camera: Path, item: Touched, data: bytes, removal: Removal) -> bool:
-    """Whether an object has bytes of forgotten frames. One that cannot be read holds them if it should not be there at all."""
+    """Whether an object has bytes of forgotten frames. An unreadable one counts if it should not exist at all."""
     if item.array is None:
         if (about := image_attributes(camera, item.chunk)) is None:
             return item.whole

@@ -13,7 +13,7 @@ from afterview.memory.base.camera import read_camera, write_camera
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import UploadState, locked
+from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal
@@ -144,7 +144,7 @@ def test_a_note_that_a_crash_left_unfinished_is_cleared_away_by_the_next_who_hol
     left, other = tmp_path / ".uploaded.4711.partial", tmp_path / ".committed.4711.partial"
     left.write_text("{")
     other.write_text("{")
-    with locked(tmp_path):
+    with upload_lock(tmp_path):
         assert not left.exists()
         UploadState(silent_since=5.0).write(tmp_path)
     assert other.exists()  # not the lock's business

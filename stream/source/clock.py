@@ -50,9 +50,9 @@ class SourceClock:
             self._wall_offset, self._wall_at = unix_us / 1e6 - pts * self._unit, None
 
     def hear_report(self, pts: int | None, unix_us: int) -> None:
-        """The same, said packet by packet (from RTCP sender reports), or fragment by fragment (prft): believed when two in a row agree.
+        """The same, reported packet by packet (RTCP sender reports). A report is accepted when two in a row agree.
 
-        FFmpeg's parser gives the packet that it was holding back when the first report came the report of the packet after it.
+        FFmpeg's parser attaches the first report to the packet before the one that it is about.
         """
         if pts is None:
             return

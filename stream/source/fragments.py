@@ -2,16 +2,12 @@
 
 A prft box stands before a fragment (moof) and says what a clock showed, as NTP writes it, at a media time of one track (ISO/IEC
 14496-12, 8.16.5). Boxes are gone through by their sizes, so that a few dozen bytes of a fragment are read. Damaged bytes are never a
-failure: a prft box that cannot be read is counted, and nothing is read beyond a box whose size cannot be right. Of a live stream, which
-goes by once, what comes before each fragment's samples is kept (`PassingFragments`) and read as a small file of its own.
+failure: a prft box that cannot be read is counted, and nothing is read beyond a box whose size cannot be right.
 """
 
-import io
-import math
 import struct
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
@@ -27,8 +23,6 @@ _ARBITRARY = 8  # flags: the clock runs evenly, but does not show the time of da
 _BEFORE_OFFSET, _HAS_OFFSET = (0x001, 0x004, 0x100, 0x200, 0x400), 0x800
 _PATIENCE = 512  # boxes without a dated fragment among them after which a file is taken to have no more
 _PARTS = 64  # boxes inside another that are looked at; a track's description has five or so
-_LONGEST = 1 << 18  # bytes of a box that is kept; a moof says 16 or fewer of each of its samples
-_STAMPS, _HEADS = 8, 64  # prft boxes before a fragment, and fragments whose packets have not come yet, that are kept
 
 
 @dataclass(frozen=True)
@@ -105,74 +99,6 @@ class FragmentReader:
         return None
 
 
-@dataclass(frozen=True)
-class FragmentHead:
-    """What comes before the samples of a fragment, as bytes. position: its first byte in the stream. arrived: Unix seconds."""
-
-    position: int
-    arrived: float
-    data: bytes
-
-    def fragment(self, track: int) -> Fragment | None:
-        """The fragment; None when it has no samples of the track."""
-        found = next(iter(FragmentReader(io.BytesIO(self.data), track)), None)
-        return None if found is None else replace(found, position=self.position)
-
-
-class PassingFragments:
-    """The fragments of a stream whose bytes go by once. heads: the newest ones, in order; whoever reads them takes them away.
-
-    announced: the stream said at its beginning that fragments follow (mvex), though that may describe the first pictures itself.
-    """
-
-    def __init__(self) -> None:
-        self.announced = False
-        self.heads: deque[FragmentHead] = deque(maxlen=_HEADS)
-        self._stamps: deque[bytes] = deque(maxlen=_STAMPS)  # the prft boxes since the latest fragment
-        self._kept = bytearray()  # of the box that is going by
-        self._taken = 0  # bytes so far
-        self._skip = (
-            0.0  # further bytes of no use: the rest of a box, or (infinite) all after one whose size cannot be right
-        )
-
-    def take(self, data: bytes, now: float) -> None:
-        """The stream's next bytes, which came at `now` (Unix seconds)."""
-        at = 0
-        while at < len(data):
-            skipped = int(min(self._skip, len(data) - at))
-            more = data[at + skipped : at + skipped + self._wanted() - len(self._kept)]
-            self._kept += more
-            self._skip -= skipped
-            self._taken += skipped + len(more)
-            at += skipped + len(more)
-            if len(self._kept) == self._wanted():
-                self._box(bytes(self._kept), now)
-                self._kept.clear()
-
-    def _wanted(self) -> int:
-        """How many bytes of the box that is going by are kept, as far as those that are say it."""
-        header = _header(self._kept)
-        if header is None:
-            return _HEADER.size + (_LARGE_SIZE if len(self._kept) >= _HEADER.size else 0)
-        whole = header.kind in (b"prft", b"moof", b"moov") and header.length <= header.size <= _LONGEST
-        return header.size if whole else header.length
-
-    def _box(self, data: bytes, now: float) -> None:
-        header = _header(data)
-        assert header is not None, "so much of it was wanted at least"
-        whole = len(data) == header.size
-        if header.kind == b"prft" and whole:
-            self._stamps.append(data)
-        elif header.kind == b"moov" and whole:
-            parts = islice(_boxes(io.BytesIO(data), header.length, header.size), _PARTS)
-            self.announced = any(part.kind == b"mvex" for part in parts)
-        elif header.kind == b"moof":
-            if whole:
-                self.heads.append(FragmentHead(self._taken - len(data), now, b"".join((*self._stamps, data))))
-            self._stamps.clear()
-        self._skip = header.size - len(data) if header.size >= header.length else math.inf
-
-
 def unix_of_ntp(stamp: int) -> float:
     """Unix seconds of a 64-bit NTP time stamp, from 1968 until 2104."""
     seconds, fraction = divmod(stamp, _NTP_ERA)
@@ -197,23 +123,6 @@ def _first_sample(file: BinaryIO, track: "_Box") -> int | None:
     return None
 
 
-class _Header(NamedTuple):
-    kind: bytes
-    size: int  # bytes of the box, header included; 0: up to the end of the file
-    length: int  # bytes of the header
-
-
-def _header(data: bytes | bytearray) -> _Header | None:
-    """The header at the beginning of `data`; None while it is not complete."""
-    if len(data) < _HEADER.size:
-        return None
-    size, kind = _HEADER.unpack_from(data)
-    if size != 1:
-        return _Header(kind, size, _HEADER.size)
-    length = _HEADER.size + _LARGE_SIZE
-    return None if len(data) < length else _Header(kind, int.from_bytes(data[_HEADER.size : length]), length)
-
-
 class _Box(NamedTuple):
     kind: bytes
     start: int
@@ -224,13 +133,17 @@ class _Box(NamedTuple):
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
     """The boxes that lie one after another between two bytes of a file, up to the first whose size cannot be right."""
     while start + _HEADER.size <= end:
-        header = _header(_read(file, start, _HEADER.size + _LARGE_SIZE))
-        if header is None:
+        header = _read(file, start, _HEADER.size + _LARGE_SIZE)
+        if len(header) < _HEADER.size:
             return  # the file has become shorter
-        body, stop = start + header.length, start + header.size if header.size else end
+        size, kind = _HEADER.unpack_from(header)
+        body = start + _HEADER.size
+        if size == 1:
+            body, size = body + _LARGE_SIZE, int.from_bytes(header[_HEADER.size :])
+        stop = start + size if size else end
         if not body <= stop <= end:
             return
-        yield _Box(header.kind, start, body, stop)
+        yield _Box(kind, start, body, stop)
         start = stop
 
 

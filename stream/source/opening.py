@@ -21,8 +21,8 @@ from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
-QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
-RAW_READ = 1 << 15  # bytes at once, at most: as many as PyAV reads from a file
+_QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+_FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
 
 
 class SourceConfig(Schema):
@@ -52,9 +52,9 @@ class About:
 
 
 def open_container(
-    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float], *, raw: bool = False
+    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]
 ) -> av.container.InputContainer:
-    """Open what `address` names, within the open timeout. raw: to read its bytes, by HTTP. Raises SourceError, redacted."""
+    """Open what `address` names, within the open timeout. Raises SourceError, redacted."""
     began = monotonic()
     options: dict[str, str] = {}
     format_name: str | None = None
@@ -62,11 +62,9 @@ def open_container(
     match address.kind:
         case "rtsp":
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
-            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **QUICK_START}
-        case "http" if raw:
-            options, format_name = {"raw_packet_size": str(RAW_READ)}, "data"
+            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **_QUICK_START}
         case "hls" | "http":
-            options = {"live_start_index": "-1", **QUICK_START}  # the newest segment, not a burst of old ones
+            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "device":
             format_name = "v4l2"
         case "pattern":
@@ -111,8 +109,11 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
 
 
 def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Whether it is fragmented MP4 of no known size, of which FFmpeg states the length that the first fragments have."""
-    return "mp4" in container.format.name.split(",") and container.size <= 0 and not stream.frames
+    """Whether this is fragmented MP4 of unknown size: FFmpeg then states the length of the first fragments as that of the whole."""
+    if "mp4" not in container.format.name.split(",") or container.size > 0:
+        return False
+    brands = container.metadata.get("major_brand", "") + container.metadata.get("compatible_brands", "")
+    return not stream.frames or any(brand in brands for brand in _FRAGMENTED_BRANDS)
 
 
 def _start_time(metadata: dict[str, str], now: float) -> float | None:

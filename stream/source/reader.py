@@ -120,13 +120,12 @@ class _Reader:
         """Opened as soon as there is a picture, then the pictures."""
         self._frames = 0
         try:
-            for decoded in connection.frames(self._stop):
-                picture, about = decoded.picture, connection.about
+            for frame in connection.frames(self._stop):
                 if self._frames == 0:
+                    about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
                     yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
                 self._frames += 1
-                now, damaged = self._clock(), connection.damaged
-                yield Frame(decoded.pts_s, now, decoded.source_time, picture, damaged, decoded.reached_s)
+                yield frame
         finally:
             self._damaged = connection.damaged

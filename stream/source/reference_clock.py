@@ -18,7 +18,7 @@ _APART_S = 1.0  # seconds of the recording between two references whose distance
 _PACE = (0.5, 2.0)  # seconds of a clock that shows when pictures were taken, per second of the recording
 EARLIEST = 365 * 86_400.0  # Unix seconds: before 1971 the clock was never set
 DAY_S = 86_400.0
-LONGEST_S = 60.0  # seconds of a fragment, and of what comes before the first reference
+_LONGEST_S = 60.0  # seconds of a fragment, and of what comes before the first reference
 _JUMP_S = 10.0  # seconds by which a reference must differ from those before and after it to count as damaged
 
 
@@ -63,7 +63,7 @@ class ReferenceClock:
         following = self._ahead[0] if self._ahead else None
         if following and following.reference and following.first is not None and fragment.first is not None:
             ahead = following.first - fragment.first
-            if 0 <= ahead * self._unit <= LONGEST_S:
+            if 0 <= ahead * self._unit <= _LONGEST_S:
                 self._waiting.append((pts, Reference(pts + ahead + self._lead(following), following.reference.unix_s)))
 
     def due(self, pts: int) -> Reference | None:
@@ -87,7 +87,7 @@ class ReferenceClock:
         return words
 
     def _lead(self, fragment: Fragment) -> int:
-        return lead_of(fragment, self._unit) if self._anywhere else 0
+        return _lead_of(fragment, self._unit) if self._anywhere else 0
 
     def _read_on(self) -> bool:
         try:
@@ -119,12 +119,12 @@ class ReferenceClock:
             self._ignored += 1
 
 
-def lead_of(fragment: Fragment, unit: float) -> int:
+def _lead_of(fragment: Fragment, unit: float) -> int:
     """How much later than its fragment's first frame the reference's frame is shown, where any frame of it may be the reference's."""
     if fragment.reference is None or fragment.first is None:
         return 0
     lead = fragment.reference.media_time - fragment.first
-    return lead if 0 <= lead * unit <= LONGEST_S else 0
+    return lead if 0 <= lead * unit <= _LONGEST_S else 0
 
 
 def _sticks_out(before: float | None, at: float, after: float | None) -> bool:

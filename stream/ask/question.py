@@ -1,7 +1,8 @@
-"""A question, and the answer with what proves it: values alone."""
+"""A question, and the answer with its evidence: values only. `to_dict` gives JSON, with the names that the command line prints."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
@@ -22,6 +23,10 @@ class Question:
     evidence: int = 8  # frames named as evidence, at most
     max_new_tokens: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {**asdict(self), "cameras": list(self.cameras)}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -32,6 +37,16 @@ class Evidence:
     time: float
     weight: float
     image: bytes = field(repr=False)  # JPEG
+
+    def to_dict(self, image: str | None = None) -> dict[str, Any]:
+        """The same as JSON. image: where the JPEG was saved."""
+        return {
+            "camera": self.camera,
+            "frame": self.frame,
+            "time": self.time,
+            "weight": round(self.weight, 6),
+            "image": image,
+        }
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,26 @@ class Coverage:
     visible: int
     unreachable: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "camera": self.camera,
+            "frames": self.frames,
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+            "gaps": [gap.to_dict() for gap in self.gaps],
+            "no_longer_remembered": [gone.to_dict() for gone in self.removed],
+            "damaged": self.damaged,
+            "unreachable": self.unreachable,
+            "lag_s": round(self.lag_s, 3),
+            "time_basis": self.time_basis,
+            "recall": self.recall,
+            "search": self.search,
+            "recalled": self.recalled,
+            "visible": self.visible,
+            "positions": self.positions,
+        }
+
 
 @dataclass(frozen=True)
 class CameraAnswer:
@@ -71,6 +106,17 @@ class CameraAnswer:
     coverage: Coverage
     provenance: dict[str, object]
     timing: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, without the evidence."""
+        return {
+            "camera": self.coverage.camera,
+            "why": self.why,
+            "answer": self.text,
+            "coverage": self.coverage.to_dict(),
+            "provenance": self.provenance,
+            "timing": _rounded(self.timing),
+        }
 
 
 @dataclass(frozen=True)
@@ -89,3 +135,26 @@ class Answer:
     def evidence(self) -> list[Evidence]:
         """Evidence of all cameras, heaviest first."""
         return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+
+    def to_dict(self, images: Mapping[tuple[str, int], str] | None = None) -> dict[str, Any]:
+        """The same as JSON. images: where the evidence was saved, by camera and frame.
+
+        `coverage` and `provenance` are the first camera's; `cameras` has those of every camera that was asked.
+        """
+        first, saved = self.parts[0], images or {}
+        return {
+            "id": self.id,
+            "question": self.question,
+            "answer": self.text,
+            "notice": self.notice,
+            "evidence": [item.to_dict(saved.get((item.camera, item.frame))) for item in self.evidence],
+            "coverage": first.coverage.to_dict(),
+            "provenance": first.provenance,
+            "timing": _rounded({**first.timing, "total_s": self.total_s}),
+            "cameras": [part.to_dict() for part in self.parts],
+            "skipped": self.skipped,
+        }
+
+
+def _rounded(timing: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in timing.items()}

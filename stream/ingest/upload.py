@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RepositoryError
@@ -34,6 +35,16 @@ class UploadProgress:
     bytes: int = 0
     silent_since: float | None = None
     why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "place": self.place,
+            "waiting_seals": self.seals,
+            "waiting_bytes": self.bytes,
+            "unreachable_since": self.silent_since,
+            "why": self.why,
+        }
 
 
 class Uploader:
@@ -73,7 +84,7 @@ class Uploader:
                 self._upload = self._upload or self._open()
                 if self._upload is not None:
                     moved = self._upload.step(finish=finishing)
-                    self._say(None)
+                    self._set_reachable(None)
                     if moved:
                         continue
                     self._measure(self._upload)
@@ -84,7 +95,9 @@ class Uploader:
                 if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
                     return  # it was away before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
-                self._say(str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}")
+                self._set_reachable(
+                    str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}"
+                )
                 self._measure(self._upload)
                 self._finish.wait(self._backoff.next_delay())
                 well_since = time.monotonic()
@@ -104,7 +117,7 @@ class Uploader:
                 return
             self.state = replace(self.state, seals=seals, bytes=size)
 
-    def _say(self, why: str | None) -> None:
+    def _set_reachable(self, why: str | None) -> None:
         """Note, for other processes too, that the store went away or came back."""
         if (why is None) == (self.state.silent_since is None):
             self.state = replace(self.state, why=why or "")

@@ -24,8 +24,8 @@ from afterview.stream.ask.question import Answer, Question
 from afterview.stream.errors import NotAVideo
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.opening import SourceConfig
 from tests.support.clips import make_clip

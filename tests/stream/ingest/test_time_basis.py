@@ -15,8 +15,8 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.events import Event, Frame, Lost, Opened, Picture, Retry
 from afterview.stream.source.program_date import read_program_date

@@ -9,7 +9,6 @@ The file is a safetensors file (8 bytes of header length, JSON, raw arrays), wri
 """
 
 import json
-import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from afterview.configs import ConfigError, load_mapping
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.durable import fsync_directory
+from afterview.memory.base.durable import replacing
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
@@ -54,28 +53,19 @@ def export_span(
         ("time_basis", "uint8", (count,)), ("times", "float64", (count,)), *_token_shapes(spec, count),
     ]  # fmt: skip
     whole = {"gaps": gaps, "image_offsets": offsets}
-    temporary = path.with_name(f".{path.name}.partial")
     about = {"camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())}
-    try:
-        with temporary.open("wb") as raw:
-            header, file = _header(shapes, {"format": FORMAT, "checksum": _NO_CHECKSUM, **about}), _Summed(raw)
-            file.write(header)
-            for name, dtype, _ in shapes:
-                if name in whole:
-                    file.write(np.ascontiguousarray(whole[name], dtype=dtype).tobytes())
-                    continue
-                for start in range(0, count, _AT_ONCE):
-                    file.write(_rows(snapshot, name, dtype, ids[start : start + _AT_ONCE]))
-                    progress(start if name == "tokens" else 0, count)
-            raw.seek(header.index(_NO_CHECKSUM.encode()))
-            raw.write(file.checksum.encode())
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_directory(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as raw:
+        header, file = _header(shapes, {"format": FORMAT, "checksum": _NO_CHECKSUM, **about}), _Summed(raw)
+        file.write(header)
+        for name, dtype, _ in shapes:
+            if name in whole:
+                file.write(np.ascontiguousarray(whole[name], dtype=dtype).tobytes())
+                continue
+            for start in range(0, count, _AT_ONCE):
+                file.write(_rows(snapshot, name, dtype, ids[start : start + _AT_ONCE]))
+                progress(start if name == "tokens" else 0, count)
+        raw.seek(header.index(_NO_CHECKSUM.encode()))
+        raw.write(file.checksum.encode())
     return count
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,8 @@
-"""One writer per camera. The lock is the kernel's, so it dies with its holder; the file's text says who holds it.
+"""Locks on files. The kernel holds them, so a lock ends with the process that took it.
 
-It is an open-file-description lock, not flock, because of such a lock anybody may ask whether it is held without taking it: a
-reader that tried the lock could make a writer that starts at that moment fail.
+`CameraLock` makes sure that a camera has one writer; the file's text says who it is. It is an open-file-description lock, not flock:
+of such a lock anybody may ask whether it is held without taking it. A reader that tried the lock could make a writer fail that starts
+at that moment. `file_lock` is for everything else: short work on files that several processes share.
 """
 
 import fcntl
@@ -10,13 +11,16 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.errors import CameraBusy, RepositoryError
 
+_POLL_S = 0.02  # between two tries of a lock with limited patience
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 
 
@@ -57,6 +61,31 @@ class CameraLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def file_lock(path: Path, *, patience_s: float | None = None) -> Iterator[None]:
+    """Hold `path` against every other process and thread; the file is created where it is missing, and stays.
+
+    patience_s: how long to wait for another holder, None for as long as it takes. Raises TimeoutError after that.
+    """
+    with path.open("a") as file:
+        if patience_s is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            _lock_within(file, patience_s)
+        yield
+
+
+def _lock_within(file: IO[str], patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError from None
+            time.sleep(_POLL_S)
 
 
 def is_held(path: Path) -> bool | None:

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,20 @@ class Gap:
     def seconds(self) -> float:
         """Length; NaN while it lasts."""
         return self.end - self.start
+
+    @property
+    def lasts(self) -> bool:
+        """Whether no frame has ended it yet."""
+        return math.isnan(self.end)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs; `end` and `seconds` are null while it lasts."""
+        return {
+            "start": self.start,
+            "end": None if self.lasts else self.end,
+            "seconds": None if self.lasts else round(self.seconds, 3),
+            "reason": self.reason,
+        }
 
 
 def frame_crc(image: bytes, tokens: NDArray[np.generic], embedding: NDArray[np.float32]) -> int:

@@ -1,6 +1,7 @@
 """Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +20,8 @@ _FLAT: Any = {
     "name": "default",
     "separator": ".",
 }  # one file per chunk, none of the nested directories that each need an fsync
+
+_CONFIG = threading.Lock()  # Zarr's configuration is one for all threads; each camera has a thread that writes
 
 ArrayError = (OSError, AttributeError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
 """What Zarr raises for an array that is missing, damaged, or not an array."""
@@ -52,8 +55,10 @@ class Arrays:
 
     def open(self, path: str) -> Any:
         """The zarr.Array at `path`. Raises one of ArrayError."""
-        with zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
-            return zarr.open_array(self._store, path=path, mode="r+" if self._writable else "r")
+        if not self._writable:
+            return zarr.open_array(self._store, path=path, mode="r")
+        with _CONFIG, zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
+            return zarr.open_array(self._store, path=path, mode="r+")
 
     def wrong(self, layout: ArrayLayout, rows: int) -> str | None:
         """What is wrong with the metadata of an array that should have so many rows, or None."""

@@ -1,26 +1,22 @@
 """A generation that is being built: how far it is, and the lock that keeps forgetting and building apart."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink
 from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.lock import file_lock
 from afterview.memory.format.layout import generation_name, generations, journal_name
 from afterview.memory.format.spec_file import spec_path
 
 _FILE = "building.json"
 
 
-@contextmanager
-def building_lock(camera: Path) -> Iterator[None]:
-    """Held while features that were made anew are written, after another look at what is gone, and while frames are erased."""
-    with (camera / "building.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def building_lock(camera: Path) -> AbstractContextManager[None]:
+    """Held while new features are written, after a second look at which frames are removed, and while frames are erased."""
+    return file_lock(camera / "building.lock")
 
 
 def is_building(camera: Path, generation: int) -> bool:

@@ -143,7 +143,7 @@ class Journal:
         found = scan(read_journal(path), where=str(path))
         if found.damage:
             raise DamagedMemory(f"{path}: {found.damage[0]}; `afterview fsck --repair` goes on without those frames")
-        self.recovered, self.cut_bytes = found.records, found.torn
+        self.recovered = found.records
         self._file = path.open("r+b", buffering=0)
         self._end = found.end
         durable.truncate(self._file, path, self._end)

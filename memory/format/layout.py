@@ -52,7 +52,7 @@ def generations(camera: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def may_be_far(key: str) -> bool:
+def may_be_remote(key: str) -> bool:
     """Whether a path under a camera's directory is one that may lie on a store instead: a chunk of features, or a pack of images."""
     folder, _, name = key.rpartition("/")
     return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))

@@ -9,7 +9,7 @@ from afterview.memory.base.documents import REPAIR, decode_json, encode_json, re
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.plans.downsampling import Downsampled
-from afterview.memory.plans.removal import Removal, remove_document
+from afterview.memory.plans.removal import Removal
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Manifest:
     @classmethod
     def _from(cls, values: dict[str, Any], *, where: str, remedy: str = REPAIR) -> "Manifest":
         try:
-            removed = tuple(remove_document(item) for item in values.get("removed", []))
+            removed = tuple(Removal.from_json(item) for item in values.get("removed", []))
             downsampled = tuple(Downsampled(**part) for part in values.get("coarse", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, downsampled)
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -50,7 +50,7 @@ class Manifest:
         """The content of `committed`."""
         counts = {"frames": self.frames, "gaps": self.gaps, "generation": self.generation}
         downsampled = {"coarse": [asdict(part) for part in self.downsampled]} if self.downsampled else {}
-        return encode_json({**counts, "removed": [removal.document() for removal in self.removed], **downsampled})
+        return encode_json({**counts, "removed": [removal.to_json() for removal in self.removed], **downsampled})
 
     def write(self, camera: Path) -> None:
         """Make it so: from here on this is what counts."""

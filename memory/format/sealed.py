@@ -202,8 +202,9 @@ class SealedFrames:
         if self._open(f"{self._generation}/tokens").dtype == np.int8:
             chunks["scales"] = SEAL_FRAMES
         downsampled = np.zeros(len(ids), dtype=bool)
-        if self.downsampled and len(ids):
-            downsampled = downsampled_mask(int(ids[-1]) + 1, self.downsampled)[ids]
+        known = self.downsampled  # once: another thread's snapshot may replace it
+        if known and len(ids):
+            downsampled = downsampled_mask(int(ids[-1]) + 1, known)[ids]
         fine = ids[~downsampled]
         rows = {name: self._slices(f"{self._generation}/{name}", fine, chunk) for name, chunk in chunks.items()}
         gone = downsampled
@@ -350,17 +351,17 @@ class SealedFrames:
         )
 
     def _open(self, name: str) -> Any:
-        if name not in self._opened:
+        array = self._opened.get(name)
+        if array is None:
             from afterview.memory.format.arrays import ArrayError
 
             try:
                 array = self._arrays.open(name)
             except ArrayError as error:
                 raise self._damaged(name, "missing or unreadable; `afterview fsck --repair` makes it anew") from error
-            if name.startswith(IMAGES):
-                return array  # one per seal: not kept, so that memory stays flat
-            self._opened[name] = array
-        return self._opened[name]
+            if not name.startswith(IMAGES):  # one array per seal: not kept, so that memory stays flat
+                self._opened[name] = array
+        return array
 
     def _damaged(self, name: str, why: str) -> DamagedMemory:
         return DamagedMemory(f"{self._camera / name}: {why.splitlines()[0] if why else 'unreadable'}")

@@ -4,11 +4,9 @@ Counted in seals, for each tree by itself: `frames` (images) and each `generatio
 alone, [released, sent) on both, later ones only here. `locked` keeps those apart who send, release and erase, in whichever process.
 """
 
-import fcntl
-import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
+from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import IMAGES, generation_name, generations
@@ -50,7 +49,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Uploads:
+class UploadState:
     """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
     too, until the commit says so. unsettled: something that changes the trees' bytes is under way, or was cut off: they are in doubt.
     silent_since, why: of a store that cannot be used.
@@ -66,7 +65,7 @@ class Uploads:
     keeps_versions: bool = False
 
     @classmethod
-    def read(cls, camera: Path) -> "Uploads":
+    def read(cls, camera: Path) -> "UploadState":
         """The state of the camera at `camera`; nothing sent where there is none. Raises DamagedMemory."""
         path = camera / FILE
         if not path.exists():
@@ -85,11 +84,11 @@ class Uploads:
         """Make it so, durably."""
         write_json(camera / FILE, asdict(self))
 
-    def with_tree(self, name: str, tree: Tree) -> "Uploads":
+    def with_tree(self, name: str, tree: Tree) -> "UploadState":
         """The same with another state of one tree."""
         return replace(self, trees={**self.trees, name: tree})
 
-    def to_send_again(self, items: set[tuple[str, int]]) -> "Uploads":
+    def to_send_again(self, items: set[tuple[str, int]]) -> "UploadState":
         """The same with seals that must be sent once more, of those that were sent at all."""
         sent = {(name, seal) for name, seal in items if name in self.trees and seal < self.trees[name].sent}
         return replace(self, again=tuple(sorted({*self.again, *sent})))
@@ -107,20 +106,15 @@ class Uploads:
 
 @contextmanager
 def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Alone with the camera's objects and with `uploaded`. Raises StoreUnreachable when somebody else keeps them too long."""
-    deadline = time.monotonic() + patience_s
-    with (camera / "uploaded.lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StoreUnreachable(
-                        f"camera '{camera.name}': its store is busy with something that takes long"
-                    ) from None
-                time.sleep(0.02)
-        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes it holds the lock
+    """Hold the camera's objects and `uploaded` alone. Raises StoreUnreachable when another process keeps them longer than that."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(camera / "uploaded.lock", patience_s=patience_s))
+        except TimeoutError:
+            raise StoreUnreachable(
+                f"camera '{camera.name}': another process has been using its bucket for {patience_s:g} s; try again later"
+            ) from None
+        for left in camera.glob(f".{FILE}.*{PARTIAL}"):  # of a process that died: whoever writes one holds the lock
             unlink(left)
         yield
 
@@ -129,7 +123,7 @@ def change(camera: Path, items: set[tuple[str, int]]) -> None:
     """These seals were changed here: what the store has of them is old. Costs nothing where there is no store."""
     if (camera / FILE).exists():
         with locked(camera):
-            Uploads.read(camera).to_send_again(items).write(camera)
+            UploadState.read(camera).to_send_again(items).write(camera)
 
 
 def forget_uploads(camera: Path) -> None:
@@ -169,14 +163,14 @@ def fine_keys(camera: Path, tree: str, seal: int) -> set[str]:
 
 def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:
     """Frames whose features lie on the store alone, int64, ascending."""
-    tree = Uploads.read(camera).trees.get(generation_name(generation))
+    tree = UploadState.read(camera).trees.get(generation_name(generation))
     return np.arange(tree.released * SEAL_FRAMES if tree else 0, dtype=np.int64)
 
 
 def bytes_away(camera: Path) -> int:
     """Bytes that lie on the store alone; 0 where the note of it is damaged, which must not end a recording."""
     try:
-        return Uploads.read(camera).away
+        return UploadState.read(camera).away
     except DamagedMemory:
         return 0
 
@@ -184,6 +178,6 @@ def bytes_away(camera: Path) -> int:
 def known_silent(camera: Path) -> bool:
     """Whether whoever sends has found that the store cannot be used."""
     try:
-        return Uploads.read(camera).silent_since is not None
+        return UploadState.read(camera).silent_since is not None
     except DamagedMemory:
         return True

@@ -17,7 +17,7 @@ from afterview.memory.format.upload_state import (
     FRAMES,
     Published,
     Tree,
-    Uploads,
+    UploadState,
     change,
     forget_uploads,
     locked,
@@ -49,11 +49,11 @@ class FarChunks:
         self.camera = camera
         self.trouble: str | None = None  # why nothing can be said
         self.objects: BucketClient | None = None
-        self.uploads = Uploads()
+        self.uploads = UploadState()
         self.sizes: dict[str, int] = {}
         self.lost_name = False  # its camera.json there is damaged; as chunks were sent, they are this camera's
         try:
-            self.uploads = Uploads.read(camera)
+            self.uploads = UploadState.read(camera)
             if self.uploads.trees or self._may_have_sent():
                 self._list()
         except DamagedMemory:
@@ -134,7 +134,7 @@ class FarChunks:
 def check_store(camera: Path, manifest: Manifest, far: FarChunks) -> Iterator[Finding]:
     """The note of what was sent; the store itself; forgotten frames on it; and chunks that were sent, but have vanished from it."""
     try:
-        Uploads.read(camera)
+        UploadState.read(camera)
     except DamagedMemory as error:
 
         def begin_anew() -> str:
@@ -184,7 +184,7 @@ def _check_published(camera: Path, manifest: Manifest, far: FarChunks, objects: 
 
     def publish_anew() -> str:
         with locked(camera):
-            replace(Uploads.read(camera), published=Published()).write(camera)
+            replace(UploadState.read(camera), published=Published()).write(camera)
         return "the next watch or `store flush` publishes it anew"
 
     if far.lost_name:
@@ -202,7 +202,7 @@ def _check_published(camera: Path, manifest: Manifest, far: FarChunks, objects: 
         wrong = None if key in far.sizes else "is missing"
         if wrong is None and far.deep and not _as_sent(camera, key, objects.read(key) or b"", published):
             wrong = "is not as it was sent"
-        if wrong and Uploads.read(camera) == far.uploads:  # else it was sent or erased meanwhile
+        if wrong and UploadState.read(camera) == far.uploads:  # else it was sent or erased meanwhile
             yield Finding(camera / key, f"{wrong}, on {objects.name}", fix=put(key) if key in images else publish_anew)
 
 

@@ -21,8 +21,8 @@ class Finding:
     severity: Severity = "damage"
     fix: Callable[[], str] | None = field(default=None, compare=False)
 
-    def document(self, memory: Path) -> dict[str, Any]:
-        """As JSON."""
+    def to_dict(self, memory: Path) -> dict[str, Any]:
+        """As JSON for people and programs; the path is relative to `memory` where it lies in it."""
         return {
             "severity": self.severity,
             "path": str(self.where.relative_to(memory) if self.where.is_relative_to(memory) else self.where),

@@ -34,15 +34,15 @@ class Report:
         """What is wrong and was not put right."""
         return [finding for finding in self.findings if finding.severity == "damage"]
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
         memory = self.camera.parent
         return {
             "id": self.camera.name,
             "frames": self.frames,
             "clean": not self.damage,
-            "findings": [finding.document(memory) for finding in self.findings],
-            "repaired": [{**finding.document(memory), "result": result} for finding, result in self.repaired],
+            "findings": [finding.to_dict(memory) for finding in self.findings],
+            "repaired": [{**finding.to_dict(memory), "result": result} for finding, result in self.repaired],
         }
 
 

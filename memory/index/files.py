@@ -5,9 +5,8 @@ KIND-FIRST-END.faiss
 lock                held while files are written or dropped
 """
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -15,6 +14,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.documents import decode_json, write_json
 from afterview.memory.base.durable import fsync_directory, make_directory, unfinished_files, unlink
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.lock import file_lock
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.plans.removal import Removal, forgotten_frames
 
@@ -40,13 +40,10 @@ class SegmentFile(NamedTuple):
         return f"{self.kind}-{self.first}-{self.end}.faiss"
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Alone in writing these files, among all processes: saving and forgetting must not cross."""
+def locked(directory: Path) -> AbstractContextManager[None]:
+    """Write these files alone, among all processes: saving and forgetting must not cross."""
     make_directory(directory)
-    with (directory / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return file_lock(directory / "lock")
 
 
 def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:

@@ -7,6 +7,7 @@ adds while another searches, so every call holds this index's one lock.
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,7 @@ class FrameIndex:
         indexed: a search then finds what was indexed before.
         """
         with self._lock:
-            if not self._loaded or self._identity != _identity(snapshot):
-                self._load(snapshot)
-            if len(snapshot.unreachable):
-                return
-            before = list(self._segments)
-            self._fill(snapshot)
-            self._segments = _merged(self._segments, LARGE, "flat", build_flat)
-            if snapshot.end > self._exact_frames:
-                self._segments = _merged(self._segments, INVERTED, "ivf", build_inverted)
-            self._extend_tail(snapshot)
-            if save and self._segments != before:
-                self._save()
+            self._catch_up(snapshot, save=save)
 
     def search(
         self, query: NDArray[np.float32], top: int, snapshot: MemorySnapshot, *, first: int = 0, end: int | None = None
@@ -101,6 +91,11 @@ class FrameIndex:
         lost = np.union1d(snapshot.damaged, snapshot.unreachable)
         holes = [*((gone.first, gone.end) for gone in snapshot.removed), *runs(lost)]
         with self._lock:
+            if self._loaded and self._identity != _identity(
+                snapshot
+            ):  # another thread has caught up with another state
+                with suppress(UnreachableFrames):
+                    self._catch_up(snapshot, save=False)
             faiss.omp_set_num_threads(1)  # a single query is several times faster so (measured)
             found: list[tuple[float, int]] = []
             for segment in [*self._segments, *([self._tail] if self._tail else [])]:
@@ -110,6 +105,20 @@ class FrameIndex:
         return Found(tuple(Hit(frame, score) for score, frame in best), exact)
 
     # --- all below: under the lock ---
+
+    def _catch_up(self, snapshot: MemorySnapshot, *, save: bool) -> None:
+        if not self._loaded or self._identity != _identity(snapshot):
+            self._load(snapshot)
+        if len(snapshot.unreachable):
+            return
+        before = list(self._segments)
+        self._fill(snapshot)
+        self._segments = _merged(self._segments, LARGE, "flat", build_flat)
+        if snapshot.end > self._exact_frames:
+            self._segments = _merged(self._segments, INVERTED, "ivf", build_inverted)
+        self._extend_tail(snapshot)
+        if save and self._segments != before:
+            self._save()
 
     def _load(self, snapshot: MemorySnapshot) -> None:
         self._identity, self._loaded = _identity(snapshot), True
@@ -132,8 +141,13 @@ class FrameIndex:
             self.rebuilt = str(error)
 
     def _fill(self, snapshot: MemorySnapshot) -> None:
-        """Drop segments of which every frame is gone; build whole small ones wherever none covers them."""
-        self._segments = [part for part in self._segments if _remembered(snapshot, part.first, part.end)]
+        """Drop segments of which every frame is gone; build whole small ones wherever none covers them.
+
+        Segments beyond the snapshot stay: another thread may have caught up with a newer one.
+        """
+        self._segments = [
+            part for part in self._segments if part.end > snapshot.end or _remembered(snapshot, part.first, part.end)
+        ]
         covered = {place for part in self._segments for place in range(part.first // SMALL, part.end // SMALL)}
         for place in range(snapshot.end // SMALL):
             first, end = place * SMALL, (place + 1) * SMALL
@@ -143,6 +157,8 @@ class FrameIndex:
 
     def _extend_tail(self, snapshot: MemorySnapshot) -> None:
         first = snapshot.end // SMALL * SMALL
+        if snapshot.end <= self.frames:
+            return  # another thread has caught up with a newer snapshot
         if first == snapshot.end:
             self._tail = None
             return

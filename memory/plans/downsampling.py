@@ -28,6 +28,12 @@ class Downsampled:
     erased: bool = True
 
 
+def token_bytes(spec: TokenSpec, *, downsampled: bool) -> int:
+    """Bytes of a frame's tokens as they are stored, scales included."""
+    cells = spec.tokens_per_frame // (FEWER if downsampled else 1)
+    return spec.width * (2 * cells if spec.storage == "float16" else cells + 2)
+
+
 def can_downsample(spec: TokenSpec) -> bool:
     """Whether a frame's tokens are a grid of even side: tokens that were merged already have no neighbours."""
     side = math.isqrt(spec.tokens_per_frame)

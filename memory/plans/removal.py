@@ -35,14 +35,25 @@ class Removal:
         """How many frames went."""
         return self.end - self.first
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest keeps it on disk."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Removal":
+        """What `to_json` made. Raises TypeError for anything else."""
+        return cls(**values)
 
-def remove_document(values: dict[str, Any]) -> Removal:
-    """A removal from its JSON. Raises TypeError for anything else."""
-    return Removal(**values)
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {
+            "start": self.start,
+            "end": self.stop,
+            "frames": self.frames,
+            "first_frame": self.first,
+            "reason": self.reason,
+            "removed_at": self.at,
+        }
 
 
 def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,14 @@ class Limits:
     bytes: float | None
     downsample_seconds: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs: days and gigabytes (1e9 bytes)."""
+        return {
+            "days": self.seconds and self.seconds / DAY,
+            "gigabytes": self.bytes and self.bytes / 1e9,
+            "coarse_days": self.downsample_seconds and self.downsample_seconds / DAY,
+        }
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -28,8 +37,15 @@ class Forecast:
 
     bytes: int
     bytes_per_day: float
-    limit_bytes: float | None
     full_in_s: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {
+            "bytes": self.bytes,
+            "bytes_per_day": round(self.bytes_per_day),
+            "full_in_s": self.full_in_s and round(self.full_in_s),
+        }
 
 
 def limits_of(settings: CameraSettings, shared: MemorySettings, *, sharing: int) -> Limits:
@@ -129,18 +145,18 @@ class Savings:
 
 
 def forecast(
-    used: int, frames: int, fps: float, limits: Limits, *, free: float, thinned: Savings = Savings(0, 0.0)
+    used: int, frames: int, fps: float, limits: Limits, *, free: float, downsampled: Savings = Savings(0, 0.0)
 ) -> Forecast:
     """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity.
 
     Once frames become coarse, each new one costs what it costs to keep coarse: one more becomes so for every one that comes.
     """
-    each = (used + thinned.frames * thinned.bytes_each) / frames if frames else 0.0
+    each = (used + downsampled.frames * downsampled.bytes_each) / frames if frames else 0.0
     if limits.downsample_seconds is not None and frames / fps > limits.downsample_seconds:
-        each -= thinned.bytes_each
+        each -= downsampled.bytes_each
     per_day = each * fps * DAY
     room = free if limits.bytes is None else min(free, max(0.0, limits.bytes - used))
     full_in = room / per_day * DAY if per_day and math.isfinite(room) else None
     if limits.seconds is not None and full_in is not None and frames / fps + full_in > limits.seconds:
         full_in = None  # frames grow too old before the space runs out
-    return Forecast(used, per_day, limits.bytes, full_in)
+    return Forecast(used, per_day, full_in)

@@ -1,6 +1,7 @@
 """The reading side: any number of processes, beside one writer or none. Readers take no lock and never block the writer."""
 
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,11 +27,15 @@ _ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals
 
 
 class CameraReader:
-    """Takes snapshots of one camera. Keeps the times of sealed frames, so that a later snapshot reads only what is new."""
+    """Takes snapshots of one camera. Keeps the times of sealed frames, so that a later snapshot reads only what is new.
+
+    Any number of threads may take snapshots from one reader, and read their snapshots at the same time.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
         self.directory = directory
+        self._lock = threading.Lock()  # of everything that `_open` sets
         self.info = read_camera(directory)
         self._open(Manifest.read(directory).generation)
 
@@ -45,6 +50,10 @@ class CameraReader:
 
     def snapshot(self) -> MemorySnapshot:
         """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
+        with self._lock:
+            return self._snapshot()
+
+    def _snapshot(self) -> MemorySnapshot:
         for _ in range(_ATTEMPTS):
             written = self._may_be_written()
             before = Manifest.read(self.directory)

@@ -52,11 +52,6 @@ class MemorySnapshot:
         """One more than the newest frame's id; 0 without frames."""
         return int(self.ids[-1]) + 1 if len(self.ids) else 0
 
-    @property
-    def sealed_frames(self) -> int:
-        """How many of all frames ever recorded lie in sealed chunks; later ones are in the journal."""
-        return self._sealed_frames
-
     def time_of(self, frame: int) -> float:
         """Canonical time of a frame."""
         return float(self.times[np.searchsorted(self.ids, frame)])

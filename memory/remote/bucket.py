@@ -1,7 +1,8 @@
-"""The objects of one camera on S3-compatible storage, through obstore, with errors that name the place and never a credential.
+"""The objects of one camera on S3-compatible storage, through obstore. Errors name the place and never a credential.
 
-Keys are paths under the camera's directory, so that a store is laid out as the memory itself. Synchronous; any thread. Several
-objects at a time: `each`. obstore is an optional package and is loaded with the first store that is opened.
+Keys are paths under the camera's directory, so that a bucket is laid out like the memory itself. Objects are read whole: a chunk's
+checksum covers all of it, and a range could not be checked. Synchronous; any thread; several objects at a time through `each`.
+obstore is an optional package; the first bucket that is opened loads it.
 """
 
 import configparser
@@ -192,8 +193,8 @@ class BucketClient:
 
     def _remember(self, key: str, data: bytes) -> None:
         with self._lock:
+            self._cached += len(data) - len(self._cache.pop(key, b""))  # another thread may have read it, too
             self._cache[key] = data
-            self._cached += len(data)
             while self._cached > CACHE_BYTES:
                 self._cached -= len(self._cache.popitem(last=False)[1])
 
@@ -220,7 +221,11 @@ def _objects(settings: StoreSettings, camera: str) -> BucketClient:
 
 
 class Pool(Executor):
-    """Daemon threads, started as they are needed: a process that is to end never waits for a store that does not answer."""
+    """Daemon threads, started as they are needed, so that a process that ends never waits for a bucket that does not answer.
+
+    concurrent.futures.ThreadPoolExecutor joins its threads when the interpreter exits, whatever `shutdown` was told. Measured with four
+    reads of a server that accepts and stays silent: 14.5 s to exit (`timeout_s` is 15) against 0.05 s here; a write may take 120 s.
+    """
 
     def __init__(self, threads: int) -> None:
         self._most, self._started = threads, 0
@@ -263,7 +268,10 @@ def _authority(plain: bool) -> dict[str, bytes]:
 
 
 def _credentials() -> dict[str, str]:
-    """Static keys of the AWS credentials file, unless the environment has any; obstore itself knows that and the machine's role."""
+    """Static keys of the AWS credentials file, unless the environment has any; obstore itself knows that and the machine's role.
+
+    obstore reads no credentials file. Its provider that does (obstore.auth.boto3) needs boto3, which is a larger dependency than this.
+    """
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         return {}
     path = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"

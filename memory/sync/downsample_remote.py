@@ -18,7 +18,7 @@ from afterview.memory.format.layout import generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample, is_downsampled
 from afterview.memory.plans.removal import present
 from afterview.memory.writing.commands import camera_limits
@@ -37,7 +37,7 @@ class RemoteDownsampling:
         self._looked_at = -LOOK_EVERY_S  # monotonic
         self._unreadable: set[int] = set()
 
-    def step(self, uploads: Uploads, manifest: Manifest) -> bool:
+    def step(self, uploads: UploadState, manifest: Manifest) -> bool:
         """Write the coarse chunks of one seal; False where there is nothing to do. Raises StoreError, OSError."""
         tree = uploads.trees.get(generation_name(manifest.generation))
         if tree is None or not tree.released:

@@ -11,7 +11,7 @@ from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import GAP_CHUNK, IMAGES, generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal
 from afterview.memory.remote.bucket import BucketClient
@@ -54,7 +54,7 @@ def downsampled_arrays(camera: Path, tree: str) -> list[str]:
     return [key for key in keys if (camera / key).exists()]
 
 
-def published_manifest(camera: Path, manifest: Manifest, uploads: Uploads, frames: int) -> bytes:
+def published_manifest(camera: Path, manifest: Manifest, uploads: UploadState, frames: int) -> bytes:
     """`committed` as the store may say it: no more frames than it has, and as coarse those alone whose coarse chunks it has."""
     gaps = SealedFrames(camera, manifest.generation).gaps(manifest.gaps)
     count = sum(gap.before_frame < frames for gap in gaps)

@@ -6,11 +6,11 @@ from pathlib import Path
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import IMAGES
-from afterview.memory.format.upload_state import FRAMES, Uploads
+from afterview.memory.format.upload_state import FRAMES, UploadState
 from afterview.memory.remote.bucket import BucketClient
 
 
-def reconcile(camera: Path, objects: BucketClient, uploads: Uploads) -> Uploads:
+def reconcile(camera: Path, objects: BucketClient, uploads: UploadState) -> UploadState:
     """The same with the bytes that one listing of the store finds, of each tree. Raises StoreError."""
     chunks = {layout.name: layout.chunk for layout in camera_layouts(camera) if layout.chunk <= SEAL_FRAMES}
     found = {name: replace(tree, bytes=0, away=0) for name, tree in uploads.trees.items()}

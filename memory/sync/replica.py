@@ -32,7 +32,7 @@ from afterview.memory.format.layout import (
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import FRAMES, Tree, Uploads, locked, trees_here
+from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, locked, trees_here
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
@@ -181,7 +181,7 @@ def _switch(camera: Path, manifest: Manifest, committed: bytes) -> None:
     seals = manifest.frames // SEAL_FRAMES
     trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in trees_here(camera).items()}
     names = {FRAMES, generation_name(manifest.generation)}
-    replace(Uploads(), trees={name: tree for name, tree in trees.items() if name in names}).write(camera)
+    replace(UploadState(), trees={name: tree for name, tree in trees.items() if name in names}).write(camera)
     write_file(camera / "committed", committed)
     for number in generations(camera):
         if number != manifest.generation:

@@ -7,8 +7,8 @@ from pathlib import Path
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import NotWritable, StoreRefused
 from afterview.memory.base.lock import CameraLock
-from afterview.memory.format.layout import checksum_holds, may_be_far
-from afterview.memory.format.upload_state import Uploads, forget_uploads, locked, trees_here
+from afterview.memory.format.layout import checksum_holds, may_be_remote
+from afterview.memory.format.upload_state import UploadState, forget_uploads, locked, trees_here
 from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of
 from afterview.memory.sync.publish import is_no_camera, same_camera
 
@@ -32,7 +32,7 @@ def restore_camera(
         wanted = [
             key
             for key in sorted(sizes)
-            if may_be_far(key) and key.partition("/")[0] in trees and not (camera / key).exists()
+            if may_be_remote(key) and key.partition("/")[0] in trees and not (camera / key).exists()
         ]
         total, free = sum(sizes[key] for key in wanted), shutil.disk_usage(camera).free
         if total > free:
@@ -61,7 +61,7 @@ def restore_chunk(camera: Path, key: str, place: tuple[str, int], size: int) -> 
 
     place: the tree and seal that it belongs to. size: bytes of the chunk. Raises StoreError.
     """
-    uploads, objects = Uploads.read(camera), bucket_of(camera)
+    uploads, objects = UploadState.read(camera), bucket_of(camera)
     tree = uploads.trees.get(place[0])
     if objects is None or tree is None or place[1] >= tree.sent or place in uploads.again:
         return False

@@ -26,7 +26,7 @@ from afterview.memory.format.upload_state import (
     FRAMES,
     Published,
     Tree,
-    Uploads,
+    UploadState,
     fine_keys,
     locked,
     seal_keys,
@@ -65,7 +65,7 @@ class Upload:
                 uploads = uploads if self._verified else self._verify_owner(uploads)
                 manifest = Manifest.read(self._camera)
                 if uploads.unsettled:
-                    done: Uploads | None = reconcile(self._camera, self._objects, uploads)
+                    done: UploadState | None = reconcile(self._camera, self._objects, uploads)
                 elif only_downsampling:
                     done = self._downsample_next(uploads, manifest)
                 else:
@@ -78,7 +78,7 @@ class Upload:
             replace(done, keeps_versions=done.keeps_versions or self._objects.keeps_versions).write(self._camera)
             return True
 
-    def _step(self, uploads: Uploads, manifest: Manifest, *, finish: bool) -> Uploads | None:
+    def _step(self, uploads: UploadState, manifest: Manifest, *, finish: bool) -> UploadState | None:
         for name, identity in trees_here(self._camera).items():
             if uploads.trees[name].identity != identity:
                 return self._begin_anew(uploads, name, identity)
@@ -95,7 +95,7 @@ class Upload:
             return published
         return self._downsample_next(uploads, manifest) or self._drop(uploads)
 
-    def _downsample_next(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+    def _downsample_next(self, uploads: UploadState, manifest: Manifest) -> UploadState | None:
         if thinned := self._finish_remote(uploads, manifest):
             return thinned
         return uploads if self._downsampling.step(uploads, manifest) else None
@@ -115,16 +115,16 @@ class Upload:
 
     # --- the steps: each returns the state after it, or None where there was nothing to do ---
 
-    def _current(self) -> Uploads:
+    def _current(self) -> UploadState:
         """The noted state, with the trees that there are."""
-        uploads = Uploads.read(self._camera)
+        uploads = UploadState.read(self._camera)
         for name, identity in trees_here(self._camera).items():
             tree = uploads.trees.get(name)
             if tree is None:
                 uploads = uploads.with_tree(name, Tree(identity))
         return uploads
 
-    def _verify_owner(self, uploads: Uploads) -> Uploads:
+    def _verify_owner(self, uploads: UploadState) -> UploadState:
         """Make sure that the store is this camera's. A store that has lost everything gets again what is still here."""
         own = (self._camera / "camera.json").read_bytes()
         theirs = self._objects.read("camera.json")
@@ -143,13 +143,13 @@ class Upload:
         self._verified = True
         return uploads
 
-    def _begin_anew(self, uploads: Uploads, name: str, identity: int) -> Uploads:
+    def _begin_anew(self, uploads: UploadState, name: str, identity: int) -> UploadState:
         """A generation that was given up, and begun again for another model under the same number."""
         self._objects.delete(self._objects.sizes(name))
         again = tuple(item for item in uploads.again if item[0] != name)
         return replace(uploads.with_tree(name, Tree(identity)), again=again)
 
-    def _send(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+    def _send(self, uploads: UploadState, manifest: Manifest) -> UploadState | None:
         """The oldest seal that is not sent yet, of whichever tree. Seals of which nothing is left here are passed over."""
         sealed = _sealed(self._camera)
         for name in sorted(sealed, key=lambda name: uploads.trees[name].sent):
@@ -167,7 +167,7 @@ class Upload:
                 return uploads.with_tree(name, replace(tree, sent=sent))
         return None
 
-    def _send_again(self, uploads: Uploads, manifest: Manifest) -> Uploads:
+    def _send_again(self, uploads: UploadState, manifest: Manifest) -> UploadState:
         """A seal that was changed after it had been sent. What of it was released before is released again."""
         name, seal = uploads.again[0]
         left = replace(uploads, again=uploads.again[1:])
@@ -182,11 +182,11 @@ class Upload:
         left = left.with_tree(name, replace(tree, bytes=tree.bytes + new))
         return self._let_go(left, name, list(found)) if seal < tree.released else left
 
-    def _crowded(self, uploads: Uploads) -> bool:
+    def _crowded(self, uploads: UploadState) -> bool:
         here = uploads.bytes - uploads.away
         return here > self._local_bytes or (here > 0 and shutil.disk_usage(self._camera).free < LEAST_FREE)
 
-    def _release(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+    def _release(self, uploads: UploadState, manifest: Manifest) -> UploadState | None:
         """The local copies of the oldest seal that has any."""
         held = {name: tree for name, tree in uploads.trees.items() if tree.released < tree.sent}
         if not held:
@@ -197,7 +197,7 @@ class Upload:
         keys = self._keys(manifest, name, tree.released)
         return self._let_go(uploads.with_tree(name, replace(tree, released=tree.released + 1)), name, keys)
 
-    def _let_go(self, uploads: Uploads, name: str, keys: list[str]) -> Uploads:
+    def _let_go(self, uploads: UploadState, name: str, keys: list[str]) -> UploadState:
         """Delete local copies that the store has, each asked for; one that it lacks is sent again first."""
         there, here = self._sizes(keys), self._here(keys)
         self._put([key for key, size in here.items() if there.get(key) != size])
@@ -210,7 +210,7 @@ class Upload:
         tree = uploads.trees[name]
         return uploads.with_tree(name, replace(tree, away=tree.away + sum({**there, **here}.values())))
 
-    def _drop(self, uploads: Uploads) -> Uploads | None:
+    def _drop(self, uploads: UploadState) -> UploadState | None:
         """Objects of generations that are gone here, once what is published needs them no more."""
         here = trees_here(self._camera)
         for name in uploads.trees:
@@ -223,7 +223,7 @@ class Upload:
                 )
         return None
 
-    def _publish(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+    def _publish(self, uploads: UploadState, manifest: Manifest) -> UploadState | None:
         """Say on the store what it holds, `committed` last. None where it says so already, or where it would say less than before."""
         names = (FRAMES, generation_name(manifest.generation))
         if not all(name in uploads.trees for name in names):
@@ -243,7 +243,7 @@ class Upload:
         self._published_at = time.monotonic()
         return replace(uploads, published=Published(frames, manifest.generation, crc))
 
-    def _finish_remote(self, uploads: Uploads, manifest: Manifest) -> Uploads | None:
+    def _finish_remote(self, uploads: UploadState, manifest: Manifest) -> UploadState | None:
         """The oldest seal that was committed as coarse: send its coarse chunks, then delete the others that they stand in for."""
         name = generation_name(manifest.generation)
         unfinished = [

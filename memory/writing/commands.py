@@ -10,9 +10,9 @@ from typing import Any
 from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError, RequestRefused
 from afterview.memory.base.settings import CameraSettings, read_memory_settings, read_settings, write_settings
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.retention import Limits, limits_of
-from afterview.memory.writing.downsample import AT_ONCE, thin
+from afterview.memory.writing.downsample import AT_ONCE
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.repository import Repository
 
@@ -28,7 +28,7 @@ def execute(repository: Repository, command: Command) -> dict[str, Any]:
         if kind == "set":
             return _set(repository, dict(command["settings"]))
         if kind == "enforce":
-            return {"evicted": _document(enforce(repository))}
+            return {"evicted": enforce(repository).to_dict()}
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
         raise RequestRefused(f"order '{kind}': {error}") from None
     raise RequestRefused(f"order '{kind}': there are forget, set and enforce")
@@ -37,23 +37,9 @@ def execute(repository: Repository, command: Command) -> dict[str, Any]:
 def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]:
     if not start <= stop:  # nor of NaN, which no frame lies in: a proof that nothing is left would be one of nothing
         raise UsageError(f"the span ends before it begins: {start:g} to {stop:g}")
-    done = repository.forget(start, stop)
-    return {
-        "camera": repository.info.id,
-        "frames": done.frames,
-        "ranges": [
-            {"start": gone.start, "end": gone.stop, "frames": gone.frames, "first_frame": gone.first}
-            for gone in done.removals
-        ],
-        "proof": {
-            "files_deleted": done.erased.deleted,
-            "files_rewritten": done.erased.rewritten,
-            "objects_deleted": done.erased.objects,
-            "bucket_keeps_versions": Uploads.read(repository.directory).keeps_versions,
-            "frames_checked": done.checked,
-            "traces": 0,
-        },
-    }
+    done = repository.forget(start, stop).to_dict()
+    done["proof"]["bucket_keeps_versions"] = UploadState.read(repository.directory).keeps_versions
+    return {"camera": repository.info.id, **done}
 
 
 def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +51,7 @@ def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
     return {
         "camera": repository.info.id,
         "settings": settings.model_dump(mode="json"),
-        "evicted": _document(enforce(repository)),
+        "evicted": enforce(repository).to_dict(),
         "coarse": downsample_old_frames(repository),
     }
 
@@ -74,7 +60,7 @@ def downsample_old_frames(repository: Repository, *, at_most: int = AT_ONCE) -> 
     """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
     settings = read_settings(repository.directory)
     limits = camera_limits(repository.directory, settings)
-    return thin(repository, limits.downsample_seconds, settings.keep, at_most=at_most)
+    return repository.downsample(limits.downsample_seconds, settings.keep, at_most=at_most)
 
 
 def enforce(repository: Repository) -> Erased:
@@ -100,7 +86,3 @@ def _own_gigabytes(camera: Path) -> float | None:
         return read_settings(camera).gigabytes
     except RepositoryError:
         return None
-
-
-def _document(erased: Erased) -> dict[str, Any]:
-    return {"files_deleted": erased.deleted, "objects_deleted": erased.objects, "bytes": erased.freed}

@@ -11,7 +11,6 @@ With a store the writer still waits for nobody: of seals that lie on the store a
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ from afterview.memory.format.layout import (
 )
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import (
     ARRAYS,
     Downsampled,
@@ -44,35 +43,33 @@ from afterview.memory.plans.downsampling import (
 from afterview.memory.plans.removal import present
 from afterview.memory.plans.retention import plan_downsampling
 from afterview.memory.writing.erase import Erased
-
-if TYPE_CHECKING:
-    from afterview.memory.writing.repository import Repository
+from afterview.memory.writing.state import CameraState
 
 AT_ONCE = 4  # seals: a fifth of a second of the write thread
 
 
-def thin(
-    repository: "Repository", seconds: float | None, keep: Sequence[tuple[float, float]], *, at_most: int = AT_ONCE
+def downsample_oldest(
+    state: CameraState, seconds: float | None, keep: Sequence[tuple[float, float]], *, at_most: int = AT_ONCE
 ) -> int:
     """Make the oldest seals coarse that are older than `seconds`; returns how many frames that was.
 
     Nothing happens to what cannot be read, to merged tokens, and, for now, to seals that the upload has yet to fetch from the store.
     """
-    manifest = repository.manifest
-    finish_downsampling(repository)
-    if seconds is None or not can_downsample(repository.spec.tokens):
+    manifest = state.manifest
+    finish_downsampling(state)
+    if seconds is None or not can_downsample(state.spec.tokens):
         return 0
-    times = repository.times()[: manifest.frames]
+    times = state.times()[: manifest.frames]
     done: list[Downsampled] = []
-    for first in _within_reach(repository, due(manifest, times, seconds, keep)):
-        if len(done) < at_most and _write(repository, first):
+    for first in _within_reach(state, due(manifest, times, seconds, keep)):
+        if len(done) < at_most and _write(state, first):
             done.append(Downsampled(first, first + SEAL_FRAMES, erased=False))
     reach("thin.before-commit")
     if done:
-        manifest = repository.manifest
-        repository.put_manifest(replace(manifest, downsampled=add_downsampled(manifest.downsampled, done)))
+        manifest = state.manifest
+        state.put_manifest(replace(manifest, downsampled=add_downsampled(manifest.downsampled, done)))
         reach("thin.after-commit")
-        finish_downsampling(repository)
+        finish_downsampling(state)
     return SEAL_FRAMES * len(done)
 
 
@@ -86,18 +83,18 @@ def due(
     return plan_downsampling(times, held, seconds=seconds, keep=keep)
 
 
-def _within_reach(repository: "Repository", chosen: Sequence[int]) -> list[int]:
+def _within_reach(state: CameraState, chosen: Sequence[int]) -> list[int]:
     """Those of these seals whose tokens are here, or whose coarse chunks the upload has written."""
-    camera, generation = repository.directory, repository.manifest.generation
+    camera, generation = state.directory, state.manifest.generation
     away = _released(camera, generation)
-    ready = written(camera, generation, repository.spec)
+    ready = written(camera, generation, state.spec)
     return [first for first in chosen if first // SEAL_FRAMES >= away or first // SEAL_FRAMES in ready]
 
 
 def _released(camera: Path, generation: int) -> int:
     """How many seals have no chunk here any more."""
     try:
-        tree = Uploads.read(camera).trees.get(generation_name(generation))
+        tree = UploadState.read(camera).trees.get(generation_name(generation))
     except DamagedMemory:
         return Manifest.read(camera).frames // SEAL_FRAMES  # `fsck` says so; until then every seal may be away
     return tree.released if tree else 0
@@ -112,19 +109,19 @@ def written(camera: Path, generation: int, spec: FeatureSpec) -> set[int]:
     return {int(name) for name in set.intersection(*names) if name.isdigit()}
 
 
-def _write(repository: "Repository", first: int) -> bool:
+def _write(state: CameraState, first: int) -> bool:
     """The coarse chunks of a seal; False where its tokens cannot be read."""
-    manifest, spec, seal = repository.manifest, repository.spec, first // SEAL_FRAMES
-    camera = repository.directory
+    manifest, spec, seal = state.manifest, state.spec, first // SEAL_FRAMES
+    camera = state.directory
     if seal < _released(camera, manifest.generation):
-        repository.sealed.make_downsampled_arrays(first + SEAL_FRAMES, spec)
+        state.sealed.make_downsampled_arrays(first + SEAL_FRAMES, spec)
         return all(layout.check(camera, seal) is None for layout in downsampled_layouts(manifest.generation, spec))
     try:
-        rows = downsampled_rows(repository.sealed, manifest, spec, first)
+        rows = downsampled_rows(state.sealed, manifest, spec, first)
     except UnreachableFrames:
         return False  # released at this very moment
     if rows is not None:
-        repository.sealed.write_downsampled(first, spec, rows)
+        state.sealed.write_downsampled(first, spec, rows)
     return rows is not None
 
 
@@ -168,47 +165,47 @@ def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first:
     return True
 
 
-def finish_downsampling(repository: "Repository") -> None:
+def finish_downsampling(state: CameraState) -> None:
     """Delete the chunks that coarse ones stand in for, where that is not noted as done; note it, once the store has done so, too."""
-    camera, manifest = repository.directory, repository.manifest
+    camera, manifest = state.directory, state.manifest
     unfinished = [part for part in manifest.downsampled if not part.erased]
     if not unfinished:
         return
     done = Erased()
     with building_lock(camera):
-        for layout in _fine_layouts(repository):
+        for layout in _fine_layouts(state):
             for part in unfinished:
                 for chunk in layout.chunks(part.first, part.end):
                     done.drop(layout.file(camera, chunk))
             reach("thin.half-erased")
-    repository.usage.freed(done.freed)
+    state.usage.freed(done.freed)
     seals = [first for part in unfinished for first in range(part.first, part.end, SEAL_FRAMES)]
-    finished = _finished(repository, seals)
+    finished = _finished(state, seals)
     if finished:
         others = [part for part in manifest.downsampled if part.erased]
         marked = [Downsampled(first, first + SEAL_FRAMES, erased=first in finished) for first in seals]
-        repository.put_manifest(replace(manifest, downsampled=add_downsampled(others, marked)))
+        state.put_manifest(replace(manifest, downsampled=add_downsampled(others, marked)))
 
 
-def _fine_layouts(repository: "Repository") -> list[ArrayLayout]:
-    layouts = feature_layouts(repository.manifest.generation, repository.spec)
+def _fine_layouts(state: CameraState) -> list[ArrayLayout]:
+    layouts = feature_layouts(state.manifest.generation, state.spec)
     return [layout for layout in layouts if layout.name.rpartition("/")[2] in ARRAYS]
 
 
-def _finished(repository: "Repository", seals: Sequence[int]) -> set[int]:
+def _finished(state: CameraState, seals: Sequence[int]) -> set[int]:
     """Those of these seals (first frames) that have no other tokens on a store either; what that saves is counted."""
-    camera, manifest = repository.directory, repository.manifest
+    camera, manifest = state.directory, state.manifest
     try:
-        uploads = Uploads.read(camera)
+        uploads = UploadState.read(camera)
     except DamagedMemory:
         return set()  # `fsck` says so
     name = generation_name(manifest.generation)
     tree = uploads.trees.get(name)
     finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in uploads.thinned}
-    downsampled = downsampled_layouts(manifest.generation, repository.spec)
+    downsampled = downsampled_layouts(manifest.generation, state.spec)
     each = sum(layout.chunk_bytes for layout in downsampled)
-    away = sum(layout.chunk_bytes * (SEAL_FRAMES // layout.chunk) for layout in _fine_layouts(repository))
+    away = sum(layout.chunk_bytes * (SEAL_FRAMES // layout.chunk) for layout in _fine_layouts(state))
     for first in finished:
         there_alone = tree is not None and first // SEAL_FRAMES < tree.released
-        repository.usage.freed((away if there_alone else 0) - each)
+        state.usage.freed((away if there_alone else 0) - each)
     return finished

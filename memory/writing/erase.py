@@ -41,6 +41,10 @@ class Erased:
     objects: int = 0  # deleted from the store
     freed: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {"files_deleted": self.deleted, "objects_deleted": self.objects, "bytes": self.freed}
+
     def include(self, other: "Erased") -> None:
         """Count what another erasure did, too."""
         self.deleted += other.deleted

@@ -19,7 +19,7 @@ from afterview.memory.format.generations import camera_layouts
 from afterview.memory.format.layout import IMAGES, ArrayLayout, checksum_holds
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import image_attributes
-from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, Uploads, locked
+from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, locked
 from afterview.memory.plans.removal import Removal, covered_frames
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.writing.erase import Erased, blank_rows, erase
@@ -46,12 +46,12 @@ def erase_everywhere(
     objects = bucket_of(camera)
     done = Erased()
     try:
-        if objects is None or not Uploads.read(camera).trees:
+        if objects is None or not UploadState.read(camera).trees:
             return erase(camera, removal, removed, sealed=sealed), None
         if patience_s is None:
             raise StoreUnreachable(f"{objects.name}: was not asked yet")
         with locked(camera, patience_s=patience_s):
-            items = touched(camera, Uploads.read(camera), removal, removed, sealed=sealed)
+            items = touched(camera, UploadState.read(camera), removal, removed, sealed=sealed)
             if removal.reason == "forgotten":
                 fetch_shared(camera, objects, items)
             done.include(erase(camera, removal, removed, sealed=sealed))
@@ -65,7 +65,7 @@ def erase_everywhere(
 
 
 def touched(
-    camera: Path, uploads: Uploads, removal: Removal, removed: Sequence[Removal], *, sealed: int
+    camera: Path, uploads: UploadState, removal: Removal, removed: Sequence[Removal], *, sealed: int
 ) -> list[Touched]:
     """The moving objects that may hold frames of a removal. (A seal that is not noted as sent may have been cut off half-way.)"""
     end = min(removal.end, sealed)
@@ -106,7 +106,7 @@ def erase_objects(camera: Path, objects: BucketClient, removal: Removal, items: 
     sizes: list[int | None] = objects.each(objects.size, keys)
     held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
     done = Erased()
-    uploads = Uploads.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
+    uploads = UploadState.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
     replace(uploads, unsettled=True).write(camera)  # first: a blanked chunk must not be missing from the store for ever
     objects.delete([item.key for item, _ in held])
     reach("upload.half-erased")

@@ -35,7 +35,7 @@ from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.spec_file import read_spec, write_spec
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.plans.removal import Removal, add, present, runs
-from afterview.memory.writing.repository import Repository
+from afterview.memory.writing.state import CameraState
 
 Encode = Callable[[Sequence[bytes]], tuple[NDArray[Any], NDArray[np.float32]]]
 """JPEGs to (tokens [n, P, Dv] in the spec's dtype, embeddings float32 [n, De])."""
@@ -135,17 +135,16 @@ def _encode_some(
 
 
 def switch(
-    repository: Repository, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool = False
+    state: CameraState, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool = False
 ) -> Reembedded:
-    """Finish the generation, put it in use, and have `repository` go on in it.
+    """Finish the generation, put it in use, and write it from here on. Everything appended must be durable.
 
-    Whatever fails until then leaves the old one in use, and `repository` as it was.
+    Whatever fails until then leaves the old generation in use, and `state` as it was.
     """
-    repository.make_durable()
-    camera, old = repository.directory, repository.manifest.generation
+    camera, old = state.directory, state.manifest.generation
     build_sealed(camera, generation, spec, encode)
-    unsealed = repository.unsealed()
-    held = set(present(unsealed.end, repository.manifest.removed).tolist())
+    unsealed = state.unsealed
+    held = set(present(unsealed.end, state.manifest.removed).tolist())
     images = {
         unsealed.first + row: frame.image for row, frame in enumerate(unsealed.frames) if unsealed.first + row in held
     }
@@ -159,31 +158,27 @@ def switch(
     built = read_built(camera, generation)
     lost = {frame for first, end in built.lost for frame in range(first, end) if frame in held}
     lost |= {frame for frame, image in images.items() if not image}
-    _put_in_use(repository, generation, spec, sorted(lost), built)
+    _put_in_use(state, generation, spec, sorted(lost), built)
     if not keep_old:
         remove_tree(camera / generation_name(old))
     unlink(camera / journal_name(old))
     return Reembedded(generation, len(held) - len(lost), len(lost))
 
 
-def _put_in_use(repository: Repository, generation: int, spec: FeatureSpec, lost: Sequence[int], built: Built) -> None:
-    times, now = repository.times(), time.time()
+def _put_in_use(state: CameraState, generation: int, spec: FeatureSpec, lost: Sequence[int], built: Built) -> None:
+    times, now = state.times(), time.time()
     gone = [
         Removal(first, end, float(times[first]), float(times[end - 1]), "damaged", now, erased=True)
         for first, end in runs(np.array(lost, dtype=np.int64))
     ]
-    manifest = replace(
-        repository.manifest, generation=generation, removed=add(repository.manifest.removed, gone), downsampled=()
-    )
-    files = GenerationFiles.open(repository.directory, manifest, spec)  # nothing that may fail is left after the commit
+    manifest = replace(state.manifest, generation=generation, removed=add(state.manifest.removed, gone), downsampled=())
+    files = GenerationFiles.open(state.directory, manifest, spec)  # nothing that may fail is left after the commit
     try:
-        finish_building(repository.directory, generation)
-        repository.put_manifest(manifest)
+        finish_building(state.directory, generation)
+        state.put_manifest(manifest)
     except OSError:
-        if (
-            Manifest.read(repository.directory) != manifest
-        ):  # else it was the last fsync that failed: readers see it already
+        if Manifest.read(state.directory) != manifest:  # else it was the last fsync that failed: readers see it already
             files.journal.close()
-            note_built(repository.directory, generation, built)
+            note_built(state.directory, generation, built)
             raise
-    repository.go_on_in(files, manifest)
+    state.switch(files, manifest)

@@ -7,7 +7,7 @@ writing next repeats it where it was interrupted.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,21 @@ from numpy.typing import NDArray
 from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.generation_build import building_lock
+from afterview.memory.format.unsealed import blank_frame
 from afterview.memory.format.upload_state import PATIENCE_S, known_silent
 from afterview.memory.index.files import forget_files, identity_of
 from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
 from afterview.memory.plans.retention import Limits, plan_eviction
-from afterview.memory.writing.erase import Erased, erase_leftovers, traces
+from afterview.memory.writing.erase import Erased, blank_times, erase_leftovers, traces
 from afterview.memory.writing.erase_remote import erase_everywhere
-
-if TYPE_CHECKING:
-    from afterview.memory.writing.repository import Repository
+from afterview.memory.writing.state import CameraState
 
 BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can wait for the next round
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What `forget` removed, and the proof: files that still hold something of it (there are none, or it raises)."""
+    """What `forget` removed, and the proof that no file holds anything of it. (Where one does, `forget` raises.)"""
 
     removals: tuple[Removal, ...]
     erased: Erased
@@ -38,101 +37,115 @@ class Forgotten:
 
     @property
     def frames(self) -> int:
-        """Frames that are gone."""
+        """How many frames were removed."""
         return sum(removal.frames for removal in self.removals)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        return {
+            "frames": self.frames,
+            "ranges": [
+                {"start": removal.start, "end": removal.stop, "frames": removal.frames, "first_frame": removal.first}
+                for removal in self.removals
+            ],
+            "proof": {
+                "files_deleted": self.erased.deleted,
+                "files_rewritten": self.erased.rewritten,
+                "objects_deleted": self.erased.objects,
+                "frames_checked": self.checked,
+                "traces": 0,
+            },
+        }
 
-def forget(repository: "Repository", start: float, stop: float) -> Forgotten:
+
+def forget(state: CameraState, start: float, stop: float) -> Forgotten:
     """Remove every frame with start <= time <= stop from every file, and check that it is gone."""
-    repository.make_durable()  # what is forgotten must not come back from a record that was never synced
-    ids = _frames_in(repository, start, stop)
-    new = remove(repository, runs(ids), "forgotten")
-    done, left = _erase_all(
-        repository, [*(gone for gone in repository.manifest.removed if not gone.erased)], PATIENCE_S
-    )
+    ids = _frames_in(state, start, stop)
+    new = remove(state, runs(ids), "forgotten")
+    done, left = _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], PATIENCE_S)
     if left is not None:
         raise StoreUnreachable(
             f"the frames are forgotten on this machine and no question sees them, but the store still has some of their chunks ({left}); "
             "the next watch deletes them when it answers, or run this again"
         )
-    checked = prove_forgotten(repository, new)
+    checked = prove_forgotten(state, new)
     return Forgotten(new, done, checked)
 
 
-def prove_forgotten(repository: "Repository", removals: Sequence[Removal]) -> int:
+def prove_forgotten(state: CameraState, removals: Sequence[Removal]) -> int:
     """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames checked."""
     for removal in removals:
-        left = traces(repository.directory, removal, sealed=repository.manifest.frames)
+        left = traces(state.directory, removal, sealed=state.manifest.frames)
         if left:
             raise OSError(f"{left[0]}; forgetting did not finish, run it again")
     return sum(removal.frames for removal in removals)
 
 
-def enforce(repository: "Repository", limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
+def enforce(state: CameraState, limits: Limits, keep: Sequence[tuple[float, float]]) -> Erased:
     """Evict what the limits no longer allow."""
-    retry_removals(repository)
+    retry_removals(state)
     if limits.seconds is None and limits.bytes is None:
         return Erased()
-    sealed = repository.manifest.frames
-    times = repository.times()[:sealed]
+    sealed = state.manifest.frames
+    times = state.times()[:sealed]
     held = np.zeros(sealed, dtype=bool)
-    held[present(sealed, repository.manifest.removed)] = True
-    ranges = plan_eviction(times, held, limits=limits, used=repository.usage.bytes, keep=keep)
-    done = evict(repository, ranges) if ranges else Erased()
-    repository.usage.freed(done.freed)
+    held[present(sealed, state.manifest.removed)] = True
+    ranges = plan_eviction(times, held, limits=limits, used=state.usage.bytes, keep=keep)
+    done = evict(state, ranges) if ranges else Erased()
+    state.usage.freed(done.freed)
     return done
 
 
-def evict(repository: "Repository", ranges: Sequence[tuple[int, int]]) -> Erased:
+def evict(state: CameraState, ranges: Sequence[tuple[int, int]]) -> Erased:
     """Remove whole seals (frame ranges) that retention no longer allows."""
-    return _erase_all(repository, remove(repository, ranges, "evicted"), BRIEF_S)[0]
+    return _erase_all(state, remove(state, ranges, "evicted"), BRIEF_S)[0]
 
 
-def finish_interrupted(repository: "Repository") -> None:
+def finish_interrupted(state: CameraState) -> None:
     """Complete removals that a crash interrupted, on this machine; on a store by `retry_removals`, so that opening never waits for it."""
-    _erase_all(repository, [gone for gone in repository.manifest.removed if not gone.erased], None)
+    _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], None)
 
 
-def retry_removals(repository: "Repository") -> None:
+def retry_removals(state: CameraState) -> None:
     """Complete removals that the store did not take part in, unless it is known not to answer."""
-    unfinished = [gone for gone in repository.manifest.removed if not gone.erased]
-    if unfinished and not known_silent(repository.directory):
-        _erase_all(repository, unfinished, BRIEF_S)
+    unfinished = [gone for gone in state.manifest.removed if not gone.erased]
+    if unfinished and not known_silent(state.directory):
+        _erase_all(state, unfinished, BRIEF_S)
 
 
 def _erase_all(
-    repository: "Repository", removals: Sequence[Removal], patience_s: float | None
+    state: CameraState, removals: Sequence[Removal], patience_s: float | None
 ) -> tuple[Erased, RepositoryError | None]:
     """Erase what is committed as removed. The error: why some of it is still on the store, and so not committed as erased."""
     done = Erased()
     left: RepositoryError | None = None
     finished = []
     for removal in removals:
-        erased, error = _erase(repository, removal, patience_s)
+        erased, error = _erase(state, removal, patience_s)
         done.include(erased)
         left = left or error
         if error is None:
             finished.append(removal)
-    _mark_erased(repository, finished)
+    _mark_erased(state, finished)
     return done, left
 
 
-def remove(repository: "Repository", ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
+def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
     """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
-    times = repository.times()
+    times = state.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
-    gone = [removal for removal in repository.manifest.removed if removal.reason != "damaged"]
+    gone = [removal for removal in state.manifest.removed if removal.reason != "damaged"]
     held = present(len(times), gone)
     ranges = [
         run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
     ]
     new = tuple(
-        Removal(first, end, *_ends(times[first:end], repository), reason, now, erased=False) for first, end in ranges
+        Removal(first, end, *_ends(times[first:end], state), reason, now, erased=False) for first, end in ranges
     )
-    kept = [piece for removal in repository.manifest.removed for piece in _not_taken_over(removal, new)]
+    kept = [piece for removal in state.manifest.removed for piece in _not_taken_over(removal, new)]
     reach(f"{verb}.before-commit")
     if new:
-        repository.put_manifest(replace(repository.manifest, removed=add(kept, new)))
+        state.put_manifest(replace(state.manifest, removed=add(kept, new)))
     reach(f"{verb}.after-commit")
     return new
 
@@ -147,21 +160,21 @@ def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:
     return [replace(removal, first=first, end=end) for first, end in runs(left)]
 
 
-def _ends(times: NDArray[np.float64], repository: "Repository") -> tuple[float, float]:
+def _ends(times: NDArray[np.float64], state: CameraState) -> tuple[float, float]:
     sound = times[np.isfinite(times)]
     if len(sound):
         return float(sound[0]), float(sound[-1])
-    last = repository.last_time or 0.0
+    last = state.last_time or 0.0
     return last, last
 
 
-def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[np.int64]:
+def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int64]:
     """Ids in the span that are remembered, or that damage has taken: what is left of those must go, too."""
-    times = repository.times()
-    gone = [removal for removal in repository.manifest.removed if removal.reason != "damaged"]
+    times = state.times()
+    gone = [removal for removal in state.manifest.removed if removal.reason != "damaged"]
     ids = present(len(times), gone)
     inside = ids[(times[ids] >= start) & (times[ids] <= stop)]
-    lost = [removal for removal in repository.manifest.removed if removal.reason == "damaged"]
+    lost = [removal for removal in state.manifest.removed if removal.reason == "damaged"]
     whole = [np.arange(gone.first, gone.end) for gone in lost if gone.start <= stop and gone.stop >= start]
     if len(inside):  # frames whose time is damaged lie in the span when their neighbours do
         unknown = ids[np.isnan(times[ids])]
@@ -169,29 +182,38 @@ def _frames_in(repository: "Repository", start: float, stop: float) -> NDArray[n
     return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
 
 
-def _erase(
-    repository: "Repository", removal: Removal, patience_s: float | None
-) -> tuple[Erased, RepositoryError | None]:
-    directory, manifest = repository.directory, repository.manifest
-    repository.blank_unsealed(removal)
+def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tuple[Erased, RepositoryError | None]:
+    directory, manifest = state.directory, state.manifest
+    _blank_unsealed(state, removal)
     with building_lock(directory):  # a generation that is being built must not bring the frames back
         done, left = erase_everywhere(
             directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
         )
         if removal.reason == "forgotten":
             done.include(erase_leftovers(directory, removal))
-    identity = identity_of(repository.info, repository.spec, manifest.generation, manifest.removed)
+    identity = identity_of(state.info, state.spec, manifest.generation, manifest.removed)
     whole = removal.reason == "evicted"
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
     return done, left
 
 
-def _mark_erased(repository: "Repository", removals: Sequence[Removal]) -> None:
+def _blank_unsealed(state: CameraState, removal: Removal) -> None:
+    """Blank removed frames in the journal; their places stay."""
+    unsealed, blank = state.unsealed, blank_times(removal)
+    rows = range(max(0, removal.first - unsealed.first), min(len(unsealed.frames), removal.end - unsealed.first))
+    for row in rows:
+        when = float(blank[unsealed.first + row - removal.first])
+        unsealed.frames[row] = blank_frame(state.spec, time=when)
+    state.set_sealed_times(removal.first, blank)
+    if removal.reason == "forgotten":
+        state.journal.replace(unsealed.entries())
+
+
+def _mark_erased(state: CameraState, removals: Sequence[Removal]) -> None:
     if removals:
         ranges = {(removal.first, removal.end) for removal in removals}
         marked = [
-            replace(gone, erased=True) if (gone.first, gone.end) in ranges else gone
-            for gone in repository.manifest.removed
+            replace(gone, erased=True) if (gone.first, gone.end) in ranges else gone for gone in state.manifest.removed
         ]
-        repository.put_manifest(replace(repository.manifest, removed=add(marked, ())))
+        state.put_manifest(replace(state.manifest, removed=add(marked, ())))

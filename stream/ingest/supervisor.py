@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from afterview.memory.base.spec import Storage
-from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.encode import EncodeStage

@@ -21,7 +21,7 @@ from afterview.memory.format.generation_build import frames_built, is_building
 from afterview.memory.format.spec_file import read_spec
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import Command
-from afterview.memory.writing.reembed import Encode, build_sealed, switch
+from afterview.memory.writing.reembed import Encode, build_sealed
 from afterview.memory.writing.repository import Repository
 from afterview.model.vision.preprocess import to_square
 from afterview.stream.media import decode_jpeg
@@ -72,7 +72,7 @@ class Upgrade:
 
     def execute(self, repository: Repository) -> dict[str, Any]:
         """Switch. Called by the thread that writes; the repository goes on in the new generation."""
-        done = switch(repository, self._generation, self.spec, self._encode, keep_old=self._keep_old)
+        done = repository.switch(self._generation, self.spec, self._encode, keep_old=self._keep_old)
         return {"generation": done.generation, "frames": done.frames, "lost": done.lost}
 
     def embed(self, frame: FrameRecord) -> FrameRecord:

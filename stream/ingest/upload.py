@@ -14,7 +14,7 @@ from typing import Any
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RepositoryError
-from afterview.memory.format.upload_state import Uploads, locked
+from afterview.memory.format.upload_state import UploadState, locked
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
@@ -126,7 +126,7 @@ class Uploader:
         self.state = replace(self.state, silent_since=since, why=why or "")
         try:
             with locked(self._camera, patience_s=1.0):
-                replace(Uploads.read(self._camera), silent_since=since, why=why or "").write(self._camera)
+                replace(UploadState.read(self._camera), silent_since=since, why=why or "").write(self._camera)
         except (RepositoryError, OSError):
             pass  # said again with the next change
         self._on_state(self.state)

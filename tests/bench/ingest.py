@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.question import Question

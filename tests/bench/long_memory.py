@@ -24,7 +24,7 @@ from afterview.memory.format.layout import (
 )
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame
 
 MODELS = 64  # real seals, and distinct runs of embeddings

@@ -17,7 +17,7 @@ import numpy as np
 from afterview.memory.base.durable import observed
 from afterview.memory.base.spec import FeatureSpec, IndexSpec, TokenSpec
 from afterview.memory.format.usage import bytes_under
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.bench.long_memory import make_long_memory
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.cli.output.tiers import token_bytes
 from afterview.memory.base.int8_tokens import LARGEST_CODE, dequantise, quantise
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
+from afterview.memory.plans.downsampling import token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.downsample import thin
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
@@ -60,7 +59,7 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
             when = float(snapshot.times[row])
             repository.append(FrameRecord(when, when, snapshot.image(frame), tokens[row], embeddings[row]))
         repository.sync()
-        while coarse and thin(repository, 1.0, ()):
+        while coarse and repository.downsample(1.0, ()):
             pass
 
 
@@ -104,7 +103,7 @@ def _space() -> Table:
         plain = 0.0
         for storage in STORAGES:
             kept = spec.stored_as(storage)
-            sizes = [f"{token_bytes(kept, coarse=coarse):,}" for coarse in (False, True)]
+            sizes = [f"{token_bytes(kept.tokens, downsampled=coarse):,}" for coarse in (False, True)]
             seconds, _, amplification, gigabytes = writing(kept)
             plain = plain or gigabytes
             table.add(name, storage, *sizes, gigabytes, gigabytes / plain, amplification, seconds)

@@ -24,7 +24,7 @@ from afterview.memory.format.usage import bytes_under
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.stream.ingest.config import Controls
 from afterview.stream.ingest.items import Interruption
 from afterview.stream.ingest.queues import Blocking

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.bench.table import Table
 from tests.support.memory_world import make_frame, make_spec
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.bench.memory import IMAGE_BYTES, published_spec, tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
@@ -105,7 +105,7 @@ def _send(camera: Path) -> tuple[float, float, float, float]:
     upload, began = Upload(camera, objects, local_bytes=0), time.perf_counter()
     while upload.step(finish=True):
         pass
-    taken, size = time.perf_counter() - began, Uploads.read(camera).bytes / 1e6
+    taken, size = time.perf_counter() - began, UploadState.read(camera).bytes / 1e6
     objects._ask = plain  # type: ignore[method-assign]
     return size, taken, size / taken, asked / (FRAMES / 64)
 

@@ -114,9 +114,9 @@ class WatchKills:
         return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
     def _broken_by(self, spec: Any) -> list[str]:
-        from afterview.memory.writing import repository
+        from afterview.memory.writing.open import open_camera
 
-        opened = repository.open_camera  # the watch keeps 25 frames per second, made-up writers one
+        opened = open_camera  # the watch keeps 25 frames per second, made-up writers one
 
         def at_25(memory: Path, name: str, given: Any) -> Any:
             return opened(memory, name, given, fps=25.0)

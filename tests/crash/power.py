@@ -17,8 +17,8 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.downsample import thin
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from tests.crash.disk import Disk, Recorder, Step, Survival
 from tests.crash.promises import broken_promises
 from tests.crash.writer import KEEP_S, SPECS, THIN_S, small_segments
@@ -65,7 +65,7 @@ def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, un
             recorder.promise("log", f"evict {KEEP_S / 4!r}")
             repository.enforce(Limits(KEEP_S / 4, None))
         elif what < 0.7:
-            thin(repository, THIN_S / 2, ())
+            repository.downsample(THIN_S / 2, ())
 
 
 def untraced(memory: Path, steps: Sequence[Step]) -> list[str]:

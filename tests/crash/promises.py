@@ -14,7 +14,7 @@ from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,5 @@ def _left(snapshot: MemorySnapshot, directory: Path, log: Path) -> list[str]:
     broken = [f"forgotten, yet still remembered: {len(times)} frames" for times in inside if len(times)]
     for gone in snapshot.removed:
         if gone.reason == "forgotten":
-            broken += traces(directory, gone, sealed=snapshot.sealed_frames)
+            broken += traces(directory, gone, sealed=Manifest.read(directory).frames)
     return broken

@@ -12,10 +12,11 @@ from pathlib import Path
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.sync import downsample_remote as coarsening
 from afterview.memory.sync import upload
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest import upload as uploading
 from afterview.stream.ingest.upload import Uploader, UploadProgress
 from tests.crash.writer import SPARED, Log, small_segments, write_for_ever
@@ -26,7 +27,7 @@ BEHIND = 3  # seals that the upload may be behind; a writer without pictures to 
 
 def _wait_for_upload(repository: Repository) -> None:
     def behind() -> int:
-        sent = [tree.sent for tree in Uploads.read(repository.directory).trees.values()]
+        sent = [tree.sent for tree in UploadState.read(repository.directory).trees.values()]
         return repository.manifest.frames // SEAL_FRAMES - min(sent, default=0)
 
     while behind() > BEHIND:

@@ -31,7 +31,7 @@ from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
 from tests.crash.promises import broken_promises, read_acks, read_requests

@@ -21,8 +21,8 @@ from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.downsample import thin
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
@@ -86,7 +86,7 @@ def write_for_ever(
         elif what < 0.38:
             repository.interrupted("lost")
         elif what < 0.5:
-            thin(repository, THIN_S, keep)
+            repository.downsample(THIN_S, keep)
 
 
 def begin(memory: Path, acks: Path, spec: FeatureSpec) -> None:

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()

@@ -12,7 +12,8 @@ from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpe
 from afterview.memory.plans.downsampling import downsample, spread
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 
 START = 1_700_000_000.0
 
@@ -71,6 +72,11 @@ def assert_holds(snapshot: MemorySnapshot, numbers: Iterable[int]) -> None:
     assert snapshot.ids.tolist() == expected
     tokens = np.stack([kept_frame(number, snapshot.spec).tokens for number in expected])
     np.testing.assert_array_equal(snapshot.tokens(snapshot.ids), tokens)
+
+
+def kill_writer(repository: Repository) -> None:
+    """Leave a repository as a process that was killed leaves it: the kernel gives its lock free, and nothing else happens."""
+    repository._lock.close()
 
 
 def die_holding(camera: Path) -> None:

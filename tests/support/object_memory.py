@@ -12,7 +12,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.object_server import BUCKET
 

@@ -14,7 +14,7 @@ from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
 from afterview.memory.span_file import SpanFile, export_span, import_span
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     clean = not any(report.damage for report in reports)
     if arguments.json:
-        dump({"clean": clean, "cameras": [report.document() for report in reports]})
+        dump({"clean": clean, "cameras": [report.to_dict() for report in reports]})
     else:
         for report in reports:
             _print(report, arguments)

@@ -10,7 +10,6 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
-from afterview.cli.output.tiers import bytes_saved, downsampled_frames
 from afterview.configs import UsageError
 from afterview.memory.base.errors import StoreError
 from afterview.memory.base.settings import (
@@ -22,18 +21,19 @@ from afterview.memory.base.settings import (
 )
 from afterview.memory.base.typed_times import parse_duration, parse_time, spell_duration
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample
-from afterview.memory.plans.retention import Forecast, Savings, forecast
+from afterview.memory.plans.retention import Savings, forecast
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import Command, camera_limits, downsample_old_frames, execute
-from afterview.memory.writing.repository import Repository, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.control import ask_writer
 
-DAY = 86400.0  # seconds
 PROGRESS_EVERY_S = 5.0
 
 
@@ -181,18 +181,15 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
     snapshot = reader.snapshot()
     stored = read_store(reader.directory.parent) is not None
     free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
-    used = reader.bytes_on_disk() + Uploads.read(reader.directory).away
-    thinned = Savings(downsampled_frames(reader.directory, snapshot), bytes_saved(snapshot.spec))
-    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, thinned=thinned)
+    used = reader.bytes_on_disk() + UploadState.read(reader.directory).away
+    tiers = Tiers.of(reader.directory, snapshot)
+    saved = Savings(tiers.downsampled, tiers.bytes_saved_each)
+    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, downsampled=saved)
     return {
         **document,
-        "limits": {
-            "days": limits.seconds and limits.seconds / DAY,
-            "gigabytes": limits.bytes and limits.bytes / 1e9,
-            "coarse_days": limits.downsample_seconds and limits.downsample_seconds / DAY,
-        },
-        "coarse_frames": thinned.frames,
-        "forecast": _forecast_document(outlook),
+        "limits": limits.to_dict(),
+        "coarse_frames": tiers.downsampled,
+        "forecast": outlook.to_dict(),
     }
 
 
@@ -200,14 +197,6 @@ def _require_downsampling(reader: CameraReader) -> None:
     """Raise UsageError for a camera whose frames cannot be made coarse."""
     if not can_downsample(reader.spec.tokens):
         raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
-
-
-def _forecast_document(outlook: Forecast) -> dict[str, Any]:
-    return {
-        "bytes": outlook.bytes,
-        "bytes_per_day": round(outlook.bytes_per_day),
-        "full_in_s": outlook.full_in_s and round(outlook.full_in_s),
-    }
 
 
 def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:

@@ -13,8 +13,8 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.reembed import Encode, build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import Encode, build_sealed, open_generation
 from afterview.stream.ingest.control import ask_writer
 from afterview.stream.ingest.upgrade import image_encoder
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
@@ -78,7 +78,7 @@ def _switch(
     if result is not None:
         return {**result, "by": "the process that records it, which goes on with this model"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
-        done = switch(repository, generation, spec, encode, keep_old=keep_old)
+        done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": "this command"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.commands.manage import apply
 from afterview.cli.output.documents import dump
-from afterview.cli.output.stores import describe_store, store_document
+from afterview.cli.output.stores import describe_store
 from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.memory.base.durable import fsync_directory, make_directory, unlink
 from afterview.memory.base.errors import (
@@ -23,13 +23,14 @@ from afterview.memory.base.errors import (
     StoreUnreachable,
 )
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.remote.settings import FILE, StoreSettings, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 from afterview.memory.sync.restore import restore_camera
+from afterview.memory.sync.status import store_status
 from afterview.memory.sync.upload import Upload
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 from afterview.stream.source.redact import redact
@@ -89,7 +90,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     except ConfigError as error:
         raise UsageError(redact(str(error))) from None
     if before is not None and (before.url, before.endpoint) != (settings.url, settings.endpoint):
-        used = [reader.info.id for reader in _readers(memory) if Uploads.read(reader.directory).bytes]
+        used = [reader.info.id for reader in _readers(memory) if UploadState.read(reader.directory).bytes]
         if used:
             raise UsageError(
                 f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterview store leave` brings them back first"
@@ -146,18 +147,19 @@ def _some(cameras: list[str]) -> str:
 
 
 def _status(reader: CameraReader) -> dict[str, Any]:
-    document = store_document(reader.directory) or {}
+    status = store_status(reader.directory)
+    assert status is not None, "`run` has seen that the memory has a store"
     try:
         _objects(reader).size("camera.json")
         answer = "it answers"
     except StoreError as error:
         answer = str(error)
-    said = f"{reader.info.id}: {describe_store(document, reader.info)}\n  asked just now: {answer}"
-    if document.get("bucket_keeps_versions"):
+    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  asked just now: {answer}"
+    if status.keeps_versions:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**document, "answers": answer == "it answers", "said": said}
+    return {**status.to_dict(), "answers": answer == "it answers", "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `--json` prints: one document on standard output. Loads nothing heavy."""
+"""What `--json` prints, and gaps and clocks as text for people. Loads nothing heavy."""
 
 import json
 import unicodedata
@@ -8,7 +8,6 @@ from typing import Any
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.plans.removal import Removal
 
 
 def dump(document: dict[str, Any]) -> None:
@@ -23,17 +22,6 @@ def printable(text: str) -> str:
     )
 
 
-def gap_document(gap: Gap) -> dict[str, Any]:
-    """A gap as JSON; `end` and `seconds` are null while it lasts."""
-    lasting = gap.end != gap.end
-    return {
-        "start": gap.start,
-        "end": None if lasting else gap.end,
-        "seconds": None if lasting else round(gap.seconds, 3),
-        "reason": gap.reason,
-    }
-
-
 def describe_gap(gap: Gap, info: CameraInfo) -> str:
     """A gap for people, in the camera's zone."""
     why = (
@@ -41,7 +29,7 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
         if gap.reason == "crashed"
         else gap.reason
     )
-    if gap.end != gap.end:
+    if gap.lasts:
         return f"{info.show(gap.start)} and still ({why})"
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
 
@@ -52,15 +40,3 @@ def describe_time_basis(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return words[next(iter(counts))]
     return ", ".join(f"{words[basis]} ({count} frames)" for basis, count in counts.items())
-
-
-def removal_document(gone: Removal) -> dict[str, Any]:
-    """Frames that are no longer remembered, as JSON."""
-    return {
-        "start": gone.start,
-        "end": gone.stop,
-        "frames": gone.frames,
-        "first_frame": gone.first,
-        "reason": gone.reason,
-        "removed_at": gone.at,
-    }

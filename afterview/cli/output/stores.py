@@ -1,51 +1,19 @@
-"""What is said about the store of a memory. Asks the store nothing: what was noted here is enough."""
-
-from pathlib import Path
-from typing import Any
+"""The store of a memory as text for people."""
 
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.errors import RepositoryError
-from afterview.memory.format.upload_state import Uploads
-from afterview.memory.remote.bucket import bucket_of
+from afterview.memory.sync.status import StoreStatus
 
 
-def store_document(camera: Path) -> dict[str, Any] | None:
-    """The store of one camera as JSON; None where its memory has none. Bytes are 'bytes'; times Unix seconds."""
-    try:
-        objects = bucket_of(camera)
-        if objects is None:
-            return None
-        from afterview.memory.sync.upload import (
-            Upload,  # the writers' code: `info` loads it only where there is a store
-        )
-
-        uploads = Uploads.read(camera)
-        seals, size = Upload(camera, objects, local_bytes=0).waiting()
-    except RepositoryError as error:
-        return {"place": None, "why": str(error)}
-    return {
-        "place": objects.name,
-        "bytes": uploads.bytes,
-        "bytes_there_alone": uploads.away,
-        "waiting_seals": seals,
-        "waiting_bytes": size,
-        "unreachable_since": uploads.silent_since,
-        "why": uploads.why,
-        "bucket_keeps_versions": uploads.keeps_versions,
-        "published_frames": uploads.published.frames,
-    }
-
-
-def describe_store(store: dict[str, Any], info: CameraInfo) -> str:
-    """The same as a line for a person."""
-    if store["place"] is None:
-        return f"store: {store['why']}"
-    there = f"{store['bytes'] / 1e6:.1f} MB on {store['place']}, {store['bytes_there_alone'] / 1e6:.1f} MB of them only there"
-    waiting = (
-        f"; {store['waiting_seals']} seals ({store['waiting_bytes'] / 1e6:.1f} MB) wait"
-        if store["waiting_seals"]
-        else ""
+def describe_store(status: StoreStatus, info: CameraInfo) -> str:
+    """One line, with times in the camera's zone."""
+    if status.place is None:
+        return f"store: {status.why}"
+    stored = (
+        f"{status.bytes / 1e6:.1f} MB on {status.place}, {status.bytes_remote_only / 1e6:.1f} MB of them only there"
     )
-    if store["unreachable_since"] is None:
-        return there + waiting
-    return f"{there}{waiting}; it cannot be used since {info.show(store['unreachable_since'])} ({store['why']})"
+    waiting = ""
+    if status.waiting_seals:
+        waiting = f"; {status.waiting_seals} seals ({status.waiting_bytes / 1e6:.1f} MB) wait"
+    if status.unreachable_since is None:
+        return stored + waiting
+    return f"{stored}{waiting}; it cannot be used since {info.show(status.unreachable_since)} ({status.why})"

@@ -16,7 +16,7 @@ import pytest
 from afterview.cli.main import main
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.directory import Memory
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 

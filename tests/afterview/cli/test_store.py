@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from afterview.cli.main import main
-from afterview.cli.output.stores import store_document
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.manifest import Manifest
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.sync.status import store_status
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.object_memory import moving
 from tests.support.object_server import BUCKET, KEYS, ObjectServer, gate_to, need_object_store
@@ -134,7 +135,7 @@ def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is
             gate.open()
             until(lambda: sent(memory) >= 3, "what waited is sent")
             assert watching.poll() is None
-        assert Uploads.read(memory / "yard").silent_since is None
+        assert UploadState.read(memory / "yard").silent_since is None
         run(capsys, "store", "flush", *where)
         assert moving(memory / "yard") == []
         run(capsys, "fsck", str(memory), "--deep")
@@ -183,7 +184,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         run(capsys, "store", "flush", *where)
         gate.shut()
         snapshot = CameraReader(memory / "yard").snapshot()
-        away = snapshot.sealed_frames
+        away = Manifest.read(memory / "yard").frames
         assert 0 < away < snapshot.frames
         coverage = json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]
         assert (coverage["unreachable"], coverage["frames"]) == (away, snapshot.frames - away)
@@ -327,13 +328,13 @@ def until(holds: object, what: str) -> None:
 
 
 def sent(memory: Path) -> int:
-    return min((tree.sent for tree in Uploads.read(memory / "yard").trees.values()), default=0)
+    return min((tree.sent for tree in UploadState.read(memory / "yard").trees.values()), default=0)
 
 
 def waits(memory: Path, *, seals: int) -> bool:
     """Whether it is known, to other processes, that the store does not answer and that so many seals wait for it."""
-    document = store_document(memory / "yard") or {}
-    return document.get("unreachable_since") is not None and document["waiting_seals"] >= seals
+    status = store_status(memory / "yard")
+    return status is not None and status.unreachable_since is not None and status.waiting_seals >= seals
 
 
 def test_another_machine_answers_from_the_store_alone(
@@ -346,7 +347,8 @@ def test_another_machine_answers_from_the_store_alone(
     assert "no memory is published there" in run(capsys, "ask", "What?", "--memory", URL, status=2)
     run(capsys, "store", "flush", *where)
     snapshot = CameraReader(memory / "yard").snapshot()
-    sealed, at = snapshot.sealed_frames, repr(float(snapshot.times[snapshot.sealed_frames - 1]))
+    sealed = Manifest.read(memory / "yard").frames
+    at = repr(float(snapshot.times[sealed - 1]))
     here = json.loads(run(capsys, "ask", "What is there?", *where, "--at", at, "--json"))
     shutil.move(memory, memory.with_name("gone"))
     there = json.loads(run(capsys, "ask", "What is there?", "--memory", URL, "--at", at, "--json"))
@@ -390,7 +392,9 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     run(capsys, "forget", *where, "--from", repr(float(first.times[20])), "--to", repr(float(first.times[30])))
     run(capsys, "store", "flush", *where)
     before = CameraReader(memory / "yard").snapshot()
-    kept = before.ids[before.ids < before.sealed_frames]  # those in the journal are lost with the machine
+    kept = before.ids[
+        before.ids < Manifest.read(memory / "yard").frames
+    ]  # those in the journal are lost with the machine
     asked = ["What is there?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
     answer = json.loads(run(capsys, "ask", *where, *asked))
     hits = json.loads(run(capsys, "search", "a red circle", *where, *asked[1:]))["hits"]

@@ -13,7 +13,8 @@ from afterview.cli.main import main
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.sync.status import StoreStatus
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from tests.support.memory_world import make_frame
 
@@ -90,8 +91,7 @@ def test_every_command_prints_times_with_the_cameras_zone(
 
 def test_since_when_a_store_is_silent_is_said_with_the_zone() -> None:
     info = new_camera("Tor", fps=1.0, timezone="Europe/Berlin")
-    sizes = {"bytes": 0, "bytes_there_alone": 0, "waiting_seals": 0, "waiting_bytes": 0}
-    stored = {"place": "s3://bucket/home", **sizes, "unreachable_since": AUTUMN, "why": "no answer"}
+    stored = StoreStatus("s3://bucket/home", "no answer", unreachable_since=AUTUMN)
     assert describe_store(stored, info).endswith("cannot be used since 2026-10-25 02:00:00 CET (no answer)")
     state = SimpleNamespace(seals=1, bytes=0, silent_since=AUTUMN - 1, why="no answer")
     ingest = SimpleNamespace(uploader=SimpleNamespace(state=state), repository=SimpleNamespace(info=info))

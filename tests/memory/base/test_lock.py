@@ -19,7 +19,7 @@ from afterview.memory.base.errors import CameraBusy
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.crash.writer import SPECS
 from tests.support.memory_world import START, make_frame
 

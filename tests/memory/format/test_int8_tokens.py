@@ -16,12 +16,13 @@ from afterview.memory.base.errors import DamagedFrames, FormatMismatch
 from afterview.memory.base.int8_tokens import MISSING_CODE, Codes, dequantise, quantise
 from afterview.memory.directory import Memory
 from afterview.memory.format.layout import with_checksum
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.reembed import build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.clips import make_clip
 from tests.support.memory_world import START, assert_holds, kept_frame, make_frame, make_spec, record_frames
 
@@ -96,12 +97,12 @@ def test_a_frame_is_the_same_in_the_journal_and_sealed_and_reopened(tmp_path: Pa
         ids = np.arange(63)
         reader = CameraReader(repository.directory)
         unsealed = reader.snapshot()
-        assert unsealed.sealed_frames == 0
+        assert Manifest.read(repository.directory).frames == 0
         before = unsealed.tokens(ids)
         repository.append(make_frame(63, SPEC))
         repository.sync()
         sealed = reader.snapshot()
-        assert sealed.sealed_frames == 64
+        assert Manifest.read(repository.directory).frames == 64
         np.testing.assert_array_equal(sealed.tokens(ids), before)
     from afterview.memory.base.records import frame_crc
 
@@ -245,7 +246,7 @@ def test_a_new_generation_may_keep_its_tokens_in_another_way(tmp_path: Path, old
     generation = open_generation(camera, new_spec)
     build_sealed(camera, generation, new_spec, encode)
     with open_camera(tmp_path, "a", old_spec) as repository:
-        switch(repository, generation, new_spec, encode)
+        repository.switch(generation, new_spec, encode)
     snapshot = CameraReader(camera).snapshot()
     assert snapshot.spec == new_spec
     assert_holds(snapshot, range(FRAMES))

@@ -17,14 +17,14 @@ from afterview.memory.base.settings import (
     write_memory_settings,
     write_settings,
 )
-from afterview.memory.format.upload_state import Uploads, locked
+from afterview.memory.format.upload_state import UploadState, locked
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.remote.settings import StoreSettings, write_store
 from afterview.memory.writing.commands import execute
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, assert_holds, die_holding, make_frame, make_spec
 
 SPEC = make_spec()
@@ -244,7 +244,7 @@ def test_a_writer_removes_what_the_one_before_left_half_written(camera: Path) ->
 
 def test_what_a_writer_left_stays_while_the_store_is_busy(camera: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("afterview.memory.writing.leftovers._PATIENCE_S", 0.05)
-    Uploads().write(camera)
+    UploadState().write(camera)
     (camera / ".committed.1.partial").write_bytes(b"{")
     die_holding(camera)
     with locked(camera), open_camera(camera.parent, "a", SPEC) as repository:

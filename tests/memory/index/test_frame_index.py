@@ -11,8 +11,9 @@ from afterview.memory.directory import Memory
 from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex, differences
+from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import make_frame, make_spec, record_frames
 
 SPEC = make_spec()
@@ -230,3 +231,17 @@ def test_of_equally_near_frames_the_earliest_are_found_however_they_are_cut_into
     allowed = [n for n in range(20, 1990) if not any(a <= n < b for a, b in holes)]
     expected = sorted(allowed, key=lambda n: (-round(float(scores[n]), 4), n))[:top]
     assert [frame for _, frame in found[0]] == expected
+
+
+def test_a_caller_with_an_older_snapshot_takes_nothing_from_one_with_a_newer(tmp_path: Path) -> None:
+    record_frames(tmp_path, 300, SPEC)
+    reader, index = CameraReader(tmp_path / "a"), FrameIndex(tmp_path / "a" / "index")
+    older = reader.snapshot()
+    record_frames(tmp_path, 800, SPEC)
+    newer = reader.snapshot()
+    for snapshot in (newer, older):
+        index.catch_up(snapshot)
+    for number in (5, 299, 700, 1099):
+        assert [hit.frame for hit in index.search(make_frame(number, SPEC).embedding, 1, newer).hits] == [number]
+    found = [hit.frame for hit in index.search(make_frame(250, SPEC).embedding, 300, older).hits]
+    assert sorted(found) == list(range(300))

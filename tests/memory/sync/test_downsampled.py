@@ -16,9 +16,9 @@ from afterview.memory.base.errors import UnreachableFrames
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.format.layout import may_be_far
+from afterview.memory.format.layout import may_be_remote
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import Downsampled, downsample
 from afterview.memory.reading.reader import CameraReader
@@ -27,8 +27,9 @@ from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
-from afterview.memory.writing.repository import Repository, open_camera
-from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill_writer, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, flush, moving, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer
 
@@ -101,12 +102,12 @@ def test_objects_of_old_frames_are_replaced_by_coarse_ones(
     tmp_path: Path, server: ObjectServer, spec: FeatureSpec, local_bytes: float
 ) -> None:
     camera = on_store(tmp_path / "m", spec, server.endpoint, local_bytes=local_bytes)
-    before, early = Uploads.read(camera).bytes, CameraReader(camera).snapshot()
+    before, early = UploadState.read(camera).bytes, CameraReader(camera).snapshot()
     make_downsampled(camera, spec, local_bytes=local_bytes)
     assert Manifest.read(camera).downsampled == (Downsampled(0, COARSE),)
     assert_replaced(server)
     assert (moving(camera) == []) == (local_bytes == 0)
-    uploads = Uploads.read(camera)
+    uploads = UploadState.read(camera)
     chunks = [size for key, size in server.objects().items() if "generation-1" in key and "/c." in key]
     packs = [size for key, size in server.objects().items() if "images" in key and key.endswith("c.0")]
     assert uploads.bytes == sum(chunks) + sum(packs) < before
@@ -227,7 +228,7 @@ def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
                     pass
         except Crash:
             pass
-        repository._lock.close()
+        kill_writer(repository)
         assert_whole_or_coarse(CameraReader(camera).snapshot())
         assert fsck(camera, deep=True).damage == []
         make_downsampled(camera, spec)
@@ -268,10 +269,10 @@ def test_what_lies_there_is_counted_right_after_a_crash(
         patch.setattr("afterview.memory.writing.erase_remote.reach", crash)
         with pytest.raises(Crash):
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
-    repository._lock.close()
+    kill_writer(repository)
     make_downsampled(camera, spec, local_bytes=local_bytes)
-    uploads = Uploads.read(camera)
-    moved = {key: size for key, size in server.objects().items() if may_be_far(key.removeprefix(f"{PREFIX}/"))}
+    uploads = UploadState.read(camera)
+    moved = {key: size for key, size in server.objects().items() if may_be_remote(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
     assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
 

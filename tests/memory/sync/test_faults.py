@@ -13,7 +13,7 @@ from afterview.memory.base.camera import read_camera, write_camera
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import Uploads, locked
+from afterview.memory.format.upload_state import UploadState, locked
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal
@@ -22,7 +22,7 @@ from afterview.memory.remote.bucket import SILENT_S, BucketClient, bucket_of
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase_leftovers
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame
 from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer
@@ -144,9 +144,9 @@ def test_a_note_that_a_crash_left_unfinished_is_cleared_away_by_the_next_who_hol
     other.write_text("{")
     with locked(tmp_path):
         assert not left.exists()
-        Uploads(silent_since=5.0).write(tmp_path)
+        UploadState(silent_since=5.0).write(tmp_path)
     assert other.exists()  # not the lock's business
-    assert Uploads.read(tmp_path).silent_since == 5.0
+    assert UploadState.read(tmp_path).silent_since == 5.0
 
 
 def test_a_frozen_store_is_waited_for_no_longer_than_said(tmp_path: Path, server: ObjectServer) -> None:

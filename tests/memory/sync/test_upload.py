@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import StoreUnreachable
-from afterview.memory.format.layout import may_be_far
-from afterview.memory.format.upload_state import Uploads
+from afterview.memory.format.layout import may_be_remote
+from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import replica_of
-from afterview.memory.writing.reembed import build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
 from tests.support.object_server import BUCKET, Gate, ObjectServer
@@ -37,7 +37,7 @@ def test_what_is_sealed_moves_to_the_store_and_is_read_back_bit_for_bit(tmp_path
     np.testing.assert_array_equal(
         snapshot.tokens(scattered), np.stack([make_frame(int(number), SPEC).tokens for number in scattered])
     )
-    uploads = Uploads.read(camera)
+    uploads = UploadState.read(camera)
     assert uploads.away == uploads.bytes == sum(len(data) for data in before.values())
 
 
@@ -108,10 +108,10 @@ def test_eviction_deletes_objects_too(tmp_path: Path, server: ObjectServer) -> N
         repository.enforce(Limits(100.0, None))
     assert not [key for key in server.objects() if "/tokens/c.0." in key or "images/0/" in key]
     assert_holds(CameraReader(camera).snapshot(), list(range(64, FRAMES)))
-    assert Uploads.read(camera).bytes == sum(
+    assert UploadState.read(camera).bytes == sum(
         size
         for key, size in server.objects().items()
-        if may_be_far(key.removeprefix(f"{PREFIX}/")) and "json" not in key
+        if may_be_remote(key.removeprefix(f"{PREFIX}/")) and "json" not in key
     )
     assert fsck(camera).findings == []
 
@@ -171,7 +171,7 @@ def test_a_new_generation_moves_to_the_store_and_the_old_one_goes(tmp_path: Path
     assert moving(camera) == []  # the one that is being built leaves as it grows
     assert_holds(CameraReader(camera).snapshot())
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
-        switch(repository, generation, fresh, encode)
+        repository.switch(generation, fresh, encode)
     flush(camera)
     assert not [key for key in server.objects() if "generation-1/" in key]
     snapshot = CameraReader(camera).snapshot()

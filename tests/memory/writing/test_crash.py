@@ -21,15 +21,14 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import downsampled_mask
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.crash import kill, power
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import kill_uploads
 from tests.crash.writer import SPECS
-from tests.support.memory_world import START, die_holding, downsampled_tokens, kept_frame, make_frame
+from tests.support.memory_world import START, die_holding, downsampled_tokens, kept_frame, kill_writer, make_frame
 from tests.support.object_server import need_object_store
 
 
@@ -118,7 +117,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 300))
     def make_downsampled(self, seconds: int) -> None:
         self._sync()
-        while thin(self.repository, float(seconds), ()):
+        while self.repository.downsample(float(seconds), ()):
             pass
         downsampled = downsampled_mask(self.repository.frames, self.repository.manifest.downsampled)
         kept = set(self.kept)
@@ -156,12 +155,12 @@ class MemoryAgainstList(RuleBasedStateMachine):
                 elif what == "evict":
                     self.repository.enforce(Limits(float(count), None))
                 elif what == "make coarse":
-                    thin(self.repository, float(count), ())
+                    self.repository.downsample(float(count), ())
                 elif what == "close":
                     self.repository.close()
         except Crash:
             time.sleep(0.02)  # steps that other threads had begun
-        self.repository._lock.close()  # as the kernel does with a dead process's lock
+        kill_writer(self.repository)
         if (self.path / "a" / "lock").exists():  # a camera without frames is not kept
             die_holding(self.path / "a")
         if not (self.path / "a" / "camera.json").exists():
@@ -199,7 +198,7 @@ class MemoryAgainstList(RuleBasedStateMachine):
             assert snapshot.image(numbers[-1]) == frames[-1].image
         for gone in snapshot.removed:
             if gone.reason == "forgotten":
-                assert not traces(self.path / "a", gone, sealed=snapshot.sealed_frames)
+                assert not traces(self.path / "a", gone, sealed=Manifest.read(self.path / "a").frames)
 
     def teardown(self) -> None:
         if hasattr(self, "repository"):

@@ -21,10 +21,9 @@ from afterview.memory.plans.downsampling import Downsampled, add_downsampled, ca
 from afterview.memory.plans.retention import Limits, Savings, forecast, plan_downsampling
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.downsample import thin
 from afterview.memory.writing.erase import traces
-from afterview.memory.writing.repository import open_camera
-from tests.support.memory_world import START, downsampled_tokens, kept_frame, make_frame, make_spec
+from afterview.memory.writing.open import open_camera
+from tests.support.memory_world import START, downsampled_tokens, kept_frame, kill_writer, make_frame, make_spec
 
 SPECS = {storage: make_spec(storage=storage) for storage in ("float16", "int8")}
 FRAMES = 330  # five seals and ten frames in the journal
@@ -42,7 +41,7 @@ def camera(tmp_path: Path, spec: FeatureSpec) -> Path:
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))
         repository.sync()
-        assert thin(repository, SECONDS, ()) == 128
+        assert repository.downsample(SECONDS, ()) == 128
     return tmp_path / "a"
 
 
@@ -97,10 +96,10 @@ def test_old_frames_are_coarse_and_small_and_read_like_the_others(camera: Path, 
     assert snapshot.image(5) == make_frame(5, spec).image
     with open_camera(camera.parent, "a", spec) as repository:
         before = repository.usage.bytes
-        assert thin(repository, SECONDS, ()) == 0  # nothing more to do
-        assert thin(repository, 100.0, [(START, START + 1e6)]) == 0  # protected
-        assert thin(repository, 60.0, (), at_most=1) == 64
-        assert thin(repository, 60.0, ()) == 64
+        assert repository.downsample(SECONDS, ()) == 0  # nothing more to do
+        assert repository.downsample(100.0, [(START, START + 1e6)]) == 0  # protected
+        assert repository.downsample(60.0, (), at_most=1) == 64
+        assert repository.downsample(60.0, ()) == 64
         used = repository.usage.bytes
         assert abs(bytes_under(camera) - used) < 5000  # metadata and the commit are not followed to the byte
         assert used < before
@@ -128,7 +127,7 @@ def test_published_tokens_take_a_quarter_of_the_space(tmp_path: Path, spec: Feat
             return sum(path.stat().st_size for path in files)
 
         full = size()
-        assert thin(repository, 64.0, ()) == 64
+        assert repository.downsample(64.0, ()) == 64
         saved = full / 3 - (size() - full * 2 / 3)
         assert 0.72 * full / 3 < saved < 0.76 * full / 3
 
@@ -176,7 +175,7 @@ def test_damage_beyond_the_room_of_coarse_arrays_costs_its_chunk(
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))
         repository.sync()
-        assert thin(repository, SECONDS, ()) == 128
+        assert repository.downsample(SECONDS, ()) == 128
     test_damage_elsewhere_does_not_cost_coarse_frames(tmp_path / "a")
 
 
@@ -184,7 +183,7 @@ def test_coarse_frames_are_forgotten_like_others(camera: Path, spec: FeatureSpec
     with open_camera(camera.parent, "a", spec) as repository:
         repository.forget(START + 40, START + 99)
         repository.forget(START + 130, START + 139)
-        assert thin(repository, 60.0, ()) == 128  # of which ten frames are gone
+        assert repository.downsample(60.0, ()) == 128  # of which ten frames are gone
     snapshot = CameraReader(camera).snapshot()
     numbers = [n for n in range(FRAMES) if not (40 <= n <= 99 or 130 <= n <= 139)]
     assert snapshot.ids.tolist() == numbers
@@ -219,10 +218,10 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
 
         try:
             with observed(crash):
-                thin(repository, SECONDS, ())
+                repository.downsample(SECONDS, ())
         except Crash:
             pass
-        repository._lock.close()
+        kill_writer(repository)
         snapshot = CameraReader(tmp_path / "n" / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
             whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)
@@ -232,7 +231,7 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
             )
         assert fsck(tmp_path / "n" / "a").damage == []
         with open_camera(tmp_path / "n", "a", spec) as again:
-            thin(again, SECONDS, ())
+            again.downsample(SECONDS, ())
         assert_readable(CameraReader(tmp_path / "n" / "a").snapshot())
         assert fsck(tmp_path / "n" / "a").findings == []
         if left >= 0:
@@ -263,7 +262,7 @@ def test_readers_go_on_while_frames_are_made_coarse(tmp_path: Path, spec: Featur
         reader = threading.Thread(target=read)
         reader.start()
         for _ in range(4):
-            thin(repository, 10.0, (), at_most=1)
+            repository.downsample(10.0, (), at_most=1)
         done.set()
         reader.join()
         assert wrong == []
@@ -282,7 +281,7 @@ def test_the_forecast_reckons_with_coarse_frames() -> None:
     young = forecast(10 * gigabyte, 86400, 1.0, limits, free=1e12)
     assert young.bytes_per_day == pytest.approx(10e9)
     each = 7.5e9 / day  # saved
-    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, thinned=Savings(2 * 86400, each))
+    old = forecast(int(25e9), 4 * 86400, 1.0, limits, free=1e12, downsampled=Savings(2 * 86400, each))
     assert old.bytes_per_day == pytest.approx(2.5e9)  # a day more, and a day made coarse
     assert old.full_in_s == pytest.approx(75 / 2.5 * day)
 

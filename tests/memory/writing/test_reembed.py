@@ -15,14 +15,15 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.reembed import build_sealed, open_generation, switch
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.memory_world import (
     ANOTHER,
     START,
     assert_encoded_anew,
     assert_holds,
     encode_images,
+    kill_writer,
     make_frame,
     make_spec,
     record_frames,
@@ -33,7 +34,7 @@ OLD, NEW = make_spec(), ANOTHER
 
 def finish(memory: Path, generation: int) -> None:
     with open_camera(memory, "a", OLD) as repository:
-        switch(repository, generation, NEW, encode_images)
+        repository.switch(generation, NEW, encode_images)
 
 
 def test_sealed_and_journal_are_switched_together_and_recording_goes_on_under_the_new_model(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_frames_without_an_image_are_counted_as_lost(tmp_path: Path) -> None:
     fsck(camera, repair=True)
     generation = open_generation(camera, NEW)
     with open_camera(tmp_path, "a", OLD) as repository:
-        done = switch(repository, generation, NEW, encode_images)
+        done = repository.switch(generation, NEW, encode_images)
     assert (done.frames, done.lost) == (66, 64)
     assert_encoded_anew(camera, [*range(64), 128, 129])
 
@@ -146,10 +147,10 @@ def test_a_crash_during_the_switch_leaves_one_generation_whole(tmp_path: Path, s
     repository = open_camera(tmp_path, "a", OLD)
     try:
         with observed(crash):
-            switch(repository, generation, NEW, encode_images)
+            repository.switch(generation, NEW, encode_images)
     except Crash:
         pass
-    repository._lock.close()
+    kill_writer(repository)
     assert fsck(camera).damage == []
     if Manifest.read(camera).generation == 1:
         assert_holds(CameraReader(camera).snapshot(), range(70))

@@ -17,7 +17,7 @@ from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.plans.retention import DAY, Limits, forecast, limits_of, plan_eviction
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.servers import wait_until
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
-from afterview.memory.writing.repository import Repository, open_camera
-from tests.support.memory_world import START, make_frame, make_spec
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Repository
+from tests.support.memory_world import START, kill_writer, make_frame, make_spec
 
 SPEC = make_spec()
 
@@ -141,14 +143,14 @@ def test_short_interruptions_are_no_gap(tmp_path: Path) -> None:
 def test_an_unfinished_record_is_cut_and_the_rest_kept(tmp_path: Path, cut: int) -> None:
     repository = open_camera(tmp_path, "a", SPEC)
     fill(repository, 10)
-    repository._lock.close()  # as a kill would
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = journal.read_bytes()
     journal.write_bytes(data[:-cut])
     assert CameraReader(tmp_path / "a").snapshot().frames == 9
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 9
-        assert again.recovered_bytes > 0
+        assert journal.stat().st_size < len(data) - cut
         fill(again, 3)
     assert_holds(CameraReader(tmp_path / "a").snapshot(), list(range(12)))
 
@@ -157,7 +159,7 @@ def test_damage_in_the_middle_of_the_journal_is_named(tmp_path: Path) -> None:
     repository = open_camera(tmp_path, "a", SPEC)
     fill(repository, 10)
     fill(repository, 1)
-    repository._lock.close()
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -176,14 +178,14 @@ def test_a_torn_batch_is_cut_even_where_the_disk_wrote_its_end_first(tmp_path: P
     synced = (tmp_path / "a" / "journal").stat().st_size
     for number in (5, 6, 7):
         repository.append(make_frame(number, SPEC))  # never synced
-    repository._lock.close()
+    kill_writer(repository)
     journal = tmp_path / "a" / "journal"
     data = bytearray(journal.read_bytes())
     data[synced : synced + 40] = bytes(40)  # a page that the power cut kept from the disk; those after it are there
     journal.write_bytes(data)
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 5
-        assert again.recovered_bytes == len(data) - synced
+        assert journal.stat().st_size == synced
         fill(again, 3)
     assert_holds(CameraReader(tmp_path / "a").snapshot(), list(range(8)))
 
@@ -194,10 +196,12 @@ def test_a_crash_between_seal_and_journal_renewal_repeats_nothing(
     repository = open_camera(tmp_path, "a", SPEC)
     fill(repository, 60)
     with monkeypatch.context() as patch:
-        patch.setattr(repository._journal, "replace", lambda records: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "afterview.memory.format.journal.Journal.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 8)
-    repository._lock.close()
+    kill_writer(repository)
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 68
         fill(again, 70)
@@ -212,7 +216,7 @@ def test_a_crash_before_the_commit_loses_nothing(tmp_path: Path, monkeypatch: py
         )
         with pytest.raises(KeyboardInterrupt):
             fill(repository, 70)
-    repository._lock.close()
+    kill_writer(repository)
     with open_camera(tmp_path, "a", SPEC) as again:
         assert again.frames == 70
         fill(again, 1)
@@ -222,20 +226,15 @@ def test_a_crash_before_the_commit_loses_nothing(tmp_path: Path, monkeypatch: py
 def test_a_failed_write_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         fill(repository, 3)
-        real = repository._journal._file
 
-        class Full:
-            def __getattr__(self, name: str) -> object:
-                return getattr(real, name)
+        def write_half(file: IO[bytes], path: Path, data: bytes) -> None:
+            file.write(data[:10])
+            raise OSError(28, "No space left on device")
 
-            def write(self, data: bytes) -> int:
-                os.write(real.fileno(), data[:10])
-                raise OSError(28, "No space left on device")
-
-        repository._journal._file = Full()  # type: ignore[assignment]
-        with pytest.raises(OSError, match="No space"):
-            repository.append(make_frame(3, SPEC))
-        repository._journal._file = real
+        with monkeypatch.context() as patch:
+            patch.setattr("afterview.memory.base.durable.append", write_half)
+            with pytest.raises(OSError, match="No space"):
+                repository.append(make_frame(3, SPEC))
         fill(repository, 2)
     assert_holds(CameraReader(tmp_path / "a").snapshot(), [0, 1, 2, 3, 4])
 

@@ -14,7 +14,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS

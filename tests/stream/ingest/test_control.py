@@ -14,7 +14,7 @@ from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.writing.repository import open_camera
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS

@@ -13,7 +13,8 @@ from afterview.configs import UsageError
 from afterview.memory.base.durable import StepKind, observed
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.format.journal import scan
-from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
 from tests.crash.disk import Disk, Recorder, Step

@@ -20,8 +20,9 @@ from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.reembed import open_generation
-from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
@@ -143,7 +144,7 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
             target = {
                 "encode": "afterview.memory.writing.reembed._encode_some",
                 "journal": "afterview.memory.writing.reembed.write_file",
-                "commit": "afterview.memory.writing.repository.Repository.put_manifest",
+                "commit": "afterview.memory.writing.state.CameraState.put_manifest",
             }[step]
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):

@@ -21,7 +21,8 @@ from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import execute
-from afterview.memory.writing.repository import Acknowledgement, open_camera
+from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.ingest.masks import apply_masks
 from afterview.stream.ingest.queues import Blocking

@@ -1,0 +1,49 @@
+"""Opening a camera for writing, and creating it where it is not there."""
+
+import os
+from pathlib import Path
+
+from afterview.memory.base.camera import camera_id, read_camera
+from afterview.memory.base.durable import make_directory
+from afterview.memory.base.errors import NotWritable, RepositoryError
+from afterview.memory.base.lock import CameraLock
+from afterview.memory.base.spec import FeatureSpec, require_same
+from afterview.memory.format.manifest import Manifest
+from afterview.memory.format.spec_file import read_spec
+from afterview.memory.writing.create import create_camera
+from afterview.memory.writing.repository import Repository
+from afterview.memory.writing.state import CameraState
+
+
+def open_camera(
+    memory: Path, name: str, spec: FeatureSpec, *, fps: float = 1.0, timezone: str | None = None
+) -> Repository:
+    """Open the camera called `name` in the memory at `memory` for writing, creating either where it is not there.
+
+    Raises NotWritable, CameraBusy (which process has it), SpecMismatch (names reembed), FormatMismatch, DamagedMemory.
+    """
+    directory = memory / camera_id(name)
+    if (memory / "__init__.py").exists():  # in a clone of this project `--memory memory` would be its own source
+        raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
+    try:
+        make_directory(directory)
+        lock = CameraLock(directory / "lock", camera=directory.name)
+    except OSError as error:
+        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+    try:
+        if not (directory / "camera.json").exists():
+            create_camera(directory, name, spec, fps=fps, timezone=timezone)
+        info = read_camera(directory)
+        if info.fps != fps:
+            raise RepositoryError(
+                f"camera '{info.id}' keeps {info.fps:g} frames per second, not {fps:g}; use --fps {info.fps:g}"
+            )
+        stored = read_spec(directory, Manifest.read(directory).generation)
+        require_same(stored, spec, where=f"camera '{info.id}'")
+        return Repository(CameraState.open(directory, info, stored), lock)
+    except OSError as error:
+        lock.close()
+        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+    except BaseException:
+        lock.close()
+        raise

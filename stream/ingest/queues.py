@@ -118,12 +118,18 @@ class DropOldest(BoundedQueue[T]):
 
     def _make_space(self) -> None:
         while sum(not isinstance(item, Notice) for item in self._items) >= self.capacity:
-            before: list[Any] = []
-            while isinstance(self._items[0], Notice):
-                before.append(self._items.popleft())
+            notices = self._take_notices()
             self._items.popleft()
             self.dropped += 1
-            self._items.extendleft(reversed(_merged([*before, Dropped(1, self._reason())])))
+            notices += [Dropped(1, self._reason()), *self._take_notices()]
+            self._items.extendleft(reversed(_merged(notices)))
+
+    def _take_notices(self) -> list[Any]:
+        """Those before the oldest frame."""
+        notices: list[Any] = []
+        while self._items and isinstance(self._items[0], Notice):
+            notices.append(self._items.popleft())
+        return notices
 
 
 def _merged(notices: list[Notice]) -> list[Any]:

@@ -76,11 +76,11 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
     answerer = Answerer(Memory(tmp_path), model)
     plain, forgotten = answerer._planner.plan_snapshot, []
 
-    def forget_meanwhile(snapshot: MemorySnapshot, question: Question, now: float) -> object:
+    def forget_meanwhile(snapshot: MemorySnapshot, question: Question, now: float, cancel: object) -> object:
         if not forgotten:
             with open_camera(tmp_path, "a", model.encoders.feature_spec) as repository:
                 forgotten.append(repository.forget(START + 20, START + 39))
-        return plain(snapshot, question, now)
+        return plain(snapshot, question, now, None)
 
     monkeypatch.setattr(answerer._planner, "plan_snapshot", forget_meanwhile)
     context = answerer.plan("a", Question("What?", ("a",)), now=START + 100)

@@ -5,18 +5,22 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from afterview.cli.arguments import sync_interval
 from afterview.configs import UsageError
 from afterview.memory.base.durable import StepKind, observed
-from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import CameraSettings
 from afterview.memory.format.journal import scan
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Acknowledgement
+from afterview.stream.ingest.config import Controls
+from afterview.stream.ingest.items import Interruption
 from afterview.stream.ingest.queues import Blocking
-from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
+from afterview.stream.ingest.status import IngestStats
+from afterview.stream.ingest.write import CameraWriter, Stored
 from tests.crash.disk import Disk, Recorder, Step
 from tests.crash.power import cuts, evenly
 from tests.crash.writer import SPECS
@@ -47,18 +51,19 @@ def record(memory: Path, sync_every_s: float) -> TimedRecorder:
     """A writer that gets a frame every 0.05 s, and an outage on the way."""
     recorder = TimedRecorder()
 
-    def stored(frames: Sequence[FrameRecord], acks: Sequence[Acknowledgement]) -> None:
-        assert [ack.time for ack in acks] == [frame.time for frame in frames]
+    def durable(acks: Sequence[Acknowledgement]) -> None:
         for ack in acks:
             recorder.promise("ack", f"{ack.frame} {ack.time!r} {ack.crc:08x}")
 
     with observed(recorder):
         outbox: Blocking[Stored] = Blocking(16)
+        repository, nobody = open_camera(memory, "a", SPEC), cast("Any", None)  # no encoder is looked up here
         writer = CameraWriter(
-            open_camera(memory, "a", SPEC),
+            repository,
             outbox,
-            on_stored=stored,
-            on_full=lambda why: None,
+            IngestStats(),
+            Controls(CameraSettings(), nobody),
+            on_durable=durable,
             sync_every_s=sync_every_s,
         )
         thread = threading.Thread(target=writer.run)

@@ -16,6 +16,7 @@ import pytest
 
 from afterview.memory.base.errors import RequestRefused, SpecMismatch
 from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import CameraSettings
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
@@ -26,10 +27,13 @@ from afterview.memory.writing.repository import Acknowledgement
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
+from afterview.stream.ingest.config import Controls
 from afterview.stream.ingest.control import ControlServer, ask_writer
+from afterview.stream.ingest.items import FeaturesOf
 from afterview.stream.ingest.queues import Blocking
+from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.upgrade import Upgrade, image_encoder
-from afterview.stream.ingest.write import CameraWriter, FeaturesOf, Stored
+from afterview.stream.ingest.write import CameraWriter, Stored
 from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.support.presets import write_preset
 from tests.support.watching import wait_until
@@ -58,23 +62,20 @@ class Recording:
         self.camera = self.repository.directory
         self.outbox: Blocking[Stored] = Blocking(64)
         self.acks: list[Acknowledgement] = []
-        self.switched: list[Any] = []
+        nobody: Any = None  # the model that it was opened with; nothing looks it up here
+        self.controls = Controls(CameraSettings(), nobody)
         self.writer = CameraWriter(
-            self.repository,
-            self.outbox,
-            on_stored=lambda frames, acks: self.acks.extend(acks),
-            on_full=lambda why: None,
+            self.repository, self.outbox, IngestStats(), self.controls, on_durable=self.acks.extend
         )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self) -> None:
         with ControlServer(self.camera, self._command):
-            self.acks += self.writer.run()
+            self.writer.run()
 
     def _command(self, command: dict[str, Any]) -> dict[str, Any]:
-        upgrade = Upgrade.prepare(self.camera, command)
-        return self.writer.switch(upgrade, lambda: self.switched.append(upgrade.encoders))
+        return self.writer.switch(Upgrade.prepare(self.camera, command))
 
     def put(self, numbers: range, spec: Any) -> None:
         for number in numbers:
@@ -113,7 +114,7 @@ def test_frames_on_their_way_at_the_switch_are_embedded_from_their_images(tmp_pa
         generation = open_generation(recording.camera, NEW)
         done = ask_writer(recording.camera, switch_command(generation))
         assert done == {"generation": generation, "frames": 150, "lost": 0}
-        assert len(recording.switched) == 1
+        assert recording.controls.encoders.feature_spec == NEW
         assert CameraReader(recording.camera).spec == NEW
         recording.put(range(150, 155), OLD)  # the encoder had them already
         recording.outbox.put(FeaturesOf(NEW))
@@ -149,7 +150,7 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):
                 ask_writer(recording.camera, switch_command(generation))
-        assert recording.switched == []
+        assert recording.controls.encoders is None
         assert Manifest.read(recording.camera).generation == 1
         recording.put(range(100, 180), OLD)
         snapshot = CameraReader(recording.camera).snapshot()

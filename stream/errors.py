@@ -10,7 +10,7 @@ AfterviewError                         (configs.errors)
    |  |- SourceUnreachable              1: the host does not answer, or not in the way it should
    |  |  `- SourceTimeout               1: nothing came within the open or read timeout
    |  `- SourceLost                     1: it was there and went away (end-of-file on a live source included)
-   |- Cancelled                        1: nobody wants the answer any more
+   |- Cancelled                        1: a question was cancelled
    |- ServerError                       1: the built-in test server cannot run on this machine
    `- WriterError                       1: a video file cannot be written as asked
 
@@ -29,7 +29,7 @@ class SourceError(StreamError):
 
 
 class BadUrl(SourceError, UsageError):
-    """The text given as a source is not an address that can be opened."""
+    """The source is not an address that can be opened."""
 
 
 class SourceNotFound(SourceError, UsageError):

@@ -92,7 +92,7 @@ def _nearest_cameras(
         try:
             index.catch_up(snapshot)
         except UnreachableFrames:
-            pass  # ranked by what was indexed before
+            pass  # ranked by the frames that are indexed already
         found = index.search(query, 1, snapshot, first=int(snapshot.ids[first]), end=int(snapshot.ids[end - 1]) + 1)
         scores[name] = found.hits[0].score if found.hits else -1.0
         exact &= found.exact

@@ -7,12 +7,14 @@ from typing import Any, Literal
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
 
-Search = Literal["none", "exact", "approximate"]  # what the index did for bounded recall; full recall asks no index
+Search = Literal[
+    "none", "exact", "approximate"
+]  # how the index searched for bounded recall; full recall needs no index
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, of which cameras (none named: all), about which span. Times are Unix seconds; None leaves a side open."""
+    """A question to some cameras (none named: all) about a span. Times are Unix seconds; None leaves a side open."""
 
     text: str
     cameras: tuple[str, ...] = ()
@@ -30,7 +32,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug rested on. weight: its share of the attention, all frames of its camera summing to 1."""
+    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1."""
 
     camera: str
     frame: int
@@ -51,12 +53,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
+    """What the answer is based on: the frames of the span, the gaps in it, and the age of its newest frame.
 
-    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
-    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.base.records.TimeBasis). search: what
-    the index did for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was
-    recorded since.
+    removed: parts of the span that are no longer remembered. damaged: frames that could not be read. unreachable: frames on a store that
+    did not answer. time_basis: number of frames by the clock that dated them (memory.base.records.TimeBasis). search: how the index
+    searched for bounded recall; if exact, the same question as of the same moment recalls the same frames, whatever was recorded since.
     """
 
     camera: str
@@ -98,7 +99,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CameraAnswer:
-    """One camera's answer, and why this camera was asked. timing: seconds since the question came, the other cameras' work included."""
+    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras."""
 
     text: str
     why: str
@@ -121,7 +122,7 @@ class CameraAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question: one camera's, or several merged. `skipped` says which cameras were not asked, or could not be, and why."""
+    """The answer to a question, merged from one or several cameras. skipped: the other cameras, and why they do not answer."""
 
     id: str
     question: str

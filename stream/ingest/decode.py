@@ -75,7 +75,7 @@ class CameraDecoder:
                         self.end_reason = event.reason
             self._release()
         except Closed:
-            pass  # the session is being stopped
+            pass  # the camera is being stopped
         except BaseException:
             self.end_reason = "failed"
             raise
@@ -111,21 +111,21 @@ class CameraDecoder:
             self._held.append((chosen, event))
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
-            self._doubt_source_clock(self._clock, event.arrival_time)
+            self._report_rejected_clock(self._clock, event.arrival_time)
             if not self._clock.settled and len(self._held) < self._inbox.capacity:
                 return
         elif self._clock is not None:
             self._clock.observe(event.pts_s, event.source_time)
         self._release()
 
-    def _doubt_source_clock(self, clock: LiveClock, arrival: float) -> None:
+    def _report_rejected_clock(self, clock: LiveClock, arrival: float) -> None:
         """Report once that the source's clock is rejected."""
-        if clock.disbelieved is None or self._stats.clock:
+        if clock.rejected is None or self._stats.clock:
             return
         info = self._repository.info
         self._stats.clock = (
-            f"its clock says {info.show(arrival + clock.disbelieved)} at {info.show(arrival)} of this machine's, and is "
-            "not believed: until it is right, times are those of arrival; set the camera's clock by NTP"
+            f"its clock says {info.show(arrival + clock.rejected)} at {info.show(arrival)} of this machine's, and is "
+            "rejected: until it is right, frames are dated by arrival; set the camera's clock by NTP"
         )
         self._stats.set_source("online", self._stats.clock)
 
@@ -152,14 +152,14 @@ class CameraDecoder:
 
 
 class _Pace:
-    """Holds a recording back to `speed` times its own pace."""
+    """Limits a recording to `speed` times its own pace."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
         self._began: float | None = None
 
     def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
-        """Return when the frame at `pts_s` is due, or the session stops."""
+        """Return when the frame at `pts_s` is due, or when `stop` is set."""
         if math.isinf(self._speed):
             return
         due = pts_s / self._speed

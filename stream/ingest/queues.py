@@ -1,4 +1,4 @@
-"""Bounded queues between threads. Each says in its name what happens when it is full, and counts what it drops."""
+"""Bounded queues between threads. The name of each says what happens when it is full; dropped frames are counted."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ class BoundedQueue(ABC, Generic[T]):
         self._closed = self._woken = False
 
     def put(self, item: T) -> None:
-        """Add an item. Raises Closed when nobody will take it."""
+        """Add an item. Raises Closed when the queue is closed."""
         with self._changed:
             if not self._closed:
                 self._make_space()

@@ -168,7 +168,7 @@ class CameraWriter:
 
     def _wait_for_space(self, error: OSError, waiting: int) -> None:
         self._stats.set_disk_full(
-            f"the disk is full ({error.strerror}); {waiting} frames wait, recording goes on when there is space"
+            f"the disk is full ({error.strerror}); {waiting} frames wait, recording continues when there is space"
         )
         self._repository.reserve.release()  # forgetting and evicting make space, but must write a little first
         self._keep_retention(now=True)
@@ -194,7 +194,7 @@ class CameraWriter:
                 result = work(self._repository)
                 self._controls.settings = read_settings(self._repository.directory)
                 future.set_result(result)
-            except Exception as error:  # goes to whoever sent the command; the recording continues
+            except Exception as error:  # the sender gets it; the recording continues
                 future.set_exception(error)
 
     def _refuse_commands(self) -> None:

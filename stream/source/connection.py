@@ -1,8 +1,8 @@
-"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here
-and in `stream.source.opening`.
+"""One connection to one source: demux, decode, and the time at which each frame was taken, if the source states it. All reading by PyAV
+is here and in `stream.source.opening`.
 
-Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
-cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+Threads: a connection belongs to the thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot be
+interrupted from outside, so every read has a timeout inside FFmpeg, and the stop flag is checked after every packet.
 """
 
 import math
@@ -26,16 +26,16 @@ from afterview.stream.source.opening import SourceConfig, describe, open_contain
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
 
-# Codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP.
+# Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
 _PARSED = {"h264", "hevc", "mpeg4"}
-# Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
+# FFmpeg invents times of 1/25 s for these formats: live, their frames are dated by arrival.
 _CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
-_UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
+_UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
-# Seconds between two looks at the program date of HLS: clocks drift a tenth of a second in that time.
+# Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a look that failed, or when the stream's clock began anew
+_DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -43,7 +43,7 @@ Wait = Callable[[float], object]
 
 
 class Connection:
-    """An open source. Use as a context manager, in one thread; `frames` can be gone through once."""
+    """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class Connection:
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
-        self._handed: float | None = None  # when the latest packet was handed over
-        # Presentation time of the latest packet, and when it had begun to arrive.
+        self._delivered: float | None = None  # when FFmpeg delivered the latest packet
+        # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
         self._began: float | None = None  # when the first frame came, on the monotonic clock
         self._end_s = 0.0  # where the newest frame ends, seconds
@@ -104,12 +104,12 @@ class Connection:
 
     @property
     def own_clock(self) -> bool:
-        """Whether a recording says by the source's own clock when its pictures were taken."""
+        """Whether a recording states by the source's own clock when its pictures were taken."""
         return self._references is not None and self._references.known
 
     @property
     def start_time(self) -> float | None:
-        """Unix seconds of a recording's first frame, as far as it is known once that frame was handed over."""
+        """Unix seconds of a recording's first frame, if known; call it after that frame was yielded."""
         return (self._clock.start_time if self.own_clock else None) or self.about.start_time
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
@@ -154,9 +154,9 @@ class Connection:
         return not stop.is_set()
 
     def _packets(self) -> Iterator[Packet]:
-        """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
+        """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Of a live source packets of all streams, so that sound going on without pictures does not keep us inside demux().
+        Live sources: packets of all streams, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
@@ -176,10 +176,10 @@ class Connection:
         yield drain
 
     def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets as they come; raises SourceTimeout after one that came too late.
+        """The packets as they come; raises SourceTimeout after a packet that came too late.
 
-        When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
-        before it reports the failure.
+        When a read times out, FFmpeg first delivers the packet that its parser held back, and reports the failure only after a
+        second timeout.
         """
         asked = self._monotonic()
         for packet in packets:
@@ -212,8 +212,8 @@ class Connection:
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
         if packet.pts is not None and not self._by_arrival:
-            self._reached = packet.pts, self._handed if self._held_back and self._handed is not None else now
-        self._handed = now
+            self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
+        self._delivered = now
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
@@ -243,7 +243,7 @@ class Connection:
         return wall
 
     def ending(self) -> str:
-        """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""
+        """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
@@ -257,7 +257,7 @@ class Connection:
     def _missing_s(self) -> float:
         """Seconds by which a recording stops before its stated length.
 
-        Of some FFmpeg tells where they end by their own clock, not how long they are: of Matroska, and of DASH by its index (sidx).
+        For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
         """
         stated = self.about.duration_s or 0.0
         missing = stated - self._end_s

@@ -1,8 +1,8 @@
-"""The boxes of fragmented MP4 that FFmpeg reads over: what time it was when a fragment's pictures were taken (prft).
+"""The prft boxes of fragmented MP4, which FFmpeg ignores: when the pictures of a fragment were taken.
 
-A prft box stands before a fragment (moof) and says what a clock showed, as NTP writes it, at a media time of one track (ISO/IEC
-14496-12, 8.16.5). Boxes are gone through by their sizes, so that a few dozen bytes of a fragment are read. Damaged bytes are never a
-failure: a prft box that cannot be read is counted, and nothing is read beyond a box whose size cannot be right.
+A prft box precedes a fragment (moof). It gives a clock's NTP time at a media time of one track (ISO/IEC 14496-12, 8.16.5). Boxes are
+skipped by their sizes, so that only a few dozen bytes of a fragment are read. Damaged bytes are never a failure: an unreadable prft box
+is counted, and nothing is read beyond a box with an impossible size.
 """
 
 import struct
@@ -21,13 +21,13 @@ _NTP_FIRST = 1 << 31  # ... January 1968 in this one (RFC 4330, section 3)
 _ARBITRARY = 8  # flags: the clock runs evenly, but does not show the time of day
 # Fields of trun's flags (8.8.8): what comes before the first sample's offset from its decoding time, and whether that is there.
 _BEFORE_OFFSET, _HAS_OFFSET = (0x001, 0x004, 0x100, 0x200, 0x400), 0x800
-_PATIENCE = 512  # boxes without a dated fragment among them after which a file is taken to have no more
-_PARTS = 64  # boxes inside another that are looked at; a track's description has five or so
+_PATIENCE = 512  # boxes without a dated fragment, after which the search ends
+_PARTS = 64  # boxes inside another box that are read; a track's description has about five
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the source's clock showed, Unix seconds, at `media_time`, in units of the track."""
+    """The source's clock, Unix seconds, at `media_time`, in units of the track."""
 
     media_time: int
     unix_s: float
@@ -35,7 +35,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment with samples of the track. position: the byte at which it begins. first: media time of its first sample, where it says."""
+    """A fragment with samples of the track. position: its first byte. first: media time of its first sample, if stated."""
 
     position: int
     first: int | None
@@ -43,19 +43,19 @@ class Fragment:
 
 
 class FragmentReader:
-    """The fragments of a file that have a reference for one track, and the very first one. damaged: prft boxes so far that say nothing.
+    """The fragments of a file that have a reference for one track, and the first fragment. damaged: unreadable prft boxes so far.
 
     index_start_s: where the track begins on its own clock, seconds, by the index of DASH (sidx), once a fragment was read; else 0.
     """
 
     def __init__(self, file: BinaryIO, track: int) -> None:
-        """track: its number in the file (track_ID). Whoever opened `file`, which must be seekable, closes it."""
+        """track: its number in the file (track_ID). The caller opens and closes `file`, which must be seekable."""
         self._file, self._track = file, track
         self.damaged = 0
         self.index_start_s = 0.0
 
     def __iter__(self) -> Iterator[Fragment]:
-        """Reads on as it is asked. Raises OSError."""
+        """Reads the file lazily. Raises OSError."""
         reference, is_first, patience = None, True, _PATIENCE
         for box in _boxes(self._file, 0, self._file.seek(0, 2)):
             patience -= 1
@@ -70,7 +70,7 @@ class FragmentReader:
                 return
 
     def _reference(self, box: "_Box") -> Reference | None:
-        """What a prft box says of the track; None of one that says nothing, is about another track, or not about the time of day."""
+        """The reference in a prft box; None if it is unreadable, about another track, or not about the time of day."""
         data = _content(self._file, box, _PRFT[1].size)
         layout = _PRFT[data[0]] if data and data[0] < len(_PRFT) else None
         if layout is None or len(data) < layout.size:
@@ -82,7 +82,7 @@ class FragmentReader:
         return Reference(media_time, unix_of_ntp(stamp))
 
     def _index_start(self, box: "_Box") -> float:
-        """What a sidx box says of the track; 0 of one that says nothing, or is about another track (8.16.3)."""
+        """The start time in a sidx box, seconds; 0 if it is unreadable or about another track (8.16.3)."""
         data = _content(self._file, box, _SIDX.size)
         if len(data) < _SIDX.size:
             return 0.0
@@ -90,7 +90,7 @@ class FragmentReader:
         return (start if version else start >> 32) / timescale if track == self._track and timescale else 0.0
 
     def _track_in(self, fragment: "_Box") -> "_Box | None":
-        """The part of a fragment that is about the track."""
+        """The part of a fragment that belongs to the track."""
         for part in islice(_boxes(self._file, fragment.body, fragment.end), _PARTS):
             if part.kind == b"traf":
                 head = next(_boxes(self._file, part.body, part.end), None)
@@ -131,7 +131,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
-    """The boxes that lie one after another between two bytes of a file, up to the first whose size cannot be right."""
+    """The consecutive boxes between two bytes of a file, up to the first with an impossible size."""
     while start + _HEADER.size <= end:
         header = _read(file, start, _HEADER.size + _LARGE_SIZE)
         if len(header) < _HEADER.size:

@@ -225,11 +225,14 @@ def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> No
             connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         answer = json.loads(connection.recv(65536))
-    assert answer == {"error": f"an order is one JSON object of at most {LONGEST} bytes"}
+    assert answer == {"error": f"a command is one JSON object of at most {LONGEST} bytes"}
 
 
 def test_an_order_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
-    with ControlServer(tmp_path, lambda command: {}), pytest.raises(RequestRefused, match="at most 1048576 are taken"):
+    with (
+        ControlServer(tmp_path, lambda command: {}),
+        pytest.raises(RequestRefused, match="at most 1048576 are accepted"),
+    ):
         ask_writer(tmp_path, {"do": "set", "settings": {"masks": "x" * LONGEST}})
 
 

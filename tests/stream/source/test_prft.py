@@ -116,7 +116,7 @@ def test_a_file_converted_faster_than_it_was_taken_is_not_dated_by_the_conversio
     assert {frame.source_time for frame in frames_of(events)} == {None}
     ended = events[-1]
     assert isinstance(ended, Ended)
-    assert "its own clock (prft) is not believed: it runs 0" in ended.reason
+    assert "its own clock (prft) is not plausible: it runs 0" in ended.reason
 
 
 def test_a_cut_off_recording_keeps_its_times(clip: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NotWritable
 from afterview.memory.base.settings import CameraSettings, write_settings
@@ -35,7 +36,8 @@ from afterview.stream.source.address import parse_source
 from afterview.stream.source.opening import SourceConfig
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame
-from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp
+from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp, wait_until
+from tests.support.watching import Recording
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +90,6 @@ def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
         watch.process.wait()
 
 
-def ask(memory: Path) -> dict[str, object]:
-    command = [sys.executable, "-m", "afterview", "ask", "What was there?", "--memory", str(memory), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    document: dict[str, object] = json.loads(done.stdout)
-    return document
-
-
 @pytest.mark.integration
 def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
     model: AfterviewModel, clip: Path, tmp_path: Path
@@ -105,10 +99,11 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         watch.wait_for(8)
         server.kill()
         killed = time.time()
-        time.sleep(5)
+        time.sleep(2)
         before = watch.snapshot()
         held = watch.frames()
-        during = ask(watch.memory)  # from another process, while the camera is away
+        question = Question("What was there?", max_new_tokens=2)
+        during = Answerer(Memory(watch.memory), model).ask(question)  # while the camera is away
         server.restart()
         away = time.time() - killed
         watch.wait_for(held + 6)
@@ -116,7 +111,7 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         document = watch.stop()
         assert before.open_gap is not None
         assert before.open_gap.reason == "lost"
-        assert during["coverage"]["gaps"][-1]["end"] is None  # type: ignore[index]  # it lasts
+        assert during.to_dict()["coverage"]["gaps"][-1]["end"] is None  # it lasts
         snapshot = watch.snapshot()
         (gap,) = snapshot.gaps
         assert (gap.reason, gap.before_frame) == ("lost", held)
@@ -140,48 +135,49 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
 
 
 @pytest.mark.integration
-def test_a_frozen_server_is_noticed_within_the_read_timeout(clip: Path, tmp_path: Path) -> None:
+def test_a_frozen_server_is_noticed_within_the_read_timeout(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
-    impatient = ("--fps", "2", "--read-timeout", "2", "--open-timeout", "2")
-    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, *impatient) as watch:
-        watch.wait_for(6)
-        server.freeze()
-        frozen = time.monotonic()
-        while watch.snapshot().open_gap is None:
-            assert time.monotonic() - frozen < 6
-            time.sleep(0.1)
-        held = watch.frames()
-        server.thaw()
-        watch.wait_for(held + 4)
-        watch.stop()
-        assert [gap.reason for gap in watch.snapshot().gaps] == ["lost"]
+    impatient = SourceConfig(open_timeout_s=2, read_timeout_s=1)
+    with RtspServer(clip, loop=True) as server:
+        config = IngestConfig(parse_source(server.url), fps=5.0, source=impatient)
+        with Recording(tmp_path, model.encoders, "door", config) as recording:
+            recording.wait_for(10)
+            server.freeze()
+            assert wait_until(lambda: recording.snapshot().open_gap is not None, 5, every_s=0.1)
+            held = len(recording.acks)
+            server.thaw()
+            recording.wait_for(held + 4)
+    assert [gap.reason for gap in recording.snapshot().gaps] == ["lost"]
 
 
 @pytest.mark.integration
-def test_wrong_password_is_one_line_and_never_shown(clip: Path, tmp_path: Path) -> None:
+def test_wrong_password_is_one_line_and_never_shown(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     need_rtsp()
-    server = RtspServer(clip, user="guard", password="right")
-    with server, watching(server.url_with("guard", "wr0ng-secret"), tmp_path) as watch:
-        out, error = watch.process.communicate(timeout=60)
-        assert watch.process.returncode == 2
-        assert "wr0ng-secret" not in out + error
-        assert "password" in error.splitlines()[-1]
-        assert not watch.memory.exists() or not list(watch.memory.iterdir())
+    with RtspServer(clip, user="guard", password="right") as server:
+        url = server.url_with("guard", "wr0ng-secret")
+        assert main(["watch", url, "--memory", str(tmp_path / "m"), "--json"]) == 2
+    out, error = capsys.readouterr()
+    assert "wr0ng-secret" not in out + error
+    assert "password" in error.splitlines()[-1]
+    assert not (tmp_path / "m").exists() or not list((tmp_path / "m").iterdir())
 
 
 @pytest.mark.integration
-def test_a_camera_that_changes_resolution_and_codec_goes_on(clip: Path, tmp_path: Path) -> None:
+def test_a_camera_that_changes_resolution_and_codec_goes_on(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
     other = make_clip(tmp_path / "other.mp4", frames=120, rate=10, width=320, height=240, codec="libx265")
-    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
-        watch.wait_for(6)
-        server.kill()
-        server.restart(other)
-        held = watch.frames()
-        watch.wait_for(held + 6)
-        watch.stop()
-        sizes = {len(watch.snapshot().image(frame)) for frame in (0, held + 4)}
-        assert len(sizes) == 2
+    with RtspServer(clip, loop=True) as server:
+        config = IngestConfig(parse_source(server.url), fps=5.0)
+        with Recording(tmp_path / "m", model.encoders, "door", config) as recording:
+            recording.wait_for(6)
+            server.kill()
+            server.restart(other)
+            held = len(recording.acks)
+            recording.wait_for(held + 6)
+    sizes = {len(recording.snapshot().image(frame)) for frame in (0, held + 4)}
+    assert len(sizes) == 2
 
 
 def take(

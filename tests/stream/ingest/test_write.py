@@ -72,8 +72,9 @@ def controls(camera: Path) -> Controls:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 3 MB. When it is full, writers try again soon."""
+    monkeypatch.setattr("afterview.stream.ingest.write.RETRY_FULL_S", 0.1)
     place = tmp_path / "disk"
     place.mkdir()
     if (

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from afterview.cli.arguments import readable_memory
 from afterview.memory.directory import Memory
+from afterview.memory.sync.replica import open_memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Answer, Question
@@ -18,7 +18,7 @@ def open(path: str | Path) -> Memory:
 
     path: a directory; or s3://bucket/prefix, the store of a memory that another machine records, as it was published when it is opened.
     """
-    return Memory(readable_memory(str(path)))
+    return open_memory(str(path))
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""The errors of this room.
+"""The errors of stream/.
 
 AfterviewError                         (configs.errors)
 `- StreamError                          exit status 1
@@ -10,6 +10,7 @@ AfterviewError                         (configs.errors)
    |  |- SourceUnreachable              1: the host does not answer, or not in the way it should
    |  |  `- SourceTimeout               1: nothing came within the open or read timeout
    |  `- SourceLost                     1: it was there and went away (end-of-file on a live source included)
+   |- Cancelled                        1: a question was cancelled
    |- ServerError                       1: the built-in test server cannot run on this machine
    `- WriterError                       1: a video file cannot be written as asked
 
@@ -28,7 +29,7 @@ class SourceError(StreamError):
 
 
 class BadUrl(SourceError, UsageError):
-    """The text given as a source is not an address that can be opened."""
+    """The source is not an address that can be opened."""
 
 
 class SourceNotFound(SourceError, UsageError):
@@ -53,6 +54,10 @@ class SourceTimeout(SourceUnreachable):
 
 class SourceLost(SourceError):
     """A source that was being read went away."""
+
+
+class Cancelled(StreamError):
+    """A question was cancelled before it was answered."""
 
 
 class ServerError(StreamError):

@@ -1,4 +1,4 @@
-"""Writing video and still images: synthetic worlds, test clips, and the pictures kept with each remembered frame."""
+"""Writes video and still images: synthetic worlds, test clips, and the image of each remembered frame."""
 
 import io
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class VideoWriter:
             if start_time is not None:
                 began = datetime.fromtimestamp(start_time, UTC)
                 self._container.metadata["creation_time"] = began.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            self._container.start_encoding()  # opens the file and the encoder now, so that what they refuse is said here
+            self._container.start_encoding()  # opens the file and the encoder now, so that their errors are raised here
         except (av.FFmpegError, ValueError, TypeError, OSError) as error:
             self._container.close()
             reason = getattr(error, "strerror", None) or error
@@ -120,7 +120,7 @@ class VideoWriter:
         return 0 if self._last_pts is None else self._last_pts + round(1 / (self._rate * self._time_base))
 
     def close(self) -> None:
-        """Write what the encoder still holds, and the file's index."""
+        """Write the encoder's last frames and the file's index."""
         try:
             if self._last_pts is not None:
                 self._container.mux(self._stream.encode(None))
@@ -139,7 +139,7 @@ class VideoWriter:
 def encode_jpeg(rgb: NDArray[np.uint8], short_side: int, quality: int = JPEG_QUALITY) -> bytes:
     """A JPEG of uint8 [H, W, 3], scaled down so that its short side is `short_side` pixels; a smaller picture keeps its size.
 
-    A picture that no JPEG could hold, since its long side is too long, is scaled down until one can.
+    A picture whose long side exceeds JPEG's limit is scaled down further.
     """
     image = Image.fromarray(rgb)
     scale = min(short_side / min(image.size), _LONGEST_SIDE / max(image.size))

@@ -26,8 +26,8 @@ from afterview.model.vision.preprocess import to_square
 from afterview.stream.ask.answerer import Answerer, Context
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from tests.support.clips import make_clip, picture
 from tests.support.presets import write_preset

@@ -48,7 +48,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
         "import afterview.cli.main as m; m.build_parser().format_help()",
         "import afterview.cli.commands.info",
         "import afterview.cli.commands.fsck, afterview.cli.commands.manage, afterview.cli.commands.exchange",
-        "import afterview.stream.ask.answerer, afterview.stream.ingest.supervisor, afterview.stream.ingest.camera",
+        "import afterview.stream.ask.answerer, afterview.stream.session, afterview.stream.ingest.camera",
         "import afterview.memory.directory, afterview.memory.writing.repository",
         "import afterview.model.checkpoint.preset, afterview.model.vision.preprocess",
     ],

@@ -17,18 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.cli.output.answers import save_evidence
-from afterview.cli.output.documents import dump
 from afterview.configs import AfterviewError
 from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.stream.ask.evidence_files import save_evidence
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.testing.serve import rtsp_missing
 from afterview.training.evaluation.quiz import Put
@@ -55,7 +54,7 @@ def play(show: Show) -> list[Asked]:
     asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, live))
     seconds = time.monotonic() - began
     if show.quiet:
-        dump(document(show, asked, ingest, seconds))
+        print(json.dumps(document(show, asked, ingest, seconds), ensure_ascii=False))
     tell_score(show, asked, ingest, seconds)
     return asked
 

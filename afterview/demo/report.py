@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.output.answers import answer_document
 from afterview.demo.contact_sheet import SheetItem, contact_sheet
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.typed_times import spell_duration
@@ -114,7 +113,7 @@ def document(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: fl
                 "put_s": one.put.put_s,
                 "as_of_s": one.put.question.at_s,
                 "contact_sheet": str(one.sheet),
-                **answer_document(one.answer, one.images),
+                **one.answer.to_dict(one.images),
             }
             for one in asked
         ],

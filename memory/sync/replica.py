@@ -18,6 +18,7 @@ from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.directory import Memory
 from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.layout import (
     IMAGES,
@@ -36,13 +37,20 @@ from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, loca
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
-from afterview.memory.remote.settings import StoreSettings, read_store, write_store
+from afterview.memory.remote.settings import SCHEME, StoreSettings, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
     "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it again"
 )
 _ATTEMPTS = 5  # the recording machine may publish while this reads; it does so every few minutes
+
+
+def open_memory(place: str) -> Memory:
+    """Open a memory for reading: a directory, or s3://bucket/prefix. Raises MemoryNotFound, UsageError, StoreError."""
+    if not place.strip():
+        raise UsageError("the memory's path is empty; name a directory")
+    return Memory(replica_of(place) if place.startswith(SCHEME) else Path(place))
 
 
 def replica_of(url: str, *, cache: Path | None = None) -> Path:

@@ -1,10 +1,11 @@
-"""A question, and the answer with what proves it. Synchronous: one thread at a time uses an Answerer.
+"""Answers a question, with the evidence for the answer. Synchronous: one thread at a time uses an Answerer.
 
 which cameras -> what the model sees of each (stream.ask.context) -> MemAug -> decoder -> one answer
 
 The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
 """
 
+import threading
 import time
 import unicodedata
 import uuid
@@ -22,7 +23,7 @@ from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
-from afterview.stream.ask.context import Context, Planner
+from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question
 from afterview.stream.ask.span import span_gaps, span_start
@@ -40,7 +41,7 @@ CAMERAS_TOGETHER = (
 
 @dataclass(frozen=True)
 class _Asked:
-    """One camera on its way to an answer."""
+    """One camera whose answer is being made."""
 
     name: str
     why: str
@@ -55,13 +56,16 @@ class Answerer:
         self.memory, self.model = memory, model
         self._planner = Planner(memory, model, self._embed)
 
-    def ask(self, question: Question, *, on_text: OnText | None = None) -> Answer:
+    def ask(
+        self, question: Question, *, on_text: OnText | None = None, cancel: threading.Event | None = None
+    ) -> Answer:
         """Answer from everything committed by now.
 
-        on_text receives the text as it is generated. Of several cameras it is the first one's at once, then each further one's as soon
-        as those before it are whole; all pieces together are the answer's text but for white space around each camera's.
+        on_text receives the text as it is generated: the first camera's at once, then each further one's as soon as those before it are
+        complete. All pieces together are the answer's text, except for white space around each camera's.
+        cancel: once it is set (from any thread), reading the memory and generating stop within one piece, or one token.
 
-        Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch.
+        Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
         text = _checked(question.text)
@@ -70,19 +74,20 @@ class Answerer:
         asked: list[_Asked] = []
         inputs: list[VideoInputs] = []
         nothing: NothingRecorded | StoreError | None = None
-        for name, why in choice.asked.items():
+        for name, chosen in choice.asked.items():
             try:
-                context = self.plan(name, question, now)
+                context = self._planner.plan(chosen.snapshot, question, now, cancel)
             except (NothingRecorded, StoreError) as error:
                 nothing, skipped[name] = error, str(error)
                 continue
-            asked.append(_Asked(name, why, context, time.perf_counter() - began))
+            asked.append(_Asked(name, chosen.why, context, time.perf_counter() - began))
             if sum(item.context.features.nbytes for item in asked) > FEATURES_HELD:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
             raise nothing or UsageError("no camera was named")
         inputs += self._take_in(asked, len(inputs))
-        texts, timings = self._generate(question, asked, inputs, on_text, began)
+        texts = OrderedMerger(_titles(asked), on_text)
+        timings = self._generate(question, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
@@ -95,13 +100,13 @@ class Answerer:
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
-        return self._planner.plan(name, question, now)
+        return self._planner.plan(self.memory.camera(name).snapshot(), question, now)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         return self.model.encoders.index.encode_texts([text])[0]
 
     def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
-        """What the language model is given for each of asked[done:], whose features are let go."""
+        """What the language model is given for each of asked[done:]; their features are released."""
         made = self.model.video_inputs(
             [(own.features, own.layout, own.prompt) for own in (a.context for a in asked[done:])]
         )
@@ -113,11 +118,11 @@ class Answerer:
         question: Question,
         asked: Sequence[_Asked],
         inputs: "Sequence[VideoInputs]",
-        on_text: OnText | None,
+        texts: OrderedMerger,
         began: float,
-    ) -> tuple[OrderedMerger, list[dict[str, float]]]:
-        """The texts, and each one's timing."""
-        texts = OrderedMerger([f"{item.name}: " if len(asked) > 1 else "" for item in asked], on_text)
+        cancel: threading.Event | None,
+    ) -> list[dict[str, float]]:
+        """Generate the texts; each one's timing."""
         timings = [{"recall_s": item.seen_s} for item in asked]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
@@ -128,6 +133,7 @@ class Answerer:
                 max_new_tokens=question.max_new_tokens,
             )
             for row, piece in pieces:
+                require_wanted(cancel)
                 passed = time.perf_counter() - began
                 timings[first + row].setdefault("first_token_s", passed)
                 if piece is None:
@@ -135,7 +141,7 @@ class Answerer:
                     texts.end(first + row)
                 else:
                     texts.push(first + row, piece)
-        return texts, timings
+        return timings
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
@@ -195,6 +201,10 @@ class Answerer:
             "recall": context.recall.mode,
             "search": context.search,
         }
+
+
+def _titles(asked: Sequence[_Asked]) -> list[str]:
+    return [f"{item.name}: " if len(asked) > 1 else "" for item in asked]
 
 
 def _moment(context: Context, made: "VideoInputs") -> str:

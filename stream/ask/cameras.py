@@ -1,4 +1,4 @@
-"""Which cameras a question is put to, and why: those it names, else all of a few, else those whose frames look most like it."""
+"""Which cameras a question is put to, and why: those that it names, else all of a few, else those whose frames look most like it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,20 +10,29 @@ from numpy.typing import NDArray
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
     from afterview.memory.base.spec import FeatureSpec
     from afterview.stream.ask.question import Question
 
-MOST_CAMERAS = 4  # asked when the question names none: each costs a look at its memory, and a text for a person to read
+MOST_CAMERAS = 4  # asked when the question names none: each costs reading its memory, and gives one more text to read
+
+
+@dataclass(frozen=True)
+class ChosenCamera:
+    """A camera to ask: why it is asked, and the one snapshot that its part of the answer rests on."""
+
+    why: str
+    snapshot: MemorySnapshot
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Cameras to ask, in the order of their answers, and why; and why each other one is not asked."""
+    """Cameras to ask by id, in the order of their answers; and for each other one why it is not asked."""
 
-    asked: dict[str, str]
+    asked: dict[str, ChosenCamera]
     skipped: dict[str, str]
 
 
@@ -34,59 +43,72 @@ def choose_cameras(
     spec: "FeatureSpec",
     now: float,
 ) -> Choice:
-    """embed: a text's unit-norm embedding [De]. Raises MemoryNotFound for a camera that is named and not there.
+    """Take one snapshot of each camera and choose. embed: a text's unit-norm embedding [De].
 
-    A camera that another model recorded, or that holds nothing in the span, is not asked; where it was named, asking it will say so.
+    A camera that another model recorded, or that holds nothing in the span, is not asked, unless it is named or no camera can answer:
+    asking it then raises the reason. Raises MemoryNotFound for a named camera that does not exist, and what taking a snapshot raises.
     """
     if question.cameras:
         named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
-        return Choice(dict.fromkeys(named, "it was named"), {})
+        return Choice({name: ChosenCamera("it was named", memory.camera(name).snapshot()) for name in named}, {})
     everyone = memory.camera_ids()
     if len(everyone) == 1:
-        return Choice(dict.fromkeys(everyone, "it is the only one"), {})
-    names, skipped = [], {}
+        return Choice({everyone[0]: ChosenCamera("it is the only one", memory.camera(everyone[0]).snapshot())}, {})
+    taken: dict[str, MemorySnapshot] = {}
+    failures: dict[str, RepositoryError] = {}
     for name in everyone:
         try:
-            snapshot = memory.camera(name).snapshot()
-            require_same(snapshot.spec, spec, where=f"camera '{name}'")
-            find_span(snapshot, question, now)
-            names.append(name)
+            taken[name] = memory.camera(name).snapshot()
+            require_same(taken[name].spec, spec, where=f"camera '{name}'")
+            find_span(taken[name], question, now)
         except RepositoryError as error:
-            skipped[name] = str(error)
-    if not names:  # asking them says why
-        return Choice(dict.fromkeys(everyone, "no camera was named"), {})
-    if len(names) <= MOST_CAMERAS:
-        return Choice(dict.fromkeys(names, "no camera was named, and all that can answer are asked"), skipped)
-    chosen = _nearest_cameras(memory, names, question, embed(question.text), now)
+            failures[name] = error
+    usable = {name: snapshot for name, snapshot in taken.items() if name not in failures}
+    if not usable:
+        for name in everyone:
+            if name not in taken:
+                raise failures[name]
+        return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in everyone}, {})
+    skipped = {name: str(error) for name, error in failures.items()}
+    if len(usable) <= MOST_CAMERAS:
+        why = "no camera was named, and all that can answer are asked"
+        return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
+    chosen = _nearest_cameras(memory, usable, question, embed(question.text), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped})
 
 
 def _nearest_cameras(
-    memory: Memory, names: list[str], question: "Question", query: NDArray[np.float32], now: float
+    memory: Memory,
+    snapshots: dict[str, MemorySnapshot],
+    question: "Question",
+    query: NDArray[np.float32],
+    now: float,
 ) -> Choice:
     scores: dict[str, float] = {}
     exact = True
-    for name in names:
-        snapshot = memory.camera(name).snapshot()
+    for name, snapshot in snapshots.items():
         first, end = find_span(snapshot, question, now)
         index = memory.index(name)
         try:
             index.catch_up(snapshot)
         except UnreachableFrames:
-            pass  # ranked by what was indexed before
+            pass  # ranked by the frames that are indexed already
         found = index.search(query, 1, snapshot, first=int(snapshot.ids[first]), end=int(snapshot.ids[end - 1]) + 1)
         scores[name] = found.hits[0].score if found.hits else -1.0
         exact &= found.exact
     ranked = sorted(scores, key=lambda name: (-scores[name], name))
     how = "" if exact else ", by an approximate search"
-    said = {
+    places = {
         name: f"place {place} of {len(ranked)}, similarity {scores[name]:.2f}{how}"
         for place, name in enumerate(ranked, 1)
     }
     return Choice(
-        {name: f"its frames look most like the question ({said[name]})" for name in ranked[:MOST_CAMERAS]},
         {
-            name: f"its frames look less like the question than those of {MOST_CAMERAS} other cameras ({said[name]}); "
+            name: ChosenCamera(f"its frames look most like the question ({places[name]})", snapshots[name])
+            for name in ranked[:MOST_CAMERAS]
+        },
+        {
+            name: f"its frames look less like the question than those of {MOST_CAMERAS} other cameras ({places[name]}); "
             "name it with --camera to ask it"
             for name in ranked[MOST_CAMERAS:]
         },

@@ -3,6 +3,7 @@
 snapshot -> span -> forgetting (what stays visible) -> recall (what MemAug attends to) -> layout
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,13 +20,14 @@ from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.question import Question, Search
 from afterview.stream.ask.span import find_span
+from afterview.stream.errors import Cancelled
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.loaded import AfterviewModel
     from afterview.model.language.prompt import Prompt
 
-
 _MOST_DAMAGE = 8  # times that a question starts over because frames could not be read
+_READ_AT_ONCE = 1024  # frames read between two looks at whether the question was cancelled
 
 
 @dataclass(frozen=True)
@@ -51,31 +53,37 @@ class Context:
         return len(self.ids)
 
     def without_features(self) -> "Context":
-        """The same once the model has taken the features in: they are most of what it holds."""
+        """The same without its features, for when the model has taken them in: they are most of its size."""
         return replace(self, features=self.features[:0])
 
 
 class Planner:
-    """Plans sights of one memory for one model."""
+    """Plans what one model sees of one memory."""
 
     def __init__(self, memory: Memory, model: "AfterviewModel", embed: Callable[[str], NDArray[np.float32]]) -> None:
         """embed: a text's unit-norm embedding [De]."""
         self._memory, self._model, self._embed = memory, model, embed
 
-    def plan(self, name: str, question: "Question", now: float) -> Context:
-        """What the model sees of the camera called `name`. Raises NothingRecorded, SpecMismatch, StoreUnreachable."""
-        reader = self._memory.camera(name)
-        snapshot = reader.snapshot()
+    def plan(
+        self, snapshot: MemorySnapshot, question: Question, now: float, cancel: threading.Event | None = None
+    ) -> Context:
+        """What the model sees of a camera: of `snapshot`, unless frames of it were removed meanwhile.
+
+        Raises NothingRecorded, SpecMismatch, StoreUnreachable, Cancelled.
+        """
+        reader = self._memory.camera(snapshot.info.id)
         silent: UnreachableFrames | None = None
         for _ in range(_MOST_DAMAGE):
             try:
-                context = self.plan_snapshot(snapshot, question, now)
+                context = self.plan_snapshot(snapshot, question, now, cancel)
                 if not reader.forgot_since(snapshot):
                     return context
                 snapshot = reader.snapshot()
-            except UnreachableFrames as error:  # the answer rests on what is here, and says so
+            except UnreachableFrames as error:  # the answer rests on the frames that are here, and reports the others
                 silent, snapshot = error, snapshot.within_reach(error.frames)
-            except DamagedFrames as error:  # removed meanwhile, or damaged: the answer rests on the others, and says so
+            except (
+                DamagedFrames
+            ) as error:  # removed meanwhile, or damaged: the answer rests on the others, and reports these
                 without = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
                 snapshot = without.within_reach(snapshot.unreachable)
             except NothingRecorded:
@@ -83,18 +91,20 @@ class Planner:
                     raise
                 frames = len(snapshot.unreachable)
                 raise StoreUnreachable(
-                    f"camera '{name}': all of its {frames} frames that may matter lie on {silent}"
+                    f"camera '{snapshot.info.id}': all of its {frames} frames that may matter lie on {silent}"
                 ) from None
-        return self.plan_snapshot(snapshot, question, now)
+        return self.plan_snapshot(snapshot, question, now, cancel)
 
-    def plan_snapshot(self, snapshot: MemorySnapshot, question: "Question", now: float) -> Context:
-        """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames."""
+    def plan_snapshot(
+        self, snapshot: MemorySnapshot, question: Question, now: float, cancel: threading.Event | None = None
+    ) -> Context:
+        """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames, Cancelled."""
         require_same(snapshot.spec, self._model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
         ids, count = snapshot.ids[first:end], end - first
         preset = self._model.preset
         shown = plan_repetition(count, shortest=preset.forgetting.shortest)
-        visible = self._visible(snapshot, question.text, ids)
+        visible = self._visible(snapshot, question.text, ids, cancel)
         visible_frames = shown[visible]
         nearest, search = self._nearest(snapshot, question.text, ids)
         recall = plan_recall(count, visible_frames, nearest, preset.recall)
@@ -106,17 +116,19 @@ class Planner:
         # The span ends when its last frame's second does, as a recording of it would.
         seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
         prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
-        features = snapshot.tokens(ids[recall.frames])
+        features = _read_tokens(snapshot, ids[recall.frames], cancel)
         return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
 
-    def _visible(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _visible(
+        self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64], cancel: threading.Event | None
+    ) -> NDArray[np.int64]:
         config, model = self._model.preset.forgetting, self._model.video_language
         vectors = question = None
         if config.temporal == "keyframe":
             vectors = snapshot.mean_tokens(ids)
         elif config.temporal == "question-guided":
             pieces = np.split(ids, range(256, len(ids), 256))
-            vectors = np.concatenate([model.frame_vectors(snapshot.tokens(part)) for part in pieces])
+            vectors = np.concatenate([model.frame_vectors(_read_tokens(snapshot, part, cancel)) for part in pieces])
             question = model.question_vector(self._model.prompt(text, frames=len(ids), seconds=0.0))
         return plan_visible(
             len(ids), config, frame_ids=ids, random_constant=snapshot.info.random_constant,
@@ -124,7 +136,7 @@ class Planner:
         )  # fmt: skip
 
     def _nearest(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], Search]:
-        """Span numbers of the frames whose embeddings lie nearest to the question; only asked for when recall is bounded."""
+        """Span numbers of the frames whose embeddings lie nearest to the question; none where recall is not bounded."""
         recall = self._model.preset.recall
         if len(ids) <= recall.budget:
             return np.empty(0, dtype=np.int64), "none"
@@ -133,3 +145,29 @@ class Planner:
         found = index.search(self._embed(text), recall.nearest, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         frames = np.array([hit.frame for hit in found.hits], dtype=np.int64)
         return np.searchsorted(ids, frames), "exact" if found.exact else "approximate"
+
+
+def require_wanted(cancel: threading.Event | None) -> None:
+    """Raise Cancelled once `cancel` is set."""
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the question was cancelled")
+
+
+def _read_tokens(
+    snapshot: MemorySnapshot, ids: NDArray[np.int64], cancel: threading.Event | None
+) -> NDArray[np.floating]:
+    """Tokens of these frames, [len(ids), P, Dv]. Raises UnreachableFrames, DamagedFrames (all damage at once), Cancelled."""
+    spec = snapshot.spec.tokens
+    tokens: NDArray[np.floating] = np.empty((len(ids), spec.tokens_per_frame, spec.width), dtype=spec.dtype)
+    damage: list[DamagedFrames] = []
+    for first in range(0, len(ids), _READ_AT_ONCE):
+        require_wanted(cancel)
+        try:
+            tokens[first : first + _READ_AT_ONCE] = snapshot.tokens(ids[first : first + _READ_AT_ONCE])
+        except UnreachableFrames:
+            raise
+        except DamagedFrames as error:
+            damage.append(error)
+    if damage:
+        raise DamagedFrames(str(damage[0]), np.concatenate([error.frames for error in damage]))
+    return tokens

@@ -1,4 +1,4 @@
-"""Several texts that grow side by side, read as one: the first as it comes, each further one when those before it are whole."""
+"""Merges texts that grow side by side: the first is passed on as it comes, each further one when those before it are complete."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,17 +6,14 @@ OnText = Callable[[str], None]
 
 
 class OrderedMerger:
-    """Collects the texts, and hands their pieces to one reader in the order of the texts, each under its title."""
+    """Collects the texts and passes their pieces to one reader in the order of the texts, each after its title."""
 
     def __init__(self, titles: Sequence[str], on_text: OnText | None) -> None:
-        """titles: what stands before each text; a single text needs none."""
+        """titles: what precedes each text; empty for a single text."""
         self.texts = [""] * len(titles)
         self._titles, self._on_text = titles, on_text
         self._ended = [False] * len(titles)
-        self._at, self._sent = (
-            0,
-            0,
-        )  # the text that is being handed over, and how many of its characters (its title's included)
+        self._at = self._sent = 0  # the text that is being passed on, and how many of its characters (with its title)
 
     def push(self, row: int, piece: str) -> None:
         """A further piece of one text."""
@@ -24,12 +21,12 @@ class OrderedMerger:
         self._forward()
 
     def end(self, row: int) -> None:
-        """This text is whole."""
+        """This text is complete."""
         self._ended[row] = True
         self._forward()
 
     def merged(self) -> str:
-        """All texts, white space around each left out."""
+        """All texts, without the white space around each."""
         return "\n".join(title + text.strip() for title, text in zip(self._titles, self.texts, strict=True))
 
     def _forward(self) -> None:

@@ -1,17 +1,20 @@
-"""A question, and the answer with what proves it: values alone."""
+"""A question, and the answer with its evidence: values only. `to_dict` gives JSON, with the names that the command line prints."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
 
-Search = Literal["none", "exact", "approximate"]  # what the index did for bounded recall; full recall asks no index
+Search = Literal[
+    "none", "exact", "approximate"
+]  # how the index searched for bounded recall; full recall needs no index
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, of which cameras (none named: all), about which span. Times are Unix seconds; None leaves a side open."""
+    """A question to some cameras (none named: all) about a span. Times are Unix seconds; None leaves a side open."""
 
     text: str
     cameras: tuple[str, ...] = ()
@@ -22,10 +25,14 @@ class Question:
     evidence: int = 8  # frames named as evidence, at most
     max_new_tokens: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {**asdict(self), "cameras": list(self.cameras)}
+
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug rested on. weight: its share of the attention, all frames of its camera summing to 1."""
+    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1."""
 
     camera: str
     frame: int
@@ -33,15 +40,24 @@ class Evidence:
     weight: float
     image: bytes = field(repr=False)  # JPEG
 
+    def to_dict(self, image: str | None = None) -> dict[str, Any]:
+        """The same as JSON. image: where the JPEG was saved."""
+        return {
+            "camera": self.camera,
+            "frame": self.frame,
+            "time": self.time,
+            "weight": round(self.weight, 6),
+            "image": image,
+        }
+
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the answer could know: the frames of the span, the gaps in it, and how far its newest frame lies behind.
+    """What the answer is based on: the frames of the span, the gaps in it, and the age of its newest frame.
 
-    removed: parts of the span that are no longer remembered. damaged: frames of it that could not be read. unreachable: frames that lie
-    on a store that did not answer. time_basis: how many frames have their time from which clock (memory.base.records.TimeBasis). search: what
-    the index did for bounded recall; while it is exact, asking again as of the same moment recalls the same frames, however much was
-    recorded since.
+    removed: parts of the span that are no longer remembered. damaged: frames that could not be read. unreachable: frames on a store that
+    did not answer. time_basis: number of frames by the clock that dated them (memory.base.records.TimeBasis). search: how the index
+    searched for bounded recall; if exact, the same question as of the same moment recalls the same frames, whatever was recorded since.
     """
 
     camera: str
@@ -60,10 +76,30 @@ class Coverage:
     visible: int
     unreachable: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "camera": self.camera,
+            "frames": self.frames,
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+            "gaps": [gap.to_dict() for gap in self.gaps],
+            "no_longer_remembered": [gone.to_dict() for gone in self.removed],
+            "damaged": self.damaged,
+            "unreachable": self.unreachable,
+            "lag_s": round(self.lag_s, 3),
+            "time_basis": self.time_basis,
+            "recall": self.recall,
+            "search": self.search,
+            "recalled": self.recalled,
+            "visible": self.visible,
+            "positions": self.positions,
+        }
+
 
 @dataclass(frozen=True)
 class CameraAnswer:
-    """One camera's answer, and why this camera was asked. timing: seconds since the question came, the other cameras' work included."""
+    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras."""
 
     text: str
     why: str
@@ -72,10 +108,21 @@ class CameraAnswer:
     provenance: dict[str, object]
     timing: dict[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON, without the evidence."""
+        return {
+            "camera": self.coverage.camera,
+            "why": self.why,
+            "answer": self.text,
+            "coverage": self.coverage.to_dict(),
+            "provenance": self.provenance,
+            "timing": _rounded(self.timing),
+        }
+
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question: one camera's, or several merged. `skipped` says which cameras were not asked, or could not be, and why."""
+    """The answer to a question, merged from one or several cameras. skipped: the other cameras, and why they do not answer."""
 
     id: str
     question: str
@@ -89,3 +136,26 @@ class Answer:
     def evidence(self) -> list[Evidence]:
         """Evidence of all cameras, heaviest first."""
         return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+
+    def to_dict(self, images: Mapping[tuple[str, int], str] | None = None) -> dict[str, Any]:
+        """The same as JSON. images: where the evidence was saved, by camera and frame.
+
+        `coverage` and `provenance` are the first camera's; `cameras` has those of every camera that was asked.
+        """
+        first, saved = self.parts[0], images or {}
+        return {
+            "id": self.id,
+            "question": self.question,
+            "answer": self.text,
+            "notice": self.notice,
+            "evidence": [item.to_dict(saved.get((item.camera, item.frame))) for item in self.evidence],
+            "coverage": first.coverage.to_dict(),
+            "provenance": first.provenance,
+            "timing": _rounded({**first.timing, "total_s": self.total_s}),
+            "cameras": [part.to_dict() for part in self.parts],
+            "skipped": self.skipped,
+        }
+
+
+def _rounded(timing: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in timing.items()}

@@ -1,4 +1,4 @@
-"""The span of time that a question looks at: which frames of a snapshot it holds, and why it may hold none. Pure."""
+"""The span of time of a question: which frames of a snapshot lie in it, and why there may be none. Pure."""
 
 import math
 from typing import Protocol
@@ -13,7 +13,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 
 
 class TimeSpan(Protocol):
-    """What bounds a span. Times are Unix seconds; None leaves a side open; last_s counts back from `at` (or now)."""
+    """The bounds of a span. Times are Unix seconds; None leaves a side open; last_s counts back from `at` (or now)."""
 
     @property
     def start(self) -> float | None: ...
@@ -24,7 +24,7 @@ class TimeSpan(Protocol):
 
 
 def find_span(snapshot: MemorySnapshot, question: TimeSpan, now: float) -> tuple[int, int]:
-    """The rows [first, end) of the snapshot that a question looks at. Raises NothingRecorded, saying what there is, or UsageError."""
+    """The rows [first, end) of the snapshot in a question's span. Raises NothingRecorded, which names what was recorded, or UsageError."""
     at = question.at
     start = question.start if question.last_s is None else span_start(question, now)
     if start is not None and at is not None and start > at:
@@ -49,7 +49,7 @@ def find_span(snapshot: MemorySnapshot, question: TimeSpan, now: float) -> tuple
 
 
 def describe_removal(gone: Removal, info: CameraInfo) -> str:
-    """What is no longer remembered and why, for a person."""
+    """What is no longer remembered and why, for people."""
     why = {
         "evicted": "evicted by its retention",
         "forgotten": "forgotten on request",
@@ -68,7 +68,7 @@ def span_start(question: TimeSpan, now: float) -> float:
 
 
 def span_gaps(snapshot: MemorySnapshot, start: float, end: float) -> tuple[Gap, ...]:
-    """Gaps that the span touches; the time before the first frame, when it was asked about, is one."""
+    """Gaps in the span; the time before the first frame is one, if the span includes it."""
     earliest = float(snapshot.times[0])
     gone = touching(snapshot.removed, start, earliest)
     before = [Gap(start, earliest, "not recording", 0)] if start < earliest and not gone else []

@@ -3,14 +3,14 @@
     decode (one per source)  --Sampled-->  encode (one for all cameras)  --FrameRecord-->  write (one per camera)
                             DropOldest (live) or Blocking (recordings)      Blocking
 
-Threads: `decode` (stream.ingest.decode) owns PyAV, the sampler and the clock; `encode` owns the encoders; `write` (stream.ingest.write) owns the
-repository. They share nothing but the queues and the counters of IngestStats, each of which one thread writes.
+Threads: `decode` (stream.ingest.decode) owns PyAV, the sampler and the clock; `encode` (stream.ingest.encode) owns the encoders; `write`
+(stream.ingest.write) owns the repository. What they tell each other travels in the queues, in the order in which it happened
+(stream.ingest.items). Beside the queues they share IngestStats and Controls, each value of which one thread writes.
 """
 
 import math
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +18,30 @@ from afterview.memory.base.errors import RequestRefused
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
 from afterview.memory.writing.commands import Command
-from afterview.memory.writing.repository import Acknowledgement, Repository
-from afterview.stream.ingest.config import IngestConfig, IngestStats
+from afterview.memory.writing.repository import Repository
+from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
+from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.decode import CameraDecoder, Item
+from afterview.stream.ingest.items import FeaturesOf, Notice
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
+from afterview.stream.ingest.status import CameraStatus, IngestStats
 from afterview.stream.ingest.upgrade import Upgrade
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
-from afterview.stream.ingest.write import WRITE_QUEUE, CameraWriter, FeaturesOf, Interruption, Stored
+from afterview.stream.ingest.write import WRITE_QUEUE, CameraWriter, OnDurable, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.loaded import Encoders
 
-# Seconds of sampled frames that may wait for the encoder; more than an HLS segment, which comes at once.
-LIVE_QUEUE_S = 16.0
+LIVE_QUEUE_S = (
+    16.0  # seconds of sampled frames that may wait for the encoder; an HLS segment comes at once, and is shorter
+)
 RECORDED_QUEUE = 32  # frames; two encoder batches
 
 
 class CameraIngest:
-    """One camera's three stages. The session runs `decode` and `write` in threads of their own, and calls `ready` and `submit`."""
+    """One camera's three stages. The supervisor runs `decode` and `write` in threads of their own; the encode thread calls
+    `ready` and `submit`. failure: the first error of any stage, which ends the camera."""
 
     def __init__(
         self,
@@ -45,38 +50,84 @@ class CameraIngest:
         encoders: "Encoders",
         work: threading.Condition,
         *,
-        on_durable: Callable[[Sequence[Acknowledgement]], None] = lambda acknowledgements: None,
+        on_durable: OnDurable = lambda acknowledgements: None,
         on_state: Callable[["CameraIngest"], None] = lambda ingest: None,
     ) -> None:
         """work: the condition that the encode thread waits on, shared by all cameras. on_durable is called in the write thread."""
-        self.config, self.repository, self.stats = config, repository, IngestStats()
-        self._encoders = encoders  # replaced by the write thread when the camera goes over to another model
-        self._handed = encoders  # whose features went to the writer last; encode thread
-        self._upgrading = threading.Lock()
-        self._on_durable, self._on_state = on_durable, on_state
-        self.inbox = _inbox(config, work)
+        self.config, self.repository = config, repository
+        self.failure: BaseException | None = None
+        self.stats = IngestStats(on_change=lambda: on_state(self))
+        self.inbox = self._make_inbox(work)
         self.outbox: Blocking[Stored] = Blocking(WRITE_QUEUE)
-        self.settings = read_settings(repository.directory)  # replaced as a whole by the write thread, read by decode
-        self._writer = CameraWriter(
-            repository, self.outbox, on_stored=self._stored, on_full=self._full,
-            drops=lambda: self.inbox.dropped, on_settings=self._read_settings, stopping=lambda: self.inbox.closed,
-            sync_every_s=config.sync_every_s,
-        )  # fmt: skip
         self.uploader: Uploader | None = None  # of the memory's store; runs while `write` does
-        self._decoder = CameraDecoder(
-            config, repository, self.inbox, self.stats,
-            settings=lambda: self.settings, encoders=lambda: self._encoders, say=self._say,
-        )  # fmt: skip
+        self._on_state = on_state
+        self._stop = threading.Event()
+        self._submitted = encoders  # whose features went to the writer last; encode thread
+        self._upgrading = threading.Lock()
+        controls = Controls(read_settings(repository.directory), encoders)
+        self._decoder = CameraDecoder(config, repository, self.inbox, self.stats, controls)
+        self._writer = CameraWriter(
+            repository, self.outbox, self.stats, controls, on_durable=on_durable, sync_every_s=config.sync_every_s
+        )
 
-    def _say(self, state: str, detail: str = "") -> None:
-        self.stats.state, self.stats.detail = state, detail
-        self._on_state(self)
+    def _make_inbox(self, work: threading.Condition) -> BoundedQueue[Item]:
+        if not self.config.live:
+            return Blocking(RECORDED_QUEUE, work)
+        capacity = max(4, math.ceil(LIVE_QUEUE_S * self.config.fps))
+        return DropOldest(capacity, work, reason=lambda: "disk full" if self.stats.disk_full else "dropped")
+
+    @property
+    def id(self) -> str:
+        """The camera's id."""
+        return self.repository.info.id
+
+    def status(self) -> CameraStatus:
+        """How the camera is doing. From any thread."""
+        stats, upload = self.stats, self.uploader.state if self.uploader else None
+        return CameraStatus(
+            camera=self.id,
+            state=stats.state,
+            detail=stats.detail,
+            cause=None if self.failure is None else str(self.failure) or type(self.failure).__name__,
+            recorded=stats.recorded,
+            frames=self.repository.frames,
+            dropped=self.inbox.dropped,
+            reconnects=stats.reconnects,
+            last_time=self.repository.last_time,
+            median_latency_s=stats.median_latency(),
+            clock=stats.clock or None,
+            upload=upload if upload and upload.place else None,
+        )
+
+    def stop(self) -> None:
+        """End the camera: what was decoded is still encoded, written and synced. From any thread; more than once is fine."""
+        self._stop.set()
+        self.inbox.close()
+        self._writer.end_input()
+
+    def fail(self, error: BaseException) -> None:
+        """End the camera because of an error in one of its stages; the first error counts. From any thread."""
+        self.failure = self.failure or error
+        self.stop()
+
+    def finish(self) -> None:
+        """All stages have ended: set the last state."""
+        if self.failure is None:
+            self.stats.set_end("ended", self._decoder.end_reason)
+        else:
+            self.stats.set_end("failed", str(self.failure).partition("\n")[0])
 
     # --- decode thread ---
 
-    def decode(self, stop: threading.Event) -> None:
-        """Read the source until it ends or `stop` is set. Raises the source's error."""
-        self._decoder.run(stop)
+    def decode(self) -> None:
+        """Read the source until it ends or the camera is stopped. Raises the source's error."""
+        config = self.config
+        if not config.live and math.isinf(config.speed) and config.source.decoder_threads == 1:
+            pin_to_one_cpu()
+        try:
+            self._decoder.run(self._stop)
+        finally:
+            self._writer.end_input()
 
     # --- encode thread ---
 
@@ -86,12 +137,12 @@ class CameraIngest:
         hurried = self.config.live or math.isfinite(self.config.speed)
         return len(self.inbox) >= (1 if hurried or self.inbox.closed else batch)
 
-    def submit(self, item: FrameRecord | Interruption, encoders: "Encoders | None" = None) -> None:
-        """Give the writer what the encoders made. A writer that failed takes nothing more; `Session.run` raises its error."""
+    def submit(self, item: FrameRecord | Notice, encoders: "Encoders | None" = None) -> None:
+        """Give the writer what the encoders made. A writer that failed takes nothing more."""
         try:
-            if encoders is not None and encoders is not self._handed:
+            if encoders is not None and encoders is not self._submitted:
                 self.outbox.put(FeaturesOf(encoders.feature_spec))
-                self._handed = encoders
+                self._submitted = encoders
             self.outbox.put(item)
         except Closed:
             self.inbox.close()
@@ -99,58 +150,28 @@ class CameraIngest:
     # --- write thread ---
 
     def write(self) -> None:
-        """Append what the encoder hands over, sync after every batch, until the queue is closed. Orders come in by the control socket."""
+        """Append what the encoder submits until the queue is closed. Commands come in by the control socket."""
         self.uploader = Uploader(self.repository.directory, on_state=lambda state: self._on_state(self))
         try:
             with self._control():
-                last = self._writer.run()
-            self._on_durable(last)
+                self._writer.run()
         finally:
             self.outbox.close()
             self.uploader.close(FINISH_UPLOAD_S)
-            self._say("ended", self._decoder.end_reason)
 
     def _control(self) -> AbstractContextManager[object]:
         try:
             return ControlServer(self.repository.directory, self._command)
-        except OSError:  # a file system without sockets: orders are refused while this records, nothing else changes
+        except OSError:  # a file system without sockets: commands are refused while this records, nothing else changes
             return nullcontext()
 
     def _command(self, command: Command) -> dict[str, Any]:
-        """Called in the order's own thread."""
+        """Called in the command's own thread."""
         if command.get("do") != "switch":
             return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):
-            raise RequestRefused("it is going over to another model already")
+            raise RequestRefused("it is switching to another model already")
         try:
-            upgrade = Upgrade.prepare(self.repository.directory, command)
-            return self._writer.switch(upgrade, lambda: self._go_over(upgrade.encoders))
+            return self._writer.switch(Upgrade.prepare(self.repository.directory, command))
         finally:
             self._upgrading.release()
-
-    def _go_over(self, encoders: "Encoders") -> None:
-        self._encoders = encoders
-        self._say(self.stats.state, f"goes on with the features of '{encoders.name}'")
-
-    def _stored(self, frames: Sequence[FrameRecord], acknowledged: Sequence[Acknowledgement]) -> None:
-        now = time.time()
-        for frame in frames:
-            self.stats.recorded += 1
-            self.stats.last_time = frame.time
-            self.stats.latencies.append(now - frame.arrival_time)
-        self._on_durable(acknowledged)
-
-    def _full(self, why: str | None) -> None:
-        if why and self.stats.state != "disk full":
-            self._say("disk full", why)
-        elif not why and self.stats.state == "disk full":
-            self._say("online")
-
-    def _read_settings(self) -> None:
-        self.settings = read_settings(self.repository.directory)
-
-
-def _inbox(config: IngestConfig, work: threading.Condition) -> BoundedQueue[Item]:
-    if config.live:
-        return DropOldest(max(4, math.ceil(LIVE_QUEUE_S * config.fps)), work)
-    return Blocking(RECORDED_QUEUE, work)

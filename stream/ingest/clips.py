@@ -3,29 +3,29 @@
 from collections.abc import Iterable
 
 from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.items import Notice
 from afterview.stream.ingest.preprocess import Sampled
-from afterview.stream.ingest.write import Interruption
 
-Group = tuple[CameraIngest, list[Sampled] | Interruption]
+Group = tuple[CameraIngest, list[Sampled] | Notice]
 
 
 class ClipGatherer:
-    """Holds each camera's frames until a clip is whole. Encode thread only.
+    """Holds each camera's frames until a clip is complete. Encode thread only.
 
-    An interruption, another model's turn, or the end closes a clip that is short. Frames of a model that merges none are clips of one.
+    A notice, another model's turn, or the end closes a short clip. Without merging, every frame is a clip of one.
     """
 
     def __init__(self) -> None:
         self._held: dict[CameraIngest, list[Sampled]] = {}
 
-    def gather(self, items: Iterable[tuple[CameraIngest, Sampled | Interruption]]) -> list[Group]:
+    def gather(self, items: Iterable[tuple[CameraIngest, Sampled | Notice]]) -> list[Group]:
         """What is ready, in the order of each camera's items."""
         ready: list[Group] = []
         for camera, item in items:
             held = self._held.get(camera)
-            if held and (isinstance(item, Interruption) or item.encoders is not held[0].encoders):
+            if held and (isinstance(item, Notice) or item.encoders is not held[0].encoders):
                 ready.append((camera, self._held.pop(camera)))
-            if isinstance(item, Interruption):
+            if isinstance(item, Notice):
                 ready.append((camera, item))
                 continue
             held = self._held.setdefault(camera, [])
@@ -34,11 +34,10 @@ class ClipGatherer:
                 ready.append((camera, self._held.pop(camera)))
         return ready
 
-    def rest(self) -> list[Group]:
-        """Short clips of cameras that have ended."""
-        ready: list[Group] = [(camera, held) for camera, held in self._held.items() if held]
-        self._held.clear()
-        return ready
+    def rest(self, camera: CameraIngest) -> list[Group]:
+        """The short clip of a camera that has ended, if there is one."""
+        held = self._held.pop(camera, None)
+        return [(camera, held)] if held else []
 
 
 def clip_size(frame: Sampled) -> int:

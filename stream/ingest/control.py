@@ -1,8 +1,8 @@
 """The control socket of a camera that is being written: `DIR/CAMERA/control`. One JSON object in, one out, per connection.
 
-Threads: `control-CAMERA` accepts connections. Each order has a thread of its own, which hands it to the write thread, the owner of the
-repository, waits for the result and sends it: an order that takes minutes holds up no other. Only this user may connect (mode 0600). A
-stale socket of a dead process is replaced: the camera's lock is held.
+Threads: `control-CAMERA` accepts connections. Each command has a thread of its own, which submits it to the write thread (the owner of the
+repository), waits for the result and sends it: a command that takes minutes delays no other. Only this user may connect (mode 0600). The
+stale socket of a dead process is replaced, since this process holds the camera's lock.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RequestRefused
 
 NAME = "control"
-LONGEST = 1 << 20  # bytes of an order
-_PATIENCE_S = 600.0  # for an order to be carried out: forgetting hours of a slow disk takes minutes
+LONGEST = 1 << 20  # bytes of a command
+_PATIENCE_S = 600.0  # for a command to be executed: forgetting hours on a slow disk takes minutes
 
 Command = dict[str, Any]
 
 
 class ControlServer:
-    """Listens until closed. `handle` is called in an order's own thread and returns the result, or raises AfterviewError."""
+    """Listens until closed. `handle` is called in a command's own thread and returns the result, or raises AfterviewError."""
 
     def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
         self._handle = handle
         self._path = camera / NAME
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path.unlink(missing_ok=True)
-        with _short(camera) as short:
+        with _short_path(camera) as short:
             self._socket.bind(short)
         self._path.chmod(0o600)
         self._socket.listen(4)
@@ -44,9 +44,9 @@ class ControlServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._converse, args=(connection,), name="order", daemon=True).start()
+            threading.Thread(target=self._serve_client, args=(connection,), name="command", daemon=True).start()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _serve_client(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(_PATIENCE_S)
             connection.sendall(self._answer(connection).encode())
@@ -56,7 +56,7 @@ class ControlServer:
             return json.dumps({"result": self._handle(_decode(_receive(connection)))})
         except AfterviewError as error:
             return json.dumps({"error": str(error)})
-        except Exception as error:  # the asker gets the reason; the recording goes on
+        except Exception as error:  # the sender gets the reason; the recording continues
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
 
     def close(self) -> None:
@@ -74,14 +74,14 @@ class ControlServer:
 
 
 def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
-    """Have the process that writes `camera` carry out an order. None: nobody listens. Raises RequestRefused with its reason."""
+    """Let the process that writes `camera` execute a command. None: no process listens. Raises RequestRefused with its reason."""
     data = json.dumps(command).encode()
     if len(data) > LONGEST:
-        raise RequestRefused(f"camera '{camera.name}': an order of {len(data)} bytes; at most {LONGEST} are taken")
+        raise RequestRefused(f"camera '{camera.name}': a command of {len(data)} bytes; at most {LONGEST} are accepted")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
-            with _short(camera) as short:
+            with _short_path(camera) as short:
                 connection.connect(short)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
@@ -102,13 +102,13 @@ def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
 
 
 def _decode(data: bytes) -> Command:
-    """An order. Raises RequestRefused for anything else: whoever may connect may send what he likes."""
+    """A command. Raises RequestRefused for anything else: a client may send any bytes."""
     try:
         command = json.loads(data)
     except (ValueError, RecursionError):
         command = None
     if not isinstance(command, dict):
-        raise RequestRefused(f"an order is one JSON object of at most {LONGEST} bytes")
+        raise RequestRefused(f"a command is one JSON object of at most {LONGEST} bytes")
     return command
 
 
@@ -124,7 +124,7 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def _short(camera: Path) -> Iterator[str]:
+def _short_path(camera: Path) -> Iterator[str]:
     """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
     descriptor = os.open(camera, os.O_RDONLY)
     try:

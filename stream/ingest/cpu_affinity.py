@@ -1,17 +1,17 @@
-"""Where a thread runs."""
+"""Which processors a thread runs on."""
 
 import itertools
 import os
 
-_FEW = 4  # processors; with more of them there is an idle one to wake on
+_FEW = 4  # processors; with more, there is usually an idle one
 _turn = itertools.count(os.getpid())
 
 
 def pin_to_one_cpu() -> None:
-    """Let the calling thread run on one processor alone, where there are few; threads that it starts inherit that.
+    """Restrict the calling thread to one processor if there are few; threads that it starts inherit that.
 
-    Linux wakes a thread where its waker runs. Of two busy threads that wake each other all the time, as decoding and encoding do, it
-    so puts both on one processor and leaves another idle: on two processors a replay lost a fifth of its speed.
+    Linux wakes a thread where its waker runs. Two busy threads that wake each other all the time, as decoding and encoding do, so end up
+    on one processor while another is idle: on two processors a replay lost a fifth of its speed.
     """
     if not hasattr(os, "sched_setaffinity"):
         return

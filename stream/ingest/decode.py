@@ -1,38 +1,31 @@
 """The decode thread of one camera: reads its source, samples, gives every chosen frame its canonical time, and queues it.
 
-Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock. Settings and encoders are replaced as a whole by the
-write thread, and looked up for every frame.
+Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock. It reads Controls for every frame.
 """
 
 import math
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from afterview.configs import UsageError
-from afterview.memory.base.settings import CameraSettings
 from afterview.memory.writing.repository import Repository
-from afterview.stream.ingest.config import IngestConfig, IngestStats
+from afterview.stream.ingest.config import Controls, IngestConfig
+from afterview.stream.ingest.items import Dropped, Interruption
 from afterview.stream.ingest.preprocess import Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
-from afterview.stream.ingest.write import Interruption
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
 from afterview.stream.source.reader import read_events
 
-if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
-# Seconds that a camera's newest frame may lie ahead of the clock when a live source goes on from it.
-MOST_AHEAD_S = 60.0
-
-Item = Sampled | Interruption
+Item = Sampled | Interruption | Dropped
 
 
 class CameraDecoder:
-    """Reads one source into a camera's inbox until it ends. end_reason: why it did, in words."""
+    """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people."""
 
     def __init__(
         self,
@@ -40,14 +33,11 @@ class CameraDecoder:
         repository: Repository,
         inbox: BoundedQueue[Item],
         stats: IngestStats,
-        *,
-        settings: Callable[[], CameraSettings],
-        encoders: Callable[[], "Encoders"],
-        say: Callable[[str, str], None],
+        controls: Controls,
     ) -> None:
-        """repository: only its times are read. say: tells the camera's new state, and a detail. Raises UsageError."""
-        self._config, self._repository, self._inbox, self._stats = config, repository, inbox, stats
-        self._settings, self._encoders, self._say = settings, encoders, say
+        """repository: only its times are read. Raises UsageError."""
+        self._config, self._repository, self._inbox = config, repository, inbox
+        self._stats, self._controls = stats, controls
         self.end_reason = "stopped"
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
@@ -57,7 +47,7 @@ class CameraDecoder:
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
 
     def _refuse_future(self) -> None:
-        """Live frames go after the newest one. Were that one far ahead of the clock, their times would all be wrong."""
+        """Live frames follow the newest one. If that one lay far ahead of the clock, the times of all of them would be wrong."""
         last, info = self._repository.last_time, self._repository.info
         if last is not None and last > time.time() + MOST_AHEAD_S:
             raise UsageError(
@@ -78,14 +68,14 @@ class CameraDecoder:
                     case Lost():
                         self._release()
                         self._inbox.put(Interruption("lost"))
-                        self._say("offline", event.reason)
+                        self._stats.set_source("offline", event.reason)
                     case Retry():
-                        self._say("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
+                        self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
             self._release()
         except Closed:
-            pass  # the session is being stopped
+            pass  # the camera is being stopped
         except BaseException:
             self.end_reason = "failed"
             raise
@@ -97,9 +87,9 @@ class CameraDecoder:
             self._clock.connected()
         else:
             self._clock = self._recorded_clock(event)
-        self._stats.reconnects += self._stats.state == "offline" and self._stats.sampled > 0
+        self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
-        self._say("online", f"{event.codec} {event.width}x{event.height}")
+        self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
@@ -121,54 +111,55 @@ class CameraDecoder:
             self._held.append((chosen, event))
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
-            self._doubt_source_clock(self._clock, event.arrival_time)
+            self._report_rejected_clock(self._clock, event.arrival_time)
             if not self._clock.settled and len(self._held) < self._inbox.capacity:
                 return
         elif self._clock is not None:
             self._clock.observe(event.pts_s, event.source_time)
         self._release()
 
-    def _doubt_source_clock(self, clock: LiveClock, arrival: float) -> None:
-        """Say once that the source's clock is not believed."""
-        if clock.disbelieved is None or self._stats.clock:
+    def _report_rejected_clock(self, clock: LiveClock, arrival: float) -> None:
+        """Report once that the source's clock is rejected."""
+        if clock.rejected is None or self._stats.clock:
             return
         info = self._repository.info
         self._stats.clock = (
-            f"its clock says {info.show(arrival + clock.disbelieved)} at {info.show(arrival)} of this machine's, and is "
-            "not believed: until it is right, times are those of arrival; set the camera's clock by NTP"
+            f"its clock says {info.show(arrival + clock.rejected)} at {info.show(arrival)} of this machine's, and is "
+            "rejected: until it is right, frames are dated by arrival; set the camera's clock by NTP"
         )
-        self._say("online", self._stats.clock)
+        self._stats.set_source("online", self._stats.clock)
 
     def _paused(self) -> bool:
-        """Whether a person has paused this live camera; says so once, and once when it goes on."""
-        paused = self._config.live and self._settings().paused
-        if paused and self._stats.state != "paused":
+        """Whether a person has paused this live camera. Each change is reported once."""
+        paused = self._config.live and self._controls.settings.paused
+        if paused and self._stats.source_state != "paused":
             self._release()
             self._inbox.put(Interruption("paused"))
-            self._say("paused", "on request; nothing is recorded")
-        elif not paused and self._stats.state == "paused":
-            self._say("online", "")
+            self._stats.set_source("paused", "on request; nothing is recorded")
+        elif not paused and self._stats.source_state == "paused":
+            self._stats.set_source("online")
         return paused
 
     def _release(self) -> None:
-        """Give the chosen frames that waited for the clock their times, and pass them on."""
+        """Give the chosen frames that waited for the clock their times, and queue them."""
         held, self._held = self._held, []
+        controls = self._controls
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                self._inbox.put(preprocess(event, when, self._clock.basis, self._encoders(), self._settings().masks))
+                self._inbox.put(preprocess(event, when, self._clock.basis, controls.encoders, controls.settings.masks))
                 self._stats.sampled += 1
 
 
 class _Pace:
-    """Holds a recording back to `speed` times its own pace."""
+    """Limits a recording to `speed` times its own pace."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
         self._began: float | None = None
 
     def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
-        """Return when the frame at `pts_s` is due, or the session stops."""
+        """Return when the frame at `pts_s` is due, or when `stop` is set."""
         if math.isinf(self._speed):
             return
         due = pts_s / self._speed

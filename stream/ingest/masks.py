@@ -1,4 +1,4 @@
-"""Privacy masks: polygons of the picture that are blacked out before anything is computed from it or stored of it."""
+"""Privacy masks: polygons of the picture that are blacked out before anything is computed or stored."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,7 +11,7 @@ Polygon = tuple[tuple[float, float], ...]
 
 
 def apply_masks(rgb: NDArray[np.uint8], masks: Sequence[Polygon]) -> NDArray[np.uint8]:
-    """`rgb` [H, W, 3] with every polygon black; the same array where there is none. Corners are fractions of the picture."""
+    """`rgb` [H, W, 3] with every polygon black; the same array if there is no polygon. Corners are fractions of the picture."""
     if not masks:
         return rgb
     hidden = _hidden(tuple(masks), rgb.shape[0], rgb.shape[1])

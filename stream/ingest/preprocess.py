@@ -1,4 +1,4 @@
-"""What is kept of a frame that the sampler chose: squares of pixels for the encoders, and a JPEG for people. Decode thread."""
+"""Prepares a frame that the sampler chose: squares of pixels for the encoders, and a JPEG for people. Decode thread."""
 
 import math
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ class Sampled:
     token_pixels: NDArray[np.uint8]
     index_pixels: NDArray[np.uint8]
     image: bytes
-    encoders: "Encoders"  # that it is to be encoded by
+    encoders: "Encoders"  # that will encode it
 
 
 def preprocess(frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders", masks: Sequence[Polygon]) -> Sampled:
-    """The frame at its canonical time, with what `masks` cover blacked out before anything is made of it."""
+    """The frame at its canonical time `when`. `masks` are blacked out before anything is computed."""
     rgb = apply_masks(frame.picture.rgb(), masks)
     vision, index = encoders.feature_spec.tokens.resolution, encoders.feature_spec.index.resolution
     token_pixels = to_square(rgb, vision)

@@ -7,7 +7,7 @@ and slot numbers only rise. A stream's clock may misbehave; what then happens:
     forward jump                     the same: the slot number jumps as far as the clock did
     repeats, small steps back        the frame belongs to a slot that is taken, and is not chosen
     step back (the clock restarted)  a discontinuity: the frame takes the next slot number, and slots are counted from it anew
-    forward jump of years            the same: no recording leaves out as much, but a damaged time, or a clock that was set, does
+    forward jump of years            the same: caused by a damaged time or a clock that was set, not by a recording that leaves time out
     no time at all                   the time is estimated from the last step, or from the nominal rate
 """
 
@@ -24,7 +24,7 @@ STUCK_FRAMES = (
     50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
 )
 LONGEST_JUMP_S = 1e8  # seconds (three years) ahead; beyond, the clock restarted
-BEYOND_BELIEF_S = 1e12  # seconds: a time that no clock has, from a damaged stream; it counts as none
+IMPOSSIBLE_S = 1e12  # seconds: an impossible time, from a damaged stream; it counts as none
 DEFAULT_RATE = 25.0  # frames per second assumed of a stream that states neither times nor a rate
 
 
@@ -95,7 +95,7 @@ class Sampler:
         return jumped or (time <= self._newest and self._idle >= STUCK_FRAMES)
 
     def _time_of(self, pts_s: float | None) -> float:
-        if pts_s is None or not abs(pts_s) < BEYOND_BELIEF_S:  # NaN included
+        if pts_s is None or not abs(pts_s) < IMPOSSIBLE_S:  # NaN included
             return self._newest + self._step() if self._anchored else 0.0
         if self._last_known is None and self._anchored:
             self._move_onto(pts_s)

@@ -1,9 +1,9 @@
-"""A camera that is being recorded goes over to another model: the last step of `reembed`, while frames come in.
+"""Switches a camera that is being recorded to another model: the last step of `reembed`, while frames come in.
 
-Threads: an order is prepared in a thread of its own, which loads the model and embeds what there is, while everything goes on under the
-old model. Then the write thread switches (memory.writing.reembed.switch), with no more left to embed than the frames of a moment; if that
-fails, the old model stays in use. Frames that are on their way then were encoded by the old model, and are embedded once more from
-their image when they arrive (stream.ingest.write).
+Threads: the command's own thread loads the model and embeds the frames in memory, while recording continues under the old model. Then
+the write thread switches (memory.writing.reembed), with only the frames of a moment left to embed; if that fails, the old model stays in
+use. Frames that were on their way at the switch were encoded by the old model, and are embedded again from their images when they
+arrive (stream.ingest.write).
 """
 
 from collections.abc import Sequence
@@ -26,32 +26,34 @@ from afterview.memory.writing.repository import Repository
 from afterview.model.vision.preprocess import to_square
 from afterview.stream.media import decode_jpeg
 
-if TYPE_CHECKING:  # loading a model is what this does when it is asked to, and not before
+if TYPE_CHECKING:  # a model is loaded only on request
     from afterview.model.checkpoint.loaded import Encoders
 
 BATCH = 16  # frames embedded at once
-_ROUNDS = 5  # of embedding what came in during the round before
+_ROUNDS = 5  # of embedding what came in during the previous round
 
 
 class Upgrade:
-    """One camera's way to another model's features."""
+    """One camera's switch to another model's features."""
 
     def __init__(self, generation: int, spec: FeatureSpec, encoders: "Encoders", *, keep_old: bool) -> None:
         """generation: the one that is being built, of this spec."""
         self.spec, self.encoders = spec, encoders
         self._generation, self._keep_old = generation, keep_old
-        self._encode = _Ahead(image_encoder(encoders), clips=spec.tokens.frames_per_record > 1)
+        self._encode = _EmbeddingCache(image_encoder(encoders), clips=spec.tokens.frames_per_record > 1)
 
     @classmethod
     def prepare(cls, camera: Path, command: Command) -> "Upgrade":
-        """Load the model and embed all that is there. Raises RequestRefused, SpecMismatch, or what loading raises."""
-        from afterview.model.checkpoint.loading import load_encoders  # loads torch, which whoever records has loaded
+        """Load the model and embed all frames in memory. Raises RequestRefused, SpecMismatch, or what loading raises."""
+        from afterview.model.checkpoint.loading import (
+            load_encoders,  # loads torch, which a recording process has loaded already
+        )
 
         try:
             generation, model = int(command["generation"]), str(command["model"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise RequestRefused(
-                "order 'switch': wants a generation and a model; `afterview reembed` names both"
+                "command 'switch': needs a generation and a model; `afterview reembed` names both"
             ) from None
         if not is_building(camera, generation):
             raise RequestRefused(f"generation {generation} is not being built; run `afterview reembed` again")
@@ -64,7 +66,7 @@ class Upgrade:
     def _embed_all(self, camera: Path) -> None:
         reader = CameraReader(camera)
         for _ in range(_ROUNDS):
-            build_sealed(camera, self._generation, self.spec, self._encode.plainly)
+            build_sealed(camera, self._generation, self.spec, self._encode.encode)
             snapshot = reader.snapshot()
             late = snapshot.ids[snapshot.ids >= frames_built(camera, self._generation)]
             if not self._encode.learn(list(snapshot.images(late))):
@@ -77,16 +79,16 @@ class Upgrade:
 
     def embed(self, frame: FrameRecord) -> FrameRecord:
         """The frame with this model's features, from its image."""
-        tokens, embeddings = self._encode.plainly([frame.image])
+        tokens, embeddings = self._encode.encode([frame.image])
         return replace(frame, tokens=tokens[0], embedding=embeddings[0])
 
 
-class _Ahead:
-    """Embeds images, and remembers those that it has been shown ahead of time."""
+class _EmbeddingCache:
+    """Embeds images, and keeps the features of those that were embedded ahead of time."""
 
     def __init__(self, encode: Encode, *, clips: bool) -> None:
-        """clips: frames are compressed together, so that one alone has no features that could be kept."""
-        self.plainly, self._clips = encode, clips
+        """clips: frames are compressed together, so that a single frame has no features to keep."""
+        self.encode, self._clips = encode, clips
         self._known: dict[bytes, tuple[NDArray[Any], NDArray[np.float32]]] = {}
 
     def learn(self, images: Sequence[bytes]) -> int:
@@ -94,19 +96,19 @@ class _Ahead:
         fresh = [image for image in dict.fromkeys(images) if image and image not in self._known]
         if self._clips or not fresh:
             return 0
-        self._known |= dict(zip(fresh, zip(*self.plainly(fresh), strict=True), strict=True))
+        self._known |= dict(zip(fresh, zip(*self.encode(fresh), strict=True), strict=True))
         return len(fresh)
 
     def __call__(self, images: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         if self._clips:
-            return self.plainly(images)
+            return self.encode(images)
         self.learn(images)
         tokens, embeddings = zip(*(self._known[image] for image in images), strict=True)
         return np.stack(tokens), np.stack(embeddings)
 
 
 def image_encoder(encoders: "Encoders") -> Encode:
-    """What embeds stored images with these encoders."""
+    """A function that embeds stored images with these encoders."""
 
     def encode(images: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         spec = encoders.feature_spec

@@ -1,8 +1,8 @@
-"""The upload thread of one camera: sends what was sealed to the memory's store, for as long as it takes.
+"""The upload thread of one camera: sends sealed frames to the memory's store.
 
-Threads: `upload-CAMERA` takes one step of memory.sync.upload after the other and waits when there is nothing to do, or when the store
-cannot be used: then longer and longer, with jitter, for ever. It shares the directory and a lock file with the write thread, nothing
-else, and the write thread never waits for it. `state` is replaced as a whole; anybody may read it.
+Threads: `upload-CAMERA` repeats the steps of memory.sync.upload. It waits when there is nothing to do; when the store cannot be used, it
+waits longer and longer, with jitter, without end. It shares only the directory and a lock file with the write thread, which never waits
+for it. `state` is replaced as a whole; any thread may read it.
 """
 
 import threading
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RepositoryError
@@ -19,15 +20,15 @@ from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 
-FINISH_UPLOAD_S = 5.0  # at the end, for chunks that are not on the store yet; the next watch sends the others
-LOOK_EVERY_S = 1.0  # for a new seal; one comes every 64 frames
-_LOOK_FOR_STORE_S = 5.0  # where there is none: `store set` may name one at any time
-_HEALTHY_S = 5.0  # of steps that went well, after which the waits begin afresh
+FINISH_UPLOAD_S = 5.0  # at the end; the next watch sends the other chunks
+LOOK_EVERY_S = 1.0  # for a new seal, which other processes may write, too; one comes every 64 frames
+_LOOK_FOR_STORE_S = 5.0  # if there is none: `store set` may add one at any time
+_HEALTHY_S = 5.0  # of successful steps, after which the wait is reset
 
 
 @dataclass(frozen=True)
 class UploadProgress:
-    """How an upload stands. seals, bytes: sealed, and not on the store yet. silent_since, why: of a store that cannot be used."""
+    """Progress of an upload. seals, bytes: sealed, but not on the store yet. silent_since, why: since when, and why, the store fails."""
 
     place: str
     seals: int = 0
@@ -35,9 +36,19 @@ class UploadProgress:
     silent_since: float | None = None
     why: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "place": self.place,
+            "waiting_seals": self.seals,
+            "waiting_bytes": self.bytes,
+            "unreachable_since": self.silent_since,
+            "why": self.why,
+        }
+
 
 class Uploader:
-    """Runs until `close`. A memory that has no store may be given one meanwhile."""
+    """Runs until `close`. A store may be added to the memory meanwhile."""
 
     def __init__(
         self,
@@ -46,7 +57,7 @@ class Uploader:
         backoff: BackoffConfig | None = None,
         on_state: Callable[[UploadProgress], None] = lambda state: None,
     ) -> None:
-        """on_state: the store went away or came back; called in the upload thread."""
+        """on_state: called in the upload thread when the store became unreachable or reachable."""
         self._camera = camera
         self._backoff = Backoff(backoff or BackoffConfig(max_s=60.0, healthy_s=_HEALTHY_S))
         self._on_state = on_state
@@ -57,11 +68,11 @@ class Uploader:
         self._thread.start()
 
     def close(self, patience_s: float) -> UploadProgress:
-        """Send what is left, for so long at most, and end. Returns what could not be sent any more."""
+        """Send the rest, for `patience_s` at most, and end. Returns the state, which counts what could not be sent."""
         self._finish.set()
         self._thread.join(patience_s)
         self._stop.set()
-        self._thread.join(0.5)  # one that waits for the network is left behind: every step may be cut off
+        self._thread.join(0.5)  # a thread that waits for the network is left behind: every step may be interrupted
         self._measure(self._upload)
         return self.state
 
@@ -73,18 +84,20 @@ class Uploader:
                 self._upload = self._upload or self._open()
                 if self._upload is not None:
                     moved = self._upload.step(finish=finishing)
-                    self._say(None)
+                    self._set_reachable(None)
                     if moved:
                         continue
                     self._measure(self._upload)
                 if finishing:
                     return
                 self._finish.wait(LOOK_EVERY_S if self._upload else _LOOK_FOR_STORE_S)
-            except Exception as error:  # whatever it is, the recording goes on, and so does the trying
+            except Exception as error:  # of any kind: the recording continues, and the upload is tried again
                 if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
-                    return  # it was away before, and is not waited for at the end
+                    return  # it was unreachable before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
-                self._say(str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}")
+                self._set_reachable(
+                    str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}"
+                )
                 self._measure(self._upload)
                 self._finish.wait(self._backoff.next_delay())
                 well_since = time.monotonic()
@@ -104,8 +117,8 @@ class Uploader:
                 return
             self.state = replace(self.state, seals=seals, bytes=size)
 
-    def _say(self, why: str | None) -> None:
-        """Note, for other processes too, that the store went away or came back."""
+    def _set_reachable(self, why: str | None) -> None:
+        """Note, for other processes too, that the store became unreachable or reachable."""
         if (why is None) == (self.state.silent_since is None):
             self.state = replace(self.state, why=why or "")
             return
@@ -115,5 +128,5 @@ class Uploader:
             with upload_lock(self._camera, patience_s=1.0):
                 replace(UploadState.read(self._camera), silent_since=since, why=why or "").write(self._camera)
         except (RepositoryError, OSError):
-            pass  # said again with the next change
+            pass  # noted again with the next change
         self._on_state(self.state)

@@ -1,7 +1,7 @@
-"""The write thread of one camera: appends what the encoder hands over, carries out orders, keeps retention, waits out a full disk.
+"""The write thread of one camera: appends what the encoder submits, executes commands, enforces retention, waits out a full disk.
 
 Threads: `run` is the write thread, the only one that touches the repository. `command` and `switch` may be called from any other; they
-hand their work over and wait for its result.
+queue their work, wake the write thread and wait for the result.
 """
 
 import math
@@ -9,43 +9,30 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import NotWritable
-from afterview.memory.base.records import FrameRecord, GapReason
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import read_settings
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
 from afterview.memory.writing.repository import DISK_FULL, Acknowledgement, Repository
+from afterview.stream.ingest.config import Controls
+from afterview.stream.ingest.items import Dropped, FeaturesOf, Interruption
 from afterview.stream.ingest.queues import Blocking, Closed
+from afterview.stream.ingest.status import IngestStats
 
 if TYPE_CHECKING:
     from afterview.stream.ingest.upgrade import Upgrade
 
 WRITE_QUEUE = 64  # frames waiting for the disk
-COMMANDS_EVERY_S = 0.25  # how long an order may wait while no frame comes
 RETENTION_EVERY_S = 30.0
-DOWNSAMPLE_EVERY_S = 2.0  # while old frames are being made coarse, a few seals at a time
+DOWNSAMPLE_EVERY_S = 2.0  # while old frames are downsampled, a few seals at a time
 RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
 
-
-@dataclass(frozen=True)
-class Interruption:
-    """Nothing comes in from here on, because of `reason`."""
-
-    reason: GapReason
-
-
-@dataclass(frozen=True)
-class FeaturesOf:
-    """Frames from here on were encoded as this spec says; at first, as the repository's does."""
-
-    spec: FeatureSpec
-
-
-Stored = FrameRecord | Interruption | FeaturesOf
+Stored = FrameRecord | Interruption | Dropped | FeaturesOf
 Work = Callable[[Repository], dict[str, Any]]
+OnDurable = Callable[[Sequence[Acknowledgement]], None]
 
 
 class CameraWriter:
@@ -55,38 +42,39 @@ class CameraWriter:
         self,
         repository: Repository,
         outbox: Blocking[Stored],
+        stats: IngestStats,
+        controls: Controls,
         *,
-        on_stored: Callable[[Sequence[FrameRecord], Sequence[Acknowledgement]], None],
-        on_full: Callable[[str | None], None],
-        drops: Callable[[], int] = lambda: 0,
-        on_settings: Callable[[], None] = lambda: None,
-        stopping: Callable[[], bool] = lambda: False,
+        on_durable: OnDurable = lambda acknowledgements: None,
         sync_every_s: float = 0.0,
     ) -> None:
-        """on_stored: these frames are durable. on_full: the disk is full (why), or no longer (None). drops: frames lost before the queue.
+        """stats, controls: kept up to date here. on_durable is called in the write thread.
 
-        on_settings: the camera's settings were changed. stopping: nothing more comes in, so a full disk is not waited for. All are called
-        in the write thread. sync_every_s: how long a frame may wait to be made durable, and acknowledged, together with later ones.
+        sync_every_s: how long a frame may wait to be made durable, and acknowledged, together with later ones.
         """
-        self._repository, self._outbox = repository, outbox
-        self._on_stored, self._on_full, self._drops, self._on_settings = on_stored, on_full, drops, on_settings
-        self._stopping, self._sync_every_s = stopping, sync_every_s
+        self._repository, self._outbox, self._stats, self._controls = repository, outbox, stats, controls
+        self._on_durable, self._sync_every_s = on_durable, sync_every_s
         self._waiting: list[FrameRecord] = []  # written, but not durable yet
         self._sync_due = math.inf  # monotonic
         self._commands: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
         self._incoming = repository.spec
-        self._upgrade: Upgrade | None = None  # to the model in use; none: it has been so from the start
-        self._drops_seen = 0
-        self._was_full = False
+        self._upgrade: Upgrade | None = None  # to the model in use; None: it has been in use from the start
+        self._dropped: Dropped | None = None  # before the next frame
         self._retention_due = 0.0  # monotonic: at once
+        self._input_ended = False
         self._ended = threading.Event()
 
+    def end_input(self) -> None:
+        """Nothing more comes in, so a full disk is not waited for. From any thread."""
+        self._input_ended = True
+        self._outbox.wake()
+
     def command(self, command: Command) -> dict[str, Any]:
-        """Have the write thread carry out an order; its result. Raises what it raised."""
+        """Let the write thread execute a command; its result. Raises what it raised."""
         return self._do(lambda repository: execute(repository, command))
 
-    def switch(self, upgrade: "Upgrade", on_switched: Callable[[], None]) -> dict[str, Any]:
-        """Have the write thread go over to another model; on_switched is called there once it has. Raises what it raised."""
+    def switch(self, upgrade: "Upgrade") -> dict[str, Any]:
+        """Let the write thread switch to another model. Raises what it raised."""
 
         def work(repository: Repository) -> dict[str, Any]:
             generation = repository.manifest.generation
@@ -94,24 +82,25 @@ class CameraWriter:
                 return upgrade.execute(repository)
             finally:
                 if repository.manifest.generation != generation:
-                    self._upgrade = upgrade
-                    on_switched()
+                    self._upgrade, self._controls.encoders = upgrade, upgrade.encoders
+                    self._stats.set_detail(f"goes on with the features of '{upgrade.encoders.name}'")
 
         return self._do(work)
 
     def _do(self, work: Work) -> dict[str, Any]:
         future: Future[dict[str, Any]] = Future()
         self._commands.put((work, future))
+        self._outbox.wake()
         if self._ended.is_set():
             self._refuse_commands()
         return future.result()
 
-    def run(self) -> list[Acknowledgement]:
-        """The write thread. Returns what closing made durable."""
+    def run(self) -> None:
+        """The write thread. Raises OSError, NotWritable."""
         try:
             while True:
-                self._store(self._outbox.take(WRITE_QUEUE, timeout=self._patience()))
-                self._serve_commands()
+                self._store(self._outbox.take(WRITE_QUEUE, timeout=self._timeout_s()))
+                self._execute_commands()
                 self._keep_retention()
         except Closed:
             if self._waiting:
@@ -122,11 +111,11 @@ class CameraWriter:
             self._ended.set()
             self._refuse_commands()
             last = self._repository.close()
-        return last
+        self._on_durable(last)
 
-    def _patience(self) -> float:
-        """Seconds to wait for frames: no longer than an order, or the next sync, may wait."""
-        return min(COMMANDS_EVERY_S, max(0.0, self._sync_due - time.monotonic()))
+    def _timeout_s(self) -> float:
+        """Seconds until the next sync or the next look at retention is due."""
+        return max(0.0, min(self._sync_due, self._retention_due) - time.monotonic())
 
     def _store(self, batch: list[Stored]) -> None:
         """Append, and sync when it is due; where the disk is full, keep the batch and try again until it is not."""
@@ -147,53 +136,55 @@ class CameraWriter:
                 self._synced(acknowledged)
 
     def _synced(self, acknowledged: list[Acknowledgement]) -> None:
-        waiting, self._waiting, self._sync_due = self._waiting, [], math.inf
-        self._say_full(
+        frames, self._waiting, self._sync_due = self._waiting, [], math.inf
+        self._stats.set_disk_full(
             "sealing waits for space; new frames still fit the journal" if self._repository.seal_error else None
         )
-        self._on_stored(waiting, acknowledged)
+        now = time.time()
+        for frame in frames:
+            self._stats.recorded += 1
+            self._stats.last_time = frame.time
+            self._stats.latencies.append(now - frame.arrival_time)
+        self._on_durable(acknowledged)
 
     def _append(self, item: Stored) -> None:
         if isinstance(item, FeaturesOf):
             self._incoming = item.spec
             return
+        if isinstance(item, Dropped):
+            self._dropped = self._dropped or item
+            return
         self._sync_due = min(self._sync_due, time.monotonic() + self._sync_every_s)
         if isinstance(item, Interruption):
             self._repository.interrupted(item.reason)
             return
-        dropped = self._drops()
-        if dropped > self._drops_seen:
-            self._drops_seen = dropped
-            self._repository.missed("disk full" if self._was_full else "dropped")
-            self._was_full = False
+        if self._dropped is not None:
+            self._repository.missed(self._dropped.reason)
         if self._upgrade and self._repository.spec.differences(self._incoming):  # it was on its way at the switch
             item = self._upgrade.embed(item)
         self._repository.append(item)
+        self._dropped = None  # only now: an append that fails is tried again, and records the gap then
         self._waiting.append(item)
 
     def _wait_for_space(self, error: OSError, waiting: int) -> None:
-        self._was_full = True
-        self._say_full(
-            f"the disk is full ({error.strerror}); {waiting} frames wait, recording goes on when there is space"
+        self._stats.set_disk_full(
+            f"the disk is full ({error.strerror}); {waiting} frames wait, recording continues when there is space"
         )
         self._repository.reserve.release()  # forgetting and evicting make space, but must write a little first
         self._keep_retention(now=True)
         deadline = time.monotonic() + RETRY_FULL_S
-        while time.monotonic() < deadline:
-            self._serve_commands()
-            # The queue itself stays open while the encoder waits for room in it.
-            if self._outbox.closed or self._stopping():
+        while (left_s := deadline - time.monotonic()) > 0:
+            self._execute_commands()
+            # The queue itself stays open while the encoder waits for space in it.
+            if self._outbox.closed or self._input_ended:
                 lost = waiting + len(self._outbox)
                 raise NotWritable(
                     f"{self._repository.directory}: the disk is full; {lost} frames that were never acknowledged are lost"
                 )
-            time.sleep(0.05)
+            self._outbox.wait_for_wake(left_s)
         self._repository.reserve.hold()
 
-    def _say_full(self, why: str | None) -> None:
-        self._on_full(why)
-
-    def _serve_commands(self) -> None:
+    def _execute_commands(self) -> None:
         while True:
             try:
                 work, future = self._commands.get_nowait()
@@ -201,9 +192,9 @@ class CameraWriter:
                 return
             try:
                 result = work(self._repository)
-                self._on_settings()
+                self._controls.settings = read_settings(self._repository.directory)
                 future.set_result(result)
-            except Exception as error:  # its asker gets it; the recording goes on
+            except Exception as error:  # the sender gets it; the recording continues
                 future.set_exception(error)
 
     def _refuse_commands(self) -> None:

@@ -1,4 +1,4 @@
-"""What a user may name as a source, and what it is. Looks at the text and at the file system, opens nothing.
+"""Addresses of sources: which kind of source a text names. Looks at the text and at the file system; opens nothing.
 
 front.mp4, file:///srv/front.mp4        a recording
 rtsp://user:password@host:554/path      a camera or a restream (rtsps, too)
@@ -49,7 +49,7 @@ class SourceAddress:
 
 
 def parse_source(text: str) -> SourceAddress:
-    """Recognise `text`. Raises BadUrl for a malformed address, SourceNotFound or NotAVideo for a file or device that is none."""
+    """Recognise `text`. Raises BadUrl for a malformed address, SourceNotFound or NotAVideo for a wrong file or device."""
     text = text.strip()
     if not text:
         raise BadUrl(
@@ -85,7 +85,7 @@ def _url(text: str) -> SourceAddress:
 
 
 def _split(text: str, shown: str) -> SplitResult:
-    """The parts of a URL with a host and a possible port. Raises BadUrl; never quotes the parts, which may be credentials."""
+    """The parts of a URL with a host and a valid port. Raises BadUrl, which never quotes the parts: they may be credentials."""
     problem = ""
     try:
         parts = urlsplit(text)
@@ -103,7 +103,7 @@ def _split(text: str, shown: str) -> SplitResult:
 
 
 def _name_of_url(parts: SplitResult) -> str:
-    """Host and the last telling part of the path: 'front-door-10-0-0-7' says more than 'stream'."""
+    """The last part of the path and the host: 'front-door 10.0.0.7' is a better name than 'stream'."""
     stems = [Path(unquote(piece)).stem for piece in parts.path.split("/") if piece]
     tail = stems[-1] if stems else ""
     host = parts.hostname or parts.scheme

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to reach a source: capped, exponential, with jitter, for ever. Pure but for the dice."""
+"""Wait times between attempts to reach a source: exponential, capped, with jitter, without end. Pure, except for the dice."""
 
 import random
 from typing import Self
@@ -13,13 +13,13 @@ _MAX_DOUBLINGS = 64  # beyond this every ceiling is long reached; keeps factor**
 class BackoffConfig(Schema):
     """Waits between attempts to reconnect, in seconds."""
 
-    first_s: float = Field(default=0.5, gt=0)  # a camera that dropped one connection is usually back at once
+    first_s: float = Field(default=0.5, gt=0)  # a camera that lost one connection is usually back at once
     max_s: float = Field(default=30.0, gt=0)  # a rebooted camera is noticed within half a minute
     factor: float = Field(default=2.0, ge=1, le=10)
     jitter: float = Field(
         default=0.3, ge=0, le=1
-    )  # share of the wait that is random, so that many cameras do not return in step
-    healthy_s: float = Field(default=5.0, ge=0)  # a connection that gave pictures this long starts the waits afresh
+    )  # share of the wait that is random, so that many cameras do not reconnect in step
+    healthy_s: float = Field(default=5.0, ge=0)  # a connection that gave pictures for this long resets the wait
 
     @model_validator(mode="after")
     def _first_within_max(self) -> Self:
@@ -29,7 +29,7 @@ class BackoffConfig(Schema):
 
 
 class Backoff:
-    """Counts attempts of one outage and gives the wait before each. Owned by one thread."""
+    """Counts the attempts of one outage and computes the wait before each. Owned by one thread."""
 
     def __init__(self, config: BackoffConfig, dice: random.Random | None = None) -> None:
         self._config = config
@@ -44,6 +44,6 @@ class Backoff:
         return wait * (1 - config.jitter * self._dice.random())
 
     def connection_ended(self, lasted_s: float) -> None:
-        """A connection gave pictures for `lasted_s`. A short one does not count as recovery, so a flapping server is not hammered."""
+        """A connection gave pictures for `lasted_s`. A short connection does not count as recovery, so that a flapping server is spared."""
         if lasted_s >= self._config.healthy_s:
             self.attempt = 0

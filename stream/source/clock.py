@@ -1,13 +1,12 @@
-"""Raw timestamps of one connection to seconds since its first frame, and to the camera's wall clock. Pure."""
+"""Converts the raw timestamps of one connection to seconds since its first frame, and to the camera's wall clock. Pure."""
 
 from fractions import Fraction
 
-# FFmpeg counts RTSP time from the RTP time that the server's answer to PLAY names, or else from the first packet itself, and its
-# parser loses the first picture's stamp. So that stamp was 0, unless the next one is further away than this (a camera that
-# waited for its next key frame).
+# FFmpeg counts RTSP time from the RTP time in the server's answer to PLAY, else from the first packet, and its parser loses the first
+# picture's timestamp. So that timestamp was 0, unless the next one is further away than this (the camera waited for its next key frame).
 _RTSP_START_S = 5.0
 _AGREE_S = 0.1  # seconds within which two reports agree
-_JUMP_S = 10.0  # a stream whose time jumps further has another clock now, of which the old reports say nothing
+_JUMP_S = 10.0  # after a larger jump the stream has another clock, and old reports no longer apply
 
 
 class SourceClock:
@@ -21,7 +20,7 @@ class SourceClock:
         self._leading = 0  # frames before the first that has a time
         self._has_pts = False
         self._wall_offset: float | None = None  # Unix seconds at time 0 of the stream's clock
-        self._reported: float | None = None  # the same by the latest report, not confirmed yet
+        self._reported: float | None = None  # the same by the latest report, which is not confirmed yet
         self._wall_at: float | None = None  # where on the stream's clock that was last used
 
     def seconds(self, pts: int | None, dts: int | None) -> float | None:
@@ -45,14 +44,14 @@ class SourceClock:
         return time - self._leading * self._step
 
     def learn_wall_clock(self, pts: int | None, unix_us: int) -> None:
-        """A packet's presentation time and the source's own wall clock for it (Unix microseconds)."""
+        """Learn the source's own wall clock (Unix microseconds) at a packet's presentation time."""
         if pts is not None:
             self._wall_offset, self._wall_at = unix_us / 1e6 - pts * self._unit, None
 
     def hear_report(self, pts: int | None, unix_us: int) -> None:
-        """The same, said packet by packet (from RTCP sender reports), or fragment by fragment (prft): believed when two in a row agree.
+        """The same, reported packet by packet (RTCP sender reports). A report is accepted when two in a row agree.
 
-        FFmpeg's parser gives the packet that it was holding back when the first report came the report of the packet after it.
+        FFmpeg's parser attaches the first report to the packet before the one that it is about.
         """
         if pts is None:
             return
@@ -66,7 +65,7 @@ class SourceClock:
 
     @property
     def start_time(self) -> float | None:
-        """The source's wall clock at the first frame, Unix seconds, by what is known now."""
+        """The source's wall clock at the first frame, Unix seconds, as known now."""
         return None if self._start is None or self._wall_offset is None else self._start + self._wall_offset
 
     def wall(self, pts: int | None) -> float | None:

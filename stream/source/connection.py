@@ -1,8 +1,8 @@
-"""One connection to one source: demux, decode, and when each frame was taken, as far as the source says. All reading by PyAV is here,
-in `stream.source.opening` and in `stream.source.live_file`.
+"""One connection to one source: demux, decode, and the time at which each frame was taken, if the source states it. All reading by PyAV
+is here and in `stream.source.opening`.
 
-Threads: a connection belongs to the one thread that opened it (the source's decode thread); nothing here is shared. A blocked read
-cannot be interrupted from outside, so every read has a timeout inside FFmpeg and the stop flag is looked at after every packet.
+Threads: a connection belongs to the thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot be
+interrupted from outside, so every read has a timeout inside FFmpeg, and the stop flag is checked after every packet.
 """
 
 import math
@@ -13,51 +13,37 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import av
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.clock import SourceClock
-from afterview.stream.source.events import Picture
+from afterview.stream.source.events import Frame, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading, no_picture, silence
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.live_file import open_source
-from afterview.stream.source.live_reference_clock import LiveReferenceClock
-from afterview.stream.source.opening import SourceConfig, describe, video_stream
+from afterview.stream.source.opening import SourceConfig, describe, open_container, video_stream
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
 
-# Codecs of which FFmpeg hands over a packet only when the next one begins to arrive, over RTSP.
+# Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
 _PARSED = {"h264", "hevc", "mpeg4"}
-# Live, these come with made-up times of 1/25 s: their frames are stamped as they arrive.
+# FFmpeg invents times of 1/25 s for these formats: live, their frames are dated by arrival.
 _CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
-_UNDECODABLE = 50  # packets in a row that end a live connection which gave pictures before: its codec has changed
+_UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
-# Seconds between two looks at the program date of HLS: clocks drift a tenth of a second in that time.
+# Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a look that failed, or when the stream's clock began anew
+_DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Packet: TypeAlias = "av.Packet[Any]"
 Wait = Callable[[float], object]
 
 
-class Decoded(NamedTuple):
-    """A decoded frame: seconds since the connection's first frame, the source's wall clock (Unix seconds), the picture.
-
-    reached_s: where on the clock of pts_s the source was by now, at least: the latest time of any packet that has come.
-    """
-
-    pts_s: float | None
-    source_time: float | None
-    picture: Picture
-    reached_s: float | None
-
-
 class Connection:
-    """An open source. Use as a context manager, in one thread; `frames` can be gone through once."""
+    """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
 
     def __init__(
         self,
@@ -69,10 +55,11 @@ class Connection:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
-        self._address, self._config, self._wait, self._monotonic = address, config, wait, monotonic
+        self._address, self._config, self._wait = address, config, wait
+        self._monotonic, self._unix_time = monotonic, clock
         self.damaged = 0  # packets skipped because they could not be decoded
         self._opened = ExitStack()
-        self._container, self._file = open_source(address, config, self._opened, monotonic=monotonic, clock=clock)
+        self._container = self._opened.enter_context(open_container(address, config, monotonic))
         try:
             self._stream = video_stream(self._container, address)
             self._stream.codec_context.thread_count = config.decoder_threads
@@ -80,8 +67,7 @@ class Connection:
         except BaseException:
             self._opened.close()
             raise
-        endless = self._file is not None and self._file.fragments.announced
-        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite and not endless)
+        self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
         unit = self._stream.time_base
@@ -90,14 +76,11 @@ class Connection:
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._live_references = (
-            None if self._file is None else LiveReferenceClock(self._file.fragments.heads, self._stream.id, self._unit)
-        )
         self._dated = False  # the program date was known once
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
-        self._handed: float | None = None  # when the latest packet was handed over
-        # Presentation time of the latest packet, and when it had begun to arrive.
+        self._delivered: float | None = None  # when FFmpeg delivered the latest packet
+        # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
         self._began: float | None = None  # when the first frame came, on the monotonic clock
         self._end_s = 0.0  # where the newest frame ends, seconds
@@ -121,46 +104,47 @@ class Connection:
 
     @property
     def own_clock(self) -> bool:
-        """Whether a recording says by the source's own clock when its pictures were taken."""
+        """Whether a recording states by the source's own clock when its pictures were taken."""
         return self._references is not None and self._references.known
 
     @property
     def start_time(self) -> float | None:
-        """Unix seconds of a recording's first frame, as far as it is known once that frame was handed over."""
+        """Unix seconds of a recording's first frame, if known; call it after that frame was yielded."""
         return (self._clock.start_time if self.own_clock else None) or self.about.start_time
 
-    def frames(self, stop: threading.Event) -> Iterator[Decoded]:
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
         # When the newest picture came, and how many packets were damaged by then.
         newest_at, sound_until = self._monotonic(), math.inf
         for packet in self._packets():
             if stop.is_set():
                 return
-            for frame in self._decode(packet):
-                decoded = self._stamped(frame)
-                if self._paced and not self._due(decoded.pts_s, stop):
+            for decoded in self._decode(packet):
+                pts_s = self._pts_s(decoded)
+                source_time, reached_s = self._source_time(decoded.pts, pts_s), self._reached_s()
+                if self._paced and not self._due(pts_s, stop):
                     return
-                yield decoded
+                yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s)
                 newest_at, sound_until = self._monotonic(), self.damaged
             if self._address.live and self._monotonic() - newest_at > self._config.read_timeout_s:
                 raise no_picture(self._address, self._config.read_timeout_s)
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _stamped(self, frame: av.VideoFrame) -> Decoded:
+    def _pts_s(self, frame: av.VideoFrame) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
         pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
         if pts_s is not None:
             self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
-        return Decoded(pts_s, self._source_time(frame.pts, pts_s), Picture(frame), self._reached_by(now))
+        return pts_s
 
-    def _reached_by(self, now: float) -> float | None:
+    def _reached_s(self) -> float | None:
         if self._reached is None:
             return None
         pts, at = self._reached
         position = self._clock.position(pts)
-        return None if position is None else position + now - at
+        return None if position is None else position + self._monotonic() - at
 
     def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
         """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
@@ -170,9 +154,9 @@ class Connection:
         return not stop.is_set()
 
     def _packets(self) -> Iterator[Packet]:
-        """Packets in file order, at the end an empty one that drains the decoder. A recording's unreadable places are skipped.
+        """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Of a live source packets of all streams, so that sound going on without pictures does not keep us inside demux().
+        Live sources: packets of all streams, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
@@ -181,12 +165,9 @@ class Connection:
                 for packet in self._in_time(packets):
                     failures = 0
                     yield packet
-                if self._file is None or self._file.failure is None:
-                    return
-                raise self._file.failure
+                return
             except (av.FFmpegError, OSError) as error:
-                cause = (self._file and self._file.failure) or error
-                failure = explain_reading(cause, self._address, self._config.read_timeout_s)
+                failure = explain_reading(error, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
             failures += 1
@@ -195,24 +176,18 @@ class Connection:
         yield drain
 
     def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets as they come; raises SourceTimeout after one that came too late.
+        """The packets as they come; raises SourceTimeout after a packet that came too late.
 
-        When a read times out FFmpeg first hands out the packet that its parser held back, and would then wait a second time
-        before it reports the failure.
+        When a read times out, FFmpeg first delivers the packet that its parser held back, and reports the failure only after a
+        second timeout.
         """
-        asked = self._ask()
+        asked = self._monotonic()
         for packet in packets:
             late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
             yield packet
             if late:
                 raise silence(self._address, self._config.read_timeout_s)
-            asked = self._ask()
-
-    def _ask(self) -> float:
-        now = self._monotonic()
-        if self._file is not None:
-            self._file.until = now + self._config.read_timeout_s
-        return now
+            asked = self._monotonic()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
@@ -224,10 +199,6 @@ class Connection:
             self._clock.hear_report(packet.pts, wall_us)
         if self._references is not None and self._references.known and packet.pts is not None:
             self._references.passed(packet.pos, packet.pts)
-        if self._live_references is not None and packet.pts is not None:
-            reference = self._live_references.passed(packet.pos, packet.pts)
-            if reference is not None:
-                self._clock.hear_report(reference.media_time, round(reference.unix_s * 1e6))
         try:
             frames = self._stream.codec_context.decode(None if last else packet)
         except av.error.EOFError:
@@ -241,8 +212,8 @@ class Connection:
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
         if packet.pts is not None and not self._by_arrival:
-            self._reached = packet.pts, self._handed if self._held_back and self._handed is not None else now
-        self._handed = now
+            self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
+        self._delivered = now
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
@@ -272,7 +243,7 @@ class Connection:
         return wall
 
     def ending(self) -> str:
-        """How a recording ended, in words: with warnings when packets were damaged or it stops before its stated length."""
+        """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
@@ -286,7 +257,7 @@ class Connection:
     def _missing_s(self) -> float:
         """Seconds by which a recording stops before its stated length.
 
-        Of some FFmpeg tells where they end by their own clock, not how long they are: of Matroska, and of DASH by its index (sidx).
+        For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
         """
         stated = self.about.duration_s or 0.0
         missing = stated - self._end_s

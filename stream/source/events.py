@@ -1,4 +1,4 @@
-"""What a source tells its reader, in the order it happens. Frozen; texts are redacted.
+"""Events of a source, in the order in which they happen. Frozen; texts are redacted.
 
 Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, for ever
 Opened  Frame Frame ...  Ended                                          a recording
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Picture:
-    """A decoded frame that is turned into RGB only when asked, since most frames are not remembered."""
+    """A decoded frame. It is converted to RGB on request only, since most frames are not remembered."""
 
     __slots__ = ("_frame",)
 
@@ -39,9 +39,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, where it says so.
+    """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, if it states one.
 
-    own_clock: the recording says so by the source's own clock, and goes on to in the source_time of its frames.
+    own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
     """
 
     codec: str
@@ -56,10 +56,10 @@ class Opened:
 class Frame:
     """One decoded frame.
 
-    pts_s: seconds since the first frame of this connection, on the source's own clock; None where the source gives no time.
-    arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None where it is unknown.
-    reached_s: where on the clock of pts_s the source was when this frame came in, at least: a frame is decoded after later ones have come.
-    damaged: packets of this connection so far that were skipped because they could not be decoded.
+    pts_s: seconds since the first frame of this connection, on the source's own clock; None if the source gives no time.
+    arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None if unknown.
+    reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
+    a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     """
 
     pts_s: float | None

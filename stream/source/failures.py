@@ -1,4 +1,4 @@
-"""FFmpeg's errors into this room's: one redacted line that names the source and the remedy."""
+"""Converts FFmpeg's errors to those of stream.errors: one redacted line that names the source and the remedy."""
 
 import av
 
@@ -20,9 +20,9 @@ _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 
 
 def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float) -> SourceError:
-    """The error to raise for what PyAV raised while opening `address`. Keeps no reference to the original, which quotes the URL.
+    """The error to raise for an error of PyAV while opening `address`. Keeps no reference to the original, which quotes the URL.
 
-    took_s: how long it took; over RTSP a timeout comes as one of several other errors.
+    took_s: how long opening took; over RTSP, FFmpeg reports a timeout as one of several other errors.
     """
     if isinstance(error, av.error.ExitError) or (address.live and took_s >= timeout_s):
         return SourceTimeout(
@@ -46,12 +46,12 @@ def silence(address: SourceAddress, timeout_s: float) -> SourceTimeout:
 
 
 def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
-    """Data came, but no frame within the read timeout: the video stopped, or its codec changed under us."""
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed."""
     return SourceTimeout(f"{address.redacted}: data came, but no picture for {timeout_s:g} s")
 
 
 def codec_changed(address: SourceAddress) -> SourceLost:
-    """A live stream that gave pictures gives only packets now that its decoder cannot read."""
+    """The packets of a live stream that gave pictures can no longer be decoded."""
     return SourceLost(f"{address.redacted}: its packets cannot be decoded any more; perhaps its codec changed")
 
 
@@ -81,5 +81,5 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
 
 
 def _reason(error: Exception) -> str:
-    """What the system says, in one line, without the address that PyAV appends to it."""
+    """The system's error text in one line, without the address that PyAV appends to it."""
     return redact(getattr(error, "strerror", None) or type(error).__name__).splitlines()[0]

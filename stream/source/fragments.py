@@ -1,17 +1,13 @@
-"""The boxes of fragmented MP4 that FFmpeg reads over: what time it was when a fragment's pictures were taken (prft).
+"""The prft boxes of fragmented MP4, which FFmpeg ignores: when the pictures of a fragment were taken.
 
-A prft box stands before a fragment (moof) and says what a clock showed, as NTP writes it, at a media time of one track (ISO/IEC
-14496-12, 8.16.5). Boxes are gone through by their sizes, so that a few dozen bytes of a fragment are read. Damaged bytes are never a
-failure: a prft box that cannot be read is counted, and nothing is read beyond a box whose size cannot be right. Of a live stream, which
-goes by once, what comes before each fragment's samples is kept (`PassingFragments`) and read as a small file of its own.
+A prft box precedes a fragment (moof). It gives a clock's NTP time at a media time of one track (ISO/IEC 14496-12, 8.16.5). Boxes are
+skipped by their sizes, so that only a few dozen bytes of a fragment are read. Damaged bytes are never a failure: an unreadable prft box
+is counted, and nothing is read beyond a box with an impossible size.
 """
 
-import io
-import math
 import struct
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
@@ -25,15 +21,13 @@ _NTP_FIRST = 1 << 31  # ... January 1968 in this one (RFC 4330, section 3)
 _ARBITRARY = 8  # flags: the clock runs evenly, but does not show the time of day
 # Fields of trun's flags (8.8.8): what comes before the first sample's offset from its decoding time, and whether that is there.
 _BEFORE_OFFSET, _HAS_OFFSET = (0x001, 0x004, 0x100, 0x200, 0x400), 0x800
-_PATIENCE = 512  # boxes without a dated fragment among them after which a file is taken to have no more
-_PARTS = 64  # boxes inside another that are looked at; a track's description has five or so
-_LONGEST = 1 << 18  # bytes of a box that is kept; a moof says 16 or fewer of each of its samples
-_STAMPS, _HEADS = 8, 64  # prft boxes before a fragment, and fragments whose packets have not come yet, that are kept
+_PATIENCE = 512  # boxes without a dated fragment, after which the search ends
+_PARTS = 64  # boxes inside another box that are read; a track's description has about five
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the source's clock showed, Unix seconds, at `media_time`, in units of the track."""
+    """The source's clock, Unix seconds, at `media_time`, in units of the track."""
 
     media_time: int
     unix_s: float
@@ -41,7 +35,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment with samples of the track. position: the byte at which it begins. first: media time of its first sample, where it says."""
+    """A fragment with samples of the track. position: its first byte. first: media time of its first sample, if stated."""
 
     position: int
     first: int | None
@@ -49,19 +43,19 @@ class Fragment:
 
 
 class FragmentReader:
-    """The fragments of a file that have a reference for one track, and the very first one. damaged: prft boxes so far that say nothing.
+    """The fragments of a file that have a reference for one track, and the first fragment. damaged: unreadable prft boxes so far.
 
     index_start_s: where the track begins on its own clock, seconds, by the index of DASH (sidx), once a fragment was read; else 0.
     """
 
     def __init__(self, file: BinaryIO, track: int) -> None:
-        """track: its number in the file (track_ID). Whoever opened `file`, which must be seekable, closes it."""
+        """track: its number in the file (track_ID). The caller opens and closes `file`, which must be seekable."""
         self._file, self._track = file, track
         self.damaged = 0
         self.index_start_s = 0.0
 
     def __iter__(self) -> Iterator[Fragment]:
-        """Reads on as it is asked. Raises OSError."""
+        """Reads the file lazily. Raises OSError."""
         reference, is_first, patience = None, True, _PATIENCE
         for box in _boxes(self._file, 0, self._file.seek(0, 2)):
             patience -= 1
@@ -76,7 +70,7 @@ class FragmentReader:
                 return
 
     def _reference(self, box: "_Box") -> Reference | None:
-        """What a prft box says of the track; None of one that says nothing, is about another track, or not about the time of day."""
+        """The reference in a prft box; None if it is unreadable, about another track, or not about the time of day."""
         data = _content(self._file, box, _PRFT[1].size)
         layout = _PRFT[data[0]] if data and data[0] < len(_PRFT) else None
         if layout is None or len(data) < layout.size:
@@ -88,7 +82,7 @@ class FragmentReader:
         return Reference(media_time, unix_of_ntp(stamp))
 
     def _index_start(self, box: "_Box") -> float:
-        """What a sidx box says of the track; 0 of one that says nothing, or is about another track (8.16.3)."""
+        """The start time in a sidx box, seconds; 0 if it is unreadable or about another track (8.16.3)."""
         data = _content(self._file, box, _SIDX.size)
         if len(data) < _SIDX.size:
             return 0.0
@@ -96,81 +90,13 @@ class FragmentReader:
         return (start if version else start >> 32) / timescale if track == self._track and timescale else 0.0
 
     def _track_in(self, fragment: "_Box") -> "_Box | None":
-        """The part of a fragment that is about the track."""
+        """The part of a fragment that belongs to the track."""
         for part in islice(_boxes(self._file, fragment.body, fragment.end), _PARTS):
             if part.kind == b"traf":
                 head = next(_boxes(self._file, part.body, part.end), None)
                 if head and int.from_bytes(_content(self._file, head, 8)[4:]) == self._track:
                     return part
         return None
-
-
-@dataclass(frozen=True)
-class FragmentHead:
-    """What comes before the samples of a fragment, as bytes. position: its first byte in the stream. arrived: Unix seconds."""
-
-    position: int
-    arrived: float
-    data: bytes
-
-    def fragment(self, track: int) -> Fragment | None:
-        """The fragment; None when it has no samples of the track."""
-        found = next(iter(FragmentReader(io.BytesIO(self.data), track)), None)
-        return None if found is None else replace(found, position=self.position)
-
-
-class PassingFragments:
-    """The fragments of a stream whose bytes go by once. heads: the newest ones, in order; whoever reads them takes them away.
-
-    announced: the stream said at its beginning that fragments follow (mvex), though that may describe the first pictures itself.
-    """
-
-    def __init__(self) -> None:
-        self.announced = False
-        self.heads: deque[FragmentHead] = deque(maxlen=_HEADS)
-        self._stamps: deque[bytes] = deque(maxlen=_STAMPS)  # the prft boxes since the latest fragment
-        self._kept = bytearray()  # of the box that is going by
-        self._taken = 0  # bytes so far
-        self._skip = (
-            0.0  # further bytes of no use: the rest of a box, or (infinite) all after one whose size cannot be right
-        )
-
-    def take(self, data: bytes, now: float) -> None:
-        """The stream's next bytes, which came at `now` (Unix seconds)."""
-        at = 0
-        while at < len(data):
-            skipped = int(min(self._skip, len(data) - at))
-            more = data[at + skipped : at + skipped + self._wanted() - len(self._kept)]
-            self._kept += more
-            self._skip -= skipped
-            self._taken += skipped + len(more)
-            at += skipped + len(more)
-            if len(self._kept) == self._wanted():
-                self._box(bytes(self._kept), now)
-                self._kept.clear()
-
-    def _wanted(self) -> int:
-        """How many bytes of the box that is going by are kept, as far as those that are say it."""
-        header = _header(self._kept)
-        if header is None:
-            return _HEADER.size + (_LARGE_SIZE if len(self._kept) >= _HEADER.size else 0)
-        whole = header.kind in (b"prft", b"moof", b"moov") and header.length <= header.size <= _LONGEST
-        return header.size if whole else header.length
-
-    def _box(self, data: bytes, now: float) -> None:
-        header = _header(data)
-        assert header is not None, "so much of it was wanted at least"
-        whole = len(data) == header.size
-        if header.kind == b"prft" and whole:
-            self._stamps.append(data)
-        elif header.kind == b"moov" and whole:
-            parts = islice(_boxes(io.BytesIO(data), header.length, header.size), _PARTS)
-            self.announced = any(part.kind == b"mvex" for part in parts)
-        elif header.kind == b"moof":
-            if whole:
-                self.heads.append(FragmentHead(self._taken - len(data), now, b"".join((*self._stamps, data))))
-            self._stamps.clear()
-        self._skip = header.size - len(data) if header.size >= header.length else math.inf
 
 
 def unix_of_ntp(stamp: int) -> float:
@@ -197,23 +123,6 @@ def _first_sample(file: BinaryIO, track: "_Box") -> int | None:
     return None
 
 
-class _Header(NamedTuple):
-    kind: bytes
-    size: int  # bytes of the box, header included; 0: up to the end of the file
-    length: int  # bytes of the header
-
-
-def _header(data: bytes | bytearray) -> _Header | None:
-    """The header at the beginning of `data`; None while it is not complete."""
-    if len(data) < _HEADER.size:
-        return None
-    size, kind = _HEADER.unpack_from(data)
-    if size != 1:
-        return _Header(kind, size, _HEADER.size)
-    length = _HEADER.size + _LARGE_SIZE
-    return None if len(data) < length else _Header(kind, int.from_bytes(data[_HEADER.size : length]), length)
-
-
 class _Box(NamedTuple):
     kind: bytes
     start: int
@@ -222,15 +131,19 @@ class _Box(NamedTuple):
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
-    """The boxes that lie one after another between two bytes of a file, up to the first whose size cannot be right."""
+    """The consecutive boxes between two bytes of a file, up to the first with an impossible size."""
     while start + _HEADER.size <= end:
-        header = _header(_read(file, start, _HEADER.size + _LARGE_SIZE))
-        if header is None:
+        header = _read(file, start, _HEADER.size + _LARGE_SIZE)
+        if len(header) < _HEADER.size:
             return  # the file has become shorter
-        body, stop = start + header.length, start + header.size if header.size else end
+        size, kind = _HEADER.unpack_from(header)
+        body = start + _HEADER.size
+        if size == 1:
+            body, size = body + _LARGE_SIZE, int.from_bytes(header[_HEADER.size :])
+        stop = start + size if size else end
         if not body <= stop <= end:
             return
-        yield _Box(header.kind, start, body, stop)
+        yield _Box(kind, start, body, stop)
         start = stop
 
 

@@ -1,6 +1,6 @@
-"""How sources are opened: FFmpeg's options for each kind of address, the one video stream in it, and what is said of that.
+"""Opens sources: FFmpeg's options for each kind of address, the choice of the video stream, and its description.
 
-FFmpeg's own log stays silent: PyAV leaves it off unless asked, and what went wrong is told through errors, redacted.
+FFmpeg's own log stays off, as PyAV leaves it by default; failures are reported by errors, redacted.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
-# Frames and microseconds to look at before opening is done; by default it takes 20 frames, which are 3 s over RTSP at 10 per second.
-QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
-RAW_READ = 1 << 15  # bytes at once, at most: as many as PyAV reads from a file
+# Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
+_QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+_FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
 
 
 class SourceConfig(Schema):
@@ -30,18 +30,18 @@ class SourceConfig(Schema):
 
     open_timeout_s: float = Field(default=10.0, gt=0)
     read_timeout_s: float = Field(default=10.0, gt=0)
-    """Longest silence of a live source. For HLS above 1.5 segments: they come at once, and then nothing."""
+    """Longest silence of a live source. For HLS: more than 1.5 segments, since each segment comes at once."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     decoder_threads: int = Field(default=1, ge=1, le=64)
-    """One, because cameras share the cores, and threads that decode ahead would delay every frame."""
+    """1: cameras share the cores, and threads that decode ahead would delay every frame."""
     backoff: BackoffConfig = BackoffConfig()
 
 
 @dataclass(frozen=True)
 class About:
-    """What the container says of its video.
+    """What the container states about its video.
 
-    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length at all.
+    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length.
     """
 
     codec: str
@@ -52,9 +52,9 @@ class About:
 
 
 def open_container(
-    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float], *, raw: bool = False
+    address: SourceAddress, config: SourceConfig, monotonic: Callable[[], float]
 ) -> av.container.InputContainer:
-    """Open what `address` names, within the open timeout. raw: to read its bytes, by HTTP. Raises SourceError, redacted."""
+    """Open what `address` names, within the open timeout. Raises SourceError, redacted."""
     began = monotonic()
     options: dict[str, str] = {}
     format_name: str | None = None
@@ -62,11 +62,9 @@ def open_container(
     match address.kind:
         case "rtsp":
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
-            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **QUICK_START}
-        case "http" if raw:
-            options, format_name = {"raw_packet_size": str(RAW_READ)}, "data"
+            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **_QUICK_START}
         case "hls" | "http":
-            options = {"live_start_index": "-1", **QUICK_START}  # the newest segment, not a burst of old ones
+            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "device":
             format_name = "v4l2"
         case "pattern":
@@ -81,7 +79,7 @@ def open_container(
 
 
 def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
-    """The first video stream that is not the cover picture of a piece of music. Raises NotAVideo."""
+    """The first video stream that is not a cover picture. Raises NotAVideo."""
     found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     for stream in container.streams.video:
         if stream.codec_context is None:
@@ -94,12 +92,12 @@ def video_stream(container: av.container.InputContainer, address: SourceAddress)
 
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
-    """What the container says of its video `stream`. now: Unix seconds, by which a recording must have been made."""
+    """What the container states about `stream`. now: Unix seconds; no recording can be newer."""
     rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:  # else it may be the sound's, which can be longer
+    elif container.duration and len(container.streams) == 1:  # otherwise it may be the sound's, which can be longer
         duration = container.duration / 1e6
     return About(
         codec=stream.codec_context.name,
@@ -111,16 +109,23 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
 
 
 def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Whether it is fragmented MP4 of no known size, of which FFmpeg states the length that the first fragments have."""
-    return "mp4" in container.format.name.split(",") and container.size <= 0 and not stream.frames
+    """Whether this is fragmented MP4 of unknown size: FFmpeg then states the length of the first fragments as that of the whole."""
+    if "mp4" not in container.format.name.split(",") or container.size > 0:
+        return False
+    brands = container.metadata.get("major_brand", "") + container.metadata.get("compatible_brands", "")
+    return not stream.frames or any(brand in brands for brand in _FRAGMENTED_BRANDS)
 
 
 def _start_time(metadata: dict[str, str], now: float) -> float | None:
-    """Unix seconds at which the recording says it began; None when it says nothing, or a day before 1971 (an unset clock) or to come."""
+    """Unix seconds of the recording's stated start; None if there is none, or if it lies before 1971 (an unset clock) or in the future."""
     for key in ("com.apple.quicktime.creationdate", "creation_time", "DATE_UTC"):
         try:
             seconds = datetime.fromisoformat(metadata[key]).timestamp()
-        except (KeyError, ValueError, OverflowError):  # among them the first day of year 1, which not every zone has
+        except (
+            KeyError,
+            ValueError,
+            OverflowError,
+        ):  # among them the first day of year 1, which does not exist in every zone
             continue
         if EARLIEST < seconds < now + DAY_S:
             return seconds

@@ -1,7 +1,7 @@
-"""Reads one source as a sequence of events, and reconnects for ever when a live one fails.
+"""Reads one source as a sequence of events, and reconnects without end when a live source fails.
 
-Threads: `read_events` is a plain generator that runs in its source's one decode thread; nothing in it is shared but the `stop`
-event. Whoever closes the generator, or drops it, closes the connection.
+Threads: `read_events` is a plain generator that runs in its source's decode thread; it shares only the `stop` event. Closing or
+dropping the generator closes the connection.
 """
 
 import random
@@ -32,8 +32,8 @@ def read_events(
 ) -> Iterator[Event]:
     """The events of `address` (their order: see `stream.source.events`), until a recording ends or `stop` is set.
 
-    A recording ends with Ended. A live source is reconnected to for ever once its first frame was seen; before that its failure is
-    raised (a SourceError), unless `keep_trying`. `stop` is honoured at the next packet, so within the open or the read timeout.
+    A recording ends with Ended. The reader reconnects to a live source without end once its first frame was seen; before that its failure
+    is raised (a SourceError), unless `keep_trying`. `stop` takes effect at the next packet, so within the open or the read timeout.
     clock: Unix seconds. monotonic: seconds for waiting and timeouts. sleep: how to wait; by default until `stop` at most.
     """
     reader = _Reader(address, config, stop, clock, monotonic, sleep or stop.wait)
@@ -41,7 +41,7 @@ def read_events(
 
 
 class _Reader:
-    """What every connection to one source has in common."""
+    """State that outlives one connection to a source."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class _Reader:
             yield Ended(connection.ending(), self._frames, connection.damaged)
 
     def live(self, backoff: Backoff, keep_trying: bool) -> Iterator[Event]:
-        """Opened, frames, Lost, Retry, Opened ... for ever; Ended only for a recording behind a live kind of address."""
-        down = False  # Lost was said, and no picture came since
+        """Opened, frames, Lost, Retry, Opened ... without end; Ended only for a recording behind a live kind of address."""
+        down = False  # Lost was sent, and no picture came since
         while True:
             failure = yield from self._one_connection()
             if failure is None or self._stop.is_set():
@@ -91,7 +91,7 @@ class _Reader:
             self._sleep(delay_s)
 
     def _one_connection(self) -> Generator[Event, None, SourceError | None]:
-        """Events of one connection to a live source. Returns why it failed; None when it was told to stop or a recording ended."""
+        """Events of one connection to a live source. Returns why it failed; None if it was stopped or a recording ended."""
         self._first_picture_at, self._damaged = None, 0
         if self._stop.is_set():
             return None
@@ -117,16 +117,15 @@ class _Reader:
         return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
 
     def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
-        """Opened as soon as there is a picture, then the pictures."""
+        """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
-            for decoded in connection.frames(self._stop):
-                picture, about = decoded.picture, connection.about
+            for frame in connection.frames(self._stop):
                 if self._frames == 0:
+                    about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
                     yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
                 self._frames += 1
-                now, damaged = self._clock(), connection.damaged
-                yield Frame(decoded.pts_s, now, decoded.source_time, picture, damaged, decoded.reached_s)
+                yield frame
         finally:
             self._damaged = connection.damaged

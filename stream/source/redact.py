@@ -1,4 +1,4 @@
-"""Takes credentials out of addresses and of any text that may quote one. Pure; errs on the side of hiding too much.
+"""Removes credentials from addresses and from any text that may quote one. Pure; in doubt it hides too much.
 
 Hidden: `user:password@` of a URL (also when the password holds unescaped `/`, `@` or `?`), and the values of query keys that name a
 secret (`token=`, `password=`, `sig=` ...), in URLs and in free text.
@@ -17,20 +17,20 @@ _SECRET_KEY = re.compile(rf"(?:{_SECRET_PARTS})|(?:{_SECRET_ENDS})$", re.IGNOREC
 
 _URL = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})(?P<rest>[^\s\"'<>]+)")
 _PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^\s&;\"'<>#]+)")
-# The same where the whole text is one address, so that nothing but its own syntax ends a part: passwords hold blanks and quotes, too.
+# For a text that is one address as a whole: only its own syntax ends a part, since passwords may contain blanks and quotes.
 _ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})?(?P<rest>.*)", re.DOTALL)
 _ADDRESS_PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^&;#]+)")
 
 
 def redact(text: str) -> str:
-    """`text` with every credential in it replaced by `***`. Leaves text without credentials as it is."""
+    """`text` with every credential replaced by `***`."""
     return _PAIR.sub(_hide_pair, _URL.sub(_hide_userinfo, text))
 
 
 def redact_address(text: str) -> str:
-    """`text`, which as a whole is meant to be an address, however malformed, without its credentials.
+    """A text that is one address, however malformed, without its credentials.
 
-    Without a scheme (`user:password@host/path`) credentials are what looks like them: a colon before an `@`.
+    Without a scheme (`user:password@host/path`), a colon before an `@` is taken for credentials.
     """
     match = _ADDRESS.fullmatch(text)
     assert match is not None, "the pattern takes any text"
@@ -48,10 +48,10 @@ def _hide_userinfo(match: re.Match[str]) -> str:
 
 
 def _userinfo_end(rest: str) -> int | None:
-    """Where in `rest` (a URL after `scheme://`) the `@` stands that ends the credentials; None when there are none.
+    """The place of the `@` in `rest` (a URL after `scheme://`) that ends the credentials; None if there are none.
 
-    By the letter of RFC 3986 they end at the last `@` before the first `/`, `?` or `#`. People paste passwords unescaped, so when what
-    comes first could be `user:password` they are taken to end at the last `@` of all, even if that hides the host of some address.
+    By RFC 3986 they end at the last `@` before the first `/`, `?` or `#`. People paste passwords unescaped, so if the beginning could be
+    `user:password`, the last `@` of all ends them, even if that hides the host of some address.
     """
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     may_hold_credentials = "@" in authority or ":" in authority

@@ -20,10 +20,11 @@ from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.encode import ENCODER_BATCH, encode_frames
 from afterview.stream.ingest.preprocess import Sampled
 from afterview.stream.ingest.queues import Closed
-from afterview.stream.ingest.supervisor import ENCODER_BATCH, Session, encode_frames
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.world import World
 from afterview.training.world.video import write_video
@@ -104,7 +105,7 @@ def _decode_alone(config: IngestConfig, directory: Path, encoders: Encoders) -> 
 
         drainer = threading.Thread(target=drain)
         drainer.start()
-        seconds = _timed(lambda: ingest.decode(threading.Event()))
+        seconds = _timed(lambda: ingest.decode())
         drainer.join()
     return taken, seconds
 

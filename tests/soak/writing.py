@@ -23,8 +23,11 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
+from afterview.stream.ingest.config import Controls
+from afterview.stream.ingest.items import Interruption
 from afterview.stream.ingest.queues import Blocking
-from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
+from afterview.stream.ingest.status import IngestStats
+from afterview.stream.ingest.write import CameraWriter, Stored
 from tests.bench.memory import tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
@@ -51,7 +54,7 @@ def soak(memory: Path, spec: FeatureSpec, hours: float) -> tuple[Samples, int, i
     repository = open_camera(memory, "a", spec)
     write_settings(repository.directory, CameraSettings(days=KEPT_DAYS))
     outbox: Blocking[Stored] = Blocking(64)
-    writer = CameraWriter(repository, outbox, on_stored=lambda frames, acks: None, on_full=lambda why: None)
+    writer = CameraWriter(repository, outbox, IngestStats(), Controls(CameraSettings(), None))
     thread = threading.Thread(target=writer.run, name="write-a")
     thread.start()
     samples = Samples()

@@ -5,12 +5,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.directory import Memory
+from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.repository import Acknowledgement
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.sampler import Sampler
+from afterview.stream.ingest.status import CameraStatus
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
 from afterview.stream.source.reader import Event, Frame, SourceConfig, read_events
@@ -104,3 +112,72 @@ def assert_same_frames(live: list[tuple[int, NDArray[np.uint8]]], file: list[tup
     assert [slot for slot, _ in live] == [slot for slot, _ in file]
     different = [slot for (slot, seen), (_, stored) in zip(live, file, strict=True) if not np.array_equal(seen, stored)]
     assert different == []
+
+
+class Recording:
+    """A session with one camera in a thread of its own, from entering to leaving, or to `stop`.
+
+    acks: frames that are durable, in order. states: each state of the camera with its detail. Tests only read the lists.
+    """
+
+    def __init__(self, memory: Path, encoders: Any, name: str, config: IngestConfig) -> None:
+        self.memory, self.ingest = memory, cast("CameraIngest", None)
+        self.acks: list[Acknowledgement] = []
+        self.states: list[tuple[str, str]] = []
+        self._begin = (encoders, name, config)
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            run_loop(self._record(*self._begin))
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _record(self, encoders: Any, name: str, config: IngestConfig) -> None:
+        options: dict[str, Any] = {"on_durable": lambda ingest, acks: self.acks.extend(acks), "on_state": self._changed}
+        async with Session(self.memory, encoders, **options) as session:
+            self.ingest = session.add(name, config)
+            self._ready.set()
+            await session.run()
+
+    def _changed(self, ingest: CameraIngest) -> None:
+        status = ingest.status()
+        self.states.append((status.state, status.detail))
+
+    def wait_for(self, frames: int, within_s: float = 20.0) -> None:
+        """Wait until so many frames are durable."""
+        assert wait_until(lambda: len(self.acks) >= frames or self._error, within_s), (
+            f"{len(self.acks)} of {frames} frames"
+        )
+        if self._error is not None:
+            raise self._error
+
+    def snapshot(self) -> MemorySnapshot:
+        return Memory(self.memory).camera(self.ingest.id).snapshot()
+
+    def stop(self) -> CameraStatus:
+        """End it; raises what went wrong."""
+        if self.ingest is not None:
+            self.ingest.stop()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        return self.ingest.status()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.stop()
+        elif self.ingest is not None:
+            self.ingest.stop()

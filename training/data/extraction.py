@@ -18,9 +18,9 @@ from afterview.model.checkpoint.loaded import Encoders
 from afterview.model.checkpoint.loading import load_encoders
 from afterview.model.vision.preprocess import to_square
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
 from afterview.stream.media import decode_jpeg
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import DataError
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames

@@ -17,8 +17,8 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import WorldError
 from afterview.training.evaluation.judge import OneAnswer, read_cameras

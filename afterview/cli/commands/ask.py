@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 
 from afterview.cli.arguments import readable_memory, seed
-from afterview.cli.output.answers import answer_document, print_answer, save_evidence
+from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.evidence_files import save_evidence
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.span import find_span
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
     images = save_evidence(answer, memory.path)
     if arguments.json:
-        dump(answer_document(answer, images))
+        dump(answer.to_dict(images))
         return 0
     if streamed:
         print()

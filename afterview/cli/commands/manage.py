@@ -3,7 +3,6 @@
 import argparse
 import math
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
-from afterview.memory.base.errors import StoreError
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -26,13 +24,9 @@ from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.retention import Savings, forecast
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
-from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
-from afterview.memory.sync.upload import Upload
-from afterview.memory.writing.commands import Command, camera_limits, downsample_old_frames, execute
-from afterview.memory.writing.open import open_camera
-from afterview.memory.writing.repository import Repository
-from afterview.stream.ingest.control import ask_writer
+from afterview.memory.writing.commands import camera_limits
+from afterview.stream.ingest.commands import apply
 
 PROGRESS_EVERY_S = 5.0
 
@@ -57,42 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
     for document in documents:
         _PRINT[arguments.command](document, memory.camera(document["camera"]))
     return 0
-
-
-def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool = False) -> dict[str, Any]:
-    """Have an order carried out by the process that writes the camera, or, where there is none, here.
-
-    finish_downsampling: here, make coarse all frames that are to be; the process that writes the camera does so by and by.
-    """
-    result = ask_writer(reader.directory, command)
-    if result is not None:
-        return {**result, "by": "the process that records it"}
-    with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
-        result = execute(repository, command)
-        if finish_downsampling:
-            result["coarse"] += _finish_downsampling(repository)
-        return {**result, "by": "this command"}
-
-
-def _finish_downsampling(repository: Repository) -> int:
-    """Make all old frames coarse, those on a store too, saying how far it is."""
-    done, said, camera = 0, time.monotonic(), repository.directory
-    bucket = bucket_of(camera)
-    upload = None if bucket is None else Upload(camera, bucket, local_bytes=0)
-    while True:
-        more, moved = downsample_old_frames(repository), False
-        done += more
-        if upload is not None:
-            try:
-                moved = upload.step(only_downsampling=True)
-            except StoreError as error:
-                print(f"{repository.info.id}: {error}; the next watch makes coarse what lies there", file=sys.stderr)
-                upload = None
-        if not more and not moved:
-            return done
-        if time.monotonic() - said >= PROGRESS_EVERY_S:
-            said = time.monotonic()
-            print(f"{repository.info.id}: {done} frames made coarse", file=sys.stderr)
 
 
 def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:

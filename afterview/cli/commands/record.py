@@ -3,11 +3,11 @@
 import argparse
 import asyncio
 import json
+import logging
 import math
 import os
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.base.camera import camera_id, local_timezone
+from afterview.memory.base.camera import CameraInfo, camera_id, local_timezone
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
@@ -24,12 +24,15 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.ingest.status import CameraStatus
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.opening import SourceConfig
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,14 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:
-        print(f"note: {encoders.notice}", file=sys.stderr)
+        _LOGGER.info("note: %s", encoders.notice)
     with _AckFile(arguments.ack_file) as acks:
         session = Session(
             memory, encoders, timezone=arguments.timezone, token_storage=arguments.tokens, on_durable=acks.write,
-            on_state=_say_state,
+            on_state=_log_state,
         )  # fmt: skip
-        ingest = session.add(name, config)
-        run_loop(_record(session, ingest, seconds))
+        ingest = run_loop(_record(session, name, config, seconds))
     _report(arguments, ingest, encoders.notice)
     return 0
 
@@ -103,98 +105,69 @@ def _speed(text: str) -> float:
     return speed
 
 
-async def _record(session: Session, ingest: CameraIngest, seconds: float | None) -> None:
+async def _record(session: Session, name: str, config: IngestConfig, seconds: float | None) -> CameraIngest:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, session.stop)
     if seconds is not None:
         loop.call_later(seconds, session.stop)
-    progress = loop.create_task(_progress(ingest))
     async with session:
+        ingest = session.add(name, config)
+        progress = loop.create_task(_log_progress(ingest))
         try:
             await session.run()
         finally:
             progress.cancel()
+    return ingest
 
 
-async def _progress(ingest: CameraIngest) -> None:
+async def _log_progress(ingest: CameraIngest) -> None:
     began = time.monotonic()
     while True:
         await asyncio.sleep(PROGRESS_EVERY)
-        stats = ingest.stats
-        if stats.state == "online":
-            rate = stats.recorded / (time.monotonic() - began)
-            at = f", newest {ingest.repository.info.show_clock(stats.last_time)}" if stats.last_time else ""
-            dropped = f", {ingest.inbox.dropped} dropped" if ingest.inbox.dropped else ""
-            waiting = f"; {text}" if (text := _waiting(ingest)) else ""
-            print(
-                f"{ingest.repository.info.id}: {stats.recorded} frames{at}{dropped} ({rate:.1f}/s){waiting}",
-                file=sys.stderr,
-            )
+        status, info = ingest.status(), ingest.repository.info
+        if status.state == "online":
+            rate = status.recorded / (time.monotonic() - began)
+            at = f", newest {info.show_clock(status.last_time)}" if status.recorded and status.last_time else ""
+            dropped = f", {status.dropped} dropped" if status.dropped else ""
+            waiting = f"; {text}" if (text := _waiting(status, info)) else ""
+            _LOGGER.info("%s: %d frames%s%s (%.1f/s)%s", status.camera, status.recorded, at, dropped, rate, waiting)
 
 
-def _waiting(ingest: CameraIngest) -> str:
-    """What is not on the memory's store yet, and why; empty where there is nothing to say."""
-    state = ingest.uploader.state if ingest.uploader else None
+def _waiting(status: CameraStatus, info: CameraInfo) -> str:
+    """What is not on the memory's store yet, and why; empty if everything is."""
+    state = status.upload
     if state is None or not (state.seals or state.silent_since):
         return ""
     waiting = f"{state.seals} seals ({state.bytes / 1e6:.1f} MB) wait for the store"
     if state.silent_since is None:
         return waiting
-    return (
-        f"{waiting}, which cannot be used since {ingest.repository.info.show_clock(state.silent_since)} ({state.why})"
-    )
+    return f"{waiting}, which cannot be used since {info.show_clock(state.silent_since)} ({state.why})"
 
 
-def _say_state(ingest: CameraIngest) -> None:
-    stats = ingest.stats
-    waiting = f"; {text}" if (text := _waiting(ingest)) else ""
-    detail = f" ({stats.detail})" if stats.detail else ""
-    print(f"{ingest.repository.info.id}: {stats.state}{detail}{waiting}", file=sys.stderr)
+def _log_state(ingest: CameraIngest) -> None:
+    status = ingest.status()
+    waiting = f"; {text}" if (text := _waiting(status, ingest.repository.info)) else ""
+    detail = f" ({status.detail})" if status.detail else ""
+    _LOGGER.info("%s: %s%s%s", status.camera, status.state, detail, waiting)
 
 
 def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | None) -> None:
-    stats, repository = ingest.stats, ingest.repository
-    lag = stats.median_latency()
-    document = {
-        "camera": repository.info.id,
-        "recorded": stats.recorded,
-        "frames": repository.frames,
-        "dropped": ingest.inbox.dropped,
-        "reconnects": stats.reconnects,
-        "last_time": repository.last_time,
-        "median_latency_s": None if math.isnan(lag) else round(lag, 4),
-        "detail": stats.detail,
-        "clock": stats.clock or None,
-        "notice": notice,
-        "store": _upload_document(ingest),
-    }
+    status, info = ingest.status(), ingest.repository.info
     if arguments.json:
-        print(json.dumps(document))
+        shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
+        print(json.dumps({**shown, "notice": notice}))
         return
-    span = spell_duration(repository.frames / repository.info.fps)
+    span = spell_duration(status.frames / info.fps)
     print(
-        f"{repository.info.id}: {stats.recorded} frames recorded, {repository.frames} in memory ({span}) at {arguments.memory}"
+        f"{status.camera}: {status.recorded} frames recorded, {status.frames} in memory ({span}) at {arguments.memory}"
     )
-    if waiting := _waiting(ingest):
+    if waiting := _waiting(status, info):
         print(
             f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
         )
-    if stats.recorded:
+    if status.recorded:
         print(f'ask about it: afterview ask "What happened?" --memory {shlex.quote(arguments.memory)}')
-
-
-def _upload_document(ingest: CameraIngest) -> dict[str, Any] | None:
-    state = ingest.uploader.state if ingest.uploader else None
-    if state is None or not state.place:
-        return None
-    return {
-        "place": state.place,
-        "waiting_seals": state.seals,
-        "waiting_bytes": state.bytes,
-        "unreachable_since": state.silent_since,
-        "why": state.why,
-    }
 
 
 @dataclass

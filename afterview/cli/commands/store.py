@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.commands.manage import apply
 from afterview.cli.output.documents import dump
 from afterview.cli.output.stores import describe_store
 from afterview.cli.progress import progress
@@ -33,6 +32,7 @@ from afterview.memory.sync.publish import same_camera
 from afterview.memory.sync.restore import restore_camera
 from afterview.memory.sync.status import store_status
 from afterview.memory.sync.upload import Upload
+from afterview.stream.ingest.commands import apply
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 from afterview.stream.source.redact import redact
 

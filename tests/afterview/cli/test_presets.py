@@ -20,8 +20,8 @@ from afterview.model.checkpoint.loading import load_encoders, load_pretrained, s
 from afterview.stream.ask.answerer import Answerer, Context
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from tests.support.clips import make_clip
 from tests.support.presets import FORGETTING, write_preset

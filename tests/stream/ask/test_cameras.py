@@ -11,6 +11,7 @@ import pytest
 from afterview.cli.main import main
 from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.directory import Memory
+from afterview.memory.format.journal import read_journal
 from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
@@ -227,3 +228,21 @@ def test_frames_are_added_while_others_search(tmp_path: Path, model: AfterviewMo
     assert wrong == []
     assert index.frames == 570
     assert index.search(make_frame(569, spec).embedding, 1, reader.snapshot()).hits[0].frame == 569
+
+
+@pytest.mark.parametrize("named", [0, 3])
+def test_each_camera_is_looked_at_once_for_a_question(
+    named: int, tmp_path: Path, model: AfterviewModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"camera-{number}" for number in range(16)]
+    for number, name in enumerate(names):
+        record(tmp_path, model, name, range(number, number + 3))
+    scans: list[str] = []
+
+    def counting(path: Path) -> bytes:
+        scans.append(path.parent.name)
+        return read_journal(path)
+
+    monkeypatch.setattr("afterview.memory.reading.reader.read_journal", counting)
+    Answerer(Memory(tmp_path), model).ask(Question("What?", tuple(names[:named]), max_new_tokens=2))
+    assert sorted(scans) == sorted(names[:named] if named else names)

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from afterview.memory.base.records import TimeBasis
 from afterview.stream.ingest.clips import ClipGatherer
+from afterview.stream.ingest.items import Dropped, Interruption
 from afterview.stream.ingest.preprocess import Sampled
-from afterview.stream.ingest.write import Interruption
 
 LEFT: Any = object()  # the gatherer tells cameras apart and asks them nothing
 RIGHT: Any = object()
@@ -33,7 +34,7 @@ def frame(number: int, encoders: Any = CLIPS) -> Sampled:
 def numbers(groups: list[Any]) -> list[Any]:
     name = {id(LEFT): "left", id(RIGHT): "right"}
     return [
-        (name[id(camera)], group if isinstance(group, Interruption) else [item.time for item in group])
+        (name[id(camera)], group if isinstance(group, Interruption | Dropped) else [item.time for item in group])
         for camera, group in groups
     ]
 
@@ -42,22 +43,24 @@ def test_single_frames_pass_as_they_come() -> None:
     items = [(LEFT, frame(0, SINGLE)), (RIGHT, frame(1, SINGLE)), (LEFT, LOST), (LEFT, frame(2, SINGLE))]
     gatherer = ClipGatherer()
     assert numbers(gatherer.gather(items)) == [("left", [0]), ("right", [1]), ("left", LOST), ("left", [2])]
-    assert gatherer.rest() == []
+    assert gatherer.rest(LEFT) == []
 
 
 def test_clips_are_whole_and_of_one_camera() -> None:
     gatherer = ClipGatherer()
     assert gatherer.gather([(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, frame(2))]) == []
     assert numbers(gatherer.gather([(RIGHT, frame(3)), (LEFT, frame(4)), (LEFT, frame(5))])) == [("left", [0, 2, 4])]
-    assert numbers(gatherer.rest()) == [("right", [1, 3]), ("left", [5])]
-    assert gatherer.rest() == []
+    assert numbers(gatherer.rest(RIGHT)) == [("right", [1, 3])]
+    assert numbers(gatherer.rest(LEFT)) == [("left", [5])]
+    assert gatherer.rest(LEFT) == []
 
 
-def test_an_interruption_closes_its_cameras_clip() -> None:
+@pytest.mark.parametrize("notice", [LOST, Dropped(5)])
+def test_an_interruption_and_a_drop_close_their_cameras_clip(notice: Interruption | Dropped) -> None:
     gatherer = ClipGatherer()
-    items = [(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, LOST), (LEFT, frame(2)), (LEFT, frame(3)), (LEFT, frame(4))]
-    assert numbers(gatherer.gather(items)) == [("left", [0]), ("left", LOST), ("left", [2, 3, 4])]
-    assert numbers(gatherer.gather([(LEFT, LOST)])) == [("left", LOST)]
+    items = [(LEFT, frame(0)), (RIGHT, frame(1)), (LEFT, notice), (LEFT, frame(2)), (LEFT, frame(3)), (LEFT, frame(4))]
+    assert numbers(gatherer.gather(items)) == [("left", [0]), ("left", notice), ("left", [2, 3, 4])]
+    assert numbers(gatherer.gather([(LEFT, notice)])) == [("left", notice)]
 
 
 def test_another_models_turn_closes_the_clip_and_its_own_clips_have_its_own_size() -> None:
@@ -65,4 +68,4 @@ def test_another_models_turn_closes_the_clip_and_its_own_clips_have_its_own_size
     items = [(LEFT, frame(0)), (LEFT, frame(1)), (RIGHT, frame(2)), (LEFT, frame(3, OTHER)), (LEFT, frame(4, OTHER))]
     assert numbers(gatherer.gather(items)) == [("left", [0, 1]), ("left", [3, 4])]
     assert numbers(gatherer.gather([(LEFT, frame(5, OTHER)), (LEFT, frame(6))])) == [("left", [5])]
-    assert numbers(gatherer.rest()) == [("right", [2]), ("left", [6])]
+    assert numbers([*gatherer.rest(RIGHT), *gatherer.rest(LEFT)]) == [("right", [2]), ("left", [6])]

@@ -1,9 +1,6 @@
 """What answers say about what they could not know: damaged frames, forgotten spans, cameras that were not asked."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +16,11 @@ from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS
 from afterview.stream.ask.question import Question
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.source.address import parse_source
 from tests.support.memory_world import START, make_frame
-from tests.support.watching import wait_until
+from tests.support.servers import wait_until
+from tests.support.watching import Recording
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +76,11 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
     answerer = Answerer(Memory(tmp_path), model)
     plain, forgotten = answerer._planner.plan_snapshot, []
 
-    def forget_meanwhile(snapshot: MemorySnapshot, question: Question, now: float) -> object:
+    def forget_meanwhile(snapshot: MemorySnapshot, question: Question, now: float, cancel: object) -> object:
         if not forgotten:
             with open_camera(tmp_path, "a", model.encoders.feature_spec) as repository:
                 forgotten.append(repository.forget(START + 20, START + 39))
-        return plain(snapshot, question, now)
+        return plain(snapshot, question, now, None)
 
     monkeypatch.setattr(answerer._planner, "plan_snapshot", forget_meanwhile)
     context = answerer.plan("a", Question("What?", ("a",)), now=START + 100)
@@ -141,23 +141,13 @@ def test_search_on_the_command_line(tmp_path: Path, model: AfterviewModel, capsy
     assert main(["search", "x", *memory, "--top", "0"]) == 2
 
 
-@pytest.mark.integration
-def test_a_live_watch_is_paused_masked_and_made_to_forget_from_another_process(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_live_watch_is_paused_masked_and_made_to_forget_by_its_socket(
+    tmp_path: Path, model: AfterviewModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    acks, memory = tmp_path / "acks", tmp_path / "m"
-    watch = subprocess.Popen(
-        [sys.executable, "-m", "afterview", "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory),
-         "--camera", "a", "--fps", "5", "--ack-file", str(acks)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ},
-    )  # fmt: skip
-    try:
-
-        def count() -> int:
-            return len(acks.read_text().splitlines()) if acks.exists() else 0
-
-        wait_until(lambda: count() >= 20, 60)
-        first = float(acks.read_text().splitlines()[5].split()[1])
+    memory, config = tmp_path / "m", IngestConfig(parse_source("lavfi:testsrc2=size=96x64:rate=20"), fps=10.0)
+    with Recording(memory, model.encoders, "a", config) as recording:
+        recording.wait_for(20)
+        first = recording.acks[5].time
         arguments = ["--memory", str(memory), "--camera", "a"]
         assert main(["forget", *arguments, "--from", repr(first), "--to", repr(first + 1), "--json"]) == 0
         done = json.loads(capsys.readouterr().out)["cameras"][0]
@@ -165,16 +155,13 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_from_another_process(
         assert done["by"] == "the process that records it"
         assert main(["mask", *arguments, "--polygon", "0,0 1,0 1,1 0,1"]) == 0
         assert main(["pause", *arguments]) == 0
-        time.sleep(1.5)
-        paused = count()
-        time.sleep(1.0)
-        assert count() == paused
+        assert wait_until(lambda: recording.states[-1][0] == "paused", 10)
+        time.sleep(0.3)  # what was on its way
+        paused = len(recording.acks)
+        time.sleep(0.7)
+        assert len(recording.acks) == paused
         assert main(["resume", *arguments]) == 0
-        wait_until(lambda: count() >= paused + 5, 30)
-    finally:
-        watch.terminate()
-        watch.communicate(timeout=30)
-    assert watch.returncode == 0
+        recording.wait_for(paused + 5)
     snapshot = Memory(memory).camera("a").snapshot()
     assert "paused" in [gap.reason for gap in snapshot.gaps]
     assert not ((snapshot.times >= first) & (snapshot.times <= first + 1)).any()

@@ -6,16 +6,58 @@ import time
 
 import pytest
 
+from afterview.memory.base.records import GapReason
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
+from afterview.stream.ingest.items import Dropped, Interruption, Notice
 from afterview.stream.ingest.queues import Blocking, Closed, DropOldest
 
 
-def test_drop_oldest_keeps_the_newest_and_counts() -> None:
-    queue: DropOldest[int] = DropOldest(3)
+def test_drop_oldest_keeps_the_newest_and_says_in_their_place_how_many_went() -> None:
+    queue: DropOldest[int | Notice] = DropOldest(3)
     for number in range(10):
         queue.put(number)
-    assert queue.take(10) == [7, 8, 9]
+    assert queue.take(10) == [Dropped(7), 7, 8, 9]
     assert queue.dropped == 7
+
+
+def test_notices_are_never_dropped_and_stay_between_their_frames() -> None:
+    lost, paused = Interruption("lost"), Interruption("paused")
+    queue: DropOldest[int | Notice] = DropOldest(2)
+    for item in (0, lost, 1, 2):
+        queue.put(item)
+    assert queue.take(10) == [Dropped(1), lost, 1, 2]
+    for item in (lost, 3, 4, paused, 5, 6):
+        queue.put(item)
+    assert queue.take(10) == [lost, Dropped(2), 5, 6]  # what no frame separates is one interruption
+    for number in range(1000):
+        queue.put(lost)
+        queue.put(number)
+    assert queue.take(10) == [lost, Dropped(998), 998, lost, 999]
+
+
+def test_a_drop_has_the_reason_of_its_moment() -> None:
+    reasons: list[GapReason] = ["disk full"]
+    queue: DropOldest[int | Notice] = DropOldest(1, reason=lambda: reasons[-1])
+    queue.put(0)
+    queue.put(1)
+    reasons.append("dropped")
+    queue.put(2)
+    assert queue.take(10) == [Dropped(2, "disk full"), 2]
+    queue.put(3)
+    queue.put(4)
+    assert queue.take(10) == [Dropped(1), 4]
+
+
+def test_a_consumer_that_waits_is_woken_for_other_work() -> None:
+    queue: Blocking[int] = Blocking(2)
+    queue.wake()
+    assert queue.take() == []  # at once
+    threading.Timer(0.05, queue.wake).start()
+    assert queue.take(timeout=20) == []
+    threading.Timer(0.05, queue.wake).start()
+    queue.put(1)
+    queue.wait_for_wake(20)
+    assert queue.take() == [1]
 
 
 def test_blocking_makes_the_producer_wait_and_drops_nothing() -> None:

@@ -5,31 +5,39 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import MemorySnapshot
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Answer, Question
-from afterview.stream.errors import NotAVideo
+from afterview.stream.errors import Cancelled, NotAVideo
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.ingest.status import CameraStatus
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.opening import SourceConfig
 from tests.support.clips import make_clip
-from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp
+from tests.support.memory_world import make_frame
+from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp, wait_until
+from tests.support.watching import Recording
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +90,6 @@ def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
         watch.process.wait()
 
 
-def ask(memory: Path) -> dict[str, object]:
-    command = [sys.executable, "-m", "afterview", "ask", "What was there?", "--memory", str(memory), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    document: dict[str, object] = json.loads(done.stdout)
-    return document
-
-
 @pytest.mark.integration
 def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
     model: AfterviewModel, clip: Path, tmp_path: Path
@@ -99,10 +99,11 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         watch.wait_for(8)
         server.kill()
         killed = time.time()
-        time.sleep(5)
+        time.sleep(2)
         before = watch.snapshot()
         held = watch.frames()
-        during = ask(watch.memory)  # from another process, while the camera is away
+        question = Question("What was there?", max_new_tokens=2)
+        during = Answerer(Memory(watch.memory), model).ask(question)  # while the camera is away
         server.restart()
         away = time.time() - killed
         watch.wait_for(held + 6)
@@ -110,7 +111,7 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         document = watch.stop()
         assert before.open_gap is not None
         assert before.open_gap.reason == "lost"
-        assert during["coverage"]["gaps"][-1]["end"] is None  # type: ignore[index]  # it lasts
+        assert during.to_dict()["coverage"]["gaps"][-1]["end"] is None  # it lasts
         snapshot = watch.snapshot()
         (gap,) = snapshot.gaps
         assert (gap.reason, gap.before_frame) == ("lost", held)
@@ -134,48 +135,49 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
 
 
 @pytest.mark.integration
-def test_a_frozen_server_is_noticed_within_the_read_timeout(clip: Path, tmp_path: Path) -> None:
+def test_a_frozen_server_is_noticed_within_the_read_timeout(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
-    impatient = ("--fps", "2", "--read-timeout", "2", "--open-timeout", "2")
-    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, *impatient) as watch:
-        watch.wait_for(6)
-        server.freeze()
-        frozen = time.monotonic()
-        while watch.snapshot().open_gap is None:
-            assert time.monotonic() - frozen < 6
-            time.sleep(0.1)
-        held = watch.frames()
-        server.thaw()
-        watch.wait_for(held + 4)
-        watch.stop()
-        assert [gap.reason for gap in watch.snapshot().gaps] == ["lost"]
+    impatient = SourceConfig(open_timeout_s=2, read_timeout_s=1)
+    with RtspServer(clip, loop=True) as server:
+        config = IngestConfig(parse_source(server.url), fps=5.0, source=impatient)
+        with Recording(tmp_path, model.encoders, "door", config) as recording:
+            recording.wait_for(10)
+            server.freeze()
+            assert wait_until(lambda: recording.snapshot().open_gap is not None, 5, every_s=0.1)
+            held = len(recording.acks)
+            server.thaw()
+            recording.wait_for(held + 4)
+    assert [gap.reason for gap in recording.snapshot().gaps] == ["lost"]
 
 
 @pytest.mark.integration
-def test_wrong_password_is_one_line_and_never_shown(clip: Path, tmp_path: Path) -> None:
+def test_wrong_password_is_one_line_and_never_shown(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     need_rtsp()
-    server = RtspServer(clip, user="guard", password="right")
-    with server, watching(server.url_with("guard", "wr0ng-secret"), tmp_path) as watch:
-        out, error = watch.process.communicate(timeout=60)
-        assert watch.process.returncode == 2
-        assert "wr0ng-secret" not in out + error
-        assert "password" in error.splitlines()[-1]
-        assert not watch.memory.exists() or not list(watch.memory.iterdir())
+    with RtspServer(clip, user="guard", password="right") as server:
+        url = server.url_with("guard", "wr0ng-secret")
+        assert main(["watch", url, "--memory", str(tmp_path / "m"), "--json"]) == 2
+    out, error = capsys.readouterr()
+    assert "wr0ng-secret" not in out + error
+    assert "password" in error.splitlines()[-1]
+    assert not (tmp_path / "m").exists() or not list((tmp_path / "m").iterdir())
 
 
 @pytest.mark.integration
-def test_a_camera_that_changes_resolution_and_codec_goes_on(clip: Path, tmp_path: Path) -> None:
+def test_a_camera_that_changes_resolution_and_codec_goes_on(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
     other = make_clip(tmp_path / "other.mp4", frames=120, rate=10, width=320, height=240, codec="libx265")
-    with RtspServer(clip, loop=True) as server, watching(server.url, tmp_path, "--fps", "2") as watch:
-        watch.wait_for(6)
-        server.kill()
-        server.restart(other)
-        held = watch.frames()
-        watch.wait_for(held + 6)
-        watch.stop()
-        sizes = {len(watch.snapshot().image(frame)) for frame in (0, held + 4)}
-        assert len(sizes) == 2
+    with RtspServer(clip, loop=True) as server:
+        config = IngestConfig(parse_source(server.url), fps=5.0)
+        with Recording(tmp_path / "m", model.encoders, "door", config) as recording:
+            recording.wait_for(6)
+            server.kill()
+            server.restart(other)
+            held = len(recording.acks)
+            recording.wait_for(held + 6)
+    sizes = {len(recording.snapshot().image(frame)) for frame in (0, held + 4)}
+    assert len(sizes) == 2
 
 
 def take(
@@ -229,6 +231,137 @@ def test_hls_from_a_real_server(model: AfterviewModel, clip: Path, tmp_path: Pat
     snapshot = Memory(tmp_path).camera("door").snapshot()
     np.testing.assert_allclose(np.diff(snapshot.times[:10]), 0.5, atol=0.11)
     assert abs(float(snapshot.times[-1]) - time.time()) < 10
+
+
+def test_one_camera_that_fails_ends_with_its_cause_and_no_other(
+    model: AfterviewModel, clip: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\x00\x00\x00\x18ftypmp42" + bytes(5000))
+    states: list[str] = []
+
+    async def main() -> list[CameraStatus]:
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_state(camera: CameraIngest) -> None:
+            states.append(f"{camera.id} {camera.status().state}")
+            loop.call_soon_threadsafe(changed.set)
+
+        async with Session(tmp_path / "m", model.encoders, on_state=on_state) as session:
+            live = session.add("live", IngestConfig(parse_source("lavfi:testsrc2=size=96x64:rate=10"), fps=5.0))
+            failing = session.add("broken", IngestConfig(parse_source(str(broken)), live=False))
+            running = asyncio.create_task(session.run())
+            while failing.status().state != "failed":
+                await changed.wait()
+                changed.clear()
+            late = session.add("late", IngestConfig(parse_source(str(clip)), live=False))  # while the others run
+            before = live.status().recorded
+            while not (live.status().recorded > before + 3 and late.status().state == "ended"):
+                await asyncio.sleep(0.02)
+            assert not running.done()
+            await session.remove(live)
+            assert session.cameras == [failing, late]
+            with pytest.raises(NotAVideo):
+                await running  # only at the end
+            return [camera.status() for camera in (failing, live, late)]
+
+    failing, live, late = run_loop(main())
+    assert (failing.state, failing.recorded) == ("failed", 0)
+    assert failing.cause is not None
+    assert "not a video" in failing.cause
+    assert (live.state, live.cause) == ("ended", None)
+    assert (late.state, late.cause, late.recorded) == ("ended", None, 12)
+    assert late.to_dict()["detail"] == "end of file"
+    assert states[-1] == "live ended"
+    assert Memory(tmp_path / "m").camera_ids() == ["late", "live"]
+
+
+def test_frames_that_cannot_be_encoded_fail_their_camera_alone(
+    model: AfterviewModel, clip: Path, tmp_path: Path
+) -> None:
+    encode = model.encoders.index.encode_images
+    wide = make_clip(tmp_path / "wide.mp4", frames=60, width=320, height=80)
+
+    def refuse_black(pixels: np.ndarray) -> np.ndarray:
+        if (pixels.reshape(len(pixels), -1).max(axis=1) == 0).any():
+            raise RuntimeError("the encoder broke")
+        return encode(pixels)
+
+    async def main() -> tuple[CameraStatus, CameraStatus]:
+        index = SimpleNamespace(encode_images=refuse_black)
+        encoders = SimpleNamespace(
+            feature_spec=model.encoders.feature_spec, vision=model.encoders.vision, index=index, name="tiny"
+        )
+        async with Session(tmp_path / "m", encoders) as session:
+            dark = open_camera(tmp_path / "m", "dark", model.encoders.feature_spec)
+            write_settings(dark.directory, CameraSettings(masks=(((0, 0), (1, 0), (1, 1), (0, 1)),)))
+            dark.append(make_frame(0, model.encoders.feature_spec, time=1.0))
+            dark.close()
+            cameras = [
+                session.add(name, IngestConfig(parse_source(str(video)), live=False, start=10.0))
+                for name, video in (("dark", wide), ("light", clip))
+            ]
+            with pytest.raises(RuntimeError, match="the encoder broke"):
+                await session.run()
+            return cameras[0].status(), cameras[1].status()
+
+    dark, light = run_loop(main())
+    assert (dark.state, dark.cause, dark.recorded) == ("failed", "the encoder broke", 0)
+    assert (light.state, light.recorded) == ("ended", 12)
+
+
+def test_a_question_that_nobody_waits_for_is_cancelled(
+    model: AfterviewModel, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
+    drawn, ended = [], threading.Event()
+
+    def endless(*unused: object, **options: object) -> Iterator[tuple[int, str | None]]:
+        try:
+            while True:
+                drawn.append(1)
+                time.sleep(0.001)
+                yield 0, "and "
+        finally:
+            ended.set()
+
+    async def main() -> Answer:
+        async with Session(tmp_path, model.encoders) as session:
+            with monkeypatch.context() as patch:
+                patch.setattr(type(model), "answer_several", endless)
+                first = asyncio.create_task(session.ask(model, Question("What was there?")))
+                while len(drawn) < 5:
+                    await asyncio.sleep(0.01)
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+                assert await asyncio.to_thread(ended.wait, 10)
+            return await session.ask(model, Question("What was there?", max_new_tokens=2))  # the thread is free again
+
+    assert run_loop(main()).parts
+
+
+@pytest.mark.parametrize("places", [0, 2])
+def test_a_question_is_cancelled_while_it_reads_the_memory(
+    places: int, model: AfterviewModel, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
+    monkeypatch.setattr("afterview.stream.ask.context._READ_AT_ONCE", 3)
+    cancel, reads, tokens = threading.Event(), [], MemorySnapshot.tokens
+
+    def read(snapshot: MemorySnapshot, ids: np.ndarray) -> np.ndarray:
+        reads.append(len(ids))
+        if len(reads) == places:
+            cancel.set()
+        return tokens(snapshot, ids)
+
+    monkeypatch.setattr(MemorySnapshot, "tokens", read)
+    if not places:
+        cancel.set()
+    with pytest.raises(Cancelled):
+        Answerer(Memory(tmp_path), model).ask(Question("What was there?"), cancel=cancel)
+    assert len(reads) == places
 
 
 def test_a_failing_source_ends_the_session_with_its_cause(model: AfterviewModel, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_an_absurd_clock_is_not_believed(ahead: float) -> None:
     clock = LiveClock()
     assert play(clock, [0.0, 1.0, 2.0], delay=0.2, ahead=ahead) == pytest.approx([0.2, 1.2, 2.2])
     assert clock.basis is TimeBasis.ARRIVAL
-    assert clock.disbelieved == pytest.approx(ahead - 0.2)
+    assert clock.rejected == pytest.approx(ahead - 0.2)
 
 
 def test_a_camera_that_learns_the_time_after_it_was_switched_on_is_believed_from_then_on() -> None:

@@ -2,11 +2,7 @@
 
 import errno
 import json
-import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from afterview.cli.main import main
 from afterview.memory.base.errors import RequestRefused, SpecMismatch
 from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import CameraSettings
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
@@ -26,12 +24,17 @@ from afterview.memory.writing.repository import Acknowledgement
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
+from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer, ask_writer
+from afterview.stream.ingest.items import FeaturesOf
 from afterview.stream.ingest.queues import Blocking
+from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.upgrade import Upgrade, image_encoder
-from afterview.stream.ingest.write import CameraWriter, FeaturesOf, Stored
+from afterview.stream.ingest.write import CameraWriter, Stored
+from afterview.stream.source.address import parse_source
 from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.support.presets import write_preset
+from tests.support.watching import Recording as LiveRecording
 from tests.support.watching import wait_until
 
 OLD, NEW = make_spec(), ANOTHER
@@ -58,23 +61,20 @@ class Recording:
         self.camera = self.repository.directory
         self.outbox: Blocking[Stored] = Blocking(64)
         self.acks: list[Acknowledgement] = []
-        self.switched: list[Any] = []
+        nobody: Any = None  # the model that it was opened with; nothing looks it up here
+        self.controls = Controls(CameraSettings(), nobody)
         self.writer = CameraWriter(
-            self.repository,
-            self.outbox,
-            on_stored=lambda frames, acks: self.acks.extend(acks),
-            on_full=lambda why: None,
+            self.repository, self.outbox, IngestStats(), self.controls, on_durable=self.acks.extend
         )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self) -> None:
         with ControlServer(self.camera, self._command):
-            self.acks += self.writer.run()
+            self.writer.run()
 
     def _command(self, command: dict[str, Any]) -> dict[str, Any]:
-        upgrade = Upgrade.prepare(self.camera, command)
-        return self.writer.switch(upgrade, lambda: self.switched.append(upgrade.encoders))
+        return self.writer.switch(Upgrade.prepare(self.camera, command))
 
     def put(self, numbers: range, spec: Any) -> None:
         for number in numbers:
@@ -113,7 +113,7 @@ def test_frames_on_their_way_at_the_switch_are_embedded_from_their_images(tmp_pa
         generation = open_generation(recording.camera, NEW)
         done = ask_writer(recording.camera, switch_command(generation))
         assert done == {"generation": generation, "frames": 150, "lost": 0}
-        assert len(recording.switched) == 1
+        assert recording.controls.encoders.feature_spec == NEW
         assert CameraReader(recording.camera).spec == NEW
         recording.put(range(150, 155), OLD)  # the encoder had them already
         recording.outbox.put(FeaturesOf(NEW))
@@ -149,7 +149,7 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
             patch.setattr(target, full)
             with pytest.raises(RequestRefused, match="No space left"):
                 ask_writer(recording.camera, switch_command(generation))
-        assert recording.switched == []
+        assert recording.controls.encoders is None
         assert Manifest.read(recording.camera).generation == 1
         recording.put(range(100, 180), OLD)
         snapshot = CameraReader(recording.camera).snapshot()
@@ -206,44 +206,27 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
     assert_new(tmp_path / "a", 195)
 
 
-@pytest.mark.integration
-def test_a_living_watch_goes_over_to_another_model(tmp_path: Path) -> None:
-    """A real watch and a real reembed; frames come in all the time, and questions are answered before and after."""
+def test_a_living_watch_goes_over_to_another_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real recording and a real reembed; frames come in all the time, and questions are answered before and after."""
     models = {}
     for name, seed in (("old", 3), ("new", 4)):
         (tmp_path / name).mkdir()
         models[name] = write_preset(tmp_path / name, seed=seed)
-    memory, acks = tmp_path / "m", tmp_path / "acks"
-    command = [sys.executable, "-m", "afterview"]
-    watch = subprocess.Popen(
-        [*command, "watch", "lavfi:testsrc2=size=96x64:rate=10", "--memory", str(memory), "--camera", "a", "--fps", "5",
-         "--model", str(models["old"]), "--ack-file", str(acks)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ},
-    )  # fmt: skip
-
-    def count() -> int:
-        return len(acks.read_text().splitlines()) if acks.exists() else 0
-
-    try:
-        wait_until(lambda: count() >= 80, 90)
-        begun = count()
-        done = subprocess.run(
-            [*command, "reembed", "--memory", str(memory), "--model", str(models["new"]), "--json"],
-            capture_output=True, text=True, timeout=120, check=False, env={**os.environ},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        (document,) = json.loads(done.stdout)["cameras"]
+    memory, config = tmp_path / "m", IngestConfig(parse_source("lavfi:testsrc2=size=96x64:rate=30"), fps=30.0)
+    with LiveRecording(memory, load_encoders(models["old"]), "a", config) as recording:
+        recording.wait_for(80)
+        begun = len(recording.acks)
+        assert main(["reembed", "--memory", str(memory), "--model", str(models["new"]), "--json"]) == 0
+        (document,) = json.loads(capsys.readouterr().out)["cameras"]
         assert document["switched"]
         assert "the process that records it" in document["by"]
         assert document["frames"] >= begun
-        after = count()
-        wait_until(lambda: count() >= after + 70, 60)  # a whole seal under the new model
-        time.sleep(0.3)
-    finally:
-        watch.terminate()
-        said = watch.communicate(timeout=30)[1]
-    assert watch.returncode == 0, said
-    assert "goes on with the features of" in said
+        recording.wait_for(len(recording.acks) + 70)  # a whole seal under the new model
+
+    def count() -> int:
+        return len(recording.acks)
+
+    assert any("goes on with the features of" in detail for _, detail in recording.states)
     camera = memory / "a"
     snapshot = CameraReader(camera).snapshot()
     encoders = load_encoders(models["new"])

@@ -9,31 +9,34 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from afterview.memory.base.errors import NotWritable, RequestRefused
-from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, frame_crc
+from afterview.memory.base.records import SEAL_FRAMES, frame_crc
 from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import execute
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Acknowledgement
+from afterview.stream.ingest.config import Controls
 from afterview.stream.ingest.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.ingest.masks import apply_masks
 from afterview.stream.ingest.queues import Blocking
-from afterview.stream.ingest.write import CameraWriter, Interruption, Stored
+from afterview.stream.ingest.status import IngestStats
+from afterview.stream.ingest.write import CameraWriter, Stored
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec(width=64, cells=16)  # 2 KB of tokens a frame
 
 
 class Running:
-    """A writer in its thread, and what it said."""
+    """A writer in its thread, and what it reported. full: each change of whether the disk is full."""
 
     def __init__(self, memory: Path) -> None:
         self.repository = open_camera(memory, "a", SPEC)
@@ -41,18 +44,21 @@ class Running:
         self.acks: list[Acknowledgement] = []
         self.full: list[str | None] = []
         self.failure: BaseException | None = None
-        self.writer = CameraWriter(self.repository, self.outbox, on_stored=self._stored, on_full=self.full.append)
+        self.stats = IngestStats(on_change=self._changed)
+        self.writer = CameraWriter(
+            self.repository, self.outbox, self.stats, controls(self.repository.directory), on_durable=self.acks.extend
+        )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
+    def _changed(self) -> None:
+        self.full.append(self.stats.detail if self.stats.disk_full else None)
+
     def _run(self) -> None:
         try:
-            self.acks += self.writer.run()
+            self.writer.run()
         except BaseException as error:
             self.failure = error
-
-    def _stored(self, frames: Sequence[FrameRecord], acks: Sequence[Acknowledgement]) -> None:
-        self.acks += acks
 
     def close(self) -> None:
         self.outbox.close()
@@ -60,9 +66,15 @@ class Running:
         assert not self.thread.is_alive()
 
 
+def controls(camera: Path) -> Controls:
+    nobody: Any = None  # no encoder is looked up here
+    return Controls(read_settings(camera), nobody)
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 3 MB. When it is full, writers try again soon."""
+    monkeypatch.setattr("afterview.stream.ingest.write.RETRY_FULL_S", 0.1)
     place = tmp_path / "disk"
     place.mkdir()
     if (
@@ -99,10 +111,10 @@ def test_a_full_disk_pauses_the_writer_and_loses_nothing(small_disk: Path) -> No
             pass  # not a byte is left
     feeder = threading.Thread(target=lambda: [running.outbox.put(frame) for frame in frames[100:]])
     feeder.start()
-    wait_until(lambda: any(why and "the disk is full" in why for why in running.full))
+    wait_until(lambda: "the disk is full" in running.stats.detail)
     stuck = len(running.acks)
     assert 100 <= stuck < 400
-    time.sleep(1.5)
+    time.sleep(0.5)
     assert len(running.acks) == stuck  # waiting, not dropping
     snapshot = CameraReader(small_disk / "m" / "a").snapshot()  # readers go on
     assert snapshot.frames >= stuck
@@ -146,7 +158,7 @@ def test_forgetting_through_the_writer_frees_a_full_disk_and_recording_goes_on(s
 def test_stopping_on_a_full_disk_says_what_was_lost(small_disk: Path) -> None:
     running = Running(small_disk / "m")
     number = 0
-    while not any(why and "the disk is full" in why for why in running.full):
+    while "the disk is full" not in running.stats.detail:
         if len(running.outbox) < 16:
             running.outbox.put(make_frame(number, SPEC))
             number += 1
@@ -167,9 +179,8 @@ def test_a_full_disk_is_not_waited_for_once_nothing_more_comes_in(
     for number in range(4):
         outbox.put(make_frame(number, SPEC))
     monkeypatch.setattr("afterview.memory.format.journal.Journal.append", full)
-    writer = CameraWriter(
-        repository, outbox, on_stored=lambda frames, acks: None, on_full=lambda why: None, stopping=lambda: True
-    )
+    writer = CameraWriter(repository, outbox, IngestStats(), controls(repository.directory))
+    writer.end_input()
     with pytest.raises(NotWritable, match="4 frames that were never acknowledged"):
         writer.run()
     assert outbox.closed
@@ -215,11 +226,14 @@ def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> No
             connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         answer = json.loads(connection.recv(65536))
-    assert answer == {"error": f"an order is one JSON object of at most {LONGEST} bytes"}
+    assert answer == {"error": f"a command is one JSON object of at most {LONGEST} bytes"}
 
 
 def test_an_order_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
-    with ControlServer(tmp_path, lambda command: {}), pytest.raises(RequestRefused, match="at most 1048576 are taken"):
+    with (
+        ControlServer(tmp_path, lambda command: {}),
+        pytest.raises(RequestRefused, match="at most 1048576 are accepted"),
+    ):
         ask_writer(tmp_path, {"do": "set", "settings": {"masks": "x" * LONGEST}})
 
 
@@ -290,21 +304,6 @@ def test_an_order_to_a_writer_that_has_ended_is_refused(tmp_path: Path) -> None:
     running.close()
     with pytest.raises(NotWritable, match="has just ended"):
         running.writer.command({"do": "enforce"})
-
-
-def test_frames_that_were_dropped_are_a_gap(tmp_path: Path) -> None:
-    running = Running(tmp_path / "m")
-    drops = 0
-    running.writer._drops = lambda: drops
-    running.outbox.put(make_frame(0, SPEC))
-    wait_until(lambda: len(running.acks) == 1)
-    drops = 7
-    running.outbox.put(make_frame(8, SPEC))
-    running.outbox.put(Interruption("paused"))
-    running.outbox.put(make_frame(99, SPEC))
-    running.close()
-    gaps = CameraReader(tmp_path / "m" / "a").snapshot().gaps
-    assert [(gap.start - START, gap.end - START, gap.reason) for gap in gaps] == [(0, 8, "dropped"), (8, 99, "paused")]
 
 
 def test_masks_hide_their_part_of_the_picture_and_nothing_else() -> None:

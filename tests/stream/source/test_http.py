@@ -1,6 +1,7 @@
 """Video over HTTP: motion JPEG, recordings, endless streams, and refusals."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ import pytest
 from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNotFound, SourceUnreachable
 from afterview.stream.media import encode_jpeg
 from afterview.stream.source.address import parse_source
+from afterview.stream.source.connection import Connection
 from afterview.stream.source.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
 from tests.support.clips import make_clip, picture
 from tests.support.fragmented import fragment, write_clip
@@ -121,6 +123,15 @@ def test_a_live_stream_of_fragments_is_connected_to_anew_when_it_ends(
     assert [type(event) for event in events if not isinstance(event, Frame)] == [Opened, Lost, Retry, Opened]
     assert sum(isinstance(event, Frame) for event in events) >= least
     assert len(fake.slept) == 1  # before the retry: its pictures come when they come
+
+
+@pytest.mark.parametrize(("movflags", "finite"), [("faststart", True), ("frag_keyframe", False)])
+def test_of_unknown_size_only_fragments_count_as_live(movflags: str, finite: bool, tmp_path: Path) -> None:
+    clip = fragment(make_clip(tmp_path / "clip.mp4", frames=40), tmp_path / "x.mp4", movflags)
+    with http_server({"/endless.mp4": clip.read_bytes()}) as url:
+        address = parse_source(f"{url}/endless.mp4")
+        with Connection(address, FAST, wait=time.sleep) as connection:
+            assert connection.finite is finite
 
 
 def test_a_recording_of_fragments_over_http_ends(tmp_path: Path) -> None:

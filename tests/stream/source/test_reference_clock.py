@@ -82,7 +82,7 @@ def test_a_clock_that_cannot_have_been_there_is_named_and_not_believed(
 ) -> None:
     clock = clock_of(fragments(references), now=START + 80_000)
     assert not clock.known
-    assert clock.warnings() == [f"its own clock (prft) is not believed: {said}"]
+    assert clock.warnings() == [f"its own clock (prft) is not plausible: {said}"]
 
 
 def test_small_fragments_whose_stamps_come_in_bursts_are_believed() -> None:

@@ -1,0 +1,101 @@
+"""Searches a memory for the frames that look most like a text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
+from afterview.memory.base.spec import require_same
+from afterview.memory.directory import Memory
+from afterview.memory.reading.reader import frames_between
+
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.memory.reading.snapshot import MemorySnapshot
+    from afterview.model.checkpoint.loaded import Encoders
+
+TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a side open
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A frame that was found. score: cosine of the angle between its embedding and the text's."""
+
+    camera: str
+    frame: int
+    time: float
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {"camera": self.camera, "frame": self.frame, "time": self.time, "score": round(self.score, 6)}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits of all cameras, best first. exact: every frame was compared. notice: what to know about the model.
+
+    skipped: cameras that were not searched, and why. stale: cameras of which only frames indexed before were searched, and why.
+    """
+
+    text: str
+    hits: tuple[Hit, ...]
+    exact: bool
+    skipped: dict[str, str]
+    stale: dict[str, str]
+    notice: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "text": self.text,
+            "hits": [hit.to_dict() for hit in self.hits],
+            "exact": self.exact,
+            "skipped": self.skipped,
+            "notice": self.notice,
+        }
+
+
+def search(
+    memory: Memory,
+    encoders: "Encoders",
+    text: str,
+    spans: Mapping[str, TimeRange],
+    *,
+    most: int,
+    skip_others: bool,
+) -> SearchResult:
+    """The `most` frames that look most like `text`. spans: which cameras, by id, and which part of each.
+
+    skip_others: leave out cameras that another model recorded; otherwise they raise SpecMismatch.
+    """
+    query = encoders.index.encode_texts([text.strip()])[0]
+    hits: list[Hit] = []
+    skipped: dict[str, str] = {}
+    stale: dict[str, str] = {}
+    exact = True
+    for camera, span in spans.items():
+        snapshot = memory.camera(camera).snapshot()
+        try:
+            require_same(snapshot.spec, encoders.feature_spec, where=f"camera '{camera}'")
+        except SpecMismatch as error:
+            if not skip_others:
+                raise
+            skipped[camera] = str(error)
+            continue
+        first, end = _frames(snapshot, span)
+        index = memory.index(camera)
+        try:
+            index.catch_up(snapshot)
+        except UnreachableFrames as error:
+            stale[camera] = str(error)
+        found = index.search(query, most, snapshot, first=first, end=end)
+        exact &= found.exact
+        hits += [Hit(camera, hit.frame, snapshot.time_of(hit.frame), hit.score) for hit in found.hits]
+    best = sorted(hits, key=lambda hit: (-round(hit.score, 6), hit.camera, hit.frame))[:most]
+    return SearchResult(text, tuple(best), exact, skipped, stale, encoders.notice)
+
+
+def _frames(snapshot: "MemorySnapshot", span: TimeRange) -> tuple[int, int]:
+    """Frame ids [first, end) of the span."""
+    first, end = frames_between(snapshot.times, *span)
+    return (int(snapshot.ids[first]), int(snapshot.ids[end - 1]) + 1) if end > first else (0, 0)

@@ -1,0 +1,31 @@
+"""What travels through a camera's queues beside its frames. Each item stands where it happened, between the frames before and after it."""
+
+from dataclasses import dataclass
+
+from afterview.memory.base.records import GapReason
+from afterview.memory.base.spec import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """No frame comes in from here on, because of `reason`."""
+
+    reason: GapReason
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """So many frames were dropped here because the next stage was too slow."""
+
+    frames: int
+    reason: GapReason = "dropped"
+
+
+@dataclass(frozen=True)
+class FeaturesOf:
+    """The frames that follow were encoded as this spec says. Until the first such item: as the repository's spec says."""
+
+    spec: FeatureSpec
+
+
+Notice = Interruption | Dropped

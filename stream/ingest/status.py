@@ -1,0 +1,128 @@
+"""How one camera is doing: counters and a state while it is taken in, and a frozen value of both for others."""
+
+import math
+import statistics
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from afterview.stream.ingest.upload import UploadProgress
+
+State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
+
+    detail: for people. cause: why the camera failed. clock: why the source's own clock is rejected. upload: None without a store.
+    median_latency_s: from arrival to durable; NaN before the first frame.
+    """
+
+    camera: str
+    state: State
+    detail: str
+    cause: str | None
+    recorded: int
+    frames: int
+    dropped: int
+    reconnects: int
+    last_time: float | None
+    median_latency_s: float
+    clock: str | None
+    upload: UploadProgress | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "camera": self.camera,
+            "state": self.state,
+            "cause": self.cause,
+            "recorded": self.recorded,
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "reconnects": self.reconnects,
+            "last_time": self.last_time,
+            "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
+            "detail": self.detail,
+            "clock": self.clock,
+            "store": self.upload.to_dict() if self.upload else None,
+        }
+
+
+@dataclass
+class IngestStats:
+    """Counters and state of one camera since its session began. Each counter is written by one thread.
+
+    latencies: seconds from arrival to durable, of the latest frames. on_change is called in the thread that changed the state.
+    """
+
+    sampled: int = 0
+    recorded: int = 0
+    reconnects: int = 0
+    damaged: int = 0  # packets that could not be decoded, of the present connection
+    last_time: float | None = None
+    clock: str = ""  # why the source's own clock is rejected
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
+    on_change: Callable[[], None] = lambda: None
+    _source: tuple[State, str] = ("starting", "")  # set by the decode thread
+    _disk_full: str | None = None  # set by the write thread
+    _end: tuple[State, str] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def state(self) -> State:
+        """The end, else a full disk, else the source's state."""
+        return self._now()[0]
+
+    @property
+    def detail(self) -> str:
+        """The reason of the state, for people."""
+        return self._now()[1]
+
+    def _now(self) -> tuple[State, str]:
+        with self._lock:
+            if self._end is not None:
+                return self._end
+            return self._source if self._disk_full is None else ("disk full", self._disk_full)
+
+    def set_source(self, state: State, detail: str = "") -> None:
+        """The source is online, offline or paused."""
+        with self._lock:
+            self._source = state, detail
+        self.on_change()
+
+    def set_detail(self, detail: str) -> None:
+        """Something happened that leaves the source's state as it is."""
+        with self._lock:
+            self._source = self._source[0], detail
+        self.on_change()
+
+    def set_disk_full(self, why: str | None) -> None:
+        """The disk is full, or (None) no longer. Reported when that changes."""
+        with self._lock:
+            before, self._disk_full = self._disk_full, why
+        if (before is None) != (why is None):
+            self.on_change()
+
+    def set_end(self, state: State, detail: str) -> None:
+        """Nothing happens any more: the camera ended or failed."""
+        with self._lock:
+            self._end = state, detail
+        self.on_change()
+
+    @property
+    def source_state(self) -> State:
+        """The source's state alone, whatever the disk does."""
+        return self._source[0]
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether frames cannot be written at present."""
+        return self._disk_full is not None
+
+    def median_latency(self) -> float:
+        """Median of the latest latencies, seconds; NaN before the first frame."""
+        return statistics.median(self.latencies) if self.latencies else math.nan

@@ -1,0 +1,102 @@
+"""A session: cameras that are taken in, and questions that are asked, in one process and one event loop.
+
+Threads: those of the supervisor, and one `language` thread for questions. Questions read snapshots from disk, so ingest never waits for an
+answer.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from afterview.memory.directory import Memory
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Answer, Question
+from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.supervisor import Supervisor
+
+if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
+    from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+
+
+class Session:
+    """Takes in any number of cameras until they end or `stop` is called, and answers questions meanwhile.
+
+    async with Session(memory, encoders) as session:
+        session.add("front door", IngestConfig(parse_source("rtsp://...")))
+        await session.run()
+    """
+
+    def __init__(self, memory: Path, encoders: "Encoders", **options: Any) -> None:
+        """options: those of Supervisor."""
+        self._memory = memory
+        self._supervisor = Supervisor(memory, encoders, **options)
+        self._language = ThreadPoolExecutor(1, thread_name_prefix="language")
+        self._answerer: Answerer | None = None
+
+    @property
+    def cameras(self) -> list[CameraIngest]:
+        """Those that were added and not removed, whether or not they have ended."""
+        return self._supervisor.cameras
+
+    def add(self, name: str, config: IngestConfig) -> CameraIngest:
+        """Open a camera for writing and begin to take its source in. Raises the errors of open_camera."""
+        return self._supervisor.add(name, config)
+
+    async def remove(self, camera: CameraIngest) -> None:
+        """Stop one camera, wait until everything of it is written, and forget it here."""
+        await self._supervisor.remove(camera)
+
+    async def run(self) -> None:
+        """Wait until every camera has ended, of itself or by `stop`. Then raise the failure of the first that failed, if any."""
+        await self._supervisor.run()
+
+    def stop(self) -> None:
+        """Stop all cameras: what was decoded is still encoded, written and synced. From any thread; more than once is fine."""
+        self._supervisor.stop()
+
+    async def ask(
+        self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None = None
+    ) -> Answer:
+        """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation."""
+        cancel, loop = threading.Event(), asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._language, self._ask, model, question, on_text, cancel)
+        finally:
+            cancel.set()
+
+    def _ask(
+        self,
+        model: "AfterviewModel",
+        question: Question,
+        on_text: Callable[[str], None] | None,
+        cancel: threading.Event,
+    ) -> Answer:
+        if self._answerer is None or self._answerer.model is not model:
+            self._answerer = Answerer(Memory(self._memory), model)
+        return self._answerer.ask(question, on_text=on_text, cancel=cancel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._supervisor.__aexit__(kind, error, trace)
+        finally:
+            self._language.shutdown(wait=False, cancel_futures=True)
+
+
+def run(main: Any) -> Any:
+    """Run a coroutine on uvloop where it exists, else on asyncio's own loop."""
+    if os.name == "posix":
+        import uvloop
+
+        return uvloop.run(main)
+    return asyncio.run(main)

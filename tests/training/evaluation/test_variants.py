@@ -14,7 +14,7 @@ from afterview.stream.ask.question import Answer, CameraAnswer, Question
 from afterview.training.evaluation.judge import OneAnswer, is_right, read_cameras
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, summary
-from afterview.training.evaluation.worlds import START, ask_all, take_in
+from afterview.training.evaluation.worlds import START, ask_all, ingest_worlds
 from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.camera_questions import CAMERA_KINDS
 from afterview.training.world.facts import KINDS
@@ -114,10 +114,10 @@ def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_
         assert all(
             0 < row["chance"] < 1 and row["low"] <= row["accuracy"] <= row["high"] for row in table["kinds"].values()
         )
-        assert f"{180 if variant == 'cameras' else 60} frames taken in" in captured.err
+        assert f"{180 if variant == 'cameras' else 60} frames ingested" in captured.err
         assert main([*command, "--world", variant]) == 0
         again = capsys.readouterr()
-        assert "taken in" not in again.err
+        assert "ingested" not in again.err
         assert f"1 {VARIANTS[variant].called}, of 60 frames" in again.out
         assert all(f"| {kind} | {row['accuracy']:.2f} |" in again.out for kind, row in table["kinds"].items())
     assert Memory(evaluated / "memory").camera_ids() == ["world-42-60-seen-changing"]
@@ -134,7 +134,7 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
     """A model that knows what its own camera saw and when, and denies everything else, is right about all questions."""
     test = WorldTest([42], frames=60, questions=12, variant="cameras")
     model = load_pretrained("tiny", device="cpu")
-    take_in(test, model.encoders, evaluated)
+    ingest_worlds(test, model.encoders, evaluated)
     truths = {one.text: one for one in questions_for(test.footage(42), test)}
 
     def answer(self: Answerer, asked: Question, on_text: object = None) -> Answer:

@@ -151,7 +151,7 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
     assert main(command) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert "taken in" in captured.err
+    assert "ingested" in captured.err
     bounded, decayed = document["recall"]["bounded"], document["recall"]["decayed"]
     assert bounded["all"]["asked"] == decayed["all"]["asked"] == 16
     assert (document["questions"], document["kinds"]) == (16, ["colour", "shape", "where", "scene", "exists"])
@@ -162,7 +162,7 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
     assert script.seed == 40
     assert main(command) == 0
     again = capsys.readouterr()
-    assert "taken in" not in again.err
+    assert "ingested" not in again.err
     assert json.loads(again.out)["recall"]["bounded"]["all"] == bounded["all"]
 
 

@@ -149,7 +149,7 @@ def test_what_is_told_is_what_the_proof_shows(
     ids, shown = words_shown
     batch = drawn(shelf, tokenizer, kinds={"colour": 1.0}, frames=60, duration_s=(60, 90), questions=2, stories=6)
     named = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown).named
-    told = 0
+    proven = 0
     for row, wanted in enumerate(named):
         words = {tokenizer.decode(token).strip() for token in ids[wanted]}
         answer = tokenizer.decode(batch.answers[row][: batch.answer_lengths[row]], skip_special_tokens=True)
@@ -158,8 +158,8 @@ def test_what_is_told_is_what_the_proof_shows(
             assert not words
         elif batch.needles[row].any():
             assert answer in words
-            told += 1
-    assert told >= 4
+            proven += 1
+    assert proven >= 4
 
 
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
@@ -191,10 +191,10 @@ def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     log = [json.loads(line) for line in (tmp_path / "sentences" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.2 * log[0]["loss"]
     assert log[-1]["accuracy/size"] > 0.7
-    taught = language.decoder.lm_head.weight.detach().clone()
+    learned = language.decoder.lm_head.weight.detach().clone()
     language.decoder.lm_head.weight.data.zero_()
     assert learn()
-    assert torch.equal(language.decoder.lm_head.weight, taught)
+    assert torch.equal(language.decoder.lm_head.weight, learned)
     assert len((tmp_path / "sentences" / "log.jsonl").read_text().splitlines()) == len(log)
 
 
@@ -226,11 +226,11 @@ def test_of_what_was_not_seen_the_likest_frame_is_told(
     objective = SentenceObjective(untrained.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     torch.manual_seed(0)
     mistaken = objective._mistaken(moved)
-    told = mistaken.any(1)
-    assert not (told & ~moved.denied).any()
-    assert told.sum() > 0.6 * moved.denied.sum()
+    misled = mistaken.any(1)
+    assert not (misled & ~moved.denied).any()
+    assert misled.sum() > 0.6 * moved.denied.sum()
     asked = ((moved.after[..., None] == ids) & moved.asked[..., None]).any(1)
-    for row in torch.nonzero(told)[:, 0].tolist():
+    for row in torch.nonzero(misled)[:, 0].tolist():
         frames = shown[torch.from_numpy(batch.rows[row // 8])]
         shared = (frames & asked[row]).sum(1)
         assert int((mistaken[row] & asked[row]).sum()) == int(shared.max())

@@ -27,7 +27,7 @@ from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, share
-from afterview.training.evaluation.worlds import START, ask_all, take_in
+from afterview.training.evaluation.worlds import START, ask_all, ingest_worlds
 from tests.bench.memory import published_spec, tiny_spec, writing
 from tests.bench.table import Table
 
@@ -66,7 +66,7 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
 def _make_memories(worlds: Path, model: AfterviewModel) -> None:
     """The worlds, rendered, encoded and stored as float16, and copies with other storage."""
     encoders = _storing(model, "float16")
-    take_in(TEST, encoders, worlds / "float16")
+    ingest_worlds(TEST, encoders, worlds / "float16")
     plain = Memory(worlds / "float16" / "memory")
     for seed in TEST.seeds:
         camera = _camera(seed)

@@ -50,7 +50,7 @@ def _fill(memory: Path) -> None:
 
 def _seconds(*arguments: str) -> tuple[float, float]:
     """Wall and process seconds of one interpreter."""
-    before, begun = os.times(), time.perf_counter()
+    before, started = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-    wall, after = time.perf_counter() - begun, os.times()
+    wall, after = time.perf_counter() - started, os.times()
     return wall, (after.children_user + after.children_system) - (before.children_user + before.children_system)

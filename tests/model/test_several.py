@@ -33,7 +33,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return load_pretrained("tiny", device="cpu")
     path = write_preset(
         tmp_path_factory.mktemp("preset"), geometry=PUBLISHED, forgetting={"spatial": "random"},
-        visual_dropout=DROPOUT if "dropout" in request.param else None, use_memaug="no" not in request.param,
+        visual_dropout=DROPOUT if "dropout" in request.param else None, use_memaug="no" not in request.param, memaug_depth=2,
     )  # fmt: skip
     return load_pretrained(path, device="cpu")
 
@@ -50,15 +50,17 @@ def samples(model: AfterviewModel) -> list[Sample]:
     ]
 
 
-def alone(model: AfterviewModel, one: Sample) -> VideoInputs:
-    return model.video_language.inputs_embeds(one.features, one.layout, one.prompt)
+@pytest.fixture(scope="module")
+def alone(model: AfterviewModel) -> list[VideoInputs]:
+    """The inputs of each video alone."""
+    return [model.video_language.inputs_embeds(one.features, one.layout, one.prompt) for one in samples(model)]
 
 
-def test_memaug_over_several_memories(model: AfterviewModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memaug_over_several_memories(
+    model: AfterviewModel, alone: list[VideoInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "MEMORY_TOGETHER", 10**9)
-    made = samples(model)
-    for one, together in zip(made, several_inputs(model.video_language, made), strict=True):
-        expected = alone(model, one)
+    for expected, together in zip(alone, several_inputs(model.video_language, samples(model)), strict=True):
         torch.testing.assert_close(together.inputs_embeds, expected.inputs_embeds, rtol=1e-4, atol=1e-4)
         assert together.visual == expected.visual
         assert (together.frame_weights is None) == (expected.frame_weights is None) == (not model.preset.use_memaug)
@@ -67,12 +69,13 @@ def test_memaug_over_several_memories(model: AfterviewModel, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("prompts", [1, 10**9], ids=["prompts one by one", "prompts together"])
-def test_answers_of_several(model: AfterviewModel, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_several(
+    model: AfterviewModel, alone: list[VideoInputs], prompts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs, "PROMPTS_TOGETHER", prompts)
     network = model.video_language
-    inputs = [alone(model, one) for one in samples(model)]
-    expected = [list(network.generate(own, max_new_tokens=12)) for own in inputs]
-    several = list(network.generate_several(inputs, max_new_tokens=12))
+    expected = [list(network.generate(own, max_new_tokens=12)) for own in alone]
+    several = list(network.generate_several(alone, max_new_tokens=12))
     assert [
         [token for row, token in several if row == number and token is not None] for number in range(len(FRAMES))
     ] == expected
@@ -80,11 +83,9 @@ def test_answers_of_several(model: AfterviewModel, prompts: int, monkeypatch: py
     assert sorted(ends) == [0, 1, 2]  # each ends once, after its last token
     assert all(several.index((row, None)) > max(n for n, (r, t) in enumerate(several) if r == row and t is not None)
                for row in range(len(FRAMES)) if expected[row])  # fmt: skip
-    texts = [
-        "".join(piece for row, piece in model.answer_several(inputs) if row == number and piece)
-        for number in range(len(FRAMES))
-    ]
-    assert texts == ["".join(model.answer(own)) for own in inputs]
+    pieces = list(model.answer_several(alone))
+    texts = ["".join(piece for row, piece in pieces if row == number and piece) for number in range(len(FRAMES))]
+    assert texts == ["".join(model.answer(own)) for own in alone]
 
 
 def rows() -> list[Tensor]:

@@ -38,12 +38,12 @@ _LOGGER = logging.getLogger(__name__)
 def evaluate(test: WorldTest, model: str, directory: Path, *, progress: Progress | None = None) -> Evaluation:
     """Ingest the worlds into `directory` and ask every question. progress: questions asked, questions in all."""
     began, loaded = time.monotonic(), load_pretrained(model)
-    take_in(test, loaded.encoders, directory)
+    ingest_worlds(test, loaded.encoders, directory)
     outcomes = list(ask_all(test, loaded, directory, progress=progress))
     return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
 
 
-def take_in(test: WorldTest, encoders: Encoders, directory: Path) -> None:
+def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path) -> None:
     """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel."""
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
@@ -59,7 +59,7 @@ def take_in(test: WorldTest, encoders: Encoders, directory: Path) -> None:
         for path in videos.values():
             path.unlink()  # the truth beside it is kept
         frames = len(videos) * test.frames
-        _LOGGER.info("world %d of %d: seed %d, %d frames taken in", number, len(test.seeds), seed, frames)
+        _LOGGER.info("world %d of %d: seed %d, %d frames ingested", number, len(test.seeds), seed, frames)
 
 
 def ask_all(

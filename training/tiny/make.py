@@ -147,7 +147,7 @@ def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features:
     with _timed("sentences"), _loader(recipe, context.directory) as loader:
         own = replace(context, directory=context.directory / "sentences")
         named = words_of_frames(bank, tokenizer, context.device)
-        return learn_sentences(vl.language, Words(tokenizer).head, named, loader, features, recipe.sentences, own)
+        return learn_sentences(vl.language, Words(tokenizer).head, named, loader.batch, features, recipe.sentences, own)
 
 
 def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:

@@ -10,7 +10,7 @@ Legend: B questions, S stories with q questions each, N frames of a story, L tok
 answer tokens, D width, W words that name what frames show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput, TrainerConfig
-from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
+from afterview.training.tiny.stories import StoryBatch
 from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
 
 _MISLED: Final = 0.85  # share of the questions about unseen things that get the words of the most similar frame
@@ -81,14 +81,14 @@ def learn_sentences(
     language: LanguageModel,
     head: Sequence[int],
     named: tuple[Tensor, Tensor],
-    loader: DataLoader,
+    draw: Callable[[LessonPlan, int], StoryBatch],
     features: Tensor,
     config: SentencesConfig,
     context: StageContext,
 ) -> bool:
     """Train the decoder to answer in words. Its embeddings stay as naming left them. Returns as learn_stage does.
 
-    named: token ids of the words that name what frames show, [W], and which of them name each frame, bool [F, W].
+    draw: batch of a lesson by number. named: token ids of the words that name what frames show, [W], and which of them name each frame, bool [F, W].
     """
     ids, shown = named
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
@@ -97,5 +97,5 @@ def learn_sentences(
     with attention_to_train_with(context.device, language.decoder):
         return learn_stage(
             objective, parts, language, config.trainer, context,
-            lambda: lambda number: to_device(loader.batch(config.lesson, number), features, shown),
+            lambda: lambda number: to_device(draw(config.lesson, number), features, shown),
         )  # fmt: skip

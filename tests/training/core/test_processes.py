@@ -38,6 +38,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, tmp_path: Path) -> None:  # noqa: F811
     def config(accumulate: int) -> StageConfig:
         return stage(data, every_stream(data, "frames"), ALL, trainer={"steps": 3, "accumulate": accumulate})
@@ -54,6 +55,7 @@ def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, t
     assert load_pretrained(tmp_path / "two" / "model", device="cpu").trained
 
 
+@pytest.mark.slow
 def test_a_sharded_objective_has_the_loss_and_the_gradients_of_a_whole_one(data: Path, tmp_path: Path) -> None:  # noqa: F811
     config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True)
     path, port = written(config, tmp_path / "stage.json"), str(free_port())

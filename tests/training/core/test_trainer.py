@@ -359,8 +359,8 @@ def test_only_answers_are_supervised_and_only_ignored_tokens_join_the_queries(to
     tokenizer = load_pretrained(toy / "toy.yaml", device="cpu").tokenizer
     pairs = [("Who?", "Ann"), ("When?", "At two")]
     prompt, labels = read_conversation(tokenizer, pairs, frames=9, seconds=9.0)
-    taught = tokenizer.decode(labels[labels != IGNORED_LABEL])
-    assert taught == "Ann<|im_end|>At two<|im_end|>"
+    supervised = tokenizer.decode(labels[labels != IGNORED_LABEL])
+    assert supervised == "Ann<|im_end|>At two<|im_end|>"
     assert np.array_equal(np.concatenate(prompt.joining()), labels == IGNORED_LABEL)
     assert tokenizer.decode(prompt.after[prompt.question]) == "Who?"
     _, parity = read_conversation(tokenizer, pairs, frames=9, seconds=9.0, supervise_roles=True)

@@ -14,7 +14,7 @@ from afterview.stream.ask.question import Answer, CameraAnswer, Question
 from afterview.training.evaluation.judge import OneAnswer, is_right, read_cameras
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, summary
-from afterview.training.evaluation.worlds import START, ask_all, take_in
+from afterview.training.evaluation.worlds import START, ask_all, ingest_worlds
 from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.camera_questions import CAMERA_KINDS
 from afterview.training.world.facts import KINDS
@@ -92,11 +92,17 @@ def test_which_camera_was_first_or_next_is_told_by_the_evidence_of_those_that_cl
     assert read_cameras(question("next camera", "gate", names_camera="hall"), said) == next_to_hall
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of the evaluations below: each world is ingested once."""
+    return tmp_path_factory.mktemp("evaluated")
+
+
 def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The model was not trained on these kinds, so accuracy is not checked: only the questions, the counts, and that a memory is reused."""
-    command = ["evaluate", "world", "--seeds", "42", "--frames", "60", "--questions", "10", "--work", str(tmp_path)]
+    command = ["evaluate", "world", "--seeds", "42", "--frames", "60", "--questions", "10", "--work", str(evaluated)]
     for variant, kinds in (("changing", TWIST_KINDS), ("cameras", CAMERA_KINDS)):
         assert main([*command, "--world", variant, "--json"]) == 0
         captured = capsys.readouterr()
@@ -108,27 +114,27 @@ def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_
         assert all(
             0 < row["chance"] < 1 and row["low"] <= row["accuracy"] <= row["high"] for row in table["kinds"].values()
         )
-        assert f"{180 if variant == 'cameras' else 60} frames taken in" in captured.err
+        assert f"{180 if variant == 'cameras' else 60} frames ingested" in captured.err
         assert main([*command, "--world", variant]) == 0
         again = capsys.readouterr()
-        assert "taken in" not in again.err
+        assert "ingested" not in again.err
         assert f"1 {VARIANTS[variant].called}, of 60 frames" in again.out
         assert all(f"| {kind} | {row['accuracy']:.2f} |" in again.out for kind, row in table["kinds"].items())
-    assert Memory(tmp_path / "memory").camera_ids() == ["world-42-60-seen-changing"]
-    story = Memory(tmp_path / "story-42-60-seen")
+    assert Memory(evaluated / "memory").camera_ids() == ["world-42-60-seen-changing"]
+    story = Memory(evaluated / "story-42-60-seen")
     assert story.camera_ids() == ["gate", "hall", "yard"]
     assert [len(story.camera(name).snapshot().times) for name in story.camera_ids()] == [60, 60, 60]
-    assert read_truth(tmp_path / "story-42-60-seen-hall.truth.json")[0].camera == "hall"
-    assert list(tmp_path.glob("*.mp4")) == []
+    assert read_truth(evaluated / "story-42-60-seen-hall.truth.json")[0].camera == "hall"
+    assert list(evaluated.glob("*.mp4")) == []
 
 
 def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that knows what its own camera saw and when, and denies everything else, is right about all questions."""
     test = WorldTest([42], frames=60, questions=12, variant="cameras")
     model = load_pretrained("tiny", device="cpu")
-    take_in(test, model.encoders, tmp_path)
+    ingest_worlds(test, model.encoders, evaluated)
     truths = {one.text: one for one in questions_for(test.footage(42), test)}
 
     def answer(self: Answerer, asked: Question, on_text: object = None) -> Answer:
@@ -147,7 +153,7 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
 
     put = Answerer.ask
     monkeypatch.setattr(Answerer, "ask", answer)
-    outcomes = list(ask_all(test, model, tmp_path))
+    outcomes = list(ask_all(test, model, evaluated))
     assert {outcome.question.kind for outcome in outcomes} == set(CAMERA_KINDS)
     assert len(outcomes) == len(truths) >= 8
     assert all(outcome.right for outcome in outcomes)

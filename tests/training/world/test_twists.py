@@ -206,29 +206,29 @@ def story(seed: int) -> SharedStory:
 
 def test_things_go_from_camera_to_camera_and_nothing_else_looks_like_them() -> None:
     for seed in range(12):
-        told = story(seed)
-        assert told == story(seed)
-        assert told.journeys
-        assert SharedStory.model_validate_json(told.model_dump_json()) == told
-        for journey in told.journeys:
-            events = [told.script(leg.camera).events[leg.event] for leg in journey.legs]
+        shared = story(seed)
+        assert shared == story(seed)
+        assert shared.journeys
+        assert SharedStory.model_validate_json(shared.model_dump_json()) == shared
+        for journey in shared.journeys:
+            events = [shared.script(leg.camera).events[leg.event] for leg in journey.legs]
             assert {event.name for event in events} == {journey.thing}
             assert len({leg.camera for leg in journey.legs}) == len(events) >= 2
             assert all(3 <= two.start_s - one.end_s <= 20 for one, two in pairwise(events))
-            shown = [e for script in told.scripts for e in script.events if e.name == journey.thing]
+            shown = [e for script in shared.scripts for e in script.events if e.name == journey.thing]
             assert len(shown) == len(events)
-        for script in told.scripts:
+        for script in shared.scripts:
             assert [event.number for event in script.events] == list(range(len(script.events)))
             gaps = [b.start_s - a.end_s for a, b in pairwise(script.events)]
             assert min(gaps, default=2.0) >= 2.0 - 1e-6
-    assert split_of(told.seed) == "test"
+    assert split_of(shared.seed) == "test"
 
 
 def test_a_thing_on_its_way_can_be_seen_on_every_camera_from_its_first_frame_to_its_last() -> None:
-    told = story(3)
-    for journey in told.journeys:
+    shared = story(3)
+    for journey in shared.journeys:
         for leg in journey.legs:
-            script = told.script(leg.camera)
+            script = shared.script(leg.camera)
             event = script.events[leg.event]
             world = World.of(script, width=320, height=180)
             for t in (event.start_s, event.end_s - 0.05):
@@ -242,34 +242,34 @@ def test_cameras_look_at_different_scenery() -> None:
     assert difference.mean() > 3
 
 
-def watched(told: SharedStory, camera: str, at_s: float) -> list[tuple[float, Event]]:
+def watched(shared: SharedStory, camera: str, at_s: float) -> list[tuple[float, Event]]:
     """What a viewer of one camera sees once per second: seconds and events."""
-    script = told.script(camera)
+    script = shared.script(camera)
     return [(second, e.as_of(second)) for second in range(int(at_s) + 1) for e in script.visible_at(second)]
 
 
 def test_viewers_of_every_camera_agree_with_the_answers() -> None:
     kinds: Counter[str] = Counter()
     for seed in range(10):
-        told = story(seed)
-        at = shared_settled_time(told, 240.0)
-        seen = {camera: watched(told, camera, at) for camera in told.cameras}
-        for question in shared_questions_at(told, at, count=60):
+        shared = story(seed)
+        at = shared_settled_time(shared, 240.0)
+        seen = {camera: watched(shared, camera, at) for camera in shared.cameras}
+        for question in shared_questions_at(shared, at, count=60):
             kinds[question.kind] += 1
             assert question.answer not in question.wrong
             assert question.text.count("{") == 0
             if question.kind == "on camera":
-                assert set(question.cameras) <= {next(camera for camera in told.cameras if camera in question.text)}
+                assert set(question.cameras) <= {next(camera for camera in shared.cameras if camera in question.text)}
                 continue
             (about,) = question.about
             when = {camera: [t for t, e in notes if fits(e, about)] for camera, notes in seen.items()}
-            saw = [camera for camera in told.cameras if when[camera]]
+            saw = [camera for camera in shared.cameras if when[camera]]
             if question.kind == "camera":
                 assert question.answer == (listing(saw) if saw else "not seen")
             elif question.kind == "first camera":
                 assert question.answer == min(saw, key=lambda camera: when[camera][0])
             else:
-                before = next(camera for camera in told.cameras if f"the {camera} camera" in question.text)
+                before = next(camera for camera in shared.cameras if f"the {camera} camera" in question.text)
                 later = [camera for camera in saw if when[camera][0] > when[before][-1]]
                 assert question.answer == min(later, key=lambda camera: when[camera][0])
     assert set(kinds) == set(CAMERA_KINDS)

@@ -201,13 +201,13 @@ def decode(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
 
 
 def test_a_video_shows_the_truth_beside_it(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     world = World(5, 60, width=320, height=180)
     truth = write_video(
-        world, tmp_path / "story.mp4", start_s=20, end_s=60, progress=lambda done, of: told.append((done, of))
+        world, tmp_path / "story.mp4", start_s=20, end_s=60, progress=lambda done, of: calls.append((done, of))
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["story.mp4", "story.truth.json"]
-    assert told == [(10 * second, 400) for second in range(1, 41)]
+    assert calls == [(10 * second, 400) for second in range(1, 41)]
     script, video = read_truth(truth)
     assert script == world.script
     assert video is not None
@@ -312,7 +312,7 @@ class Showing:
             return "still"
         return ("left" if x1 < x0 else "right") if abs(x1 - x0) > abs(y1 - y0) else ("up" if y1 < y0 else "down")
 
-    def told(self, question: WorldQuestion) -> str:
+    def looks_answer(self, question: WorldQuestion) -> str:
         """The answer about its looks, and about its cover."""
         first, last, cover = self.seen[0], self.seen[-1], self.event.cover
         if question.kind in ("hidden", "behind"):
@@ -367,7 +367,7 @@ class Viewer:
         if kind in looks:
             return {getattr(look, looks[kind]) for s in fitting[0] for look in s.seen} or {"not seen"}
         if kind in ("change", "at first", "afterwards", "hidden", "behind"):
-            return {s.told(question) for s in fitting[0]} or {"not seen"}
+            return {s.looks_answer(question) for s in fitting[0]} or {"not seen"}
         if kind in ("scene", "motion"):
             return {getattr(s, kind) for s in fitting[0]} or {"not seen"}
         if kind == "where":
@@ -377,8 +377,8 @@ class Viewer:
             return {self.showings[n].name if 0 <= n < len(self.showings) else "nothing" for n in at}
         if kind in ("first", "order"):
             assert all(len(one) == 1 for one in fitting)
-            told = [s.name for s in sorted((one[0] for one in fitting), key=lambda s: s.first)]
-            return {told[0] if kind == "first" else ", ".join(told)}
+            names = [s.name for s in sorted((one[0] for one in fitting), key=lambda s: s.first)]
+            return {names[0] if kind == "first" else ", ".join(names)}
         if kind == "duration":
             return {length(s.last - s.first + 1) for s in fitting[0]}
         if kind in ("when", "last"):
@@ -494,10 +494,10 @@ def test_a_reworded_question_says_color_and_never_what_was_held_out() -> None:
     assert all({"red", "circle", "forest"} <= set(re.findall(r"\w+", text)) for text in said)
     held_out = {text for texts in PHRASINGS.values() for text in texts[-HELD_OUT:]}
     asked = [text for texts in PHRASINGS.values() for text in texts[:-HELD_OUT]]
-    told = {reworded(text, Random(f"{seed} {text}"), 0.8) for seed in range(20) for text in asked}
-    assert len(told) > 5 * len(asked)
+    results = {reworded(text, Random(f"{seed} {text}"), 0.8) for seed in range(20) for text in asked}
+    assert len(results) > 5 * len(asked)
     tails = ("", *TAILS)
-    assert not told & {f"{text[:-1]}{tail}{text[-1]}" for text in held_out for tail in tails}
+    assert not results & {f"{text[:-1]}{tail}{text[-1]}" for text in held_out for tail in tails}
     assert reworded("What colour was it?", Random(1), 0.0) == "What colour was it?"
 
 

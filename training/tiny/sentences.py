@@ -88,7 +88,8 @@ def learn_sentences(
 ) -> bool:
     """Train the decoder to answer in words. Its embeddings stay as naming left them. Returns as learn_stage does.
 
-    draw: batch of a lesson by number. named: token ids of the words that name what frames show, [W], and which of them name each frame, bool [F, W].
+    draw: batch of a lesson by number. named: token ids of the words that name what frames show, [W], and which of them name each
+    frame, bool [F, W].
     """
     ids, shown = named
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)

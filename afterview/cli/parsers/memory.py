@@ -94,7 +94,8 @@ def _add_retain(commands: Commands) -> None:
         commands, "retain", "limit how much of the past is kept; shows when the disk will be full",
         "Without limits nothing is ever deleted. With\n--camera the limits are that camera's own; without, they apply to the whole "
         "memory: days to every camera, and\ngigabytes divided evenly among the cameras without a limit of their own. The oldest frames are "
-        "evicted first.\nWithout options it shows the limits and a forecast.\n\nexample:\n  afterview retain --memory ./cameras --days 30 --gb 500",
+        "evicted first.\nWithout options it shows the limits and a forecast.\n\n"
+        "example:\n  afterview retain --memory ./cameras --days 30 --gb 500",
     )  # fmt: skip
     parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
     parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")

@@ -65,8 +65,8 @@ def _add_world(commands: Commands) -> None:
 def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands, "evaluate", "measure a model's answers against known truth",
-        "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with 95 % "
-        "intervals (Wilson), chance and majority.\n\n"
+        "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with "
+        "95 % intervals (Wilson), chance and majority.\n\n"
         "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the embedded model\n"
         "--world changing  one camera; objects that change colour or size in view or are partly hidden: what changed, what hid\n"
         "                  what, and summaries. --kinds may also name kinds of plain worlds\n"

@@ -28,8 +28,9 @@ from afterview.model.checkpoint.published import (
 )
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
+from afterview.model.checkpoint.tensor_check import check
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer, stop_ids
-from afterview.model.checkpoint.weights import Slot, Target, TensorSource, check, digest, fill, open_tensors, slots_of
+from afterview.model.checkpoint.weights import Slot, Target, TensorSource, digest, fill, open_tensors, slots_of
 from afterview.model.language.decoder import LanguageModel, build_decoder
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.token_embeddings import TokenEmbeddings

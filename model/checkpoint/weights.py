@@ -1,4 +1,4 @@
-"""Reads safetensors checkpoints tensor by tensor, checks all names and shapes, and puts each tensor directly in its module.
+"""Reads safetensors checkpoints tensor by tensor and puts each tensor directly in its module.
 
 Modules are built on the meta device. A tensor goes from its file to the target device and dtype without a second copy
 of the model. Files are read, not memory-mapped: pages of a mapped file would stay resident beside the converted weights
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import Location
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -150,22 +150,6 @@ class _Shard:
         return self._entries[name]
 
 
-def check(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], *, where: str) -> None:
-    """Raise TensorMismatch unless every slot has exactly one source of the right shape, and every source a slot."""
-    shapes = {name: (sources[name].shape(), slots[name].shape) for name in sorted(slots.keys() & sources.keys())}
-    report = {
-        "missing": sorted(slots.keys() - sources.keys()),
-        "unexpected": sorted(sources.keys() - slots.keys()),
-        "of another shape": [f"{n}: {list(got)}, not {list(want)}" for n, (got, want) in shapes.items() if got != want],
-    }
-    found = [f"{len(names)} {what} ({_some(names)})" for what, names in report.items() if names]
-    if found:
-        raise TensorMismatch(
-            f"{where}: its tensors do not fit its config.json: {', '.join(found)}; "
-            "download the checkpoint again, or correct config.json"
-        )
-
-
 def fill(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], target: Target) -> str:
     """Load each tensor into its slot on the target. Returns the fingerprint of the weights.
 
@@ -217,8 +201,3 @@ def _description(name: str, dtype: torch.dtype, shape: Sequence[int]) -> bytes:
 
 def _bytes_of(piece: Tensor) -> NDArray[np.uint8]:
     return piece.view(torch.uint8).numpy()
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

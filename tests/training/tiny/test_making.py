@@ -25,8 +25,9 @@ from afterview.model.language.moments import moment_id
 from afterview.model.language.prompt import build
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer
+from afterview.training.tiny import __main__ as program
+from afterview.training.tiny import data_loader
 from afterview.training.tiny import make as making
-from afterview.training.tiny.__main__ import main as program
 from afterview.training.tiny.bank import (
     CODE,
     LABELS,
@@ -372,7 +373,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
     first = recipe.sight.trainer.model_copy(update={"steps": 2, "precision": "no", "save_every": 1})
 
     planned = cache(plan_bank)
-    monkeypatch.setattr("afterview.training.tiny.data_loader.plan_bank", planned)
+    monkeypatch.setattr(data_loader, "plan_bank", planned)
     monkeypatch.setattr(making, "train_tokenizer", lambda: tokenizer)
 
     @cache
@@ -466,7 +467,7 @@ def test_the_program_that_makes_it_names_what_is_wrong(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert program([*arguments, "--out", str(tmp_path / "file"), "--cpu"]) in (1, 2)
+    assert program.main([*arguments, "--out", str(tmp_path / "file"), "--cpu"]) in (1, 2)
     error = capsys.readouterr().err
     assert error.startswith("python -m afterview.training.tiny: error: ")
     assert message in error
@@ -477,12 +478,10 @@ def test_the_program_shows_its_log_on_standard_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "stderr", shown)
     for name in ("", "afterview"):  # basicConfig adds a handler only if there is none
         monkeypatch.setattr(logging.getLogger(name), "handlers", [])
-    monkeypatch.setattr(
-        "afterview.training.tiny.__main__.make", lambda *_, **__: making._LOGGER.info("bank ...") or True
-    )
+    monkeypatch.setattr(program, "make", lambda *_, **__: making._LOGGER.info("bank ...") or True)
     before = logging.getLogger("afterview").level
     try:
-        assert program([str(RECIPE), "--out", str(tmp_path)]) == 0
+        assert program.main([str(RECIPE), "--out", str(tmp_path)]) == 0
     finally:
         logging.getLogger("afterview").setLevel(before)
     assert shown.getvalue() == "bank ...\n"

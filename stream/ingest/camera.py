@@ -113,7 +113,7 @@ class CameraIngest:
         if self.failure is None:
             self.stats.set_end("ended", self._decoder.end_reason)
         else:
-            self.stats.set_end("failed", str(self.failure).partition("\n")[0])
+            self.stats.set_end("failed", "")
 
     # --- decode thread ---
 

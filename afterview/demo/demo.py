@@ -1,7 +1,7 @@
 """The demo: ten minutes of a synthetic world; nine as history, one live, and a quiz of ten questions in mid-stream.
 
-It uses what a user would use: the file is replayed, the live minute comes from a server in another process, and the questions are
-put to the session while it ingests. A question waits for nothing but its moment; the answer comes when the model is done with it.
+It works as a user would: it replays the file, watches the live minute from a server in another process, and asks its questions while the
+session records. A question is asked when its moment has come; its answer comes when the model has finished.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from afterview.training.world.vocabulary import length
 STORY_S, LIVE_S = 600.0, 60.0
 CAMERA = "synthetic world"
 EVIDENCE = 6  # frames of an answer
-LAST_FRAME_S = 1.0  # before the end of a story its last frame begins
-MOST_MISSING_S = 3.0  # frames that a live stream may come to lack at its end before that is an error
-LIVE_PATIENCE_S = 40.0  # that the live part may take longer than it lasts
+LAST_FRAME_S = 1.0  # before the end of a story, its last frame begins
+MOST_MISSING_S = 3.0  # frames that may be missing at the end of the live stream
+LIVE_PATIENCE_S = 40.0  # that the live part may take beyond its length
 
 
 def play(show: Show) -> list[Asked]:
-    """Show a world, first its history, then live with the quiz; returns the questions in the order in which they were put."""
+    """Show a world: first its history, then live with the quiz. Returns the questions in the order in which they were asked."""
     began = time.monotonic()
     show.directory.mkdir(parents=True, exist_ok=True)
     script = show.world.script
@@ -71,7 +71,7 @@ def _make_videos(show: Show) -> tuple[Path, Path]:
 
 @contextmanager
 def _server(video: Path) -> Iterator[dict[str, Any]]:
-    """A live server in another process, RTSP where it is installed, else HLS: what it says of itself."""
+    """A live server in another process, RTSP if installed, else HLS; yields its description."""
     kind = "--hls" if rtsp_missing() else "--rtsp"
     command = [sys.executable, "-m", "afterview.stream.testing.serve", kind, str(video)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -92,7 +92,7 @@ def _server(video: Path) -> Iterator[dict[str, Any]]:
 
 async def _watch(show: Show, model: AfterviewModel, history: Path, video: Path) -> tuple[list[Asked], CameraIngest]:
     began = await _replay(show, model, history)
-    with _server(video) as server:  # only now: HLS broadcasts from then on, whoever looks
+    with _server(video) as server:  # only now: an HLS server broadcasts from its start on, without clients, too
         url, rest = str(server["url"]), length(show.world.script.duration_s - show.live_s)
         scheme = "HLS" if url.startswith("http") else "RTSP"
         show.say(
@@ -113,7 +113,7 @@ async def _watch(show: Show, model: AfterviewModel, history: Path, video: Path) 
 
 
 async def _replay(show: Show, model: AfterviewModel, history: Path) -> float:
-    """Take the history in; returns the Unix time at which it begins."""
+    """Record the history; returns the Unix time at which it begins."""
     began, start = time.monotonic(), time.time() - show.live_s
     show.say(f"2. The first {length(show.live_s)} replayed as history, at full speed, into {show.memory}")
     async with Session(show.memory, model.encoders) as session:
@@ -134,14 +134,14 @@ class _Live:
         self._deadline = time.monotonic() + show.world.script.duration_s - show.live_s + LIVE_PATIENCE_S
 
     async def first_frame(self, ingesting: "asyncio.Task[None]", broadcast_began: float | None) -> None:
-        """Wait until the live part has begun. broadcast_began: Unix time of its first picture, where the server did not wait for us."""
+        """Wait until the live part has begun. broadcast_began: Unix time of its first picture, if the server did not wait for a client."""
         while not self._ingest.stats.recorded:
             await self._wait(ingesting)
         if broadcast_began is not None:
             self._first_s += max(0, round(float(self._times()[0]) - broadcast_began))
 
     async def quiz(self, ingesting: "asyncio.Task[None]") -> list[Asked]:
-        """Put every question when its moment has come, whether or not earlier ones are answered by then."""
+        """Ask every question when its moment has come, even if earlier ones are not answered yet."""
         answering: list[asyncio.Task[Asked]] = []
         try:
             for number, put in enumerate(self._show.quiz, 1):
@@ -153,7 +153,7 @@ class _Live:
                 task.cancel()
 
     async def until(self, story_s: float, ingesting: "asyncio.Task[None]") -> None:
-        """Wait until story time `story_s` is in memory, or the server has sent all it had."""
+        """Wait until story time `story_s` is in memory, or the server has sent everything."""
         while self._now() < story_s and self._ingest.stats.state != "offline":
             await self._wait(ingesting)
         if self._now() < story_s - MOST_MISSING_S:
@@ -178,7 +178,7 @@ class _Live:
         return times[times >= self._began + self._show.live_s]
 
     def _unix(self, story_s: float) -> float:
-        """When that moment of the story was, by the times that its frames have been given."""
+        """Unix time of that moment of the story, by the times of its frames."""
         if story_s < self._show.live_s:
             return self._began + story_s
         live, after_s = self._times(), max(0.0, story_s - self._first_s)

@@ -33,10 +33,8 @@ if TYPE_CHECKING:  # a model is handed in: importing this module must not load t
     from afterview.model.video_language import VideoInputs
 
 LONGEST_QUESTION = 2000  # characters
-FEATURES_HELD = 64e6  # bytes of features that wait to be taken in by the model together
-CAMERAS_TOGETHER = (
-    8  # whose answers are generated in one batch: the keys and values of each one's prompt are held meanwhile
-)
+FEATURES_HELD = 64e6  # bytes of features that are given to the model together
+CAMERAS_TOGETHER = 8  # answers generated in one batch; the keys and values of each prompt stay in memory meanwhile
 
 
 @dataclass(frozen=True)

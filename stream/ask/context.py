@@ -79,11 +79,9 @@ class Planner:
                 if not reader.forgot_since(snapshot):
                     return context
                 snapshot = reader.snapshot()
-            except UnreachableFrames as error:  # the answer rests on the frames that are here, and reports the others
+            except UnreachableFrames as error:  # left out, and reported
                 silent, snapshot = error, snapshot.within_reach(error.frames)
-            except (
-                DamagedFrames
-            ) as error:  # removed meanwhile, or damaged: the answer rests on the others, and reports these
+            except DamagedFrames as error:  # removed meanwhile, or damaged: left out, and reported
                 without = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
                 snapshot = without.within_reach(snapshot.unreachable)
             except NothingRecorded:

@@ -7,9 +7,8 @@ from typing import Any, Literal
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
 
-Search = Literal[
-    "none", "exact", "approximate"
-]  # how the index searched for bounded recall; full recall needs no index
+# How the index searched for bounded recall; full recall needs no index.
+Search = Literal["none", "exact", "approximate"]
 
 
 @dataclass(frozen=True)

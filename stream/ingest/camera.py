@@ -33,9 +33,7 @@ from afterview.stream.ingest.write import WRITE_QUEUE, CameraWriter, OnDurable, 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.loaded import Encoders
 
-LIVE_QUEUE_S = (
-    16.0  # seconds of sampled frames that may wait for the encoder; an HLS segment comes at once, and is shorter
-)
+LIVE_QUEUE_S = 16.0  # seconds of frames that may wait for the encoder; longer than an HLS segment, which comes at once
 RECORDED_QUEUE = 32  # frames; two encoder batches
 
 
@@ -115,7 +113,7 @@ class CameraIngest:
         if self.failure is None:
             self.stats.set_end("ended", self._decoder.end_reason)
         else:
-            self.stats.set_end("failed", str(self.failure).partition("\n")[0])
+            self.stats.set_end("failed", "")
 
     # --- decode thread ---
 

@@ -21,7 +21,7 @@ from afterview.configs import UsageError
 TOLERANCE_S = 0.0015
 REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitter); beyond, the clock restarted
 STUCK_FRAMES = (
-    50  # frames in a row without progress that make a restart too: the clock stands still, or loops within REORDER_S
+    50  # frames in a row without progress that count as a restart: the clock stopped, or loops within REORDER_S
 )
 LONGEST_JUMP_S = 1e8  # seconds (three years) ahead; beyond, the clock restarted
 IMPOSSIBLE_S = 1e12  # seconds: an impossible time, from a damaged stream; it counts as none

@@ -25,15 +25,11 @@ _BURSTS_AHEAD = 10.0  # ... and HLS segments may be dated by their publication
 _MOST_LAG = 120.0  # seconds that a source clock may lie behind arrival: broadcasts are half a minute late
 _HYSTERESIS = 0.5  # a rejected clock is accepted within these bounds times this (hysteresis)
 _BEHIND = 10.0  # seconds: if stream time and arrivals differ by more between two frames, a clock has jumped
-_LONGEST_STEP = (
-    60.0  # seconds between two connections that count as waiting time; more may mean that this machine's clock was set
-)
+_LONGEST_STEP = 60.0  # seconds between two connections; a longer step may mean that this machine's clock was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times the drift of quartz
 _LEARN_S = 0.5  # seconds without a less delayed frame until the least delay is known (not for bursts)
 _LEARN_AT_MOST_S = 2.0  # seconds: frames that wait for their times are not durable yet
-_LESS_S = (
-    0.01  # seconds less delay that count: while a machine catches up with its buffer it gains more with every frame
-)
+_LESS_S = 0.01  # seconds less delay that count: a machine that empties its buffer gains more with every frame
 
 
 class RecordedClock:
@@ -45,12 +41,10 @@ class RecordedClock:
         own_clock: the recording states by the source's own clock when its frames were taken (prft).
         """
         self._start, self._period, self._own_clock = start, 1 / fps, own_clock
-        self._anchor: float | None = (
-            None  # Unix seconds at presentation time 0 by the source's own clock, at the latest frame
-        )
-        self._given: tuple[float, float] | None = (
-            None  # presentation time and canonical time of the latest chosen frame
-        )
+        # Unix seconds at presentation time 0 by the source's own clock, at the latest frame.
+        self._anchor: float | None = None
+        # Presentation time and canonical time of the latest chosen frame.
+        self._given: tuple[float, float] | None = None
         self.basis = TimeBasis.SOURCE if own_clock else TimeBasis.FILE
 
     def observe(self, pts_s: float | None, source_time: float | None) -> None:
@@ -103,9 +97,8 @@ class LiveClock:
         self._arrivals = math.inf  # by the frame with the least delay
         self._source: float | None = None  # by the source's clock, while it is known and accepted
         self._offset: float | None = None  # in use
-        self._given: tuple[float, float] | None = (
-            None  # presentation and arrival time of the latest frame that got a time
-        )
+        # Presentation and arrival time of the latest frame that got a time.
+        self._given: tuple[float, float] | None = None
 
     def observe(
         self,

@@ -97,9 +97,8 @@ class ReferenceClock:
         return True
 
     def _without_outliers(self, fragments: Iterator[Fragment]) -> Iterator[Fragment]:
-        before: float | None = (
-            None  # seconds that the clock lies ahead of media time, by the reference before the one held
-        )
+        # Seconds that the clock lies ahead of media time, by the reference before the held one.
+        before: float | None = None
         held: tuple[Fragment, float] | None = None
         for fragment in fragments:
             after = None

@@ -55,6 +55,7 @@ def watch(model: AfterviewModel, memory: Path, url: str, *, frames: int) -> tupl
     return ingest, Memory(memory).camera("gate").snapshot()
 
 
+@pytest.mark.slow  # the first report of the server comes after some five seconds
 @pytest.mark.integration
 def test_a_watch_over_rtsp_goes_by_the_servers_clock_however_late_frames_arrive(
     model: AfterviewModel, clip: Path, tmp_path: Path

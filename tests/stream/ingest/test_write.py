@@ -1,4 +1,4 @@
-"""The write thread: a full disk pauses it and costs nothing that was acknowledged; orders reach it while it runs; masks hide."""
+"""The write thread: a full disk pauses it and costs nothing that was acknowledged; commands reach it while it runs; masks hide."""
 
 import contextlib
 import errno
@@ -186,7 +186,7 @@ def test_a_full_disk_is_not_waited_for_once_nothing_more_comes_in(
     assert outbox.closed
 
 
-def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
+def test_commands_are_executed_while_it_records(tmp_path: Path) -> None:
     running = Running(tmp_path / "m")
     camera = tmp_path / "m" / "a"
     for number in range(3 * SEAL_FRAMES):
@@ -216,9 +216,9 @@ def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"5", b'["do"]', b"{", b"\xff", b"[" * 100_000, b'{"do": "' + b"x" * LONGEST])
-def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> None:
+def test_what_is_no_command_is_refused(tmp_path: Path, sent: bytes) -> None:
     def handle(command: dict[str, object]) -> dict[str, object]:
-        raise AssertionError(f"was carried out: {command}")
+        raise AssertionError(f"was executed: {command}")
 
     with ControlServer(tmp_path, handle), socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(tmp_path / "control"))
@@ -229,7 +229,7 @@ def test_what_is_no_order_is_refused_in_words(tmp_path: Path, sent: bytes) -> No
     assert answer == {"error": f"a command is one JSON object of at most {LONGEST} bytes"}
 
 
-def test_an_order_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
+def test_a_command_that_is_too_long_is_not_sent(tmp_path: Path) -> None:
     with (
         ControlServer(tmp_path, lambda command: {}),
         pytest.raises(RequestRefused, match="at most 1048576 are accepted"),
@@ -272,7 +272,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("command", NONSENSE, ids=str)
-def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(
+def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing(
     tmp_path: Path, command: dict[str, object]
 ) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
@@ -298,7 +298,7 @@ def test_a_stale_socket_of_a_dead_process_is_no_listener_and_is_replaced(tmp_pat
     assert ask_writer(deep, {"x": 1}) is None
 
 
-def test_an_order_to_a_writer_that_has_ended_is_refused(tmp_path: Path) -> None:
+def test_a_command_to_a_writer_that_has_ended_is_refused(tmp_path: Path) -> None:
     running = Running(tmp_path / "m")
     running.outbox.put(make_frame(0, SPEC))
     running.close()

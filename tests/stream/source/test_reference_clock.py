@@ -100,7 +100,7 @@ def test_a_recording_that_leaves_something_out_is_followed() -> None:
     ("number", "damage"),
     [(0, 3600.0), (4, 3600.0), (4, -3600.0), (4, 2.0**31), (8, 3600.0), (8, -3600.0), (8, 2.0**31)],
 )  # a first fragment that was taken an hour before the rest is no wonder
-def test_a_stamp_that_sticks_out_is_ignored_and_counted(number: int, damage: float) -> None:
+def test_an_outlier_is_ignored_and_counted(number: int, damage: float) -> None:
     references = steady(9)
     references[number] = (references[number][0] + damage, *references[number][1:])
     clock = clock_of(fragments(references))

@@ -10,8 +10,8 @@ import yaml
 
 from afterview.configs import UsageError, load
 from afterview.memory.base.durable import write_file
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of

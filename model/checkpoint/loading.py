@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from afterview.model.base.errors import BackendUnavailable, CheckpointError
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.checkpoint.published import (
     EMBEDDING,
@@ -26,7 +26,6 @@ from afterview.model.checkpoint.published import (
     published_slots,
     read_config,
 )
-from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
 from afterview.model.checkpoint.tensor_check import check
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer, stop_ids
@@ -45,7 +44,6 @@ __all__ = [
     "load_encoders",
     "load_index_encoder",
     "load_pretrained",
-    "save_pretrained",
 ]
 
 UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.memory.base.durable import replacing, write_file
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
 from afterview.model.checkpoint.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of

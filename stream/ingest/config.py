@@ -9,7 +9,7 @@ from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 
 @dataclass(frozen=True)

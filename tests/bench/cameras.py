@@ -10,8 +10,8 @@ import torch
 from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
 from afterview.model.batch import Sample, several_inputs
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from tests.bench.table import Table
 
 CAMERAS = 4

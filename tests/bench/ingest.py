@@ -15,8 +15,8 @@ import yaml
 
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig

@@ -18,8 +18,8 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import SCALARS
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from tests.bench.table import Table

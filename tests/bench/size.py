@@ -20,8 +20,8 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import NEEDLES

@@ -11,8 +11,8 @@ from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
 from afterview.model.base.grouping import consecutive
 from afterview.model.batch import Sample, several_inputs
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language import decoding as runs
 from afterview.model.language.decoder import LanguageModel
 from afterview.model.video_language import VideoInputs

@@ -22,7 +22,8 @@ class Loaded(NamedTuple):
 def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
     """A sharded bfloat16 checkpoint of at least `megabytes`: vision tower, projector, MemAug, decoder."""
     from afterview.model.checkpoint import saving as save
-    from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
+    from afterview.model.checkpoint.saving import save_pretrained
     from tests.support.presets import write_preset
 
     tower = {"width": 384, "layers": 4, "heads": 6, "mlp_width": 1536, "image_size": 378, "patch_size": 14}

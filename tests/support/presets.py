@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 
 FORGETTING = {"spatial": "uniform", "temporal": "uniform", "max_frames": 8, "min_frames": 4}
 GEOMETRY = {

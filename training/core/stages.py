@@ -15,7 +15,7 @@ from afterview.configs import Schema
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_tokenizer
 from afterview.training.base.errors import DataError
 from afterview.training.base.seeds import seeded

@@ -14,8 +14,8 @@ import torch
 from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.model.checkpoint.loaded import Encoders
 from afterview.model.checkpoint.loading import load_encoders
+from afterview.model.checkpoint.models import Encoders
 from afterview.model.vision.preprocess import to_square
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.media import decode_jpeg

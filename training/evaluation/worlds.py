@@ -12,8 +12,8 @@ from typing import Final
 
 from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig

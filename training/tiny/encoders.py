@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.training.tiny.bank import Bank
 from afterview.training.tiny.recipe import SightConfig
 from afterview.training.tiny.sight import SightBatches, SightObjective, make_texts

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id

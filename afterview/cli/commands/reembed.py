@@ -18,7 +18,7 @@ from afterview.stream.ingest.upgrade import image_encoder
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 
 if TYPE_CHECKING:
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 
 def run(arguments: argparse.Namespace) -> int:

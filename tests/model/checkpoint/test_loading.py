@@ -35,9 +35,10 @@ from afterview.model.base.errors import (
     TensorMismatch,
     TokenizerMissing,
 )
-from afterview.model.checkpoint.loading import build_network, load_encoders, load_pretrained, save_pretrained
+from afterview.model.checkpoint.loading import build_network, load_encoders, load_pretrained
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.published import parse_config
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE
 from afterview.model.language.prompt import Prompt

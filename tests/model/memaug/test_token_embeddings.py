@@ -11,8 +11,9 @@ from afterview.configs import preset_path
 from afterview.memory.plans.positions import NEWLINE, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import InputMismatch
-from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.published import TOKEN_EMBEDDINGS_PREFIX, published_slots
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.memaug.token_embeddings import (
     ORDER_FEATURES,
     TIME_FEATURES,

@@ -7,7 +7,7 @@ import torch
 from afterview.memory.plans.positions import NEWLINE
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import Prompt, build, build_text
 from afterview.model.vision.pictures import join_tiles, one_picture, padding, plan_picture, plan_pictures
 from afterview.model.vision.tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture

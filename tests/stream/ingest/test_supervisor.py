@@ -22,8 +22,8 @@ from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import MemorySnapshot
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.errors import Cancelled, NotAVideo

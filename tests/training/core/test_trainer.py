@@ -18,8 +18,8 @@ from torch import nn
 from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError, TrainingError
 from afterview.training.core.curves import draw_curves

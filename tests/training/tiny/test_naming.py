@@ -12,8 +12,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
 from afterview.model.memaug.attention import split_heads
 from afterview.model.memaug.evidence import frame_attention

@@ -73,23 +73,25 @@ class Planner:
         """
         reader = self._memory.camera(snapshot.info.id)
         silent: UnreachableFrames | None = None
+        whole = snapshot
         for _ in range(_MOST_DAMAGE):
             try:
                 context = self.plan_snapshot(snapshot, question, now, cancel)
                 if not reader.forgot_since(snapshot):
                     return context
-                snapshot = reader.snapshot()
+                snapshot = whole = reader.snapshot()
             except UnreachableFrames as error:  # left out, and reported
                 silent, snapshot = error, snapshot.within_reach(error.frames)
             except DamagedFrames as error:  # removed meanwhile, or damaged: left out, and reported
-                without = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
-                snapshot = without.within_reach(snapshot.unreachable)
+                whole = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
+                snapshot = whole.within_reach(snapshot.unreachable)
             except NothingRecorded:
                 if silent is None:
                     raise
-                frames = len(snapshot.unreachable)
+                first, end = find_span(whole, question, now)
+                frames = np.count_nonzero(np.isin(whole.ids[first:end], snapshot.unreachable))
                 raise StoreUnreachable(
-                    f"camera '{snapshot.info.id}': all of its {frames} frames that may matter lie on {silent}"
+                    f"camera '{snapshot.info.id}': all of its {frames} frames in that span lie on {silent}"
                 ) from None
         return self.plan_snapshot(snapshot, question, now, cancel)
 

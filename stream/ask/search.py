@@ -51,6 +51,7 @@ class SearchResult:
             "hits": [hit.to_dict() for hit in self.hits],
             "exact": self.exact,
             "skipped": self.skipped,
+            "stale": self.stale,
             "notice": self.notice,
         }
 

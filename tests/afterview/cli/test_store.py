@@ -200,7 +200,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         assert f"{away} frames lie on the memory's store, which does not answer" in run(capsys, "ask", "What?", *where)
         early = repr(float(snapshot.times[5]))
         said = run(capsys, "ask", "What is there?", *where, "--at", early, status=1)
-        assert "6 frames" in said
+        assert "all of its 6 frames in that span" in said
         assert "does not answer" in said
         assert "does not answer" in run(capsys, "store", "status", *where)
         assert "does not answer" in run_fsck(capsys, memory)

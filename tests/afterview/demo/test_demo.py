@@ -85,5 +85,5 @@ def test_an_impossible_number_of_questions_and_a_seed_of_training_are_refused(
     assert main(["demo", "--questions", "0", "--output", str(tmp_path)]) == 2
     assert "no room for 0 questions" in capsys.readouterr().err
     assert main(["demo", "--seed", str(2**32), "--output", str(tmp_path)]) == 2
-    assert "belongs to the worlds that models are trained on" in capsys.readouterr().err
+    assert "this world is in the training split" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`. Both set up .venv by themselves.
+# `make demo` and `make test` work on a fresh machine: they install everything into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -6,13 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo tiny test check bench format clean
 .DEFAULT_GOAL := demo
 
-demo: .venv/.core  ## history, a live stream and ten questions with their score, on synthetic video; SEED=n for another world
+demo: .venv/.core  ## history, a live stream, ten questions and the score, on synthetic video; SEED=n chooses the world
 	$(BIN)/afterview demo $(if $(SEED),--seed $(SEED))
 
-tiny: .venv/.dev  ## make the small model anew, end to end (resumable; within two hours on one CPU core with bfloat16: see the model card)
+tiny: .venv/.dev  ## make the built-in model from nothing; resumable; two hours on one CPU core with bfloat16 (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 
-test: .venv/.dev  ## every test, in two processes
+test: .venv/.dev  ## all tests, in two processes
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: .venv/.dev  ## style, types, import rules
@@ -21,17 +21,17 @@ check: .venv/.dev  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.dev  ## figures and ratios; see tests/bench
+bench: .venv/.dev  ## print measurements; see tests/bench
 	$(BIN)/python -m tests.bench
 
-format: .venv/.dev
+format: .venv/.dev  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-clean:
+clean:  ## remove .venv, caches and demo output
 	rm -rf .venv demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-# Torch goes first, pinned: no other requirement can then pull a different build over it.
+# Torch is installed first, at a pinned version, so that no other requirement replaces it by a different build.
 .venv/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) torch

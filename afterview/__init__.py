@@ -1,9 +1,9 @@
-"""Afterview watches live video, remembers every second of it, and answers questions about anything it has seen.
+"""Watch live video, keep the features of every sampled frame on disk, and answer questions about what was seen.
 
 import afterview
 
 seen = afterview.open("./cameras")                      # a memory that `afterview watch` or `replay` recorded
-answer = afterview.ask(seen, "What colour was the car?")
+answer = afterview.ask(seen, "Did you see a red star?")
 print(answer.text, [(e.camera, e.time, e.weight) for e in answer.evidence])
 
 model = afterview.load_pretrained("tiny")               # or a hub id, or a directory in the published layout
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # The model room loads torch; `import afterview`, `--help`, `info` must not wait for it.
+    # Loaded on first use: afterview.api loads torch, and `import afterview`, `--help` and `info` must start without it.
     if name in ("ask", "load_pretrained", "open"):
         from afterview import api
 

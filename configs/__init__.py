@@ -1,4 +1,4 @@
-"""Presets (YAML) and the one strict loader that reads them. Each schema lives with its owner."""
+"""Presets (YAML) and the strict loader that reads them. Each schema lives with its owner."""
 
 from afterview.configs.errors import AfterviewError, ConfigError, UsageError
 from afterview.configs.extras import missing_extra

@@ -13,7 +13,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 class Schema(BaseModel):
-    """Base of every configuration schema: frozen, unknown keys refused, no silent conversion of strings to numbers."""
+    """Base of all configuration schemas: frozen; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
 
@@ -22,12 +22,12 @@ S = TypeVar("S", bound=Schema)
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that ship with the package, sorted."""
+    """Names of the shipped presets, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def preset_path(name: str) -> Path:
-    """Path of a shipped preset. Raises ConfigError naming the nearest preset when there is none of that name."""
+    """Path of a shipped preset. Raises ConfigError with the most similar preset name for an unknown one."""
     path = PRESETS / f"{name}.yaml"
     if path.is_file():
         return path
@@ -39,7 +39,7 @@ def preset_path(name: str) -> Path:
 
 def load(path: str | Path, schema: type[S]) -> S:
     """Read the YAML file at `path` as `schema`. Raises ConfigError: `live.yaml: forgetting.strid: unknown key; did you mean 'stride'?`"""
-    import yaml  # here, because commands that read no configuration must not wait for it
+    import yaml  # late: commands that read no configuration must not wait for it
 
     path = Path(path)
     try:
@@ -57,7 +57,7 @@ def load(path: str | Path, schema: type[S]) -> S:
 
 
 def load_mapping(values: Any, schema: type[S], *, source: str) -> S:
-    """Check `values` against `schema`; `source` names where they came from in errors."""
+    """Check `values` against `schema`. source: the name of their origin in error messages."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source}: expected keys and values at the top, got {type(values).__name__}")
     try:
@@ -83,7 +83,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> I
 
 
 def _keys_at(schema: type[BaseModel], location: list[Any]) -> list[str]:
-    """Field names of the schema that stands at `location` below `schema`."""
+    """Field names of the schema at `location` within `schema`."""
     here: type[BaseModel] | None = schema
     for part in location:
         field = here.model_fields.get(str(part)) if here else None

@@ -31,7 +31,7 @@ class Memory:
         return sorted(entry.parent.name for entry in self.path.glob("*/camera.json"))
 
     def camera(self, name: str) -> CameraReader:
-        """The camera called `name` (its display name or its id). Raises MemoryNotFound naming those that exist."""
+        """The camera called `name` (display name or id). Raises MemoryNotFound, which names the existing ones."""
         wanted = camera_id(name)
         with self._lock:
             if wanted not in self._readers:
@@ -47,7 +47,7 @@ class Memory:
 
     def index(self, name: str) -> "FrameIndex":
         """The frame index of a camera: one for all callers."""
-        from afterview.memory.index.frame_index import FrameIndex  # late: it loads faiss, which `info` does without
+        from afterview.memory.index.frame_index import FrameIndex  # late: it loads faiss, which `info` does not need
 
         reader = self.camera(name)
         with self._lock:

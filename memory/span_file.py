@@ -1,11 +1,11 @@
-"""A span of a camera as one file: features, times, images. For moving machines, and for training without a store.
+"""A span of a camera as one file: features, times, images. For moving to another machine, and for training without a memory.
 
-The file is a safetensors file (8 bytes of header length, JSON, raw arrays), written as a stream, so that a day of it needs no memory:
+The file is a safetensors file (8 bytes of header length, JSON, raw arrays). It is written as a stream, so a day needs no memory:
 
     times, arrival_times, source_times f64 [T]; time_basis u8 [T]; embeddings f32 [T, De];
     tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.base.int8_tokens);
     images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
-    metadata: format, checksum (CRC-32C of the whole file with zeros in the place of its eight digits), camera (JSON), spec (JSON)
+    metadata: format, checksum (CRC-32C of the whole file, with zeros instead of its eight digits), camera (JSON), spec (JSON)
 """
 
 import json
@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]  # frames done, frames in all
 def export_span(
     snapshot: MemorySnapshot, first: int, end: int, path: Path, progress: Progress = lambda done, total: None
 ) -> int:
-    """Write rows [first, end) of a snapshot to `path`; returns the frames written. Raises DamagedFrames where one cannot be read."""
+    """Write rows [first, end) of a snapshot to `path`; returns the number of frames. Raises DamagedFrames if one cannot be read."""
     ids = snapshot.ids[first:end]
     offsets = np.cumsum([0, *map(len, snapshot.images(ids))]).astype(np.int64)
     gaps = _gap_rows(snapshot, ids)
@@ -70,7 +70,7 @@ def export_span(
 
 
 class _Summed:
-    """A file that is written from its beginning to its end, and the checksum of it."""
+    """A file that is written from beginning to end, and its checksum."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._sum = file, google_crc32c.Checksum()
@@ -87,11 +87,11 @@ class _Summed:
 
 
 def _checksum_holds(path: Path, said: str) -> bool:
-    """Whether a file has the checksum that it says."""
+    """Whether a file has the checksum that it names."""
     found, place = google_crc32c.Checksum(), said.encode()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            if place and place in block:  # at the beginning of the header
+            if place and place in block:  # it is at the beginning of the header
                 block, place = block.replace(place, _NO_CHECKSUM.encode(), 1), b""
             found.update(block)
     return f"crc32c:{found.digest().hex()}" == said
@@ -136,19 +136,21 @@ def _header(shapes: list[tuple[str, str, tuple[int, ...]]], metadata: dict[str, 
 
 
 class SpanFile:
-    """An exported span, read piece by piece. Raises FormatMismatch or DamagedMemory when it is no such file."""
+    """An exported span, read piece by piece. Raises FormatMismatch or DamagedMemory for another file."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._file = safe_open(path, framework="numpy")
             about = self._file.metadata() or {}
         except (SafetensorError, OSError) as error:
-            raise DamagedMemory(f"{path}: is not an exported span ({str(error).splitlines()[0]})") from None
+            raise DamagedMemory(f"{path}: not an exported span ({str(error).splitlines()[0]})") from None
         if about.get("format") != FORMAT:
-            raise FormatMismatch(f"{path}: is not an exported span of format {FORMAT}; it says {about.get('format')}")
-        said = about.get("checksum")  # spans of before have none
+            raise FormatMismatch(
+                f"{path}: not an exported span of format {FORMAT}; its format is {about.get('format')}"
+            )
+        said = about.get("checksum")  # earlier versions wrote none
         if said is not None and not _checksum_holds(path, said):
-            raise DamagedMemory(f"{path}: was damaged after it was exported (its checksum is another); export it again")
+            raise DamagedMemory(f"{path}: was damaged after the export (its checksum is wrong); export it again")
         try:
             self.info = CameraInfo(**json.loads(about["camera"]))
             self.spec = load_mapping(json.loads(about["spec"]), FeatureSpec, source=str(path))
@@ -157,7 +159,7 @@ class SpanFile:
         self.times: NDArray[np.float64] = self._file.get_tensor("times")
 
     def gaps(self) -> dict[int, Gap]:
-        """Gaps by the number of the frame that ends them."""
+        """Gaps by the row of the frame that ends them."""
         rows = self._file.get_tensor("gaps")
         return {
             int(before): Gap(start, end, GAP_REASONS[int(reason)], int(before)) for start, end, before, reason in rows
@@ -193,7 +195,7 @@ class SpanFile:
 
 
 def import_span(span: SpanFile, repository: Repository, progress: Progress = lambda done, total: None) -> int:
-    """Append an exported span to a camera, gaps with their reasons; returns the frames. Its times must follow the camera's newest."""
+    """Append an exported span to a camera, with its gaps; returns the number of frames. Its times must follow the camera's newest."""
     gaps = span.gaps()
     for number, frame in enumerate(span.frames()):
         if number in gaps:

@@ -1,4 +1,5 @@
-"""How video is understood: vision tower, projector, MemAug, splice, language model, checkpoints.
+"""The model: vision tower, projector, MemAug, splice, language model, checkpoints.
 
-Importing this package imports nothing heavy: `model.checkpoint.preset` and `model.vision.preprocess` need neither torch nor transformers.
+Importing this package is cheap: `model.checkpoint.preset` and `model.vision.preprocess` need neither torch nor
+transformers.
 """

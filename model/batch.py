@@ -1,8 +1,9 @@
-"""Several videos at once: what training runs, differentiable, and what a question to several cameras runs. Equal to one after another,
-but for rounding.
+"""Several videos in one batch: for training (differentiable) and for a question to several cameras.
 
-Legend: B samples, N key frames, Q query tokens, M memory tokens, D width, L tokens of the language model's input; each padded on the
-right to the longest of the batch.
+The result equals that of one video after another, except for rounding.
+
+Legend: B samples, N key frames, Q query tokens, M memory tokens, D width, L tokens of the language model's input. Every
+batch is padded on the right to its longest sample.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,33 +31,31 @@ from afterview.model.video_language import (
     visual_spans,
 )
 
-# Memory tokens, padding counted, of videos that MemAug serves in one batch. Above, one by one is faster (tests/bench, on a CPU), and the
-# keys and values of a single video exist at a time.
+# Most memory tokens, padding included, that MemAug handles in one batch. For more, one video at a time is faster (tests/bench, CPU),
+# and keys and values of only one video exist at a time.
 MEMORY_TOGETHER = 2048
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One video or set of images with its conversation."""
+    """One video or set of images, with its conversation."""
 
     features: Features  # [R, P, Dv] with a VideoLayout; projected tokens [T, D] with any other
     layout: TokenLayout
     prompt: Prompt
     labels: NDArray[np.int64] | None = None  # [n + m] of the text, IGNORED_LABEL where not supervised
-    text_only: bool = False  # the image is a blank that keeps every parameter in the graph; its rows are dropped
+    text_only: bool = False  # the image is blank: it keeps every parameter in the graph, its rows are dropped
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Input of the language model."""
+    """The language model's input."""
 
     inputs_embeds: Tensor  # [B, L, D]
     labels: Tensor  # int64 [B, L]
-    frame_mass: (
-        Tensor | None
-    )  # float32 [B, N]: cross-attention mass per key frame from the question's rows, differentiable
-    lengths: list[int]  # L of each, padding left out
-    visual: list[Spans]  # where each one's visual tokens stand
+    frame_mass: Tensor | None  # float32 [B, N]: attention mass of the question's rows per key frame; differentiable
+    lengths: list[int]  # L of each, without padding
+    visual: list[Spans]  # where the visual tokens of each are
 
 
 def assemble(
@@ -66,9 +65,11 @@ def assemble(
     want_evidence: bool = False,
     tokens_at_once: int | None = None,
 ) -> Batch:
-    """Everything up to the language model, with gradients. Evidence is for videos, all with as many memory tokens per frame.
+    """Everything up to the language model, with gradients.
 
-    tokens_at_once: memory tokens per video that are projected at once, which bounds memory; None: all, which gradients need.
+    want_evidence: report frame_mass; all samples must be videos with the same number of memory tokens per frame,
+    otherwise InputMismatch. tokens_at_once: memory tokens per video that are projected at a time, which bounds memory.
+    None: all of them, which gradients require.
     """
     plans = [plan_queries(sample.layout.query_position_ids(), sample.prompt) for sample in samples]
     texts = [(model.language.embed(s.prompt.before), model.language.embed(s.prompt.after)) for s in samples]
@@ -117,7 +118,7 @@ def assemble(
 
 @torch.inference_mode()
 def several_inputs(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[VideoInputs]:
-    """What `VideoLanguageModel.inputs_embeds` gives for each of several videos. Those whose memories are short go together."""
+    """The result of `VideoLanguageModel.inputs_embeds` for each of several videos. Videos with short memories share a batch."""
     inputs: list[VideoInputs] = []
     for first, end in consecutive([len(sample.layout.key_tokens()) for sample in samples], MEMORY_TOGETHER):
         inputs += _together(model, samples[first:end])
@@ -138,16 +139,16 @@ def _together(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[Vide
 
 
 class _Tokens:
-    """The projected decayed tokens and memory tokens of one sample, read when they are asked for."""
+    """Reads the projected decayed tokens and memory tokens of one sample on request."""
 
     def __init__(self, model: VideoLanguageModel, sample: Sample) -> None:
         self._layout = sample.layout
-        self._marker = None
+        self._embedder = None
         if isinstance(sample.layout, VideoLayout):
             model.check(sample.features, sample.layout)
-            self._read, self._marker = (
+            self._read, self._embedder = (
                 model.feature_reader(sample.features),
-                model.marker(sample.features, sample.layout),
+                model.embedder(sample.features, sample.layout),
             )
         else:
             self._read = model.token_reader(model.tensor(sample.features))
@@ -159,15 +160,15 @@ class _Tokens:
 
     def queries(self) -> Tensor:
         seen = self._read(self._layout.query_tokens())
-        return seen if self._marker is None else self._marker.queries(seen)
+        return seen if self._embedder is None else self._embedder.queries(seen)
 
     def keys(self, start: int, end: int) -> Tensor:
         tokens = self._read(self._places[start:end])
-        return tokens if self._marker is None else self._marker.keys(tokens, start)
+        return tokens if self._embedder is None else self._embedder.keys(tokens, start)
 
 
 def _memory_chunks(model: VideoLanguageModel, tokens: Sequence[_Tokens], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Memory tokens [B, m, D] and positions [B, m], chunk by chunk, padded to the longest memory."""
+    """Memory tokens [B, m, D] and positions [B, m] in chunks, padded to the longest memory."""
     longest = max(own.memory_tokens for own in tokens)
     for start in range(0, longest, size):
         end = min(start + size, longest)
@@ -183,13 +184,13 @@ def _evidence_request(
     sizes = {s.layout.key_tokens_per_frame if isinstance(s.layout, VideoLayout) else None for s in samples}
     size = sizes.pop()
     if sizes or size is None:
-        raise InputMismatch("evidence needs videos with as many memory tokens per frame; ask for it without images")
+        raise InputMismatch("evidence needs videos with the same number of memory tokens per frame, and no images")
     rows = [torch.from_numpy(plan.question).to(model.newline.device) for plan in plans]
     return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid([len(row) for row in rows], model.newline))
 
 
 def _labels(sample: Sample, length: int) -> Tensor:
-    """Labels of the spliced sequence; visual tokens are never supervised."""
+    """Labels of the spliced sequence. Visual tokens are never supervised."""
     before, after = len(sample.prompt.before), len(sample.prompt.after)
     labels = torch.full((length,), IGNORED_LABEL, dtype=torch.long)
     if sample.labels is not None:
@@ -201,12 +202,12 @@ def _labels(sample: Sample, length: int) -> Tensor:
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:
-    """Rows of differing length to one tensor, zeros on the right."""
+    """Pad rows of different lengths with zeros on the right."""
     return pad_sequence(list(rows), batch_first=True)
 
 
 def _pad_to(rows: Sequence[Tensor], length: int) -> Tensor:
-    """The same, to a length that none of them may reach."""
+    """The same, padded to `length`."""
     padded = _pad(rows)
     missing = length - padded.shape[1]
     return (
@@ -215,7 +216,7 @@ def _pad_to(rows: Sequence[Tensor], length: int) -> Tensor:
 
 
 def _valid(lengths: Sequence[int], like: Tensor) -> Tensor | None:
-    """bool [B, longest], False on padding; None when there is none, which keeps the unmasked kernels."""
+    """bool [B, longest], False on padding. None without padding, so that unmasked kernels run."""
     longest = max(lengths)
     if min(lengths) == longest:
         return None

@@ -1,11 +1,12 @@
-"""A video, a question, an answer: projector, MemAug and language model composed.
+"""A video, a question, an answer: the projector, MemAug and the language model composed.
 
-Legend: R rows of features, P tokens per frame, Dv vision width, N key frames, V visual tokens among the queries, Q query tokens,
-M memory tokens, D width, L tokens of the language model's input.
+Legend: R rows of features, P tokens per frame, Dv vision width, N key frames, V visual tokens among the queries, Q
+query tokens, M memory tokens, D width, L tokens of the language model's input.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +23,21 @@ from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, 
 from afterview.model.memaug.token_embeddings import FrameEmbeddings, TokenEmbeddings
 from afterview.model.vision.projector import Projector
 
-TOKENS_PER_CHUNK = 16 * 65  # memory tokens that are projected at once, at least; bounds memory, changes no result
-CHUNKS = 64  # at most, of a long memory: what a chunk takes on its way stays a small share of its keys and values
+# Least number of memory tokens projected at a time; bounds memory, does not change the result.
+TOKENS_PER_CHUNK = 16 * 65
+CHUNKS = 64  # most chunks of a long memory: a chunk's temporary tensors stay a small share of its keys and values
 
 Features = NDArray[np.floating] | Tensor
-TokenReader = Callable[[NDArray[np.int64]], Tensor]  # places among the visual tokens [n] -> projected tokens [n, D]
+TokenReader = Callable[[NDArray[np.int64]], Tensor]  # indices of visual tokens [n] -> projected tokens [n, D]
 
 
 @dataclass(frozen=True)
 class VideoInputs:
-    """What the language model is given, and what it rests on."""
+    """The language model's input, and the evidence behind it."""
 
     inputs_embeds: Tensor  # [L, D]
-    frame_weights: NDArray[np.float64] | None  # [R], sums to 1: the evidence weight of each feature row
-    visual: Spans = ()  # where the visual tokens stand among the inputs
+    frame_weights: NDArray[np.float64] | None  # [R], sums to 1: evidence weight of each feature row
+    visual: Spans = ()  # where the visual tokens are in the input
 
 
 class VideoLanguageModel(nn.Module):
@@ -49,21 +51,26 @@ class VideoLanguageModel(nn.Module):
         language: LanguageModel,
         evidence_blocks: Sequence[int] | None = None,
         *,
-        marks: TokenEmbeddings | None = None,
+        token_embeddings: TokenEmbeddings | None = None,
         augmented_question: bool = False,
         use_memaug: bool = True,
     ) -> None:
         """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
 
-        marks: see model.memaug.token_embeddings; None: none. augmented_question: give the decoder the question's tokens as MemAug left
-        them, not as they were embedded; a small model learns faster so, published ones never do it. use_memaug: False answers from the
-        decayed tokens as they are, without evidence.
+        token_embeddings: see model.memaug.token_embeddings. augmented_question: give the decoder the question's tokens
+        as augmented by MemAug instead of plainly embedded ones; small models learn faster with it, published models do
+        not use it. use_memaug: if False, the decayed tokens are used as they are, without evidence.
         """
         super().__init__()
-        self.marks, self.augmented_question, self.use_memaug = marks, augmented_question, use_memaug
+        self.token_embeddings, self.augmented_question, self.use_memaug = (
+            token_embeddings,
+            augmented_question,
+            use_memaug,
+        )
         self.projector, self.memaug, self.language = projector, memaug, language
         self.newline = newline
         self.evidence_blocks = evidence_blocks
+        self.register_load_state_dict_pre_hook(_rename_old_keys)
 
     @torch.inference_mode()
     def inputs_embeds(
@@ -73,54 +80,55 @@ class VideoLanguageModel(nn.Module):
         prompt: Prompt,
         *,
         want_evidence: bool = True,
-        memory: MemoryKeyValues | None = None,
+        key_values: MemoryKeyValues | None = None,
     ) -> VideoInputs:
-        """Everything up to the language model, without gradients (model.batch has them).
+        """Everything up to the language model, without gradients (for gradients see model.batch).
 
-        features [R, P, Dv]: the recalled frames' tokens in any float dtype. `memory` from `remember`, of the same features and
-        layout, saves making it again: it does not depend on the question. Raises InputMismatch where the parts do not fit.
+        features [R, P, Dv]: tokens of the recalled frames in any float dtype. key_values: from `remember`, for the same
+        features and layout; reusing them saves computing them again. Raises InputMismatch if the parts do not fit each
+        other.
         """
         self.check(features, layout)
         read = self.feature_reader(features)
         plan = plan_queries(layout.query_position_ids(), prompt)
         request = self._evidence_request(plan, layout) if want_evidence else None
-        marker = self.marker(features, layout)
-        if memory is None and self.use_memaug:
-            memory = self._remember(read, layout, marker)
-        seen = marker.queries(read(layout.query_tokens()))
-        embeds, mass = self._augment(seen, plan, prompt, memory, request)
+        embedder = self.embedder(features, layout)
+        if key_values is None and self.use_memaug:
+            key_values = self._remember(read, layout, embedder)
+        seen = embedder.queries(read(layout.query_tokens()))
+        embeds, mass = self._augment(seen, plan, prompt, key_values, request)
         weights = None if mass is None else evidence_weights(mass, layout)
         return VideoInputs(embeds, weights, visual_spans(prompt, seen))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> MemoryKeyValues:
-        """The memory that MemAug attends to, reusable for every question about this layout."""
+        """The keys and values that MemAug attends to. They are valid for every question about this layout."""
         self.check(features, layout)
-        return self._remember(self.feature_reader(features), layout, self.marker(features, layout))
+        return self._remember(self.feature_reader(features), layout, self.embedder(features, layout))
 
     @torch.inference_mode()
     def image_inputs(self, tokens_TD: Tensor, layout: TokenLayout, prompt: Prompt) -> VideoInputs:
-        """The same for images, whose projected tokens [T, D] model.vision.pictures arranges. Images give no evidence."""
+        """The same for images. model.vision.pictures makes the projected tokens [T, D] and the layout. Images give no evidence."""
         read = self.token_reader(tokens_TD)
         plan = plan_queries(layout.query_position_ids(), prompt)
         seen = read(layout.query_tokens())
-        memory = self._remember(read, layout, None) if self.use_memaug else None
-        embeds, _ = self._augment(seen, plan, prompt, memory, None)
+        key_values = self._remember(read, layout, None) if self.use_memaug else None
+        embeds, _ = self._augment(seen, plan, prompt, key_values, None)
         return VideoInputs(embeds, None, visual_spans(prompt, seen))
 
     @torch.inference_mode()
     def text_inputs(self, prompt: Prompt) -> VideoInputs:
-        """The same for text alone: the prompt as it is."""
+        """The same for text only: the embedded prompt."""
         return VideoInputs(torch.cat([self.language.embed(prompt.before), self.language.embed(prompt.after)]), None)
 
     def first_token_logits(self, inputs: VideoInputs) -> Tensor:
-        """float32 [vocab]: scores of the answer's first token, for multiple choice."""
+        """Scores of the answer's first token, float32 [vocab]; for multiple choice."""
         return self.language.first_token_logits(inputs.inputs_embeds, visual=inputs.visual)
 
     def generate(
         self, inputs: VideoInputs, *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
     ) -> Iterator[int]:
-        """Stream the answer's token ids; greedy at temperature 0."""
+        """Stream the answer's token ids. Greedy at temperature 0."""
         return self.language.generate(
             inputs.inputs_embeds,
             visual=inputs.visual,
@@ -132,7 +140,7 @@ class VideoLanguageModel(nn.Module):
     def generate_several(
         self, inputs: Sequence[VideoInputs], *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
     ) -> Iterator[tuple[int, int | None]]:
-        """Stream several answers in step: (which, token id), and (which, None) where one ends."""
+        """Stream several answers in parallel: (index, token id), and (index, None) when an answer ends."""
         return self.language.generate_several(
             [own.inputs_embeds for own in inputs],
             visual=[own.visual for own in inputs],
@@ -143,7 +151,7 @@ class VideoLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def frame_vectors(self, features: Features) -> NDArray[np.float64]:
-        """Each frame's mean token after the projector, [R, D]: what question-guided forgetting compares."""
+        """Mean token of each frame after the projector, [R, D]. Question-guided forgetting compares these."""
         frames = max(1, TOKENS_PER_CHUNK // features.shape[1])
         parts = [
             self.projector(self.tensor(features[start : start + frames])).mean(1).double().cpu()
@@ -157,25 +165,25 @@ class VideoLanguageModel(nn.Module):
         return self.language.embed(prompt.after[prompt.question]).mean(0).double().cpu().numpy()
 
     def feature_reader(self, features: Features) -> TokenReader:
-        """Reads tokens of features [R, P, Dv] by place, projected; NEWLINE reads the newline."""
+        """A reader of tokens of features [R, P, Dv] by index, projected. NEWLINE reads the newline."""
         flat = features.reshape(-1, features.shape[-1])
         return lambda places: self._with_newlines(self.projector(self.tensor(flat[places])), places)
 
     def token_reader(self, tokens_TD: Tensor) -> TokenReader:
-        """Reads tokens that are projected already."""
+        """A reader of tokens that are already projected."""
         return lambda places: self._with_newlines(tokens_TD[torch.from_numpy(places).to(tokens_TD.device)], places)
 
     def tensor(self, features: Features) -> Tensor:
-        """Features on the model's device and in its dtype."""
+        """Features on the model's device, in its dtype."""
         rows = torch.from_numpy(np.ascontiguousarray(features)) if isinstance(features, np.ndarray) else features
         return rows.to(device=self.newline.device, dtype=self.newline.dtype)
 
     def positions(self, ids: NDArray[np.float64]) -> Tensor:
-        """Position ids for MemAug, float32: exact to 16.7 million, beyond which the position policies keep them below."""
+        """Position ids for MemAug, float32. Exact up to 16.7 million; the position policies keep them below that."""
         return torch.from_numpy(ids).to(device=self.newline.device, dtype=torch.float32)
 
     def check(self, features: Features, layout: VideoLayout) -> None:
-        """Raise InputMismatch, quoting both shapes, unless the features are what the layout and the model expect."""
+        """Raise InputMismatch, with both shapes, unless the features fit the layout and the model."""
         expected = (layout.rows, layout.tokens_per_frame, self.projector.vision_width)
         if tuple(features.shape) != expected:
             raise InputMismatch(f"features have shape {tuple(features.shape)} but layout and model expect {expected}")
@@ -185,30 +193,31 @@ class VideoLanguageModel(nn.Module):
         visual_VD: Tensor,
         plan: QueryPlan,
         prompt: Prompt,
-        memory: MemoryKeyValues | None,
+        key_values: MemoryKeyValues | None,
         request: EvidenceRequest | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """The language model's input [L, D], and the evidence per key frame [N] where requested; no memory, nothing augmented."""
+        """The language model's input [L, D], and if requested the evidence per key frame [N]. Without key_values nothing is augmented."""
         before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
-        if memory is None:
+        if key_values is None:
             return splice(before_nD, visual_VD, after_mD), None
         queries_QD = join_queries(before_nD, visual_VD, after_mD, prompt)
         augmented_BQD, mass_BN = self.memaug(
-            queries_QD[None], self.positions(plan.positions)[None], memory, evidence=request
+            queries_QD[None], self.positions(plan.positions)[None], key_values, evidence=request
         )
         embeds_LD = splice(
             before_nD, augmented_BQD[0, plan.visual], self.asked(after_mD, augmented_BQD[0], plan, prompt)
         )
         return embeds_LD, None if mass_BN is None else mass_BN[0]
 
-    def marker(self, features: Features, layout: VideoLayout) -> "Marker":
-        """What puts this model's marks on the tokens of one video."""
-        if self.marks is None or self.marks.empty:
-            return Marker(None, None, layout)
-        return Marker(self.marks, self.marks.of_layout(self.tensor(features), layout), layout)
+    def embedder(self, features: Features, layout: VideoLayout) -> "TokenEmbedder":
+        """Adds this model's token embeddings to the tokens of one video."""
+        embeddings = self.token_embeddings
+        if embeddings is None or embeddings.empty:
+            return TokenEmbedder(None, None, layout)
+        return TokenEmbedder(embeddings, embeddings.of_layout(self.tensor(features), layout), layout)
 
     def asked(self, after_mD: Tensor, augmented_QD: Tensor, plan: QueryPlan, prompt: Prompt) -> Tensor:
-        """The text after the video as the decoder takes it: with what MemAug made of its question's tokens where that is switched on."""
+        """The text after the video as the decoder receives it. With augmented_question, the question's tokens are those of MemAug."""
         if not self.augmented_question:
             return after_mD
         joins = prompt.joining()[1]
@@ -217,12 +226,12 @@ class VideoLanguageModel(nn.Module):
         asked = torch.from_numpy(plan.question).to(after_mD.device)
         return after_mD.index_add(0, rows, augmented_QD[asked[: len(rows)]].to(after_mD.dtype))
 
-    def _remember(self, read: TokenReader, layout: TokenLayout, marker: "Marker | None") -> MemoryKeyValues:
+    def _remember(self, read: TokenReader, layout: TokenLayout, embedder: "TokenEmbedder | None") -> MemoryKeyValues:
         places, ids = layout.key_tokens(), layout.key_position_ids()
         size = max(TOKENS_PER_CHUNK, -(-len(places) // CHUNKS))
         chunks = (
             (
-                _marked(read(places[start : start + size]), marker, start)[None],
+                _embedded(read(places[start : start + size]), embedder, start)[None],
                 self.positions(ids[start : start + size])[None],
             )
             for start in range(0, len(places), size)
@@ -241,16 +250,16 @@ class VideoLanguageModel(nn.Module):
 
 
 @dataclass(frozen=True)
-class Marker:
-    """Puts marks on the memory's tokens and on the decayed ones of one video; does nothing where none are switched on."""
+class TokenEmbedder:
+    """Adds token embeddings to the memory tokens and decayed tokens of one video. Does nothing if all kinds are off."""
 
-    marks: TokenEmbeddings | None
+    embeddings: TokenEmbeddings | None
     frames: FrameEmbeddings | None
     layout: VideoLayout
 
     def keys(self, tokens_nD: Tensor, start: int = 0) -> Tensor:
-        """Memory tokens from place `start` of the memory on."""
-        if self.marks is None:
+        """Memory tokens, the first of which has index `start` in the memory."""
+        if self.embeddings is None:
             return tokens_nD
         numbers = np.arange(start, start + len(tokens_nD))
         places = self.layout.key_tokens()[numbers]
@@ -258,29 +267,36 @@ class Marker:
 
     def queries(self, tokens_nD: Tensor) -> Tensor:
         """All decayed tokens."""
-        if self.marks is None:
+        if self.embeddings is None:
             return tokens_nD
         per_frame = self.layout.cells.shape[1] + 1
         frames = self.layout.visible[np.arange(len(tokens_nD)) // per_frame]
         return self._add(tokens_nD, frames, self.layout.query_tokens())
 
     def _add(self, tokens_nD: Tensor, frames: NDArray[np.int64], places: NDArray[np.int64]) -> Tensor:
-        assert self.marks is not None, "callers have looked"
+        assert self.embeddings is not None, "checked by the callers"
         on = tokens_nD.device
-        cells = torch.from_numpy(self.marks.cells_of(places)).to(on)
-        return self.marks.add(tokens_nD, torch.from_numpy(frames).to(on), cells, self.frames)
+        cells = torch.from_numpy(self.embeddings.cells_of(places)).to(on)
+        return self.embeddings.add(tokens_nD, torch.from_numpy(frames).to(on), cells, self.frames)
 
 
-def _marked(tokens_nD: Tensor, marker: Marker | None, start: int) -> Tensor:
-    return tokens_nD if marker is None else marker.keys(tokens_nD, start)
+def _rename_old_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Load state dicts of version 0.1.0, which named the token embeddings `marks`."""
+    old = f"{prefix}marks."
+    for name in [name for name in state if name.startswith(old)]:
+        state[f"{prefix}token_embeddings.{name.removeprefix(old)}"] = state.pop(name)
+
+
+def _embedded(tokens_nD: Tensor, embedder: TokenEmbedder | None, start: int) -> Tensor:
+    return tokens_nD if embedder is None else embedder.keys(tokens_nD, start)
 
 
 def visual_spans(prompt: Prompt, visual_VD: Tensor) -> Spans:
-    """Where visual tokens stand in the language model's input."""
+    """Where the visual tokens are in the language model's input."""
     return ((len(prompt.before), len(visual_VD)),)
 
 
 def evidence_weights(mass_N: Tensor, layout: VideoLayout) -> NDArray[np.float64]:
-    """Attention mass per key frame, and of padding after them, to the evidence weight of each feature row: [R], summing to 1."""
+    """Attention mass per key frame (padding after them is ignored) to the evidence weight of each feature row: [R], summing to 1."""
     weights = layout.fold(mass_N[: len(layout.key_rows)].double().cpu().numpy())
     return weights / weights.sum()

@@ -21,7 +21,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Supervisor
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+    from afterview.model.checkpoint.models import AfterviewModel, Encoders
 
 
 class Session:

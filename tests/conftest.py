@@ -35,6 +35,11 @@ sys.meta_path.insert(0, _NoBareNames())
 SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests run last: what is broken shows early."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield

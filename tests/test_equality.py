@@ -1,7 +1,7 @@
-"""Live = replay = offline: the same frames by three ways give the same memory, the same plan and the same answer.
+"""Live = replay = offline: the same frames in three ways give the same memory, the same plan and the same answer.
 
-- live: H.264 over RTSP from a real server, as it comes
-- replay: the same file, as fast as it goes, under another camera name
+- live: H.264 over RTSP from a real server, in real time
+- replay: the same file at full speed, under another camera name
 - offline: frames decoded, sampled and encoded here in one batch, without session, queues or memory
 """
 
@@ -33,14 +33,14 @@ from tests.support.clips import make_clip, picture
 from tests.support.presets import write_preset
 from tests.support.servers import RtspServer, need_rtsp
 
-FPS = 5.0  # sampled per second: many frames of memory in few seconds of live stream
-CLIP_FRAMES, CLIP_RATE = 100, 10
+FPS = 10.0  # sampled per second: many frames of memory in few seconds of live stream
+CLIP_FRAMES, CLIP_RATE = 100, 20
 QUESTION = "Where was the yellow block before it left?"
 # How far features of one frame may differ between encoder batches of different sizes: float32 sums in another order, stored as float16.
 BATCH_TOLERANCE = 2e-3
 
 
-PUBLISHED = {  # the published geometry but for width and depth: 27x27 patches pooled to 8x8, the paper's forgetting, grouped heads
+PUBLISHED = {  # the published geometry, except width and depth: 27x27 patches pooled to 8x8, the paper's forgetting, grouped heads
     "vision": {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 384, "patch_size": 14},
     "language": {"width": 64, "layers": 2, "heads": 8, "key_value_heads": 1, "mlp_width": 96},
 }
@@ -48,13 +48,12 @@ PUBLISHED = {  # the published geometry but for width and depth: 27x27 patches p
 
 @pytest.fixture(scope="module", params=["all", "bounded", "published"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
-    """Small geometries with random forgetting, so that random choices must agree too; recalling all frames, or some of them."""
+    """Small geometries with random forgetting, so that random choices must agree too; recalling all frames or a part."""
     directory = tmp_path_factory.mktemp("preset")
     recall = {"budget": 24 if request.param == "bounded" else 96, "window": 4, "nearest": 4, "neighbours": 1}
     if request.param == "published":
-        forgetting: dict[str, Any] = {
-            "spatial": "random"
-        }  # the rest is the paper's: 32..512 frames, one in four, 16 of 64 cells
+        # Otherwise the paper's: 32..512 frames, one in four, 16 of 64 cells.
+        forgetting: dict[str, Any] = {"spatial": "random"}
         return load_pretrained(write_preset(directory, geometry=PUBLISHED, forgetting=forgetting, recall=recall))
     forgetting = {"spatial": "random", "temporal": "random", "max_frames": 16, "min_frames": 8}
     return load_pretrained(write_preset(directory, forgetting=forgetting, recall=recall))
@@ -62,7 +61,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @dataclass
 class Seen:
-    """What the model was given, and what it makes of it."""
+    """The input of the model, and its results."""
 
     features: NDArray[np.floating]
     recalled: NDArray[np.int64]
@@ -72,15 +71,15 @@ class Seen:
     logits: NDArray[np.float32]
 
 
-def take_in(model: AfterviewModel, memory: Path, name: str, source: str, *, live: bool) -> None:
+def ingest(model: AfterviewModel, memory: Path, name: str, source: str, *, live: bool) -> None:
     async def main() -> None:
         async with Session(memory, model.encoders) as session:
-            ingest = session.add(name, IngestConfig(parse_source(source), fps=FPS, live=live))
+            camera = session.add(name, IngestConfig(parse_source(source), fps=FPS, live=live))
             if live:
                 import asyncio
 
                 task = asyncio.create_task(session.run())
-                while ingest.stats.recorded < CLIP_FRAMES * FPS / CLIP_RATE and not task.done():
+                while camera.stats.recorded < CLIP_FRAMES * FPS / CLIP_RATE and not task.done():
                     await asyncio.sleep(0.05)
                 session.stop()
                 await task
@@ -114,7 +113,7 @@ def decoded(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
 
 
 def offline(model: AfterviewModel, path: Path, *, alter: int | None = None) -> Seen:
-    """The plain way: one list, one batch, the pure plans. `alter`: a frame whose picture is turned upside down."""
+    """The plain computation: one list, one batch, pure plans. alter: a frame whose picture is turned upside down."""
     chosen: list[NDArray[np.uint8]] = []
     for pts, rgb in decoded(path):
         if pts >= len(chosen) / FPS - 1e-6:
@@ -147,7 +146,7 @@ def assert_same(one: Seen, other: Seen) -> None:
     for name in ("key_rows", "key_numbers", "visible", "cells"):
         np.testing.assert_array_equal(getattr(one.layout, name), getattr(other.layout, name))
     np.testing.assert_array_equal(one.layout.query_position_ids(), other.layout.query_position_ids())
-    if np.array_equal(one.features, other.features):  # equal encoder batches: equal to the last bit, all the way
+    if np.array_equal(one.features, other.features):  # equal encoder batches: equal to the last bit
         np.testing.assert_array_equal(one.inputs_embeds, other.inputs_embeds)
         np.testing.assert_array_equal(one.logits, other.logits)
     else:
@@ -163,7 +162,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_replay_equals_offline_whatever_the_camera_is_called(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     for name in ("front door", "another camera"):
-        take_in(model, tmp_path, name, str(clip), live=False)
+        ingest(model, tmp_path, name, str(clip), live=False)
     first, second = plan(model, tmp_path, "front door"), plan(model, tmp_path, "another camera")
     np.testing.assert_array_equal(first.inputs_embeds, second.inputs_embeds)
     np.testing.assert_array_equal(first.logits, second.logits)
@@ -172,7 +171,7 @@ def test_replay_equals_offline_whatever_the_camera_is_called(model: AfterviewMod
 
 @pytest.mark.parametrize("model", ["published"], indirect=True)
 def test_the_published_geometry_is_what_it_says(model: AfterviewModel, clip: Path) -> None:
-    """Fifty frames are fewer than 128: repeated to 128 keys, 32 of them visible with 16 random cells each."""
+    """Fifty frames are fewer than 128: they are repeated to 128 keys, 32 of them visible with 16 random cells each."""
     seen = offline(model, clip)
     patches = model.vision.patches(np.zeros((1, 384, 384, 3), dtype=np.uint8))
     assert patches.shape[1] == 27 * 27
@@ -187,7 +186,7 @@ def test_an_image_is_a_video_of_one_frame(model: AfterviewModel, suffix: str, tm
     path = tmp_path / f"still{suffix}"
     Image.fromarray(picture(3)).save(path)
     for name in ("still", "again"):
-        take_in(model, tmp_path / "memory", name, str(path), live=False)
+        ingest(model, tmp_path / "memory", name, str(path), live=False)
     first, second = plan(model, tmp_path / "memory", "still"), plan(model, tmp_path / "memory", "again")
     np.testing.assert_array_equal(first.logits, second.logits)
     assert len(first.features) == 1
@@ -199,8 +198,8 @@ def test_an_image_is_a_video_of_one_frame(model: AfterviewModel, suffix: str, tm
 def test_live_equals_replay_equals_offline(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     need_rtsp()
     with RtspServer(clip) as server:
-        take_in(model, tmp_path, "live one", server.url, live=True)
-    take_in(model, tmp_path, "replayed", str(clip), live=False)
+        ingest(model, tmp_path, "live one", server.url, live=True)
+    ingest(model, tmp_path, "replayed", str(clip), live=False)
     live, replayed = plan(model, tmp_path, "live one"), plan(model, tmp_path, "replayed")
     assert_same(live, replayed)
     assert_same(live, offline(model, clip))
@@ -208,7 +207,7 @@ def test_live_equals_replay_equals_offline(model: AfterviewModel, clip: Path, tm
 
 def test_one_altered_frame_changes_the_answer(model: AfterviewModel, clip: Path) -> None:
     plain = offline(model, clip)
-    invisible = int(np.setdiff1d(plain.recalled, plain.visible)[3])  # seen by MemAug alone: recall must carry it
+    invisible = int(np.setdiff1d(plain.recalled, plain.visible)[3])  # visible to MemAug only, through recall
     altered = offline(model, clip, alter=invisible)
     np.testing.assert_array_equal(plain.visible, altered.visible)
     assert not np.array_equal(plain.logits, altered.logits)
@@ -218,10 +217,10 @@ def test_one_altered_frame_changes_the_answer(model: AfterviewModel, clip: Path)
 def test_rolling_forgetting_is_offline_forgetting_at_every_moment(
     model: AfterviewModel, clip: Path, tmp_path: Path
 ) -> None:
-    take_in(model, tmp_path, "a", str(clip), live=False)
+    ingest(model, tmp_path, "a", str(clip), live=False)
     snapshot = Memory(tmp_path).camera("a").snapshot()
     answerer = Answerer(Memory(tmp_path), model)
-    for seconds in (0.0, 1.4, 5.0, 9.0):
+    for seconds in (0.0, 0.65, 2.55, 4.55):
         at = float(snapshot.times[0]) + seconds
         context = answerer.plan("a", Question(QUESTION, at=at), now=at)
         count = math.floor(seconds * FPS) + 1
@@ -235,32 +234,32 @@ def test_rolling_forgetting_is_offline_forgetting_at_every_moment(
 
 @pytest.mark.integration
 def test_live_equals_replay_where_clips_of_four_frames_are_merged(clip: Path, tmp_path: Path) -> None:
-    """Clips begin with the first frame whichever way it came, so whole clips hold the same frames, and the same tokens.
+    """Clips start with the first frame in each way, so complete clips hold the same frames and the same tokens.
 
-    As far as it is true: live clips are encoded as they come, replayed ones several at a time, so that features differ by rounding, as
-    those of single frames do. Which tokens merge is a choice by similarity, and where two choices are equal to the last bits of a
-    float32, rounding may decide between them; then that clip's tokens differ. Of these frames none does.
+    Live clips are encoded as they come, replayed ones several at a time, so features differ by rounding, as those of
+    single frames do. Which tokens merge depends on similarity. If two similarities are equal up to the last bits of a
+    float32, rounding decides, and that clip's tokens differ. None of these frames has such a tie.
     """
     need_rtsp()
     model = load_pretrained(write_preset(tmp_path, token_merging={"frames_per_clip": 4}))
     with RtspServer(clip) as server:
-        take_in(model, tmp_path / "memory", "live", server.url, live=True)
-    take_in(model, tmp_path / "memory", "replayed", str(clip), live=False)
+        ingest(model, tmp_path / "memory", "live", server.url, live=True)
+    ingest(model, tmp_path / "memory", "replayed", str(clip), live=False)
     memory = Memory(tmp_path / "memory")
     live, replayed = (memory.camera(name).snapshot() for name in ("live", "replayed"))
     assert replayed.frames == CLIP_FRAMES * FPS / CLIP_RATE == 50
-    whole = replayed.ids[:48]  # the last clip is short where the recording ends, and the live stream goes on
+    whole = replayed.ids[:48]  # the last clip of the recording is short; the live stream continues
     np.testing.assert_array_equal(live.ids[:48], whole)
     np.testing.assert_allclose(np.diff(live.times[:48]), np.diff(replayed.times[:48]), atol=0.02)
     tokens = replayed.tokens(whole)
     assert tokens.shape == (48, 16, 48)
     np.testing.assert_allclose(live.tokens(whole), tokens, atol=BATCH_TOLERANCE, rtol=BATCH_TOLERANCE)
     np.testing.assert_allclose(live.embeddings(whole), replayed.embeddings(whole), atol=BATCH_TOLERANCE)
-    # offline, each clip by itself: what both rest on
+    # offline, each clip separately
     spec = model.encoders.feature_spec.tokens
     pictures = [rgb for number, (_, rgb) in enumerate(decoded(clip)) if number % (CLIP_RATE / FPS) == 0][:48]
     squares = np.stack([to_square(rgb, spec.resolution) for rgb in pictures])
     alone = np.concatenate([model.encoders.vision.encode(squares[first : first + 4]) for first in range(0, 48, 4)])
     np.testing.assert_allclose(tokens, alone, atol=BATCH_TOLERANCE, rtol=BATCH_TOLERANCE)
     shifted = np.concatenate([model.encoders.vision.encode(squares[first : first + 4]) for first in range(2, 46, 4)])
-    assert np.abs(alone[2:46].astype(np.float32) - shifted).max() > 0.1  # clips that begin elsewhere give other tokens
+    assert np.abs(alone[2:46].astype(np.float32) - shifted).max() > 0.1  # clips that start elsewhere give other tokens

@@ -1,7 +1,8 @@
-"""Golden numbers: what the published implementations computed, compared case by case in float32.
+"""Golden numbers: results of the published implementations, compared case by case in float32.
 
-`GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs on the cases found there (default tests/golden), so that further cases can be dropped
-in without touching code. A case is recognised by its place: hour_llava/NAME/, memaug/NAME.safetensors, videochat_flash/*.safetensors.
+`GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
+need no code. A case's type follows from its place: hour_llava/NAME/, memaug/NAME.safetensors,
+videochat_flash/*.safetensors.
 """
 
 import json
@@ -44,12 +45,12 @@ class Case(NamedTuple):
         return json.loads(self.metadata["config"])
 
     def weights(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors below a prefix, named without it."""
+        """Tensors whose name starts with a prefix, named without it."""
         return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
 class Embedding(nn.Module):
-    """As much of a language model as MemAug's cases have."""
+    """The part of a language model that MemAug's cases have."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()

@@ -1,17 +1,19 @@
-"""Runs one training configuration from beginning to end: a stage of a published geometry, or the making of the small model."""
+"""Runs one training configuration from start to end: a stage of a published geometry, or the recipe of the small model."""
 
+import logging
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from afterview.configs import UsageError, load
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.memory.base.durable import write_file
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.training.core.curves import draw_curves
+from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
@@ -20,32 +22,40 @@ from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
+_LOGGER = logging.getLogger(__name__)
+
 CURVES = "curves.png"
-_LEFT_BY_A_TRAINING = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came of a training."""
+class TrainingResult:
+    """The result of a training."""
 
     model: Path
     steps: int
     log: Path
     curves: Path
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
 
-def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> Trained:
+
+def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> TrainingResult:
     """Train as the configuration says.
 
-    Raises UsageError for an `out` in use that is not to be resumed, or that was begun with another configuration, ConfigError, DataError.
+    Raises UsageError if `out` holds a training and resume is False, or if that training started with another
+    configuration; ConfigError, DataError, TrainingError.
     """
     if any(path.exists() and not path.is_dir() for path in (out, *out.absolute().parents)):
-        raise UsageError(f"{out}: lies at or below a file; give a directory as --out")
-    begun = any((out / name).exists() for name in _LEFT_BY_A_TRAINING)
-    if begun and not resume:
-        raise UsageError(f"{out}: a training lies there already; give --resume to go on, or another --out")
-    if resume and not begun:
-        print(f"{out}: nothing to resume there; it begins anew", file=sys.stderr, flush=True)
+        raise UsageError(f"{out}: is a file, or lies below one; give a directory as --out")
+    in_use = any((out / name).exists() for name in _TRAINING_FILES)
+    if in_use and not resume:
+        raise UsageError(f"{out}: holds a training already; give --resume to continue it, or another --out")
+    if resume and not in_use:
+        _LOGGER.info("%s: has nothing to resume; the training starts from the beginning", out)
+    new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
         make(recipe, out, cpu=cpu)
@@ -53,8 +63,8 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     return train_stage(load(config, StageConfig), out, cpu=cpu)
 
 
-def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained:
-    """One stage, in as many processes as were launched; where `out` holds a checkpoint, from there on."""
+def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
+    """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
         StageObjective(model, config),
@@ -66,7 +76,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
     if trainer.accelerator.is_main_process:
         keep_configuration(config, out)
     if trainer.resume() and trainer.accelerator.is_main_process:
-        print(f"{out}: goes on after step {trainer.step}", file=sys.stderr, flush=True)
+        _LOGGER.info("%s: resumes after step %d", out, trainer.step)
     processes = trainer.accelerator.num_processes
     batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
     try:
@@ -79,7 +89,7 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trained
         save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
-    return Trained(out / "model", trainer.step, out / LOG, out / CURVES)
+    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES)
 
 
 def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
@@ -87,7 +97,7 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
 
 
 def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:
-    """The trained model with all of its parameters, in the main process; where several hold pieces of it, brought together."""
+    """The trained model with all its parameters, in the main process. If several processes hold pieces of it, they are gathered."""
     if trainer.sharded:
         parameters = trainer.accelerator.get_state_dict(trainer.objective)
         if trainer.accelerator.is_main_process:
@@ -99,16 +109,16 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
 
 
 def is_recipe(config: Path) -> bool:
-    """Whether a configuration makes the small model: it has an architecture of its own."""
+    """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
     try:
         found = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return False  # the strict loader says what is wrong
+        return False  # the strict loader reports the error
     return isinstance(found, dict) and "architecture" in found
 
 
-def _finished(directory: Path, model: Path, steps: int) -> Trained:
+def _finished(directory: Path, model: Path, steps: int) -> TrainingResult:
     curves = directory / CURVES
-    curves.write_bytes(draw_curves(directory / LOG))
+    write_file(curves, draw_curves(directory / LOG))
     shutil.copy(curves, model / CURVES)
-    return Trained(model, steps, directory / LOG, curves)
+    return TrainingResult(model, steps, directory / LOG, curves)

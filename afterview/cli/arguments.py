@@ -1,4 +1,4 @@
-"""What people type, checked before anything slow or lasting happens. Pure; every error says what to write instead."""
+"""Checks of command-line values, made before a model is loaded or a file is written. Every error names the option and the remedy."""
 
 import math
 import unicodedata
@@ -8,25 +8,25 @@ from afterview.configs import UsageError
 from afterview.memory.base.camera import camera_id
 from afterview.memory.remote.settings import SCHEME
 
-FASTEST = 1000.0  # frames kept per second; no camera gives more
-LONGEST_SYNC = 60.0  # seconds that a power cut may cost, at most
-_LARGEST_SEED = 2**63 - 1  # what the generators of random numbers take
+FASTEST = 1000.0  # frames per second; above the rate of any camera
+LONGEST_SYNC = 60.0  # seconds; the most that a power cut may cost
+_LARGEST_SEED = 2**63 - 1  # the largest seed that the random number generators accept
 
 
 def memory_path(text: str) -> Path:
-    """The memory's directory. An empty text is an unset variable in a script, not the present directory."""
+    """Return the directory of a memory. Raises UsageError for an empty text (an unset shell variable, not ".") and for s3:// addresses."""
     if not text.strip():
-        raise UsageError("--memory is empty; name a directory")
+        raise UsageError("--memory is empty; give a directory, for example --memory ./cameras")
     if text.startswith(SCHEME):
         raise UsageError(
-            f"{text}: a memory on a store can be asked, searched and exported from here; everything else wants the directory that "
-            "records it (`afterview store set` ties the two together)"
+            f"{text}: this command needs the directory that records the memory; only ask, search, info and export read a memory from an "
+            "object store"
         )
     return Path(text)
 
 
 def readable_memory(text: str) -> Path:
-    """The directory of a memory that is only read: also of one that lies on a store, s3://bucket/prefix."""
+    """Return the directory of a memory to read; for s3://bucket/prefix the local replica of what was published there."""
     if not text.startswith(SCHEME):
         return memory_path(text)
     from afterview.memory.sync.replica import replica_of
@@ -35,40 +35,43 @@ def readable_memory(text: str) -> Path:
 
 
 def sampling_rate(fps: float) -> float:
-    """Frames to keep per second."""
+    """Check --fps, frames per second."""
     if not 0 < fps <= FASTEST:
-        raise UsageError(f"--fps {fps:g}: must be above 0, and at most {FASTEST:g}")
+        raise UsageError(f"--fps {fps:g}: must be above 0 and at most {FASTEST:g}")
     return fps
 
 
 def timeout(option: str, seconds: float) -> float:
-    """A wait, seconds."""
+    """Check a timeout in seconds."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(f"{option} {seconds:g}: must be a positive number of seconds")
     return seconds
 
 
 def sync_interval(seconds: float) -> float:
-    """How long a frame may wait to be made durable, seconds."""
+    """Check --sync-every, seconds."""
     if not 0 <= seconds <= LONGEST_SYNC:
         raise UsageError(f"--sync-every {seconds:g}: must be between 0 and {LONGEST_SYNC:g} seconds")
     return seconds
 
 
 def seed(number: int) -> int:
-    """A seed of random choices."""
+    """Check --seed."""
     if not 0 <= number <= _LARGEST_SEED:
         raise UsageError(f"--seed {number}: must be between 0 and {_LARGEST_SEED}")
     return number
 
 
 def camera_name(given: str | None, suggested: str) -> str:
-    """The name to record under: the one given, else the source's, else (a source whose name has no letter of ours) 'camera'."""
+    """Return the name to record under: the given one, else the name suggested by the source, else 'camera'.
+
+    Raises UsageError where the given name has control characters or no letter or digit that an id can use.
+    """
     if given is None:
         return suggested if _has_id(suggested) else "camera"
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in given):
-        raise UsageError(f"--camera {given!r}: control characters cannot be part of a name")
-    camera_id(given)  # refuses a name that leaves none
+        raise UsageError(f"--camera {given!r}: remove the control characters")
+    camera_id(given)  # raises where nothing is left for an id
     return given
 
 

@@ -1,7 +1,7 @@
-"""The command line. Loads only argparse until a command runs, so that `--help` and `info` answer at once.
+"""Command line: parse the arguments, run one command, report errors.
 
-Every command takes --json (one JSON document on standard output; progress on standard error) and exits 0 on success, 2 on bad
-usage or input, 1 on failure.
+Imports only argparse and the parsers until a command runs, so that `--help` and `info` start quickly. Every command takes --json: one JSON
+document on standard output, progress on standard error. Exit status: 0 success, 1 failure, 2 wrong usage or input, 130 interrupted.
 """
 
 import argparse
@@ -20,23 +20,29 @@ from afterview.cli.parsers.training import add_training_commands
 from afterview.configs.errors import AfterviewError
 
 _EXAMPLES = """\
-examples:
-  afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
-  afterview replay yesterday.mp4 --memory ./cameras --start 2026-11-19T08:00
-  afterview ask "What colour was the car?" --memory ./cameras --last 2h
-  afterview ask "Is anybody there?" --memory ./cameras --at 14:03 --json
+first steps (synthetic video, no camera needed):
+  afterview world make story.mp4 --seed 7 --for 5m
+  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00
+  afterview ask "Did you see a red ring?" --memory ./cameras
+  afterview search "a red ring" --memory ./cameras --top 5
   afterview info ./cameras
 
-Times: 2026-11-20T14:03:00 (the camera's zone unless one is given), 14:03 (today), now, or Unix seconds.
-Set AFTERVIEW_DEBUG=1 to see the traceback of a failure.
+a live camera:
+  afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
+  afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
+
+The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
+Times: 2026-11-20T14:03:00 (in the camera's time zone, unless the time names another), 14:03 (today), now, or Unix seconds.
+Durations: 90s, 15m, 2h, 3d.
+`afterview COMMAND --help` explains a command. AFTERVIEW_DEBUG=1 shows the traceback of a failure.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="afterview",
-        description="Watches live video, remembers every second of it, and answers questions about anything it has seen.",
+        description="Watch live video, remember every second of it, and answer questions about anything it has seen.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,67 +60,73 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_recording(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--memory", required=True, metavar="DIR", help="the memory to record into; made if it is not there"
+        "--memory", required=True, metavar="DIR", help="directory to record into; created if it does not exist"
     )
-    parser.add_argument("--camera", metavar="NAME", help="the camera's name (default: from the source)")
+    parser.add_argument("--camera", metavar="NAME", help="name of the camera (default: taken from the source)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
     parser.add_argument(
         "--model", metavar=MODEL,
-        help="whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
-        "hub id (default: the camera's own, else tiny)",
+        help="model whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
+        "hub id (default: the model the camera was recorded with, or tiny for a new camera)",
     )  # fmt: skip
     parser.add_argument(
         "--tokens", choices=["float16", "int8"],
-        help="how a new camera keeps its visual tokens: as they are, or in half the space, off by 0.4 %% "
+        help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.4 %% "
         "(default: as the model's preset says)",
     )  # fmt: skip
     parser.add_argument(
-        "--timezone", metavar="ZONE", help="the camera's time zone, e.g. Europe/Paris (default: this machine's)"
+        "--timezone",
+        metavar="ZONE",
+        help="time zone of the camera, e.g. Europe/Paris (default: the zone of this machine)",
     )
     parser.add_argument(
-        "--ack-file", metavar="FILE", help="append 'id time crc' of each frame, only after it is durable on disk"
+        "--ack-file", metavar="FILE", help="append 'id time crc' for each frame, after the frame is durable on disk"
     )
     parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",
-        help="make frames durable together, every S seconds: a power cut then costs the frames of the last S seconds, and a disk that "
-        "wears is spared (default: 0, each frame as soon as it is written)",
+        help="sync frames to disk every S seconds, 0 to 60, instead of one by one: less wear on the disk, but a power cut loses the frames "
+        "of up to S seconds (default: 0)",
     )  # fmt: skip
 
 
 def _add_watch(commands: Commands) -> None:
     parser = add_command(
-        commands, "watch", "watch a live source and remember it",
-        "SOURCE is rtsp://, http(s):// (HLS or MJPEG), a webcam (/dev/video0)\nor a test pattern (lavfi:testsrc2=size=640x360:rate=25). "
-        "Reconnects for ever once the first frame\nhas come in. Ctrl-C ends it cleanly.", module="record",
+        commands, "watch", "record a live source",
+        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
+        "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Ctrl-C ends it cleanly.\n\nexample:\n"
+        "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s", module="record",
     )  # fmt: skip
     parser.add_argument("source", metavar="SOURCE")
     _add_recording(parser)
     parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
-    parser.add_argument("--keep-trying", action="store_true", help="wait for a source that is not there yet")
+    parser.add_argument("--keep-trying", action="store_true", help="keep trying when the first connection fails")
     parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
     parser.add_argument(
-        "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for a connection (default: 10)"
+        "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
     )
     parser.add_argument(
         "--read-timeout",
         type=float,
         default=10.0,
         metavar="S",
-        help="seconds without data that count as lost (default: 10)",
+        help="seconds without data after which the connection counts as lost (default: 10)",
     )
     parser.set_defaults(live=True)
 
 
 def _add_replay(commands: Commands) -> None:
     parser = add_command(
-        commands, "replay", "take a recorded file in, by the same path as a live stream",
-        "The recording keeps its own clock.", module="record",
+        commands, "replay", "record a video file, through the same path as a live stream",
+        "Frames keep the times of the\nrecording.\n\nexample:\n"
+        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
     )  # fmt: skip
     parser.add_argument("source", metavar="FILE")
     _add_recording(parser)
-    parser.add_argument("--speed", default="max", help="1 for the recording's own pace, 10, ... or max (default)")
     parser.add_argument(
-        "--start", metavar="TIME", help="when the recording began (default: the file's creation time, else now)"
+        "--speed", default="max", help="1 for the speed of the recording, 10 for ten times as fast, or max (default)"
+    )
+    parser.add_argument(
+        "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"
     )
     parser.set_defaults(live=False)
 
@@ -122,51 +134,55 @@ def _add_replay(commands: Commands) -> None:
 def _add_ask(commands: Commands) -> None:
     parser = add_command(
         commands, "ask", "ask about anything a memory has seen",
-        "Works while a camera is being watched. Prints the answer,\nthe frames that prove it, and what it could and could not know.",
+        "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on"
+        " (coverage).\n\n"
+        "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --camera hall\n"
+        "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
+        "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION")
-    add_question(parser, "ask", at="answer as of this moment: nothing later is seen")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the answer's wording, where the model samples (default: 0)"
-    )
+    add_question(parser, "ask", at="answer as of this time: ignore all later frames")
+    parser.add_argument("--seed", type=int, default=0, help="seed for models that sample their answer (default: 0)")
     parser.add_argument(
         "--evidence",
         type=int,
         default=8,
         metavar="N",
-        help="frames to name as evidence, at most, of each camera (default: 8)",
+        help="maximum number of evidence frames per camera (default: 8)",
     )
 
 
 def _add_info(commands: Commands) -> None:
-    parser = add_command(commands, "info", "say what a memory holds")
-    parser.add_argument("memory", metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
+    parser = add_command(commands, "info", "show cameras, frames, times, gaps and disk use of a memory")
+    parser.add_argument("memory", metavar="DIR", help="the memory, or its object store: s3://bucket/prefix")
 
 
 def _add_demo(commands: Commands) -> None:
     parser = add_command(
-        commands, "demo", "see the whole of it: history, a live stream, questions in mid-stream",
-        "Makes ten minutes of synthetic H.264 video,\nreplays nine as history, watches the tenth live from a server in another process, "
-        "and puts ten questions drawn\nby the seed "
-        "while it runs, some as of earlier moments. Prints answer, truth and score. Takes under three minutes.",
+        commands, "demo", "run everything once on synthetic video: history, a live stream, ten questions",
+        "Makes ten minutes of\nsynthetic H.264 video, replays nine of them as history, and watches the tenth live from a server in another "
+        "process.\nDuring the live minute it asks ten questions, drawn by the seed, some of them as of an earlier time. Prints each\n"
+        "answer with the truth, and the score. Takes less than three minutes.",
     )  # fmt: skip
     parser.add_argument(
         "--output",
         metavar="DIR",
         default="demo-output",
-        help="where video, memory and pictures go (default: demo-output)",
+        help="directory for video, memory and pictures (default: demo-output)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the synthetic world and its questions (default: 0)")
-    parser.add_argument("--questions", type=int, default=10, metavar="N", help="how many are put (default: 10)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the synthetic world and of the questions (default: 0)"
+    )
+    parser.add_argument("--questions", type=int, default=10, metavar="N", help="number of questions (default: 10)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a character
     chosen = build_parser().parse_args(arguments)
-    from afterview.cli.logs import show_logs  # late: `--help` needs none
+    from afterview.cli.logs import show_logs  # late: `--help` does not need it
 
     show_logs(chosen.verbose - chosen.quiet)
     try:
@@ -179,14 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("afterview: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing stdout at exit fails again
         return 1
-    except Exception as error:  # the last line of defence: one line for a person, the traceback on request
+    except Exception as error:  # any other failure: one line, and the traceback on request
         return _fail(error, 1)
 
 
 def _load(module: str) -> ModuleType:
-    """Import a command. Collecting garbage meanwhile finds none and takes a tenth of the time that `info` takes."""
+    """Import the module of a command. Without garbage collection, which costs a tenth of the run time of `info` and frees nothing here."""
     gc.disable()
     try:
         return importlib.import_module(module)
@@ -202,7 +218,7 @@ def _fail(error: Exception, status: int) -> int:
     text = str(error).splitlines()[0] if str(error) else ""
     named = isinstance(error, AfterviewError)
     message = (
-        text if named else f"{type(error).__name__}: {text} (this should not happen; AFTERVIEW_DEBUG=1 shows where)"
+        text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
     )
     print(f"afterview: error: {message}", file=sys.stderr)
     return status

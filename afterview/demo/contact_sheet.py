@@ -1,4 +1,4 @@
-"""One picture of an answer: the question, the answer, and the frames that prove it, heaviest first. Pillow only."""
+"""Contact sheet of an answer: question, answer and evidence frames in one PNG, highest weight first. Uses Pillow only."""
 
 import io
 from collections.abc import Sequence
@@ -22,26 +22,27 @@ _TRACK: Colour = (52, 57, 69)
 
 _MARGIN, _GAP, _PADDING, _RADIUS = 36, 20, 16, 12  # pixels
 _CARD_WIDTH = 384
-_PICTURE_HEIGHT = _CARD_WIDTH * 9 // 16  # other shapes are shown whole, on the dark ground
+_PICTURE_HEIGHT = _CARD_WIDTH * 9 // 16  # frames of other aspect ratios are letterboxed
 _CAPTION_HEIGHT = 100
 _MOST_COLUMNS = 4
-_FEWEST_COLUMNS = 2  # wide enough for a question
+_FEWEST_COLUMNS = 2  # leaves enough width for a question
 
 
 @dataclass(frozen=True)
 class SheetItem:
     """One evidence frame."""
 
-    image: bytes | NDArray[np.uint8]  # a JPEG (or any still image that Pillow reads), or uint8 [H, W, 3]
+    image: bytes | NDArray[np.uint8]  # JPEG or another format that Pillow reads, or uint8 [H, W, 3]
     camera: str
-    time: str  # as people of the camera's place read it: "2026-11-20 14:02:11 +01:00"
-    weight: float | None = None  # share of the evidence, 0..1
+    time: str  # in the camera's time zone: "2026-11-20 14:02:11 +01:00"
+    weight: float | None = None  # share of the attention, 0..1
 
 
 def contact_sheet(items: Sequence[SheetItem], title: str, *, subtitle: str = "", footer: str = "") -> bytes:
-    """A PNG of the items in the order given, under a title (the question) and a subtitle (the answer); footer: small print.
+    """Return a PNG that shows the items in the given order.
 
-    Weight bars are drawn to the heaviest item and labelled with their true share. Without items it says that nothing proves the answer.
+    title: the question. subtitle: the answer. footer: small print, such as the model's notice. The length of a weight bar is relative
+    to the highest weight; its label is the weight itself. Without items the sheet states that there is no evidence.
     """
     columns = min(max(_columns(len(items)), _FEWEST_COLUMNS), _MOST_COLUMNS)
     rows = -(-len(items) // columns)
@@ -50,7 +51,7 @@ def contact_sheet(items: Sequence[SheetItem], title: str, *, subtitle: str = "",
     header.add(title, _font(34), _BRIGHT)
     header.add(subtitle, _font(24), _AMBER)
     closing = _Paragraphs(width - 2 * _MARGIN)
-    closing.add(footer if items else f"No frame is evidence for this answer. {footer}".strip(), _font(16), _MUTED)
+    closing.add(footer if items else f"There is no evidence for this answer. {footer}".strip(), _font(16), _MUTED)
 
     card_height = _PICTURE_HEIGHT + _CAPTION_HEIGHT
     top = _MARGIN + header.height + (_GAP if header.height else 0)
@@ -69,7 +70,7 @@ def contact_sheet(items: Sequence[SheetItem], title: str, *, subtitle: str = "",
 
 
 def _columns(count: int) -> int:
-    """As square as the cards allow, and no last row with a single card if that can be helped."""
+    """Choose 3 or 4 columns for more than 4 cards: the number that leaves fewer empty places in the last row."""
     if count <= _MOST_COLUMNS:
         return count
     return min(range(3, _MOST_COLUMNS + 1), key=lambda columns: (-count % columns, -columns))
@@ -78,9 +79,9 @@ def _columns(count: int) -> int:
 def _card(item: SheetItem, rank: int, heaviest: float) -> Image.Image:
     card = Image.new("RGB", (_CARD_WIDTH, _PICTURE_HEIGHT + _CAPTION_HEIGHT), _CARD)
     picture = _picture(item.image)
-    room = Image.new("RGB", (_CARD_WIDTH, _PICTURE_HEIGHT), (0, 0, 0))
-    room.paste(picture, ((_CARD_WIDTH - picture.width) // 2, (_PICTURE_HEIGHT - picture.height) // 2))
-    card.paste(room, (0, 0))
+    frame = Image.new("RGB", (_CARD_WIDTH, _PICTURE_HEIGHT), (0, 0, 0))
+    frame.paste(picture, ((_CARD_WIDTH - picture.width) // 2, (_PICTURE_HEIGHT - picture.height) // 2))
+    card.paste(frame, (0, 0))
     draw = ImageDraw.Draw(card, "RGBA")
     _badge(draw, str(rank))
 
@@ -96,7 +97,7 @@ def _card(item: SheetItem, rank: int, heaviest: float) -> Image.Image:
 
 
 def _badge(draw: ImageDraw.ImageDraw, text: str) -> None:
-    """The rank, in the picture's corner."""
+    """Draw the rank in the corner of the picture."""
     wide = max(30, int(_font(17).getlength(text)) + 18)
     draw.rounded_rectangle((12, 12, 12 + wide, 42), 15, fill=(*_GROUND, 205))
     draw.text((12 + wide / 2, 27), text, _BRIGHT, _font(17), anchor="mm")
@@ -113,7 +114,7 @@ def _bar(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], share: float
 
 
 def _picture(image: bytes | NDArray[np.uint8]) -> Image.Image:
-    """The whole frame, as large as the card has room."""
+    """Scale the frame to fit the card, without cropping."""
     if isinstance(image, bytes):
         with Image.open(io.BytesIO(image)) as opened:
             picture = opened.convert("RGB")
@@ -125,7 +126,7 @@ def _picture(image: bytes | NDArray[np.uint8]) -> Image.Image:
 
 
 def _rounded(size: tuple[int, int]) -> Image.Image:
-    """Mask with rounded corners, drawn twice as large so that they are smooth."""
+    """Mask with rounded corners, antialiased by drawing it at twice the size."""
     mask = Image.new("L", (2 * size[0], 2 * size[1]), 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 2 * _RADIUS, fill=255)
     return mask.resize(size, Image.Resampling.BOX)
@@ -141,7 +142,7 @@ def _font(size: int) -> Font:
 
 
 def _fitted(text: str, font: Font, width: float) -> str:
-    """The text on one line, its end cut off where it is too long."""
+    """Shorten the text to fit one line, with an ellipsis."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}...") > width:
@@ -150,7 +151,7 @@ def _fitted(text: str, font: Font, width: float) -> str:
 
 
 class _Paragraphs:
-    """Wrapped text, measured before there is a picture to draw it on."""
+    """Wrapped paragraphs whose height is known before the sheet exists."""
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -158,21 +159,21 @@ class _Paragraphs:
         self.height = 0
 
     def add(self, text: str, font: Font, colour: Colour) -> None:
-        """Add a paragraph; nothing for an empty text."""
+        """Add a paragraph. An empty text adds nothing."""
         step = round(font.getbbox("Ag")[3] * 1.25)
         for line in _wrapped(text, font, self._width):
             self._lines.append((line, font, colour, self.height))
             self.height += step
 
     def draw(self, sheet: Image.Image, left: int, top: int) -> None:
-        """Put it on the sheet with its upper left corner at (left, top)."""
+        """Draw the paragraphs with their upper left corner at (left, top)."""
         draw = ImageDraw.Draw(sheet)
         for line, font, colour, below in self._lines:
             draw.text((left, top + below), line, colour, font)
 
 
 def _wrapped(text: str, font: Font, width: int) -> list[str]:
-    """Lines no wider than `width`; a single word that is wider is cut off."""
+    """Wrap to lines of at most `width` pixels; shorten a word that is wider."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from afterview.configs import AfterviewError
 from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.memory.directory import Memory
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.evidence_files import save_evidence
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest

@@ -1,4 +1,4 @@
-"""What the demo tells of its quiz: lines for people, one JSON document for programs, a contact sheet for every answer."""
+"""Output of the demo: status lines, one JSON document, and a contact sheet per answer."""
 
 import sys
 from dataclasses import dataclass
@@ -16,55 +16,55 @@ if TYPE_CHECKING:
     from afterview.stream.ask.question import Answer
     from afterview.stream.ingest.camera import CameraIngest
 
-_LONGEST_ANSWER = 60  # characters shown of an answer: an untrained model says anything
+_LONGEST_ANSWER = 60  # characters; an untrained model may generate long text
 
 
 @dataclass(frozen=True)
 class Show:
-    """What the steps of the demo share. `quiet`: progress to standard error only, because standard output is for JSON."""
+    """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON."""
 
     directory: Path
     world: World
     quiz: list[Put]
-    live_s: float  # story time at which the live part begins
+    live_s: float  # seconds of the story before the live part
     quiet: bool = False
 
     @property
     def memory(self) -> Path:
-        """Where the demo remembers."""
+        """Directory of the memory."""
         return self.directory / "memory"
 
     def say(self, text: str = "") -> None:
-        """A line for the person who watches."""
+        """Print a status line."""
         print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question of the quiz that was answered. put_at: Unix time of the newest frame when it was put."""
+    """A question with its answer. put_at: Unix time of the newest frame when the question was asked."""
 
     number: int
     put: Put
     answer: "Answer"
     put_at: float
-    images: dict[tuple[str, int], str]  # of the evidence, by camera and frame
+    images: dict[tuple[str, int], str]  # paths of the evidence images, by camera and frame
     sheet: Path
 
     @property
     def right(self) -> bool:
-        """Whether the answer is true of the moment asked about."""
+        """Whether the answer is right as of the time asked about."""
         return is_right(self.put.question, self.answer.text)
 
 
 def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, path: Path) -> None:
-    """The evidence of an answer as one picture."""
+    """Write the contact sheet of an answer."""
     items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in answer.evidence]
-    subtitle = f"answer: {printable(answer.text)}    truth: {put.question.answer}"
+    subtitle = f"answer: {printable(answer.text)}, truth: {put.question.answer}"
     path.write_bytes(contact_sheet(items, put.question.text, subtitle=subtitle, footer=answer.notice or ""))
 
 
 def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
-    """One question with its answer, the truth and what proves it, for people; every time in the camera's zone."""
+    """Print one question with answer, truth, evidence and coverage. Times are in the camera's zone."""
     question, answer = asked.put.question, asked.answer
     coverage = answer.parts[0].coverage
     ago = asked.put.put_s - question.at_s
@@ -83,7 +83,7 @@ def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
 
 
 def tell_score(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> None:
-    """The score, how the live part went, and what can be done next."""
+    """Print the score, the statistics of the live part, and what to try next."""
     stats = ingest.stats
     show.say(f"\n{sum(one.right for one in asked)} of {len(asked)} right")
     if notice := next((one.answer.notice for one in asked if one.answer.notice), None):
@@ -93,13 +93,13 @@ def tell_score(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: 
         f"each durable {stats.median_latency():.2f} s after it arrived (median)"
     )
     show.say(f"Done in {seconds:.0f} s. Evidence as pictures: {show.directory}/evidence-*.png")
-    show.say("The memory stays; ask it more:")
-    show.say(f'   .venv/bin/afterview ask "What was seen?" --memory {show.memory}')
+    show.say("The memory is kept. Ask it more:")
+    show.say(f'   .venv/bin/afterview ask "Did you see a red ring?" --memory {show.memory}')
     show.say(f"   .venv/bin/afterview info {show.memory}")
 
 
 def document(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> dict[str, Any]:
-    """The same as JSON."""
+    """Return the JSON document of the demo."""
     return {
         "memory": str(show.memory),
         "seed": show.world.script.seed,
@@ -127,6 +127,6 @@ def document(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: fl
 
 
 def printable(text: str) -> str:
-    """Text that fits a line and a picture: an untrained model says anything, or nothing."""
+    """Make generated text fit one line: replace unprintable characters, and shorten it."""
     shown = "".join(sign if sign.isprintable() else "." for sign in text)
     return (shown if len(shown) <= _LONGEST_ANSWER else shown[: _LONGEST_ANSWER - 3] + "...") or "(no words)"

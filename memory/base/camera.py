@@ -1,4 +1,4 @@
-"""What is known of one camera apart from its frames: `camera.json`, its id, its directory."""
+"""The description of one camera: `camera.json`, its id, its directory."""
 
 import math
 import re
@@ -13,10 +13,10 @@ from afterview.configs import UsageError
 from afterview.memory.base.documents import FORMAT_VERSION, read_json, require_format, write_json
 from afterview.memory.base.errors import DamagedMemory
 
-# Unix seconds: year 1 until 9999, but for the outermost days, which not every zone has.
+# Unix seconds: years 1 to 9999 without the first and the last days, which some zones do not have.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
-LONGEST_ID = 120  # bytes: leaves room in a file name of 255
-ANSWERS = "answers"  # a memory's directory for evidence frames, which no camera may take
+LONGEST_ID = 120  # bytes; a file name has at most 255
+ANSWERS = "answers"  # a memory's directory for evidence frames; no camera may have this id
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class CameraInfo:
     name: str
     fps: float = 1.0
     timezone: str = "UTC"
-    random_constant: int = 0  # the same for every camera unless asked otherwise, so that a replay chooses as live did
+    random_constant: int = 0  # the same for every camera by default, so that a replay chooses as live recording did
     created: float = 0.0
 
     def local(self, seconds: float) -> datetime:
-        """A Unix time in this camera's zone. Times that no calendar holds, from damaged sources, become its first or last day."""
+        """A Unix time in this camera's zone. Times outside the calendar, from damaged sources, become its first or last day."""
         return datetime.fromtimestamp(min(max(seconds, _FIRST_DAY), _LAST_DAY), _zone(self.timezone))
 
     def show(self, seconds: float) -> str:
-        """A Unix time for people, with this camera's zone: the hour that comes twice in autumn is told apart by it."""
+        """A Unix time for people, with this camera's zone, which distinguishes the hour that is repeated in autumn."""
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
 
     def show_clock(self, seconds: float) -> str:
-        """The same without the date, for what happens while a person looks on."""
+        """The same without the date, for live messages."""
         return f"{self.local(seconds):%H:%M:%S %Z}"
 
 
 def camera_id(name: str) -> str:
     """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.
 
-    Letters and digits of any script stay, so that two names never become one id for lack of ASCII. Raises UsageError when nothing is
-    left of the name, or when it is `answers`, where a memory keeps the evidence of its answers.
+    Letters and digits of any script stay, so that names without ASCII letters get different ids. Raises UsageError when no letter or digit
+    is left, or when the id is `answers`, where a memory keeps the evidence of its answers.
     """
     slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", name).casefold()).strip("-")
     slug = slug.encode()[:LONGEST_ID].decode(errors="ignore").strip("-")
@@ -55,13 +55,13 @@ def camera_id(name: str) -> str:
         raise UsageError(f"camera name {name!r}: use letters or digits")
     if slug == ANSWERS:
         raise UsageError(
-            f"camera name {name!r}: a memory keeps the evidence of its answers under that name; choose another"
+            f"camera name {name!r}: a memory keeps the evidence of its answers under that name; use another name"
         )
     return slug
 
 
 def local_timezone() -> str:
-    """The IANA name of this machine's zone, or UTC where it has none."""
+    """The IANA name of this machine's zone, or UTC if it has none."""
     try:
         target = str(Path("/etc/localtime").resolve())
         name = target.split("zoneinfo/", 1)[1]
@@ -79,8 +79,9 @@ def new_camera(name: str, *, fps: float, timezone: str | None = None, random_con
 
 
 def creation_time() -> float:
-    """The present Unix time in microseconds' steps, so that every digit that is written counts: a double holds no finer ones for certain,
-    and one that was flipped on disk could otherwise read as the same time.
+    """The present Unix time, rounded to microseconds.
+
+    A double does not hold finer digits for certain, so a digit that was flipped on disk could otherwise read as the same time.
     """
     return round(time.time(), 6)
 
@@ -88,7 +89,7 @@ def creation_time() -> float:
 def read_camera(directory: Path) -> CameraInfo:
     """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory."""
     path = directory / "camera.json"
-    values = read_json(path, missing=f"{directory}: is not a camera of a memory")
+    values = read_json(path, missing=f"{directory}: not a camera of a memory")
     try:
         require_format(values.pop("format"), where=path)
         info = CameraInfo(**values)
@@ -98,7 +99,7 @@ def read_camera(directory: Path) -> CameraInfo:
             raise TypeError("no number")
         return info
     except (KeyError, TypeError, OverflowError):
-        raise DamagedMemory(f"{path}: describes no camera; `afterview fsck --repair` makes it anew") from None
+        raise DamagedMemory(f"{path}: does not describe a camera; `afterview fsck --repair` rebuilds it") from None
 
 
 def write_camera(directory: Path, info: CameraInfo) -> None:

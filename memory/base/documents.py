@@ -1,4 +1,4 @@
-"""The small JSON files of a memory, each with a checksum of its values, replaced as a whole."""
+"""The small JSON files of a memory. Each has a checksum of its values and is replaced as a whole."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNo
 FORMAT_VERSION = 1
 
 
-REPAIR = "`afterview fsck --repair` restores it as far as it can"
+REPAIR = "`afterview fsck --repair` restores as much of it as possible"
 _CHECKSUM = "checksum"
 
 
@@ -28,25 +28,25 @@ def read_json(path: Path, *, missing: str, remedy: str = REPAIR) -> dict[str, An
 
 
 def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, Any]:
-    """What `encode_json` made. Raises DamagedMemory. A file without a checksum is taken as it is: earlier versions wrote none."""
+    """What `encode_json` made. Raises DamagedMemory. A file without a checksum is accepted: earlier versions wrote none."""
     try:
         value = json.loads(data.decode())
     except ValueError as error:
         raise DamagedMemory(f"{where}: cannot be read ({error}); {remedy}") from None
     if not isinstance(value, dict):
-        raise DamagedMemory(f"{where}: is not a JSON object; {remedy}")
+        raise DamagedMemory(f"{where}: not a JSON object; {remedy}")
     if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
-        raise DamagedMemory(f"{where}: fails its checksum, it was damaged or changed by hand; {remedy}")
+        raise DamagedMemory(f"{where}: the checksum is wrong: the file was damaged or edited by hand; {remedy}")
     return value
 
 
 def encode_json(value: dict[str, Any]) -> bytes:
-    """A JSON file's content, with a checksum: one flipped digit would be another number, and nobody could tell."""
+    """A JSON file's content, with a checksum: a flipped digit would otherwise be read as another number."""
     return (json.dumps({**value, _CHECKSUM: _checksum(value)}, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _checksum(value: dict[str, Any]) -> str:
-    """CRC-32C of the values, however they are set out."""
+    """CRC-32C of the values, independent of their layout in the file."""
     return f"crc32c:{google_crc32c.value(json.dumps(value, sort_keys=True).encode()):08x}"
 
 

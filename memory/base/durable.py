@@ -1,7 +1,7 @@
-"""Writes that survive a power cut: temporary file, fsync, rename, fsync of the directory. In this order, always.
+"""Writes that survive a power cut: temporary file, fsync, rename, fsync of the directory, always in this order.
 
-Every change that a memory makes to the disk goes through this module, one step at a time, so that a test can watch the steps
-(`observed`), stop at any of them as a crash would, or replay them with what was never fsync'd left out.
+Every change that a memory makes to the disk goes through this module, one step at a time. So a test can watch the steps (`observed`),
+stop at any of them as a crash would, or replay them without what was never fsync'd.
 """
 
 import os
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import IO, Literal
 
 StepKind = Literal["create", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir", "fsync-directory"]
-Observer = Callable[[StepKind, Path, bytes | int | Path | None], None]  # called before the step is taken
+Observer = Callable[[StepKind, Path, bytes | int | Path | None], None]  # called before each step
 
-PARTIAL = ".partial"  # suffix of files that are being written: a crash may leave them, and nobody reads them
+PARTIAL = ".partial"  # suffix of files that are being written; a crash may leave them, and no reader opens them
 
 _observer: Observer | None = None
 
 
 def unfinished_files(directory: Path) -> list[Path]:
-    """Files below `directory` that a crash left half written, or that somebody is writing at this moment."""
+    """Files below `directory` that a crash left half written or that a process is writing now."""
     return sorted(
         Path(where, name)
         for where, _, names in os.walk(directory)
@@ -31,7 +31,7 @@ def unfinished_files(directory: Path) -> list[Path]:
 
 @contextmanager
 def observed(observer: Observer) -> Iterator[None]:
-    """Tell `observer` of every step from here on, in whichever thread; an exception that it raises prevents the step."""
+    """Report every step of any thread to `observer`. An exception that it raises prevents the step."""
     global _observer
     before, _observer = _observer, observer
     try:
@@ -56,7 +56,7 @@ def fsync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create `path` and what is missing above it, each durable in its parent."""
+    """Create `path` and its missing parents, each durable in its parent."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -68,7 +68,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path` as a whole: a reader, or a crash at any moment, sees the old content or the new, never a mixture."""
+    """Replace the file at `path`. A reader, or a crash at any moment, sees the old content or the new, never a mixture."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         _about_to("create", temporary)
@@ -85,9 +85,9 @@ def write_file(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
-    """A file to write in place of `path`, for libraries that want a name: it appears under `path` as a whole, durably, or not at all.
+    """Yield a temporary name to write to, for libraries that need a name. Then it replaces `path` as a whole, durably, or not at all.
 
-    suffix: what the temporary name must end in, for a library that goes by it. (Such a file is not among `unfinished_files`.)
+    suffix: what the temporary name must end in, for a library that depends on it. (Such a file is not among `unfinished_files`.)
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}{suffix}")
     try:
@@ -104,7 +104,7 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
 
 
 def append(file: IO[bytes], path: Path, data: bytes | memoryview) -> None:
-    """Write `data` at the end of an unbuffered open file: all of it, or OSError."""
+    """Write all of `data` at the end of an unbuffered open file, or raise OSError."""
     if _observer is not None:
         _about_to("write", path, bytes(data))
     view = memoryview(data)
@@ -113,20 +113,20 @@ def append(file: IO[bytes], path: Path, data: bytes | memoryview) -> None:
 
 
 def truncate(file: IO[bytes], path: Path, size: int) -> None:
-    """Cut an open file to `size` bytes and go on writing there."""
+    """Cut an open file to `size` bytes and continue writing there."""
     _about_to("truncate", path, size)
     file.truncate(size)
     file.seek(size)
 
 
 def fsync_file(file: IO[bytes], path: Path) -> None:
-    """Make what was written to an unbuffered open file durable."""
+    """Make an unbuffered open file durable."""
     _about_to("fsync", path)
     os.fsync(file.fileno())
 
 
 def unlink(path: Path) -> bool:
-    """Remove a file; False when there was none. Durable once its directory is fsync'd."""
+    """Remove a file; False if there was none. Durable once its directory is fsync'd."""
     if not path.is_file():
         return False
     _about_to("unlink", path)
@@ -135,7 +135,7 @@ def unlink(path: Path) -> bool:
 
 
 def remove_tree(path: Path) -> int:
-    """Remove a directory with everything in it, durably; returns how many files went."""
+    """Remove a directory and everything in it, durably; returns the number of files."""
     if not path.is_dir():
         return 0
     count = sum(unlink(file) for file in sorted(path.rglob("*")) if not file.is_dir())

@@ -1,4 +1,4 @@
-"""What can go wrong with a memory.
+"""The errors of a memory.
 
 AfterviewError (configs.errors)
 `- RepositoryError                 exit 1: base of all below
@@ -8,14 +8,14 @@ AfterviewError (configs.errors)
    |- FormatMismatch      usage    written by another format version
    |- SpecMismatch        usage    features of another model; names `reembed`
    |- NothingRecorded     usage    the span asked for holds no frame
-   |  `- NoLongerRemembered        what it held was evicted, forgotten or lost to damage
-   |- RequestRefused      usage    the process that writes the camera cannot do what was asked of it
+   |  `- NoLongerRemembered        its frames were evicted, forgotten or lost to damage
+   |- RequestRefused      usage    the process that writes the camera cannot execute the command
    |- StoreError                   the object store cannot be used: base of the next two
-   |  |- StoreRefused     usage    it answers, but no: no such bucket, no access, another memory's objects
-   |  `- StoreUnreachable          it does not answer, or answers with an error of its own; trying again later may do
+   |  |- StoreRefused     usage    it answers with a refusal: no such bucket, no access, another memory's objects
+   |  `- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
    `- DamagedMemory                a file is missing, truncated or fails its checksum
-      `- DamagedFrames             the same, and these frames are what it costs
-         `- UnreachableFrames      nothing is wrong with these frames, but they lie on a store that does not answer
+      `- DamagedFrames             the same, for the frames that it names
+         `- UnreachableFrames      these frames are not damaged, but their store does not answer
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ class RepositoryError(AfterviewError):
 
 
 class MemoryNotFound(RepositoryError, UsageError):
-    """There is no memory, or no such camera, where one was expected."""
+    """There is no memory, or no such camera, at this place."""
 
     exit_status = 2
 
@@ -53,7 +53,7 @@ class FormatMismatch(RepositoryError, UsageError):
 
 
 class SpecMismatch(RepositoryError, UsageError):
-    """The memory's features were made by another model than the one at hand."""
+    """The memory's features were made by another model than the one in use."""
 
     exit_status = 2
 
@@ -65,11 +65,11 @@ class NothingRecorded(RepositoryError, UsageError):
 
 
 class NoLongerRemembered(NothingRecorded):
-    """The span was recorded, but is not remembered any more."""
+    """The span was recorded but is no longer remembered."""
 
 
 class RequestRefused(RepositoryError, UsageError):
-    """The process that writes the camera cannot do what was asked of it."""
+    """The process that writes the camera cannot execute the command."""
 
     exit_status = 2
 
@@ -79,7 +79,7 @@ class StoreError(RepositoryError):
 
 
 class StoreRefused(StoreError, UsageError):
-    """The store answers, but does not do what it is asked for."""
+    """The store answers, but refuses the request."""
 
     exit_status = 2
 
@@ -101,4 +101,4 @@ class DamagedFrames(DamagedMemory):
 
 
 class UnreachableFrames(DamagedFrames):
-    """These frames, and all others that are not on this machine, cannot be read until their store answers again."""
+    """These frames, like all that are not on this machine, cannot be read until their store answers again."""

@@ -1,7 +1,7 @@
-"""Named places where a test can kill this process, as a power switch or the kernel's out-of-memory killer would.
+"""Named places where a test can kill this process, as the kernel's out-of-memory killer would.
 
-AFTERVIEW_FAILPOINT=seal.before-commit:3 ends the process with SIGKILL when it gets to that place for the third time. Without
-the variable `reach` is an empty function.
+AFTERVIEW_FAILPOINT=seal.before-commit:3 ends the process with SIGKILL when it reaches that place for the third time. Without
+the variable, `reach` is an empty function.
 """
 
 import os
@@ -31,7 +31,7 @@ POINTS = (
     "index.after-segment",
     "index.after-about",
 )
-UPLOAD_POINTS = (  # only reached where a memory has a store
+UPLOAD_POINTS = (  # only reached if a memory has a store
     "upload.after-put",
     "upload.before-release",
     "upload.after-release",
@@ -52,7 +52,7 @@ if _armed:
     _left = int(_count or 1)
 
     def reach(name: str) -> None:
-        """Die here when this place is armed and its time has come."""
+        """Kill this process if this place is armed and the count is reached."""
         global _left
         if name == _armed:
             _left -= 1

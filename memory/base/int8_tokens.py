@@ -1,8 +1,8 @@
-"""Tokens in a byte each: int8 codes, and for every frame one float16 scale per channel.
+"""Tokens of one byte per value: int8 codes, and for every frame one float16 scale per channel.
 
-A token's value is float16(code * scale). Scales are per channel because vision towers have a few channels far wider than the others,
-which with a scale per token would take the precision of all of them; and per frame, so that a frame is quantised once, when it enters
-the memory, and is the same to the last bit in the journal, in a sealed chunk and in an exported file.
+A token's value is float16(code * scale). Scales are per channel because vision towers have a few channels that are far wider than the
+others; with a scale per token these would take the precision of all channels. Scales are per frame, so that a frame is quantised once,
+when it enters the memory, and is the same to the last bit in the journal, in a sealed chunk and in an exported file.
 
 Legend: P tokens per frame, D width; any number of leading axes.
 """
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_CODE = 127
-MISSING_CODE = -128  # never a code: what a missing chunk of codes reads as, as NaN is for floating-point arrays
-_LARGEST_SCALE = 515.5  # 127 times it is a finite float16
-_BLOCK = 65536  # values: dequantised at a time, so that they stay in the processor's cache
-_TO_HALF = np.float32(2.0**-112)  # a float32 times this has the exponent that float16 gives to the same number
+MISSING_CODE = -128  # never a code: a missing chunk of codes reads as this, as one of floats reads as NaN
+_LARGEST_SCALE = 515.5  # 127 times this is a finite float16
+_BLOCK = 65536  # values dequantised at a time; they fit into the processor's cache
+_TO_HALF = np.float32(2.0**-112)  # a float32 times this has the exponent that float16 has for the same number
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Codes:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """By the names under which a memory keeps them."""
+        """The arrays by the names under which a memory stores them."""
         return {"tokens": self.codes, "scales": self.scales}
 
 
 def quantise(tokens: NDArray[np.floating]) -> Codes:
-    """Finite tokens [..., P, D] to codes. Off by half a scale at most (by 36 beyond 65,468, where float16 itself ends)."""
+    """Finite tokens [..., P, D] to codes. The error is at most half a scale (36 beyond 65,468, near the end of float16)."""
     values = tokens.astype(np.float32)
     wanted = np.abs(values).max(axis=-2, initial=0) / LARGEST_CODE
     scales = wanted.astype(np.float16)
@@ -49,8 +49,8 @@ def quantise(tokens: NDArray[np.floating]) -> Codes:
 def dequantise(stored: Codes) -> NDArray[np.float16]:
     """float16(codes * scales), [..., P, D].
 
-    NumPy turns float32 into float16 value by value; this does it on whole arrays of bits, three times as fast. The product has 18
-    significant bits at most, so it is exact, and is rounded once, to even.
+    NumPy converts float32 to float16 value by value. This code works on whole arrays of bits and is three times as fast. The product has
+    at most 18 significant bits, so it is exact and is rounded once, to even.
     """
     codes = stored.codes.reshape(-1, *stored.codes.shape[-2:])
     scales = stored.scales.reshape(-1, 1, stored.scales.shape[-1]).astype(np.float32) * _TO_HALF
@@ -63,12 +63,12 @@ def dequantise(stored: Codes) -> NDArray[np.float16]:
         count = len(codes[block])
         bits, spare = values[:count].view(np.uint32), scratch[:count]
         np.multiply(codes[block], scales[block], out=values[:count])
-        np.right_shift(bits, 13, out=spare)  # the 13 bits that float16 lacks: round to nearest, ties to even
+        np.right_shift(bits, 13, out=spare)  # float16 has 13 bits fewer: round to nearest, ties to even
         spare &= 1
         bits += spare
         bits += 0xFFF
         bits >>= 13
-        np.bitwise_and(bits, 0x40000, out=spare)  # the sign, from where float32 has it to where float16 does
+        np.bitwise_and(bits, 0x40000, out=spare)  # move the sign from its place in float32 to its place in float16
         spare >>= 3
         bits |= spare
         tokens[block] = bits

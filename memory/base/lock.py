@@ -25,9 +25,9 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence,
 
 
 class CameraLock:
-    """Holds `path` for this process until closed. Raises CameraBusy, naming the holder, when another process has it.
+    """Holds `path` for this process until closed. Raises CameraBusy, naming the holder, if another process holds it.
 
-    last_died: whoever held it before did not close it; the text that says who is still there.
+    last_died: the last holder did not close it: the text that names it was still in the file.
     """
 
     def __init__(self, path: Path, *, camera: str) -> None:
@@ -46,10 +46,10 @@ class CameraLock:
         self._file.truncate(0)
         self._file.write(json.dumps(identity))
         self._file.flush()
-        os.fsync(self._file.fileno())  # also after a power cut it is there
+        os.fsync(self._file.fileno())  # the text must survive a power cut
 
     def close(self) -> None:
-        """Release. The file stays: removing it would let two writers lock two different files of one name."""
+        """Release the lock. The file stays: if it were removed, two writers could lock two files of one name."""
         if not self._file.closed:
             self._file.truncate(0)
             self._file.close()
@@ -89,7 +89,7 @@ def _lock_within(file: IO[str], patience_s: float) -> None:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether some process holds the lock; takes nothing. None where it cannot be told: there is no such file, or no locks."""
+    """Whether a process holds the lock, without taking it. None if unknown: no such file, or no support for locks."""
     try:
         with path.open("rb") as file:
             answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""What one camera's memory is made of: frames, and the gaps between them."""
+"""The records of one camera: frames, and the gaps between them."""
 
 import math
 import zlib
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from afterview.memory.base.int8_tokens import Codes, dequantise, quantise
 from afterview.memory.base.spec import Storage
 
-SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough to hold in the journal
+SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough for the journal
 
 
 class TimeBasis(IntEnum):
-    """Whose clock gave a frame its canonical time."""
+    """The clock that a frame's canonical time comes from."""
 
-    ARRIVAL = 0  # this machine's clock when the frame came in
+    ARRIVAL = 0  # this machine's clock when the frame arrived
     SOURCE = 1  # the source's own clock (RTCP, prft, HLS program date)
     FILE = 2  # a recording: start time plus presentation time
 
@@ -32,7 +32,7 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "jump",
     "paused",
     "disk full",
-    "crashed",  # nobody recorded, and the process that recorded last did not end cleanly
+    "crashed",  # no process recorded, and the last one did not end cleanly
 )  # stored by position: append only
 
 
@@ -40,8 +40,8 @@ GAP_REASONS: tuple[GapReason, ...] = (
 class FrameRecord:
     """One frame as it enters the memory. Times are Unix seconds.
 
-    tokens: float16 [P, Dv]. embedding: float32 [De], unit norm. image: a JPEG. codes: what a memory of int8 tokens keeps instead of
-    the tokens, which are then exactly what the codes stand for.
+    tokens: float16 [P, Dv]. embedding: float32 [De], unit norm. image: a JPEG. codes: what a memory of int8 tokens stores instead of
+    the tokens; the tokens are then exactly the values of the codes.
     """
 
     time: float  # canonical: strictly ascending within a camera
@@ -49,12 +49,12 @@ class FrameRecord:
     image: bytes
     tokens: NDArray[np.floating]
     embedding: NDArray[np.float32]
-    source_time: float = math.nan  # NaN where the source gave none
+    source_time: float = math.nan  # NaN if the source gave none
     time_basis: TimeBasis = TimeBasis.ARRIVAL
     codes: Codes | None = None
 
     def stored_as(self, storage: Storage) -> "FrameRecord":
-        """The record as a memory of this storage holds it. Codes that are there already stay as they are."""
+        """The record as a memory with this storage holds it. Existing codes are kept."""
         if storage == "float16":
             return replace(self, codes=None) if self.codes else self
         if self.codes:
@@ -64,13 +64,13 @@ class FrameRecord:
 
     @property
     def stored(self) -> Mapping[str, NDArray[np.generic]]:
-        """What is written of the tokens, by array."""
+        """The stored form of the tokens, by array."""
         return self.codes.arrays if self.codes else {"tokens": self.tokens}
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Between two frames nothing was recorded. `before_frame` is the id of the first frame after it; -1 while it lasts."""
+    """A time without frames. `before_frame` is the id of the first frame after it; -1 while it lasts."""
 
     start: float  # time of the last frame before
     end: float  # time of the first frame after; NaN while it lasts
@@ -98,6 +98,6 @@ class Gap:
 
 
 def frame_crc(image: bytes, tokens: NDArray[np.generic], embedding: NDArray[np.float32]) -> int:
-    """CRC-32 of what a frame is made of: what an acknowledgement names, and what can be checked at any later time."""
+    """CRC-32 of a frame's content. An acknowledgement names it, so that the frame can be checked later."""
     crc = zlib.crc32(tokens.tobytes(), zlib.crc32(image))
     return zlib.crc32(embedding.tobytes(), crc)

@@ -1,4 +1,4 @@
-"""What a person may change about a camera while it runs: `settings.json`. Retention, protected spans, pause, privacy mask."""
+"""`settings.json`: what a person may change while a camera is recorded. Retention, kept spans, pause, privacy masks."""
 
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,20 @@ from afterview.memory.base.errors import DamagedMemory
 
 FILE = "settings.json"
 _REMEDY = (
-    "`afterview fsck --repair` begins it anew: paused, with all that was recorded kept, until limits, kept spans and "
+    "`afterview fsck --repair` replaces it: recording is paused and nothing is evicted until limits, kept spans and "
     "privacy masks are set again"
 )
-_SHARED_REMEDY = "`afterview fsck --repair` begins it anew, without limits; `afterview retain` sets them again"
+_SHARED_REMEDY = "`afterview fsck --repair` replaces it by one without limits; `afterview retain` sets them again"
 Polygon = tuple[tuple[float, float], ...]
 
 
 class CameraSettings(Schema):
-    """Of one camera. Nothing is ever deleted unless days or gigabytes say so."""
+    """The settings of one camera. Without days and gigabytes nothing is ever deleted."""
 
     days: float | None = Field(default=None, gt=0)  # frames older than this, by the camera's newest, are evicted
     gigabytes: float | None = Field(default=None, gt=0)  # 1e9 bytes on disk; beyond it the oldest frames are evicted
     coarse_days: float | None = Field(default=None, gt=0)  # frames older than this keep a quarter of their tokens
-    keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or made coarse
+    keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or downsampled
     paused: bool = False  # nothing is recorded
     masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
 
@@ -39,22 +39,20 @@ class CameraSettings(Schema):
         return masks
 
     def changed(self, **values: Any) -> "CameraSettings":
-        """A copy with other values, checked like the first. Raises ConfigError."""
+        """A validated copy with other values. Raises ConfigError."""
         return load_mapping({**self.model_dump(mode="json"), **values}, CameraSettings, source="settings")
 
 
 class MemorySettings(Schema):
-    """Of all cameras of a memory together. A camera's own settings come first."""
+    """The settings of all cameras of a memory together. A camera's own settings take precedence."""
 
     days: float | None = Field(default=None, gt=0)
-    gigabytes: float | None = Field(
-        default=None, gt=0
-    )  # shared out evenly among the cameras that have no limit of their own
+    gigabytes: float | None = Field(default=None, gt=0)  # divided evenly among the cameras without a limit of their own
     coarse_days: float | None = Field(default=None, gt=0)
 
 
 def read_settings(camera: Path) -> CameraSettings:
-    """A camera's settings; the defaults where it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
+    """A camera's settings; the defaults if it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
     path = camera / FILE
     if not path.exists():
         return CameraSettings()
@@ -65,7 +63,7 @@ def read_settings(camera: Path) -> CameraSettings:
 
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
-    """Make them so, durably."""
+    """Replace the settings, durably."""
     write_json(camera / FILE, settings.model_dump(mode="json"))
 
 
@@ -82,5 +80,5 @@ def read_memory_settings(memory: Path) -> MemorySettings:
 
 
 def write_memory_settings(memory: Path, settings: MemorySettings) -> None:
-    """Make them so, durably."""
+    """Replace the settings, durably."""
     write_json(memory / FILE, settings.model_dump(mode="json"))

@@ -1,8 +1,7 @@
-"""What the stored features are, so that they are never mistaken for another model's.
+"""The description of the stored features, so that they are never mistaken for another model's.
 
-A memory stores its spec beside its features (`generation-N/spec.json`); a reader compares it with the model at hand before
-a single token is used. Two halves, because the tokens that MemAug attends to and the embeddings that the index searches
-come from different encoders.
+A memory stores its spec beside its features (`generation-N/spec.json`). A reader compares it with its model before it uses any token.
+The spec has two halves, because the tokens that MemAug attends to and the embeddings that the index searches come from different encoders.
 """
 
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from afterview.configs import Schema
 from afterview.memory.base.errors import SpecMismatch
 
 Storage = Literal["float16", "int8"]
-"""How tokens are kept: as they are, or in a byte each with a scale per channel and frame (memory.base.int8_tokens)."""
+"""How tokens are stored: as float16, or as int8 codes with a scale per channel and frame (memory.base.int8_tokens)."""
 
 
 class TokenSpec(Schema):
@@ -22,12 +21,12 @@ class TokenSpec(Schema):
     resolution: int  # pixels; frames are squashed to resolution x resolution
     tokens_per_frame: int  # 64: an 8x8 grid (Hour-LLaVA), row-major
     width: int  # Dv
-    dtype: Literal["float16"] = "float16"  # as a reader gives them out, whatever their storage
+    dtype: Literal["float16"] = "float16"  # what a reader returns, whatever the storage
     storage: Storage = "float16"
     pooling: str = "bilinear"  # how the tower's patches became tokens_per_frame tokens: "bilinear" or "merged"
     preprocessing: str = "square-bicubic-half"  # squash, bicubic, (x/255 - 0.5)/0.5
     frames_per_record: int = (
-        1  # frames that are compressed together (clips of VideoChat-Flash: 4); each keeps a row of its own
+        1  # frames that are compressed together (clips of VideoChat-Flash: 4); each has its own row
     )
 
 
@@ -35,7 +34,7 @@ class IndexSpec(Schema):
     """How the unit-norm embeddings [T, width] were made."""
 
     encoder: str
-    weights: str  # of the image tower alone: texts may learn on, and frames keep their embeddings
+    weights: str  # of the image tower alone: retraining the text tower needs no re-embedding
     resolution: int
     width: int  # De
     preprocessing: str = "square-bicubic-half"
@@ -49,11 +48,11 @@ class FeatureSpec(Schema):
     index: IndexSpec
 
     def stored_as(self, storage: Storage) -> "FeatureSpec":
-        """The same features, kept in another way."""
+        """The same features with another storage."""
         return self.model_copy(update={"tokens": self.tokens.model_copy(update={"storage": storage})})
 
     def document(self) -> dict[str, Any]:
-        """As JSON. Float16 storage goes without saying, so that versions that know no other read it, and only it."""
+        """As JSON. Float16 storage is not written, so that versions without int8 read such a spec, and refuse others."""
         document = self.model_dump(mode="json")
         if self.tokens.storage == "float16":
             del document["tokens"]["storage"]
@@ -62,7 +61,7 @@ class FeatureSpec(Schema):
     def differences(self, other: "FeatureSpec") -> list[str]:
         """`tokens.width: 96 here, 1152 there` for every field that differs.
 
-        Names of models and encoders do not count, nor does how a memory keeps the tokens: that is the memory's own affair.
+        Names of models and encoders do not count, and neither does the storage, which no model depends on.
         """
         found = []
         for half in ("tokens", "index"):

@@ -1,4 +1,4 @@
-"""Times and durations as people write them on a command line, and as they read them."""
+"""Times and durations as people type and read them."""
 
 import re
 from datetime import datetime
@@ -10,8 +10,8 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _EARLIEST, _LATEST = (
     -30_610_224_000.0,
     253_370_764_800.0,
-)  # the years 1000 to 9998: a calendar can show every time of them
-LONGEST = 100 * 365.25 * 86400.0  # seconds; no camera has watched for longer
+)  # the years 1000 to 9998: a calendar can show all of these times
+LONGEST = 100 * 365.25 * 86400.0  # seconds; longer than any recording
 
 
 def find_zone(name: str) -> ZoneInfo:

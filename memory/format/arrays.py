@@ -1,4 +1,4 @@
-"""Zarr, as far as a camera needs it. Loading Zarr takes 0.2 s, which `info` and the times of a memory do without: import this late."""
+"""The Zarr arrays of a camera. Import this late: loading Zarr takes 0.2 s, and `info` and the times of a memory do not need it."""
 
 import json
 import threading
@@ -12,22 +12,22 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from afterview.memory.format.layout import ArrayLayout, missing_value
+from afterview.memory.format.layout import StoredArray, missing_value
 from afterview.memory.format.zarr_store import CameraStore
 
-_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # else Zarr deletes a chunk whose every row is its fill value
+_EVERY_CHUNK: Any = {"write_empty_chunks": True}  # otherwise Zarr deletes a chunk that holds only the fill value
 _FLAT: Any = {
     "name": "default",
     "separator": ".",
-}  # one file per chunk, none of the nested directories that each need an fsync
+}  # one file per chunk: nested directories would each need an fsync
 
 _CONFIG = threading.Lock()  # Zarr's configuration is one for all threads; each camera has a thread that writes
 
 ArrayError = (OSError, AttributeError, KeyError, TypeError, ValueError, zarr.errors.BaseZarrError)
-"""What Zarr raises for an array that is missing, damaged, or not an array."""
+"""What Zarr raises for an array that is missing or damaged."""
 
 
-class Arrays:
+class ZarrArrays:
     """The arrays under one directory: every chunk with a CRC-32C, every write durable when it returns."""
 
     def __init__(self, directory: Path, *, writable: bool) -> None:
@@ -38,20 +38,20 @@ class Arrays:
         zarr.create_group(self._store, path=path)
 
     def create(self, path: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
-        """Lay out an array; chunk files that are there count again."""
+        """Write an array's metadata; existing chunk files belong to it."""
         zarr.create_array(
             self._store, name=path, shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()],
             fill_value=missing_value(dtype), chunk_key_encoding=_FLAT, config=_EVERY_CHUNK,
         )  # fmt: skip
 
     def put(self, path: str, values: NDArray[np.uint8], attributes: Mapping[str, Any]) -> None:
-        """A whole array in one chunk, in place of whatever was there."""
-        array = zarr.create_array(
+        """Replace an array by one of a single chunk."""
+        opened = zarr.create_array(
             self._store, name=path, shape=values.shape, chunks=values.shape, dtype="u1",
             compressors=[Crc32cCodec()], attributes=dict(attributes),
             chunk_key_encoding=_FLAT, overwrite=True, config=_EVERY_CHUNK,
         )  # fmt: skip
-        array[:] = values
+        opened[:] = values
 
     def open(self, path: str) -> Any:
         """The zarr.Array at `path`. Raises one of ArrayError."""
@@ -60,29 +60,29 @@ class Arrays:
         with _CONFIG, zarr.config.set({"array.write_empty_chunks": True}):  # open_array itself ignores it
             return zarr.open_array(self._store, path=path, mode="r+")
 
-    def wrong(self, layout: ArrayLayout, rows: int) -> str | None:
-        """What is wrong with the metadata of an array that should have so many rows, or None."""
+    def wrong(self, array: StoredArray, rows: int) -> str | None:
+        """What is wrong with the metadata of an array that should have that many rows, or None."""
         try:
-            metadata = json.loads((self._store.root / layout.name / "zarr.json").read_text())
+            metadata = json.loads((self._store.root / array.name / "zarr.json").read_text())
             chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            if list(chunk) != [layout.chunk, *layout.row] or np.dtype(metadata["data_type"]) != np.dtype(layout.dtype):
-                return f"says chunks of {chunk} {metadata['data_type']}, expected {[layout.chunk, *layout.row]} {layout.dtype}"
+            if list(chunk) != [array.chunk, *array.row] or np.dtype(metadata["data_type"]) != np.dtype(array.dtype):
+                return f"says chunks of {chunk} {metadata['data_type']}, expected {[array.chunk, *array.row]} {array.dtype}"
             if metadata["shape"][0] < rows:
                 return f"says {metadata['shape'][0]} rows, but {rows} are committed"
         except (OSError, ValueError, LookupError, TypeError) as error:
             return f"is missing or unreadable ({type(error).__name__})"
-        return None if self._finds_chunks(layout) else "does not describe the chunks that are there"
+        return None if self._finds_chunks(array) else "does not describe the existing chunks"
 
-    def _finds_chunks(self, layout: ArrayLayout) -> bool:
-        """Whether Zarr finds the chunks of an array in its files, and knows a missing one."""
+    def _finds_chunks(self, array: StoredArray) -> bool:
+        """Whether Zarr finds the array's chunk files and recognises a missing one."""
         try:
-            array = self.open(layout.name)
-            first = array.metadata.encode_chunk_key((0,) * array.ndim)
-            missing = np.array_equal(array.fill_value, missing_value(layout.dtype), equal_nan=True)
+            opened = self.open(array.name)
+            first = opened.metadata.encode_chunk_key((0,) * opened.ndim)
+            missing = np.array_equal(opened.fill_value, missing_value(array.dtype), equal_nan=True)
         except ArrayError:
             return False
-        return bool(first == layout.file(Path(), 0).name and missing)
+        return bool(first == array.file(Path(), 0).name and missing)
 
     def reading_ahead(self, keys: Sequence[str]) -> AbstractContextManager[None]:
-        """While these chunks are read one after the other, have those that lie on a store come in together."""
+        """While the caller reads these chunks one after the other, request those in a bucket together."""
         return self._store.reading_ahead(keys)

@@ -1,4 +1,4 @@
-"""The files of one generation, as its writer has them open."""
+"""The open files of one generation, for its writer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,23 +7,23 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.unsealed import Unsealed, restore
 
 
 @dataclass(frozen=True)
 class GenerationFiles:
-    """Sealed frames, journal, and what the journal holds beyond the sealed ones."""
+    """Sealed frames, the journal, and the frames in the journal that are not sealed."""
 
     spec: FeatureSpec
-    sealed: SealedFrames
+    sealed: SealedWriter
     journal: Journal
     unsealed: Unsealed
 
     @classmethod
     def open(cls, camera: Path, manifest: Manifest, spec: FeatureSpec) -> "GenerationFiles":
-        """Those of the generation that the commit names. Raises DamagedMemory."""
-        sealed = SealedFrames(camera, manifest.generation, writable=True)
+        """Open the files of the generation that the manifest names. Raises DamagedMemory."""
+        sealed = SealedWriter(camera, manifest.generation)
         gaps = sealed.gaps(manifest.gaps)
         journal = Journal(camera / journal_name(manifest.generation))
         recovered, journal.recovered = journal.recovered, []

@@ -1,4 +1,4 @@
-"""A generation that is being built: how far it is, and the lock that keeps forgetting and building apart."""
+"""A generation that is being built: its progress, and the lock that keeps forgetting and building apart."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ def building_lock(camera: Path) -> AbstractContextManager[None]:
 
 
 def is_building(camera: Path, generation: int) -> bool:
-    """Whether a generation is not finished: it is not to be read."""
+    """Whether a generation is not finished, so that it must not be read."""
     return (camera / generation_name(generation) / _FILE).exists()
 
 
 @dataclass(frozen=True)
 class Built:
-    """How far a generation is: frames [0, frames) have features, those in the ranges `lost` excepted, which have no image any more."""
+    """Progress of a generation. Frames [0, frames) have features, except those in the ranges `lost`, whose images are lost."""
 
     frames: int = 0
     lost: tuple[tuple[int, int], ...] = ()  # [first, end), ascending
 
 
 def read_built(camera: Path, generation: int) -> Built:
-    """How far a generation that is being built is."""
+    """Progress of a generation that is being built."""
     try:
         values = read_json(camera / generation_name(generation) / _FILE, missing="")
         return Built(int(values["frames"]), tuple((int(first), int(end)) for first, end in values.get("lost", [])))
@@ -42,24 +42,24 @@ def read_built(camera: Path, generation: int) -> Built:
 
 
 def frames_built(camera: Path, generation: int) -> int:
-    """How many frames a generation that is being built has."""
+    """Number of frames of a generation that is being built."""
     return read_built(camera, generation).frames
 
 
 def note_built(camera: Path, generation: int, built: Built) -> None:
-    """So much is built, durably."""
+    """Record the progress, durably."""
     document = {"frames": built.frames, "lost": [list(span) for span in built.lost]}
     write_json(camera / generation_name(generation) / _FILE, document)
 
 
 def finish_building(camera: Path, generation: int) -> None:
-    """The generation is whole."""
+    """Mark the generation as complete."""
     if unlink(camera / generation_name(generation) / _FILE):
         fsync_directory(camera / generation_name(generation))
 
 
 def drop_given_up(camera: Path, current: int) -> None:
-    """Remove what a crash left of generations: journals of earlier ones, and directories that lost their spec on the way out."""
+    """Remove what a crash left of other generations: their journals, and directories without a spec, whose removal was cut off."""
     keep = journal_name(current)
     earlier = [camera / journal_name(number) for number in range(1, current)]
     stale = [number for number in generations(camera) if number != current and not spec_path(camera, number).exists()]

@@ -1,11 +1,11 @@
-"""The journal: where every frame goes first. One file of length-prefixed records, each with a CRC.
+"""The journal: every frame is written here first. One file of length-prefixed records, each with a CRC.
 
     "AFTRJNL1"                                         8 bytes, once
     length u32 | crc32 u32 | header_length u32 | header (JSON) | parts          repeated; length counts from header_length
 
-Each header says up to which byte the journal had been fsync'd when the record was written (`durable`). So a record that fails its
-checksum is told apart: beyond what any sound record knows to be durable, it is what a crash left of a write that was never
-acknowledged, and is cut off when a writer opens the file; before that, it is damage, and is said so.
+Each header says up to which byte the journal had been fsync'd when the record was written (`durable`). This distinguishes two kinds of
+records with a wrong checksum. After the last byte that a sound record knows to be durable, it is a write that was never acknowledged:
+the next writer cuts it off. Before that byte it is damage, and it is reported.
 """
 
 import json
@@ -25,9 +25,11 @@ from afterview.memory.base.failpoints import reach
 MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32
 _HEADER_LENGTH = struct.Struct("<I")
-_LARGEST_RECORD = 1 << 30  # bytes; a length beyond it is not a length
-_ITSELF = -1  # `durable` of a record that was put there by `replace`: it and all before it are durable
-_HEADER_START = b'{"durable": '  # every header begins so: where to look for the next sound record after a damaged one
+_LARGEST_RECORD = 1 << 30  # bytes; a larger length is damage
+_ITSELF = -1  # `durable` of a record written by `replace`: it and all records before it are durable
+_HEADER_START = (
+    b'{"durable": '  # every header begins like this: marks where the next sound record may begin after a damaged one
+)
 
 Entry = tuple[dict[str, Any], dict[str, bytes]]  # header and parts of a record to be written
 
@@ -42,9 +44,9 @@ class Record:
 
 @dataclass
 class Scan:
-    """What a journal's bytes hold. end: where its sound records end. damage: what is wrong before that, one line each.
+    """The content of a journal's bytes. end: where its sound records end. damage: what is wrong before that, one line each.
 
-    torn: bytes after `end`, of writes that were never acknowledged.
+    torn: number of bytes after `end`, from writes that were never acknowledged.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -54,7 +56,7 @@ class Scan:
 
 
 def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_bytes: int = 0) -> bytes:
-    """The record's bytes. durable_bytes: how much of the journal is known to be durable."""
+    """A record's bytes. durable_bytes: how much of the journal is known to be durable."""
     whole = {"durable": durable_bytes, **header, "parts": {name: len(part) for name, part in parts.items()}}
     text = json.dumps(whole).encode()
     payload = b"".join([_HEADER_LENGTH.pack(len(text)), text, *parts.values()])
@@ -62,7 +64,7 @@ def encode(header: Mapping[str, Any], parts: Mapping[str, bytes], *, durable_byt
 
 
 def encode_file(records: Sequence[Entry]) -> bytes:
-    """A whole journal that is to be put in place at once."""
+    """The bytes of a whole journal, which replaces another at once."""
     return b"".join([MAGIC, *(encode(header, parts, durable_bytes=_ITSELF) for header, parts in records)])
 
 
@@ -77,16 +79,16 @@ def _decode(payload: bytes) -> Record:
 
 
 def scan(data: bytes, *, where: str) -> Scan:
-    """Every sound record of a journal's bytes, going on after damaged ones. Raises DamagedMemory when the file is no journal."""
+    """Every sound record of a journal's bytes, also those after damaged ones. Raises DamagedMemory if the file is no journal."""
     if not data.startswith(MAGIC):
         what = "is not a journal" if data else "is empty"
-        raise DamagedMemory(f"{where}: {what}; `afterview fsck --repair` goes on without the frames in it")
+        raise DamagedMemory(f"{where}: {what}; `afterview fsck --repair` records the frames in it as lost")
     sound = [(start, end, _decode(data[start + _PREFIX.size : end])) for start, end in _sound_records(data)]
     known = max((_durable_bytes(record, end) for _, end, record in sound), default=0)
     found = Scan(end=len(MAGIC))
     for start, end, record in sound:
         if start > found.end and start > known:
-            break  # sound records after a torn one: the disk wrote them in another order, and none was acknowledged
+            break  # sound records after a torn one: the disk wrote them out of order, and none was acknowledged
         if start > found.end:
             found.damage.append(f"bytes {found.end} to {start} fail their checksum")
         found.records.append(record)
@@ -98,11 +100,11 @@ def scan(data: bytes, *, where: str) -> Scan:
 
 
 def read_journal(path: Path) -> bytes:
-    """A journal's bytes. Raises DamagedMemory where there is none: a camera has one from its beginning, and it is only ever replaced."""
+    """A journal's bytes. Raises DamagedMemory if it is missing: a camera has one from its creation, and it is only ever replaced."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` goes on without the frames in it") from None
+        raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` records the frames in it as lost") from None
 
 
 def _durable_bytes(record: Record, end: int) -> int:
@@ -112,7 +114,7 @@ def _durable_bytes(record: Record, end: int) -> int:
 
 
 def _sound_records(data: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of each record whose checksum is right, in order of place; looks for the next one after a damaged one."""
+    """(start, end) of each record with a right checksum, in order; searches for the next one after a damaged one."""
     offset: int | None = len(MAGIC)
     while offset is not None and offset + _PREFIX.size <= len(data):
         length, crc = _PREFIX.unpack_from(data, offset)
@@ -125,7 +127,7 @@ def _sound_records(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _next_header(data: bytes, offset: int) -> int | None:
-    """Where the next record may begin, at `offset` or later."""
+    """Where the next record may begin: at `offset` or later."""
     before = _PREFIX.size + _HEADER_LENGTH.size
     place = data.find(_HEADER_START, offset + before)
     return place - before if place >= 0 else None
@@ -135,24 +137,24 @@ class Journal:
     """The writer's end of a journal file. One thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Opens `path`, cutting off what a crash left unfinished. `recovered` holds the records that were there.
+        """Open `path` and cut off an unfinished write. `recovered` holds the records that were found.
 
-        Raises DamagedMemory, naming `fsck --repair`, when acknowledged records are damaged or the file is gone.
+        Raises DamagedMemory, naming `fsck --repair`, if acknowledged records are damaged or the file is missing.
         """
         self.path = path
         found = scan(read_journal(path), where=str(path))
         if found.damage:
-            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterview fsck --repair` goes on without those frames")
+            raise DamagedMemory(f"{path}: {found.damage[0]}; `afterview fsck --repair` records those frames as lost")
         self.recovered = found.records
         self._file = path.open("r+b", buffering=0)
         self._end = found.end
         durable.truncate(self._file, path, self._end)
         self._durable = 0
-        self._suspect = False  # a failed fsync leaves nobody knowing what reached the disk
+        self._suspect = False  # after a failed fsync it is unknown what reached the disk
         self.sync()
 
     def append(self, header: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
-        """Write one record (durable only after `sync`). A failed write leaves no trace behind."""
+        """Write one record; it is durable after `sync`. A failed write leaves no trace."""
         data = encode(header, parts, durable_bytes=self._durable)
         reach("append.before-write")
         try:
@@ -164,7 +166,7 @@ class Journal:
         reach("append.after-write")
 
     def sync(self) -> None:
-        """Make everything appended so far durable. After a failure the file is not trusted: `replace` it (see `suspect`)."""
+        """Make everything appended so far durable. After a failure the file is not reliable: `replace` it (see `suspect`)."""
         if self._durable == self._end:
             return
         try:
@@ -177,11 +179,11 @@ class Journal:
 
     @property
     def suspect(self) -> bool:
-        """An fsync failed: the kernel may have dropped what it could not write, and a second fsync would not say so."""
+        """Whether an fsync failed: the kernel may have dropped data, and a second fsync would not report it."""
         return self._suspect
 
     def replace(self, records: Sequence[Entry]) -> None:
-        """Start afresh with only `records`; atomic, durable."""
+        """Replace the journal by one with only `records`; atomic, durable."""
         data = encode_file(records)
         write_file(self.path, data)
         self._file.close()

@@ -1,9 +1,9 @@
-"""Where the sealed rows of a camera lie: arrays, chunk sizes, chunk files. The one place that knows the file names.
+"""Where the sealed rows of a camera are stored: arrays, chunk sizes, chunk files. Only this module knows the file names.
 
     frames/         times, arrival_times, source_times f64 [N]; time_basis u8 [N]; images/K u8 [bytes] with its offsets;
                     gaps f64 [G, 4]: start, end, before_frame, reason
     generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De];
-                    coarse, coarse_scales: the same of fewer tokens, of frames whose tokens are no longer there
+                    coarse, coarse_scales: downsampled tokens of old frames, whose full tokens are deleted
 
 A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
 """
@@ -22,18 +22,16 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.plans.downsampling import ARRAYS, FEWER
 
-TOKEN_CHUNK = (
-    16  # frames; one frame out of many is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
-)
+TOKEN_CHUNK = 16  # frames; a single frame is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
 SCALAR_CHUNK = (
-    4096  # rows; so that the times of 30 days are 633 files, not 40,500. Rewritten (atomically) while it fills
+    4096  # rows; the times of 30 days are 633 files, not 40,500. A chunk is replaced atomically while it fills
 )
 GAP_CHUNK = 1024  # rows
-ROWS_AHEAD = 4096  # rows allocated at a time: one write of array metadata per so many frames
+ROWS_AHEAD = 4096  # rows allocated at a time, so that array metadata is written once per so many frames
 
 SCALARS = {"times": "f8", "arrival_times": "f8", "source_times": "f8", "time_basis": "u1"}
 IMAGES = "frames/images"
-MISSING = "is missing"  # what is wrong with a chunk file that is not there
+MISSING = "is missing"  # what is wrong with a chunk without a file
 
 
 def generation_name(number: int) -> str:
@@ -42,24 +40,24 @@ def generation_name(number: int) -> str:
 
 
 def journal_name(generation: int) -> str:
-    """The journal's file: each generation has its own, so that one commit switches features sealed and not sealed together."""
+    """The journal's file. Each generation has its own, so that one commit switches sealed and unsealed features together."""
     return "journal" if generation == 1 else f"journal-{generation}"
 
 
 def generations(camera: Path) -> list[int]:
-    """Numbers of the generations that a camera has, ascending; one that is still being built included."""
+    """Numbers of a camera's generations, ascending, including one that is being built."""
     names = [entry.name.removeprefix("generation-") for entry in camera.glob("generation-*") if entry.is_dir()]
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def may_be_remote(key: str) -> bool:
-    """Whether a path under a camera's directory is one that may lie on a store instead: a chunk of features, or a pack of images."""
+    """Whether a file of a camera may lie in a bucket instead: a chunk of features, or a pack of images."""
     folder, _, name = key.rpartition("/")
     return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))
 
 
 @dataclass(frozen=True)
-class ArrayLayout:
+class StoredArray:
     """One array: its name under the camera's directory, rows per chunk, and the shape and type of a row."""
 
     name: str
@@ -89,7 +87,7 @@ class ArrayLayout:
         return self._shaped(self._load(camera, chunk)[0])
 
     def read(self, camera: Path, first: int, end: int) -> NDArray[Any]:
-        """Rows [first, end); those of a chunk that is missing or damaged are NaN (0 where there is no NaN)."""
+        """Rows [first, end); those of a missing or damaged chunk are NaN (0 for integers)."""
         rows = np.full((end - first, *self.row), np.nan if self.dtype.startswith("f") else 0, dtype=self.dtype)
         for chunk in self.chunks(first, end):
             begin = chunk * self.chunk
@@ -115,7 +113,7 @@ class ArrayLayout:
 
 
 def missing_value(dtype: str) -> float:
-    """What marks a chunk whose file is missing: a value that is never stored."""
+    """The value that rows of a missing chunk have. It is never stored."""
     kind = np.dtype(dtype)
     if kind.kind == "f":
         return np.nan
@@ -123,12 +121,12 @@ def missing_value(dtype: str) -> float:
 
 
 def is_missing(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where feature rows hold the mark of a missing chunk."""
+    """Which values of feature rows belong to a missing chunk."""
     return np.isnan(rows) if rows.dtype.kind == "f" else rows == MISSING_CODE
 
 
 def checksum_holds(data: bytes) -> bool:
-    """The last four bytes are the CRC-32C of those before."""
+    """Whether the last four bytes are the CRC-32C of the others."""
     return google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:]
 
 
@@ -137,38 +135,38 @@ def with_checksum(data: bytes) -> bytes:
     return data + google_crc32c.value(data).to_bytes(4, "little")
 
 
-def scalar_layout(name: str) -> ArrayLayout:
+def scalar_array(name: str) -> StoredArray:
     """One of SCALARS: an array of one number per frame."""
-    return ArrayLayout(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
+    return StoredArray(f"frames/{name}", SCALAR_CHUNK, (), SCALARS[name])
 
 
-def scalar_layouts() -> Iterator[ArrayLayout]:
+def scalar_arrays() -> Iterator[StoredArray]:
     """All of SCALARS."""
-    return map(scalar_layout, SCALARS)
+    return map(scalar_array, SCALARS)
 
 
-def gaps_layout() -> ArrayLayout:
+def gaps_array() -> StoredArray:
     """The gap records: start, end, before_frame, reason."""
-    return ArrayLayout("frames/gaps", GAP_CHUNK, (4,), "f8")
+    return StoredArray("frames/gaps", GAP_CHUNK, (4,), "f8")
 
 
-def feature_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
-    """Tokens and embeddings of a generation; where tokens are int8, their scales too."""
+def feature_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:
+    """Tokens and embeddings of a generation, and scales for int8 tokens."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame, tokens.width)
-    embeddings = ArrayLayout(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
+    embeddings = StoredArray(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
     if tokens.storage == "float16":
-        return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
-    # Scales are small: one file per seal of them, like embeddings.
-    scales = ArrayLayout(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
-    return ArrayLayout(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
+        return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
+    # Scales are small: one file per seal, like embeddings.
+    scales = StoredArray(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
+    return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
 
 
-def downsampled_layouts(generation: int, spec: FeatureSpec) -> tuple[ArrayLayout, ...]:
-    """Tokens, and scales where there are any, of frames that are kept coarse. The arrays are made when they are first needed."""
+def downsampled_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:
+    """Tokens (and scales) of downsampled frames. The arrays are created when they are first needed."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame // FEWER, tokens.width)
     if tokens.storage == "float16":
-        return (ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
-    scales = ArrayLayout(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
-    return ArrayLayout(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales
+        return (StoredArray(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, tokens.dtype),)
+    scales = StoredArray(f"{name}/{ARRAYS['scales']}", SEAL_FRAMES, (tokens.width,), "float16")
+    return StoredArray(f"{name}/{ARRAYS['tokens']}", SEAL_FRAMES, row, "int8"), scales

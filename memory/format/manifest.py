@@ -1,4 +1,4 @@
-"""What of a camera's files counts: `committed`, a small file replaced as a whole, the last step of every change."""
+"""The manifest, `committed`: which of a camera's files are valid. Replacing it as a whole is the last step of every change."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,9 +14,9 @@ from afterview.memory.plans.removal import Removal
 
 @dataclass(frozen=True)
 class Manifest:
-    """How many frames and gap records are sealed, which generation is in use, and which frames are gone (ascending, disjoint).
+    """How many frames and gap records are sealed, and which generation is in use. removed: ranges of frames (ascending, disjoint).
 
-    coarse: frames of which this generation keeps fewer tokens (ascending, disjoint, whole seals).
+    downsampled: frames of which this generation keeps fewer tokens (ascending, disjoint, whole seals).
     """
 
     frames: int
@@ -27,9 +27,9 @@ class Manifest:
 
     @classmethod
     def read(cls, camera: Path) -> "Manifest":
-        """The state of the camera at `camera`."""
+        """The manifest of the camera at `camera`. Raises MemoryNotFound, DamagedMemory."""
         path = camera / "committed"
-        return cls._from(read_json(path, missing=f"{camera}: is not a camera of a memory"), where=str(path))
+        return cls._from(read_json(path, missing=f"{camera}: not a camera of a memory"), where=str(path))
 
     @classmethod
     def decode(cls, data: bytes, *, where: str, remedy: str = REPAIR) -> "Manifest":
@@ -53,5 +53,5 @@ class Manifest:
         return encode_json({**counts, "removed": [removal.to_json() for removal in self.removed], **downsampled})
 
     def write(self, camera: Path) -> None:
-        """Make it so: from here on this is what counts."""
+        """Replace the manifest, durably: from here on this one counts."""
         write_file(camera / "committed", self.encode())

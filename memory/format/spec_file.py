@@ -15,7 +15,7 @@ REMEDY = (
 
 
 def spec_path(camera: Path, generation: int) -> Path:
-    """Where it lies."""
+    """The file of a generation's spec."""
     return camera / generation_name(generation) / "spec.json"
 
 
@@ -30,5 +30,5 @@ def read_spec(camera: Path, generation: int) -> FeatureSpec:
 
 
 def write_spec(camera: Path, generation: int, spec: FeatureSpec) -> None:
-    """Write it, durably."""
+    """Write the spec, durably."""
     write_json(spec_path(camera, generation), spec.document())

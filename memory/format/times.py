@@ -1,4 +1,4 @@
-"""Times of a camera as they grow: a snapshot of a month costs no more than one of an hour, and what is long evicted costs nothing."""
+"""The growing times of a camera. A snapshot of a month costs no more than one of an hour; evicted frames cost nothing."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,10 +14,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class GrowingTimes:
-    """Times by frame id. Rows are only ever added behind those that a snapshot has seen, so that snapshots may share the memory."""
+    """Times by frame id. Rows are only added after those that a snapshot has seen, so snapshots share the memory."""
 
     def __init__(self, first: int = 0) -> None:
-        """first: none of the frames before it is remembered."""
+        """first: no frame before it is remembered."""
         self.sealed = first  # frames before it have their times from sealed chunks
         self._first = first
         self._rows = np.empty(_FIRST_CAPACITY)
@@ -25,11 +25,11 @@ class GrowingTimes:
         self._lost = np.empty(0, np.int64)  # sealed frames whose time cannot be read
 
     def seal(self, times: NDArray[np.float64]) -> None:
-        """These frames are sealed now; NaN where a time is evicted or damaged."""
+        """Add the times of newly sealed frames; NaN for evicted or damaged ones."""
         end = self.sealed + len(times)
         self._grow(end)
         rows = self._rows[self.sealed - self._first : end - self._first]
-        if not np.array_equal(rows, times):  # else they were known from the journal
+        if not np.array_equal(rows, times):  # otherwise they are known from the journal
             rows[:] = times
         lost = self.sealed + np.flatnonzero(np.isnan(times))
         if len(lost):
@@ -39,7 +39,7 @@ class GrowingTimes:
     def remembered(
         self, unsealed: Sequence[float], removed: Sequence[Removal]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """(times, ids, ids of frames that cannot be read) of what is remembered; pending: times of frames not sealed yet."""
+        """(times, ids, ids of unreadable frames) of the remembered frames. unsealed: times of frames that are not sealed."""
         end = self.sealed + len(unsealed)
         self._grow(end)
         self._rows[self.sealed - self._first : end - self._first] = unsealed

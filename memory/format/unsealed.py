@@ -1,4 +1,4 @@
-"""Frames that are in the journal but not sealed yet: how they are written there and read back."""
+"""Frames that are in the journal but not sealed: how they are written and read back."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,12 +16,12 @@ from afterview.memory.format.journal import Entry, Record
 
 @dataclass
 class Unsealed:
-    """What a journal holds beyond the sealed frames. `first` is the id of frames[0]."""
+    """What a journal holds after the sealed frames. `first` is the id of frames[0]."""
 
     first: int
     frames: list[FrameRecord] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
-    open_gap: Gap | None = None  # an outage that lasts: it has no frame after it yet
+    open_gap: Gap | None = None  # a lasting outage: no frame follows it yet
 
     @property
     def end(self) -> int:
@@ -29,14 +29,14 @@ class Unsealed:
         return self.first + len(self.frames)
 
     def add_gap(self, gap: Gap) -> None:
-        """A gap before the next frame; it replaces one that was noted there when that frame then could not be written."""
+        """Add a gap before the next frame. It replaces one whose frame could not be written."""
         if self.gaps and self.gaps[-1].before_frame == gap.before_frame:
             self.gaps.pop()
         self.gaps.append(gap)
         self.open_gap = None
 
     def entries(self) -> list[Entry]:
-        """Journal entries of all of it, in the order in which it came."""
+        """Journal entries of all frames and gaps, in order."""
         entries = [frame_record(self.first + row, frame) for row, frame in enumerate(self.frames)]
         for gap in reversed(self.gaps):
             entries.insert(max(0, gap.before_frame - self.first), gap_record(gap))
@@ -66,11 +66,11 @@ def gap_record(gap: Gap) -> Entry:
 
 
 def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed_gaps_before: int) -> Unsealed:
-    """Rebuild what is pending from a journal's records.
+    """Rebuild the unsealed frames from a journal's records.
 
-    sealed: frames already sealed; their records, left by a crash between a seal and the journal's renewal, are passed over,
+    sealed: number of sealed frames. A crash between a seal and the journal's replacement leaves their records; these are skipped,
     and so are gaps before them (`sealed_gaps_before` is the id of the newest frame with a sealed gap before it, or -1).
-    Frames that damage took from between the others are blank, and their time is NaN.
+    Frames that are missing between others because of damage are blank, and their time is NaN.
     """
     unsealed = Unsealed(sealed)
     for record in records:
@@ -82,13 +82,13 @@ def restore(records: Iterable[Record], spec: FeatureSpec, *, sealed: int, sealed
         elif header["type"] == "gap":
             _restore_gap(unsealed, header, sealed_gaps_before)
     if unsealed.gaps and unsealed.gaps[-1].before_frame >= unsealed.end:
-        last = unsealed.gaps.pop()  # the frame that was to end it never came
+        last = unsealed.gaps.pop()  # the frame that should end it is missing
         unsealed.open_gap = Gap(last.start, math.nan, last.reason, -1)
     return unsealed
 
 
 def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
-    """A frame of which nothing is left but its place: no image, all features zero."""
+    """A frame without content: no image, all features zero. It keeps its place."""
     tokens = spec.tokens
     frame = FrameRecord(
         time=time,
@@ -125,7 +125,7 @@ def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureS
 
 
 def _tokens(parts: Mapping[str, bytes], spec: TokenSpec) -> tuple[NDArray[np.floating], Codes | None]:
-    """A journal record's tokens; where the memory keeps codes, what these stand for, and the codes."""
+    """A journal record's tokens, and the codes if the memory stores codes."""
     shape = (spec.tokens_per_frame, spec.width)
     if spec.storage == "float16":
         return np.frombuffer(parts["tokens"], dtype=spec.dtype).reshape(shape), None

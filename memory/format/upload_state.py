@@ -1,7 +1,7 @@
-"""How much of a camera lies on its store: `uploaded`, a small file that is replaced as a whole after the store has confirmed what it says.
+"""How much of a camera lies in its bucket: `uploaded`, a small file that is replaced as a whole once the store has confirmed the objects.
 
-Counted in seals, for each tree by itself: `frames` (images) and each `generation-N` (features). Seals [0, released) lie on the store
-alone, [released, sent) on both, later ones only here. `locked` keeps those apart who send, release and erase, in whichever process.
+It counts seals, separately for each tree: `frames` (images) and each `generation-N` (features). Seals [0, released) lie in the bucket
+only, [released, sent) in both places, later ones only here. `upload_lock` keeps sending, releasing and erasing apart, across processes.
 """
 
 import zlib
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +19,41 @@ from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
 from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.layout import IMAGES, generation_name, generations
 from afterview.memory.format.spec_file import spec_path
 from afterview.memory.plans.downsampling import ARRAYS
 
 FILE = "uploaded"
 FRAMES = "frames"  # the tree of the images
-PATIENCE_S = 300.0  # longer than one seal can take to be sent
+PATIENCE_S = 300.0  # longer than sending one seal can take
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One tree's seals. bytes: of its objects; away: of those that lie on the store alone. identity: of the spec it was made by."""
+    """One tree's seals. bytes: of its objects; remote_only: of those that lie in the bucket alone. identity: of the spec it was made by."""
 
     identity: int
     sent: int = 0
     released: int = 0
     bytes: int = 0
-    away: int = 0
+    remote_only: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept on disk."""
+        values = asdict(self)
+        values["away"] = values.pop("remote_only")
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Tree":
+        """What `to_json` made. Raises TypeError."""
+        return cls(remote_only=values.pop("away", 0), **values)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What another machine finds there: rows and gaps of a generation, and a checksum of all that was said about them."""
+    """What another machine finds there: frames and the generation, and a checksum of the manifest that was published."""
 
     frames: int = 0
     generation: int = 0
@@ -50,14 +62,16 @@ class Published:
 
 @dataclass(frozen=True)
 class UploadState:
-    """The state of one camera. again: (tree, seal) that changed after they were sent. thinned: (tree, seal) that are coarse on the store,
-    too, until the commit says so. unsettled: something that changes the trees' bytes is under way, or was cut off: they are in doubt.
-    silent_since, why: of a store that cannot be used.
+    """The state of one camera.
+
+    resend: (tree, seal) that changed after they were sent. downsampled: (tree, seal) that the bucket keeps downsampled, until the
+    manifest says so. unsettled: a step that changes the trees' bytes is under way or was cut off, so they are in doubt.
+    silent_since: Unix seconds since which the bucket cannot be used; why: the reason.
     """
 
     trees: dict[str, Tree] = field(default_factory=dict)
-    again: tuple[tuple[str, int], ...] = ()
-    thinned: tuple[tuple[str, int], ...] = ()
+    resend: tuple[tuple[str, int], ...] = ()
+    downsampled: tuple[tuple[str, int], ...] = ()
     unsettled: bool = False
     published: Published = field(default=Published())
     silent_since: float | None = None
@@ -66,46 +80,52 @@ class UploadState:
 
     @classmethod
     def read(cls, camera: Path) -> "UploadState":
-        """The state of the camera at `camera`; nothing sent where there is none. Raises DamagedMemory."""
+        """The state of the camera at `camera`; an empty one if there is none. Raises DamagedMemory."""
         path = camera / FILE
         if not path.exists():
             return cls()
-        values = read_json(path, missing=str(path))
         try:
-            trees = {name: Tree(**tree) for name, tree in values.pop("trees").items()}
-            again, thinned = (
-                tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
-            )
-            return cls(trees, again, thinned, published=Published(**values.pop("published")), **values)
+            return cls._from_json(read_json(path, missing=str(path)))
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise DamagedMemory(f"{path}: is no state of an upload; `afterview fsck --repair` makes it anew") from None
+            raise DamagedMemory(f"{path}: not an upload state; `afterview fsck --repair` starts a new one") from None
+
+    @classmethod
+    def _from_json(cls, values: dict[str, Any]) -> "UploadState":
+        trees = {name: Tree.from_json(tree) for name, tree in values.pop("trees").items()}
+        resend, downsampled = (
+            tuple((str(tree), int(seal)) for tree, seal in values.pop(name, ())) for name in ("again", "thinned")
+        )
+        return cls(trees, resend, downsampled, published=Published(**values.pop("published")), **values)
 
     def write(self, camera: Path) -> None:
-        """Make it so, durably."""
-        write_json(camera / FILE, asdict(self))
+        """Replace the state on disk, durably."""
+        values = asdict(self)
+        values["trees"] = {name: tree.to_json() for name, tree in self.trees.items()}
+        values["again"], values["thinned"] = values.pop("resend"), values.pop("downsampled")
+        write_json(camera / FILE, values)
 
     def with_tree(self, name: str, tree: Tree) -> "UploadState":
-        """The same with another state of one tree."""
+        """A copy with another value for one tree."""
         return replace(self, trees={**self.trees, name: tree})
 
     def to_send_again(self, items: set[tuple[str, int]]) -> "UploadState":
-        """The same with seals that must be sent once more, of those that were sent at all."""
+        """A copy that notes which of these seals must be sent again: those that were sent before."""
         sent = {(name, seal) for name, seal in items if name in self.trees and seal < self.trees[name].sent}
-        return replace(self, again=tuple(sorted({*self.again, *sent})))
+        return replace(self, resend=tuple(sorted({*self.resend, *sent})))
 
     @property
     def bytes(self) -> int:
-        """Of all objects of sealed chunks."""
+        """Bytes of all objects of sealed chunks."""
         return sum(tree.bytes for tree in self.trees.values())
 
     @property
-    def away(self) -> int:
-        """Bytes that lie on the store alone."""
-        return sum(tree.away for tree in self.trees.values())
+    def remote_only(self) -> int:
+        """Bytes that lie in the bucket only."""
+        return sum(tree.remote_only for tree in self.trees.values())
 
 
 @contextmanager
-def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def upload_lock(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the camera's objects and `uploaded` alone. Raises StoreUnreachable when another process keeps them longer than that."""
     with ExitStack() as stack:
         try:
@@ -119,21 +139,21 @@ def locked(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
         yield
 
 
-def change(camera: Path, items: set[tuple[str, int]]) -> None:
-    """These seals were changed here: what the store has of them is old. Costs nothing where there is no store."""
+def note_changed(camera: Path, items: set[tuple[str, int]]) -> None:
+    """Note that these seals were changed here, so that they are sent again. Free without a store."""
     if (camera / FILE).exists():
-        with locked(camera):
+        with upload_lock(camera):
             UploadState.read(camera).to_send_again(items).write(camera)
 
 
-def forget_uploads(camera: Path) -> None:
-    """No state any more."""
+def forget_upload_state(camera: Path) -> None:
+    """Remove the upload state."""
     if unlink(camera / FILE):
         fsync_directory(camera)
 
 
-def trees_here(camera: Path) -> dict[str, int]:
-    """The trees that a camera has, with the identity of each: a generation that was given up and begun anew is another."""
+def local_trees(camera: Path) -> dict[str, int]:
+    """The trees of a camera with their identities. A generation that was dropped and started again has another identity."""
     found = {FRAMES: 0}
     for number in generations(camera):
         path = spec_path(camera, number)
@@ -143,40 +163,40 @@ def trees_here(camera: Path) -> dict[str, int]:
 
 
 def seal_keys(camera: Path, tree: str, seal: int) -> list[str]:
-    """The objects of one seal of a tree, those that move to the store: all but arrays of one number per frame."""
+    """Keys of the objects of one seal of a tree: all chunks but those of arrays with one number per frame."""
     if tree == FRAMES:
         return [f"{IMAGES}/{seal}/c.0"]
     number = int(tree.removeprefix("generation-"))
     first = seal * SEAL_FRAMES
     return [
-        str(layout.file(camera, chunk).relative_to(camera))
-        for layout in camera_layouts(camera, number)
-        if layout.name.startswith(f"{tree}/") and layout.chunk <= SEAL_FRAMES
-        for chunk in layout.chunks(first, first + SEAL_FRAMES)
+        str(array.file(camera, chunk).relative_to(camera))
+        for array in camera_arrays(camera, number)
+        if array.name.startswith(f"{tree}/") and array.chunk <= SEAL_FRAMES
+        for chunk in array.chunks(first, first + SEAL_FRAMES)
     ]
 
 
 def fine_keys(camera: Path, tree: str, seal: int) -> set[str]:
-    """Those of them that hold tokens, and their scales, as they were before they became coarse."""
+    """Those of them that hold full tokens and their scales."""
     return {key for key in seal_keys(camera, tree, seal) if Path(key).parent.name in ARRAYS}
 
 
-def frames_away(camera: Path, generation: int) -> NDArray[np.int64]:
-    """Frames whose features lie on the store alone, int64, ascending."""
+def frames_remote(camera: Path, generation: int) -> NDArray[np.int64]:
+    """Frames whose features lie in the bucket only, int64, ascending."""
     tree = UploadState.read(camera).trees.get(generation_name(generation))
     return np.arange(tree.released * SEAL_FRAMES if tree else 0, dtype=np.int64)
 
 
-def bytes_away(camera: Path) -> int:
-    """Bytes that lie on the store alone; 0 where the note of it is damaged, which must not end a recording."""
+def remote_bytes(camera: Path) -> int:
+    """Bytes that lie in the bucket only; 0 if the state is damaged, because that must not end a recording."""
     try:
-        return UploadState.read(camera).away
+        return UploadState.read(camera).remote_only
     except DamagedMemory:
         return 0
 
 
-def known_silent(camera: Path) -> bool:
-    """Whether whoever sends has found that the store cannot be used."""
+def known_unreachable(camera: Path) -> bool:
+    """Whether the uploader has found that the bucket cannot be used."""
     try:
         return UploadState.read(camera).silent_since is not None
     except DamagedMemory:

@@ -1,4 +1,4 @@
-"""How many bytes a camera takes, on the disk and on its store: counted once, then kept up as seals come and go."""
+"""How many bytes a camera takes, on the disk and in its bucket: counted once, then updated with each seal."""
 
 import os
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
-from afterview.memory.format.layout import IMAGES, ArrayLayout
-from afterview.memory.format.upload_state import bytes_away
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.layout import IMAGES, StoredArray
+from afterview.memory.format.upload_state import remote_bytes
 
 
 def bytes_under(path: Path) -> int:
-    """Size of every file under a directory; what vanishes meanwhile counts nothing."""
+    """Total size of the files under a directory; a file that disappears meanwhile counts 0."""
     total = 0
     try:
         entries = list(os.scandir(path))
@@ -27,7 +27,7 @@ def bytes_under(path: Path) -> int:
 
 
 class Usage:
-    """Bytes of one camera. Nothing is counted until somebody asks."""
+    """Bytes of one camera. Counted on the first use of `bytes`."""
 
     def __init__(self, camera: Path) -> None:
         self._camera = camera
@@ -36,25 +36,25 @@ class Usage:
     @cached_property
     def _counted(self) -> int:
         self._change = 0
-        return bytes_under(self._camera) + bytes_away(self._camera)
+        return bytes_under(self._camera) + remote_bytes(self._camera)
 
     @property
     def bytes(self) -> int:
-        """On the disk now, and on a store alone, as far as known."""
+        """Bytes on the disk, and those that lie in the bucket only, as far as known."""
         return self._counted + self._change
 
     def sealed(self, first: int) -> None:
-        """One more seal was written, from frame `first` on."""
+        """Add a seal that was written, from frame `first` on."""
         if "_counted" not in self.__dict__:
             return
-        layouts = [layout for layout in camera_layouts(self._camera) if layout.chunk <= SEAL_FRAMES]
-        self._change += self._size(layouts, first, first + SEAL_FRAMES)
+        arrays = [array for array in camera_arrays(self._camera) if array.chunk <= SEAL_FRAMES]
+        self._change += self._size(arrays, first, first + SEAL_FRAMES)
         self._change += bytes_under(self._camera / IMAGES / str(first // SEAL_FRAMES))
 
-    def _size(self, layouts: Sequence[ArrayLayout], first: int, end: int) -> int:
-        files = [layout.file(self._camera, chunk) for layout in layouts for chunk in layout.chunks(first, end)]
+    def _size(self, arrays: Sequence[StoredArray], first: int, end: int) -> int:
+        files = [array.file(self._camera, chunk) for array in arrays for chunk in array.chunks(first, end)]
         return sum(path.stat().st_size for path in files if path.is_file())
 
     def freed(self, freed: int) -> None:
-        """So many bytes were deleted."""
+        """Subtract bytes that were deleted."""
         self._change -= freed

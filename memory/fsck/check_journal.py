@@ -1,4 +1,4 @@
-"""What is wrong with a camera's journal."""
+"""Checking a camera's journal."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,7 @@ from afterview.memory.fsck.repair_journal import repair_journal
 
 
 def check_journal(camera: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Every record up to where the journal was durable is there, whole, and follows the one before it."""
+    """Every record up to the durable end of the journal exists, is whole, and follows the one before it."""
     path, fix = camera / journal_name(manifest.generation), partial(repair_journal, camera)
     try:
         found = scan(read_journal(path), where=str(path))
@@ -32,7 +32,7 @@ def check_journal(camera: Path, manifest: Manifest) -> Iterator[Finding]:
     if _lost(unsealed) and not found.damage:
         yield Finding(path, "frames are missing between its records", _lost(unsealed), fix=fix)
     if found.torn:
-        what = f"{found.torn} bytes at its end are no whole record: an unfinished write, which the next writer cuts off"
+        what = f"{found.torn} bytes at its end are an unfinished write, which the next writer cuts off"
         yield Finding(path, what, severity="note", fix=fix)
 
 

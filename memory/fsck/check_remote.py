@@ -1,4 +1,4 @@
-"""What of a camera lies on its store, for `fsck`: that it is there, whole, and this camera's. Reads only."""
+"""Checking the objects of a camera, for `fsck`: that they exist, are whole, and are this camera's. Read-only."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.errors import DamagedMemory, StoreError
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.layout import IMAGES, MISSING, ArrayLayout, checksum_holds, generation_name
+from afterview.memory.format.layout import IMAGES, MISSING, StoredArray, checksum_holds, generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import (
     FILE,
@@ -18,11 +18,11 @@ from afterview.memory.format.upload_state import (
     Published,
     Tree,
     UploadState,
-    change,
-    forget_uploads,
-    locked,
+    forget_upload_state,
+    local_trees,
+    note_changed,
     seal_keys,
-    trees_here,
+    upload_lock,
 )
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.plans.downsampling import ARRAYS, is_downsampled
@@ -33,36 +33,36 @@ from afterview.memory.writing.erase_remote import object_traces, touched
 
 
 @dataclass(frozen=True)
-class Missent:
-    """A seal that is here and was sent, but is not on the store."""
+class LostObject:
+    """A chunk that is local and was sent, but is not in the bucket."""
 
     key: str
     place: tuple[str, int]
 
 
-class FarChunks:
-    """The objects of a camera by one listing. Where that cannot be had, nothing is said about any of them."""
+class RemoteChunks:
+    """The objects of a camera, from one listing. If the listing fails, nothing is reported about them."""
 
     def __init__(self, camera: Path, *, deep: bool = False) -> None:
-        """deep: every object is read, and its checksum compared."""
+        """deep: read every object and compare its checksum."""
         self.deep = deep
         self.camera = camera
-        self.trouble: str | None = None  # why nothing can be said
-        self.objects: BucketClient | None = None
-        self.uploads = UploadState()
+        self.trouble: str | None = None  # why nothing can be checked
+        self.bucket: BucketClient | None = None
+        self.state = UploadState()
         self.sizes: dict[str, int] = {}
-        self.lost_name = False  # its camera.json there is damaged; as chunks were sent, they are this camera's
+        self.lost_name = False  # its remote camera.json is damaged; chunks were sent, so the objects are this camera's
         try:
-            self.uploads = UploadState.read(camera)
-            if self.uploads.trees or self._may_have_sent():
+            self.state = UploadState.read(camera)
+            if self.state.trees or self._may_have_sent():
                 self._list()
         except DamagedMemory:
-            self.trouble = "which of them lie on the store is not known"
+            self.trouble = "it is not known which chunks lie on the store"
         except StoreError as error:
             self.trouble = str(error)
 
     def _may_have_sent(self) -> bool:
-        """Whether chunks that are not here may lie on the store, though no note says so: it may be lost."""
+        """Whether chunks that are not local may lie in the bucket although the upload state does not say so: it may be lost."""
         if bucket_of(self.camera) is None:
             return False
         manifest = Manifest.read(self.camera)
@@ -75,122 +75,120 @@ class FarChunks:
         )
 
     def _list(self) -> None:
-        self.objects = bucket_of(self.camera)
-        if self.objects is None:
-            self.trouble = "chunks were moved to a store, but store.json is gone; `afterview store set` names it again"
+        self.bucket = bucket_of(self.camera)
+        if self.bucket is None:
+            self.trouble = "chunks were moved to a store, but store.json is missing; name the store again with `afterview store set`"
             return
-        theirs = self.objects.read("camera.json")
-        if theirs is None and not self.uploads.trees:
-            self.objects = None  # nothing was ever sent
+        theirs = self.bucket.read("camera.json")
+        if theirs is None and not self.state.trees:
+            self.bucket = None  # nothing was ever sent
             return
-        self.lost_name = theirs is not None and is_no_camera(theirs) and bool(self.uploads.bytes)
+        self.lost_name = theirs is not None and is_no_camera(theirs) and bool(self.state.bytes)
         if not self.lost_name and (
             theirs is None or not same_camera((self.camera / "camera.json").read_bytes(), theirs)
         ):
             whose = "nothing" if theirs is None else "another memory's camera"
-            self.trouble = f"{self.objects.name}: holds {whose} where this camera's chunks were sent"
+            self.trouble = f"{self.bucket.name}: holds {whose} where this camera's chunks were sent"
             return
-        self.sizes = self.objects.sizes()
+        self.sizes = self.bucket.sizes()
 
     def check(self, key: str, size: int, *, name: str = "") -> str | None:
-        """What is wrong with a chunk whose file is not here; None where it is on the store, or where that is not known."""
+        """What is wrong with a chunk that is not local; None if it is in the bucket, or if that is unknown."""
         if self.trouble is not None:
             return None
-        if self.objects is None:
+        if self.bucket is None:
             return f"{name}{MISSING}"
         if key not in self.sizes:
-            return f"{name}{MISSING}, here and on {self.objects.name}"
+            return f"{name}{MISSING}, here and on {self.bucket.name}"
         if self.sizes[key] != size:
-            return f"{name}has {self.sizes[key]} bytes instead of {size} on {self.objects.name}"
-        if self.deep and not checksum_holds(self.objects.read(key) or b"\0" * 5):
-            return f"{name}fails its checksum on {self.objects.name}"
+            return f"{name}has {self.sizes[key]} bytes instead of {size} on {self.bucket.name}"
+        if self.deep and not checksum_holds(self.bucket.read(key) or b"\0" * 5):
+            return f"{name}fails its checksum on {self.bucket.name}"
         return None
 
-    def rows(self, layout: ArrayLayout, chunk: int) -> NDArray[np.generic] | None:
-        """All rows of a chunk that `check` finds sound; None for others."""
-        key = str(layout.file(self.camera, chunk).relative_to(self.camera))
-        data = self.objects.read(key) if self.objects is not None and key in self.sizes else None
-        if data is None or len(data) != layout.chunk_bytes or not checksum_holds(data):
+    def rows(self, array: StoredArray, chunk: int) -> NDArray[np.generic] | None:
+        """All rows of a chunk that `check` accepts; None for others."""
+        key = str(array.file(self.camera, chunk).relative_to(self.camera))
+        data = self.bucket.read(key) if self.bucket is not None and key in self.sizes else None
+        if data is None or len(data) != array.chunk_bytes or not checksum_holds(data):
             return None
-        return np.frombuffer(data[:-4], dtype=layout.dtype).reshape(layout.chunk, *layout.row)
+        return np.frombuffer(data[:-4], dtype=array.dtype).reshape(array.chunk, *array.row)
 
-    def missent(self, manifest: Manifest) -> Iterator[Missent]:
-        """Chunks that are here and noted as sent, but are not there. (Downsampled ones of seals that are still being made so may be.)"""
-        here = trees_here(self.camera)
+    def lost_objects(self, manifest: Manifest) -> Iterator[LostObject]:
+        """Chunks that are local and noted as sent, but not in the bucket. (Not those of seals whose downsampling is unfinished.)"""
+        local = local_trees(self.camera)
         downsampled = [part for part in manifest.downsampled if part.erased]
-        for name, tree in self.uploads.trees.items():
-            for seal in range(tree.released, tree.sent) if name in here else ():
+        for name, tree in self.state.trees.items():
+            for seal in range(tree.released, tree.sent) if name in local else ():
                 for key in seal_keys(self.camera, name, seal):
                     if Path(key).parent.name in ARRAYS.values() and not is_downsampled(downsampled, seal * SEAL_FRAMES):
                         continue
-                    if (
-                        key not in self.sizes
-                        and (self.camera / key).exists()
-                        and (name, seal) not in self.uploads.again
-                    ):
-                        yield Missent(key, (name, seal))
+                    if key not in self.sizes and (self.camera / key).exists() and (name, seal) not in self.state.resend:
+                        yield LostObject(key, (name, seal))
 
 
-def check_store(camera: Path, manifest: Manifest, far: FarChunks) -> Iterator[Finding]:
-    """The note of what was sent; the store itself; forgotten frames on it; and chunks that were sent, but have vanished from it."""
+def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Iterator[Finding]:
+    """The upload state, the bucket, forgotten frames in it, and chunks that were sent but are missing there."""
     try:
         UploadState.read(camera)
     except DamagedMemory as error:
 
         def begin_anew() -> str:
-            forget_uploads(camera)
-            return "everything that is here is sent once more; chunks that are not are read from the store as before"
+            forget_upload_state(camera)
+            return "everything that is local is sent again; other chunks are read from the store as before"
 
         yield Finding(camera / FILE, str(error).partition(": ")[2].partition(";")[0], fix=begin_anew)
         return
-    if far.trouble is not None:
-        away = max((tree.released for tree in far.uploads.trees.values()), default=0) * SEAL_FRAMES
+    if remote.trouble is not None:
+        remote_only = max((tree.released for tree in remote.state.trees.values()), default=0) * SEAL_FRAMES
         yield Finding(
-            camera / FILE, f"{far.trouble}; the chunks of up to {away} frames that lie there were not checked"
+            camera / FILE, f"{remote.trouble}; the chunks of up to {remote_only} frames on the store were not checked"
         )
         return
-    if far.objects is None:
+    if remote.bucket is None:
         return
-    yield from _check_published(camera, manifest, far, far.objects)
-    erased = [gone for gone in manifest.removed if gone.erased]  # others may still lie where blanked rows are
+    yield from _check_published(camera, manifest, remote, remote.bucket)
+    erased = [
+        gone for gone in manifest.removed if gone.erased
+    ]  # other removals are not complete, and their rows are not blank yet
     for gone in erased:
         if gone.reason == "forgotten":
-            items = touched(camera, far.uploads, gone, erased, sealed=manifest.frames)
-            there = [item for item in items if item.key in far.sizes and item.place not in far.uploads.again]
-            for trace in object_traces(camera, far.objects, gone, there):
-                what = f"still holds forgotten frames, on {far.objects.name}; forget the span again"
+            items = touched(camera, remote.state, gone, erased, sealed=manifest.frames)
+            there = [item for item in items if item.key in remote.sizes and item.place not in remote.state.resend]
+            for trace in object_traces(camera, remote.bucket, gone, there):
+                what = f"still holds forgotten frames, on {remote.bucket.name}; forget the span again"
                 yield Finding(Path(trace.rpartition(": ")[0]), what, (gone.first, gone.end))
-    for lost in far.missent(manifest):
+    for lost in remote.lost_objects(manifest):
 
         def send_again(place: tuple[str, int] = lost.place) -> str:
-            change(camera, {place})
-            return "is noted to be sent again"
+            note_changed(camera, {place})
+            return "will be sent again"
 
         yield Finding(
-            camera / lost.key, f"was sent to {far.objects.name}, but is not there; it is whole here", fix=send_again
+            camera / lost.key, f"was sent to {remote.bucket.name}, but is not there; it is whole here", fix=send_again
         )
 
 
-def _check_published(camera: Path, manifest: Manifest, far: FarChunks, objects: BucketClient) -> Iterator[Finding]:
-    """What another machine reads beside the chunks is there; deep: and as it was sent. (Array metadata it makes itself.)"""
+def _check_published(camera: Path, manifest: Manifest, remote: RemoteChunks, bucket: BucketClient) -> Iterator[Finding]:
+    """The published small files exist; deep: and are as they were sent. (A replica derives array metadata itself.)"""
 
     def put(key: str) -> Callable[[], str]:
         def fix() -> str:
-            with locked(camera):
-                objects.put(key, (camera / key).read_bytes())
+            with upload_lock(camera):
+                bucket.put(key, (camera / key).read_bytes())
             return "sent again"
 
         return fix
 
     def publish_anew() -> str:
-        with locked(camera):
+        with upload_lock(camera):
             replace(UploadState.read(camera), published=Published()).write(camera)
-        return "the next watch or `store flush` publishes it anew"
+        return "the next watch or `store flush` publishes it again"
 
-    if far.lost_name:
-        yield Finding(camera / "camera.json", f"is damaged on {objects.name}", fix=put("camera.json"))
-    published, frames = far.uploads.published, far.uploads.trees.get(FRAMES, Tree(0))
-    changing = {seal for name, seal in far.uploads.again if name == FRAMES}
+    if remote.lost_name:
+        yield Finding(camera / "camera.json", f"is damaged on {bucket.name}", fix=put("camera.json"))
+    published, frames = remote.state.published, remote.state.trees.get(FRAMES, Tree(0))
+    changing = {seal for name, seal in remote.state.resend if name == FRAMES}
     for gone in manifest.removed:
         if not gone.erased:
             changing |= set(range(gone.first // SEAL_FRAMES, gone.end // SEAL_FRAMES + 1))
@@ -199,11 +197,11 @@ def _check_published(camera: Path, manifest: Manifest, far: FarChunks, objects: 
     small = [key for key in small if not key.endswith(("zarr.json", "camera.json"))]
     wanted = [key for key in [*images, *small] if (camera / key).exists()]
     for key in [*wanted, *(["committed"] if published.frames else [])]:
-        wrong = None if key in far.sizes else "is missing"
-        if wrong is None and far.deep and not _as_sent(camera, key, objects.read(key) or b"", published):
+        wrong = None if key in remote.sizes else "is missing"
+        if wrong is None and remote.deep and not _as_sent(camera, key, bucket.read(key) or b"", published):
             wrong = "is not as it was sent"
-        if wrong and UploadState.read(camera) == far.uploads:  # else it was sent or erased meanwhile
-            yield Finding(camera / key, f"{wrong}, on {objects.name}", fix=put(key) if key in images else publish_anew)
+        if wrong and UploadState.read(camera) == remote.state:  # otherwise it was sent or erased meanwhile
+            yield Finding(camera / key, f"{wrong}, on {bucket.name}", fix=put(key) if key in images else publish_anew)
 
 
 def _as_sent(camera: Path, key: str, data: bytes, published: Published) -> bool:
@@ -211,4 +209,4 @@ def _as_sent(camera: Path, key: str, data: bytes, published: Published) -> bool:
         return zlib.crc32(data) == published.crc
     if key.endswith(".json"):
         return data == (camera / key).read_bytes()
-    return checksum_holds(data)  # arrays of one number per frame have grown here since
+    return checksum_holds(data)  # local arrays of one number per frame have grown since

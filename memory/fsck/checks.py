@@ -1,7 +1,7 @@
-"""The invariants of one camera, each checked against the files. Reads only; runs beside a writer; loads neither torch nor faiss.
+"""The invariants of one camera, each checked against the files. Read-only; runs beside a writer; loads neither torch nor faiss.
 
-Order matters to repair: what says how to read the rest (camera.json, committed, spec, array metadata) comes first, and when that is
-wrong nothing after it is looked at.
+The order matters for repair. The files that say how to read the others (camera.json, committed, spec, array metadata) come first. If one of
+them is wrong, nothing after it is checked.
 """
 
 import json
@@ -18,24 +18,24 @@ from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNo
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.base.settings import read_memory_settings, read_settings
-from afterview.memory.format.arrays import Arrays
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.arrays import ZarrArrays
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.image_packs import are_offsets, are_times
 from afterview.memory.format.layout import (
     GAP_CHUNK,
     IMAGES,
     MISSING,
-    ArrayLayout,
+    StoredArray,
     checksum_holds,
-    downsampled_layouts,
-    gaps_layout,
+    downsampled_arrays,
+    gaps_array,
     generation_name,
     is_missing,
 )
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import are_offsets, are_times
 from afterview.memory.format.spec_file import read_spec, spec_path
 from afterview.memory.fsck.check_journal import check_journal
-from afterview.memory.fsck.check_remote import FarChunks, check_store
+from afterview.memory.fsck.check_remote import RemoteChunks, check_store
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.repair import Repair
 from afterview.memory.fsck.repair_documents import begin_memory_settings, begin_settings, fetch_spec
@@ -45,14 +45,14 @@ from afterview.memory.remote.settings import FILE as STORE
 from afterview.memory.remote.settings import read_store
 from afterview.memory.writing.erase import traces
 
-GAPS = gaps_layout()
+GAPS = gaps_array()
 _UNIT_TOLERANCE = 1e-3
 
 
 def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
-    """Everything that is wrong with the camera at `camera`; empty when it is sound.
+    """Everything that is wrong with the camera at `camera`; empty if it is sound.
 
-    Of chunks that lie on a store it is checked that they are there and of the right size; deep: every one is read.
+    Remote-only chunks must exist and have the right size; deep: every one is read.
     """
     repair = Repair(camera)
     for stage in (_check_identity, _check_metadata):
@@ -60,13 +60,13 @@ def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
         if any(finding.severity == "damage" for finding in found):
             return found
     manifest = Manifest.read(camera)
-    far = FarChunks(camera, deep=deep)
+    remote = RemoteChunks(camera, deep=deep)
     return [
-        *check_store(camera, manifest, far),
+        *check_store(camera, manifest, remote),
         *_check_removals(camera, manifest, repair),
-        *_check_chunks(camera, manifest, repair, far),
+        *_check_chunks(camera, manifest, repair, remote),
         *_check_times(camera, manifest, repair),
-        *_check_features(camera, manifest, repair, far),
+        *_check_features(camera, manifest, repair, remote),
         *_check_gaps(camera, manifest, repair),
         *check_journal(camera, manifest),
         *_check_leftovers(camera, repair),
@@ -98,7 +98,7 @@ def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
 
 
 def _check_memory(memory: Path) -> Iterator[Finding]:
-    """What holds for all cameras."""
+    """The files beside the cameras."""
     try:
         read_memory_settings(memory)
     except DamagedMemory as error:
@@ -107,7 +107,7 @@ def _check_memory(memory: Path) -> Iterator[Finding]:
     try:
         read_store(memory)
     except DamagedMemory as error:
-        yield Finding(memory / STORE, f"{_reason(error)}; `afterview store set` names the store again")
+        yield Finding(memory / STORE, f"{_reason(error)}; name the store again with `afterview store set`")
 
 
 def _reason(error: RepositoryError) -> str:
@@ -116,48 +116,51 @@ def _reason(error: RepositoryError) -> str:
 
 
 def _check_metadata(camera: Path, repair: Repair) -> Iterator[Finding]:
-    """zarr.json of every group, and of every array: there, of the right type, and large enough for the committed rows."""
+    """zarr.json of every group and array exists, has the right type, and is large enough for the committed rows."""
     manifest = Manifest.read(camera)
     for group in ("", "frames", IMAGES, generation_name(manifest.generation)):
         path = camera / group / "zarr.json"
         wrong = _wrong_group(path)
         if wrong:
             yield Finding(path, wrong, fix=repair.group(path))
-    downsampled, arrays = max((part.end for part in manifest.downsampled), default=0), Arrays(camera, writable=False)
+    downsampled, zarr_arrays = (
+        max((part.end for part in manifest.downsampled), default=0),
+        ZarrArrays(camera, writable=False),
+    )
     wanted = [
-        (layout, downsampled if _is_downsampled(layout) else manifest.frames) for layout in _layouts(camera, manifest)
+        (array, downsampled if _is_downsampled(array) else manifest.frames) for array in _arrays(camera, manifest)
     ]
-    for layout, rows in [*wanted, (GAPS, manifest.gaps)]:
-        wrong = arrays.wrong(layout, rows)
+    for array, rows in [*wanted, (GAPS, manifest.gaps)]:
+        wrong = zarr_arrays.wrong(array, rows)
         if wrong:
-            yield Finding(camera / layout.name / "zarr.json", wrong, fix=repair.metadata(layout, rows))
+            yield Finding(camera / array.name / "zarr.json", wrong, fix=repair.metadata(array, rows))
 
 
 def _wrong_group(path: Path) -> str | None:
     try:
         about = json.loads(path.read_text())
-        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "describes no group"
+        return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "does not describe a group"
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"is missing or unreadable ({type(error).__name__})"
 
 
-def _layouts(camera: Path, manifest: Manifest) -> list[ArrayLayout]:
-    """The arrays that count: coarse ones where frames are committed as coarse, whether they are there or not."""
-    layouts = [layout for layout in camera_layouts(camera, manifest.generation) if not _is_downsampled(layout)]
+def _arrays(camera: Path, manifest: Manifest) -> list[StoredArray]:
+    """The arrays that must exist: downsampled ones if the manifest names downsampled frames."""
+    arrays = [array for array in camera_arrays(camera, manifest.generation) if not _is_downsampled(array)]
     if manifest.downsampled:
-        layouts += downsampled_layouts(manifest.generation, read_spec(camera, manifest.generation))
-    return layouts
+        arrays += downsampled_arrays(manifest.generation, read_spec(camera, manifest.generation))
+    return arrays
 
 
-def _is_downsampled(layout: ArrayLayout) -> bool:
-    return layout.name.rpartition("/")[2] in ARRAYS.values()
+def _is_downsampled(array: StoredArray) -> bool:
+    return array.name.rpartition("/")[2] in ARRAYS.values()
 
 
 def _check_removals(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Finding]:
     path, end = camera / "committed", 0
     for gone in manifest.removed:
         if gone.first < end or gone.end <= gone.first or gone.start > gone.stop:
-            what = f"removed frames {gone.first} to {gone.end} overlap or are no range"
+            what = f"removed frames {gone.first} to {gone.end} overlap or are not a range"
             yield Finding(path, what, fix=repair.rebuild_manifest)
         end = gone.end
         if not gone.erased:
@@ -169,30 +172,30 @@ def _check_removals(camera: Path, manifest: Manifest, repair: Repair) -> Iterato
                 yield Finding(Path(where), f"still holds {what}", (gone.first, gone.end), fix=repair.erase_again(gone))
 
 
-def _check_chunks(camera: Path, manifest: Manifest, repair: Repair, far: FarChunks) -> Iterator[Finding]:
-    """Every chunk that holds a remembered frame is there, whole, and as it was written."""
+def _check_chunks(camera: Path, manifest: Manifest, repair: Repair, remote: RemoteChunks) -> Iterator[Finding]:
+    """Every chunk that holds a remembered frame exists and is whole."""
     every = present(manifest.frames, manifest.removed)
     downsampled = downsampled_mask(manifest.frames, manifest.downsampled)
-    for layout in _layouts(camera, manifest):
-        ids = every[downsampled[every]] if _is_downsampled(layout) else every
-        if layout.name.rpartition("/")[2] in ARRAYS:
+    for array in _arrays(camera, manifest):
+        ids = every[downsampled[every]] if _is_downsampled(array) else every
+        if array.name.rpartition("/")[2] in ARRAYS:
             ids = every[~downsampled[every]]
-        for chunk in np.unique(ids // layout.chunk).tolist():
-            wrong = layout.check(camera, chunk)
+        for chunk in np.unique(ids // array.chunk).tolist():
+            wrong = array.check(camera, chunk)
             if wrong == MISSING:
-                wrong = far.check(str(layout.file(camera, chunk).relative_to(camera)), layout.chunk_bytes)
+                wrong = remote.check(str(array.file(camera, chunk).relative_to(camera)), array.chunk_bytes)
             if wrong:
-                lost = _within(ids, chunk * layout.chunk, (chunk + 1) * layout.chunk)
-                yield Finding(layout.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(layout, chunk, lost))
+                lost = _within(ids, chunk * array.chunk, (chunk + 1) * array.chunk)
+                yield Finding(array.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(array, chunk, lost))
     ids = every
     for seal in np.unique(ids // SEAL_FRAMES).tolist():
-        wrong = check_images(camera / IMAGES / str(seal), far)
+        wrong = check_images(camera / IMAGES / str(seal), remote)
         if wrong:
             lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
             yield Finding(camera / IMAGES / str(seal), wrong, _range(lost), fix=repair.images(seal))
 
 
-def check_images(directory: Path, far: FarChunks) -> str | None:
+def check_images(directory: Path, remote: RemoteChunks) -> str | None:
     """What is wrong with one seal's images, or None."""
     try:
         about = json.loads((directory / "zarr.json").read_text())["attributes"]
@@ -203,9 +206,9 @@ def check_images(directory: Path, far: FarChunks) -> str | None:
     except (OSError, ValueError, LookupError, TypeError):
         return "its offsets are unreadable"
     if not (are_offsets(offsets) and are_times(times)):
-        return "its offsets are no offsets"
+        return "its offsets are invalid"
     if data is None:
-        return far.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")
+        return remote.check(f"{IMAGES}/{directory.name}/c.0", max(1, offsets[-1]) + 4, name="c.0 ")
     if len(data) != max(1, offsets[-1]) + 4:
         return f"has {len(data)} bytes instead of {max(1, offsets[-1]) + 4}"
     return None if checksum_holds(data) else "fails its checksum"
@@ -221,59 +224,59 @@ def _range(ids: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def sealed_rows(
-    camera: Path, layout: ArrayLayout, frames: int, far: FarChunks | None = None
+    camera: Path, array: StoredArray, frames: int, remote: RemoteChunks | None = None
 ) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """(first frame, rows) of every sound chunk, cut at the committed count; of those on a store where `far` is there to read them."""
-    for chunk in layout.chunks(0, frames):
-        wrong = layout.check(camera, chunk)
-        rows = layout.rows(camera, chunk) if wrong is None else None
-        if wrong == MISSING and far is not None:
-            rows = far.rows(layout, chunk)
+    """(first frame, rows) of every sound chunk, cut at the committed count; with `remote`, also of chunks in the bucket."""
+    for chunk in array.chunks(0, frames):
+        wrong = array.check(camera, chunk)
+        rows = array.rows(camera, chunk) if wrong is None else None
+        if wrong == MISSING and remote is not None:
+            rows = remote.rows(array, chunk)
         if rows is not None:
-            yield chunk * layout.chunk, rows[: frames - chunk * layout.chunk]
+            yield chunk * array.chunk, rows[: frames - chunk * array.chunk]
 
 
 def _check_times(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Finding]:
-    layout = next(layout for layout in _layouts(camera, manifest) if layout.name == "frames/times")
+    array = next(array for array in _arrays(camera, manifest) if array.name == "frames/times")
     times = np.full(manifest.frames, np.nan)
-    for first, rows in sealed_rows(camera, layout, manifest.frames):
+    for first, rows in sealed_rows(camera, array, manifest.frames):
         times[first : first + len(rows)] = rows
     ids = present(manifest.frames, manifest.removed)
-    ids = ids[np.isfinite(times[ids])]  # the others lie in chunks that were found missing
+    ids = ids[np.isfinite(times[ids])]  # the others belong to chunks that were reported already
     back = np.flatnonzero(np.diff(times[ids]) <= 0)
     for place in back[:10].tolist():
         frame = int(ids[place + 1])
         yield Finding(
-            layout.file(camera, frame // layout.chunk), f"the time of frame {frame} does not follow that of frame {ids[place]}",
+            array.file(camera, frame // array.chunk), f"the time of frame {frame} does not follow that of frame {ids[place]}",
             (frame, frame + 1), fix=repair.drop_frames(np.array([frame])),
         )  # fmt: skip
 
 
-def _check_features(camera: Path, manifest: Manifest, repair: Repair, far: FarChunks) -> Iterator[Finding]:
-    """Tokens and scales are numbers; embeddings have unit length (zero where they were lost, which search leaves out)."""
+def _check_features(camera: Path, manifest: Manifest, repair: Repair, remote: RemoteChunks) -> Iterator[Finding]:
+    """Tokens and scales are numbers; embeddings have unit length (or zero if they were lost: search leaves them out)."""
     keep = np.zeros(manifest.frames, dtype=bool)
     keep[present(manifest.frames, manifest.removed)] = True
     name = f"generation-{manifest.generation}/"
-    for layout in _layouts(camera, manifest):
-        if not layout.name.startswith(name):
+    for array in _arrays(camera, manifest):
+        if not array.name.startswith(name):
             continue
-        for first, rows in sealed_rows(camera, layout, manifest.frames, far if far.deep else None):
-            bad = _unsound(layout, rows.reshape(len(rows), -1))
+        for first, rows in sealed_rows(camera, array, manifest.frames, remote if remote.deep else None):
+            bad = _unsound(array, rows.reshape(len(rows), -1))
             wrong = first + np.flatnonzero(bad & keep[first : first + len(rows)])
             for start, end in runs(wrong):
-                what = "no unit vector" if layout.name.endswith("embeddings") else "no number"
+                what = "not a unit vector" if array.name.endswith("embeddings") else "not a number"
                 yield Finding(
-                    layout.file(camera, start // layout.chunk), f"the row of frame {start} is {what}", (start, end),
+                    array.file(camera, start // array.chunk), f"the row of frame {start} is {what}", (start, end),
                     fix=repair.drop_frames(np.arange(start, end)),
                 )  # fmt: skip
 
 
-def _unsound(layout: ArrayLayout, rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of these feature rows [frames, values] cannot have been written."""
+def _unsound(array: StoredArray, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of these feature rows [frames, values] cannot have been written by this software."""
     bad: NDArray[np.bool_] = is_missing(rows) if rows.dtype == np.int8 else ~np.isfinite(rows)
-    if layout.name.endswith("scales"):  # coarse ones, too
+    if array.name.endswith("scales"):  # also those of downsampled tokens
         bad = bad | (rows < 0)
-    if layout.name.endswith("embeddings"):
+    if array.name.endswith("embeddings"):
         length = np.linalg.norm(rows, axis=1, keepdims=True)
         bad = bad | ((np.abs(length - 1) > _UNIT_TOLERANCE) & (length > 0))
     return np.asarray(bad.any(axis=1))
@@ -285,7 +288,7 @@ def _check_gaps(camera: Path, manifest: Manifest, repair: Repair) -> Iterator[Fi
         if wrong is None:
             rows = GAPS.rows(camera, chunk)[: manifest.gaps - chunk * GAP_CHUNK].astype(np.float64)
             sound = np.isfinite(rows).all() and (rows[:, 1] > rows[:, 0]).all() and (np.diff(rows[:, 2]) > 0).all()
-            wrong = None if sound else "holds gaps that end before they begin, or out of order"
+            wrong = None if sound else "holds gaps that end before they begin or are out of order"
         if wrong:
             yield Finding(GAPS.file(camera, chunk), wrong, fix=repair.rebuild_gaps)
 
@@ -294,7 +297,7 @@ def _check_leftovers(camera: Path, repair: Repair) -> Iterator[Finding]:
     for path in unfinished_files(camera):
         yield Finding(
             path,
-            "was being written when the process died; nobody reads it",
+            "was being written when the process died; readers ignore it",
             severity="note",
             fix=repair.delete_unfinished(path),
         )

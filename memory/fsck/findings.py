@@ -1,18 +1,18 @@
-"""What `fsck` finds, and how it is put right."""
+"""What `fsck` finds, and how to repair it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Severity = Literal["damage", "note"]  # a note is harmless: what a crash leaves, or what the next writer finishes
+Severity = Literal["damage", "note"]  # a note is harmless: what a crash leaves, or what the next writer completes
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One thing that is wrong.
 
-    frames: what it costs, frame ids [first, end); None where it costs none. fix: puts it right and says what that meant.
+    frames: the frames that it costs, ids [first, end); None if none. fix: repairs it and describes the result.
     """
 
     where: Path

@@ -1,4 +1,4 @@
-"""`fsck`: check a camera, and put right what can be put right. Beside a living writer it only checks."""
+"""`fsck`: check a camera, and repair what can be repaired. Beside a running writer it only checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import frames_away
+from afterview.memory.format.upload_state import frames_remote
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
-from afterview.memory.index.files import drop_files, locked
+from afterview.memory.index.files import drop_files, index_lock
 from afterview.memory.reading.reader import CameraReader
 
-_PASSES = 6  # what says how to read the rest is put right first, so later passes find more
+_PASSES = 6  # the files that say how to read others are repaired first, so later passes find more
 _ATTEMPTS = 3  # a writer changes files while they are being checked
 
 
 @dataclass
 class Report:
-    """What was found of one camera. repaired: findings that were put right, and what that meant."""
+    """The findings of one camera. repaired: findings that were repaired, with the result."""
 
     camera: Path
     frames: int
@@ -31,7 +31,7 @@ class Report:
 
     @property
     def damage(self) -> list[Finding]:
-        """What is wrong and was not put right."""
+        """What is wrong and was not repaired."""
         return [finding for finding in self.findings if finding.severity == "damage"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Report:
 
 
 def camera_directories(memory: Path) -> list[Path]:
-    """Directories that are cameras, or were: those that lost their `camera.json` too."""
+    """Directories of cameras, including those that lost their `camera.json`."""
     marks = ("camera.json", "committed", "journal")
     return sorted(
         entry for entry in memory.iterdir() if entry.is_dir() and any((entry / mark).exists() for mark in marks)
@@ -57,9 +57,9 @@ def camera_directories(memory: Path) -> list[Path]:
 def fsck(
     camera: Path, *, repair: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda text: None
 ) -> Report:
-    """Check one camera; with `repair`, put right what can be. Raises CameraBusy when it is to be repaired while it is written.
+    """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer.
 
-    deep: chunks that lie on a store are read, not only looked for.
+    deep: remote-only chunks are read, not only listed.
     """
     if not repair:
         return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
@@ -82,7 +82,7 @@ def fsck(
 
 
 def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:
-    """Findings that stay when looked at again: a writer seals and evicts meanwhile."""
+    """Findings that persist: a writer seals and evicts meanwhile."""
     findings: list[Finding] = []
     for _ in range(_ATTEMPTS):
         before = _state(camera)
@@ -108,19 +108,19 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     try:
         snapshot = CameraReader(camera).snapshot()
         if not deep:
-            snapshot = snapshot.within_reach(frames_away(camera, snapshot.generation))
+            snapshot = snapshot.within_reach(frames_remote(camera, snapshot.generation))
     except RepositoryError:
-        return []  # said by the checks above
+        return []  # the checks above report it
     from afterview.memory.index.frame_index import (  # loads faiss: only where there is an index to compare
         differences,
         is_stale,
     )
 
     def fix() -> str:
-        with locked(directory):
+        with index_lock(directory):
             (directory / "about.json").unlink(missing_ok=True)
             dropped = drop_files(directory, keep=set())
-        return f"{dropped} files dropped; the next question rebuilds the index"
+        return f"{dropped} files deleted; the next question rebuilds the index"
 
     if is_stale(directory, snapshot):
         what = "was built from another generation, or before frames were forgotten; the next question rebuilds it"
@@ -128,7 +128,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     try:
         return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
     except UnreachableFrames:
-        return []  # said by the checks above
+        return []  # the checks above report it
 
 
 def _frames(camera: Path) -> int:

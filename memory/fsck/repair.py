@@ -1,7 +1,7 @@
-"""Putting one camera right. Each repair keeps every frame that can still be read, and says what it cost.
+"""Repairing one camera. Each repair keeps every frame that can still be read, and reports what it cost.
 
-Nothing is invented: times come back from their second copy beside the images, gaps from the times; features and images that are lost
-stay lost, and their frames are recorded as lost to damage. Call only with the camera's lock held.
+Nothing is invented. Times are restored from their second copy beside the images, and gaps from the times. Lost features and images stay
+lost, and their frames are recorded as lost to damage. Call only with the camera's lock held.
 """
 
 import time
@@ -18,15 +18,17 @@ from afterview.memory.base.camera import CameraInfo, camera_id, creation_time, l
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES, Gap
-from afterview.memory.format import upload_state as uploaded
-from afterview.memory.format.generations import camera_layouts
-from afterview.memory.format.layout import IMAGES, ArrayLayout, generations, with_checksum
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.image_packs import image_attributes
+from afterview.memory.format.layout import IMAGES, StoredArray, generations, with_checksum
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames, image_attributes
-from afterview.memory.format.upload_state import FRAMES, change
+from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
+from afterview.memory.format.upload_state import FILE as UPLOAD_STATE
+from afterview.memory.format.upload_state import FRAMES, note_changed
 from afterview.memory.format.zarr_store import CameraStore
 from afterview.memory.fsck.repair_journal import sound_records
-from afterview.memory.index import files as index_files
+from afterview.memory.index.files import index_lock
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.remote.bucket import bucket_of
@@ -35,7 +37,7 @@ from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase
 from afterview.memory.writing.leftovers import alone
 
-LONG_SILENCE = 10.0  # seconds between two frames that are called a gap when the record of it is lost
+LONG_SILENCE = 10.0  # seconds between two frames that become a gap if its record is lost
 
 Fix = Callable[[], str]
 
@@ -46,15 +48,15 @@ class Repair:
     def __init__(self, camera: Path) -> None:
         self._camera = camera
 
-    # --- what says how to read the rest ---
+    # --- files that say how to read others ---
 
     def rebuild_camera(self) -> str:
-        """camera.json as it was sent to the store, else anew: its id is its directory's name; the rate is that of its frames.
+        """camera.json from the bucket, or else rebuilt: the id from the directory's name, the rate from the frames.
 
-        Raises StoreError where there is a copy that cannot be had now: to the store, a camera made anew is another one.
+        Raises StoreError if there may be a copy that cannot be fetched now: to the store, a rebuilt camera would be another one.
         """
-        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
-        theirs = None if objects is None else objects.read("camera.json")
+        bucket = bucket_of(self._camera) if (self._camera / UPLOAD_STATE).exists() else None
+        theirs = None if bucket is None else bucket.read("camera.json")
         if theirs is not None:
             write_file(self._camera / "camera.json", theirs)
             return f"restored from the store: name '{read_camera(self._camera).name}'"
@@ -66,9 +68,9 @@ class Repair:
         return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
 
     def rebuild_manifest(self) -> str:
-        """`committed` from what is there: the seals whose images exist, the newest generation that has a spec.
+        """`committed` from the existing files: the seals whose images exist, and the newest generation with a spec.
 
-        What was removed before it was published is taken from the store. Raises StoreError where that does not answer.
+        Published removals are taken from the bucket. Raises StoreError if it does not answer.
         """
         specs = [
             number
@@ -76,7 +78,7 @@ class Repair:
             if (self._camera / f"generation-{number}" / "spec.json").exists()
         ]
         if not specs:
-            raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be restored")
+            raise DamagedMemory(f"{self._camera}: no generation has a spec; nothing can be rebuilt")
         present_seals = sorted(int(entry.name) for entry in (self._camera / IMAGES).glob("*") if entry.name.isdigit())
         journal = sound_records(self._camera, specs[-1]) or ()
         first_unsealed = min(
@@ -85,68 +87,68 @@ class Repair:
         frames = (present_seals[-1] + 1) * SEAL_FRAMES if present_seals else 0
         if first_unsealed is not None:
             frames = min(frames, -(-first_unsealed // SEAL_FRAMES) * SEAL_FRAMES) if first_unsealed else 0
-        objects = bucket_of(self._camera) if (self._camera / uploaded.FILE).exists() else None
-        far = {} if objects is None else objects.sizes()
-        removed = published_removals(objects, specs[-1], frames) if objects is not None else ()
-        Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], far)).write(self._camera)
+        bucket = bucket_of(self._camera) if (self._camera / UPLOAD_STATE).exists() else None
+        remote = {} if bucket is None else bucket.sizes()
+        removed = published_removals(bucket, specs[-1], frames) if bucket is not None else ()
+        Manifest(frames, 0, specs[-1], removed, self._downsampled(frames, specs[-1], remote)).write(self._camera)
         absent = [seal for seal in range(frames // SEAL_FRAMES) if seal not in set(present_seals)]
         gone = np.array([seal * SEAL_FRAMES + row for seal in absent for row in range(SEAL_FRAMES)], dtype=np.int64)
         blank = self._blank_frames(frames, specs[-1])
         self._remove(np.union1d(gone, blank))
         return f"rebuilt: {frames} sealed frames, {len(gone) + len(blank)} of them no longer there"
 
-    def _downsampled(self, frames: int, generation: int, far: Container[str]) -> tuple[Downsampled, ...]:
-        """Seals whose tokens are there in their coarse form alone. far: what lies on the store."""
-        layouts = {layout.name.rpartition("/")[2]: layout for layout in camera_layouts(self._camera, generation)}
-        if ARRAYS["tokens"] not in layouts:
+    def _downsampled(self, frames: int, generation: int, remote: Container[str]) -> tuple[Downsampled, ...]:
+        """Seals that exist only in downsampled form. remote: keys in the bucket."""
+        arrays = {array.name.rpartition("/")[2]: array for array in camera_arrays(self._camera, generation)}
+        if ARRAYS["tokens"] not in arrays:
             return ()
         there = {
-            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(layouts[name], seal, far)}
+            name: {seal for seal in range(frames // SEAL_FRAMES) if self._any(arrays[name], seal, remote)}
             for name in ("tokens", ARRAYS["tokens"])
         }
         alone = sorted(there[ARRAYS["tokens"]] - there["tokens"])
         return add_downsampled((Downsampled(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES) for seal in alone), ())
 
-    def _any(self, layout: ArrayLayout, seal: int, far: Container[str]) -> bool:
-        chunks = layout.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
-        files = [layout.file(self._camera, chunk) for chunk in chunks]
-        return any(file.exists() or str(file.relative_to(self._camera)) in far for file in files)
+    def _any(self, array: StoredArray, seal: int, remote: Container[str]) -> bool:
+        chunks = array.chunks(seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+        files = [array.file(self._camera, chunk) for chunk in chunks]
+        return any(file.exists() or str(file.relative_to(self._camera)) in remote for file in files)
 
     def _blank_frames(self, frames: int, generation: int) -> NDArray[np.int64]:
-        """Frames whose embedding is zero: they had been forgotten."""
+        """Frames whose embedding is zero: they were forgotten."""
         name = f"generation-{generation}/embeddings"
-        layout = next(layout for layout in camera_layouts(self._camera) if layout.name == name)
+        array = next(array for array in camera_arrays(self._camera) if array.name == name)
         blank: list[int] = []
-        for chunk in layout.chunks(0, frames):
-            if layout.check(self._camera, chunk) is None:
-                zero = ~np.asarray(layout.rows(self._camera, chunk)).any(axis=1)
-                blank += (chunk * layout.chunk + np.flatnonzero(zero)).tolist()
+        for chunk in array.chunks(0, frames):
+            if array.check(self._camera, chunk) is None:
+                zero = ~np.asarray(array.rows(self._camera, chunk)).any(axis=1)
+                blank += (chunk * array.chunk + np.flatnonzero(zero)).tolist()
         return np.array([frame for frame in blank if frame < frames], dtype=np.int64)
 
-    def metadata(self, layout: ArrayLayout, rows: int) -> Fix:
-        """An array's zarr.json anew."""
+    def metadata(self, array: StoredArray, rows: int) -> Fix:
+        """Rebuild an array's zarr.json."""
 
         def fix() -> str:
-            unlink(self._camera / layout.name / "zarr.json")
+            unlink(self._camera / array.name / "zarr.json")
             store = CameraStore(self._camera)
-            for group in (Path(layout.name).parent, Path("frames/images")):
+            for group in (Path(array.name).parent, Path("frames/images")):
                 if not (self._camera / group / "zarr.json").exists():
                     zarr.create_group(store, path=str(group))
-            SealedFrames(self._camera, 0, writable=True).create_array(layout, rows)
+            SealedWriter(self._camera, 0).create_array(array, rows)
             return "rebuilt"
 
         return fix
 
     # --- chunks ---
 
-    def chunk(self, layout: ArrayLayout, chunk: int, lost: NDArray[np.int64]) -> Fix:
-        """A chunk that cannot be read."""
-        kind = layout.name.rsplit("/", 1)[-1]
+    def chunk(self, array: StoredArray, chunk: int, lost: NDArray[np.int64]) -> Fix:
+        """Restore a chunk that cannot be read, or give up its frames."""
+        kind = array.name.rsplit("/", 1)[-1]
 
         def fix() -> str:
-            place = (layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)
-            key = str(layout.file(self._camera, chunk).relative_to(self._camera))
-            if layout.chunk <= SEAL_FRAMES and restore_chunk(self._camera, key, place, layout.chunk_bytes):
+            place = (array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)
+            key = str(array.file(self._camera, chunk).relative_to(self._camera))
+            if array.chunk <= SEAL_FRAMES and restore_chunk(self._camera, key, place, array.chunk_bytes):
                 return "fetched from the store"
             if kind in (*ARRAYS, *ARRAYS.values()):
                 self._remove(lost)
@@ -154,13 +156,13 @@ class Repair:
                     f"{len(lost)} frames are recorded as lost to damage; `reembed` can rebuild them from their images"
                 )
             if kind == "embeddings":
-                self._write(layout, chunk, np.zeros((layout.chunk, *layout.row), dtype=layout.dtype))
+                self._write(array, chunk, np.zeros((array.chunk, *array.row), dtype=array.dtype))
                 return f"{len(lost)} frames can no longer be found by search; they are still remembered"
-            times = self._second_times()[chunk * layout.chunk : (chunk + 1) * layout.chunk]
-            rows = np.full(layout.chunk, 0 if kind == "time_basis" else np.nan, dtype=layout.dtype)
+            times = self._second_times()[chunk * array.chunk : (chunk + 1) * array.chunk]
+            rows = np.full(array.chunk, 0 if kind == "time_basis" else np.nan, dtype=array.dtype)
             if kind in ("times", "arrival_times"):
                 rows[: len(times)] = times
-            self._write(layout, chunk, rows)
+            self._write(array, chunk, rows)
             unknown = lost[np.isnan(self._second_times()[lost])] if kind == "times" else lost[:0]
             self._remove(unknown)
             return (
@@ -169,13 +171,13 @@ class Repair:
 
         return fix
 
-    def _write(self, layout: ArrayLayout, chunk: int, rows: NDArray[np.generic]) -> None:
-        write_file(layout.file(self._camera, chunk), with_checksum(rows.tobytes()))
-        if layout.chunk <= SEAL_FRAMES:
-            change(self._camera, {(layout.name.partition("/")[0], chunk * layout.chunk // SEAL_FRAMES)})
+    def _write(self, array: StoredArray, chunk: int, rows: NDArray[np.generic]) -> None:
+        write_file(array.file(self._camera, chunk), with_checksum(rows.tobytes()))
+        if array.chunk <= SEAL_FRAMES:
+            note_changed(self._camera, {(array.name.partition("/")[0], chunk * array.chunk // SEAL_FRAMES)})
 
     def images(self, seal: int) -> Fix:
-        """A seal whose images cannot be read: they come back from the store, or its frames stay without images."""
+        """Restore the images of a seal from the bucket, or leave its frames without images."""
 
         def fix() -> str:
             about = image_attributes(self._camera, seal)
@@ -184,10 +186,8 @@ class Repair:
                 return "fetched from the store"
             times = self._times(Manifest.read(self._camera).frames)[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES]
             remove_tree(self._camera / IMAGES / str(seal))
-            SealedFrames(self._camera, 0, writable=True).write_images(
-                seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist()
-            )
-            change(self._camera, {(FRAMES, seal)})
+            SealedWriter(self._camera, 0).write_images(seal, [b""] * SEAL_FRAMES, np.nan_to_num(times).tolist())
+            note_changed(self._camera, {(FRAMES, seal)})
             return f"the images of {SEAL_FRAMES} frames are lost; the frames are still remembered"
 
         return fix
@@ -196,7 +196,7 @@ class Repair:
         return SealedFrames(self._camera, 0).scalars("times", 0, frames)
 
     def _second_times(self) -> NDArray[np.float64]:
-        """Times by frame from the copies beside the images; NaN where there is none."""
+        """Times by frame from the copies beside the images; NaN without a copy."""
         try:
             frames = Manifest.read(self._camera).frames
         except RepositoryError:
@@ -211,7 +211,7 @@ class Repair:
         return times
 
     def drop_frames(self, frames: NDArray[np.int64]) -> Fix:
-        """Frames whose rows make no sense."""
+        """Give up frames with invalid rows."""
 
         def fix() -> str:
             self._remove(frames)
@@ -220,7 +220,7 @@ class Repair:
         return fix
 
     def _remove(self, frames: NDArray[np.int64]) -> None:
-        """Record frames as lost to damage: nobody reads them any more."""
+        """Record frames as lost to damage: readers leave them out."""
         manifest = Manifest.read(self._camera)
         frames = np.intersect1d(frames, present(int(frames.max(initial=-1)) + 1, manifest.removed))
         if not len(frames):
@@ -234,15 +234,15 @@ class Repair:
         ]
         replace(manifest, removed=add(manifest.removed, new)).write(self._camera)
 
-    # --- the rest ---
+    # --- other files ---
 
     def finish_removals(self) -> str:
-        """Erase what an interrupted removal left (a journal's frames are blanked by the writer that opens it next)."""
+        """Erase what an interrupted removal left. (The next writer blanks frames in the journal.)"""
         manifest = Manifest.read(self._camera)
         for removal in manifest.removed:
             if not removal.erased:
                 erase(self._camera, removal, manifest.removed, sealed=manifest.frames)
-        return "the sealed part is erased; the next writer finishes it"
+        return "the sealed frames are erased; the next writer completes the removal"
 
     def erase_again(self, removal: Removal) -> Fix:
         """Erase what is left of a forgotten range."""
@@ -255,7 +255,7 @@ class Repair:
         return fix
 
     def rebuild_gaps(self) -> str:
-        """Gaps anew from the times: where they were known, their reasons are lost."""
+        """Rebuild the gaps from the times. Their reasons are lost."""
         manifest = Manifest.read(self._camera)
         times = self._times(manifest.frames)
         ids = np.flatnonzero(np.isfinite(times))
@@ -265,12 +265,12 @@ class Repair:
         ]
         for file in (self._camera / "frames" / "gaps").glob("c.*"):
             unlink(file)
-        SealedFrames(self._camera, manifest.generation, writable=True).write_gaps(0, gaps)
+        SealedWriter(self._camera, manifest.generation).write_gaps(0, gaps)
         replace(manifest, gaps=len(gaps)).write(self._camera)
-        return f"{len(gaps)} gaps rebuilt from the times; why they came about is lost"
+        return f"{len(gaps)} gaps rebuilt from the times; their reasons are lost"
 
     def group(self, path: Path) -> Fix:
-        """A Zarr group's zarr.json anew: it says no more than that there is a group."""
+        """Rebuild a Zarr group's zarr.json, which only says that there is a group."""
 
         def fix() -> str:
             unlink(path)
@@ -281,10 +281,10 @@ class Repair:
         return fix
 
     def delete_unfinished(self, path: Path) -> Fix:
-        """A file that a crash left unfinished. Who writes such files beside the camera's writer holds one of these locks."""
+        """Delete an unfinished file of a crash. Other processes that write such files hold one of these locks."""
 
         def fix() -> str:
-            index = index_files.locked(path.parent) if path.parent.name == "index" else nullcontext()
+            index = index_lock(path.parent) if path.parent.name == "index" else nullcontext()
             with alone(self._camera), index:
                 if unlink(path):
                     fsync_directory(path.parent)
@@ -294,7 +294,7 @@ class Repair:
 
 
 def _ends(times: NDArray[np.float64], first: int, end: int) -> tuple[float, float]:
-    """First and last known time of a range, or else those of the frames around it."""
+    """First and last known time of a range, or else of the frames around it."""
     inside = times[first:end][np.isfinite(times[first:end])]
     if len(inside):
         return float(inside[0]), float(inside[-1])

@@ -1,4 +1,4 @@
-"""Putting right the small files that say how a camera is read and what is wanted of it: a spec, and settings."""
+"""Repairing a camera's small files: spec and settings."""
 
 import time
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from afterview.memory.remote.bucket import bucket_of
 
 
 def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
-    """A generation's spec as it was sent to the store. Nothing else here says whose features these are."""
+    """Fetch a generation's spec from the bucket. No other file says which model made the features."""
 
     def fix() -> str:
         path = spec_path(camera, generation)
-        objects = bucket_of(camera)
-        theirs = None if objects is None else objects.read(str(path.relative_to(camera)))
-        if objects is None or theirs is None:
+        bucket = bucket_of(camera)
+        theirs = None if bucket is None else bucket.read(str(path.relative_to(camera)))
+        if bucket is None or theirs is None:
             raise DamagedMemory(f"{path}: there is no copy on a store; {REMEDY}")
-        decode_json(theirs, where=f"{objects.name}: spec.json", remedy=REMEDY)
+        decode_json(theirs, where=f"{bucket.name}: spec.json", remedy=REMEDY)
         write_file(path, theirs)
         return "fetched from the store"
 
@@ -29,12 +29,12 @@ def fetch_spec(camera: Path, generation: int) -> Callable[[], str]:
 
 
 def begin_settings(camera: Path) -> Callable[[], str]:
-    """Settings by which nothing is recorded unmasked, and nothing goes that was to be kept, until a person sets them again."""
+    """New settings with which nothing is recorded unmasked and nothing is evicted until a person sets them again."""
 
     def fix() -> str:
         write_settings(camera, CameraSettings(paused=True, keep=((0.0, time.time()),)))
         return (
-            "begun anew: paused, with all that was recorded kept; set privacy masks (`mask`), kept spans (`keep --clear`, `keep`) "
+            "replaced: paused, and everything recorded is kept; set privacy masks (`mask`), kept spans (`keep --clear`, `keep`) "
             "and limits (`retain`) again, then `resume`"
         )
 
@@ -42,10 +42,10 @@ def begin_settings(camera: Path) -> Callable[[], str]:
 
 
 def begin_memory_settings(memory: Path) -> Callable[[], str]:
-    """No limits until a person sets them again."""
+    """New settings without limits until a person sets them again."""
 
     def fix() -> str:
         write_memory_settings(memory, MemorySettings())
-        return "begun anew without limits; `retain` sets them again"
+        return "replaced by settings without limits; `retain` sets them again"
 
     return fix

@@ -1,4 +1,4 @@
-"""Putting one camera's journal right: every sound record stays, and so do the places of lost frames: no id comes again."""
+"""Repairing one camera's journal. Every sound record stays. Lost frames keep their places: no id is used twice."""
 
 import time
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.unsealed import Unsealed, blank_frame, restore
 from afterview.memory.plans.removal import Removal, add, runs
 
-_CLOSE_S = 1 / 1024  # between lost frames of which no time is known
+_CLOSE_S = 1 / 1024  # between lost frames whose times are unknown
 
 
 def repair_journal(camera: Path) -> str:
-    """Frames that are lost between sound records get blank places; so do a whole seal's where the file itself is lost.
+    """Give blank places to frames that are lost between sound records; if the file itself is lost, to a whole seal.
 
     Call with the camera's lock held.
     """
@@ -51,12 +51,12 @@ def repair_journal(camera: Path) -> str:
     if new:
         replace(manifest, removed=add(manifest.removed, new)).write(camera)
     if records is None:
-        return f"begun anew: the frames that were in it are lost, {SEAL_FRAMES} at most as a rule, and as many places are recorded as lost"
+        return f"replaced: its frames are lost, usually at most {SEAL_FRAMES}, and as many places are recorded as lost"
     return f"{len(unsealed.frames) - len(lost)} frames kept, {len(lost)} lost"
 
 
 def sound_records(camera: Path, generation: int) -> Sequence[Record] | None:
-    """Of a journal; None where the file is gone or is no journal."""
+    """The sound records of a journal; None if the file is missing or not a journal."""
     path = camera / journal_name(generation)
     try:
         return scan(read_journal(path), where=str(path)).records
@@ -65,7 +65,7 @@ def sound_records(camera: Path, generation: int) -> Sequence[Record] | None:
 
 
 def _fill_in(unsealed: Unsealed, lost: Sequence[int], newest: float, spec: FeatureSpec) -> np.ndarray:
-    """Give lost places a time between those of their neighbours, and no content; returns all times."""
+    """Give lost places a time between their neighbours', and no content; returns all times."""
     times = np.array([frame.time for frame in unsealed.frames])
     for row in lost:
         before = times[row - 1] if row else newest
@@ -76,7 +76,7 @@ def _fill_in(unsealed: Unsealed, lost: Sequence[int], newest: float, spec: Featu
 
 
 def _newest_sealed(camera: Path, manifest: Manifest) -> float:
-    """Time of the newest sealed frame that is known, or of the camera's beginning."""
+    """The newest known time of a sealed frame, or the camera's creation time."""
     times = SealedFrames(camera, manifest.generation).scalars("times", 0, manifest.frames)
     known = [float(when) for when in times[np.isfinite(times)][-1:]] + [gone.stop for gone in manifest.removed[-1:]]
     return max(known, default=read_camera(camera).created)

@@ -1,8 +1,8 @@
-"""The files of a frame index, without FAISS: which there are, what they were built from, and dropping them.
+"""The files of a frame index, without FAISS: listing them, what they were built from, and deleting them.
 
-about.json          identity, and the list of segments with their checksums: what is not in it does not count
+about.json          identity, and the list of segments with their checksums; files that are not listed are ignored
 KIND-FIRST-END.faiss
-lock                held while files are written or dropped
+lock                held while files are written or deleted
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ Kind = Literal["flat", "ivf"]
 class SegmentFile(NamedTuple):
     """A segment as `about.json` lists it. head, whole: CRC-32C of its file without the vectors, and with them.
 
-    FAISS trusts the counts and sizes at the head of a file, so they are compared before it is let near one. (None: earlier versions
-    noted neither.)
+    FAISS trusts the counts and sizes at the head of a file, so the checksums are compared before FAISS reads it. (None: earlier versions
+    stored no checksums.)
     """
 
     kind: Kind
@@ -40,20 +40,20 @@ class SegmentFile(NamedTuple):
         return f"{self.kind}-{self.first}-{self.end}.faiss"
 
 
-def locked(directory: Path) -> AbstractContextManager[None]:
+def index_lock(directory: Path) -> AbstractContextManager[None]:
     """Write these files alone, among all processes: saving and forgetting must not cross."""
     make_directory(directory)
     return file_lock(directory / "lock")
 
 
 def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:
-    """Drop every segment that holds one of the frames [first, end), or with `whole` those that hold no other; returns how many.
+    """Delete every segment that holds one of the frames [first, end), or with `whole` those that hold no others; returns how many.
 
-    The others stay, under the new identity.
+    The others stay and get the new identity.
     """
     if not directory.is_dir():
         return 0
-    with locked(directory):
+    with index_lock(directory):
         try:
             _, names = listed(directory)
         except (OSError, ValueError):
@@ -67,7 +67,7 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:
-    """Remove segments that are not among `keep`, and what a crash left unfinished; returns how many. Call it `locked`."""
+    """Delete segments that are not among `keep`, and unfinished files; returns how many. Call it with `index_lock` held."""
     files = [*directory.glob("*.faiss"), *unfinished_files(directory)]
     dropped = sum(unlink(path) for path in sorted(files) if path.name not in keep)
     if dropped:
@@ -76,20 +76,20 @@ def drop_files(directory: Path, *, keep: set[str]) -> int:
 
 
 def drop_unfinished(directory: Path) -> None:
-    """Remove what a crash left unfinished. (What another process is writing at this moment is waited for, and stays.)"""
+    """Delete unfinished files of a crash. (Waits for a process that is writing; its files stay.)"""
     if unfinished_files(directory):
-        with locked(directory):
+        with index_lock(directory):
             if sum(unlink(path) for path in unfinished_files(directory)):
                 fsync_directory(directory)
 
 
 def write_list(directory: Path, identity: dict[str, Any], files: Sequence[SegmentFile]) -> None:
-    """Make these segments count, and no others."""
+    """Replace `about.json`: these segments are valid, and no others."""
     write_json(directory / "about.json", {**identity, "segments": [list(file) for file in files]})
 
 
 def listed(directory: Path) -> tuple[dict[str, Any], list[SegmentFile]]:
-    """`about.json`: the identity, and the segments it names. Raises FileNotFoundError, or ValueError where it is damaged."""
+    """The identity and the segments that `about.json` names. Raises FileNotFoundError, or ValueError if it is damaged."""
     data = (directory / "about.json").read_bytes()
     try:
         about = decode_json(data, where="about.json", remedy="the next question rebuilds the index")
@@ -100,12 +100,12 @@ def listed(directory: Path) -> tuple[dict[str, Any], list[SegmentFile]]:
 
 def _segment_file(kind: Kind, first: int, end: int, head: int | None = None, whole: int | None = None) -> SegmentFile:
     if kind not in get_args(Kind) or not (isinstance(first, int) and isinstance(end, int) and 0 <= first < end):
-        raise TypeError(f"{kind} {first} {end} is no segment")
+        raise TypeError(f"{kind} {first} {end} is not a segment")
     return SegmentFile(kind, first, end, head, whole)
 
 
 def identity_of(info: CameraInfo, spec: FeatureSpec, generation: int, removed: Sequence[Removal]) -> dict[str, Any]:
-    """What an index must have been built from to be used. Forgotten frames are part of it: no index that knew them may come back."""
+    """What an index must have been built from. Forgotten frames are part of it: an index that contained them is never used again."""
     return {
         "generation": generation,
         "weights": spec.index.weights,

@@ -1,8 +1,8 @@
-"""The frame index: which frames of one camera look like a text. FAISS over the embeddings, in segments (memory.index.segments).
+"""The frame index finds the frames of one camera that look like a text. FAISS over the embeddings, in segments (memory.index.segments).
 
-Exact up to about a million frames; beyond, old segments are searched approximately, and every result says which it was. The files
-are a cache: rebuilt from the embeddings whenever they are missing or disagree with them. Threads: FAISS crashes when one thread
-adds while another searches, so every call holds this index's one lock.
+Exact up to about a million frames. Beyond, old segments are searched approximately, and every result says so. The files are a cache: they
+are rebuilt from the embeddings if they are missing or differ from them. Threads: any; FAISS crashes if one thread adds while another
+searches, so every call holds the index's lock.
 """
 
 import threading
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.index import segments as pieces
-from afterview.memory.index.files import Kind, SegmentFile, identity_of, listed, locked
+from afterview.memory.index.files import Kind, SegmentFile, identity_of, index_lock, listed
 from afterview.memory.index.segments import (
     EXACT_FRAMES,
     INVERTED,
     LARGE,
     SMALL,
-    Segment,
+    IndexSegment,
     build_flat,
     build_inverted,
     stored_vectors,
@@ -54,28 +54,28 @@ class FrameIndex:
     """Index of one camera's frames. `catch_up` before `search`; both may be called from any thread."""
 
     def __init__(self, directory: Path | None, *, exact_frames: int = EXACT_FRAMES) -> None:
-        """directory: the camera's `index/`, or None to keep the index in memory only. exact_frames: how many may be compared one by one."""
+        """directory: the camera's `index/`, or None to keep the index in memory. exact_frames: up to this many, search is exact."""
         self._directory, self._exact_frames = directory, exact_frames
         self._lock = threading.Lock()
         self._identity: dict[str, Any] = {}
-        self._segments: list[Segment] = []
-        self._tail: Segment | None = (
-            None  # newest frames, less than a small segment; grows in place and is never written
+        self._segments: list[IndexSegment] = []
+        self._tail: IndexSegment | None = (
+            None  # newest frames, fewer than a small segment; grows in place and is never written
         )
-        self._sound: dict[str, SegmentFile] = {}  # files that were read or written here
+        self._sound: dict[str, SegmentFile] = {}  # files that this object has read or written
         self._loaded = False
         self.rebuilt: str | None = None  # why the files on disk were not used
 
     @property
     def frames(self) -> int:
-        """Places indexed: one more than the newest frame's id."""
+        """One more than the id of the newest indexed frame."""
         newest = self._tail or (self._segments[-1] if self._segments else None)
         return newest.end if newest else 0
 
     def catch_up(self, snapshot: MemorySnapshot, *, save: bool = True) -> None:
-        """Index what the snapshot holds and this does not. Writes new segments to disk, where it can.
+        """Index the frames of the snapshot that are not indexed. Writes new segments to disk if possible.
 
-        Raises UnreachableFrames where embeddings lie on a store that does not answer. Of a snapshot that leaves those out nothing is
+        Raises UnreachableFrames if embeddings lie in a bucket that does not answer. A snapshot that leaves such frames out is not
         indexed: a search then finds what was indexed before.
         """
         with self._lock:
@@ -96,7 +96,7 @@ class FrameIndex:
             ):  # another thread has caught up with another state
                 with suppress(UnreachableFrames):
                     self._catch_up(snapshot, save=False)
-            faiss.omp_set_num_threads(1)  # a single query is several times faster so (measured)
+            faiss.omp_set_num_threads(1)  # with one thread a single query is several times faster (measured)
             found: list[tuple[float, int]] = []
             for segment in [*self._segments, *([self._tail] if self._tail else [])]:
                 found += segment.search(query, top, first=first, end=stop, holes=holes)
@@ -141,7 +141,7 @@ class FrameIndex:
             self.rebuilt = str(error)
 
     def _fill(self, snapshot: MemorySnapshot) -> None:
-        """Drop segments of which every frame is gone; build whole small ones wherever none covers them.
+        """Drop segments whose frames are all removed; build small ones where none covers the frames.
 
         Segments beyond the snapshot stay: another thread may have caught up with a newer one.
         """
@@ -164,30 +164,30 @@ class FrameIndex:
             return
         known = self._tail.end if self._tail and self._tail.first == first else first
         if known < snapshot.end:
-            fresh = stored_vectors(snapshot, known, snapshot.end)
+            new = stored_vectors(snapshot, known, snapshot.end)
             if self._tail and self._tail.first == first:
-                self._tail.index.add(fresh)
-                self._tail = Segment(first, snapshot.end, "flat", self._tail.index)
+                self._tail.index.add(new)
+                self._tail = IndexSegment(first, snapshot.end, "flat", self._tail.index)
             else:
-                self._tail = build_flat(fresh, first)
+                self._tail = build_flat(new, first)
 
     def _save(self) -> None:
         if self._directory is None:
             return
         try:
-            with locked(self._directory):
+            with index_lock(self._directory):
                 if forgotten_frames(Manifest.read(self._directory.parent).removed) == self._identity["forgotten"]:
                     self._sound = pieces.save(self._directory, self._segments, self._identity, sound=self._sound)
         except (OSError, RepositoryError):
-            pass  # a cache in a read-only or full directory: the index in memory serves as well
+            pass  # the directory is read-only or full: the index in memory works as well
 
 
 def _merged(
-    segments: list[Segment], size: int, kind: Kind, build: Callable[[NDArray[np.float32], int], Segment]
-) -> list[Segment]:
-    """Flat segments that together fill an aligned run of `size` frames become one segment."""
-    merged: list[Segment] = []
-    groups: dict[int, list[Segment]] = {}
+    segments: list[IndexSegment], size: int, kind: Kind, build: Callable[[NDArray[np.float32], int], IndexSegment]
+) -> list[IndexSegment]:
+    """Merge flat segments that together fill an aligned run of `size` frames."""
+    merged: list[IndexSegment] = []
+    groups: dict[int, list[IndexSegment]] = {}
     for segment in segments:
         movable = segment.kind == "flat" and segment.end - segment.first < size
         groups.setdefault(segment.first // size, []).append(segment) if movable else merged.append(segment)
@@ -203,8 +203,8 @@ def _identity(snapshot: MemorySnapshot) -> dict[str, Any]:
     return identity_of(snapshot.info, snapshot.spec, snapshot.generation, snapshot.removed)
 
 
-def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
-    """Compare one frame of a flat segment with what is stored. Raises ValueError."""
+def _require_agreement(segment: IndexSegment, snapshot: MemorySnapshot) -> None:
+    """Compare one frame of a flat segment with the stored embedding. Raises ValueError."""
     if segment.kind != "flat":
         return
     low, high = np.searchsorted(snapshot.ids, (segment.first, segment.end))
@@ -213,21 +213,21 @@ def _require_agreement(segment: Segment, snapshot: MemorySnapshot) -> None:
         try:
             stored = stored_vectors(snapshot, frame, frame + 1)[0]
         except UnreachableFrames:
-            return  # nothing to compare with for now
+            return  # nothing to compare with now
         if not float(np.abs(segment.index.reconstruct(frame - segment.first) - stored).max()) <= 1e-3:  # or NaN
             raise ValueError(f"{segment.file}: frame {frame} differs from the stored embedding")
 
 
 def _remembered(snapshot: MemorySnapshot, first: int, end: int) -> bool:
-    """Whether any of the frames [first, end) is remembered."""
+    """Whether any frame in [first, end) is remembered."""
     low, high = np.searchsorted(snapshot.ids, (first, end))
     return bool(high > low)
 
 
-def _apart(segment: Segment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
-    """Remembered frames of a flat segment whose vectors are not those that are stored, ascending; none of an inverted one.
+def _apart(segment: IndexSegment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
+    """Remembered frames of a flat segment whose vectors differ from the stored ones, ascending; none for an inverted one.
 
-    (An evicted frame's vector goes when the whole segment does.)
+    (An evicted frame's vector is deleted with the whole segment.)
     """
     low, high = np.searchsorted(snapshot.ids, (segment.first, segment.end))
     ids = snapshot.ids[low:high]
@@ -239,7 +239,7 @@ def _apart(segment: Segment, snapshot: MemorySnapshot) -> NDArray[np.int64]:
 
 
 def is_stale(directory: Path, snapshot: MemorySnapshot) -> bool:
-    """The files were built from another generation, or before frames were forgotten: no damage, they are built anew."""
+    """Whether the files were built from another generation, or before frames were forgotten. Not damage: they are rebuilt."""
     try:
         return listed(directory)[0] != _identity(snapshot)
     except (OSError, ValueError):
@@ -247,7 +247,7 @@ def is_stale(directory: Path, snapshot: MemorySnapshot) -> bool:
 
 
 def differences(directory: Path, snapshot: MemorySnapshot) -> Sequence[str]:
-    """What in the index files disagrees with the embeddings, one line each; for `fsck`. Nothing where there are no files."""
+    """Differences between the index files and the embeddings, one line each, for `fsck`. Empty without files."""
     try:
         identity, files = listed(directory)
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Pieces of a frame index: aligned runs of frames, each one FAISS index and one file, final once built.
+"""Segments of a frame index: aligned runs of frames. Each is one FAISS index and one file, and final once built.
 
     flat    [k * 4,096, ...) and, merged, [k * 65,536, ...): every vector compared, float16 codes
-    ivf     [k * 131,072, ...): 512 cells of which the nearest are compared; only beyond EXACT_FRAMES
+    ivf     [k * 131,072, ...): 512 cells, of which the nearest are compared; only beyond EXACT_FRAMES
 
-A vector's place in its segment is its frame id minus the segment's first; frames that are gone have a zero vector and are never
-returned. Writing a vector twice (small, then merged) costs less than rewriting one growing file every few thousand frames.
+A vector's place in its segment is its frame id minus the segment's first. Removed frames have a zero vector and are never returned.
+Writing a vector twice (small, then merged) costs less than rewriting one growing file every few thousand frames.
 """
 
 import os
@@ -26,15 +26,15 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 
 SMALL, LARGE, INVERTED = 4096, 65536, 131072  # frames per segment; each a multiple of the one before
 EXACT_FRAMES = 1_000_000  # an exact search of a million 1152-vectors takes 60 ms (measured); beyond, cells are searched
-CELLS, PROBES = 512, 32  # cells of an inverted segment, and how many of them a search looks into
+CELLS, PROBES = 512, 32  # cells of an inverted segment, and how many of them a search compares
 _TRAIN = 64 * CELLS  # vectors; FAISS advises 39 to 256 per cell
-_MORE = 8  # times as many frames are asked for where the last ones are equally near
+_MORE = 8  # times as many frames are requested if the last ones have equal scores
 _READ_AT_ONCE = 65536  # embeddings
-_NUMBER, _PLACE = 2, 8  # bytes: of a float16 code; of the place that an inverted segment keeps beside each vector
+_NUMBER, _PLACE = 2, 8  # bytes: of a float16 code; of the place that an inverted segment stores with each vector
 
 
 @dataclass(frozen=True)
-class Segment:
+class IndexSegment:
     """Frames [first, end) and their index."""
 
     first: int
@@ -50,7 +50,7 @@ class Segment:
     def search(
         self, query: NDArray[np.float32], top: int, *, first: int, end: int, holes: Sequence[tuple[int, int]]
     ) -> list[tuple[float, int]]:
-        """(score, frame) of the nearest frames of [first, end), those in holes left out; of equally near ones the earliest."""
+        """(score, frame) of the nearest frames in [first, end) outside the holes; the earliest of equal scores."""
         low, high = max(first, self.first), min(end, self.end)
         if low >= high:
             return []
@@ -66,7 +66,9 @@ class Segment:
         return [
             (float(score), int(place) + self.first)
             for score, place in zip(scores, places, strict=True)
-            if 0 <= place < self.end - self.first  # -1: no more; and of an inverted segment, places come from its file
+            if 0
+            <= place
+            < self.end - self.first  # -1: no more; and the places of an inverted segment come from its file
         ]
 
     def _nearest(
@@ -74,14 +76,14 @@ class Segment:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The best `wanted` of at most `most`.
 
-        Which of equal scores FAISS leaves out depends on how frames are cut into segments, and so would an answer as of a fixed time.
-        So it is asked for more until the last that counts scores above the last that was found.
+        Which of several equal scores FAISS leaves out depends on the segments, and an answer as of a fixed time would depend on it, too.
+        So more are requested until the last one that counts scores above the last one that was found.
         """
         asked = min(wanted + 1, most)
         while True:
             scores, places = (rows[0] for rows in self.index.search(query[None], asked, params=parameters))
             decided = asked >= most or places[-1] < 0 or scores[wanted - 1] > scores[-1]
-            if decided or self.kind == "ivf":  # an approximate search promises nothing
+            if decided or self.kind == "ivf":  # an approximate search guarantees nothing
                 order = np.lexsort((places, -scores))[:wanted]
                 return scores[order], places[order]
             asked = min(_MORE * asked, most)
@@ -97,15 +99,15 @@ class Segment:
         return rows
 
 
-def build_flat(vectors: NDArray[np.float32], first: int) -> Segment:
+def build_flat(vectors: NDArray[np.float32], first: int) -> IndexSegment:
     """An exact segment."""
     # float16 codes halve the memory; recall 1.00 against float32 on a million vectors (measured).
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.add(vectors)
-    return Segment(first, first + len(vectors), "flat", index)
+    return IndexSegment(first, first + len(vectors), "flat", index)
 
 
-def build_inverted(vectors: NDArray[np.float32], first: int) -> Segment:
+def build_inverted(vectors: NDArray[np.float32], first: int) -> IndexSegment:
     """An approximate segment. The same vectors give the same cells."""
     width = vectors.shape[1]
     coarse = faiss.IndexFlatIP(width)
@@ -114,13 +116,13 @@ def build_inverted(vectors: NDArray[np.float32], first: int) -> Segment:
     )
     index.train(vectors[:: max(1, len(vectors) // _TRAIN)])
     index.add(vectors)
-    return Segment(first, first + len(vectors), "ivf", index)
+    return IndexSegment(first, first + len(vectors), "ivf", index)
 
 
 def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np.float32]:
-    """The embeddings of frames [first, end) by place, float32 [end - first, De]; zero where a frame is gone or damaged.
+    """The embeddings of frames [first, end) by place, float32 [end - first, De]; zero for removed or damaged frames.
 
-    Raises UnreachableFrames: what is merely out of reach must not be indexed as gone.
+    Raises UnreachableFrames: such frames must not be indexed as removed.
     """
     rows = np.zeros((end - first, snapshot.spec.index.width), dtype=np.float32)
     low, high = np.searchsorted(snapshot.ids, (first, end))
@@ -139,11 +141,11 @@ def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np
 
 
 def save(
-    directory: Path, segments: Sequence[Segment], identity: dict[str, Any], *, sound: Mapping[str, SegmentFile]
+    directory: Path, segments: Sequence[IndexSegment], identity: dict[str, Any], *, sound: Mapping[str, SegmentFile]
 ) -> dict[str, SegmentFile]:
-    """Write the files that are not there yet (`sound`: known to be right), then `about.json` naming all, then drop the others.
+    """Write the missing files (`sound`: known to be right), then `about.json`, which names all, then delete the others.
 
-    Returns what is there now, by name. A crash at any moment leaves the old list with all its files, or the new one. Call it `locked`.
+    Returns the files by name. A crash at any moment leaves the old list with all its files, or the new one. Call it with `index_lock` held.
     """
     files = {}
     for segment in segments:
@@ -155,7 +157,7 @@ def save(
     return files
 
 
-def _write(directory: Path, segment: Segment) -> SegmentFile:
+def _write(directory: Path, segment: IndexSegment) -> SegmentFile:
     reach("index.before-segment")
     data = faiss.serialize_index(segment.index).tobytes()
     write_file(directory / segment.file, data)
@@ -165,12 +167,12 @@ def _write(directory: Path, segment: Segment) -> SegmentFile:
 
 
 def _vector_bytes(kind: Kind, vectors: int, width: int) -> int:
-    """What the vectors take of a segment's file: its end."""
+    """Bytes of the vectors in a segment's file. They are its end."""
     return vectors * (_NUMBER * width + (_PLACE if kind == "ivf" else 0))
 
 
 def require_head(directory: Path, file: SegmentFile, width: int) -> None:
-    """Raise ValueError where what FAISS would believe of a file is not what was written. Reads none of its vectors."""
+    """Raise ValueError if the part of a file that FAISS trusts is not what was written. Reads no vectors."""
     try:
         with (directory / file.name).open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -184,25 +186,25 @@ def require_head(directory: Path, file: SegmentFile, width: int) -> None:
 
 
 def require_whole(directory: Path, file: SegmentFile) -> None:
-    """Raise ValueError where a file is not what was written. Reads all of it."""
+    """Raise ValueError if a file is not what was written. Reads all of it."""
     if file.whole not in (None, google_crc32c.value((directory / file.name).read_bytes())):
         raise ValueError(f"{file.name}: fails its checksum")
 
 
-def load(directory: Path, file: SegmentFile, width: int) -> Segment:
-    """Read one segment; its vectors stay on the disk until they are needed. Raises ValueError where the file is damaged."""
+def load(directory: Path, file: SegmentFile, width: int) -> IndexSegment:
+    """Read one segment; its vectors stay on the disk until they are needed. Raises ValueError if the file is damaged."""
     require_head(directory, file, width)
     kind, first, end, path = file.kind, file.first, file.end, directory / file.name
     try:
         index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP if kind == "ivf" else faiss.IO_FLAG_MMAP_IFC)
-    except (RuntimeError, MemoryError) as error:  # a list of an earlier version notes no checksum
+    except (RuntimeError, MemoryError) as error:  # the list of an earlier version has no checksums
         raise ValueError(f"{path.name}: {str(error).splitlines()[0]}") from None
-    if index is None:  # what FAISS makes of a file that says so
+    if index is None:  # FAISS returns this for a file of that kind
         raise ValueError(f"{path.name}: holds no index")
     if kind == "ivf":
-        # FAISS would start 32 threads per search to read ahead; the page cache does that (3 ms a search, measured).
+        # FAISS would start 32 threads per search to read ahead (3 ms per search, measured); the page cache does that.
         lists: Any = faiss.downcast_InvertedLists(index.invlists)
         lists.prefetch_nthread = 0
     if index.ntotal != end - first or index.d != width:
         raise ValueError(f"{path.name}: holds {index.ntotal} vectors of {index.d}, expected {end - first} of {width}")
-    return Segment(first, end, kind, index)
+    return IndexSegment(first, end, kind, index)

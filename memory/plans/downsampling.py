@@ -1,8 +1,8 @@
-"""Older frames in a quarter of their tokens: each square of 2x2 cells keeps its mean. Pure.
+"""Downsampling old frames to a quarter of their tokens: each square of 2x2 cells keeps its mean. Pure.
 
-A reader gives a coarse token back in all four cells that it stands for, so that a frame has as many tokens as ever, each at its
-place: nothing that plans an answer needs to know. Similar tokens merged freely would need a
-map per frame and take milliseconds each; answers are as good either way, as far as 288 questions can tell (tests/bench/RESULTS.md).
+A reader repeats a downsampled token in its four cells, so a frame always has the same number of tokens at the same places, and planning an
+answer does not depend on it. Merging similar tokens freely would need a map per frame and take milliseconds each; with 288 questions
+the answers are equally good (tests/bench/RESULTS.md).
 """
 
 import math
@@ -16,12 +16,12 @@ from afterview.memory.base.spec import TokenSpec
 
 SIDE = 2  # cells of a square's side
 FEWER = SIDE * SIDE  # tokens that become one
-ARRAYS = {"tokens": "coarse", "scales": "coarse_scales"}  # what holds the coarse form of what
+ARRAYS = {"tokens": "coarse", "scales": "coarse_scales"}  # array of full values -> array of downsampled values
 
 
 @dataclass(frozen=True)
 class Downsampled:
-    """Frames [first, end), whole seals, are kept coarse. erased: nothing is left of their other tokens; else the next writer erases it."""
+    """Frames [first, end), whole seals, are downsampled. erased: their full tokens are deleted; otherwise the next writer deletes them."""
 
     first: int
     end: int
@@ -35,7 +35,7 @@ def token_bytes(spec: TokenSpec, *, downsampled: bool) -> int:
 
 
 def can_downsample(spec: TokenSpec) -> bool:
-    """Whether a frame's tokens are a grid of even side: tokens that were merged already have no neighbours."""
+    """Whether a frame's tokens are a grid with an even side. Merged tokens have no neighbours."""
     side = math.isqrt(spec.tokens_per_frame)
     return spec.pooling == "bilinear" and side * side == spec.tokens_per_frame and side % SIDE == 0
 
@@ -50,7 +50,7 @@ def downsample(tokens: NDArray[np.floating]) -> NDArray[np.float16]:
 
 
 def spread(tokens: NDArray[np.generic]) -> NDArray[np.generic]:
-    """[T, P / 4, D] of any type back over the cells that they stand for, [T, P, D]."""
+    """[T, P / 4, D] of any type to [T, P, D]: each token repeated in its four cells."""
     frames, cells, width = tokens.shape
     side = math.isqrt(cells)
     grid = tokens.reshape(frames, side, 1, side, 1, width)
@@ -58,7 +58,7 @@ def spread(tokens: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def add_downsampled(ranges: Iterable[Downsampled], new: Iterable[Downsampled]) -> tuple[Downsampled, ...]:
-    """All of them, by frame; neighbours in the same state become one."""
+    """All ranges, by frame; neighbours in the same state become one."""
     merged: list[Downsampled] = []
     for part in sorted([*ranges, *new], key=lambda part: part.first):
         last = merged[-1] if merged else None
@@ -70,12 +70,12 @@ def add_downsampled(ranges: Iterable[Downsampled], new: Iterable[Downsampled]) -
 
 
 def is_downsampled(ranges: Iterable[Downsampled], frame: int) -> bool:
-    """Whether one frame is."""
+    """Whether one frame is downsampled."""
     return any(part.first <= frame < part.end for part in ranges)
 
 
 def downsampled_mask(frames: int, ranges: Sequence[Downsampled]) -> NDArray[np.bool_]:
-    """Which of the first `frames` frames are coarse, bool [frames]."""
+    """Which of the first `frames` frames are downsampled, bool [frames]."""
     mask = np.zeros(frames, dtype=bool)
     for part in ranges:
         mask[part.first : part.end] = True

@@ -17,7 +17,7 @@ Mode = Literal["full", "bounded"]
 
 
 class RecallConfig(Schema):
-    """How many frames MemAug may attend to, and how they are found when the span holds more."""
+    """How many frames MemAug may attend to, and how they are chosen if the span holds more."""
 
     budget: int = Field(default=3600, ge=1)  # frames; up to this many, all of the span is recalled
     window: int = Field(default=64, ge=0)  # newest frames, always recalled
@@ -69,11 +69,11 @@ def plan_recall(
 
 def _take(chosen: NDArray[np.bool_], candidates: NDArray[np.int64], left: int) -> int:
     """Mark the first `left` candidates that are not chosen yet; returns what is left of the budget."""
-    fresh = candidates[~chosen[candidates]]
-    _, first_seen = np.unique(fresh, return_index=True)
-    fresh = fresh[np.sort(first_seen)][:left]
-    chosen[fresh] = True
-    return left - len(fresh)
+    new = candidates[~chosen[candidates]]
+    _, first_seen = np.unique(new, return_index=True)
+    new = new[np.sort(first_seen)][:left]
+    chosen[new] = True
+    return left - len(new)
 
 
 def _with_neighbours(nearest: NDArray[np.int64], reach: int, span_frames: int) -> NDArray[np.int64]:
@@ -84,7 +84,7 @@ def _with_neighbours(nearest: NDArray[np.int64], reach: int, span_frames: int) -
 
 
 def _spread(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`count` of the candidates at even distances, ends included."""
+    """`count` of the candidates, evenly spaced, including both ends."""
     if count <= 0 or not len(candidates):
         return candidates[:0]
     return candidates[np.linspace(0, len(candidates) - 1, min(count, len(candidates)), dtype=int)]

@@ -1,7 +1,7 @@
-"""What a memory no longer holds, and why: ranges of frame ids that were evicted, forgotten, or lost to damage.
+"""Ranges of frame ids that a memory no longer holds, and why: evicted, forgotten, or lost to damage. Pure.
 
-Pure. A range stays for ever, so that "no longer remembered" is never taken for "not seen": it keeps the times of its first and
-last frame, nothing of what was in them.
+A range is never dropped, so that "no longer remembered" is not mistaken for "not seen". It keeps the times of its first and last frame and
+nothing of their content.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,10 +16,10 @@ RemovalReason = Literal["evicted", "forgotten", "damaged"]
 
 @dataclass(frozen=True)
 class Removal:
-    """Frames [first, end) are gone. start, stop: times of the first and the last of them. at: when they were removed.
+    """Frames [first, end) were removed. start, stop: times of the first and the last frame. at: when they were removed.
 
-    erased: nothing is left to do. Until then their bytes may still be on the disk, and a writer that opens the memory finishes the
-    work. (Frames lost to damage are not erased: what is left of them stays until somebody forgets or evicts it.)
+    erased: the removal is complete. Before, their bytes may still be on the disk, and the next writer of the camera completes the removal.
+    (Frames lost to damage are marked as erased, but what is left of them stays until they are forgotten or evicted.)
     """
 
     first: int
@@ -32,7 +32,7 @@ class Removal:
 
     @property
     def frames(self) -> int:
-        """How many frames went."""
+        """Number of removed frames."""
         return self.end - self.first
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Removal:
 
 
 def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> NDArray[np.int64]:
-    """Ids of [first, frames) that no removal covers, ascending: int64."""
+    """Ids in [first, frames) that no removal covers, ascending: int64."""
     if not removals:
         return np.arange(first, frames, dtype=np.int64)
     kept = np.ones(max(0, frames - first), dtype=bool)
@@ -67,7 +67,7 @@ def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> NDAr
 
 
 def evicted_before(removals: Sequence[Removal]) -> int:
-    """The frames that came first and are gone, as retention leaves it: ids below this are not remembered."""
+    """The end of a removal that begins with the first frame, as retention leaves it: no id below this is remembered."""
     return removals[0].end if removals and removals[0].first == 0 else 0
 
 
@@ -80,7 +80,7 @@ def runs(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, ...]:
-    """All of them, by frame; neighbours that were evicted one after the other become one range, so that the list stays short."""
+    """All removals, by frame. Neighbours that were evicted one after the other become one range, so that the list stays short."""
     ordered = sorted([*removals, *new], key=lambda removal: removal.first)
     merged: list[Removal] = []
     for removal in ordered:
@@ -98,7 +98,7 @@ def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, .
 
 
 def touching(removals: Sequence[Removal], start: float, end: float) -> tuple[Removal, ...]:
-    """Those that overlap the span [start, end]."""
+    """The removals that overlap the span [start, end]."""
     return tuple(removal for removal in removals if removal.start <= end and removal.stop >= start)
 
 

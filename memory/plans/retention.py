@@ -1,4 +1,4 @@
-"""How much of the past is kept. Pure plans; the repository carries them out, whole seals at a time, oldest first."""
+"""How much of the past is kept. Pure plans; the repository executes them, whole seals at a time, oldest first."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ DAY = 86400.0  # seconds
 
 @dataclass(frozen=True)
 class Limits:
-    """What retention allows one camera: seconds into the past, bytes on disk, seconds with all tokens; None is no limit."""
+    """Limits of one camera: seconds into the past, bytes on disk, seconds with full tokens; None: no limit."""
 
     seconds: float | None
     bytes: float | None
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Where a camera's memory is going. full_in_s: seconds until its limit is reached at this rate; None where it never is."""
+    """The growth of a camera's memory. full_in_s: seconds until its limit is reached at this rate; None: never."""
 
     bytes: int
     bytes_per_day: float
@@ -49,7 +49,7 @@ class Forecast:
 
 
 def limits_of(settings: CameraSettings, shared: MemorySettings, *, sharing: int) -> Limits:
-    """A camera's limits: its own, else its part of the memory's. sharing: cameras that have no limit in gigabytes of their own."""
+    """A camera's limits: its own, else its part of the memory's. sharing: number of cameras without a limit in gigabytes."""
     days = settings.days if settings.days is not None else shared.days
     gigabytes = settings.gigabytes
     if gigabytes is None and shared.gigabytes is not None:
@@ -70,10 +70,10 @@ def plan_eviction(
     used: float,
     keep: Sequence[tuple[float, float]],
 ) -> list[tuple[int, int]]:
-    """Ranges of whole seals to evict, oldest first, so that the limits are kept.
+    """Ranges of whole seals to evict, oldest first, to meet the limits.
 
-    times [N]: of the sealed frames, N a multiple of SEAL_FRAMES; held [N]: those not removed yet. used: bytes on disk now. A seal
-    that a protected span touches stays, whatever the limits say; the newest seal stays, too.
+    times [N]: of the sealed frames, N a multiple of SEAL_FRAMES; held [N]: those not removed yet. used: bytes on disk now. Seals that
+    overlap a kept span are never evicted, and neither is the newest seal.
     """
     seals = len(times) // SEAL_FRAMES
     if seals < 2 or (limits.seconds is None and limits.bytes is None):
@@ -99,10 +99,10 @@ def plan_eviction(
 def plan_downsampling(
     times: NDArray[np.float64], held: NDArray[np.bool_], *, seconds: float, keep: Sequence[tuple[float, float]]
 ) -> list[int]:
-    """First frames of the seals to make coarse, oldest first: all older than the newest frame by more than `seconds`.
+    """First frames of the seals to downsample, oldest first: all that are older than the newest frame by more than `seconds`.
 
-    times [N]: of the sealed frames, N a multiple of SEAL_FRAMES; held [N]: those neither removed nor coarse. A seal that a protected
-    span touches stays as it is.
+    times [N]: of the sealed frames, N a multiple of SEAL_FRAMES; held [N]: those neither removed nor downsampled. Seals that overlap a
+    kept span are never downsampled.
     """
     seals = len(times) // SEAL_FRAMES
     if not seals:
@@ -118,7 +118,7 @@ def plan_downsampling(
 
 
 def _ends(by_seal: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """First and last known time of each seal; of a seal whose times are all lost, those of the one before it."""
+    """First and last known time of each seal; if all times of a seal are lost, those of the seal before it."""
     start = np.where(np.isnan(by_seal), np.inf, by_seal).min(axis=1)
     stop = np.where(np.isnan(by_seal), -np.inf, by_seal).max(axis=1)
     stop = np.maximum.accumulate(stop)
@@ -138,7 +138,7 @@ def _ranges(seals: Sequence[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Savings:
-    """What coarse tokens save: frames that are coarse, and bytes less for each."""
+    """What downsampling saves: the number of downsampled frames, and the bytes saved for each."""
 
     frames: int
     bytes_each: float
@@ -147,9 +147,9 @@ class Savings:
 def forecast(
     used: int, frames: int, fps: float, limits: Limits, *, free: float, downsampled: Savings = Savings(0, 0.0)
 ) -> Forecast:
-    """When the camera reaches its limit, or the disk is full, if it goes on as so far. free: bytes left on the disk, or infinity.
+    """When the camera reaches its limit, or the disk is full, at the present rate. free: free bytes on the disk, or infinity.
 
-    Once frames become coarse, each new one costs what it costs to keep coarse: one more becomes so for every one that comes.
+    Once frames are downsampled, each new frame costs the bytes of a downsampled one, because one old frame is downsampled for it.
     """
     each = (used + downsampled.frames * downsampled.bytes_each) / frames if frames else 0.0
     if limits.downsample_seconds is not None and frames / fps > limits.downsample_seconds:
@@ -158,5 +158,5 @@ def forecast(
     room = free if limits.bytes is None else min(free, max(0.0, limits.bytes - used))
     full_in = room / per_day * DAY if per_day and math.isfinite(room) else None
     if limits.seconds is not None and full_in is not None and frames / fps + full_in > limits.seconds:
-        full_in = None  # frames grow too old before the space runs out
+        full_in = None  # frames are evicted by age before the space is used up
     return Forecast(used, per_day, full_in)

@@ -1,4 +1,4 @@
-"""The reading side: any number of processes, beside one writer or none. Readers take no lock and never block the writer."""
+"""Reading a camera, in any number of processes, with or without a writer. Readers take no lock and never block the writer."""
 
 import math
 import threading
@@ -23,7 +23,7 @@ from afterview.memory.format.usage import bytes_under
 from afterview.memory.plans.removal import Removal, evicted_before, forgotten_frames
 from afterview.memory.reading.snapshot import MemorySnapshot
 
-_ATTEMPTS = 20  # a seal can renew the journal between two reads; a writer seals at most a few times a second
+_ATTEMPTS = 20  # a seal can replace the journal between two reads; a writer seals at most a few times a second
 
 
 class CameraReader:
@@ -49,7 +49,7 @@ class CameraReader:
         self._removed: Sequence[Removal] = ()
 
     def snapshot(self) -> MemorySnapshot:
-        """Everything committed by now. Frames that cannot be read at all are left out, and named in `damaged`."""
+        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out."""
         with self._lock:
             return self._snapshot()
 
@@ -63,17 +63,17 @@ class CameraReader:
             journal = self._read_journal(before.generation)
             unsealed = self._restore(journal, before)
             if Manifest.read(self.directory) == before:
-                # Nobody wrote before the journal was read, nor since: then the last writer would have noted that it ended.
+                # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
                 return self._build(before, unsealed, crashed)
-        raise DamagedMemory(f"{self.directory}: the writer seals faster than it can be read")
+        raise DamagedMemory(f"{self.directory}: the writer seals faster than this process can read; try again")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
-        """Whether frames were forgotten after the snapshot was taken: what was read of it since may be blank."""
+        """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank."""
         return forgotten_frames(Manifest.read(self.directory).removed) != forgotten_frames(snapshot.removed)
 
     def _may_be_written(self) -> bool:
-        """False where certainly no process writes this camera."""
+        """False if certainly no process writes this camera."""
         return is_held(self.directory / "lock") is not False
 
     def _catch_up(self, manifest: Manifest) -> None:
@@ -94,7 +94,7 @@ class CameraReader:
         try:
             return scan(read_journal(path), where=str(path))
         except DamagedMemory:
-            return Scan()  # gone, or not even its first bytes are right: go on with what is sealed; `fsck` says so
+            return Scan()  # missing, or no journal: continue with the sealed frames; `fsck` reports it
 
     def _restore(self, journal: Scan, manifest: Manifest) -> Unsealed:
         newest = self._gaps[-1].before_frame if self._gaps else -1
@@ -112,19 +112,19 @@ class CameraReader:
         )  # fmt: skip
 
     def bytes_on_disk(self) -> int:
-        """Size of everything under the camera's directory, bytes."""
+        """Total size of the files under the camera's directory, bytes."""
         return bytes_under(self.directory)
 
 
 def frames_between(times: NDArray[np.float64], start: float | None, end: float | None) -> tuple[int, int]:
-    """The rows [first, end) of a snapshot's `times` with start <= time <= end; None leaves a side open."""
+    """The rows [first, end) of a snapshot's `times` with start <= time <= end; None: no limit on that side."""
     first = 0 if start is None else int(np.searchsorted(times, start, side="left"))
     last = len(times) if end is None else int(np.searchsorted(times, end, side="right"))
     return first, max(first, last)
 
 
 def gaps_touching(snapshot: MemorySnapshot, start: float, end: float) -> Sequence[Gap]:
-    """Gaps of the snapshot that overlap [start, end], the lasting one included."""
+    """Gaps of the snapshot that overlap [start, end], including the lasting one."""
     closed = [gap for gap in snapshot.gaps if gap.start < end and gap.end > start]
     lasting = [snapshot.open_gap] if snapshot.open_gap and snapshot.open_gap.start < end else []
     return [*closed, *lasting]

@@ -21,11 +21,11 @@ _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "so
 class MemorySnapshot:
     """What one answer may see of one camera; later appends never change it.
 
-    times: float64 [frames], canonical; ids: int64 [frames], their frame ids. Both strictly ascending; row and id differ as soon as
-    frames have been removed. removed: what is no longer remembered. damaged: ids of frames left out because they cannot be read.
-    unreachable: ids of frames left out because they lie on a store that does not answer. gaps: those before any of these frames.
-    open_gap: the outage that lasts at the newest frame, if there is one.
-    Every method that reads frames takes ids, ascending, and raises DamagedFrames naming those that it could not read.
+    times: float64 [frames], canonical; ids: int64 [frames], the frame ids. Both strictly ascending; row and id differ once frames have
+    been removed. removed: ranges that are no longer remembered. damaged: ids that are left out because they cannot be read.
+    unreachable: ids that are left out because their store does not answer. gaps: those before any of these frames. open_gap: the
+    outage that lasts at the newest frame, if there is one.
+    Every method that reads frames takes ascending ids and raises DamagedFrames, which names the unreadable ones.
     """
 
     info: CameraInfo
@@ -44,7 +44,7 @@ class MemorySnapshot:
 
     @property
     def frames(self) -> int:
-        """Number of frames that are remembered."""
+        """Number of remembered frames."""
         return len(self.ids)
 
     @property
@@ -70,19 +70,19 @@ class MemorySnapshot:
         )  # fmt: skip
 
     def without(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
-        """The same without frames that turned out to be damaged."""
+        """A copy without frames that turned out to be damaged."""
         keep = ~np.isin(self.ids, frames)
         damaged = np.union1d(self.damaged, self.ids[~keep])
         return replace(self, times=self.times[keep], ids=self.ids[keep], damaged=damaged)
 
     def within_reach(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
-        """The same without sealed frames whose store does not answer; those in the journal are always here."""
+        """A copy without these sealed frames, whose store does not answer. Frames in the journal are always local."""
         keep = ~np.isin(self.ids, frames[frames < self._sealed_frames])
         unreachable = np.union1d(self.unreachable, self.ids[~keep])
         return replace(self, times=self.times[keep], ids=self.ids[keep], unreachable=unreachable)
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.floating]:
-        """[len(ids), P, Dv], in the spec's dtype, however they are stored."""
+        """[len(ids), P, Dv], in the spec's dtype, whatever the storage."""
         early, late = self._split(ids)
         parts = [self._sealed.tokens(early)] if len(early) else []
         parts += [np.stack([frame.tokens for frame in late])] if late else []
@@ -90,14 +90,14 @@ class MemorySnapshot:
         return _joined(parts, np.empty((0, spec.tokens_per_frame, spec.width), dtype=spec.dtype))
 
     def stored_tokens(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """The same as they are stored, by array: tokens, and their scales where they are int8."""
+        """Tokens as they are stored, by array: tokens, and scales for int8."""
         early, late = self._split(ids)
         parts = [self._sealed.stored(early)] if len(early) or not late else []
         parts += [{name: np.stack([frame.stored[name] for frame in late]) for name in late[0].stored}] if late else []
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def mean_tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Each frame's mean token, float64 [len(ids), Dv]: what keyframe forgetting compares. Reads them piece by piece."""
+        """Each frame's mean token, float64 [len(ids), Dv], for keyframe forgetting. Reads 256 frames at a time."""
         pieces = np.split(ids, range(256, len(ids), 256))
         means = [self.tokens(part).mean(axis=1, dtype=np.float64) for part in pieces if len(part)]
         return _joined(means, np.empty((0, self.spec.tokens.width)))
@@ -120,7 +120,7 @@ class MemorySnapshot:
         yield from (frame.image for frame in late)
 
     def scalars(self, name: str, ids: NDArray[np.int64]) -> NDArray[Any]:
-        """`times`, `arrival_times`, `source_times` or `time_basis` of frames; NaN (or 0) where they cannot be read."""
+        """`times`, `arrival_times`, `source_times` or `time_basis` of frames; NaN (or 0) for unreadable ones."""
         early, late = self._split(ids)
         parts = []
         if len(early):
@@ -130,12 +130,12 @@ class MemorySnapshot:
         return np.concatenate(parts)
 
     def time_bases(self, ids: NDArray[np.int64]) -> dict[str, int]:
-        """How many of the frames have their canonical time from which clock: {"source": 3580, "arrival": 20}."""
+        """How many frames have their canonical time from each clock: {"source": 3580, "arrival": 20}."""
         counts = np.bincount(self.scalars("time_basis", ids).astype(np.int64), minlength=len(TimeBasis))
         return {basis.name.lower(): int(counts[basis]) for basis in TimeBasis if counts[basis]}
 
     def _split(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[FrameRecord]]:
-        """The sealed ones, and the records of those that are not. Raises IndexError for a frame that this does not hold."""
+        """The sealed ids, and the records of the unsealed ones. Raises IndexError for a frame that is not in this snapshot."""
         places = np.searchsorted(self.ids, ids)
         if len(ids) and (places[-1] >= len(self.ids) or (self.ids[places] != ids).any()):
             raise IndexError(

@@ -23,18 +23,18 @@ from afterview.configs import missing_extra
 from afterview.memory.base.errors import StoreError, StoreRefused, StoreUnreachable
 from afterview.memory.remote.settings import StoreSettings, read_store
 
-AT_ONCE = 32  # requests in flight; 128 scattered chunks are then four rounds
-CACHE_BYTES = 64_000_000  # of what was read last: the image pack whose frames are read one by one, above all
+AT_ONCE = 32  # requests in flight; 128 scattered chunks take four rounds
+CACHE_BYTES = 64_000_000  # of objects that were read last, above all the pack whose images are read one by one
 CONNECT_S = 5.0
-SILENT_S = 3.0  # after a read that found nobody: others fail at once for so long, instead of each waiting for itself
-_WRITE_PATIENCE = 8  # times timeout_s that sending an object may take
+SILENT_S = 3.0  # after a read without an answer, others fail at once for so long instead of each waiting
+_WRITE_PATIENCE = 8  # times timeout_s: the longest time to send an object
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class BucketClient:
-    """Objects of one camera. Every method raises StoreRefused or StoreUnreachable."""
+    """The objects of one camera. Every method raises StoreRefused or StoreUnreachable."""
 
     def __init__(self, settings: StoreSettings, camera: str) -> None:
         self._settings = settings
@@ -43,7 +43,9 @@ class BucketClient:
         self._cached = 0
         self._lock = threading.Lock()
         self._silent_until, self._silence = 0.0, ""
-        self.keeps_versions = False  # the bucket was seen to keep old versions of what is replaced or deleted
+        self.keeps_versions = (
+            False  # whether the bucket keeps old versions of replaced or deleted objects, as far as seen
+        )
 
     @property
     def name(self) -> str:
@@ -54,11 +56,11 @@ class BucketClient:
     # --- objects ---
 
     def read(self, key: str) -> bytes | None:
-        """The content of an object as it is now; None where there is none."""
+        """The present content of an object; None if there is none."""
         return self._ask(self._reading, lambda api, store: bytes(api.get(store, key).bytes()))
 
     def get(self, key: str) -> bytes | None:
-        """The content of an object of a sealed chunk, which may have been read before; None where there is none."""
+        """The content of a sealed chunk's object, possibly from the cache; None if there is none."""
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
@@ -76,11 +78,11 @@ class BucketClient:
         return data
 
     def size(self, key: str) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """Bytes of an object; None if there is none."""
         return self._ask(self._reading, lambda api, store: int(api.head(store, key)["size"]))
 
     def put(self, key: str, data: bytes) -> None:
-        """Store an object as a whole, over an earlier one. Returns once the store has confirmed it: the request names its SHA-256."""
+        """Store or replace an object. Returns once the store has confirmed it; the request names its SHA-256."""
         self._uncache(key)
         result = self._ask(self._writing, lambda api, store: api.put(store, key, data, use_multipart=False))
         if result is None:
@@ -88,7 +90,7 @@ class BucketClient:
         self.keeps_versions |= bool(result["version"]) and result["version"] != "null"
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; those that are not there do not matter."""
+        """Delete objects; missing ones are ignored."""
         gone = list(keys)
         for key in gone:
             self._uncache(key)
@@ -96,7 +98,7 @@ class BucketClient:
             self._ask(self._reading, lambda api, store: api.delete(store, gone))
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        """Size of every object by key, of those under a folder."""
+        """Size of every object by key, under a folder or all."""
 
         def collect(api: Any, store: Any) -> dict[str, int]:
             pages = api.list(store, prefix or None, chunk_size=1000)
@@ -105,7 +107,7 @@ class BucketClient:
         return self._ask(self._reading, collect) or {}
 
     def folders(self) -> list[str]:
-        """Names of the folders at the top."""
+        """Names of the top-level folders."""
 
         def collect(api: Any, store: Any) -> list[str]:
             return [str(path).rstrip("/") for path in api.list_with_delimiter(store)["common_prefixes"]]
@@ -113,12 +115,12 @@ class BucketClient:
         return self._ask(self._reading, collect) or []
 
     def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """`function` of every item, many at a time. Raises the first error once none of them is under way any more."""
+        """Call `function` for every item, many at a time. Raises the first error once no call is running any more."""
         waiting = [pool().submit(function, item) for item in items]
         try:
             return [future.result() for future in waiting]
         except Exception:
-            # One left behind could change a file, or an object, after whoever asked has let go of the lock.
+            # A call that is left running could change a file or an object after the caller has released its lock.
             for future in waiting:
                 if not future.cancel():
                     future.exception()  # waits
@@ -135,7 +137,9 @@ class BucketClient:
     @cached_property
     def _writing(self) -> Any:
         wait = timedelta(seconds=self._settings.timeout_s)
-        return self._connect({"timeout": _WRITE_PATIENCE * wait}, {"max_retries": 0})  # who sends has its own patience
+        return self._connect(
+            {"timeout": _WRITE_PATIENCE * wait}, {"max_retries": 0}
+        )  # the uploader has its own retries
 
     def _connect(self, client: dict[str, Any], retry: dict[str, Any]) -> Any:
         try:
@@ -154,7 +158,7 @@ class BucketClient:
         )  # fmt: skip
 
     def _ask(self, store: Any, question: Callable[[Any, Any], _Result]) -> _Result | None:
-        """What obstore answers; None for an object that is not there."""
+        """The answer of obstore; None for a missing object."""
         import obstore
 
         try:
@@ -167,7 +171,7 @@ class BucketClient:
             raise self._named(error) from None
 
     def _named(self, error: Exception) -> StoreError:
-        """An error of obstore in words. Its own text may quote keys and headers, so none of it is passed on but the store's code."""
+        """An obstore error in our words. Its text may quote keys and headers, so only the store's code is passed on."""
         import obstore
 
         text = str(error)
@@ -175,21 +179,25 @@ class BucketClient:
         status = match[1] if (match := re.search(r"status code: (\d{3})", text)) else ""
         denied = (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError)
         if code == "NoSuchBucket":
-            return StoreRefused(f"{self.name}: there is no such bucket; make it, or name another")
+            return StoreRefused(f"{self.name}: there is no such bucket; create it, or name another")
         if "169.254." in text or "CredentialsProvider" in text or "latest/api/token" in text:
             return StoreRefused(f"{self.name}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         if isinstance(error, denied):
-            self.__dict__.pop("_reading", None)  # credentials may be put right meanwhile: they are read anew
+            self.__dict__.pop(
+                "_reading", None
+            )  # the next request reads the credentials again: they may be corrected by then
             self.__dict__.pop("_writing", None)
             why = f" ({code})" if code else ""
             return StoreRefused(f"{self.name}: access denied{why}; check the AWS credentials and the bucket's policy")
         if "redirect" in text.lower():
-            return StoreRefused(f"{self.name}: the bucket lies in another region; name it (--region, or AWS_REGION)")
+            return StoreRefused(
+                f"{self.name}: the bucket lies in another region; name that region (--region or AWS_REGION)"
+            )
         if status:
             return StoreUnreachable(f"{self.name}: answers with an error ({' '.join(filter(None, [status, code]))})")
         return StoreUnreachable(f"{self.name}: does not answer")
 
-    # --- what was read last ---
+    # --- the cache ---
 
     def _remember(self, key: str, data: bytes) -> None:
         with self._lock:
@@ -199,7 +207,7 @@ class BucketClient:
                 self._cached -= len(self._cache.popitem(last=False)[1])
 
     def forget_read(self) -> None:
-        """Drop what was read before."""
+        """Empty the cache."""
         with self._lock:
             self._cache.clear()
             self._cached = 0
@@ -210,13 +218,13 @@ class BucketClient:
 
 
 def bucket_of(camera: Path) -> BucketClient | None:
-    """The objects of the camera at `camera`; None where its memory has no store."""
+    """The client for the camera at `camera`; None if its memory has no store."""
     settings = read_store(camera.parent)
-    return None if settings is None else _objects(settings, camera.name)
+    return None if settings is None else _client(settings, camera.name)
 
 
 @lru_cache(maxsize=256)
-def _objects(settings: StoreSettings, camera: str) -> BucketClient:
+def _client(settings: StoreSettings, camera: str) -> BucketClient:
     return BucketClient(settings, camera)
 
 
@@ -233,7 +241,7 @@ class Pool(Executor):
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., _Result], /, *arguments: Any, **options: Any) -> Future[_Result]:
-        """Have a thread call `function`; its outcome."""
+        """Call `function` in a thread; returns its future."""
         future: Future[_Result] = Future()
         self._work.put((future, partial(function, *arguments, **options)))
         with self._lock:
@@ -249,18 +257,18 @@ class Pool(Executor):
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # whoever waits for it gets it
+            except BaseException as error:  # raised in the thread that waits for the future
                 future.set_exception(error)
 
 
 @lru_cache(maxsize=1)
 def pool() -> Pool:
-    """The threads that requests wait in."""
+    """The threads of all requests."""
     return Pool(AT_ONCE)
 
 
 def _authority(plain: bool) -> dict[str, bytes]:
-    """The certificates of AWS_CA_BUNDLE, for a store behind an authority of its own."""
+    """The certificates of AWS_CA_BUNDLE, for a store with a private certificate authority."""
     bundle = os.environ.get("AWS_CA_BUNDLE")
     if plain or not bundle or not Path(bundle).is_file():
         return {}

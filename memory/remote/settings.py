@@ -1,4 +1,4 @@
-"""Where the sealed part of a memory lies beside this machine: `DIR/store.json`. Names a place, never credentials."""
+"""The bucket of a memory's sealed frames: `DIR/store.json`. Names a place, never credentials."""
 
 import re
 from pathlib import Path
@@ -22,8 +22,8 @@ class StoreSettings(Schema):
     url: str  # s3://bucket/prefix; the objects of a camera lie under url/CAMERA/
     endpoint: str | None = None  # http(s)://host[:port] of a store that is not Amazon's
     region: str | None = None  # default: AWS_REGION, else us-east-1
-    local_gigabytes: float = Field(default=2.0, ge=0)  # 1e9 bytes of the newest chunks kept here too, per camera
-    timeout_s: float = Field(default=15.0, gt=0)  # for an answer; sending a chunk may take 8 times as long
+    local_gigabytes: float = Field(default=2.0, ge=0)  # 1e9 bytes; the newest chunks are kept locally, too; per camera
+    timeout_s: float = Field(default=15.0, gt=0)  # to wait for an answer; sending a chunk may take 8 times as long
 
     @field_validator("url")
     @classmethod
@@ -46,22 +46,22 @@ class StoreSettings(Schema):
 
     @property
     def prefix(self) -> str:
-        """What every key begins with, without slashes around it; may be empty."""
+        """The prefix of every key, without slashes at its ends; may be empty."""
         return self.url.removeprefix(SCHEME).partition("/")[2].strip("/")
 
 
 def read_store(memory: Path) -> StoreSettings | None:
-    """The store of a memory; None where everything is on this machine. Raises DamagedMemory."""
+    """The store of a memory; None if it has none. Raises DamagedMemory."""
     path = memory / FILE
     if not path.exists():
         return None
     try:
         values = read_json(path, missing=str(path), remedy=_REMEDY)
         return load_mapping(values, StoreSettings, source=str(path))
-    except ConfigError:  # not quoted: somebody may have written credentials into it
-        raise DamagedMemory(f"{path}: is not as `afterview store set` writes it; set it again") from None
+    except ConfigError:  # not quoted: it may contain credentials
+        raise DamagedMemory(f"{path}: not a file that `afterview store set` wrote; set the store again") from None
 
 
 def write_store(memory: Path, settings: StoreSettings) -> None:
-    """Make it so, durably."""
+    """Write the settings, durably."""
     write_json(memory / FILE, settings.model_dump(mode="json"))

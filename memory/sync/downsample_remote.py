@@ -1,9 +1,7 @@
-"""Making seals coarse whose tokens lie on the store alone: the upload's part of `memory.writing.downsample`.
+"""Downsampling seals whose full tokens are remote only: the uploader's part of `memory.writing.downsample`.
 
-The writer waits for no network.
-
-It fetches the tokens of the oldest seals that the settings want coarse, and writes their coarse chunks here. What counts is for the
-writer to commit, which finds them there; so a few seals are made ahead of it, and no more.
+The writer waits for no network. For remote-only chunks the uploader downloads and downsamples, the oldest seals first, and writes the
+downsampled chunks here. The writer finds and commits them. The uploader stays a few seals ahead of the writer, and no more.
 """
 
 import time
@@ -24,12 +22,12 @@ from afterview.memory.plans.removal import present
 from afterview.memory.writing.commands import camera_limits
 from afterview.memory.writing.downsample import AT_ONCE, due, write_from_store, written
 
-LOOK_EVERY_S = 30.0  # for seals that have grown old: planning looks at the times of all frames
-_PLANNED = 256  # seals; more than can be made coarse until the next look
+LOOK_EVERY_S = 30.0  # between two plans: planning reads the times of all frames
+_PLANNED = 256  # seals; more than can be downsampled until the next plan
 
 
 class RemoteDownsampling:
-    """Of one camera. Call it with the store's lock held."""
+    """The downsampling of one camera. Call it with `uploaded.lock` held."""
 
     def __init__(self, camera: Path) -> None:
         self._camera = camera
@@ -37,9 +35,9 @@ class RemoteDownsampling:
         self._looked_at = -LOOK_EVERY_S  # monotonic
         self._unreadable: set[int] = set()
 
-    def step(self, uploads: UploadState, manifest: Manifest) -> bool:
-        """Write the coarse chunks of one seal; False where there is nothing to do. Raises StoreError, OSError."""
-        tree = uploads.trees.get(generation_name(manifest.generation))
+    def step(self, state: UploadState, manifest: Manifest) -> bool:
+        """Write the downsampled chunks of one seal; False if there is nothing to do. Raises StoreError, OSError."""
+        tree = state.trees.get(generation_name(manifest.generation))
         if tree is None or not tree.released:
             return False
         spec = read_spec(self._camera, manifest.generation)
@@ -52,7 +50,7 @@ class RemoteDownsampling:
         wanted = [first for first in self._due if not is_downsampled(manifest.downsampled, first)]
         missing = [first for first in wanted if first // SEAL_FRAMES not in there]
         if len(wanted) - len(missing) >= AT_ONCE:
-            return False  # the writer's turn
+            return False  # the writer commits these first
         for first in missing:
             held = present(first + SEAL_FRAMES, manifest.removed)
             if first in self._unreadable or not (held >= first).any():
@@ -67,7 +65,7 @@ class RemoteDownsampling:
         try:
             settings = read_settings(self._camera)
         except RepositoryError:
-            return []  # damaged: what it said about kept spans is not known; `fsck` says so
+            return []  # damaged, so kept spans are unknown; `fsck` reports it
         seconds = camera_limits(self._camera, settings).downsample_seconds
         if seconds is None or not can_downsample(spec.tokens):
             return []

@@ -1,8 +1,8 @@
-"""A memory that lies on a store, read on another machine: `s3://bucket/prefix` in place of a directory.
+"""A replica: reading a memory on another machine, from `s3://bucket/prefix` instead of a directory.
 
-The small files that its writer publishes are kept in a cache directory, `committed` last, so that they always agree with each other;
-chunks are read from the store. Nothing can be recorded or forgotten here: that is the business of the machine that has the journal.
-What it sees is what was published: sealed frames, up to some minutes old.
+The small files that the recording machine publishes are kept in a cache directory, `committed` last, so that they always agree with each
+other. Chunks are read from the bucket. A replica cannot record or forget: only the machine with the journal can. It sees what was
+published: sealed frames, up to some minutes old.
 """
 
 import hashlib
@@ -19,21 +19,21 @@ from afterview.memory.base.durable import make_directory, remove_tree, unlink, w
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
-from afterview.memory.format.arrays import Arrays
+from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.layout import (
     IMAGES,
-    ArrayLayout,
+    StoredArray,
     checksum_holds,
-    feature_layouts,
-    gaps_layout,
+    feature_arrays,
+    gaps_array,
     generation_name,
     generations,
-    scalar_layouts,
+    scalar_arrays,
 )
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import read_spec
-from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, locked, trees_here
+from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, upload_lock
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
@@ -41,9 +41,9 @@ from afterview.memory.remote.settings import SCHEME, StoreSettings, read_store, 
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
-    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it anew"
+    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it again"
 )
-_ATTEMPTS = 5  # its writer may publish while this reads; it does so once in some minutes
+_ATTEMPTS = 5  # the recording machine may publish while this reads; it does so every few minutes
 
 
 def open_memory(place: str) -> Memory:
@@ -54,10 +54,10 @@ def open_memory(place: str) -> Memory:
 
 
 def replica_of(url: str, *, cache: Path | None = None) -> Path:
-    """A directory that can be read like the memory at `url`, brought up to date. Raises MemoryNotFound, UsageError, StoreError.
+    """A directory that can be read like the memory at `url`, updated now. Raises MemoryNotFound, UsageError, StoreError.
 
-    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. The endpoint of a store that is not Amazon's comes
-    from AWS_ENDPOINT_URL.
+    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. AWS_ENDPOINT_URL names the endpoint of a store that is
+    not Amazon's.
     """
     try:
         settings = StoreSettings(url=url, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, local_gigabytes=0)
@@ -86,108 +86,111 @@ def _cache() -> Path:
 
 
 def _update(camera: Path) -> bool:
-    """Fetch what was published since; False where nothing was."""
-    objects = bucket_of(camera)
-    assert objects is not None, "store.json was written before"
+    """Fetch what was published since the last update; False if nothing was ever published."""
+    bucket = bucket_of(camera)
+    assert bucket is not None, "store.json was written before"
     make_directory(camera)
-    with locked(camera):
+    with upload_lock(camera):
         for _ in range(_ATTEMPTS):
-            theirs = objects.read("committed")
+            theirs = bucket.read("committed")
             if theirs is None:
                 return False
-            known = (camera / "committed").exists() and _still(camera, objects)
+            known = (camera / "committed").exists() and _still(camera, bucket)
             if known and (camera / "committed").read_bytes() == theirs:
                 manifest = Manifest.read(camera)
                 _lay_out(camera, manifest)
-                _copy(camera, objects, _chunks(camera, manifest, known=None))
+                _copy(camera, bucket, _chunks(camera, manifest, known=None))
                 return True
             if not known:
-                objects.forget_read()  # another memory's chunks may have lain there
-            manifest = _fetch(camera, objects, theirs, known=known)
-            if objects.read("committed") == theirs:
+                bucket.forget_read()  # the cache may hold another memory's chunks
+            manifest = _fetch(camera, bucket, theirs, known=known)
+            if bucket.read("committed") == theirs:
                 _switch(camera, manifest, theirs)
                 return True
-    raise DamagedMemory(f"{objects.name}: is published faster than it can be read")
+    raise DamagedMemory(f"{bucket.name}: is published faster than this machine can read; try again")
 
 
-def _fetch(camera: Path, objects: BucketClient, committed: bytes, *, known: bool) -> Manifest:
-    """The small files of a state that is being published, from the first row on that is not here yet. known: some may be."""
+def _fetch(camera: Path, bucket: BucketClient, committed: bytes, *, known: bool) -> Manifest:
+    """Fetch the small files of a published state, from the first missing row on. known: some may be here."""
     before = Manifest.read(camera) if known else None
-    manifest = Manifest.decode(committed, where=objects.name, remedy=_REMEDY)
+    manifest = Manifest.decode(committed, where=bucket.name, remedy=_REMEDY)
     same = before is not None and (before.generation, before.removed) == (manifest.generation, manifest.removed)
     rows = before.frames if before is not None and same else 0
     for key in ("camera.json", f"{generation_name(manifest.generation)}/spec.json"):
-        _copy_document(camera, objects, key)
+        _copy_document(camera, bucket, key)
     _lay_out(camera, manifest)
-    _copy(camera, objects, _chunks(camera, manifest, known=rows))
+    _copy(camera, bucket, _chunks(camera, manifest, known=rows))
     return manifest
 
 
-def _copy_document(camera: Path, objects: BucketClient, key: str) -> None:
-    data = objects.read(key)
+def _copy_document(camera: Path, bucket: BucketClient, key: str) -> None:
+    data = bucket.read(key)
     if data is None:
-        raise DamagedMemory(f"{objects.name}: {key} is missing; {_REMEDY}")
-    decode_json(data, where=f"{objects.name}: {key}", remedy=_REMEDY)
+        raise DamagedMemory(f"{bucket.name}: {key} is missing; {_REMEDY}")
+    decode_json(data, where=f"{bucket.name}: {key}", remedy=_REMEDY)
     make_directory((camera / key).parent)
     write_file(camera / key, data)
 
 
 def _lay_out(camera: Path, manifest: Manifest) -> None:
-    """Make the metadata of the groups and arrays. It follows from the spec, so that what the store has of it need not be believed."""
-    spec, arrays = read_spec(camera, manifest.generation), Arrays(camera, writable=True)
-    sealed = SealedFrames(camera, manifest.generation, writable=True)
+    """Write the metadata of groups and arrays. It follows from the spec, so the bucket's metadata need not be trusted."""
+    spec, zarr_arrays = read_spec(camera, manifest.generation), ZarrArrays(camera, writable=True)
+    sealed = SealedWriter(camera, manifest.generation)
     for group in ("", FRAMES, IMAGES, generation_name(manifest.generation)):
         if not (camera / group / "zarr.json").exists():
-            arrays.create_group(group)
-    layouts = [*scalar_layouts(), *feature_layouts(manifest.generation, spec)]
-    for layout, rows in [*((layout, manifest.frames) for layout in layouts), (gaps_layout(), manifest.gaps)]:
-        if arrays.wrong(layout, rows):
-            unlink(camera / layout.name / "zarr.json")
-            sealed.create_array(layout, rows)
-    if can_downsample(spec.tokens):  # chunks may become coarse before this is brought up to date again
+            zarr_arrays.create_group(group)
+    arrays = [*scalar_arrays(), *feature_arrays(manifest.generation, spec)]
+    for array, rows in [*((array, manifest.frames) for array in arrays), (gaps_array(), manifest.gaps)]:
+        if zarr_arrays.wrong(array, rows):
+            unlink(camera / array.name / "zarr.json")
+            sealed.create_array(array, rows)
+    if can_downsample(spec.tokens):  # chunks may be downsampled before the next update
         sealed.make_downsampled_arrays(manifest.frames, spec)
 
 
-def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tuple[ArrayLayout, int]]:
-    """The chunks to fetch of gaps, and of one number per frame: those that hold remembered rows from row `known` on (None: nothing is new),
-    and those that are not here, because they were damaged there before."""
-    ids, gaps = present(manifest.frames, manifest.removed), gaps_layout()
-    rows = [(layout, chunk) for layout in scalar_layouts() for chunk in np.unique(ids // layout.chunk).tolist()]
+def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tuple[StoredArray, int]]:
+    """The chunks to fetch of gaps and of one number per frame.
+
+    These are chunks with remembered rows from row `known` on (None: nothing is new), and those that are missing here because they were
+    damaged in the bucket before.
+    """
+    ids, gaps = present(manifest.frames, manifest.removed), gaps_array()
+    rows = [(array, chunk) for array in scalar_arrays() for chunk in np.unique(ids // array.chunk).tolist()]
     return [
-        (layout, chunk)
-        for layout, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, manifest.gaps))]
-        if (known is not None and (layout == gaps or (chunk + 1) * layout.chunk > known))
-        or not layout.file(camera, chunk).exists()
+        (array, chunk)
+        for array, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, manifest.gaps))]
+        if (known is not None and (array == gaps or (chunk + 1) * array.chunk > known))
+        or not array.file(camera, chunk).exists()
     ]
 
 
-def _still(camera: Path, objects: BucketClient) -> bool:
-    """Whether the camera there is the one that was read before: one of another memory may have taken its place."""
-    theirs = objects.read("camera.json")
+def _still(camera: Path, bucket: BucketClient) -> bool:
+    """Whether the camera in the bucket is the one that was read before. Another memory's may have replaced it."""
+    theirs = bucket.read("camera.json")
     return theirs is not None and same_camera((camera / "camera.json").read_bytes(), theirs)
 
 
-def _copy(camera: Path, objects: BucketClient, chunks: Iterable[tuple[ArrayLayout, int]]) -> None:
-    """Fetch chunks. What one that is damaged there costs is its frames, until it is whole again: it is asked for each time."""
+def _copy(camera: Path, bucket: BucketClient, chunks: Iterable[tuple[StoredArray, int]]) -> None:
+    """Fetch chunks. A damaged one costs its frames until it is repaired; it is requested again each time."""
 
-    def copy(item: tuple[ArrayLayout, int]) -> None:
-        layout, chunk = item
-        path = layout.file(camera, chunk)
-        data = objects.read(str(path.relative_to(camera)))
-        if data is not None and len(data) == layout.chunk_bytes and checksum_holds(data):
+    def copy(item: tuple[StoredArray, int]) -> None:
+        array, chunk = item
+        path = array.file(camera, chunk)
+        data = bucket.read(str(path.relative_to(camera)))
+        if data is not None and len(data) == array.chunk_bytes and checksum_holds(data):
             make_directory(path.parent)
             write_file(path, data)
         else:
             unlink(path)
 
-    objects.each(copy, chunks)
+    bucket.each(copy, chunks)
 
 
 def _switch(camera: Path, manifest: Manifest, committed: bytes) -> None:
-    """Make it count: every chunk lies on the store."""
+    """Switch to the fetched state. Every chunk of features is remote only."""
     make_directory(camera / IMAGES)
     seals = manifest.frames // SEAL_FRAMES
-    trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in trees_here(camera).items()}
+    trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in local_trees(camera).items()}
     names = {FRAMES, generation_name(manifest.generation)}
     replace(UploadState(), trees={name: tree for name, tree in trees.items() if name in names}).write(camera)
     write_file(camera / "committed", committed)

@@ -59,6 +59,6 @@ def store_status(camera: Path) -> StoreStatus | None:
     except RepositoryError as error:
         return StoreStatus(None, str(error))
     return StoreStatus(
-        bucket.name, state.why, state.bytes, state.away, seals, size,
+        bucket.name, state.why, state.bytes, state.remote_only, seals, size,
         state.silent_since, state.keeps_versions, state.published.frames,
     )  # fmt: skip

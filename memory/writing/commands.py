@@ -1,7 +1,7 @@
-"""What may be asked of a camera while it is written, or while it is not: forget, keep, pause, limits, masks. One path for both.
+"""Commands to a camera: forget, settings (kept spans, pause, limits, masks), enforce. The same whether it is being recorded or not.
 
-An order is a JSON object, `{"do": "forget", "start": ..., "stop": ...}` or `{"do": "set", "settings": {...}}`; so is its result.
-Whoever holds the camera's lock carries it out: the process that writes it, through its control socket, or the command itself.
+A command is a JSON object, `{"do": "forget", "start": ..., "stop": ...}` or `{"do": "set", "settings": {...}}`; so is its result. The
+process that holds the camera's lock executes it: the one that records it, through its control socket, or the command line itself.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ Command = dict[str, Any]
 
 
 def execute(repository: Repository, command: Command) -> dict[str, Any]:
-    """Do it; the result as JSON. Raises RequestRefused for an order that makes no sense, OSError where the disk refuses."""
+    """Execute a command; returns its result as JSON. Raises RequestRefused for an invalid command, OSError if the disk refuses."""
     kind = command.get("do")
     try:
         if kind == "forget":
@@ -30,12 +30,12 @@ def execute(repository: Repository, command: Command) -> dict[str, Any]:
         if kind == "enforce":
             return {"evicted": enforce(repository).to_dict()}
     except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
-        raise RequestRefused(f"order '{kind}': {error}") from None
-    raise RequestRefused(f"order '{kind}': there are forget, set and enforce")
+        raise RequestRefused(f"command '{kind}': {error}") from None
+    raise RequestRefused(f"command '{kind}': unknown; the commands are forget, set and enforce")
 
 
 def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]:
-    if not start <= stop:  # nor of NaN, which no frame lies in: a proof that nothing is left would be one of nothing
+    if not start <= stop:  # also for NaN: no frame lies in such a span, and the proof would say nothing
         raise UsageError(f"the span ends before it begins: {start:g} to {stop:g}")
     done = repository.forget(start, stop).to_dict()
     done["proof"]["bucket_keeps_versions"] = UploadState.read(repository.directory).keeps_versions
@@ -45,7 +45,7 @@ def _forget(repository: Repository, start: float, stop: float) -> dict[str, Any]
 def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
     settings = read_settings(repository.directory).changed(**values)
     for start, stop in settings.keep if "keep" in values else ():
-        if stop < start:  # it would keep nothing, and nobody would know before the frames are gone
+        if stop < start:  # such a span keeps nothing, and that would be noticed only once the frames are gone
             raise UsageError(f"a kept span ends before it begins: {start:.15g} to {stop:.15g}")
     write_settings(repository.directory, settings)
     return {
@@ -57,20 +57,20 @@ def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def downsample_old_frames(repository: Repository, *, at_most: int = AT_ONCE) -> int:
-    """Make old frames coarse, a few seals of them, where the settings say so; returns how many frames that was."""
+    """Downsample a few seals of old frames if the settings say so; returns the number of frames."""
     settings = read_settings(repository.directory)
     limits = camera_limits(repository.directory, settings)
     return repository.downsample(limits.downsample_seconds, settings.keep, at_most=at_most)
 
 
 def enforce(repository: Repository) -> Erased:
-    """Evict what the settings of the camera and of its memory no longer allow."""
+    """Evict what the settings of the camera and its memory no longer allow."""
     settings = read_settings(repository.directory)
     return repository.enforce(camera_limits(repository.directory, settings), settings.keep)
 
 
 def camera_limits(camera: Path, settings: CameraSettings) -> Limits:
-    """The limits that hold for a camera: its own, else its share of the memory's."""
+    """The limits of a camera: its own, else its share of the memory's."""
     shared = read_memory_settings(camera.parent)
     if shared.gigabytes is None:
         return limits_of(settings, shared, sharing=1)

@@ -1,4 +1,4 @@
-"""A new camera, where there is none yet."""
+"""Creating a camera."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import write_spec
 
 
 def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:
-    """Make the camera's directory a camera without frames. Raises DamagedMemory where it held some."""
-    # camera.json comes last: a camera without it was being created when the process died, and is created anew.
+    """Create a camera without frames in this directory. Raises DamagedMemory if it held frames."""
+    # camera.json is last: a camera without it was being created when the process died, and is created again.
     info = new_camera(name, fps=fps, timezone=timezone)
     _clear_unfinished(directory)
-    SealedFrames(directory, 1, writable=True).create(spec)
+    SealedWriter(directory, 1).create(spec)
     write_spec(directory, 1, spec)
     Manifest(frames=0, gaps=0, generation=1).write(directory)
     write_file(directory / journal_name(1), MAGIC)
@@ -26,12 +26,12 @@ def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, 
 
 
 def _clear_unfinished(directory: Path) -> None:
-    """Remove what a creation that was killed left. Raises DamagedMemory where there are frames: then camera.json was lost, not late."""
+    """Remove what a killed creation left. Raises DamagedMemory if there are frames: then camera.json was lost."""
     started = (directory / "committed").exists() and Manifest.read(directory).frames > 0
     journals = [path for path in directory.glob("journal*") if path.stat().st_size > len(MAGIC)]
     if started or journals:
         raise DamagedMemory(
-            f"{directory}: camera.json is missing but there are frames; `afterview fsck` says what is left"
+            f"{directory}: camera.json is missing but there are frames; `afterview fsck` reports what is left"
         )
     for entry in directory.iterdir():
         if entry.is_dir():

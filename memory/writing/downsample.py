@@ -1,11 +1,11 @@
-"""Keeping old frames coarse: the writer's steps, a few seals at a time, in an order that a crash can interrupt anywhere.
+"""Downsampling old frames: the writer's steps, a few seals at a time. A crash may interrupt them anywhere.
 
-coarse chunks written -> committed as coarse -> the other chunks deleted -> committed as erased. Readers take the chunk that is there,
-so they see a frame at every moment (codes go before their scales, and either without the other is as good as gone). The steps before
-the commit can be done again; the one after it is, by the next writer.
+Downsampled chunks written -> committed as downsampled -> full chunks deleted -> committed as erased. Readers take the chunk that exists, so
+they see every frame at every moment. (Codes are deleted before their scales; either without the other counts as missing.) The steps before
+the commit can be repeated. The next writer repeats the one after it.
 
-With a store the writer still waits for nobody: of seals that lie on the store alone the upload writes the coarse chunks here
-(`write_from_store`), and it deletes the other chunks there (memory.sync.upload) before the writer commits them as erased.
+The writer never waits for a bucket. For seals whose full tokens are remote only, the uploader writes the downsampled chunks here
+(`write_from_store`), and it deletes the full chunks there (memory.sync.upload) before the writer commits them as erased.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.layout import (
-    ArrayLayout,
-    downsampled_layouts,
-    feature_layouts,
+    StoredArray,
+    downsampled_arrays,
+    feature_arrays,
     generation_name,
     with_checksum,
 )
@@ -45,15 +45,15 @@ from afterview.memory.plans.retention import plan_downsampling
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.state import CameraState
 
-AT_ONCE = 4  # seals: a fifth of a second of the write thread
+AT_ONCE = 4  # seals; this takes the write thread a fifth of a second
 
 
 def downsample_oldest(
     state: CameraState, seconds: float | None, keep: Sequence[tuple[float, float]], *, at_most: int = AT_ONCE
 ) -> int:
-    """Make the oldest seals coarse that are older than `seconds`; returns how many frames that was.
+    """Downsample the oldest seals that are older than `seconds`; returns the number of frames.
 
-    Nothing happens to what cannot be read, to merged tokens, and, for now, to seals that the upload has yet to fetch from the store.
+    Skips seals that cannot be read, merged tokens, and seals that the uploader has not fetched from the bucket yet.
     """
     manifest = state.manifest
     finish_downsampling(state)
@@ -76,7 +76,7 @@ def downsample_oldest(
 def due(
     manifest: Manifest, times: NDArray[np.float64], seconds: float, keep: Sequence[tuple[float, float]]
 ) -> list[int]:
-    """First frames of the seals that are to become coarse, oldest first. times: of all sealed frames."""
+    """First frames of the seals that are due for downsampling, oldest first. times: of all sealed frames."""
     held = np.zeros(manifest.frames, dtype=bool)
     held[present(manifest.frames, manifest.removed)] = True
     held &= ~downsampled_mask(manifest.frames, manifest.downsampled)
@@ -84,42 +84,42 @@ def due(
 
 
 def _within_reach(state: CameraState, chosen: Sequence[int]) -> list[int]:
-    """Those of these seals whose tokens are here, or whose coarse chunks the upload has written."""
+    """Those of these seals whose full tokens are local, or whose downsampled chunks the uploader has written."""
     camera, generation = state.directory, state.manifest.generation
-    away = _released(camera, generation)
+    remote_only = _released(camera, generation)
     ready = written(camera, generation, state.spec)
-    return [first for first in chosen if first // SEAL_FRAMES >= away or first // SEAL_FRAMES in ready]
+    return [first for first in chosen if first // SEAL_FRAMES >= remote_only or first // SEAL_FRAMES in ready]
 
 
 def _released(camera: Path, generation: int) -> int:
-    """How many seals have no chunk here any more."""
+    """How many seals are remote only."""
     try:
         tree = UploadState.read(camera).trees.get(generation_name(generation))
     except DamagedMemory:
-        return Manifest.read(camera).frames // SEAL_FRAMES  # `fsck` says so; until then every seal may be away
+        return Manifest.read(camera).frames // SEAL_FRAMES  # `fsck` reports it; until then any seal may be remote only
     return tree.released if tree else 0
 
 
 def written(camera: Path, generation: int, spec: FeatureSpec) -> set[int]:
-    """Seals of which every coarse chunk is here."""
+    """Seals whose downsampled chunks are all local."""
     names = [
-        {path.name.split(".")[1] for path in (camera / layout.name).glob("c.*")}
-        for layout in downsampled_layouts(generation, spec)
+        {path.name.split(".")[1] for path in (camera / array.name).glob("c.*")}
+        for array in downsampled_arrays(generation, spec)
     ]
     return {int(name) for name in set.intersection(*names) if name.isdigit()}
 
 
 def _write(state: CameraState, first: int) -> bool:
-    """The coarse chunks of a seal; False where its tokens cannot be read."""
+    """Write the downsampled chunks of a seal; False if its tokens cannot be read."""
     manifest, spec, seal = state.manifest, state.spec, first // SEAL_FRAMES
     camera = state.directory
     if seal < _released(camera, manifest.generation):
         state.sealed.make_downsampled_arrays(first + SEAL_FRAMES, spec)
-        return all(layout.check(camera, seal) is None for layout in downsampled_layouts(manifest.generation, spec))
+        return all(array.check(camera, seal) is None for array in downsampled_arrays(manifest.generation, spec))
     try:
         rows = downsampled_rows(state.sealed, manifest, spec, first)
     except UnreachableFrames:
-        return False  # released at this very moment
+        return False  # released at this moment
     if rows is not None:
         state.sealed.write_downsampled(first, spec, rows)
     return rows is not None
@@ -128,7 +128,7 @@ def _write(state: CameraState, first: int) -> bool:
 def downsampled_rows(
     sealed: SealedFrames, manifest: Manifest, spec: FeatureSpec, first: int
 ) -> dict[str, NDArray[np.generic]] | None:
-    """The coarse tokens of a seal, by the names of the other arrays; None where one cannot be read. Raises UnreachableFrames."""
+    """The downsampled tokens of a seal, by the names of the full arrays; None if one cannot be read. Raises UnreachableFrames."""
     ids = np.arange(first, first + SEAL_FRAMES)
     gone = np.setdiff1d(ids, present(first + SEAL_FRAMES, manifest.removed)) - first
     try:
@@ -147,9 +147,9 @@ def downsampled_rows(
 
 
 def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first: int) -> bool:
-    """Write here the coarse chunks of a seal whose tokens lie on the store; False where they cannot be read.
+    """Download and downsample a seal whose full tokens are remote only, and write the chunks here; False if they cannot be read.
 
-    Call with the store's lock held: then nobody forgets frames of it meanwhile. Raises StoreUnreachable.
+    Call with `uploaded.lock` held, so that no process forgets frames of the seal meanwhile. Raises StoreUnreachable.
     """
     try:
         rows = downsampled_rows(SealedFrames(camera, manifest.generation), manifest, spec, first)
@@ -157,26 +157,26 @@ def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first:
         raise StoreUnreachable(str(error)) from None
     if rows is None:
         return False
-    layouts = {layout.name.rpartition("/")[2]: layout for layout in downsampled_layouts(manifest.generation, spec)}
+    arrays = {array.name.rpartition("/")[2]: array for array in downsampled_arrays(manifest.generation, spec)}
     for name, data in rows.items():
-        path = layouts[ARRAYS[name]].file(camera, first // SEAL_FRAMES)  # not through Zarr: the arrays are the writer's
+        path = arrays[ARRAYS[name]].file(camera, first // SEAL_FRAMES)  # not through Zarr: the writer owns the arrays
         make_directory(path.parent)
         write_file(path, with_checksum(np.ascontiguousarray(data).tobytes()))
     return True
 
 
 def finish_downsampling(state: CameraState) -> None:
-    """Delete the chunks that coarse ones stand in for, where that is not noted as done; note it, once the store has done so, too."""
+    """Delete the full chunks of downsampled seals. Commit them as erased once the bucket has deleted them, too."""
     camera, manifest = state.directory, state.manifest
     unfinished = [part for part in manifest.downsampled if not part.erased]
     if not unfinished:
         return
     done = Erased()
     with building_lock(camera):
-        for layout in _fine_layouts(state):
+        for array in _full_arrays(state):
             for part in unfinished:
-                for chunk in layout.chunks(part.first, part.end):
-                    done.drop(layout.file(camera, chunk))
+                for chunk in array.chunks(part.first, part.end):
+                    done.drop(array.file(camera, chunk))
             reach("thin.half-erased")
     state.usage.freed(done.freed)
     seals = [first for part in unfinished for first in range(part.first, part.end, SEAL_FRAMES)]
@@ -187,25 +187,25 @@ def finish_downsampling(state: CameraState) -> None:
         state.put_manifest(replace(manifest, downsampled=add_downsampled(others, marked)))
 
 
-def _fine_layouts(state: CameraState) -> list[ArrayLayout]:
-    layouts = feature_layouts(state.manifest.generation, state.spec)
-    return [layout for layout in layouts if layout.name.rpartition("/")[2] in ARRAYS]
+def _full_arrays(state: CameraState) -> list[StoredArray]:
+    arrays = feature_arrays(state.manifest.generation, state.spec)
+    return [array for array in arrays if array.name.rpartition("/")[2] in ARRAYS]
 
 
 def _finished(state: CameraState, seals: Sequence[int]) -> set[int]:
-    """Those of these seals (first frames) that have no other tokens on a store either; what that saves is counted."""
+    """Those of these seals (first frames) without full tokens in the bucket either. Counts the bytes that this saves."""
     camera, manifest = state.directory, state.manifest
     try:
-        uploads = UploadState.read(camera)
+        upload_state = UploadState.read(camera)
     except DamagedMemory:
-        return set()  # `fsck` says so
+        return set()  # `fsck` reports it
     name = generation_name(manifest.generation)
-    tree = uploads.trees.get(name)
-    finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in uploads.thinned}
-    downsampled = downsampled_layouts(manifest.generation, state.spec)
-    each = sum(layout.chunk_bytes for layout in downsampled)
-    away = sum(layout.chunk_bytes * (SEAL_FRAMES // layout.chunk) for layout in _fine_layouts(state))
+    tree = upload_state.trees.get(name)
+    finished = {first for first in seals if tree is None or (name, first // SEAL_FRAMES) in upload_state.downsampled}
+    downsampled = downsampled_arrays(manifest.generation, state.spec)
+    each = sum(array.chunk_bytes for array in downsampled)
+    remote_only = sum(array.chunk_bytes * (SEAL_FRAMES // array.chunk) for array in _full_arrays(state))
     for first in finished:
         there_alone = tree is not None and first // SEAL_FRAMES < tree.released
-        state.usage.freed((away if there_alone else 0) - each)
+        state.usage.freed((remote_only if there_alone else 0) - each)
     return finished

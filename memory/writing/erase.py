@@ -1,8 +1,8 @@
-"""Taking frames out of every file that holds them, and proving it.
+"""Erasing frames from every file that holds them, and proving it.
 
-The range is committed as removed first, so that readers stop seeing it; then the bytes go, chunk by chunk, and each step can be
-done again: a crash in between is finished by the next writer. Chunks that hold nothing else are deleted, the others are written
-anew with those rows blank. (What a file system or a disk keeps of deleted blocks is not in this software's hands.)
+The range is committed as removed first, so that readers stop seeing it. Then the bytes are erased chunk by chunk. Each step can be
+repeated: the next writer does so after a crash. Chunks that hold only removed frames are deleted; the others are replaced with those
+rows blank. (This software cannot control what a file system or a disk keeps of deleted blocks.)
 """
 
 import json
@@ -18,23 +18,23 @@ from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.generations import camera_layouts
+from afterview.memory.format.generations import camera_arrays
+from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import (
     IMAGES,
-    ArrayLayout,
+    StoredArray,
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.format.sealed import image_attributes
 from afterview.memory.plans.removal import Removal, covered_frames
 
-HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # how unfinished chunks, offsets of images and journals begin
-_UNREADABLE = "what cannot be read, where forgotten frames were"
+HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # prefixes of unfinished chunks, image offsets and journals
+_UNREADABLE = "unreadable data where forgotten frames were"
 
 
 @dataclass
 class Erased:
-    """What an erasure did. freed: bytes on the disk and of objects that were nowhere else."""
+    """What an erasure did. freed: bytes on the disk, and of objects that were remote only."""
 
     deleted: int = 0  # files
     rewritten: int = 0  # files
@@ -46,14 +46,14 @@ class Erased:
         return {"files_deleted": self.deleted, "objects_deleted": self.objects, "bytes": self.freed}
 
     def include(self, other: "Erased") -> None:
-        """Count what another erasure did, too."""
+        """Add what another erasure did."""
         self.deleted += other.deleted
         self.rewritten += other.rewritten
         self.objects += other.objects
         self.freed += other.freed
 
     def drop(self, path: Path) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it exists."""
         try:
             size = path.stat().st_size
         except FileNotFoundError:
@@ -70,28 +70,28 @@ class Erased:
 
 
 def blank_times(removal: Removal) -> NDArray[np.float64]:
-    """Times that a forgotten range keeps: evenly spread between its ends, so that they ascend and say nothing."""
+    """The times that a forgotten range keeps: evenly spaced between its ends, so that they ascend and reveal nothing."""
     return np.linspace(removal.start, removal.stop, removal.frames)
 
 
 def erase(
     camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int, spare: frozenset[int] = frozenset()
 ) -> Erased:
-    """Remove the bytes of the sealed frames of `removal` (the journal is the writer's). removed: all of the camera's removals.
+    """Erase the sealed frames of `removal`; the writer erases the journal. removed: all removals of the camera.
 
-    spare: seals whose images lie on a store that did not give them, so that they cannot be blanked now.
+    spare: seals whose images are remote only and could not be fetched, so that they cannot be blanked now.
     """
     done = Erased()
     end = min(removal.end, sealed)
     covered = covered_frames(removed, max(sealed, removal.end) + 1)
-    for layout in camera_layouts(camera):
-        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
-            low, high = chunk * layout.chunk, min((chunk + 1) * layout.chunk, sealed)
-            path = layout.file(camera, chunk)
-            if covered[low:high].all() and high == (chunk + 1) * layout.chunk:
+    for array in camera_arrays(camera):
+        for chunk in array.chunks(removal.first, end) if end > removal.first else ():
+            low, high = chunk * array.chunk, min((chunk + 1) * array.chunk, sealed)
+            path = array.file(camera, chunk)
+            if covered[low:high].all() and high == (chunk + 1) * array.chunk:
                 done.drop(path)
             elif removal.reason == "forgotten" and path.is_file():
-                _blank_rows(camera, layout, chunk, removal, done)
+                _blank_rows(camera, array, chunk, removal, done)
         reach(f"{_verb(removal)}.half-erased")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
         low, high = seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES
@@ -108,24 +108,24 @@ def _verb(removal: Removal) -> str:
     return "forget" if removal.reason == "forgotten" else "evict"
 
 
-def _blank_rows(camera: Path, layout: ArrayLayout, chunk: int, removal: Removal, done: Erased) -> None:
-    path = layout.file(camera, chunk)
-    if layout.check(camera, chunk):
-        done.drop(path)  # cannot be read, so it cannot be told apart from what it holds of these frames
+def _blank_rows(camera: Path, array: StoredArray, chunk: int, removal: Removal, done: Erased) -> None:
+    path = array.file(camera, chunk)
+    if array.check(camera, chunk):
+        done.drop(path)  # unreadable, so these frames cannot be separated from others
         return
-    rows = layout.rows(camera, chunk).copy()
-    first, end = max(removal.first, chunk * layout.chunk), min(removal.end, (chunk + 1) * layout.chunk)
-    rows[first - chunk * layout.chunk : end - chunk * layout.chunk] = blank_rows(layout, removal, first, end)
+    rows = array.rows(camera, chunk).copy()
+    first, end = max(removal.first, chunk * array.chunk), min(removal.end, (chunk + 1) * array.chunk)
+    rows[first - chunk * array.chunk : end - chunk * array.chunk] = blank_rows(array, removal, first, end)
     data = with_checksum(rows.tobytes())
     if data != path.read_bytes():
         done.rewrite(path, data)
 
 
-def blank_rows(layout: ArrayLayout, removal: Removal, first: int, end: int) -> Any:
-    """What rows [first, end) of a forgotten range hold afterwards."""
-    if layout.name in ("frames/times", "frames/arrival_times"):
+def blank_rows(array: StoredArray, removal: Removal, first: int, end: int) -> Any:
+    """The content of rows [first, end) of a forgotten range afterwards."""
+    if array.name in ("frames/times", "frames/arrival_times"):
         return blank_times(removal)[first - removal.first : end - removal.first]
-    return np.nan if layout.name == "frames/source_times" else 0
+    return np.nan if array.name == "frames/source_times" else 0
 
 
 def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) -> None:
@@ -154,10 +154,10 @@ def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) ->
 
 
 def erase_leftovers(camera: Path, removal: Removal) -> Erased:
-    """Remove what may hold forgotten frames outside the arrays: unfinished files of a crash, evidence of answers given.
+    """Delete what may hold forgotten frames outside the arrays: unfinished files of a crash, and evidence of answers.
 
-    Call with the building lock held: of the files that hold frames none is being written then. Others (the upload thread's note of what
-    it has sent, for one) may be, and stay. Those of the index go with `forget_files`.
+    Call with the building lock held: then no file that holds frames is being written. Other files, such as the upload state, may be, and
+    stay. `forget_files` deletes those of the index.
     """
     done = Erased()
     for path in unfinished_files(camera):
@@ -169,7 +169,7 @@ def erase_leftovers(camera: Path, removal: Removal) -> Erased:
 
 
 def evidence_files(camera: Path, removal: Removal) -> list[Path]:
-    """Images of these frames that were saved as evidence of an answer."""
+    """Images of these frames that were saved as evidence of answers."""
     found = []
     for path in camera.parent.glob(f"{ANSWERS}/*/{camera.name}-*.jpg"):
         number = path.stem.removeprefix(f"{camera.name}-")
@@ -179,23 +179,23 @@ def evidence_files(camera: Path, removal: Removal) -> list[Path]:
 
 
 def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
-    """Files that still hold something of forgotten frames, each as "path: what". The proof is that there are none.
+    """Files that still hold something of forgotten frames, each as "path: what". An empty list is the proof.
 
-    Reads every chunk concerned. One that cannot be read may hold some.
+    Reads every chunk concerned. One that cannot be read counts as a trace.
     """
     found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
     end = min(removal.end, sealed)
-    for layout in camera_layouts(camera):
-        for chunk in layout.chunks(removal.first, end) if end > removal.first else ():
-            path = layout.file(camera, chunk)
+    for array in camera_arrays(camera):
+        for chunk in array.chunks(removal.first, end) if end > removal.first else ():
+            path = array.file(camera, chunk)
             if not path.is_file():
                 continue
-            if layout.check(camera, chunk):
+            if array.check(camera, chunk):
                 found.append(f"{path}: {_UNREADABLE}")
                 continue
-            first, stop = max(removal.first, chunk * layout.chunk), min(end, (chunk + 1) * layout.chunk)
-            rows = layout.rows(camera, chunk)[first - chunk * layout.chunk : stop - chunk * layout.chunk]
-            blank = np.broadcast_to(np.asarray(blank_rows(layout, removal, first, stop), dtype=rows.dtype), rows.shape)
+            first, stop = max(removal.first, chunk * array.chunk), min(end, (chunk + 1) * array.chunk)
+            rows = array.rows(camera, chunk)[first - chunk * array.chunk : stop - chunk * array.chunk]
+            blank = np.broadcast_to(np.asarray(blank_rows(array, removal, first, stop), dtype=rows.dtype), rows.shape)
             if not np.array_equal(rows, blank, equal_nan=rows.dtype.kind == "f"):
                 found.append(f"{path}: rows of forgotten frames")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):

@@ -18,12 +18,12 @@ from afterview.memory.writing.state import CameraState
 def open_camera(
     memory: Path, name: str, spec: FeatureSpec, *, fps: float = 1.0, timezone: str | None = None
 ) -> Repository:
-    """Open the camera called `name` in the memory at `memory` for writing, creating either where it is not there.
+    """Open the camera called `name` in the memory at `memory` for writing; creates what is missing.
 
-    Raises NotWritable, CameraBusy (which process has it), SpecMismatch (names reembed), FormatMismatch, DamagedMemory.
+    Raises NotWritable, CameraBusy (names the process), SpecMismatch (names `reembed`), FormatMismatch, DamagedMemory.
     """
     directory = memory / camera_id(name)
-    if (memory / "__init__.py").exists():  # in a clone of this project `--memory memory` would be its own source
+    if (memory / "__init__.py").exists():  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
         make_directory(directory)

@@ -1,8 +1,8 @@
-"""A new generation: features of another model, made from the stored images, while the memory stays readable under the old one.
+"""Re-embedding: a new generation with another model's features, from the stored images, while the old one stays in use.
 
-Sealed frames first, seal by seal, beside a living writer or not; a run that was interrupted goes on where it was. Then whoever holds the
-camera's lock, which is the living writer where there is one (stream.ingest.upgrade), takes what came in meanwhile and what is still in the
-journal, and one commit switches everything at once. A failure or a crash leaves the old generation in use or the new one, whole.
+Sealed frames come first, seal by seal, whether the camera is being recorded or not; an interrupted run continues. Then the process that
+holds the camera's lock, which is the one that records it if there is one (stream.ingest.upgrade), embeds the frames that came meanwhile
+and those in the journal, and one commit switches everything. A failure or a crash leaves the old generation in use, or the new one.
 """
 
 import time
@@ -32,6 +32,7 @@ from afterview.memory.format.journal import encode_file
 from afterview.memory.format.layout import generation_name, generations, journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.spec_file import read_spec, write_spec
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.plans.removal import Removal, add, present, runs
@@ -45,7 +46,7 @@ Progress = Callable[[int, int], None]  # frames done, frames in all
 
 @dataclass(frozen=True)
 class Reembedded:
-    """What became of a generation. lost: frames that have no image any more and so cannot be seen by the new model."""
+    """The result of re-embedding. lost: frames whose images are lost, so that the new model cannot see them."""
 
     generation: int
     frames: int
@@ -53,7 +54,7 @@ class Reembedded:
 
 
 def open_generation(camera: Path, spec: FeatureSpec) -> int:
-    """The generation that is being built for `spec`: the one that was begun, or a new one."""
+    """The generation that is being built for `spec`: an unfinished one, or a new one."""
     current = Manifest.read(camera).generation
     with building_lock(camera):
         for number in generations(camera):
@@ -61,9 +62,9 @@ def open_generation(camera: Path, spec: FeatureSpec) -> int:
                 return number
         for number in generations(camera):
             if number > current:
-                remove_tree(camera / generation_name(number))  # begun for another model, and given up
+                remove_tree(camera / generation_name(number))  # started for another model and dropped
         number = current + 1
-        SealedFrames(camera, number, writable=True).create_generation(spec)
+        SealedWriter(camera, number).create_generation(spec)
         note_built(camera, number, Built())
         write_spec(camera, number, spec)
     return number
@@ -79,8 +80,8 @@ def _spec(camera: Path, generation: int) -> FeatureSpec | None:
 def build_sealed(
     camera: Path, generation: int, spec: FeatureSpec, encode: Encode, progress: Progress = lambda done, total: None
 ) -> int:
-    """Embed every sealed frame that the generation lacks, until there is none; returns how many it has then. Needs no lock."""
-    sealed = SealedFrames(camera, generation, writable=True)
+    """Embed every sealed frame that the generation lacks; returns how many it has then. Needs no lock."""
+    sealed = SealedWriter(camera, generation)
     built = read_built(camera, generation)
     while built.frames < Manifest.read(camera).frames:
         manifest = Manifest.read(camera)
@@ -89,7 +90,7 @@ def build_sealed(
         tokens, embeddings = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES)
         with building_lock(camera):
             held = present(built.frames + SEAL_FRAMES, Manifest.read(camera).removed)
-            gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some of them only just now
+            gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some may have been removed meanwhile
             tokens[gone], embeddings[gone] = 0, 0
             stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
             sealed.write_features(built.frames, stored, embeddings)
@@ -100,14 +101,14 @@ def build_sealed(
 
 
 def _images(camera: Path, manifest: Manifest, first: int) -> dict[int, bytes]:
-    """The JPEGs of one seal's frames that are remembered; empty where one cannot be read."""
+    """The JPEGs of one seal's remembered frames; empty for unreadable ones."""
     sealed = SealedFrames(camera, manifest.generation)
     held = present(first + SEAL_FRAMES, manifest.removed)
     frames = held[held >= first].tolist()
     try:
         return dict(zip(frames, sealed.images(frames), strict=True))
     except UnreachableFrames:
-        raise  # not lost: the store that has it does not answer
+        raise  # not lost: the bucket does not answer
     except DamagedFrames:
         return {frame: _image(sealed, frame) for frame in frames}
 
@@ -116,7 +117,7 @@ def _image(sealed: SealedFrames, frame: int) -> bytes:
     try:
         return next(sealed.images([frame]))
     except UnreachableFrames:
-        raise  # not lost: the store that has it does not answer
+        raise  # not lost: the bucket does not answer
     except DamagedFrames:
         return b""
 
@@ -124,7 +125,7 @@ def _image(sealed: SealedFrames, frame: int) -> bytes:
 def _encode_some(
     images: dict[int, bytes], spec: FeatureSpec, encode: Encode, first: int, count: int
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Features of `count` frames from `first` on; zero for those that are gone or have no image."""
+    """Features of `count` frames from `first` on; zero for removed frames and those without an image."""
     tokens = np.zeros((count, spec.tokens.tokens_per_frame, spec.tokens.width), dtype=spec.tokens.dtype)
     embeddings = np.zeros((count, spec.index.width), dtype=np.float32)
     seen = {frame: image for frame, image in images.items() if image}
@@ -153,8 +154,8 @@ def switch(
         replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None).stored_as(spec.tokens.storage)
         for row, frame in enumerate(unsealed.frames)
     ]
-    fresh = Unsealed(unsealed.first, frames, list(unsealed.gaps), unsealed.open_gap)
-    write_file(camera / journal_name(generation), encode_file(fresh.entries()))
+    new = Unsealed(unsealed.first, frames, list(unsealed.gaps), unsealed.open_gap)
+    write_file(camera / journal_name(generation), encode_file(new.entries()))
     built = read_built(camera, generation)
     lost = {frame for first, end in built.lost for frame in range(first, end) if frame in held}
     lost |= {frame for frame, image in images.items() if not image}
@@ -172,12 +173,12 @@ def _put_in_use(state: CameraState, generation: int, spec: FeatureSpec, lost: Se
         for first, end in runs(np.array(lost, dtype=np.int64))
     ]
     manifest = replace(state.manifest, generation=generation, removed=add(state.manifest.removed, gone), downsampled=())
-    files = GenerationFiles.open(state.directory, manifest, spec)  # nothing that may fail is left after the commit
+    files = GenerationFiles.open(state.directory, manifest, spec)  # opened before the commit: nothing may fail after it
     try:
         finish_building(state.directory, generation)
         state.put_manifest(manifest)
     except OSError:
-        if Manifest.read(state.directory) != manifest:  # else it was the last fsync that failed: readers see it already
+        if Manifest.read(state.directory) != manifest:  # otherwise the last fsync failed, and readers see it already
             files.journal.close()
             note_built(state.directory, generation, built)
             raise

@@ -1,7 +1,7 @@
-"""Forgetting on request and evicting by retention: the writer's steps, in an order that a crash can interrupt anywhere.
+"""Forgetting on request and evicting by retention: the writer's steps. A crash may interrupt them anywhere.
 
-committed (removed, not erased) -> bytes erased -> committed (erased). The second step can be repeated; whoever opens the camera for
-writing next repeats it where it was interrupted.
+Committed (removed, not erased) -> bytes erased -> committed (erased). The second step can be repeated. The next writer of the camera
+repeats it if it was interrupted.
 """
 
 import time
@@ -16,7 +16,7 @@ from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.unsealed import blank_frame
-from afterview.memory.format.upload_state import PATIENCE_S, known_silent
+from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
 from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
 from afterview.memory.plans.retention import Limits, plan_eviction
@@ -24,7 +24,7 @@ from afterview.memory.writing.erase import Erased, blank_times, erase_leftovers,
 from afterview.memory.writing.erase_remote import erase_everywhere
 from afterview.memory.writing.state import CameraState
 
-BRIEF_S = 1.0  # that a recording waits for its turn at the store; evicting can wait for the next round
+BRIEF_S = 1.0  # that a recording waits for the bucket; eviction can wait for the next round
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def forget(state: CameraState, start: float, stop: float) -> Forgotten:
 
 
 def prove_forgotten(state: CameraState, removals: Sequence[Removal]) -> int:
-    """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames checked."""
+    """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames."""
     for removal in removals:
         left = traces(state.directory, removal, sealed=state.manifest.frames)
         if left:
@@ -102,21 +102,21 @@ def evict(state: CameraState, ranges: Sequence[tuple[int, int]]) -> Erased:
 
 
 def finish_interrupted(state: CameraState) -> None:
-    """Complete removals that a crash interrupted, on this machine; on a store by `retry_removals`, so that opening never waits for it."""
+    """Complete interrupted removals on this machine. `retry_removals` does so in the bucket, so that opening never waits for it."""
     _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], None)
 
 
 def retry_removals(state: CameraState) -> None:
-    """Complete removals that the store did not take part in, unless it is known not to answer."""
+    """Complete removals that are not done in the bucket, unless it is known not to answer."""
     unfinished = [gone for gone in state.manifest.removed if not gone.erased]
-    if unfinished and not known_silent(state.directory):
+    if unfinished and not known_unreachable(state.directory):
         _erase_all(state, unfinished, BRIEF_S)
 
 
 def _erase_all(
     state: CameraState, removals: Sequence[Removal], patience_s: float | None
 ) -> tuple[Erased, RepositoryError | None]:
-    """Erase what is committed as removed. The error: why some of it is still on the store, and so not committed as erased."""
+    """Erase what is committed as removed. The error says why some of it is still in the bucket and so not committed as erased."""
     done = Erased()
     left: RepositoryError | None = None
     finished = []
@@ -131,7 +131,7 @@ def _erase_all(
 
 
 def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
-    """Commit ranges of frames as removed: no reader sees them from here on. Their bytes are still there."""
+    """Commit ranges of frames as removed: no reader sees them from here on. Their bytes still exist."""
     times = state.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
     gone = [removal for removal in state.manifest.removed if removal.reason != "damaged"]
@@ -151,7 +151,7 @@ def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: Remova
 
 
 def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:
-    """A range lost to damage gives way to what forgets or evicts its frames; other ranges never overlap."""
+    """The parts of a removal that `new` does not replace. Only a range lost to damage can overlap new ones."""
     if removal.reason != "damaged":
         return [removal]
     left = np.setdiff1d(
@@ -169,14 +169,14 @@ def _ends(times: NDArray[np.float64], state: CameraState) -> tuple[float, float]
 
 
 def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int64]:
-    """Ids in the span that are remembered, or that damage has taken: what is left of those must go, too."""
+    """Ids in the span that are remembered or were lost to damage: what is left of the latter must be erased, too."""
     times = state.times()
     gone = [removal for removal in state.manifest.removed if removal.reason != "damaged"]
     ids = present(len(times), gone)
     inside = ids[(times[ids] >= start) & (times[ids] <= stop)]
     lost = [removal for removal in state.manifest.removed if removal.reason == "damaged"]
     whole = [np.arange(gone.first, gone.end) for gone in lost if gone.start <= stop and gone.stop >= start]
-    if len(inside):  # frames whose time is damaged lie in the span when their neighbours do
+    if len(inside):  # frames with a damaged time are in the span if their neighbours are
         unknown = ids[np.isnan(times[ids])]
         whole.append(unknown[(unknown > inside[0]) & (unknown < inside[-1])])
     return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
@@ -185,7 +185,7 @@ def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int6
 def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tuple[Erased, RepositoryError | None]:
     directory, manifest = state.directory, state.manifest
     _blank_unsealed(state, removal)
-    with building_lock(directory):  # a generation that is being built must not bring the frames back
+    with building_lock(directory):  # a generation that is being built must not restore the frames
         done, left = erase_everywhere(
             directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
         )

@@ -1,7 +1,7 @@
-"""The writing side of one camera's memory: journal first, then sealed chunks, then the committed count.
+"""Writing one camera: journal first, then sealed chunks, then the manifest.
 
-Durable means: `sync` has returned. A frame that was synced survives a kill at any moment and a power cut; one that was
-appended but not synced may be lost, and is never acknowledged. Threads: one at a time (the caller's writer thread).
+A frame is durable once `sync` has returned: it survives a kill at any moment and a power cut. A frame that was appended but not synced may
+be lost and is never acknowledged. Threads: one at a time (the caller's writer thread).
 """
 
 import errno
@@ -35,7 +35,7 @@ from afterview.memory.writing.reserve import Reserve
 from afterview.memory.writing.state import CameraState
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even when nothing said why
+LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even without a known reason
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Acknowledgement:
 
 
 class Repository:
-    """One camera's memory, open for writing. There is one at a time (CameraBusy otherwise); readers need none."""
+    """One camera, open for writing. Only one exists at a time (CameraBusy otherwise); readers need none."""
 
     def __init__(self, state: CameraState, lock: CameraLock) -> None:
         """Use `open_camera`. Recovers what a crash left: an unfinished record is cut, sealed rows beyond the manifest are ignored."""
@@ -80,12 +80,12 @@ class Repository:
 
     @property
     def spec(self) -> FeatureSpec:
-        """What the features of the generation in use are."""
+        """The spec of the generation in use."""
         return self._state.spec
 
     @property
     def manifest(self) -> Manifest:
-        """What counts now."""
+        """The manifest in force."""
         return self._state.manifest
 
     @property
@@ -95,7 +95,7 @@ class Repository:
 
     @property
     def frames(self) -> int:
-        """How many frames were ever recorded: the id that the next one gets."""
+        """Number of frames ever recorded: the id of the next one."""
         return self._state.unsealed.end
 
     @property
@@ -106,7 +106,7 @@ class Repository:
     def append(self, frame: FrameRecord) -> int:
         """Write one frame to the journal; returns its id. Readers may see it at once; it is durable after `sync`.
 
-        Raises ValueError when its time does not follow the last one, or its features are not of this memory's spec.
+        Raises ValueError if its time does not follow the last one, or if its features do not fit the spec.
         """
         self._check(frame)
         frame = frame.stored_as(self.spec.tokens.storage)
@@ -142,11 +142,11 @@ class Repository:
         if reason is None and silence > max(LONG_SILENCE, 2.5 * period):
             reason = "jump"
         if reason is None or silence < 1.5 * period:
-            return None  # nothing is missing: the next frame came when it was due
+            return None  # nothing is missing: the frame came on time
         return Gap(self._state.last_time, time, reason, self._state.unsealed.end)
 
     def interrupted(self, reason: GapReason) -> None:
-        """From here on nothing comes in, because of `reason`; the next frame ends the gap. Durable, so that readers can say so."""
+        """Start a gap because of `reason`; the next frame ends it. Durable, so that readers can report it."""
         if self._state.last_time is None or self._next_gap is not None:
             return
         self._next_gap = reason
@@ -156,14 +156,14 @@ class Repository:
         self._make_durable()
 
     def missed(self, reason: GapReason) -> None:
-        """Frames before the next one were lost on this side, because of `reason`."""
+        """Note that frames before the next one were lost here because of `reason`."""
         self._next_gap = self._next_gap or reason
 
     def sync(self) -> list[Acknowledgement]:
-        """Make everything appended durable; returns what became so. Seals whole chunks on the way.
+        """Make everything appended durable; returns what became durable. Seals whole chunks.
 
-        Raises OSError when the disk refuses (a full disk above all); nothing is lost by trying again later. A disk that has room for
-        the journal but not for a seal is no failure yet: the frames are durable, and are sealed by a later call.
+        Raises OSError if the disk refuses, above all if it is full; nothing is lost, and the caller may try again later. If the disk
+        has room for the journal but not for a seal, this does not fail: the frames are durable, and a later call seals them.
         """
         self._make_durable()
         try:
@@ -178,7 +178,7 @@ class Repository:
         return acknowledged
 
     def _make_durable(self) -> None:
-        """The first half of `sync`: everything appended is durable; the next `sync` reports what became so."""
+        """The first half of `sync`: make everything appended durable. The next `sync` reports it."""
         unsealed, journal = self._state.unsealed, self._state.journal
         if journal.suspect:
             journal.replace(unsealed.entries())
@@ -229,9 +229,9 @@ class Repository:
         return switch(self._state, generation, spec, encode, keep_old=keep_old)
 
     def close(self) -> list[Acknowledgement]:
-        """Sync, note that recording ends here, release the camera. Returns what the last sync made durable.
+        """Sync, record that recording ends, release the camera. Returns what the last sync made durable.
 
-        A camera that never held a frame is removed again. Closing twice is fine.
+        A camera that never held a frame is deleted. Closing twice is allowed.
         """
         if self._closed:
             return []

@@ -1,21 +1,21 @@
-"""A little space set aside, so that a full disk can be made emptier: forgetting and evicting must first write what they are about to do."""
+"""Reserved disk space. Forgetting and evicting write a little before they free space; this makes it possible on a full disk."""
 
 import os
 from pathlib import Path
 
 FILE = "reserve"
-RESERVE_BYTES = 1 << 18  # a few small files, and a scalar chunk or two written anew
+RESERVE_BYTES = 1 << 18  # a few small files, and one or two replaced scalar chunks
 
 
 class Reserve:
-    """One camera's. Holding it is best effort: where there is no room for it now, there may be later."""
+    """The reserve of one camera. Best effort: if there is no room now, a later `hold` may succeed."""
 
     def __init__(self, camera: Path) -> None:
         self._path = camera / FILE
         self.hold()
 
     def hold(self) -> None:
-        """Set the space aside, where there is room."""
+        """Reserve the space, if there is room."""
         try:
             with self._path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
@@ -23,5 +23,5 @@ class Reserve:
             self.release()
 
     def release(self) -> None:
-        """Give the space back, for something that frees more."""
+        """Release the space for an operation that frees more."""
         self._path.unlink(missing_ok=True)

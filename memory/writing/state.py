@@ -16,14 +16,14 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.format.usage import Usage
 
 
 @dataclass
 class CameraState:
-    """One camera. `manifest` is what counts now; replace it by `put_manifest` alone. last_time: of the newest frame, Unix seconds."""
+    """One camera. manifest: the one in force; only `put_manifest` and `switch` replace it. last_time: of the newest frame, Unix seconds."""
 
     directory: Path
     info: CameraInfo
@@ -35,7 +35,7 @@ class CameraState:
 
     @classmethod
     def open(cls, directory: Path, info: CameraInfo, spec: FeatureSpec) -> "CameraState":
-        """Read the state from the files of the camera at `directory`. Cuts off an unfinished record of the journal. Raises DamagedMemory."""
+        """Read the state of the camera at `directory`. Cuts off an unfinished record of the journal. Raises DamagedMemory."""
         manifest = Manifest.read(directory)
         state = cls(directory, info, manifest, GenerationFiles.open(directory, manifest, spec), Usage(directory))
         state.last_time = state._newest_time()
@@ -53,11 +53,11 @@ class CameraState:
 
     @property
     def spec(self) -> FeatureSpec:
-        """What the features of the generation in use are."""
+        """The spec of the generation in use."""
         return self.files.spec
 
     @property
-    def sealed(self) -> SealedFrames:
+    def sealed(self) -> SealedWriter:
         """The sealed frames of the generation in use."""
         return self.files.sealed
 
@@ -72,12 +72,12 @@ class CameraState:
         return self.files.unsealed
 
     def put_manifest(self, manifest: Manifest) -> None:
-        """Make `manifest` count, durably."""
+        """Replace the manifest, durably."""
         manifest.write(self.directory)
         self.manifest = manifest  # only now: a failed write has changed nothing
 
     def switch(self, files: GenerationFiles, manifest: Manifest) -> None:
-        """Write another generation from here on. `manifest` counts already and names it."""
+        """Write another generation from here on. `manifest` names it and is already in force."""
         self.journal.close()
         self.files, self.manifest = files, manifest
 
@@ -90,5 +90,5 @@ class CameraState:
         return np.concatenate([self._sealed_times, [frame.time for frame in self.unsealed.frames]])
 
     def set_sealed_times(self, first: int, times: NDArray[np.float64]) -> None:
-        """The times of sealed frames from `first` on are these now."""
+        """Replace the known times of sealed frames from `first` on."""
         self._sealed_times[first : first + len(times)] = times[: max(0, len(self._sealed_times) - first)]

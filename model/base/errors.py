@@ -1,32 +1,32 @@
-"""What can go wrong with a model.
+"""Errors of models.
 
 AfterviewError (configs.errors)
 `- ModelError                      exit 1: base of all below
    |- ModelNotFound        usage    no preset, file, directory or hub id of that name
-   |- HubUnreachable                the hub did not answer, or has no such model
+   |- HubUnreachable                the hub does not answer, or has no such model
    |- CheckpointError      usage    not a checkpoint that this project can run
    |  |- DamagedCheckpoint          a file is missing or truncated
    |  `- TensorMismatch             names or shapes do not fit the configuration
-   |- TokenizerMissing     usage    text was given to a model without a tokenizer that can read it
+   |- TokenizerMissing     usage    text was given to a model that has no suitable tokenizer
    |- InputMismatch        usage    features, layout and prompt do not fit each other
-   `- BackendUnavailable   usage    the device or backend asked for is not there
+   `- BackendUnavailable   usage    the requested device or backend is not available
 """
 
 from afterview.configs.errors import AfterviewError, UsageError
 
 
 class ModelError(AfterviewError):
-    """Base of the errors of a model."""
+    """Base of the errors of models."""
 
 
 class ModelNotFound(ModelError, UsageError):
-    """There is no preset, file, directory or hub id of that name."""
+    """No preset, file, directory or hub id has this name."""
 
     exit_status = 2
 
 
 class HubUnreachable(ModelError):
-    """The hub did not answer, or does not have what was asked for."""
+    """The hub does not answer, or does not have the requested model or file."""
 
 
 class CheckpointError(ModelError, UsageError):
@@ -36,7 +36,7 @@ class CheckpointError(ModelError, UsageError):
 
 
 class DamagedCheckpoint(CheckpointError):
-    """A file of the checkpoint is missing, truncated, or not what its name says."""
+    """A file of the checkpoint is missing, truncated, or of another type than its name says."""
 
 
 class TensorMismatch(CheckpointError):
@@ -44,7 +44,7 @@ class TensorMismatch(CheckpointError):
 
 
 class TokenizerMissing(ModelError, UsageError):
-    """Text was given to a model whose checkpoint has no tokenizer, or one that lacks the prompt's control tokens."""
+    """Text was given to a model whose checkpoint has no tokenizer, or one without the prompt's control tokens."""
 
     exit_status = 2
 
@@ -56,6 +56,6 @@ class InputMismatch(ModelError, UsageError):
 
 
 class BackendUnavailable(ModelError, UsageError):
-    """The device or backend asked for is not available here."""
+    """The requested device or backend is not available on this machine."""
 
     exit_status = 2

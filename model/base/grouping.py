@@ -1,10 +1,10 @@
-"""Which of several pieces of work are worth doing in one batch. Pure."""
+"""Splits a sequence of jobs into batches. Pure."""
 
 from collections.abc import Sequence
 
 
 def consecutive(sizes: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Runs [first, end) of neighbours that, padded to their longest, hold at most `most` together; each run holds at least one."""
+    """Ranges [first, end) of neighbours whose padded size (longest times count) is at most `most`. A range holds at least one item."""
     runs: list[tuple[int, int]] = []
     first = 0
     for place in range(1, len(sizes) + 1):

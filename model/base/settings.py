@@ -1,4 +1,4 @@
-"""Settings that presets and checkpoints switch on: the compressions of VideoChat-Flash (arXiv 2501.00574), token embeddings. No torch."""
+"""Settings for optional parts of a model: compression of VideoChat-Flash (arXiv 2501.00574) and token embeddings. Needs no torch."""
 
 from typing import Literal
 
@@ -15,18 +15,18 @@ EmbeddingKind = Literal["place", "time", "order", "summary"]
 
 
 class TokenMergingConfig(Schema):
-    """Clip level: similar tokens are merged when frames are encoded, in place of pooling; see model.vision.token_merging."""
+    """Clip-level compression: similar tokens are merged during encoding, instead of pooling. See model.vision.token_merging."""
 
     frames_per_clip: Literal[1, 4] = 1  # frames whose tokens are merged together, into one row of features
 
     @property
     def tokens_per_frame(self) -> int:
-        """Tokens that are left of each frame."""
+        """Tokens that remain of each frame."""
         return TOKENS_PER_CLIP // self.frames_per_clip
 
 
 class VisualDropoutConfig(Schema):
-    """Video level: when the decoder drops visual tokens, down to which share of their first number, and by which rule.
+    """Video-level compression: after which layers the decoder drops visual tokens, how many remain, and which ones.
 
     See model.language.visual_dropout.
     """
@@ -46,7 +46,7 @@ class VisualDropoutConfig(Schema):
         return self
 
     def by_attention(self, stage: int) -> bool:
-        """Whether drop number `stage` (from 0) looks at attention; otherwise it spreads evenly."""
+        """Whether drop number `stage` (from 0) keeps the tokens with most attention. Otherwise it keeps evenly spaced ones."""
         even = {"uniform": len(self.layers), "attention": 0, "uniform0_attention": 1, "uniform1_attention": 2}
         return stage >= even[self.kind]
 

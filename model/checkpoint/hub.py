@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a directory, or the hub (its cache first, then the network). Nothing is fetched that is not asked for."""
+"""Finds a checkpoint's files: in a directory, or on the hub (cache first, then the network). Only requested files are fetched."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 
-PROBE_TIMEOUT = 5.0  # seconds; the hub client alone retries for half a minute before it gives up
+PROBE_TIMEOUT = 5.0  # seconds; the hub client itself retries for half a minute
 
 
 class Location(Protocol):
@@ -24,11 +24,11 @@ class Location(Protocol):
     name: str  # for people and for error messages
 
     def find(self, file: str) -> Path | None:
-        """The file's path on this machine, fetched if need be; None where the checkpoint has no such file."""
+        """The file's local path, downloaded if necessary. None if the checkpoint has no such file."""
 
 
 class Directory:
-    """A checkpoint in a local directory. Only local files are ever read."""
+    """A checkpoint in a local directory. Only local files are read."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
@@ -46,7 +46,7 @@ class HubModel:
         self.name = name
 
     def find(self, file: str) -> Path | None:
-        """The file's path in the hub's cache, downloaded if need be. Raises HubUnreachable when there is no way to know."""
+        """The file's path in the hub's cache, downloaded if necessary. Raises HubUnreachable if neither cache nor hub can answer."""
         try:
             return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
         except LocalEntryNotFoundError:
@@ -75,18 +75,18 @@ class HubModel:
 
     @cached_property
     def _unreachable(self) -> bool:
-        """One quick request, through the hub client's own session so that proxies count."""
+        """One quick request through the hub client's own session, so that proxy settings apply."""
         if huggingface_hub.constants.HF_HUB_OFFLINE:
             return True
         try:
             huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PROBE_TIMEOUT)
-        except Exception:  # the session's own exception types differ between versions of the hub client
+        except Exception:  # the exception types differ between versions of the hub client
             return True
         return False
 
 
 def locate(source: str | Path) -> Location:
-    """A directory if there is one of that name, else the hub."""
+    """A local directory of that name, otherwise the hub. Raises CheckpointError for a file or a path that does not exist."""
     path = Path(source).expanduser()
     if path.is_dir():
         return Directory(path)

@@ -1,4 +1,4 @@
-"""Weights drawn from a seed, and the configurations of models that are built that way. The global random state is left alone."""
+"""Initial weights drawn from a seed, and the configurations of models built that way. Does not touch the global random state."""
 
 import hashlib
 import math
@@ -11,22 +11,22 @@ from afterview.model.checkpoint.preset import Architecture, TowerGeometry
 from afterview.model.checkpoint.weights import Slot, TensorSource
 from afterview.model.language.tokenizer import BYTE_VOCABULARY
 
-MEMAUG = "memaug"  # what mm_resampler_type says of a checkpoint with MemAug
-INITIAL_STD = 0.02  # of MemAug's, the projector's and the decoder's weights (the published code's initialisation)
-TOWER_POSITION_STD = 1.0  # as strong as the pixels: where something is must be readable from a token's value
-# In a model that is built whole these are as strong as what they join, or MemAug's first norm would drown them.
+MEMAUG = "memaug"  # mm_resampler_type of a checkpoint with MemAug
+INITIAL_STD = 0.02  # for MemAug, projector and decoder (as in the published code)
+TOWER_POSITION_STD = 1.0  # as large as the pixels: a token's value must show where something is
+# In a model built from a seed, these are as large as what they are added to. Otherwise MemAug's first norm would suppress them.
 UNIT_STD = ("memory_marks.place", "embed_tokens.weight")
-# The last linears of MemAug's branches begin small: after a norm, a full branch outweighs the row that it is added to, and within four
-# blocks all rows are the same (measured: cosine 0.99 between the rows of a question), which training did not undo.
+# The last linear layers of MemAug's branches start small. After a norm, a full branch outweighs the row that it is added to; within four
+# blocks all rows become equal (measured: cosine 0.99 between the rows of a question), and training did not undo it.
 BRANCH_ENDS = (".self_attn.Wo.weight", ".cross_attn.Wo.weight", ".mlp.2.weight")
-BRANCH_SCALE = 0.1  # no tower has linears of these names
+BRANCH_SCALE = 0.1  # no tower has layers of these names
 
 
 def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> TensorSource:
-    """A source that draws a parameter from the seed and its name alone, in float32, whatever else is drawn.
+    """A source that draws a parameter from the seed and its name only, in float32. It does not depend on what else is drawn.
 
-    tower: keep variance from layer to layer, as vision towers are initialised, and so MemAug where nothing around it is pretrained;
-    otherwise N(0, 0.02).
+    tower: keep the variance from layer to layer, as vision towers are initialised; also for MemAug if nothing around it
+    is pretrained. Otherwise N(0, 0.02).
     """
     return TensorSource(
         shape=lambda: slot.shape, pieces=lambda: iter([_draw(name, slot.shape, seed, tower).reshape(-1)])
@@ -35,7 +35,7 @@ def seeded(name: str, slot: Slot, seed: int, *, tower: bool) -> TensorSource:
 
 def _draw(name: str, shape: tuple[int, ...], seed: int, tower: bool) -> Tensor:
     if name.endswith("logit_scale"):
-        return torch.full(shape, math.log(10.0))  # SigLIP's start: temperature 10, bias -10
+        return torch.full(shape, math.log(10.0))  # SigLIP's initial values: temperature 10, bias -10
     if name.endswith("logit_bias"):
         return torch.full(shape, -10.0)
     if name.endswith("bias"):
@@ -59,7 +59,7 @@ def _std(name: str, shape: tuple[int, ...], tower: bool) -> float:
 
 
 def published_config(architecture: Architecture, depth: int, vocabulary: int = BYTE_VOCABULARY) -> dict[str, Any]:
-    """config.json of a model that is built from a seed, in the published layout."""
+    """config.json of a model built from a seed, in the published layout."""
     language = architecture.language
     switches: dict[str, Any] = {}
     if architecture.memory_marks:
@@ -86,7 +86,7 @@ def published_config(architecture: Architecture, depth: int, vocabulary: int = B
 
 
 def memaug_keys(tower: str, tower_width: int, depth: int) -> dict[str, Any]:
-    """The keys that make a Qwen configuration a Hour-LLaVA one."""
+    """The keys that turn a Qwen configuration into a Hour-LLaVA one."""
     return {
         "mm_vision_tower": tower,
         "mm_hidden_size": tower_width,
@@ -102,7 +102,7 @@ def memaug_keys(tower: str, tower_width: int, depth: int) -> dict[str, Any]:
 
 
 def vision_config(geometry: TowerGeometry, *, spare_layers: int) -> dict[str, Any]:
-    """A SigLIP vision configuration; `spare_layers` are counted on top of those that run."""
+    """A SigLIP vision configuration. spare_layers: layers that are counted but never run."""
     return {
         "model_type": "siglip_vision_model",
         "hidden_size": geometry.width,
@@ -130,6 +130,6 @@ def index_config(architecture: Architecture, vocabulary: int = BYTE_VOCABULARY) 
             "num_attention_heads": text.heads,
             "max_position_embeddings": text.positions,
             "bos_token_id": None,
-            "eos_token_id": None,  # the tokenizer's is used; SigLIP's own default lies outside this vocabulary
+            "eos_token_id": None,  # the tokenizer's is used; SigLIP's default is outside this vocabulary
         },
     }

@@ -1,7 +1,7 @@
-"""Loads whole models, or only their encoders. (Saving is in model.checkpoint.saving.)
+"""Loads whole models, or only their encoders.
 
-A model comes from a checkpoint in the published layout, from a SigLIP and a Qwen checkpoint under a fresh MemAug, or from a seed: see
-model.checkpoint.sources. Modules are built on the meta device and filled tensor by tensor.
+A model comes from a checkpoint in the published layout, from a SigLIP and a Qwen checkpoint with a newly initialised
+MemAug, or from a seed: see model.checkpoint.sources. Modules are built on the meta device and filled tensor by tensor.
 """
 
 import warnings
@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from afterview.model.base.errors import BackendUnavailable, CheckpointError
-from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.checkpoint.published import (
     EMBEDDING,
@@ -26,10 +26,10 @@ from afterview.model.checkpoint.published import (
     published_slots,
     read_config,
 )
-from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
+from afterview.model.checkpoint.tensor_check import check
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer, stop_ids
-from afterview.model.checkpoint.weights import Slot, Target, TensorSource, check, digest, fill, open_tensors, slots_of
+from afterview.model.checkpoint.weights import Slot, Target, TensorSource, digest, fill, open_tensors, slots_of
 from afterview.model.language.decoder import LanguageModel, build_decoder
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.token_embeddings import TokenEmbeddings
@@ -44,14 +44,13 @@ __all__ = [
     "load_encoders",
     "load_index_encoder",
     "load_pretrained",
-    "save_pretrained",
 ]
 
-UNTRAINED_NOTICE = "MemAug is freshly initialised: answers mean nothing until it is trained."
+UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
 
 
 class Network(NamedTuple):
-    """A whole model's modules, and its parameters by their published names."""
+    """The modules of a whole model, and its parameters by their published names."""
 
     video_language: VideoLanguageModel
     tower: PreTrainedModel
@@ -68,11 +67,12 @@ def load_pretrained(
 ) -> AfterviewModel:
     """Load a whole model.
 
-    name_or_path: a preset, a preset file, a directory in the published layout, or a hub id. device: the first CUDA device if there is
-    one, else the CPU. dtype: bfloat16 on CUDA, float32 on the CPU. init_memaug: allow a LLaVA checkpoint without MemAug and draw one
-    from the preset's seed. index_encoder: a SigLIP checkpoint with both towers in place of the preset's.
+    name_or_path: a preset, a preset file, a directory in the published layout, or a hub id. device: default the first
+    CUDA device, otherwise the CPU. dtype: default bfloat16 on CUDA, float32 on the CPU. init_memaug: accept a LLaVA
+    checkpoint without MemAug and initialise one from the preset's seed. index_encoder: a SigLIP checkpoint with both
+    towers, instead of the preset's.
 
-    Raises ModelNotFound, HubUnreachable, CheckpointError and its kinds, BackendUnavailable.
+    Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable.
     """
     preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder)
     target = choose_target(device, dtype)
@@ -105,7 +105,7 @@ def load_encoders(
     dtype: str | torch.dtype | None = None,
     index_encoder: str | None = None,
 ) -> Encoders:
-    """Load only what turns frames into a memory; of a sharded checkpoint, only the shards that hold the vision tower are opened."""
+    """Load only the encoders. Of a sharded checkpoint, only the shards with the vision tower are opened."""
     preset = _adjusted(find_preset(name_or_path), True, index_encoder)
     target = choose_target(device, dtype)
     sources = find_sources(preset)
@@ -121,30 +121,30 @@ def load_encoders(
 
 
 def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
-    """The index's encoder of a preset: its own checkpoint, or drawn from the seed with the rest."""
+    """The index encoder of a preset: from its own checkpoint, or drawn from the seed."""
     if preset.index_encoder is not None:
         location = locate(preset.index_encoder)
         name, config, tokenizer = location.name, read_config(location), find_tokenizer(location)
-        # older checkpoints store these buffers too
+        # older checkpoints also store these buffers
         stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
     elif preset.architecture is not None:
         tokenizer = architecture_tokenizer(preset.architecture)
-        name, config = f"{preset.name} index", fresh.index_config(preset.architecture, len(tokenizer))
+        name, config = f"{preset.name} index", init.index_config(preset.architecture, len(tokenizer))
         stored = {}
     else:
         raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
     model = build_index_model(config)
     slots = slots_of(model)
-    tensors = stored or {n: fresh.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
+    tensors = stored or {n: init.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
     fill(slots, tensors, target)
-    # What frames' embeddings follow from, so that texts may learn on without a memory having to be embedded anew.
+    # The vision half only: frame embeddings depend on it. Retraining the text tower then needs no re-embedding.
     weights = digest((n, tensors[n]) for n in sorted(slots) if n.startswith("vision_model."))
     return IndexEncoder(model.to(target.device), tokenizer, name=name, weights=weights)
 
 
 def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] = frozenset()) -> Network:
-    """All modules of a model, parameters on the meta device, by their published names."""
+    """All modules of a model with parameters on the meta device, and the slots of the parameters by published name."""
     config, tensors = sources.config, sources.tensors
     vocabulary = tensors[EMBEDDING].shape()[0] if EMBEDDING in tensors else int(sources.raw_config["vocab_size"])
     decoder = build_decoder(
@@ -159,7 +159,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
-            marks=TokenEmbeddings(
+            token_embeddings=TokenEmbeddings(
                 config.memory_marks,
                 tokens_per_frame=preset.tokens_per_frame,
                 vision_width=int(tower.config.hidden_size),
@@ -172,7 +172,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
 
 
 def choose_target(device: str | torch.device | None, dtype: str | torch.dtype | None) -> Target:
-    """Device and dtype from what the caller gave. Raises BackendUnavailable for one that is not there."""
+    """Device and dtype from the caller's arguments. Raises BackendUnavailable for an unavailable one."""
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
@@ -196,7 +196,7 @@ def _require_blocks(preset: ModelPreset, depth: int) -> None:
 
 
 def _finish(network: Network, sources: Sources, target: Target) -> None:
-    """After every slot is filled: tie the head, and send the few buffers after the parameters."""
+    """After all slots are filled: tie the head, and move the few buffers to the device."""
     decoder = network.video_language.language.decoder
     if sources.config.tie_word_embeddings:
         decoder.lm_head.weight = decoder.model.embed_tokens.weight
@@ -213,7 +213,7 @@ def _vision_encoder(
 
 
 def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None) -> ModelPreset:
-    """The preset with the caller's own wishes."""
+    """The preset with the caller's settings."""
     update: dict[str, object] = {"init_memaug": init_memaug or preset.init_memaug}
     if index_encoder is not None:
         update["index_encoder"] = index_encoder
@@ -221,7 +221,7 @@ def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None)
 
 
 def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
-    """The preset with what only the checkpoint knows: its spatial forgetting unless the preset set one, and whether it is trained."""
+    """The preset with facts of the checkpoint: its spatial forgetting unless the preset sets one, and whether it is trained."""
     update: dict[str, object] = {}
     if "forgetting" not in preset.model_fields_set:
         update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})

@@ -1,4 +1,4 @@
-"""What a model is and how it is run: presets, and the name or path that a user gives. No torch here.
+"""Presets: what a model is and how it is run, and how a user's name or path finds one. Needs no torch.
 
 A model is named by a preset ("tiny"), a preset file, a directory in the published layout, or a hub id ("owner/name").
 """
@@ -17,7 +17,7 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
 from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
 
-PRESET_FILE = "preset.yaml"  # beside a checkpoint that this project saved
+PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,7 +27,7 @@ class TowerGeometry(Schema):
     """A SigLIP vision tower."""
 
     width: int
-    layers: int  # layers that run; the published layout counts one more, which is dropped
+    layers: int  # layers that run; the published layout counts one more, which is never run
     heads: int
     mlp_width: int
     image_size: int  # pixels
@@ -41,7 +41,7 @@ class TextGeometry(Schema):
     layers: int
     heads: int
     mlp_width: int
-    positions: int  # tokens; longer texts are cut
+    positions: int  # tokens; longer texts are truncated
 
 
 class LanguageGeometry(Schema):
@@ -57,42 +57,40 @@ class LanguageGeometry(Schema):
 
 
 class Architecture(Schema):
-    """A whole model that is built from a seed rather than loaded, with a byte-level tokenizer unless `tokenizer` names another."""
+    """A whole model built from a seed instead of loaded. Has a byte-level tokenizer unless `tokenizer` names another."""
 
     vision: TowerGeometry
     language: LanguageGeometry
     index_vision: TowerGeometry
     index_text: TextGeometry
-    tokenizer: str | None = None  # a directory that holds one
+    tokenizer: str | None = None  # directory of a tokenizer
     tied: bool = True  # lm_head is the embedding
-    memory_marks: tuple[EmbeddingKind, ...] = ()  # what is added to memory tokens; see model.memaug.token_embeddings
-    augmented_question: bool = False  # the decoder takes the question as MemAug left it
+    memory_marks: tuple[EmbeddingKind, ...] = ()  # embeddings added to memory tokens; see model.memaug.token_embeddings
+    augmented_question: bool = False  # the decoder receives the question as augmented by MemAug
 
 
 class ModelPreset(Schema):
-    """Where the weights come from (exactly one of three ways), and how questions are put to them."""
+    """Where the weights come from (exactly one of three ways), and how the model is run."""
 
     name: str
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
-    vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id, under a fresh MemAug
+    vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
-    init_memaug: bool = False  # allow a LLaVA checkpoint without MemAug; it is initialised from `seed`
+    init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
     index_encoder: str | None = DEFAULT_INDEX_ENCODER  # a SigLIP checkpoint with both towers
-    memaug_depth: int = Field(default=4, ge=1)  # blocks of a freshly initialised MemAug
-    seed: int = 0  # of freshly initialised weights
+    memaug_depth: int = Field(default=4, ge=1)  # blocks of a newly initialised MemAug
+    seed: int = 0  # of newly initialised weights
     trained: bool = True
-    notice: str | None = None  # shown with every answer of a model that is not trained
+    notice: str | None = None  # warning shown with every answer of a model that is not trained
     forgetting: ForgettingConfig = ForgettingConfig()
     recall: RecallConfig = RecallConfig()
-    positions: Policy = "interpolate"  # beyond the frames that the weights have seen
+    positions: Policy = "interpolate"  # for more frames than the weights were trained with
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
-    token_storage: Storage = (
-        "float16"  # of a camera that is recorded with this model first; it keeps its own ever after
-    )
-    use_memaug: bool = True  # false: decayed tokens reach the decoder as they are, without evidence (ablation)
-    token_merging: TokenMergingConfig | None = None  # instead of pooling; features of the two do not mix
+    token_storage: Storage = "float16"  # for new cameras; a camera never changes its storage
+    use_memaug: bool = True  # false: the decoder receives the decayed tokens as they are, without evidence (ablation)
+    token_merging: TokenMergingConfig | None = None  # instead of pooling; the features of the two are incompatible
     visual_dropout: VisualDropoutConfig | None = None
     max_new_tokens: int = Field(default=256, ge=1)
 
@@ -100,16 +98,16 @@ class ModelPreset(Schema):
 
     @property
     def tokens_per_frame(self) -> int:
-        """Tokens that a memory keeps of each frame."""
+        """Tokens that a memory stores per frame."""
         return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
 
     @property
     def reference(self) -> str:
-        """What finds this preset again from anywhere: a shipped preset's name or a hub id, else an absolute path."""
+        """A name that finds this preset from anywhere: a shipped preset's name or a hub id, otherwise an absolute path."""
         return self._found or self.name
 
     def found_at(self, reference: str | Path) -> "ModelPreset":
-        """The same preset, to be found again under `reference`."""
+        """The same preset with `reference` as its name."""
         copy = self.model_copy()
         copy._found = str(reference)
         return copy
@@ -129,9 +127,10 @@ class ModelPreset(Schema):
 
 
 def find_preset(name_or_path: str | Path) -> ModelPreset:
-    """The preset that a name stands for: a shipped preset, a preset file, a directory in the published layout, or a hub id.
+    """Find a preset by name: a shipped preset, a preset file, a directory in the published layout, or a hub id.
 
-    Raises ModelNotFound naming the nearest preset when it is none of these, ConfigError when a preset file is wrong.
+    Raises ModelNotFound with the most similar preset name if it is none of these, ConfigError for an invalid preset
+    file.
     """
     text = str(name_or_path)
     if not text:
@@ -160,7 +159,7 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
 
 
 def read_preset(path: Path) -> ModelPreset:
-    """A preset file with its directories made absolute: those that lie beside the file win over hub ids of the same spelling."""
+    """Read a preset file and make its directories absolute. A directory beside the file takes precedence over a hub id of the same name."""
     preset = load(path, ModelPreset)
     places = {}
     for key in ("checkpoint", "vision", "language", "index_encoder"):

@@ -1,7 +1,7 @@
-"""The published layout of a Hour-LLaVA checkpoint: its configuration keys, and which tensor is which parameter.
+"""The published layout of a Hour-LLaVA checkpoint: configuration keys, and which tensor is which parameter.
 
-Flat Qwen2 keys and mm_* keys in config.json; `model_type` and nested sections of published files are wrong and never read. What a
-checkpoint is, `mm_resampler_type` says.
+config.json has flat Qwen2 keys and mm_* keys. `model_type` and nested sections of published files are wrong and are not
+read; `mm_resampler_type` identifies the checkpoint.
 """
 
 import json
@@ -22,14 +22,14 @@ from afterview.model.vision.tower import KNOWN_TOWERS
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."
-MARKS_PREFIX = "model.memory_marks."
+TOKEN_EMBEDDINGS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 GENERATION_FILE = "generation_config.json"
-TOWER_DIRECTORY = "vision_tower"  # holds the config.json of a tower that no hub id names
+TOWER_DIRECTORY = "vision_tower"  # holds config.json of a tower that has no hub id
 
-# What the published code offers besides, and published weights do not use.
+# Options of the published code that published weights do not use.
 _SUPPORTED = {"mm_projector_type": ("mlp2x_gelu",), "mm_spatial_pool_mode": ("bilinear",)}
 
 _DECODER_KEYS = (
@@ -55,7 +55,7 @@ _DECODER_KEYS = (
 
 
 class PublishedConfig(BaseModel):
-    """The flat keys of config.json that decide how the model is built. Everything else in the file is ignored."""
+    """The flat keys of config.json that determine how the model is built. All others are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -67,7 +67,6 @@ class PublishedConfig(BaseModel):
     tie_word_embeddings: bool = False
     eos_token_id: int | list[int] | None = None
     mm_vision_tower: str | None = None
-    mm_hidden_size: int | None = None
     mm_resampler_type: str | None = None
     memaug_depth: int = 4
     spatial_sampling_type: Literal["uniform", "random"] = "random"
@@ -76,17 +75,17 @@ class PublishedConfig(BaseModel):
 
     @property
     def heads(self) -> Heads:
-        """MemAug's heads: the language model's counts over the language model's width."""
+        """MemAug's heads: width and head counts of the language model."""
         return Heads(self.hidden_size, self.num_attention_heads, self.num_key_value_heads or self.num_attention_heads)
 
     @property
     def memaug_theta(self) -> float:
-        """Base of MemAug's rotary wavelengths: the language model's."""
+        """Base of MemAug's rotary wavelengths, equal to the language model's."""
         return float((self.rope_parameters or {}).get("rope_theta", self.rope_theta))
 
 
 def read_config(location: Location) -> dict[str, Any]:
-    """config.json as it stands. Raises CheckpointError when there is none."""
+    """config.json, unchanged. Raises CheckpointError if there is none."""
     path = location.find("config.json")
     if path is None:
         raise CheckpointError(f"{location.name}: no config.json; give a directory in the published layout")
@@ -94,9 +93,9 @@ def read_config(location: Location) -> dict[str, Any]:
 
 
 def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True) -> PublishedConfig:
-    """Check that the configuration is one that can be run, by what it says of its parts, never by `model_type`.
+    """Check that the configuration can be run. Decides by the configured parts, never by `model_type`.
 
-    Raises CheckpointError for what is not a LLaVA on Qwen, and for a LLaVA without MemAug while `needs_memaug`.
+    Raises CheckpointError unless it is a LLaVA on Qwen; also for a LLaVA without MemAug if `needs_memaug`.
     """
     try:
         config = PublishedConfig.model_validate(dict(raw))
@@ -111,27 +110,27 @@ def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True
     if config.mm_resampler_type != MEMAUG and needs_memaug:
         raise CheckpointError(
             f"{name}: a LLaVA checkpoint without MemAug (mm_resampler_type is {json.dumps(config.mm_resampler_type)}); "
-            "pass init_memaug=True, or set init_memaug: true in a preset file, to give it a fresh, untrained one; "
+            "pass init_memaug=True, or set init_memaug: true in a preset file, to initialise an untrained one; "
             "use_memaug: false in a preset file runs it without"
         )
     return config
 
 
 def generation_stops(location: Location) -> tuple[int, ...]:
-    """The tokens that end an answer by generation_config.json, which instruction-tuned models keep beside config.json."""
+    """Tokens that end an answer, from generation_config.json. Instruction-tuned models keep it beside config.json."""
     path = location.find(GENERATION_FILE)
     stops = None if path is None else read_json(path).get("eos_token_id")
     return tuple(stops) if isinstance(stops, list) else (stops,) if stops is not None else ()
 
 
 def decoder_settings(raw: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
-    """The decoder's settings from the flat keys; the vocabulary is the stored embedding's, which published configs misstate."""
+    """The decoder's settings from the flat keys. The vocabulary is that of the stored embedding; published configs misstate it."""
     settings = {key: raw[key] for key in _DECODER_KEYS if raw.get(key) is not None}
     return settings | {"vocab_size": vocabulary}
 
 
 def tower_config(location: Location, tower: str) -> Mapping[str, Any]:
-    """Configuration of the vision tower that `mm_vision_tower` names: a directory relative to the checkpoint, a known tower, a hub id."""
+    """Configuration of the vision tower named by `mm_vision_tower`: a directory in the checkpoint, a known tower, or a hub id."""
     if isinstance(location, Directory) and (location.path / tower).is_dir():
         return read_config(Directory(location.path / tower))
     return KNOWN_TOWERS[tower] if tower in KNOWN_TOWERS else read_config(locate(tower))
@@ -145,7 +144,7 @@ def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: 
         **slots_of(model.memaug, MEMAUG_PREFIX),
         **slots_of(tower, TOWER_PREFIX),
         NEWLINE: Slot(model, "newline"),
-        **(slots_of(model.marks, MARKS_PREFIX) if model.marks is not None else {}),
+        **(slots_of(model.token_embeddings, TOKEN_EMBEDDINGS_PREFIX) if model.token_embeddings is not None else {}),
     }
     if tied:
         del slots[HEAD]

@@ -1,7 +1,6 @@
-"""Saves a model in the published layout. The only file of this package that writes."""
+"""Saves a model in the published layout. Only this module of model/ writes files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor
 
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.memory.base.durable import replacing, write_file
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
 from afterview.model.checkpoint.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of
@@ -23,9 +23,9 @@ SHARD_SIZE = "5GB"
 
 
 def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
-    """Write config.json, safetensors and tokenizer as published, and beside them the preset and an index encoder without a hub id.
+    """Write config.json, safetensors and tokenizer as published, plus the preset, and the index encoder if it has no hub id.
 
-    Tensors are written bit for bit in their present dtype. Files appear under their names only when they are whole.
+    Tensors are written bit by bit in their present dtype. Each file appears under its name only when it is complete.
     """
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     if own_index:
         save_index_encoder(model.encoders.index, root / INDEX_DIRECTORY)
     _write_preset(root, model.preset, own_index)
-    write_json(root / "config.json", config)  # last: a directory without it is not taken for a checkpoint
+    write_json(root / "config.json", config)  # last: without it, a directory is not accepted as a checkpoint
 
 
 def save_index_encoder(index: IndexEncoder, directory: Path) -> None:
@@ -56,45 +56,42 @@ def save_index_encoder(index: IndexEncoder, directory: Path) -> None:
 
 
 def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to one safetensors file, or to shards with an index where they are large."""
+    """Write tensors to one safetensors file, or to shards with an index if they are large."""
     directory.mkdir(parents=True, exist_ok=True)
     plan = split_torch_state_dict_into_shards(
         dict(tensors), filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_SIZE
     )
     for file, names in plan.filename_to_tensors.items():
         part = {name: tensors[name].contiguous() for name in names}
-        unfinished = directory / f"{file}.unfinished"
-        save_file(part, unfinished, metadata={"format": "pt"})
-        unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
-        os.replace(unfinished, directory / file)
+        with replacing(directory / file) as partial:
+            save_file(part, partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # safetensors creates files that only their owner can read
     if plan.is_sharded:
         write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
         (directory / SINGLE_FILE).unlink(missing_ok=True)
     else:
-        (directory / INDEX_FILE).unlink(missing_ok=True)  # of an earlier, sharded save: it would hide the new file
+        (directory / INDEX_FILE).unlink(missing_ok=True)  # left by an earlier, sharded save; it would hide the new file
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object under its name at once."""
+    """Write a JSON object atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(json.dumps(dict(values), indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, (json.dumps(dict(values), indent=1) + "\n").encode())
 
 
 def _has_own_index(preset: ModelPreset) -> bool:
-    """Whether the index encoder must travel with the model because no hub id names it."""
+    """Whether the index encoder must be saved with the model, because it has no hub id."""
     if preset.index_encoder is None:
         return preset.architecture is not None
     return Path(preset.index_encoder).is_dir()
 
 
 def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
-    """The preset of the saved model: the same, but for where its weights come from."""
+    """The preset of the saved model: the same, but with this directory as its source."""
     kept = preset.model_dump(
         mode="json",
         exclude_defaults=True,
         exclude={"vision", "language", "architecture", "init_memaug", "memaug_depth", "seed"},
     )
     kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
-    (root / PRESET_FILE).write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_file(root / PRESET_FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())

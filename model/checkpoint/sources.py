@@ -1,4 +1,4 @@
-"""Where a model's tensors come from, under their published names: a checkpoint, two checkpoints under a fresh MemAug, or a seed."""
+"""Sources of a model's tensors, by published name: a checkpoint, two checkpoints plus a new MemAug, or a seed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.base.errors import CheckpointError
-from afterview.model.checkpoint import init as fresh
+from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
 from afterview.model.checkpoint.published import (
@@ -28,30 +28,29 @@ from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors,
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import build_tower
 
-SIGLIP_PREFIX = "vision_model."  # before the vision tower's names in SigLIP checkpoints
+SIGLIP_PREFIX = "vision_model."  # prefix of the vision tower in SigLIP checkpoints
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that building one model needs."""
+    """Everything needed to build one model."""
 
     where: str  # for error messages
     raw_config: Mapping[str, Any]  # config.json in the published layout
     config: PublishedConfig
     tower_config: Mapping[str, Any]
     tensors: Mapping[str, TensorSource]  # by published name
-    drawn: tuple[str, ...]  # prefixes of names that are drawn from the seed
+    drawn: tuple[str, ...]  # prefixes of parameters drawn from the seed
     seed: int
     read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
-    stops: tuple[int, ...] = ()  # tokens that end an answer by generation_config.json
-    keeps_variance: tuple[str, ...] = (
-        TOWER_PREFIX,
-    )  # prefixes of drawn names that are initialised so; see model.checkpoint.init
+    stops: tuple[int, ...] = ()  # tokens that end an answer, from generation_config.json
+    # Prefixes of drawn parameters that are initialised to keep the variance; see model.checkpoint.init.
+    keeps_variance: tuple[str, ...] = (TOWER_PREFIX,)
 
     def complete(self, slots: Mapping[str, Slot]) -> dict[str, TensorSource]:
-        """The tensors with what is to be drawn for these slots."""
+        """The stored tensors, plus those that must be drawn for these slots."""
         new = {
-            name: fresh.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
+            name: init.seeded(name, slot, self.seed, tower=name.startswith(self.keeps_variance))
             for name, slot in slots.items()
             if name.startswith(self.drawn)
         }
@@ -59,18 +58,18 @@ class Sources:
 
     @property
     def tower_name(self) -> str:
-        """The vision tower's name, for people: its hub id, or where it lies."""
+        """Name of the vision tower for people: its hub id or directory."""
         named = self.config.mm_vision_tower or ""
         return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
 
     @property
     def untied_head(self) -> TensorSource | None:
-        """A stored lm_head that the configuration says is tied to the embedding."""
+        """A stored lm_head although the configuration ties it to the embedding."""
         return self.tensors.get(HEAD) if self.config.tie_word_embeddings else None
 
 
 def find_sources(preset: ModelPreset) -> Sources:
-    """The sources that a preset names. Raises HubUnreachable, or CheckpointError and its kinds."""
+    """The sources that a preset names. Raises HubUnreachable, or CheckpointError and its subclasses."""
     if preset.architecture is not None:
         return _seed(preset, preset.architecture)
     if preset.vision is not None and preset.language is not None:
@@ -89,7 +88,7 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     goes_without = lacks_memaug and not preset.use_memaug
     return Sources(
         where=location.name,
-        raw_config=raw if goes_without else {**raw, "mm_resampler_type": fresh.MEMAUG},
+        raw_config=raw if goes_without else {**raw, "mm_resampler_type": init.MEMAUG},
         config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
         tower_config=tower_config(location, config.mm_vision_tower or ""),
         tensors=tensors,
@@ -104,11 +103,11 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
     tower_place, decoder_place = locate(vision), locate(language)
     towers = read_config(tower_place)
     width = int((towers.get("vision_config") or towers)["hidden_size"])
-    raw = {**read_config(decoder_place), **fresh.memaug_keys(vision, width, preset.memaug_depth)}
+    raw = {**read_config(decoder_place), **init.memaug_keys(vision, width, preset.memaug_depth)}
     tensors = open_tensors(decoder_place)
     _require_language_model(tensors, decoder_place.name)
     stored_tower = open_tensors(tower_place)
-    wanted = slots_of(build_tower(towers))  # leaves out the last layer, the head and the text tower
+    wanted = slots_of(build_tower(towers))  # excludes the last layer, the head and the text tower
     return Sources(
         where=f"{tower_place.name} with {decoder_place.name}",
         raw_config=raw,
@@ -127,24 +126,23 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
 
 def _seed(preset: ModelPreset, architecture: Architecture) -> Sources:
     tokenizer = architecture_tokenizer(architecture)
-    raw = fresh.published_config(architecture, preset.memaug_depth, len(tokenizer))
+    raw = init.published_config(architecture, preset.memaug_depth, len(tokenizer))
     return Sources(
         where=preset.name,
         raw_config=raw,
         config=parse_config(raw, name=preset.name),
-        tower_config=fresh.vision_config(architecture.vision, spare_layers=1),
+        tower_config=init.vision_config(architecture.vision, spare_layers=1),
         tensors={},
         drawn=("",),
         seed=preset.seed,
         read_tokenizer=lambda: tokenizer,
-        keeps_variance=("model.",)  # all but lm_head
-        if architecture.memory_marks
-        else (TOWER_PREFIX,),
+        # "model.": all but lm_head
+        keeps_variance=("model.",) if architecture.memory_marks else (TOWER_PREFIX,),
     )
 
 
 def architecture_tokenizer(architecture: Architecture) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model built from a seed: the directory it names, else bytes. Raises CheckpointError where none is there."""
+    """The tokenizer of a model built from a seed: from its named directory, otherwise bytes. Raises CheckpointError if it is missing."""
     if architecture.tokenizer is None:
         return byte_tokenizer()
     found = find_tokenizer(locate(architecture.tokenizer))

@@ -1,4 +1,4 @@
-"""The tokenizer that stands beside a checkpoint, and the tokens that end its answers."""
+"""The tokenizer files of a checkpoint, and the tokens that end its answers."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ _FILES = (
 
 
 def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
-    """The tokenizer that stands beside a checkpoint, or None. Read from its own files: config.json's model_type is not trusted."""
+    """The tokenizer of a checkpoint, or None. Read from its own files, because config.json's model_type is unreliable."""
     whole = location.find("tokenizer.json")
     parts = [path for path in (location.find(file) for file in _FILES) if path is not None]
     if whole is not None:
@@ -33,7 +33,7 @@ def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
 def stop_ids(
     tokenizer: PreTrainedTokenizerBase | None, configured: int | list[int] | None, further: Iterable[int] = ()
 ) -> frozenset[int]:
-    """Tokens that end an answer: the configured ones, the tokenizer's own end, and the end of a ChatML turn."""
+    """Tokens that end an answer: the configured ones, the tokenizer's end token, and the end of a ChatML turn."""
     ids: set[int | None] = {*(configured if isinstance(configured, list) else [configured]), *further}
     if tokenizer is not None:
         ids.add(tokenizer.eos_token_id)
@@ -44,6 +44,6 @@ def stop_ids(
 def _read(kind: type[PreTrainedTokenizerBase], directory: Path) -> PreTrainedTokenizerBase:
     try:
         return kind.from_pretrained(directory, local_files_only=True)
-    except Exception as error:  # transformers and tokenizers raise many types for a damaged file
+    except Exception as error:  # transformers and tokenizers raise many types of errors for a damaged file
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DamagedCheckpoint(f"{directory}: its tokenizer cannot be read ({reason[0]}); copy it again") from None

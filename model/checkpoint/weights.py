@@ -1,8 +1,8 @@
-"""Reads safetensors checkpoints tensor by tensor, checks every name and shape, and puts each tensor straight where it belongs.
+"""Reads safetensors checkpoints tensor by tensor and puts each tensor directly in its module.
 
-Modules are built on the meta device; a tensor goes from its file to the target dtype and device with no second copy of the model. Files
-are read, not mapped: pages of a mapped file would stay resident beside the converted weights until the last tensor is done, and a file
-that is replaced later would change, or crash, a running model.
+Modules are built on the meta device. A tensor goes from its file to the target device and dtype without a second copy
+of the model. Files are read, not memory-mapped: pages of a mapped file would stay resident beside the converted weights
+until the last tensor is loaded, and a file that is replaced later would change or crash a running model.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import Location
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
-PIECE_BYTES = 8 * 2**20  # of a tensor, read at once
-FINGERPRINT_BYTES = 32 * 1024  # of each tensor's start and end: enough to tell trained weights apart, cheap at any size
+PIECE_BYTES = 8 * 2**20  # read at a time
+FINGERPRINT_BYTES = 32 * 1024  # of each tensor's start and end: enough to tell trained weights apart, fast at any size
 
 
 class Target(NamedTuple):
-    """Where weights go, and in which dtype."""
+    """Device and dtype for the weights."""
 
     device: torch.device
     dtype: torch.dtype
@@ -37,29 +37,30 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorSource:
-    """A tensor that can be had: from a file, or drawn from a seed. No call keeps it.
+    """A tensor that can be read from a file or drawn from a seed. It is not cached.
 
-    pieces: its values in order, flat, each piece valid until the next is asked for: of a large tensor, never all at once.
+    pieces: the values in order, flat. Each piece is valid until the next one is requested, so a large tensor is never
+    in memory at once.
     """
 
     shape: Callable[[], tuple[int, ...]]
     pieces: Callable[[], Iterator[Tensor]]
 
     def read(self) -> Tensor:
-        """The tensor as stored."""
+        """The stored tensor."""
         return torch.cat([piece.clone() for piece in self.pieces()]).reshape(self.shape())
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a parameter lives: an attribute of a module."""
+    """The place of a parameter: an attribute of a module."""
 
     owner: nn.Module
     attribute: str
 
     @property
     def value(self) -> Tensor:
-        """The tensor that stands there now."""
+        """The current tensor."""
         return getattr(self.owner, self.attribute)
 
     @property
@@ -68,12 +69,12 @@ class Slot:
         return tuple(self.value.shape)
 
     def put(self, tensor: Tensor) -> None:
-        """Replace the parameter; gradients are off until training turns them on."""
+        """Replace the parameter, without gradient until training enables it."""
         setattr(self.owner, self.attribute, nn.Parameter(tensor, requires_grad=False))
 
 
 def slots_of(root: nn.Module, prefix: str = "") -> dict[str, Slot]:
-    """Every parameter of `root` by its name in the checkpoint: `prefix` and the module path."""
+    """Every parameter of `root` by its name in the checkpoint: `prefix` plus the module path."""
     return {
         f"{prefix}{path}.{attribute}" if path else f"{prefix}{attribute}": Slot(module, attribute)
         for path, module in root.named_modules()
@@ -83,9 +84,9 @@ def slots_of(root: nn.Module, prefix: str = "") -> dict[str, Slot]:
 
 
 def open_tensors(location: Location) -> dict[str, TensorSource]:
-    """The tensors of a checkpoint by name: one safetensors file, or shards that an index names, each opened when first needed.
+    """The tensors of a checkpoint by name: one safetensors file, or shards listed in an index. Each file is opened on first use.
 
-    Raises CheckpointError where there are no safetensors, DamagedCheckpoint where a file is missing, unreadable or truncated.
+    Raises CheckpointError if there are no safetensors, DamagedCheckpoint for a missing, unreadable or truncated file.
     """
     index = location.find(INDEX_FILE)
     if index is None and location.find(SINGLE_FILE) is None:
@@ -107,7 +108,7 @@ def open_tensors(location: Location) -> dict[str, TensorSource]:
 
 
 class _Shard:
-    """One safetensors file: 8 bytes that say how long its JSON header is, the header, then the tensors' bytes."""
+    """One safetensors file: 8 bytes with the length of the JSON header, the header, then the tensors' bytes."""
 
     def __init__(self, location: Location, file: str) -> None:
         path = location.find(file)
@@ -115,7 +116,7 @@ class _Shard:
             raise DamagedCheckpoint(f"{location.name}: {file} is missing, though the index names it; download it")
         try:
             with safe_open(path, framework="pt"):
-                pass  # the library's own checks: offsets that fit the file and each other
+                pass  # the library checks that offsets fit the file and each other
             with open(path, "rb") as raw:
                 length = int.from_bytes(raw.read(8), "little")
                 entries = json.loads(raw.read(length))
@@ -125,7 +126,7 @@ class _Shard:
         self._path, self._start = path, 8 + length
         self._entries = {name: entry for name, entry in entries.items() if name != "__metadata__"}
         self.names = frozenset(self._entries)
-        self._buffer = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # one for all: freeing each would leave holes
+        self._buffer = torch.empty(PIECE_BYTES, dtype=torch.uint8)  # reused for all tensors, to avoid fragmentation
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._entry(name)["shape"])
@@ -149,27 +150,11 @@ class _Shard:
         return self._entries[name]
 
 
-def check(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], *, where: str) -> None:
-    """Raise TensorMismatch unless there is exactly one source of the right shape for every slot, and none besides."""
-    shapes = {name: (sources[name].shape(), slots[name].shape) for name in sorted(slots.keys() & sources.keys())}
-    report = {
-        "missing": sorted(slots.keys() - sources.keys()),
-        "unexpected": sorted(sources.keys() - slots.keys()),
-        "of another shape": [f"{n}: {list(got)}, not {list(want)}" for n, (got, want) in shapes.items() if got != want],
-    }
-    found = [f"{len(names)} {what} ({_some(names)})" for what, names in report.items() if names]
-    if found:
-        raise TensorMismatch(
-            f"{where}: its tensors do not fit its config.json: {', '.join(found)}; "
-            "download the checkpoint again, or correct config.json"
-        )
-
-
 def fill(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], target: Target) -> str:
-    """Put each tensor in its slot on the target. Returns the weights' fingerprint, taken as they pass.
+    """Load each tensor into its slot on the target. Returns the fingerprint of the weights.
 
-    The fingerprint covers names, stored dtypes, shapes and each tensor's first and last bytes: it names a model in an answer's
-    provenance. A memory's features are tied to their tower by `digest`, which covers every byte.
+    The fingerprint covers names, stored dtypes, shapes and the first and last bytes of each tensor. It names a model in
+    an answer's provenance. `digest`, which covers every byte, ties a memory's features to their tower.
     """
     state = hashlib.sha256()
     for name in sorted(slots):
@@ -188,7 +173,7 @@ def fill(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], target:
 
 
 def digest(sources: Iterable[tuple[str, TensorSource]]) -> str:
-    """sha256 over the names, dtypes, shapes and every byte of tensors as stored, in the order given."""
+    """sha256 over names, dtypes, shapes and all bytes of the stored tensors, in the given order."""
     state = hashlib.sha256()
     for name, source in sources:
         for number, piece in enumerate(source.pieces()):
@@ -199,7 +184,7 @@ def digest(sources: Iterable[tuple[str, TensorSource]]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises DamagedCheckpoint naming the file."""
+    """Read a JSON object. Raises DamagedCheckpoint naming the file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -210,14 +195,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _description(name: str, dtype: torch.dtype, shape: Sequence[int]) -> bytes:
-    """What is hashed of a tensor besides its values."""
+    """The part of the hash besides the values."""
     return f"{name}|{dtype}|{list(shape)}|".encode()
 
 
 def _bytes_of(piece: Tensor) -> NDArray[np.uint8]:
     return piece.view(torch.uint8).numpy()
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -1,8 +1,9 @@
 """Grouped-query attention, not causal.
 
-Key and value heads are never copied for the query heads that share them: these are folded into the sequence instead, which is
-exact without a causal mask and works on every backend of scaled_dot_product_attention. Where only the backend that materialises the
-scores can serve (forced, or no fused kernel for the device and dtype), a few query rows go at a time.
+Key and value heads are not copied for the query heads that share them. Instead, the query heads are folded into the
+sequence. Without a causal mask this is exact, and it works with every backend of scaled_dot_product_attention. If only
+the backend that materialises the scores is available (forced, or no fused kernel for the device and dtype), a few query
+rows run at a time.
 
 Legend: B batch, Q query tokens, M memory tokens, H query heads, G key/value heads, d dimensions of a head.
 """
@@ -14,19 +15,18 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from afterview.model.kernels.cpu_attention import attention_by_products, blockwise_attention
 
-LONG_MEMORY = 512  # tokens from which a CPU that learns in 16 bits no longer makes all scores at once
-SCORE_COPIES = (
-    8  # float32 scores, their softmax and a cast that the materialising backend holds at once, against 16-bit keys
-)
+LONG_MEMORY = 512  # from this many tokens on, training on a CPU in 16 bits computes the scores blockwise
+# The materialising backend holds float32 scores, their softmax and a cast at once: the size of 8 16-bit values per score.
+SCORE_COPIES = 8
 
 
 def fold_groups(q_BQHd: Tensor, groups: int) -> Tensor:
-    """[B, Q, H, d] -> [B, G, (H/G) * Q, d]: the query heads that share a key head, one after another along the sequence."""
+    """[B, Q, H, d] -> [B, G, (H/G) * Q, d]: query heads that share a key head follow each other along the sequence."""
     return q_BQHd.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
 
 
 def grouped_attention(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:
-    """Softmax attention with scale 1/sqrt(d); keys where `valid_BM` is False count for nothing. Returns [B, Q, H * d]."""
+    """Softmax attention with scale 1/sqrt(d). Keys where `valid_BM` is False are ignored. Returns [B, Q, H * d]."""
     queries, groups = q_BQHd.shape[1], k_BGMd.shape[1]
     mask = None if valid_BM is None else valid_BM[:, None, None, :]
     q_BGRd = fold_groups(q_BQHd, groups)
@@ -42,12 +42,12 @@ def grouped_attention(q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: 
 
 
 def _unfold_groups(x_BGRd: Tensor, queries: int) -> Tensor:
-    """What fold_groups folded, heads side by side: [B, Q, H * d]."""
+    """The inverse of fold_groups, with heads side by side: [B, Q, H * d]."""
     return x_BGRd.unflatten(2, (-1, queries)).permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _trains_on_cpu(q_BGRd: Tensor) -> bool:
-    """Whether a CPU is learning in 16 bits."""
+    """Whether this is training on a CPU in 16 bits."""
     if q_BGRd.device.type != "cpu" or not torch.is_grad_enabled():
         return False
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q_BGRd.dtype
@@ -55,9 +55,9 @@ def _trains_on_cpu(q_BGRd: Tensor) -> bool:
 
 
 def _rows_at_once(q_BGRd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, mask: Tensor | None) -> int:
-    """Query rows to give the backend in one call: all of them to a fused kernel; otherwise as many as keep the scores smaller than K."""
+    """Query rows per call: all of them for a fused kernel, otherwise as many as keep the scores smaller than the keys."""
     total = max(1, q_BGRd.shape[2])
-    if torch.is_grad_enabled():  # training keeps every score for the way back: pieces would save nothing
+    if torch.is_grad_enabled():  # training keeps all scores for the backward pass, so splitting would save nothing
         return total
     if torch._fused_sdp_choice(q_BGRd, k_BGMd, v_BGMd, mask) != SDPBackend.MATH.value:
         return total

@@ -1,8 +1,9 @@
-"""Attention in 16 bits on a CPU, with its way back: what training on a CPU spends most of its time in.
+"""Attention for training on a CPU in 16 bits. Such a training spends most of its time here.
 
-PyTorch's fused kernel multiplies 16-bit numbers at about the rate of 32-bit ones there; matrix products alone are several times as fast on
-processors with bfloat16 instructions. Over a few tokens two products and a softmax will do. Over many, the scores of a few hundred query
-rows at a time are made, used while they are still in the processor's cache, and made again on the way back: to keep them would cost more.
+On a CPU, PyTorch's fused kernel multiplies 16-bit numbers at about the rate of 32-bit ones. Plain matrix products are
+several times faster on processors with bfloat16 instructions. For few tokens, two products and a softmax are enough.
+For many tokens, the scores of a few hundred query rows are computed at a time, used while they are in the processor's
+cache, and recomputed in the backward pass, because storing them would cost more.
 
 Legend: N pairs of batch and head, R query rows, M memory tokens, d dimensions of a head.
 """
@@ -17,11 +18,11 @@ ROWS = 256  # query rows at once: their scores over 4,000 tokens are 2 MB
 
 
 def attention_by_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """What scaled_dot_product_attention gives, from plain bfloat16 products: all scores at once, for a few hundred keys."""
+    """Like scaled_dot_product_attention, by plain bfloat16 products: all scores at once, for up to a few hundred keys."""
     scores = (q * q.shape[-1] ** -0.5).bfloat16() @ k.bfloat16().transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    # Under autocast softmax would widen the scores to float32; the blockwise one keeps its 16 bits too.
+    # Under autocast, softmax would convert the scores to float32. The blockwise version also keeps 16 bits.
     with torch.autocast("cpu", enabled=False):
         return scores.softmax(-1) @ v.bfloat16()
 
@@ -49,7 +50,7 @@ class _Blockwise(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q_NRd, k_NMd, v_NMd, out = ctx.saved_tensors
         given = gradients[0].to(q_NRd.dtype).contiguous()
-        # What the softmax's way back takes off every score of a row.
+        # The softmax gradient subtracts this from every score of a row.
         mean_NR1 = (given.float() * out.float()).sum(-1, keepdim=True).to(q_NRd.dtype)
         dq, dk, dv = torch.empty_like(q_NRd), *(torch.zeros_like(k_NMd, dtype=torch.float32) for _ in range(2))
         scores, shares = _scratch(q_NRd, k_NMd)
@@ -66,7 +67,7 @@ class _Blockwise(Function):
 
 
 def _scratch(q_NRd: Tensor, k_NMd: Tensor) -> tuple[Tensor, Tensor]:
-    """Room for the scores of a block, and for what the softmax makes of them."""
+    """Buffers for the scores of a block and for their softmax."""
     shape = min(ROWS, q_NRd.shape[1]), k_NMd.shape[1]
     return q_NRd.new_empty(shape), q_NRd.new_empty(shape)
 

@@ -1,8 +1,8 @@
-"""The language model: transformers' Qwen2, Qwen2.5 or Qwen3 under their own weight names, driven by our own loop.
+"""The language model: Qwen2, Qwen2.5 or Qwen3 of transformers, under their own weight names, with our own generation loop.
 
-It runs as transformers runs it, or, where a preset says so, with visual tokens dropped between its layers (model.language.visual_dropout).
-Generation is streamed token by token and cached; every step runs in inference mode on its own, so that a consumer that pauses
-between tokens never finds itself inside it.
+It runs the decoder as transformers does, or, if the preset says so, drops visual tokens between layers
+(model.language.visual_dropout). Generation is cached and streams token by token. Each step enters inference mode by
+itself, so a consumer that pauses between tokens is never inside it.
 
 Legend: B batch, L tokens, D width, vocab entries of the vocabulary.
 """
@@ -27,11 +27,11 @@ from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.language.decoding import PlainRun, Run, StepRun
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
-REPLACEMENT = "\ufffd"  # what a tokenizer decodes an unfinished multi-byte character to
+REPLACEMENT = "\ufffd"  # decoded from an incomplete multi-byte character
 
 
 def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedModel:
-    """The decoder of flat Qwen settings (config.json); parameters on the meta device, rotary buffers on the CPU."""
+    """The decoder for flat Qwen settings (config.json). Parameters are on the meta device, rotary buffers on the CPU."""
     config = Qwen3Config(**settings) if qwen3 else Qwen2Config(**settings)
     with torch.device("meta"):
         decoder = Qwen3ForCausalLM(config) if qwen3 else Qwen2ForCausalLM(config)
@@ -40,12 +40,12 @@ def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedMode
 
 
 class LanguageModel(nn.Module):
-    """A decoder that takes embeddings and gives tokens."""
+    """A decoder that maps embeddings to tokens."""
 
     def __init__(
         self, decoder: PreTrainedModel, stop_ids: Collection[int] = (), dropout: VisualDropoutConfig | None = None
     ) -> None:
-        """stop_ids end an answer; they are never yielded. dropout: of visual tokens, in answers and in `learn`."""
+        """stop_ids: tokens that end an answer; they are not yielded. dropout: of visual tokens, in answers and in `learn`."""
         super().__init__()
         self.decoder = decoder
         self.stop_ids = frozenset(stop_ids)
@@ -53,12 +53,12 @@ class LanguageModel(nn.Module):
 
     @property
     def width(self) -> int:
-        """D."""
+        """The model width D."""
         return int(self.decoder.config.hidden_size)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.decoder.lm_head.weight.device
 
     def embed(self, ids: NDArray[np.int64]) -> Tensor:
@@ -66,7 +66,7 @@ class LanguageModel(nn.Module):
         return self.decoder.model.embed_tokens(torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(self.device))
 
     def forward(self, embeds_BLD: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Hidden states after the final norm, [B, L, D]; differentiable, nothing cached, nothing dropped."""
+        """Hidden states after the final norm, [B, L, D]. Differentiable; without cache and without dropout."""
         return self.decoder.model(
             inputs_embeds=embeds_BLD, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
@@ -74,10 +74,11 @@ class LanguageModel(nn.Module):
     def learn(
         self, embeds_BLD: Tensor, lengths: Sequence[int], labels_BL: Tensor, visual: Sequence[Spans]
     ) -> tuple[Tensor, Tensor]:
-        """`forward` for training: hidden states [B, L', D] and labels [B, L'] of the places that dropout leaves, all without it.
+        """`forward` for training. Returns the tokens that remain after dropout (without dropout: all of them).
 
-        Of a sequence's visual tokens stay those that the places before its answers attend to, as the prompt's last token decides in
-        answering. lengths: of each sequence, without padding.
+        Result: hidden states [B, L', D] and labels [B, L']. The tokens just before the answers decide by their
+        attention which visual tokens remain, as the last token of the prompt does at inference. lengths: of each
+        sequence, without padding.
         """
         if self.dropping is None:
             places = torch.arange(embeds_BLD.shape[1], device=embeds_BLD.device)
@@ -92,7 +93,7 @@ class LanguageModel(nn.Module):
         return self.decoder.lm_head(hidden)
 
     def first_token_logits(self, embeds_LD: Tensor, *, visual: Spans = ()) -> Tensor:
-        """float32 [vocab]: the scores of the answer's first token. visual: (start, count) of the runs of visual tokens."""
+        """Scores of the answer's first token, float32 [vocab]. visual: (start, count) of each run of visual tokens."""
         return self._start(self._run(several=False), [embeds_LD], [visual])[0]
 
     def generate(
@@ -104,9 +105,9 @@ class LanguageModel(nn.Module):
         seed: int = 0,
         temperature: float = 0.0,
     ) -> Iterator[int]:
-        """Stream the answer's token ids. Greedy at temperature 0; else sampled from `seed` alone, alike on every device.
+        """Stream the answer's token ids. Greedy at temperature 0, otherwise sampled from `seed`, with the same result on every device.
 
-        visual: (start, count) of the runs of visual tokens, which dropout needs to know.
+        visual: (start, count) of each run of visual tokens; only dropout needs it.
         """
         several = self.generate_several(
             [embeds_LD], visual=[visual], max_new_tokens=max_new_tokens, seed=seed, temperature=temperature
@@ -122,10 +123,10 @@ class LanguageModel(nn.Module):
         seed: int = 0,
         temperature: float = 0.0,
     ) -> Iterator[tuple[int, int | None]]:
-        """Stream several answers in step: (which of the inputs, token id), and (which, None) where it ends.
+        """Stream several answers in parallel: (index of the input, token id), and (index, None) when an answer ends.
 
-        Each is what `generate` gives for it, but for rounding. embeds: [L, D] each, of any lengths. Each answer is drawn from a generator
-        of its own, seeded with `seed`.
+        Each answer equals that of `generate`, except for rounding. embeds: [L, D] each, of any lengths. Each answer has
+        its own generator, seeded with `seed`.
         """
         spans = [()] * len(embeds) if visual is None else list(visual)
         everyone = list(range(len(embeds)))
@@ -163,40 +164,39 @@ class LanguageModel(nn.Module):
 
     @torch.inference_mode()
     def _start(self, run: Run, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
-        """Run the prompts; float32 logits [B, vocab] after the last token of each."""
+        """Run the prompts. float32 logits [B, vocab] after the last token of each."""
         return self.logits(run.start(embeds, visual)).float()
 
     @torch.inference_mode()
     def _advance(self, run: Run, tokens: NDArray[np.int64]) -> Tensor:
-        """Run a further token of each; float32 logits [B, vocab]."""
+        """Run one more token of each sequence. float32 logits [B, vocab]."""
         return self.logits(run.advance(self.embed(tokens))).float()
 
 
 def choose(logits: Tensor, temperature: float, chance: torch.Generator) -> int:
-    """One token from float32 logits [vocab]: the best at temperature 0, else drawn on the CPU."""
+    """Choose a token from float32 logits [vocab]: the most likely one at temperature 0, otherwise sampled on the CPU."""
     if temperature == 0:
         return int(logits.argmax())
     return int(torch.multinomial((logits.cpu() / temperature).softmax(-1), 1, generator=chance))
 
 
 class TextStream:
-    """Pieces of text as tokens arrive, whose concatenation is the whole answer; a multi-byte character is never cut.
+    """Turns tokens into pieces of text as they arrive. The pieces join to the whole answer; a multi-byte character is never split.
 
-    An unfinished character decodes to one replacement character at the very end; that one is held back until it is decided. Tokens
-    become text only in context, so each piece is cut from the decoding of a window that starts at a settled character boundary.
+    An incomplete character decodes to one replacement character at the end, which is held back until the character is
+    complete. Tokens decode only in context, so each piece is cut from the text of a window that starts at a character
+    boundary.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, spoken: Mapping[int, str] | None = None) -> None:
-        """spoken: what tokens that stand for something else are read as (model.language.moments)."""
+        """spoken: text for tokens that stand for something else (model.language.moments)."""
         self._tokenizer, self._spoken = tokenizer, spoken or {}
         self._window: list[int] = []
-        self._settled, self._sent = (
-            0,
-            0,
-        )  # tokens of the window that are context only; characters of its text that went out
+        self._settled = 0  # tokens of the window that are only context
+        self._sent = 0  # characters of the window's text that were returned already
 
     def push(self, token: int) -> str:
-        """One further token; the text that it makes certain, which may be none."""
+        """Add a token. Returns the text that is now certain, possibly empty."""
         if token in self._spoken:
             piece = self.rest() + self._spoken[token]
             self._window, self._settled, self._sent = [], 0, 0
@@ -212,7 +212,7 @@ class TextStream:
         return piece
 
     def rest(self) -> str:
-        """What is left when no token follows."""
+        """The remaining text after the last token."""
         return self._text()[self._sent :]
 
     def _text(self) -> str:

@@ -1,7 +1,8 @@
-"""Cached passes through the decoder: one sequence as transformers runs it, or several in step, which the dropping decoder does.
+"""Cached passes through the decoder: one sequence as transformers runs it, or several in parallel through the dropping decoder.
 
-Several are the same as each alone, but for rounding: every sequence keeps its own positions and reads only its own places. A long prompt
-gains nothing from company, so only short ones are run together; the steps after it, whose cost is reading the weights, always are.
+Each of several sequences gives the same result as alone, except for rounding: it has its own positions and attends only
+to itself. Long prompts do not gain from a batch, so only short ones are run together. Later steps, whose cost is
+reading the weights, always are.
 
 Legend: B sequences, L tokens, D width.
 """
@@ -18,24 +19,23 @@ from afterview.model.base.grouping import consecutive
 from afterview.model.language.cache import LayerCache, join
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
-PROMPTS_TOGETHER = (
-    1024  # tokens, padding counted, of prompts run in one batch; above, one by one is faster (tests/bench, on a CPU)
-)
+# Most tokens, padding included, of prompts in one batch; for more, one by one is faster (tests/bench, on a CPU).
+PROMPTS_TOGETHER = 1024
 
 
 class Run(Protocol):
-    """One cached pass of one or several sequences."""
+    """One cached pass over one or several sequences."""
 
     def start(self, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
-        """Run the prompts [L, D] each; hidden states [B, D] after the final norm, of the last token of each."""
+        """Run the prompts, [L, D] each. Hidden states [B, D] of each prompt's last token, after the final norm."""
         ...
 
     def advance(self, embeds_BD: Tensor) -> Tensor:
-        """Run one further token of each sequence; hidden states [B, D]."""
+        """Run one more token of each sequence. Hidden states [B, D]."""
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these sequences alone."""
+        """Continue with these sequences only."""
         ...
 
 
@@ -51,11 +51,11 @@ class PlainRun:
         return self._step(embeds_LD[None])
 
     def advance(self, embeds_BD: Tensor) -> Tensor:
-        """Run one further token."""
+        """Run one more token."""
         return self._step(embeds_BD[:, None])
 
     def keep(self, rows: Sequence[int]) -> None:
-        """There is one, and it stays."""
+        """Nothing to do: there is only one sequence."""
 
     def _step(self, embeds_BLD: Tensor) -> Tensor:
         output = self._model(inputs_embeds=embeds_BLD, past_key_values=self._cache, use_cache=True)
@@ -63,7 +63,7 @@ class PlainRun:
 
 
 class StepRun:
-    """Any number of sequences in step. Visual tokens are dropped, if at all, from prompts, and from nothing after them."""
+    """Any number of sequences in parallel. Visual tokens are dropped from prompts only."""
 
     def __init__(self, decoder: DroppingDecoder) -> None:
         self._decoder = decoder
@@ -82,9 +82,9 @@ class StepRun:
         return torch.stack(hidden)
 
     def advance(self, embeds_BD: Tensor) -> Tensor:
-        """Run one further token of each."""
+        """Run one more token of each sequence."""
         return self._decoder.decode(embeds_BD, self._cache)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these alone."""
+        """Continue with these sequences only."""
         self._cache = [layer.select(rows) for layer in self._cache]

@@ -1,9 +1,10 @@
-"""Moments that the model points to rather than spells: a time is copied from the memory, which knows it exactly.
+"""The MOMENT token: the model points to a time instead of writing it, and the exact time is copied from the memory.
 
-A small decoder that writes a clock figure by figure gets the last figures wrong although MemAug attends to the right frame. Where a
-tokenizer has the token MOMENT, the decoder may say it for a time, and it is read as the time at which the evidence began. It is a
-departure from Hour-LLaVA (arXiv 2506.05332), as pointer networks are from plain decoders (Vinyals et al., arXiv 1506.03134); a
-tokenizer without that token, as published ones are, switches it off. Nothing here loads torch.
+A small decoder that writes a clock time digit by digit gets the last digits wrong even if MemAug attends to the right
+frame. If the tokenizer has the token MOMENT, the decoder may answer it in place of a time; the answer then shows the
+time at which the evidence starts. Hour-LLaVA (arXiv 2506.05332) does not have this; the idea is that of pointer
+networks (Vinyals et al., arXiv 1506.03134). Tokenizers without the token, such as published ones, switch it off. This
+module does not load torch.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -15,18 +16,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOMENT: Final = "<|moment|>"
-_LEAST_SHARE = 0.05  # of the heaviest frame's weight: what a frame right before it needs to belong to the same event
+_LEAST_SHARE = 0.05  # of the largest weight: a neighbouring frame above it belongs to the same event
 
 
 def moment_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
-    """The id of MOMENT; None where the tokenizer has no such token."""
+    """The id of MOMENT, or None if the tokenizer does not have it."""
     return tokenizer.get_vocab().get(MOMENT)
 
 
 def onset(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> int:
-    """Where the evidence began: the row of the first frame of the unbroken run of attended frames that leads to the heaviest one.
+    """Row of the frame at which the evidence starts: the first of the unbroken run of attended frames that ends at the largest weight.
 
-    weights [R]: each recalled frame's share of the evidence; frames int64 [R]: their numbers in the span, ascending.
+    weights [R]: each recalled frame's share of the evidence. frames int64 [R]: frame numbers in the span, ascending.
     """
     row = int(np.argmax(weights))
     least = _LEAST_SHARE * weights[row]
@@ -36,6 +37,6 @@ def onset(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> int:
 
 
 def clock(seconds: float) -> str:
-    """A time since the span began, in whole seconds: `01:02:03`; hours go on counting past 24."""
+    """Time since the start of the span, in whole seconds: `01:02:03`. Hours may exceed 24."""
     whole = int(seconds)
     return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

@@ -1,6 +1,7 @@
-"""The text around the video, as token ids: the published ChatML prompt.
+"""The published ChatML prompt around a video, as token ids.
 
-`<image>` need not be in the vocabulary: the text before it and the text after it are tokenised apart, and the video goes between.
+The text before and the text after the video are tokenized separately, so the vocabulary does not need an `<image>`
+token.
 """
 
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from afterview.model.base.errors import InputMismatch, TokenizerMissing
 from afterview.model.language.tokenizer import TURN_END, TURN_START
 
 SYSTEM = "You are a helpful assistant."
-IMAGE_ID = -200  # stands for the video in published token sequences
-TURN = f"{TURN_END}\n{TURN_START}assistant\n"  # ends the question, begins the answer
-IGNORED_LABEL = -100  # a token that training does not supervise
+IMAGE_ID = -200  # the video's place in published token sequences
+TURN = f"{TURN_END}\n{TURN_START}assistant\n"  # ends the question and starts the answer
+IGNORED_LABEL = -100  # label of tokens that are not supervised
 
 TIME_SENTENCE = (
     "The video lasts for {seconds:.2f} seconds, and {frames} frames are uniformly sampled from it. "
@@ -27,8 +28,8 @@ TIME_SENTENCE = (
 class Prompt:
     """Token ids around one video.
 
-    joins_before, joins_after: which of these tokens join MemAug's queries. At inference all do; in training those that are not
-    supervised. question: the user's question within `after`, whose rows evidence is read from.
+    joins_before, joins_after: which of these tokens join MemAug's queries. At inference all do; in training only those
+    that are not supervised. question: the user's question within `after`; evidence is read from its rows.
     """
 
     before: NDArray[np.int64]  # [n]
@@ -38,7 +39,7 @@ class Prompt:
     joins_after: NDArray[np.bool_] | None = None  # [m]; None: all
 
     def joining(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Masks over `before` and `after` of the tokens that join the queries."""
+        """Masks over `before` and `after`: the tokens that join the queries."""
         before, after = self.joins_before, self.joins_after
         return (
             np.ones(len(self.before), dtype=bool) if before is None else before,
@@ -54,13 +55,14 @@ def build(
     seconds: float | None = None,
     system: str = SYSTEM,
 ) -> Prompt:
-    """Prompt for one question about a video, or without `frames` and `seconds` about pictures.
+    """Prompt for one question about a video, or, without `frames` and `seconds`, about pictures.
 
-    frames: frames of the span, before any repetition; seconds: its duration. Control tokens in the question are read as plain text, so
-    that a question cannot end its own turn. Raises TokenizerMissing without a tokenizer, InputMismatch for an empty question.
+    frames: frames of the span, before any repetition. seconds: its duration. Control tokens in the question are read as
+    plain text, so a question cannot end its own turn. Raises TokenizerMissing without a tokenizer, InputMismatch for an
+    empty question.
     """
     time = "" if frames is None or seconds is None else f"{TIME_SENTENCE.format(seconds=seconds, frames=frames)}\n"
-    # Apart, these pieces become the same ids as together: a newline never merges with what follows it, control tokens with nothing.
+    # Separately, these pieces give the same ids as together: a newline never merges with the text after it, control tokens never merge.
     text, tokenizer = _stripped(question), require_tokenizer(tokenizer)
     head, asked = _ids(tokenizer, _opening(system)), _ids(tokenizer, text, plain=True)
     lead, tail = _ids(tokenizer, f"\n{time}"), _ids(tokenizer, TURN)
@@ -68,14 +70,17 @@ def build(
 
 
 def build_text(tokenizer: PreTrainedTokenizerBase | None, question: str, *, system: str = SYSTEM) -> Prompt:
-    """Prompt for a question about nothing but itself: all of it stands before, the question's place is of no use."""
+    """Prompt for a question without video or pictures. All text is in `before`."""
     text, tokenizer = _stripped(question), require_tokenizer(tokenizer)
     head, asked = _ids(tokenizer, _opening(system)), _ids(tokenizer, text, plain=True)
     return Prompt(np.concatenate([head, asked, _ids(tokenizer, TURN)]), np.empty(0, dtype=np.int64))
 
 
 def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) -> Prompt:
-    """Prompt from published token ids, where IMAGE_ID stands for the video. With labels, only ignored tokens join the queries."""
+    """Prompt from published token ids, in which IMAGE_ID stands for the video. With labels, only ignored tokens join the queries.
+
+    The golden cases give their prompts in this form, as the published data does. Raises InputMismatch unless there is exactly one IMAGE_ID.
+    """
     places = np.flatnonzero(ids == IMAGE_ID)
     if len(places) != 1:
         raise InputMismatch(
@@ -92,7 +97,7 @@ def from_ids(ids: NDArray[np.int64], labels: NDArray[np.int64] | None = None) ->
 
 
 def require_tokenizer(tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
-    """The tokenizer. Raises TokenizerMissing, naming the remedy, where there is none, or one that cannot write the prompt's turns."""
+    """The tokenizer. Raises TokenizerMissing if there is none, or if it lacks the control tokens of the prompt."""
     if tokenizer is None:
         raise TokenizerMissing(
             "this checkpoint has no tokenizer, so it cannot read a question; copy tokenizer.json and tokenizer_config.json of its "
@@ -115,11 +120,11 @@ def _stripped(question: str) -> str:
 
 
 def _opening(system: str) -> str:
-    """The system's turn, and the start of the user's."""
+    """The system's turn and the start of the user's turn."""
     return f"{TURN_START}system\n{system}{TURN_END}\n{TURN_START}user\n"
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, plain: bool = False) -> NDArray[np.int64]:
-    """Token ids of `text`, nothing added; `plain` reads control tokens as ordinary characters."""
+    """Token ids of `text` without special tokens. plain: read control tokens as ordinary characters."""
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
     return np.asarray(ids, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Tokenizers: the one that stands beside a checkpoint, and a byte-level one built in code for models that have no vocabulary."""
+"""ChatML control tokens, and a byte-level tokenizer for models without a vocabulary."""
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -13,7 +13,7 @@ CHATML = (
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, and the ChatML control tokens."""
+    """One token per byte, plus the ChatML control tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={sign: number for number, sign in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -1,10 +1,12 @@
-"""Progressive visual dropout inside the decoder: video-level compression of VideoChat-Flash (arXiv 2501.00574, section 2).
+"""Progressive visual dropout in the decoder: video-level compression of VideoChat-Flash (arXiv 2501.00574, section 2).
 
-After some layers, part of the visual tokens vanishes for all later ones: evenly spread ones stay, or those that the prompt's last token
-attends to most. Positions are renumbered, so a layer's position ids are its cache's places. Only the score rows that decide are ever
-computed, never an L x L matrix; batches may hold several visual spans per sequence, each of which keeps its own share.
+After certain layers, part of the visual tokens is dropped for all later layers. The remaining ones are evenly spaced,
+or those with most attention from the prompt's last token. Positions are renumbered, so a layer's position ids equal the
+places in its cache. Only the score rows that decide are computed, never an L x L matrix. A sequence may hold several
+visual spans; each keeps its own share.
 
-Legend: B sequences, padded on the right; L tokens, D width, H query heads, G key/value heads, d dimensions of a head, n score rows.
+Legend: B sequences, padded on the right; L tokens, D width, H query heads, G key/value heads, d dimensions of a head, n
+score rows.
 """
 
 from collections.abc import Sequence
@@ -31,37 +33,37 @@ Layer = Any  # a decoder layer of transformers
 
 @dataclass(frozen=True)
 class TokenRun:
-    """A run of visual tokens in a sequence."""
+    """A run of visual tokens within a sequence."""
 
     start: int
     count: int
-    original: int  # how many there were at first: ratios refer to this number
+    original: int  # count before any drop; ratios refer to it
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What leaves the decoder."""
+    """The decoder's output."""
 
     hidden: Tensor  # [B, L', D] after the final norm
-    lengths: list[int]  # of each sequence, in the last layer
-    labels: Tensor | None  # int64 [B, L'], without those of dropped tokens
-    layer_lengths: list[int]  # L that each layer processed, of the longest sequence
+    lengths: list[int]  # length of each sequence in the last layer
+    labels: Tensor | None  # int64 [B, L'], labels of the remaining tokens
+    layer_lengths: list[int]  # L of each layer, for the longest sequence
     cache: list[LayerCache] = field(default_factory=list)
 
 
 @dataclass
 class _State:
-    """A batch on its way through the layers."""
+    """A batch between two layers."""
 
     x_BLD: Tensor
     lengths: list[int]
     spans: list[list[TokenRun]]
-    prompt_ends: list[int]  # place of each prompt's last token
+    prompt_ends: list[int]  # index of each prompt's last token
     labels: list[Tensor] | None
 
 
 class DroppingDecoder:
-    """Runs a Qwen2 or Qwen3 decoder of transformers with dropout of visual tokens between its layers."""
+    """Runs a Qwen2 or Qwen3 decoder of transformers and drops visual tokens between its layers."""
 
     def __init__(self, model: PreTrainedModel, config: VisualDropoutConfig) -> None:
         """model: the base model (embed_tokens, layers, norm), as `Qwen2ForCausalLM.model`."""
@@ -79,11 +81,12 @@ class DroppingDecoder:
         labels: Tensor | None = None,
         keep_cache: bool = False,
     ) -> Dropped:
-        """Whole sequences through all layers.
+        """Run whole sequences through all layers.
 
-        spans: the visual runs of each sequence. lengths: without padding; None: all L. prompt_ends: place
-        of the token whose attention decides what stays; None: each sequence's last. labels [B, L]: in training, the places before each
-        supervised run decide instead, and a sequence without one drops nothing by attention. keep_cache: for `decode`.
+        spans: the visual runs of each sequence. lengths: without padding; None: all L. prompt_ends: index of the token
+        whose attention decides what remains; None: the last token of each sequence. labels [B, L]: for training; then
+        the tokens before each supervised run decide, and a sequence without one drops nothing by attention. keep_cache:
+        return the cache for `decode`.
         """
         state = self._start(embeds_BLD, spans, lengths, prompt_ends, labels)
         cache, layer_lengths = [], []
@@ -106,7 +109,7 @@ class DroppingDecoder:
 
     @torch.inference_mode()
     def decode(self, embeds_BD: Tensor, cache: list[LayerCache]) -> Tensor:
-        """One further token of each sequence: hidden state [B, D] after the final norm. Nothing is dropped; the cache grows."""
+        """Run one more token of each sequence: hidden state [B, D] after the final norm. Drops nothing; extends the cache."""
         x_B1D = embeds_BD[:, None]
         rotaries: dict[tuple[int, ...], Rotary] = {}  # layers between two drops share their positions
         for layer, kept in zip(self.model.layers, cache, strict=True):
@@ -141,7 +144,7 @@ class DroppingDecoder:
         return _State(embeds_BLD, sizes, runs, ends, rows)
 
     def _drop(self, state: _State, layer: Layer, stage: int) -> None:
-        """Take visual tokens out of the state, as drop number `stage` before `layer` wants it."""
+        """Apply drop number `stage`, before `layer`, to the state."""
         ratio = self.config.ratios[stage + 1]
         kept = []
         for row, length in enumerate(state.lengths):
@@ -164,7 +167,7 @@ class DroppingDecoder:
 
     @torch.no_grad()
     def _scores(self, state: _State, row: int, layer: Layer) -> Tensor | None:
-        """float32 [length]: attention that the deciding rows pay each token in the coming layer, mean over heads and rows."""
+        """Attention from the deciding rows to each token in the next layer, mean over heads and rows: float32 [length]."""
         length = state.lengths[row]
         deciding = (
             torch.tensor([state.prompt_ends[row]]) if state.labels is None else _before_answers(state.labels[row])
@@ -187,7 +190,7 @@ class DroppingDecoder:
 def _run_layer(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
     """One layer over whole sequences: its output, and its keys and values [B, G, L, d]."""
     q, k, v = _project(layer, x_BLD, rotary)
-    # right padding: a causal mask alone keeps it from every real token
+    # padding is on the right, so the causal mask hides it from every real token
     read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return _finish(layer, x_BLD, read.transpose(1, 2).flatten(2)), k, v
 
@@ -224,17 +227,17 @@ def _rotated(x_BLHd: Tensor, rotary: Rotary) -> Tensor:
 
 
 def _finish(layer: Layer, x_BLD: Tensor, read_BLX: Tensor) -> Tensor:
-    """The rest of a layer, after its attention has read."""
+    """The part of a layer after attention."""
     x_BLD = x_BLD + layer.self_attn.o_proj(read_BLX)
     return x_BLD + layer.mlp(layer.post_attention_layernorm(x_BLD))
 
 
 def _kept_places(spans: Sequence[TokenRun], length: int, ratio: float, scores: Tensor | None) -> Tensor:
-    """Places that stay, ascending: all text, and of each span its share, evenly spread or best scored."""
+    """Indices that remain, ascending: all text, and of each span its share, evenly spaced or by best score."""
     stays = torch.ones(length, dtype=torch.bool)
     for span in spans:
         share = int(span.original * ratio)
-        if scores is None:  # integer linspace of torch, as published: others round some places differently
+        if scores is None:  # integer linspace of torch, as published; other versions round some indices differently
             chosen = torch.linspace(0, span.count - 1, share, dtype=torch.long)
         else:
             chosen = scores[span.start : span.start + span.count].topk(share).indices
@@ -244,13 +247,13 @@ def _kept_places(spans: Sequence[TokenRun], length: int, ratio: float, scores: T
 
 
 def _moved(spans: Sequence[TokenRun], kept: Tensor) -> list[TokenRun]:
-    """The spans in the sequence of the kept places."""
+    """The spans, expressed in the indices of the remaining tokens."""
     edges = torch.tensor([[span.start, span.start + span.count] for span in spans]).reshape(-1, 2)
     places = torch.searchsorted(kept, edges)
     return [TokenRun(int(a), int(b - a), span.original) for (a, b), span in zip(places, spans, strict=True)]
 
 
 def _before_answers(labels_L: Tensor) -> Tensor:
-    """Places right before each supervised run."""
+    """Indices just before each supervised run."""
     supervised = labels_L != IGNORED_LABEL
     return (supervised[1:] & ~supervised[:-1]).nonzero()[:, 0]

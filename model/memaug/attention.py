@@ -14,7 +14,7 @@ from afterview.model.memaug.rope import Rotation, rotate
 
 @dataclass(frozen=True)
 class Heads:
-    """Geometry shared by both attentions: the language model's head counts over the language model's width."""
+    """Geometry of both attentions: the language model's width and head counts."""
 
     width: int  # D
     query: int  # H
@@ -34,12 +34,12 @@ class Heads:
 
     @property
     def key_value_width(self) -> int:
-        """Width of all keys, and of all values, of one token."""
+        """Width of all keys (or all values) of one token."""
         return self.key_value * self.dim
 
 
 class SelfAttention(nn.Module):
-    """Every query token attends to every other."""
+    """Query tokens attend to each other."""
 
     def __init__(self, heads: Heads) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class SelfAttention(nn.Module):
         self.Wo = nn.Linear(heads.width, heads.width)
 
     def forward(self, x_BQD: Tensor, rotary: Rotation, valid_BQ: Tensor | None = None) -> Tensor:
-        """[B, Q, D] -> [B, Q, D]; rows where `valid_BQ` is False are attended to by none."""
+        """[B, Q, D] -> [B, Q, D]. No token attends to rows where `valid_BQ` is False."""
         widths = [self.heads.width, self.heads.key_value_width, self.heads.key_value_width]
         q, k, v = (split_heads(part, self.heads.dim) for part in self.Wqkv(x_BQD).split(widths, dim=-1))
         q, k = rotate(q, rotary), rotate(k, rotary)
@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Query tokens attend to the memory, whose keys and values do not depend on the question and are made once."""
+    """Query tokens attend to the memory. Its keys and values do not depend on the question and are computed once."""
 
     def __init__(self, heads: Heads) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class CrossAttention(nn.Module):
         return rotate(split_heads(self.Wq(x_BQD), self.heads.dim), rotary)
 
     def forward(self, q_BQHd: Tensor, k_BGMd: Tensor, v_BGMd: Tensor, valid_BM: Tensor | None = None) -> Tensor:
-        """What the queries read from the memory, [B, Q, D]."""
+        """Attention of the queries to the memory, [B, Q, D]."""
         return self.Wo(grouped_attention(q_BQHd, k_BGMd, v_BGMd, valid_BM))
 
 

@@ -1,6 +1,7 @@
-"""How much MemAug's cross-attention rests on each frame: the weight of evidence.
+"""Evidence: how much of MemAug's cross-attention goes to each frame.
 
-Legend: B batch, M memory tokens, H query heads, G key/value heads, d dimensions of a head, n query rows, F frames, R folded rows.
+Legend: B batch, M memory tokens, H query heads, G key/value heads, d dimensions of a head, n query rows, F frames, R
+folded rows.
 """
 
 import torch
@@ -20,8 +21,8 @@ def frame_attention(
 ) -> Tensor:
     """Attention mass on each frame, mean over heads and (valid) query rows: float32 [B, M / tokens_per_frame], summing to 1.
 
-    Exact and blockwise over the keys: a block of scores is reduced to its frames' log masses before the next is made, so that
-    nothing of size [H, n, M] ever exists. Differentiable.
+    Exact and blockwise over the keys: each block of scores is reduced to log masses per frame before the next block is
+    computed, so nothing of size [H, n, M] exists. Differentiable.
     """
     rows, groups = q_BnHd.shape[1], k_BGMd.shape[1]
     q_BGRd = fold_groups(q_BnHd, groups).float() * q_BnHd.shape[-1] ** -0.5

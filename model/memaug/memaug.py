@@ -1,4 +1,4 @@
-"""MemAug: decayed tokens, together with the question, read the memory repository (Hour-LLaVA, arXiv 2506.05332, section 3).
+"""MemAug: decayed tokens and the question attend to the memory repository (Hour-LLaVA, arXiv 2506.05332, section 3).
 
 Legend: B batch, Q query tokens, M memory tokens, D width, G key/value heads, d dimensions of a head.
 """
@@ -14,7 +14,8 @@ from afterview.model.memaug.attention import CrossAttention, Heads, SelfAttentio
 from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.rope import Rotation, rotation
 
-MLP_ROWS = 2048  # query tokens whose 4D-wide hidden activations exist at once; bounds memory, changes no result
+# Query tokens whose 4D-wide hidden activations exist at a time; bounds memory, does not change the result.
+MLP_ROWS = 2048
 
 
 class KeysValues(NamedTuple):
@@ -26,20 +27,20 @@ class KeysValues(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryKeyValues:
-    """What every block attends to. It does not depend on the question, so one memory may serve many."""
+    """Keys and values of one memory for every block. They do not depend on the question, so they can be reused."""
 
     blocks: list[KeysValues]
-    valid_BM: Tensor | None = None  # False where a batch was padded
+    valid_BM: Tensor | None = None  # False on padding
 
 
 @dataclass(frozen=True)
 class EvidenceRequest:
-    """Which query rows' attention to report, in which blocks (None: all but the last), over frames of how many memory tokens."""
+    """For which query rows and blocks to report attention (blocks None: all but the last)."""
 
-    rows_Bn: Tensor  # int64, rows of the queries
+    rows_Bn: Tensor  # int64, indices among the queries
     tokens_per_frame: int
     blocks: Sequence[int] | None = None
-    valid_Bn: Tensor | None = None  # False where a batch was padded
+    valid_Bn: Tensor | None = None  # False on padding
 
 
 class MemAugBlock(nn.Module):
@@ -54,15 +55,15 @@ class MemAugBlock(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width, eps=1e-5) for _ in range(3))
 
     def gather(self, x_BQD: Tensor, rotary: Rotation, valid_BQ: Tensor | None) -> Tensor:
-        """The first third: query tokens see each other."""
+        """Step 1: query tokens attend to each other."""
         return self.norm1(x_BQD + self.self_attn(x_BQD, rotary, valid_BQ))
 
     def read(self, x_BQD: Tensor, q_BQHd: Tensor, memory: KeysValues, valid_BM: Tensor | None) -> Tensor:
-        """The second: they read the memory."""
+        """Step 2: query tokens attend to the memory."""
         return self.norm2(x_BQD + self.cross_attn(q_BQHd, memory.keys, memory.values, valid_BM))
 
     def digest(self, x_BQD: Tensor) -> Tensor:
-        """The last: each row for itself."""
+        """Step 3: the MLP, row by row."""
         rows = x_BQD.shape[1] if torch.is_grad_enabled() else MLP_ROWS
         return torch.cat([self.norm3(x + self.mlp(x)) for x in x_BQD.split(rows, dim=1)], dim=1)
 
@@ -78,10 +79,10 @@ class MemAug(nn.Module):
     def remember(
         self, chunks: Iterable[tuple[Tensor, Tensor]], total: int, valid_BM: Tensor | None = None
     ) -> MemoryKeyValues:
-        """Keys and values of all blocks, made chunk by chunk so that the memory's tokens never exist all at once.
+        """Keys and values of all blocks, computed in chunks, so that not all memory tokens exist at once.
 
-        chunks: (tokens [B, m, D], their positions [B, m]) in order, `total` = M of them together. A single chunk stays differentiable
-        without a copy; several are written into place.
+        chunks: (tokens [B, m, D], positions [B, m]) in order; `total` = M of all chunks. A single chunk stays
+        differentiable and is not copied; several chunks are written into preallocated buffers.
         """
         buffers: list[KeysValues] = []
         done = 0
@@ -107,7 +108,7 @@ class MemAug(nn.Module):
         valid_BQ: Tensor | None = None,
         evidence: EvidenceRequest | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Augmented queries [B, Q, D], and where asked for the evidence: float32 [B, frames], mean over its blocks, summing to 1."""
+        """Augmented queries [B, Q, D]; if requested, also the evidence: float32 [B, frames], mean over its blocks, summing to 1."""
         rotary = rotation(positions_BQ, self.heads.dim, self.rope_theta)
         x_BQD = queries_BQD
         masses = []
@@ -121,7 +122,7 @@ class MemAug(nn.Module):
         return x_BQD, torch.stack(masses).mean(0) if masses else None
 
     def evidence_blocks(self, named: Sequence[int] | None) -> Sequence[int]:
-        """The blocks that evidence is taken from: those named, else all but the last, whose question rows influence nothing."""
+        """Blocks to read evidence from: the named ones, else all but the last, whose question rows affect nothing."""
         return range(max(1, len(self.layers) - 1)) if named is None else named
 
     def _blocks(self) -> list[MemAugBlock]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines of the positions of some tokens, float32 [B, L, 1, r / 2] each."""
+    """Cosines and sines for the positions of some tokens, float32 [B, L, 1, r / 2] each."""
 
     cos: Tensor
     sin: Tensor
@@ -21,7 +21,7 @@ class Rotation(NamedTuple):
 
 
 def rotation(positions_BL: Tensor, head_dim: int, theta: float) -> Rotation:
-    """Angles of positions (any real numbers) for heads of `head_dim` dimensions, `theta` being the base of the wavelengths."""
+    """Rotation for positions (any real numbers) and heads of `head_dim` dimensions. theta: base of the wavelengths."""
     rotated = head_dim // 2
     exponents = torch.arange(0, rotated, 2, dtype=torch.float32, device=positions_BL.device) / rotated
     angles = positions_BL.to(torch.float32)[..., None, None] * (1.0 / theta**exponents)
@@ -29,7 +29,7 @@ def rotation(positions_BL: Tensor, head_dim: int, theta: float) -> Rotation:
 
 
 def rotate(x_BLHd: Tensor, by: Rotation) -> Tensor:
-    """Turn each pair (i, i + r/2) of the first r dimensions by its angle; the other half of the head passes unchanged."""
+    """Rotate each pair (i, i + r/2) of the first r dimensions. The other half of the head is unchanged."""
     half = by.cos.shape[-1]
     first, second, rest = x_BLHd.split([half, half, x_BLHd.shape[-1] - 2 * half], dim=-1)
     turned = (first * by.cos - second * by.sin, second * by.cos + first * by.sin)

@@ -1,10 +1,11 @@
-"""Puts text and video into one sequence, twice: MemAug's queries, then the language model's input. Plans are pure numbers.
+"""Joins text and video into one sequence, twice: for MemAug's queries and for the language model's input. Plans are pure.
 
-Query positions run on: the text before counts from 0, the decayed tokens take their own ids shifted by that text's length, the text
-after goes on from the largest. Key positions are NOT shifted: a quirk of the published code that the weights have learnt.
+Query positions continue: the text before starts at 0, the decayed tokens use their own ids plus the length of that
+text, the text after continues from the largest. Key positions are NOT shifted. The published code does so, and the
+weights are trained with it.
 
-A layout (memory.plans.positions.VideoLayout, model.vision.pictures.ImageLayout) names visual tokens by their places among the tokens at hand, NEWLINE
-standing for the learned newline.
+A layout (memory.plans.positions.VideoLayout, model.vision.pictures.ImageLayout) identifies visual tokens by index;
+NEWLINE is the learned newline.
 
 Legend: n tokens before, V decayed (visual) tokens, m tokens after, Q = joined text + V, D width, L = n + V + m.
 """
@@ -21,7 +22,7 @@ from afterview.model.language.prompt import Prompt
 
 
 class TokenLayout(Protocol):
-    """Which visual tokens are keys and which are queries, and their positions."""
+    """Which visual tokens are keys and which are queries, with their positions."""
 
     def key_tokens(self) -> NDArray[np.int64]: ...
 
@@ -34,17 +35,16 @@ class TokenLayout(Protocol):
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """Where everything stands among MemAug's queries."""
+    """Positions of MemAug's queries, and where their parts are."""
 
     positions: NDArray[np.float64]  # [Q]
     visual: slice  # rows of the decayed tokens
-    question: NDArray[
-        np.int64
-    ]  # rows of the question's tokens, where evidence is read; all text rows when there are none
+    # Rows of the question's tokens, where evidence is read. All text rows if there are none.
+    question: NDArray[np.int64]
 
 
 def plan_queries(visual_positions: NDArray[np.float64], prompt: Prompt) -> QueryPlan:
-    """Positions and rows of the query sequence: joined text before, decayed tokens, joined text after."""
+    """Positions and row ranges of the query sequence: joined text before, decayed tokens, joined text after."""
     joins_before, joins_after = prompt.joining()
     before, after = int(joins_before.sum()), int(joins_after.sum())
     shifted = visual_positions + before
@@ -60,11 +60,11 @@ def plan_queries(visual_positions: NDArray[np.float64], prompt: Prompt) -> Query
 
 
 def join_queries(before_nD: Tensor, visual_VD: Tensor, after_mD: Tensor, prompt: Prompt) -> Tensor:
-    """The query sequence [Q, D] from embedded text and decayed tokens."""
+    """The query sequence [Q, D] of embedded text and decayed tokens."""
     joins_before, joins_after = (torch.from_numpy(mask).to(visual_VD.device) for mask in prompt.joining())
     return torch.cat([before_nD[joins_before], visual_VD, after_mD[joins_after]])
 
 
 def splice(before_nD: Tensor, visual_VD: Tensor, after_mD: Tensor) -> Tensor:
-    """The language model's input [L, D]: the text as it was embedded, with the augmented tokens in place of <image>."""
+    """The language model's input [L, D]: the embedded text, with the augmented tokens in place of <image>."""
     return torch.cat([before_nD, visual_VD, after_mD])

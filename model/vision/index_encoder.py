@@ -1,6 +1,6 @@
-"""The index's own small image-text encoder: a SigLIP model with both towers. Frames and questions meet in one space.
+"""The index's image-text encoder: a SigLIP model with both towers. It maps frames and questions into one space.
 
-Published Hour-LLaVA towers have neither a pooling head nor a text tower, so search needs an encoder of its own.
+Published Hour-LLaVA towers have neither a pooling head nor a text tower, so search needs its own encoder.
 
 Legend: B frames, S pixels per side, N texts, De width of an embedding.
 """
@@ -23,7 +23,7 @@ from afterview.model.vision.tower import pixels
 
 
 def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
-    """The two towers of a SigLIP configuration; parameters on the meta device."""
+    """Both towers of a SigLIP configuration, parameters on the meta device. Raises CheckpointError for another model type."""
     if config.get("model_type") != "siglip" or "text_config" not in config:
         raise CheckpointError(
             f"index encoder of type '{config.get('model_type')}' is not supported; use a SigLIP checkpoint with both towers"
@@ -37,7 +37,7 @@ def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
 
 
 class IndexEncoder:
-    """Frames and texts to unit vectors whose inner product says how well they match."""
+    """Maps frames and texts to unit vectors. The inner product measures how well they match."""
 
     def __init__(
         self, model: SiglipModel, tokenizer: PreTrainedTokenizerBase | None, *, name: str, weights: str
@@ -55,11 +55,11 @@ class IndexEncoder:
 
     @torch.inference_mode()
     def encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
-        """Texts to float32 [N, De] of unit norm. Raises TokenizerMissing when the encoder came without a tokenizer."""
+        """Texts to float32 [N, De] of unit norm. Raises TokenizerMissing if the encoder has no tokenizer."""
         return _to_numpy(self.text_embeddings(texts))
 
     def image_embeddings(self, frames: NDArray[np.uint8]) -> Tensor:
-        """The images' unit vectors as a tensor, differentiable in the weights."""
+        """Unit vectors of images as a tensor; differentiable."""
         side = self.spec.resolution
         if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
             raise InputMismatch(
@@ -69,7 +69,7 @@ class IndexEncoder:
         return functional.normalize(self.model.vision_model(pixels(frames, like)).pooler_output, dim=-1)
 
     def text_embeddings(self, texts: list[str]) -> Tensor:
-        """The texts' unit vectors as a tensor, differentiable in the weights. Padded to full length, as SigLIP was trained."""
+        """Unit vectors of texts as a tensor; differentiable. Texts are padded to full length, as in SigLIP's training."""
         if self.tokenizer is None:
             raise TokenizerMissing(
                 f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
@@ -81,13 +81,13 @@ class IndexEncoder:
 
 
 def canonical(text: str) -> str:
-    """Lower case, no ASCII punctuation, single spaces: the only texts that SigLIP was trained on."""
+    """Lower case, no ASCII punctuation, single spaces: the form of text that SigLIP was trained on."""
     bare = text.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", bare).strip()
 
 
 def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
-    """Token ids, the end token, then padding to `length`; longer texts lose their end."""
+    """Token ids and the end token, padded to `length`. Longer texts are truncated."""
     ids = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     end = tokenizer.eos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
@@ -96,5 +96,5 @@ def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> li
 
 
 def _to_numpy(x_ND: Tensor) -> NDArray[np.float32]:
-    unit = functional.normalize(x_ND.float(), dim=-1)  # exact to float32 whatever the weights' dtype
+    unit = functional.normalize(x_ND.float(), dim=-1)  # in float32, whatever the weights' dtype
     return unit.cpu().numpy()

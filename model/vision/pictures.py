@@ -1,9 +1,9 @@
-"""Pictures for MemAug: one picture in tiles, several pictures, or none (Hour-LLaVA's image stage; geometry of the published code).
+"""Pictures for MemAug: one picture in tiles, several pictures, or none (image stage of Hour-LLaVA; geometry of the published code).
 
-One picture: the memory is the whole picture's patches (no newline), then the tiles' joint grid of h x w patches with a newline after
-every row. Patches of the whole picture take the positions of the grid patches they lie on; every newline has position h * w. A quarter of
-each, drawn at random, is visible, and all newlines.
-Several pictures: each its patches and one newline; positions run on over all patches, and the newlines share the position after them.
+One picture: the memory holds the patches of the whole picture (without newline), then the joint grid of the tiles, h x
+w patches with a newline after every row. Patches of the whole picture have the positions of the grid patches below
+them. Every newline has position h * w. A random quarter of each part is visible, and all newlines. Several pictures:
+each has its patches and one newline. Positions continue over all patches; all newlines share the next position.
 
 Legend: T tiles, N = g * g patches of one tile, D language width, h x w patches of the joint grid, n pictures.
 """
@@ -23,13 +23,13 @@ from afterview.model.vision.projector import Projector
 from afterview.model.vision.tiles import Tiles, pad_to_square, tile_picture
 from afterview.model.vision.tower import VisionEncoder
 
-MOST_TILES_OF_TOKENS = 9  # "anyres_max_9": a grid of more patches than nine tiles have is scaled down
-LEAST_SCALING = 1.1  # below which it is left alone
+MOST_TILES_OF_TOKENS = 9  # "anyres_max_9": a grid with more patches than nine tiles is scaled down
+LEAST_SCALING = 1.1  # no scaling below this factor
 
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """Which tokens are keys and queries; places count the tokens that `picture_tokens` or `pictures_tokens` return."""
+    """Which tokens are keys and queries. Indices refer to the tokens of `one_picture` or `several_pictures`."""
 
     keys: NDArray[np.int64]
     key_ids: NDArray[np.float64]
@@ -37,7 +37,7 @@ class ImageLayout:
     query_ids: NDArray[np.float64]
 
     def key_tokens(self) -> NDArray[np.int64]:
-        """Places of the memory's tokens, NEWLINE among them."""
+        """Indices of the memory's tokens, including NEWLINE."""
         return self.keys
 
     def key_position_ids(self) -> NDArray[np.float64]:
@@ -45,7 +45,7 @@ class ImageLayout:
         return self.key_ids
 
     def query_tokens(self) -> NDArray[np.int64]:
-        """Places of the visible tokens, NEWLINE among them."""
+        """Indices of the visible tokens, including NEWLINE."""
         return self.queries
 
     def query_position_ids(self) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ def several_pictures(
 
 
 def join_tiles(tokens_TND: Tensor, tiles: Tiles) -> Tensor:
-    """The tiles' patches as one grid without the padding, scaled down where they are too many: [h, w, D]."""
+    """The patches of all tiles as one grid [h, w, D], without padding, scaled down if there are too many."""
     side = _side(tokens_TND)
     grid = tokens_TND.unflatten(1, (side, side)).unflatten(0, (tiles.rows, tiles.columns))
     grid_hwD = grid.transpose(1, 2).flatten(0, 1).flatten(1, 2)
@@ -95,14 +95,14 @@ def join_tiles(tokens_TND: Tensor, tiles: Tiles) -> Tensor:
 
 
 def padding(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
-    """Rows at the top (and bottom) and columns at the left (and right) of a patch grid that show only padding."""
+    """How many rows at the top (and bottom) and columns at the left (and right) of a patch grid show only padding."""
     if width / height > columns / rows:
         return (rows - int(height * (columns / width))) // 2, 0
     return 0, (columns - int(width * (rows / height))) // 2
 
 
 def plan_picture(side: int, height: int, width: int, config: ForgettingConfig, *, seed: int) -> ImageLayout:
-    """Layout of one picture: side x side patches of the whole, then a grid of height x width."""
+    """Layout of one picture: side x side patches of the whole picture, then a grid of height x width."""
     whole, grid = side * side, height * width
     grid_ids = torch.arange(grid, dtype=torch.float32).view(1, 1, height, width)
     whole_ids = interpolate(grid_ids, size=(side, side), mode="nearest").flatten().double().numpy()
@@ -114,16 +114,15 @@ def plan_picture(side: int, height: int, width: int, config: ForgettingConfig, *
     visible = np.concatenate([shown.reshape(height, width), np.ones((height, 1), dtype=bool)], axis=1)
     keys = np.concatenate([np.arange(whole), every_row.reshape(-1)])
     queries = np.concatenate([seen, every_row[visible]])
-    ids = np.concatenate(
-        [whole_ids, np.arange(grid), [grid]]
-    )  # by place; the last, which NEWLINE (-1) picks, is the newlines'
+    # By token index. The last one belongs to the newlines: NEWLINE is -1.
+    ids = np.concatenate([whole_ids, np.arange(grid), [grid]])
     return ImageLayout(keys, ids[keys], queries, ids[queries])
 
 
 def plan_pictures(count: int, side: int, config: ForgettingConfig, *, seed: int) -> ImageLayout:
     """Layout of several pictures of side x side patches."""
     patches = side * side
-    ids = np.arange(count * patches + 1, dtype=np.float64)  # the last is the newlines', which NEWLINE (-1) picks
+    ids = np.arange(count * patches + 1, dtype=np.float64)  # the last one belongs to the newlines: NEWLINE is -1
     keys, queries = [], []
     for number in range(count):
         first = number * patches
@@ -134,7 +133,7 @@ def plan_pictures(count: int, side: int, config: ForgettingConfig, *, seed: int)
 
 
 def _visible(height: int, width: int, config: ForgettingConfig, *, part: int, seed: int) -> NDArray[np.int64]:
-    """Cells of a grid that stay visible, ascending; `part` and `seed` address the random draw."""
+    """Cells of a grid that stay visible, ascending. `part` and `seed` select the random draw."""
     if config.spatial == "uniform":
         return uniform_cells(height, width, config.spatial_ratio)
     kept = -(-(height * width) // config.spatial_ratio)

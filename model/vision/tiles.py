@@ -1,7 +1,7 @@
-"""Cuts single pictures into tiles of the tower's size (anyres). PIL and numpy only.
+"""Cuts pictures into tiles of the tower's size (anyres). Uses only PIL and numpy.
 
-A picture is fitted into the best grid of tiles and padded with black; before its tiles, row by row, stands the whole picture squashed to
-one tile. Several pictures in one prompt are one tile each, padded to a square with grey.
+A picture is fitted into the best grid of tiles and padded with black. The first tile is the whole picture, resized; the
+grid's tiles follow row by row. If a prompt has several pictures, each is one tile, padded to a square with grey.
 
 Legend: S pixels per side of a tile, H and W pixels of a picture.
 """
@@ -16,13 +16,13 @@ from PIL import Image
 
 from afterview.model.vision.preprocess import to_square
 
-MOST_TILES = 6  # per side; the published grids are all of 1..6 by 1..6
-GREY = 127  # what several pictures are padded with: the middle of the range, zero after normalisation
+MOST_TILES = 6  # per side; the published grids are all sizes from 1x1 to 6x6
+GREY = 127  # padding of several pictures: mid-range, zero after normalisation
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """One picture, cut."""
+    """One picture, cut into tiles."""
 
     pixels: NDArray[np.uint8]  # [1 + rows * columns, S, S, 3]; tile 0 is the whole picture
     rows: int
@@ -44,7 +44,7 @@ def tile_picture(rgb: NDArray[np.uint8], side: int) -> Tiles:
 
 
 def best_grid(height: int, width: int, side: int) -> tuple[int, int]:
-    """Rows and columns of the grid that shows most of the picture's own pixels; of equals, the one that wastes fewest of its own."""
+    """Rows and columns of the grid that shows the most pixels of the picture; among equals, the one with the least padding."""
 
     def worth(grid: tuple[int, int]) -> tuple[int, int]:
         rows, columns = grid
@@ -57,7 +57,7 @@ def best_grid(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture in the middle of a grey square, resized to [S, S, 3]: one of several pictures."""
+    """A picture centred in a grey square, resized to [S, S, 3]."""
     height, width = rgb.shape[:2]
     longer = max(height, width)
     square = np.full((longer, longer, 3), GREY, dtype=np.uint8)
@@ -67,7 +67,7 @@ def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _fitted(height: int, width: int, most_high: int, most_wide: int) -> tuple[int, int]:
-    """(width, height) of the picture scaled to touch the canvas, as PIL takes it."""
+    """(width, height), in PIL's order, of the picture scaled to fit the canvas."""
     if most_wide / width < most_high / height:
         return most_wide, min(math.ceil(height * (most_wide / width)), most_high)
     return min(math.ceil(width * (most_high / height)), most_wide), most_high

@@ -1,8 +1,9 @@
 """Clip-level compression of VideoChat-Flash (arXiv 2501.00574, HiCo): similar tokens of a clip are merged, then projected.
 
-Clips of 4 frames become 64 tokens (16 per frame), a single image or frame 64. Bipartite merging in rounds, no parameters of its own.
+A clip of 4 frames becomes 64 tokens (16 per frame), a single image or frame 64. Bipartite merging in rounds, without
+parameters.
 
-Legend: B clips, N tokens, C vision width, H heads that the similarity averages over, D language width.
+Legend: B clips, N tokens, C vision width, H heads that the similarity is averaged over, D language width.
 """
 
 import torch
@@ -17,10 +18,14 @@ FRAMES_PER_CLIP = 4
 
 
 class ClipCompressor(nn.Module):
-    """Merging, then the projector (published names mlp.0 and mlp.2)."""
+    """Merging, then the projector, as one module: VideoChat-Flash's projector under its published names (mlp.0 and mlp.2).
+
+    Afterview itself merges before it stores (`merge_frames`) and projects when it answers. This module loads published weights; the golden
+    cases use it.
+    """
 
     def __init__(self, vision_width: int, width: int, *, heads: int) -> None:
-        """`heads`: the vision tower's attention heads, over which the similarity of tokens is averaged."""
+        """heads: attention heads of the vision tower; token similarity is averaged over them."""
         super().__init__()
         self.mlp = Projector(vision_width, width)
         self.heads = heads
@@ -31,7 +36,7 @@ class ClipCompressor(nn.Module):
 
 
 def merge_clips(frames_FPC: Tensor, frames_per_clip: int, *, heads: int, target: int = TOKENS_PER_CLIP) -> Tensor:
-    """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, target, C]."""
+    """Tokens of frames [clips * frames, P, C], clip by clip, to [clips, target, C]. Raises InputMismatch for an incomplete clip."""
     frames = len(frames_FPC)
     if frames % frames_per_clip:
         raise InputMismatch(f"{frames} frames do not make whole clips of {frames_per_clip}")
@@ -40,10 +45,10 @@ def merge_clips(frames_FPC: Tensor, frames_per_clip: int, *, heads: int, target:
 
 
 def merge_frames(frames_FPC: Tensor, frames_per_clip: int, *, heads: int) -> Tensor:
-    """Consecutive frames [F, P, C] to rows of their own, [F, 64 / frames_per_clip, C]; the last clip may be short.
+    """Consecutive frames [F, P, C] to one row per frame, [F, 64 / frames_per_clip, C]. The last clip may be short.
 
-    Rounds keep the order of their odd tokens, and a clip is flattened frame-major, so each frame's row holds its share of the clip:
-    what a memory that stores frame by frame can keep.
+    Merging keeps the order of the remaining tokens, and a clip is flattened frame by frame. So each frame's row holds
+    its share of the clip, and a memory can store frame by frame.
     """
     share = TOKENS_PER_CLIP // frames_per_clip
     whole = len(frames_FPC) - len(frames_FPC) % frames_per_clip
@@ -57,7 +62,7 @@ def merge_frames(frames_FPC: Tensor, frames_per_clip: int, *, heads: int) -> Ten
 
 
 def merge_schedule(tokens: int, target: int) -> list[int]:
-    """How many tokens each round removes: at most half, until `target` are left. 1024 to 64: 512, 256, 128, 64."""
+    """How many tokens each round removes: at most half, until `target` remain. 1024 to 64: 512, 256, 128, 64."""
     if tokens < target:
         raise InputMismatch(f"{tokens} tokens cannot be merged to {target}")
     rounds = []
@@ -68,7 +73,7 @@ def merge_schedule(tokens: int, target: int) -> list[int]:
 
 
 def merge_tokens(x_BNC: Tensor, target: int, *, heads: int) -> Tensor:
-    """Merge similar tokens until `target` are left: [B, N, C] -> [B, target, C]. Sizes weigh the means and carry over between rounds."""
+    """Merge similar tokens until `target` remain: [B, N, C] -> [B, target, C]. Means are weighted by the number of merged tokens."""
     sizes_BN1 = x_BNC.new_ones(*x_BNC.shape[:2], 1)
     for removed in merge_schedule(x_BNC.shape[1], target):
         x_BNC, sizes_BN1 = _merge_round(x_BNC, sizes_BN1, removed, heads)
@@ -76,7 +81,7 @@ def merge_tokens(x_BNC: Tensor, target: int, *, heads: int) -> Tensor:
 
 
 def _merge_round(x_BNC: Tensor, sizes_BN1: Tensor, removed: int, heads: int) -> tuple[Tensor, Tensor]:
-    """Even tokens look for their most similar odd one; the `removed` best pairs merge, many to one where they agree."""
+    """Pair each even token with its most similar odd token and merge the `removed` best pairs. Several tokens may merge into one."""
     order_BA, partner_BA = _pairs(x_BNC, heads)
     merged_BR, alone_BU = order_BA[:, :removed, None], order_BA[:, removed:, None]
     into_BR = partner_BA.gather(1, order_BA[:, :removed])[..., None]
@@ -93,7 +98,7 @@ def _merge_round(x_BNC: Tensor, sizes_BN1: Tensor, removed: int, heads: int) -> 
 
 @torch.no_grad()
 def _pairs(x_BNC: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Even tokens by falling similarity to their best odd one [B, N/2 up], and which odd one that is."""
+    """Even tokens by descending similarity to their best odd token [B, N/2 rounded up], and that odd token."""
     metric = functional.normalize(x_BNC.unflatten(-1, (heads, -1)).mean(2), dim=-1, eps=0.0)
     similarity_BAO = metric[:, ::2] @ metric[:, 1::2].transpose(1, 2)
     best_BA, partner_BA = similarity_BAO.max(-1)

@@ -1,8 +1,9 @@
-"""The vision tower: any SigLIP or SigLIP 2 vision model of transformers without its last layer, then compression to a few tokens.
+"""The vision tower: a SigLIP or SigLIP 2 vision model of transformers without its last layer, then compression to a few tokens.
 
-The feature is what leaves the last kept layer, before post_layernorm (Hour-LLaVA deletes SigLIP's last layer; its checkpoints store
-post_layernorm, which nothing uses). Frames are pooled to 8x8 tokens, bilinearly, as the published code and so the weights have it (the
-paper says average); or, where a preset says so, similar tokens are merged (model.vision.token_merging).
+Features are the output of the last kept layer, before post_layernorm. (Hour-LLaVA deletes SigLIP's last layer. Its
+checkpoints store post_layernorm, which nothing uses.) Frames are pooled to 8x8 tokens, bilinearly as in the published
+code, which the weights are trained with (the paper says average). If the preset says so, similar tokens are merged
+instead (model.vision.token_merging).
 
 Legend: B frames, S pixels per side, P tokens per frame (pooled: a grid x grid, row-major), N patches, Dv width.
 """
@@ -25,7 +26,7 @@ from afterview.model.vision.token_merging import merge_frames
 
 GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame
 
-# Geometry of the towers that published checkpoints name, so that a local copy of such a checkpoint needs no network.
+# Geometry of the towers that published checkpoints name: a local copy of such a checkpoint then needs no network.
 KNOWN_TOWERS: dict[str, dict[str, Any]] = {
     "google/siglip-so400m-patch14-384": {
         "model_type": "siglip_vision_model",
@@ -40,7 +41,10 @@ KNOWN_TOWERS: dict[str, dict[str, Any]] = {
 
 
 def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
-    """The tower of a SigLIP configuration (whole or its vision half), last layer and head left off; parameters on the meta device."""
+    """The tower of a SigLIP configuration (both towers or vision only) without last layer and head; parameters on the meta device.
+
+    Raises CheckpointError for another model type, or if no layer would remain.
+    """
     values = dict(config.get("vision_config") or config)
     kind = values.pop("model_type", config.get("model_type", "siglip_vision_model"))
     values = {**values, "vision_use_head": False}
@@ -49,7 +53,9 @@ def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
         raise CheckpointError(f"vision tower of type '{kind}' is not supported; use a SigLIP or SigLIP 2 checkpoint")
     settings = Siglip2VisionConfig(**values) if naflex else SiglipVisionConfig(**values)
     if settings.num_hidden_layers < 2:
-        raise CheckpointError(f"a vision tower of {settings.num_hidden_layers} layer(s) has none left without its last")
+        raise CheckpointError(
+            f"a vision tower of {settings.num_hidden_layers} layer(s) has no layer left without its last one"
+        )
     settings.num_hidden_layers -= 1
     with torch.device("meta"):
         tower = Siglip2VisionModel(settings) if naflex else SiglipVisionModel(settings)
@@ -59,12 +65,12 @@ def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
 
 
 class VisionEncoder:
-    """Frames to the tokens that a memory stores."""
+    """Maps frames to the tokens that a memory stores."""
 
     def __init__(
         self, tower: PreTrainedModel, *, name: str, weights: str, merging: TokenMergingConfig | None = None
     ) -> None:
-        """`name` is for people; `weights` is the hash of the tower's tensors as its checkpoint stores them. merging: None pools."""
+        """name: for people. weights: hash of the tower's tensors as stored in its checkpoint. merging: None for pooling."""
         self.tower, self.merging = tower, merging
         config = tower.config
         self.naflex = config.model_type == "siglip2_vision_model"
@@ -82,14 +88,15 @@ class VisionEncoder:
 
     @torch.inference_mode()
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.floating]:
-        """uint8 RGB [B, S, S, 3], S the spec's resolution, to [B, P, Dv] in the spec's dtype. The batch is the caller's choice.
+        """uint8 RGB [B, S, S, 3] to [B, P, Dv] in the spec's dtype. S is the spec's resolution; B is up to the caller.
 
-        Where clips are merged (frames_per_record above 1) the frames are consecutive, clip by clip; only the last clip may be short.
+        If clips are merged (frames_per_record above 1), the frames must be consecutive, clip by clip; only the last
+        clip may be short.
         """
         return self.features(frames).float().cpu().numpy().astype(self.spec.dtype)
 
     def features(self, frames: NDArray[np.uint8]) -> Tensor:
-        """The same as a tensor [B, P, Dv] in the tower's dtype on its device; differentiable in the tower's weights."""
+        """The same as a tensor [B, P, Dv] in the tower's dtype, on its device; differentiable."""
         return self.compress(self.patches(frames))
 
     def compress(self, x_BND: Tensor) -> Tensor:
@@ -100,7 +107,7 @@ class VisionEncoder:
         return merge_frames(x_BND, self.merging.frames_per_clip, heads=heads)
 
     def patches(self, frames: NDArray[np.uint8]) -> Tensor:
-        """The last kept layer's output [B, N, Dv], not pooled: what single images are given by."""
+        """Output of the last kept layer [B, N, Dv], not pooled. Single pictures use it."""
         side = self.spec.resolution
         if frames.ndim != 4 or frames.shape[1:] != (side, side, 3):
             raise InputMismatch(
@@ -109,7 +116,7 @@ class VisionEncoder:
         return self.run(pixels(frames, next(self.tower.parameters())))
 
     def run(self, pixels_B3SS: Tensor) -> Tensor:
-        """The last kept layer's output [B, N, Dv] of pixels that are on the device already, in [-1, 1]: what training runs."""
+        """Output of the last kept layer [B, N, Dv] for pixels in [-1, 1] that are already on the device. Training uses it."""
         x_BND = self._embed(pixels_B3SS)
         for layer in self.tower.encoder.layers:
             x_BND = layer(x_BND, None)
@@ -119,16 +126,15 @@ class VisionEncoder:
         if not self.naflex:
             return self.tower.embeddings(pixels_B3SS)
         side = pixels_B3SS.shape[-1] // self.patch
-        tiles = pixels_B3SS.unfold(2, self.patch, self.patch).unfold(
-            3, self.patch, self.patch
-        )  # [B, 3, rows, columns, p, p]
+        # [B, 3, rows, columns, p, p]
+        tiles = pixels_B3SS.unfold(2, self.patch, self.patch).unfold(3, self.patch, self.patch)
         flat = tiles.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
         shapes = torch.full((len(flat), 2), side, dtype=torch.long, device=flat.device)
         return self.tower.embeddings(flat, shapes)
 
 
 def pixels(frames: NDArray[np.uint8], like: Tensor) -> Tensor:
-    """uint8 [B, S, S, 3] to values in [-1, 1], [B, 3, S, S], with the device and dtype of `like`."""
+    """uint8 [B, S, S, 3] to values in [-1, 1], [B, 3, S, S], on the device and in the dtype of `like`."""
     raw = torch.from_numpy(np.ascontiguousarray(frames)).to(like.device).permute(0, 3, 1, 2)
     return ((raw.float() / 255 - 0.5) / 0.5).to(like.dtype)
 

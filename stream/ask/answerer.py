@@ -29,7 +29,7 @@ from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Eviden
 from afterview.stream.ask.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import AfterviewModel
+    from afterview.model.checkpoint.models import AfterviewModel
     from afterview.model.video_language import VideoInputs
 
 LONGEST_QUESTION = 2000  # characters

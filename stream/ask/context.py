@@ -23,7 +23,7 @@ from afterview.stream.ask.span import find_span
 from afterview.stream.errors import Cancelled
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import AfterviewModel
+    from afterview.model.checkpoint.models import AfterviewModel
     from afterview.model.language.prompt import Prompt
 
 _MOST_DAMAGE = 8  # times that a question starts over because frames could not be read

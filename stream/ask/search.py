@@ -11,7 +11,7 @@ from afterview.memory.reading.reader import frames_between
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.memory.reading.snapshot import MemorySnapshot
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a side open
 

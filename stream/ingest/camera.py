@@ -31,7 +31,7 @@ from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 from afterview.stream.ingest.write import WRITE_QUEUE, CameraWriter, OnDurable, Stored
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 LIVE_QUEUE_S = 16.0  # seconds of frames that may wait for the encoder; longer than an HLS segment, which comes at once
 RECORDED_QUEUE = 32  # frames; two encoder batches

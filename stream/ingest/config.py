@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from afterview.memory.base.settings import CameraSettings
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.opening import SourceConfig
+from afterview.stream.source.config import SourceConfig
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from afterview.stream.ingest.items import Notice
 from afterview.stream.ingest.preprocess import Sampled
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 ENCODER_BATCH = 16  # frames, of all cameras together
 

@@ -16,7 +16,7 @@ from afterview.stream.media import encode_jpeg
 from afterview.stream.source.events import Frame
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
 

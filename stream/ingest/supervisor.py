@@ -20,7 +20,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.encode import EncodeStage
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 _STOP_PATIENCE_S = 3.0  # that a blocked read may delay the end; the decode thread is a daemon and is left behind
 

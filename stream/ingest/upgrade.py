@@ -27,7 +27,7 @@ from afterview.model.vision.preprocess import to_square
 from afterview.stream.media import decode_jpeg
 
 if TYPE_CHECKING:  # a model is loaded only on request
-    from afterview.model.checkpoint.loaded import Encoders
+    from afterview.model.checkpoint.models import Encoders
 
 BATCH = 16  # frames embedded at once
 _ROUNDS = 5  # of embedding what came in during the previous round

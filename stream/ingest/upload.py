@@ -14,7 +14,7 @@ from typing import Any
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RepositoryError
-from afterview.memory.format.upload_state import UploadState, locked
+from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
 from afterview.memory.sync.upload import Upload
@@ -125,7 +125,7 @@ class Uploader:
         since = None if why is None else time.time()
         self.state = replace(self.state, silent_since=since, why=why or "")
         try:
-            with locked(self._camera, patience_s=1.0):
+            with upload_lock(self._camera, patience_s=1.0):
                 replace(UploadState.read(self._camera), silent_since=since, why=why or "").write(self._camera)
         except (RepositoryError, OSError):
             pass  # noted again with the next change

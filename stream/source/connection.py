@@ -19,12 +19,14 @@ import av
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.clock import SourceClock
+from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame, Picture
-from afterview.stream.source.failures import codec_changed, explain_reading, no_picture, silence
+from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.opening import SourceConfig, describe, open_container, video_stream
+from afterview.stream.source.opening import describe, open_container, video_stream
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
+from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
 _PARSED = {"h264", "hevc", "mpeg4"}
@@ -114,9 +116,9 @@ class Connection:
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
-        # When the newest picture came, and how many packets were damaged by then.
-        newest_at, sound_until = self._monotonic(), math.inf
-        for packet in self._packets():
+        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        sound_until = math.inf  # how many packets were damaged when the newest picture came
+        for packet in self._packets(silence):
             if stop.is_set():
                 return
             for decoded in self._decode(packet):
@@ -125,9 +127,9 @@ class Connection:
                 if self._paced and not self._due(pts_s, stop):
                     return
                 yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s)
-                newest_at, sound_until = self._monotonic(), self.damaged
-            if self._address.live and self._monotonic() - newest_at > self._config.read_timeout_s:
-                raise no_picture(self._address, self._config.read_timeout_s)
+                silence.picture_came()
+                sound_until = self.damaged
+            silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
@@ -153,16 +155,18 @@ class Connection:
             self._wait(wait_s)
         return not stop.is_set()
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
         Live sources: packets of all streams, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
-            packets = self._container.demux() if self._address.live else self._container.demux(self._stream)
+            packets: Iterator[Packet] = (
+                self._container.demux() if self._address.live else self._container.demux(self._stream)
+            )
             try:
-                for packet in self._in_time(packets):
+                for packet in silence.watch(packets):
                     failures = 0
                     yield packet
                 return
@@ -174,20 +178,6 @@ class Connection:
             self.damaged += 1
         drain: Packet = av.Packet()
         yield drain
-
-    def _in_time(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets as they come; raises SourceTimeout after a packet that came too late.
-
-        When a read times out, FFmpeg first delivers the packet that its parser held back, and reports the failure only after a
-        second timeout.
-        """
-        asked = self._monotonic()
-        for packet in packets:
-            late = self._address.live and self._monotonic() - asked >= self._config.read_timeout_s
-            yield packet
-            if late:
-                raise silence(self._address, self._config.read_timeout_s)
-            asked = self._monotonic()
 
     def _decode(self, packet: Packet) -> list[av.VideoFrame]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None

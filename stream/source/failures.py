@@ -35,12 +35,12 @@ def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, 
 def explain_reading(error: Exception, address: SourceAddress, timeout_s: float) -> SourceError:
     """The same for an error in mid-stream."""
     if isinstance(error, av.error.ExitError):
-        return silence(address, timeout_s)
+        return nothing_came(address, timeout_s)
     return SourceLost(f"{address.redacted}: reading failed: {_reason(error)}")
 
 
-def silence(address: SourceAddress, timeout_s: float) -> SourceTimeout:
-    """Nothing came within the read timeout."""
+def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
+    """No data within the read timeout."""
     hint = "; HLS with long segments needs a longer read timeout" if address.kind == "hls" else ""
     return SourceTimeout(f"{address.redacted}: nothing came for {timeout_s:g} s{hint}")
 

@@ -6,15 +6,12 @@ FFmpeg's own log stays off, as PyAV leaves it by default; failures are reported 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import av
-from pydantic import Field
 
-from afterview.configs import Schema
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.backoff import BackoffConfig
+from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures import explain_opening
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
@@ -23,18 +20,6 @@ _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base
 # Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
-
-
-class SourceConfig(Schema):
-    """How sources are opened and read. Times in seconds."""
-
-    open_timeout_s: float = Field(default=10.0, gt=0)
-    read_timeout_s: float = Field(default=10.0, gt=0)
-    """Longest silence of a live source. For HLS: more than 1.5 segments, since each segment comes at once."""
-    rtsp_transport: Literal["tcp", "udp"] = "tcp"
-    decoder_threads: int = Field(default=1, ge=1, le=64)
-    """1: cameras share the cores, and threads that decode ahead would delay every frame."""
-    backoff: BackoffConfig = BackoffConfig()
 
 
 @dataclass(frozen=True)

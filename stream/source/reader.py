@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 from afterview.stream.errors import NotAVideo, SourceError, SourceLost
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
+from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Wait
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
-from afterview.stream.source.opening import SourceConfig
 
 __all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
 

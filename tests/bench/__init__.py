@@ -1,1 +1,1 @@
-"""Benchmarks: each prints figures and ratios measured in one run. `make bench` runs them all and writes RESULTS.md."""
+"""Benchmarks. Each prints figures and ratios of one run. `make bench` runs all of them and writes RESULTS.md."""

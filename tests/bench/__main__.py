@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME ...] [--write]`: run benchmarks, print a table for each, and with --write keep it in RESULTS.md."""
+"""`python -m tests.bench [NAME ...] [--write]`: run benchmarks, print a table for each, and with --write put them into RESULTS.md."""
 
 import argparse
 import importlib
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def with_part(results: str, name: str, text: str) -> str:
-    """RESULTS.md with the part of one benchmark replaced, or put behind the others."""
+    """RESULTS.md with the part of one benchmark replaced, or appended."""
     part = f"{_mark(name)}\n\n{text.strip()}\n"
     found = re.search(rf"{re.escape(_mark(name))}\n.*?(?=\n<!-- bench |\Z)", results, re.DOTALL)
     if found is None:

@@ -1,4 +1,4 @@
-"""A question to four cameras: in one batch, or one camera after another. The embedded model and made-up features, on one thread."""
+"""A question to four cameras: in one batch, or one camera after another. The embedded model and random features, on one thread."""
 
 import time
 from collections.abc import Callable
@@ -10,18 +10,18 @@ import torch
 from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
 from afterview.model.batch import Sample, several_inputs
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from tests.bench.table import Table
 
 CAMERAS = 4
 FRAMES = (8, 32, 128)  # of each camera's memory; 128 is the embedded model's recall budget
 TOKENS = 17  # of each answer
-TRIES = 3  # of which the fastest counts: other work on the machine only ever adds
+TRIES = 3  # repetitions; the fastest counts, because other work on the machine only adds time
 
 
 def run() -> list[Table]:
-    """Half a minute."""
+    """Takes half a minute."""
     torch.set_num_threads(1)
     model = load_pretrained("tiny", device="cpu")
     model.video_language.language.stop_ids = frozenset()  # answers of one length

@@ -1,8 +1,8 @@
-"""Tokens and FLOPs of one question, counted from the geometry: nothing runs. tests/bench/test_cost.py holds the formula to torch's count.
+"""Tokens and FLOPs of one question, computed from the geometry without running it. tests/bench/test_cost.py compares with torch's count.
 
-Legend: T frames, M memory tokens, V visual tokens that the decoder sees, t text tokens, Q = V + t queries of MemAug, L = V + t tokens
-of the decoder, q tokens of the question, D width, g key/value width, Dv vision width, I width of the decoder's MLP, N MemAug blocks,
-n decoder layers, W vocabulary.
+Legend: T frames, M memory tokens, V visual tokens that the decoder sees, t text tokens, Q = V + t queries of MemAug, L
+= V + t tokens of the decoder, q tokens of the question, D width, g key/value width, Dv vision width, I width of the
+decoder's MLP, N MemAug blocks, n decoder layers, W vocabulary.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,8 @@ TEXT, QUESTION = 60, 12  # tokens: the published prompt around a short question,
 
 # VideoChat-Flash (arXiv 2501.00574), Table 1: its own 7B, 16 tokens per frame. TFLOPs of inference; 3,600 frames are not in it.
 VIDEOCHAT_FLASH = {64: 29.6, 256: 113.3, 1000: 519.7, 10_000: 15786.0}
-DROPOUT = VisualDropoutConfig(
-    kind="uniform0_attention", layers=(4, 18), ratios=(1.0, 0.75, 0.25)
-)  # its table's, for 28 layers
+# The settings of its table, for 28 layers.
+DROPOUT = VisualDropoutConfig(kind="uniform0_attention", layers=(4, 18), ratios=(1.0, 0.75, 0.25))
 
 FORMULA = """MemAug = M (2 Dv D + 2 D^2)  projector over the memory, likewise over V
   + N M 4 D g                    keys and values
@@ -57,7 +56,7 @@ class Cost(NamedTuple):
 
 
 def run() -> list[Table]:
-    """At once: everything is counted."""
+    """Takes no time: nothing runs."""
     return [_tokens_and_flops(), _reused_memory()]
 
 
@@ -114,19 +113,19 @@ def tokens(frames: int) -> tuple[int, int]:
 
 
 def question_cost(geometry: Geometry, memory: int, visual: int, *, text: int = TEXT, question: int = QUESTION) -> Cost:
-    """FLOPs of one question over a memory of so many tokens."""
+    """FLOPs of one question over a memory of this size."""
     lengths = [visual + text] * geometry.layers
     read = memaug_flops(geometry, memory, visual, text=text, question=question)
     return Cost(remember_flops(geometry, memory) + read, decoder_flops(geometry, lengths))
 
 
 def remember_flops(geometry: Geometry, memory: int) -> float:
-    """Projecting the memory, and the keys and values of all blocks."""
+    """Projecting the memory, and computing the keys and values of all blocks."""
     return _projector(geometry, memory) + geometry.blocks * memory * 4 * geometry.width * geometry.kv_width
 
 
 def memaug_flops(geometry: Geometry, memory: int, visual: int, *, text: int, question: int) -> float:
-    """The queries' way through the blocks, evidence included."""
+    """The queries through all blocks, evidence included."""
     width, queries = geometry.width, visual + text
     rows = queries * (2 * width * (width + 2 * geometry.kv_width) + 22 * width**2)
     attention = 4 * queries**2 * width + 4 * queries * memory * width
@@ -135,14 +134,14 @@ def memaug_flops(geometry: Geometry, memory: int, visual: int, *, text: int, que
 
 
 def decoder_flops(geometry: Geometry, lengths: list[int]) -> float:
-    """Prefill through layers that process so many tokens each, and the first token's logits."""
+    """Prefill through layers with these numbers of tokens, and the first token's logits."""
     width = geometry.width
     per_token = 4 * width**2 + 4 * width * geometry.kv_width + 6 * width * geometry.mlp_width
     return sum(length * per_token + 4 * length**2 * width for length in lengths) + 2 * width * geometry.vocabulary
 
 
 def layer_lengths(geometry: Geometry, visual: int, dropout: VisualDropoutConfig) -> list[int]:
-    """Tokens that each layer processes under visual dropout. (Its score rows, one per drop, are not counted.)"""
+    """Tokens of each layer under visual dropout. (The score rows, one per drop, are not counted.)"""
     stages = [sum(layer >= drop for drop in dropout.layers) for layer in range(geometry.layers)]
     return [int(visual * dropout.ratios[stage]) + TEXT for stage in stages]
 

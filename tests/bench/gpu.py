@@ -1,6 +1,6 @@
 """The published 3B geometry with random weights on a GPU: frames encoded per second, and an answer over an hour of memory.
 
-Needs a CUDA device; without one it says so. Random weights cost what trained ones do.
+Needs a CUDA device. Random weights cost the same time as trained ones.
 """
 
 import statistics
@@ -49,13 +49,13 @@ NO_DROPOUT = VisualDropoutConfig(layers=(), ratios=(1.0,))
 
 NOTE = (
     "bfloat16, random weights, one process, features in host memory. First token: projecting an hour of features, keys and values, MemAug "
-    "with evidence, prefill. MemoryKeyValues kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) publishes "
-    "1.954 s to the first token for 256 frames offline and 519 ms live; StreamForest (7B) encodes and answers 9.95 frames/s."
+    "with evidence, prefill. MemoryKeyValues kept: a further question to the same frames. For comparison: MOSS-VL-Realtime (11B, H200) "
+    "publishes 1.954 s to the first token for 256 frames offline and 519 ms live; StreamForest (7B) encodes and answers 9.95 frames/s."
 )
 
 
 def run() -> list[Table]:
-    """A minute on a GPU; a sentence without one."""
+    """Takes a minute on a GPU. Without one, returns a sentence."""
     table = Table(f"3B geometry over {FRAMES:,} frames ({FRAMES * 65:,} keys)", ["what", "measured"], NOTE)
     if not torch.cuda.is_available():
         table.add("skipped", "needs a CUDA device and there is none here")
@@ -73,7 +73,7 @@ def run() -> list[Table]:
 
 
 def _random_network(device: torch.device) -> Network:
-    """All modules of the published 3B, their weights drawn on the device."""
+    """All modules of the published 3B, with weights drawn on the device."""
     config = parse_config(PUBLISHED_3B, name="3B", init_memaug=False)
     sources = Sources("3B", PUBLISHED_3B, config, KNOWN_TOWERS[TOWER], {}, (), 0, lambda: None)
     network = build_network(sources, ModelPreset(name="3B", checkpoint="3B"))
@@ -103,10 +103,10 @@ def _measure_memaug(table: Table, network: VideoLanguageModel) -> None:
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    memory, seconds = timed(lambda: network.remember(features, layout))
+    key_values, seconds = timed(lambda: network.remember(features, layout))
     table.add("projecting, keys and values /s", seconds)
-    table.add("MemAug with evidence, memory kept /s", timed(lambda: _inputs(network, memory))[1])
-    keys = sum(part.nbytes for block in memory.blocks for part in block)
+    table.add("MemAug with evidence, memory kept /s", timed(lambda: _inputs(network, key_values))[1])
+    keys = sum(part.nbytes for block in key_values.blocks for part in block)
     rows = 2 * (len(layout.query_tokens()) + TEXT) * 2048 * 2
     table.add("peak, of keys + queries + outputs", (torch.cuda.max_memory_allocated() - before) / (keys + rows))
 
@@ -115,9 +115,9 @@ def _measure_answer(table: Table, network: VideoLanguageModel) -> None:
     _first_token(network)  # first-use costs of the decoder
     torch.cuda.reset_peak_memory_stats()
     table.add("first token /s", _first_token(network))
-    memory = network.remember(_features(), _layout())
-    table.add("first token, memory kept /s", _first_token(network, memory))
-    del memory
+    key_values = network.remember(_features(), _layout())
+    table.add("first token, memory kept /s", _first_token(network, key_values))
+    del key_values
     _tokens_per_second(network)  # a decoding step has first-use costs of its own
     table.add("tokens/s, batch 1", _tokens_per_second(network))
     table.add("peak memory /GiB", torch.cuda.max_memory_allocated() / 2**30)
@@ -143,9 +143,9 @@ def _measure_dropout(table: Table, network: VideoLanguageModel) -> None:
     language.dropping = None
 
 
-def _first_token(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> float:
+def _first_token(network: VideoLanguageModel, key_values: MemoryKeyValues | None = None) -> float:
     began = time.perf_counter()
-    next(network.generate(_inputs(network, memory), max_new_tokens=1))
+    next(network.generate(_inputs(network, key_values), max_new_tokens=1))
     return time.perf_counter() - began
 
 
@@ -156,13 +156,13 @@ def _tokens_per_second(network: VideoLanguageModel) -> float:
     return count / seconds
 
 
-def _inputs(network: VideoLanguageModel, memory: MemoryKeyValues | None = None) -> Any:
-    return network.inputs_embeds(_features(), _layout(), PROMPT, memory=memory)
+def _inputs(network: VideoLanguageModel, key_values: MemoryKeyValues | None = None) -> Any:
+    return network.inputs_embeds(_features(), _layout(), PROMPT, key_values=key_values)
 
 
 @cache
 def _features() -> NDArray[np.float16]:
-    """An hour of features, 64 different frames again and again: [T, 64, 1152], half a gigabyte."""
+    """An hour of features, repeating 64 frames: [T, 64, 1152], half a gigabyte."""
     few = np.random.default_rng(0).standard_normal((64, 64, 1152)).astype(np.float16)
     return np.resize(few, (FRAMES, 64, 1152))
 

@@ -1,4 +1,4 @@
-"""Ingest of a file: the whole pipeline against its slowest stage alone, memory growth, and the time from arrival to answerable."""
+"""Ingest of a file: the pipeline against its slowest stage alone, memory growth, and the time until a frame can be used."""
 
 import asyncio
 import math
@@ -15,8 +15,8 @@ import yaml
 
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
@@ -45,7 +45,7 @@ BASE_224 = {
 
 
 def run() -> list[Table]:
-    """All of it, about four minutes."""
+    """Takes about four minutes."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         video, short = directory / "ten-minutes.mp4", directory / "one-minute.mp4"
@@ -133,7 +133,7 @@ def _whole(directory: Path, name: str, config: IngestConfig, encoders: Encoders)
 
 
 def _growth(directory: Path, video: Path, encoders: Encoders) -> Table:
-    """Resident memory while ten minutes are replayed at full speed, after the first minute of stream."""
+    """Resident memory while ten minutes are replayed at full speed, from the first minute of stream on."""
     process, readings = psutil.Process(), []
 
     async def main() -> None:
@@ -156,7 +156,7 @@ def _growth(directory: Path, video: Path, encoders: Encoders) -> Table:
 
 
 def _live(directory: Path, model: AfterviewModel) -> Table:
-    """One camera at 1 FPS for 40 s with questions all the while, against the same camera left alone."""
+    """One camera at 1 FPS for 40 s with continuous questions, against the same camera without questions."""
     table = Table(
         "One live camera at 1 FPS (640x360 test pattern at 25 FPS), tiny model, 40 s",
         ["", "questions", "frames", "dropped", "arrival to answerable, median s", "worst s"],

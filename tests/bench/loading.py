@@ -1,4 +1,4 @@
-"""Resident memory and time of loading a checkpoint of more than a gigabyte in the published layout, sharded, made on the fly."""
+"""Resident memory and time of loading a sharded checkpoint of more than a gigabyte in the published layout."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ MEGABYTES = 1200
 
 
 def run() -> list[Table]:
-    """Half a minute."""
+    """Takes half a minute."""
     table = Table(
         "Loading a sharded bfloat16 checkpoint on the CPU",
         ["loaded as", "weights /GB", "growth of resident memory / weights", "bound", "seconds"],

@@ -1,7 +1,7 @@
-"""A memory of many days, made in a minute: a few real seals, linked under the names of all the others.
+"""Makes a memory of many days in a minute: a few real seals, hard-linked under the names of all others.
 
-Chunks know neither their place nor their frames, so a link of one is as good to read as a copy. Times and embeddings are written for
-every frame; tokens and images repeat.
+A chunk contains neither its place nor its frame numbers, so reading a link costs the same as reading a copy. Times and
+embeddings are written for every frame; tokens and images repeat.
 """
 
 import os
@@ -17,13 +17,13 @@ from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import (
     IMAGES,
     SCALAR_CHUNK,
-    ArrayLayout,
-    feature_layouts,
-    scalar_layouts,
+    StoredArray,
+    feature_arrays,
+    scalar_arrays,
     with_checksum,
 )
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.writing.open import open_camera
 from tests.support.memory_world import START, make_frame
 
@@ -33,15 +33,15 @@ PERIOD_FRAMES = 4096 * SEAL_FRAMES  # frames after which embeddings repeat
 
 
 def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str = "a") -> int:
-    """Camera `name` with `frames` frames (rounded down to whole seals), one a second from START; returns how many."""
+    """Camera `name` with `frames` frames (rounded down to whole seals), one per second from START. Returns their number."""
     with open_camera(memory, name, spec, timezone="UTC") as repository:
         for number in range(MODELS * SEAL_FRAMES):
             repository.append(make_frame(number, spec))
         repository.sync()
     camera, seals = memory / name, frames // SEAL_FRAMES
     total = seals * SEAL_FRAMES
-    *stored, embeddings = feature_layouts(1, spec)
-    for layout in scalar_layouts():
+    *stored, embeddings = feature_arrays(1, spec)
+    for layout in scalar_arrays():
         _write_scalars(camera, layout, total)
     for layout in stored:
         _link_chunks(camera, layout, MODELS * SEAL_FRAMES // layout.chunk, total // layout.chunk)
@@ -51,8 +51,8 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
         directory.mkdir()
         for file in ("zarr.json", "c.0"):
             os.link(_source(camera / IMAGES / str(seal % MODELS) / file, seal), directory / file)
-    sealed = SealedFrames(camera, 1, writable=True)
-    for layout in (*scalar_layouts(), *stored, embeddings):
+    sealed = SealedWriter(camera, 1)
+    for layout in (*scalar_arrays(), *stored, embeddings):
         (camera / layout.name / "zarr.json").unlink()
         sealed.create_array(layout, total)
     Manifest(total, 0, 1).write(camera)
@@ -61,14 +61,14 @@ def make_long_memory(memory: Path, spec: FeatureSpec, frames: int, *, name: str 
     return total
 
 
-def _write_scalars(camera: Path, layout: ArrayLayout, total: int) -> None:
+def _write_scalars(camera: Path, layout: StoredArray, total: int) -> None:
     for chunk in range(-(-total // SCALAR_CHUNK)):
         times = START + np.arange(chunk * SCALAR_CHUNK, (chunk + 1) * SCALAR_CHUNK, dtype=np.float64)
         rows = times if layout.dtype == "f8" else np.zeros(SCALAR_CHUNK, dtype=layout.dtype)
         layout.file(camera, chunk).write_bytes(with_checksum(rows.tobytes()))
 
 
-def _write_embeddings(camera: Path, layout: ArrayLayout, seals: int) -> None:
+def _write_embeddings(camera: Path, layout: StoredArray, seals: int) -> None:
     random, width = np.random.default_rng(7), layout.row[0]
     for seal in range(seals):
         path = layout.file(camera, seal)
@@ -81,13 +81,13 @@ def _write_embeddings(camera: Path, layout: ArrayLayout, seals: int) -> None:
         path.write_bytes(with_checksum(rows.tobytes()))
 
 
-def _link_chunks(camera: Path, layout: ArrayLayout, real: int, count: int) -> None:
+def _link_chunks(camera: Path, layout: StoredArray, real: int, count: int) -> None:
     for chunk in range(real, count):
         os.link(_source(layout.file(camera, chunk % real), chunk), layout.file(camera, chunk))
 
 
 def _source(path: Path, number: int) -> Path:
-    """The file to link to: copied anew where it has too many names already."""
+    """The file to link to; a new copy if it has too many links."""
     if path.stat().st_nlink < _MOST_LINKS:
         return path
     data = path.read_bytes()

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Words(nn.Module):
-    """As much of a language model as embedding needs."""
+    """The part of a language model that embedding needs."""
 
     def __init__(self, width: int, tokens: int = TEXT) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Words(nn.Module):
 
 
 def run() -> list[Table]:
-    """Half a minute, on one thread."""
+    """Takes half a minute, on one thread."""
     torch.set_num_threads(1)
     table = Table(
         f"MemAug: width {HEADS.width}, {HEADS.query} query heads on {HEADS.key_value}, 4 blocks, float32, one thread",
@@ -75,14 +75,14 @@ def _measure(table: Table, frames: int, plain: bool) -> None:
     )
     prompt = Prompt(np.arange(20), np.arange(20, TEXT), slice(30, 45))
 
-    def ask(memory: Any = None) -> Any:
-        return model.inputs_embeds(features, layout, prompt, want_evidence=False, memory=memory)
+    def ask(key_values: Any = None) -> Any:
+        return model.inputs_embeds(features, layout, prompt, want_evidence=False, key_values=key_values)
 
     with _attention(plain):
-        memory, remember_s = timed(lambda: model.remember(features, layout))
-        _, question_s = timed(partial(ask, memory))
-        keys = sum(part.nbytes for block in memory.blocks for part in block)
-        del memory
+        key_values, remember_s = timed(lambda: model.remember(features, layout))
+        _, question_s = timed(partial(ask, key_values))
+        keys = sum(part.nbytes for block in key_values.blocks for part in block)
+        del key_values
         with LiveBytes() as live:
             ask()
     queries = len(layout.query_tokens()) + TEXT
@@ -116,7 +116,7 @@ def _model() -> VideoLanguageModel:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """The result, and seconds until it is there, a GPU's included."""
+    """The result, and the seconds it took (on a GPU, too)."""
     began = time.perf_counter()
     result = work()
     if torch.cuda.is_available():

@@ -1,6 +1,6 @@
-"""The memory on disk: what a frame costs to write, and what a month of it costs to open, search and ask.
+"""The memory on disk: the cost of writing a frame, and of opening, searching and asking a month.
 
-Subprocesses are fresh, so "cold" includes imports only where it says so; the page cache of the machine stays.
+Subprocesses are new, so "cold" includes imports only where the table says so. The machine's page cache is not cleared.
 """
 
 import json
@@ -58,7 +58,7 @@ def run() -> list[Table]:
 
 
 def writing(spec: FeatureSpec) -> tuple[float, float, float, float]:
-    """Ten seals: (ms per frame, payload kB per frame, bytes written over payload, GB per hour on the disk)."""
+    """Ten seals: (ms per frame, payload kB per frame, bytes written over payload, GB per hour on disk)."""
     written = 0
 
     def count(kind: str, path: Path, detail: object) -> None:

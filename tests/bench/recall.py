@@ -1,7 +1,7 @@
-"""Does bounded recall find the needle? The fraction of needle frames that MemAug gets to attend to, at growing lengths of memory.
+"""Does bounded recall find the needle? The share of needle frames that MemAug can attend to, for growing lengths of memory.
 
-Embeddings are made up: scenes of ten minutes drift, frames within a scene resemble each other, and a question resembles its needle by
-a stated cosine. So this measures the index and the recall plan, not an encoder.
+Embeddings are synthetic: scenes of ten minutes drift, frames within a scene are similar, and a question has a given
+cosine with its needle. So this measures the index and the recall plan, not an encoder.
 """
 
 import time
@@ -28,7 +28,7 @@ PUBLISHED = RecallConfig()
 
 @dataclass
 class MadeUp:
-    """Just enough of a snapshot for an index: frames without pixels or tokens."""
+    """The part of a snapshot that an index needs: frames without pixels and tokens."""
 
     vectors: NDArray[np.float32]
 
@@ -45,7 +45,7 @@ class MadeUp:
 
 
 def make_vectors(frames: int) -> NDArray[np.float32]:
-    """Unit vectors [frames, WIDTH]: scenes, and frames scattered around them."""
+    """Unit vectors [frames, WIDTH]: scenes, with frames scattered around them."""
     random = np.random.default_rng(frames)
     scenes = random.standard_normal((-(-frames // SCENE_FRAMES), WIDTH)).astype(np.float32)
     vectors = np.repeat(scenes, SCENE_FRAMES, axis=0)[:frames]
@@ -90,7 +90,7 @@ def _recalled(index: FrameIndex, snapshot: Any, similarity: float) -> tuple[str,
 
 
 def _question(needle: NDArray[np.float32], similarity: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """A unit vector at the given cosine from the needle."""
+    """A unit vector with the given cosine to the needle."""
     noise = random.standard_normal(WIDTH).astype(np.float32)
     noise -= noise @ needle * needle
     question: NDArray[np.float32] = similarity * needle + np.sqrt(1 - similarity**2) * noise / np.linalg.norm(noise)

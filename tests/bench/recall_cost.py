@@ -1,6 +1,6 @@
-"""First token of a question to 1, 10 and 100 hours of made-up memory, all of it recalled and a bounded part of it.
+"""Time to the first token for questions to 1, 10 and 100 hours of synthetic memory, with full and with bounded recall.
 
-The memory is a real snapshot over frames that are made when they are read: nothing is written, and 100 hours need no disk.
+The memory is a real snapshot over frames that are generated when read: nothing is written, so 100 hours need no disk.
 """
 
 import tempfile
@@ -18,8 +18,8 @@ from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import SCALARS
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from tests.bench.table import Table
@@ -33,7 +33,7 @@ MOST_BYTES = 16e9  # keys and values that a full recall may take here
 
 
 def run() -> list[Table]:
-    """About ten minutes and 20 GB of memory, most of them for 100 hours recalled whole; on one thread."""
+    """Takes about ten minutes and 20 GB of memory, mostly for 100 hours with full recall; on one thread."""
     torch.set_num_threads(1)
     table = Table(
         "First token of a question to a long memory: full and bounded recall",
@@ -51,7 +51,7 @@ def run() -> list[Table]:
 
 
 def recall_model(directory: Path, budget: int) -> AfterviewModel:
-    """Random weights; at most `budget` frames are recalled."""
+    """Random weights, with at most `budget` recalled frames."""
     forgetting = {"spatial": "uniform", "min_frames": 8, "max_frames": 16}
     recall = {"budget": budget, "window": 64, "nearest": 256, "neighbours": 1}
     preset = write_preset(directory, geometry={"language": _LANGUAGE}, forgetting=forgetting, recall=recall)
@@ -59,7 +59,7 @@ def recall_model(directory: Path, budget: int) -> AfterviewModel:
 
 
 def measure(table: Table, hours: float, model: AfterviewModel) -> None:
-    """A row of the table: one question (two, where there is an index to build) to so many hours of memory."""
+    """A row of the table: one question (two, if an index must be built) to a memory of this many hours."""
     frames = round(hours * 3600)
     budget = model.preset.recall.budget
     attended = min(frames, budget)
@@ -91,7 +91,7 @@ def measure(table: Table, hours: float, model: AfterviewModel) -> None:
 
 
 class _MadeUpFrames:
-    """Stands in for sealed chunks: every frame is made from its number."""
+    """Replaces sealed chunks: each frame is generated from its number."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         random = np.random.default_rng(0)
@@ -116,7 +116,7 @@ class _MadeUpFrames:
 
 @dataclass
 class _MadeUpMemory:
-    """As much of a memory as an Answerer uses."""
+    """The part of a memory that an Answerer uses."""
 
     frames: int
     spec: FeatureSpec

@@ -1,4 +1,4 @@
-"""What int8 and coarse tokens cost and save: bytes per hour, error, and the tiny model's answers over the same frames each way.
+"""Cost and savings of int8 and downsampled tokens: bytes per hour, error, and the tiny model's answers over the same frames.
 
 AFTERVIEW_SIZE_WORLDS=DIR keeps the rendered worlds between runs.
 """
@@ -20,14 +20,14 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, share
-from afterview.training.evaluation.worlds import START, ask_all, take_in
+from afterview.training.evaluation.worlds import START, ask_all, ingest_worlds
 from tests.bench.memory import published_spec, tiny_spec, writing
 from tests.bench.table import Table
 
@@ -41,7 +41,7 @@ Tokens = NDArray[np.float32]
 
 
 def run() -> list[Table]:
-    """A quarter of an hour on two cores, most of it questions."""
+    """Takes a quarter of an hour on two cores, mostly for questions."""
     kept = os.environ.get("AFTERVIEW_SIZE_WORLDS")
     with tempfile.TemporaryDirectory() as directory:
         worlds = Path(kept or directory)
@@ -52,7 +52,7 @@ def run() -> list[Table]:
 
 
 def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coarse: bool) -> None:
-    """The same frames in another memory, stored in another way; coarse: all sealed ones but the newest seal."""
+    """The same frames in another memory with another storage. coarse: downsample all sealed frames except the newest seal."""
     with open_camera(memory, snapshot.info.name, snapshot.spec.stored_as(storage), timezone="UTC") as repository:
         tokens, embeddings = snapshot.tokens(snapshot.ids), snapshot.embeddings(snapshot.ids)
         for row, frame in enumerate(snapshot.ids.tolist()):
@@ -64,9 +64,9 @@ def copy_camera(snapshot: MemorySnapshot, memory: Path, storage: Storage, *, coa
 
 
 def _make_memories(worlds: Path, model: AfterviewModel) -> None:
-    """The worlds rendered, encoded and kept as float16; and copies of that, kept in the other ways."""
+    """The worlds, rendered, encoded and stored as float16, and copies with other storage."""
     encoders = _storing(model, "float16")
-    take_in(TEST, encoders, worlds / "float16", report=_quiet)
+    ingest_worlds(TEST, encoders, worlds / "float16")
     plain = Memory(worlds / "float16" / "memory")
     for seed in TEST.seeds:
         camera = _camera(seed)
@@ -86,10 +86,6 @@ def _storing(model: AfterviewModel, storage: Storage) -> Any:
 def _camera(seed: int) -> str:
     (camera,) = TEST.footage(seed).scripts
     return camera
-
-
-def _quiet(text: str) -> None:
-    pass
 
 
 def _space() -> Table:
@@ -214,7 +210,7 @@ def _answers(worlds: Path, model: AfterviewModel) -> Iterator[Table]:
     )  # fmt: skip
     plain: list[Outcome] = []
     for name in KEPT:
-        outcomes = list(ask_all(TEST, model, worlds / name, report=_quiet))
+        outcomes = list(ask_all(TEST, model, worlds / name))
         plain = plain or outcomes
         table.add(name, *compare(plain, outcomes))
     yield table

@@ -1,4 +1,4 @@
-"""How long commands take that load no model: the interpreter's own start, `--help`, and `info` of an empty and of a real memory."""
+"""Duration of commands that load no model: the interpreter's start, `--help`, and `info` of an empty and of a real memory."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ CAMERAS, RUNS = 4, 7
 
 
 def run() -> list[Table]:
-    """Ten seconds."""
+    """Takes ten seconds."""
     table = Table(
         "Start of commands that load no model",
         ["command", "seconds", "of process time", "interpreters' starts"],
@@ -50,7 +50,7 @@ def _fill(memory: Path) -> None:
 
 def _seconds(*arguments: str) -> tuple[float, float]:
     """Wall and process seconds of one interpreter."""
-    before, begun = os.times(), time.perf_counter()
+    before, started = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-    wall, after = time.perf_counter() - begun, os.times()
+    wall, after = time.perf_counter() - started, os.times()
     return wall, (after.children_user + after.children_system) - (before.children_user + before.children_system)

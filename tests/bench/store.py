@@ -1,7 +1,7 @@
-"""Sealed frames on an object store: what it costs to send them and to read them from there, against the same reads from the disk.
+"""Sealed frames on an object store: the cost of uploading and of reading them there, against the same reads from the disk.
 
-The store is a moto server in another process, on this machine: its round trip is next to nothing and its bandwidth that of the
-loopback, so the columns with a delay put a relay before it that holds back the beginning of every answer.
+The store is a moto server in another process on this machine. Its round trip takes almost no time and its bandwidth is
+that of the loopback. In columns with a delay, a relay in front of it delays the start of every answer.
 """
 
 import os
@@ -64,7 +64,7 @@ def _compare(
     local, stored = _reads(here, spec), _reads(memory, spec)
     for what in local:
         taken: dict[str, list[float]] = {"disk": [], "near": [], "far": []}
-        for _ in range(REPEATS + 1):  # in turn, so that other work falls on all alike; the first round warms up
+        for _ in range(REPEATS + 1):  # in turn, so that other work affects all alike; the first round warms up
             taken["disk"].append(_timed(here, local[what]))
             for column, endpoint, delay in (("near", server.endpoint, 0.0), ("far", gate.endpoint, DELAY_S)):
                 gate.delay_s = delay
@@ -85,28 +85,28 @@ def _use(memory: Path, endpoint: str) -> None:
     write_store(memory, StoreSettings(url=f"s3://{BUCKET}/{memory.name}", endpoint=endpoint, local_gigabytes=0))
 
 
-def _objects(camera: Path) -> BucketClient:
-    objects = bucket_of(camera)
-    assert objects is not None, "the memory was given a store"
-    return objects
+def _bucket(camera: Path) -> BucketClient:
+    bucket = bucket_of(camera)
+    assert bucket is not None, "the memory was given a store"
+    return bucket
 
 
 def _send(camera: Path) -> tuple[float, float, float, float]:
-    objects = _objects(camera)
+    bucket = _bucket(camera)
     asked = 0
-    plain = objects._ask
+    plain = bucket._ask
 
     def counted(*arguments: object) -> object:
         nonlocal asked
         asked += 1
         return plain(*arguments)  # type: ignore[arg-type]
 
-    objects._ask = counted  # type: ignore[method-assign, assignment]
-    upload, began = Upload(camera, objects, local_bytes=0), time.perf_counter()
+    bucket._ask = counted  # type: ignore[method-assign, assignment]
+    upload, began = Upload(camera, bucket, local_bytes=0), time.perf_counter()
     while upload.step(finish=True):
         pass
     taken, size = time.perf_counter() - began, UploadState.read(camera).bytes / 1e6
-    objects._ask = plain  # type: ignore[method-assign]
+    bucket._ask = plain  # type: ignore[method-assign]
     return size, taken, size / taken, asked / (FRAMES / 64)
 
 
@@ -144,9 +144,9 @@ def _question(memory: Path) -> Callable[[], object]:
 
 
 def _timed(memory: Path, act: Callable[[], object]) -> float:
-    objects = bucket_of(memory / "a")
-    if objects is not None:
-        objects.forget_read()
+    bucket = bucket_of(memory / "a")
+    if bucket is not None:
+        bucket.forget_read()
     began = time.perf_counter()
     act()
     return time.perf_counter() - began

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Table:
-    """Title, column names, rows of text, and a note on what was compared with what."""
+    """Title, column names, rows of text, and a note on the comparison."""
 
     title: str
     columns: list[str]

@@ -1,4 +1,4 @@
-"""The cost formula equals what torch counts when a small model really answers."""
+"""The cost formula equals torch's count for a small model that answers."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_the_formula_equals_the_counter(dropout: dict[str, object] | None, tmp_p
         kept = network.remember(features, layout)
     assert remembered.get_total_flops() == remember_flops(geometry, memory)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as asked:
-        inputs = network.inputs_embeds(features, layout, prompt, memory=kept)
+        inputs = network.inputs_embeds(features, layout, prompt, key_values=kept)
     cost = question_cost(geometry, memory, visual, question=7)
     assert asked.get_total_flops() + remember_flops(geometry, memory) == cost.memaug
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as answered:

@@ -1,4 +1,4 @@
-"""The bench of recall runs on a minute of memory: what it measures is the answering of today."""
+"""The recall benchmark runs on a minute of memory, with the present answering code."""
 
 from pathlib import Path
 

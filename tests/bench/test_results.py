@@ -1,4 +1,4 @@
-"""RESULTS.md is kept part by part: a run of one benchmark leaves the others' figures alone."""
+"""RESULTS.md is updated in parts: a run of one benchmark keeps the others' figures."""
 
 from tests.bench.__main__ import NAMES, RESULTS, with_part
 

@@ -1,7 +1,8 @@
-"""The trainer on a CPU: steps and samples a second, and the share of the time that its data path costs. Two runs of the published layout.
+"""The trainer on a CPU: steps and samples per second, and the share of time spent on data. Two runs of the published layout.
 
-"scaled": Hour-LLaVA at a small width, so that a CPU takes steps at all. What a GPU machine would find in a step of the 3B differs; what the
-data path costs for each sample does not, so it is given in milliseconds too, with features, frames and pictures of the published sizes.
+"scaled": Hour-LLaVA with a small width, so that a CPU can take steps. Step times of the 3B on a GPU differ, but the
+cost of the data path per sample does not. So it is also given in milliseconds, with features, frames and pictures of
+the published sizes.
 """
 
 import json
@@ -27,7 +28,7 @@ from afterview.training.core.trainer import LOG, Trainer, precision_of
 from afterview.training.data.examples import read_picture
 from afterview.training.data.features import FeatureBank, FrameBank, save_features, save_frames
 from afterview.training.tiny.bank import BankConfig, make_bank
-from afterview.training.tiny.make import fresh_model
+from afterview.training.tiny.make import initial_model
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sight import SightBatches, SightObjective, make_texts
 from afterview.training.tiny.stage import attention_to_train_with
@@ -50,7 +51,7 @@ Attention = Callable[..., torch.Tensor]
 
 
 def run() -> list[Table]:
-    """About three minutes."""
+    """Takes about three minutes."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         return [_steps(root), _precisions(root), _reading(root), _attention_to_memory(), _attention_among_rows()]
@@ -90,7 +91,7 @@ def _write_toy(root: Path) -> None:
 
 
 def _train(root: Path, annotations: str) -> list[dict[str, float]]:
-    """The log of a short training, without its first steps."""
+    """The log of a short training without its first steps."""
     config = StageConfig.model_validate({
         "name": "bench", "gradient_checkpointing": False, "model": str(root / "scaled.yaml"), "batch": BATCH, "forgetting": SEEN,
         "trainer": {"steps": STEPS, "learning_rates": LEARNS, "log_every": 1},
@@ -106,7 +107,7 @@ def _train(root: Path, annotations: str) -> list[dict[str, float]]:
 
 
 def _precisions(root: Path) -> Table:
-    """What `precision: auto` chooses between."""
+    """The two choices of `precision: auto`."""
     recipe, device = load(RECIPE, Recipe), torch.device("cpu")
     chosen = precision_of(recipe.sight.trainer.model_copy(update={"precision": "auto"}), cpu=True)
     table = Table(
@@ -115,7 +116,7 @@ def _precisions(root: Path) -> Table:
         f"{recipe.sight.frames} frames and {recipe.sight.texts} texts, as configs/training/tiny.yaml has it, one thread. Taken in turn, "
         f"median of {ROUNDS}. `precision: auto` comes to `{chosen}` here.",
     )
-    model = fresh_model(recipe, root, device)
+    model = initial_model(recipe, root, device)
     bank = make_bank(BankConfig(seeds=1, clips=6, backgrounds=6, encoded=0.0, workers=1), root)
     objective = SightObjective(model.vision, model.encoders.index, naming=recipe.sight.naming).train()
     texts = make_texts(model.encoders.index, 200, 0)
@@ -141,7 +142,7 @@ def _precisions(root: Path) -> Table:
 
 
 def _reading(root: Path) -> Table:
-    """What one sample of the published geometry costs to read, warm."""
+    """Cost of reading one sample of the published geometry, with a warm cache."""
     table = Table(
         "The data path of one sample, published sizes",
         ["sample", "size, MB", "ms"],

@@ -1,4 +1,4 @@
-"""The strict loader: unknown keys are fatal, and the nearest known key is named."""
+"""The strict loader: unknown keys are refused, with the most similar known key."""
 
 from pathlib import Path
 

@@ -65,12 +65,12 @@ class Place:
         return self.memory / "a"
 
     @property
-    def objects(self) -> BucketClient:
+    def bucket(self) -> BucketClient:
         """The camera's objects, nothing of them from a cache."""
-        objects = bucket_of(self.camera)
-        assert objects is not None
-        objects.forget_read()
-        return objects
+        bucket = bucket_of(self.camera)
+        assert bucket is not None
+        bucket.forget_read()
+        return bucket
 
 
 def begin(directory: Path, spec: FeatureSpec, server: ObjectServer) -> Place:
@@ -101,9 +101,9 @@ def kill_at(place: Place, point: str, dice: random.Random) -> bool:
 def broken(place: Place, spec: FeatureSpec, answer: FixedAnswer, dice: random.Random) -> list[str]:
     """Every promise that does not hold."""
     log = place.directory / "log"
-    objects = place.objects
+    bucket = place.bucket
     found = broken_promises(place.memory, "a", place.directory / "acks", log, spec, keep_s=KEEP_S)
-    found += [*_downsampled_altered(place, spec), *_left_on_store(objects, log, spec, dice)]
+    found += [*_downsampled_altered(place, spec), *_left_on_store(bucket, log, spec, dice)]
     return [*found, *answer.changed(place.memory, START + ASKED)]
 
 
@@ -118,11 +118,11 @@ def _downsampled_altered(place: Place, spec: FeatureSpec) -> list[str]:
     return [f"coarse frame {frame} was altered" for frame, sound in zip(ids, same, strict=True) if not sound]
 
 
-def _left_on_store(objects: BucketClient, log: Path, spec: FeatureSpec, dice: random.Random) -> list[str]:
+def _left_on_store(bucket: BucketClient, log: Path, spec: FeatureSpec, dice: random.Random) -> list[str]:
     """Frames that were reported forgotten, and of which an object still has bytes."""
     _, done, _ = read_requests(log)
     gone = sorted({number for start, stop in done for number in range(round(start - START), round(stop - START) + 1)})
-    data = b"".join(objects.read(key) or b"" for key in objects.sizes())
+    data = b"".join(bucket.read(key) or b"" for key in bucket.sizes())
     frames = {number: make_frame(number, spec) for number in dice.sample(gone, min(_SAMPLE, len(gone)))}
     held = [number for number, frame in frames.items() if frame.image in data or frame.embedding.tobytes() in data]
     return [f"forgotten, yet on the store: frame {number}" for number in held]
@@ -130,7 +130,7 @@ def _left_on_store(objects: BucketClient, log: Path, spec: FeatureSpec, dice: ra
 
 def end(place: Place, spec: FeatureSpec) -> list[str]:
     """Send everything and read all of it again."""
-    upload = Upload(place.camera, place.objects, local_bytes=0)
+    upload = Upload(place.camera, place.bucket, local_bytes=0)
     with open_camera(place.memory, "a", spec) as repository:
         repository.enforce(Limits(None, None))  # a removal that a crash cut off before the store took part
         while downsample_old_frames(repository) or upload.step(finish=True):

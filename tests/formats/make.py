@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.main import main
-from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.saving import save_pretrained
 from tests.support.clips import make_clip
 from tests.support.object_server import BUCKET, KEYS, ObjectServer
 from tests.support.presets import write_preset

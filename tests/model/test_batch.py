@@ -1,4 +1,4 @@
-"""Training's batches equal one sample after another, and gradients reach everything."""
+"""Training batches equal one sample after another, and gradients reach everything."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_gradients_reach_every_parameter_and_the_features(model: VideoLanguageMo
     torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), ignore_index=-100).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
     assert without == []
-    assert (one.features.grad.abs().sum((1, 2)) > 0).all()  # frames that are not visible too: through the memory
+    assert (one.features.grad.abs().sum((1, 2)) > 0).all()  # also invisible frames: through the memory
 
 
 def test_labels_stand_where_their_tokens_do(model: VideoLanguageModel) -> None:
@@ -74,7 +74,7 @@ def test_labels_stand_where_their_tokens_do(model: VideoLanguageModel) -> None:
 
 
 def test_answers_do_not_leak_into_the_video(model: VideoLanguageModel) -> None:
-    """Supervised tokens stay out of MemAug's queries, so the visual rows cannot depend on the answer."""
+    """Supervised tokens are not among MemAug's queries, so the visual rows cannot depend on the answer."""
     ids = np.array([5, -200, 6, 7, 8])
     labels = np.array([-100, -100, -100, 7, 8])
     other = np.where(labels == 8, 99, ids)
@@ -90,5 +90,5 @@ def test_answers_do_not_leak_into_the_video(model: VideoLanguageModel) -> None:
 def test_evidence_of_unlike_layouts_is_refused(model: VideoLanguageModel) -> None:
     thin = SMALL.model_copy(update={"repository_scale": 0.05})
     odd = Sample(features(9), plan_layout(9, config=thin), Prompt(np.arange(2), np.arange(2)))
-    with pytest.raises(InputMismatch, match="as many memory tokens per frame"):
+    with pytest.raises(InputMismatch, match="same number of memory tokens per frame"):
         assemble(model, [sample(9, 4), odd], want_evidence=True)

@@ -1,4 +1,4 @@
-"""Several videos in one batch give what each gives alone: MemAug's output and its evidence within 1e-4, the tokens one by one."""
+"""Several videos in one batch give the same as each alone: MemAug's output and evidence within 1e-4, identical tokens."""
 
 import random
 
@@ -11,15 +11,15 @@ from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
 from afterview.model.base.grouping import consecutive
 from afterview.model.batch import Sample, several_inputs
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language import decoding as runs
 from afterview.model.language.decoder import LanguageModel
 from afterview.model.video_language import VideoInputs
 from tests.model.language.test_decoder import embeds, language
 from tests.support.presets import write_preset
 
-FRAMES = (50, 131, 9)  # the published layout repeats short videos to 128 frames; the longest here goes beyond
+FRAMES = (50, 131, 9)  # the published layout repeats short videos to 128 frames; the longest here has more
 PUBLISHED = {  # 8 query heads on 1, as in the 3B, and the paper's forgetting; width and depth scaled down
     "vision": {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 64, "patch_size": 8},
     "language": {"width": 64, "layers": 3, "heads": 8, "key_value_heads": 1, "mlp_width": 96},
@@ -33,7 +33,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return load_pretrained("tiny", device="cpu")
     path = write_preset(
         tmp_path_factory.mktemp("preset"), geometry=PUBLISHED, forgetting={"spatial": "random"},
-        visual_dropout=DROPOUT if "dropout" in request.param else None, use_memaug="no" not in request.param,
+        visual_dropout=DROPOUT if "dropout" in request.param else None, use_memaug="no" not in request.param, memaug_depth=2,
     )  # fmt: skip
     return load_pretrained(path, device="cpu")
 
@@ -50,15 +50,17 @@ def samples(model: AfterviewModel) -> list[Sample]:
     ]
 
 
-def alone(model: AfterviewModel, one: Sample) -> VideoInputs:
-    return model.video_language.inputs_embeds(one.features, one.layout, one.prompt)
+@pytest.fixture(scope="module")
+def alone(model: AfterviewModel) -> list[VideoInputs]:
+    """The inputs of each video alone."""
+    return [model.video_language.inputs_embeds(one.features, one.layout, one.prompt) for one in samples(model)]
 
 
-def test_memaug_over_several_memories(model: AfterviewModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memaug_over_several_memories(
+    model: AfterviewModel, alone: list[VideoInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "MEMORY_TOGETHER", 10**9)
-    made = samples(model)
-    for one, together in zip(made, several_inputs(model.video_language, made), strict=True):
-        expected = alone(model, one)
+    for expected, together in zip(alone, several_inputs(model.video_language, samples(model)), strict=True):
         torch.testing.assert_close(together.inputs_embeds, expected.inputs_embeds, rtol=1e-4, atol=1e-4)
         assert together.visual == expected.visual
         assert (together.frame_weights is None) == (expected.frame_weights is None) == (not model.preset.use_memaug)
@@ -67,24 +69,23 @@ def test_memaug_over_several_memories(model: AfterviewModel, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("prompts", [1, 10**9], ids=["prompts one by one", "prompts together"])
-def test_answers_of_several(model: AfterviewModel, prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_of_several(
+    model: AfterviewModel, alone: list[VideoInputs], prompts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs, "PROMPTS_TOGETHER", prompts)
     network = model.video_language
-    inputs = [alone(model, one) for one in samples(model)]
-    expected = [list(network.generate(own, max_new_tokens=12)) for own in inputs]
-    several = list(network.generate_several(inputs, max_new_tokens=12))
+    expected = [list(network.generate(own, max_new_tokens=12)) for own in alone]
+    several = list(network.generate_several(alone, max_new_tokens=12))
     assert [
         [token for row, token in several if row == number and token is not None] for number in range(len(FRAMES))
     ] == expected
     ends = [row for row, token in several if token is None]
-    assert sorted(ends) == [0, 1, 2]  # each ends, once, and after its last token
+    assert sorted(ends) == [0, 1, 2]  # each ends once, after its last token
     assert all(several.index((row, None)) > max(n for n, (r, t) in enumerate(several) if r == row and t is not None)
                for row in range(len(FRAMES)) if expected[row])  # fmt: skip
-    texts = [
-        "".join(piece for row, piece in model.answer_several(inputs) if row == number and piece)
-        for number in range(len(FRAMES))
-    ]
-    assert texts == ["".join(model.answer(own)) for own in inputs]
+    pieces = list(model.answer_several(alone))
+    texts = ["".join(piece for row, piece in pieces if row == number and piece) for number in range(len(FRAMES))]
+    assert texts == ["".join(model.answer(own)) for own in alone]
 
 
 def rows() -> list[Tensor]:
@@ -92,7 +93,7 @@ def rows() -> list[Tensor]:
 
 
 def of_each(model: LanguageModel, **settings: float) -> tuple[list[list[int]], list[list[int]]]:
-    """Tokens of three prompts, together and each alone."""
+    """Tokens of three prompts, together and separately."""
     several = list(model.generate_several(rows(), max_new_tokens=24, **settings))  # type: ignore[arg-type]
     together = [[token for row, token in several if row == number and token is not None] for number in range(3)]
     return together, [list(model.generate(row, max_new_tokens=24, **settings)) for row in rows()]  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How much resident memory loading takes: a checkpoint in the published layout, made on the fly, loaded in a process of its own."""
+"""Measures the resident memory of loading: makes a checkpoint in the published layout and loads it in a separate process."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ WIDTH, LAYER_MB = 1024, 30  # a decoder layer of this width, in bfloat16
 
 
 class Loaded(NamedTuple):
-    """Sizes in bytes; growth is the highest resident memory while loading, less that before, over the weights."""
+    """Sizes in bytes. growth: peak resident memory while loading minus that before, as a multiple of the weights."""
 
     weights: int
     growth: float
@@ -20,9 +20,10 @@ class Loaded(NamedTuple):
 
 
 def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
-    """A checkpoint of at least so many megabytes of bfloat16, in shards: vision tower, projector, MemAug, decoder."""
+    """A sharded bfloat16 checkpoint of at least `megabytes`: vision tower, projector, MemAug, decoder."""
     from afterview.model.checkpoint import saving as save
-    from afterview.model.checkpoint.loading import load_pretrained, save_pretrained
+    from afterview.model.checkpoint.loading import load_pretrained
+    from afterview.model.checkpoint.saving import save_pretrained
     from tests.support.presets import write_preset
 
     tower = {"width": 384, "layers": 4, "heads": 6, "mlp_width": 1536, "image_size": 378, "patch_size": 14}
@@ -39,7 +40,7 @@ def make_checkpoint(directory: Path, *, megabytes: int, shard: str) -> None:
 
 
 def measure_loading(directory: Path, dtype: str) -> Loaded:
-    """Load the checkpoint in a process of its own."""
+    """Load the checkpoint in a separate process."""
     command = [sys.executable, "-m", "tests.support.loading", str(directory), dtype]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     return Loaded(**json.loads(done.stdout))
@@ -52,7 +53,7 @@ def _measure_here(directory: str, dtype: str) -> Loaded:
     from afterview.model.checkpoint.loading import load_pretrained
 
     torch.set_num_threads(1)
-    load_pretrained("tiny", device="cpu")  # libraries load themselves at first use
+    load_pretrained("tiny", device="cpu")  # loads the libraries first
     process, readings, done = psutil.Process(), [0], threading.Event()
     before = process.memory_info().rss
 

@@ -1,6 +1,7 @@
 """Small made-up frames for tests of the memory."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
 
 START = 1_700_000_000.0
+_CACHED = 2048  # frames
 
 
 def make_spec(
@@ -32,8 +34,9 @@ def make_spec(
 ANOTHER = make_spec(width=8, weights="sha256:new")  # another model's features of the same frames: encode_images
 
 
+@lru_cache(maxsize=_CACHED)
 def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
-    """Frame `number` of a made-up video: the same content whenever it is made."""
+    """Frame `number` of a made-up video: the same content whenever it is made. Not to be changed: callers share it."""
     random = np.random.default_rng(number)
     embedding = random.standard_normal(spec.index.width).astype(np.float32)
     when = START + number if time is None else time
@@ -47,11 +50,13 @@ def make_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> 
     )
 
 
+@lru_cache(maxsize=_CACHED)
 def kept_frame(number: int, spec: FeatureSpec, *, time: float | None = None) -> FrameRecord:
     """The same frame as a memory of this spec gives it back."""
     return make_frame(number, spec, time=time).stored_as(spec.tokens.storage)
 
 
+@lru_cache(maxsize=_CACHED)
 def downsampled_tokens(number: int, spec: FeatureSpec) -> NDArray[np.generic]:
     """Its tokens as the memory gives them back once the frame is coarse, [P, Dv]."""
     rows = downsample(kept_frame(number, spec).tokens[None])

@@ -47,9 +47,9 @@ def record(memory: Path) -> Path:
 
 
 def upload(camera: Path, *, local_bytes: float = 0.0) -> Upload:
-    objects = bucket_of(camera)
-    assert objects is not None
-    return Upload(camera, objects, local_bytes=local_bytes)
+    bucket = bucket_of(camera)
+    assert bucket is not None
+    return Upload(camera, bucket, local_bytes=local_bytes)
 
 
 def flush(camera: Path, *, local_bytes: float = 0.0) -> None:

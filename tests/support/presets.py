@@ -1,4 +1,4 @@
-"""Small models that tests draw from a seed, and their preset files."""
+"""Small random models for tests, and their preset files."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 
 FORGETTING = {"spatial": "uniform", "temporal": "uniform", "max_frames": 8, "min_frames": 4}
 GEOMETRY = {
@@ -19,7 +19,7 @@ GEOMETRY = {
 
 
 def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """A preset file of random weights: the small geometry with parts of it replaced, and keys of the preset replaced."""
+    """A preset file with random weights: the small geometry with parts replaced by `geometry`, and keys of the preset by `changes`."""
     preset: dict[str, Any] = {
         "name": "mine",
         "trained": False,
@@ -38,7 +38,7 @@ def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **c
 
 
 def write_toy(directory: Path) -> Path:
-    """A preset called `toy`, so small that a test can train it: 64 tokens of width 32 from frames of 64 pixels."""
+    """A preset called `toy`, small enough to train in a test: 64 tokens of width 32 from frames of 64 pixels."""
     tower = {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 64, "patch_size": 8}
     language = {"width": 32, "layers": 2, "heads": 2, "key_value_heads": 1, "mlp_width": 64}
     forgetting = {"spatial": "random", "max_frames": 8, "min_frames": 2}
@@ -47,7 +47,7 @@ def write_toy(directory: Path) -> Path:
 
 
 def small_model() -> AfterviewModel:
-    """A model of random weights, in float32: tokens of width 96 from frames of 64 pixels, an index of width 96, a decoder of width 128."""
+    """A random model in float32: tokens of width 96 from frames of 64 pixels, an index of width 96, a decoder of width 128."""
     tower = {"width": 96, "layers": 3, "heads": 4, "mlp_width": 384, "image_size": 64, "patch_size": 8}
     geometry = {
         "vision": tower,

@@ -1,9 +1,9 @@
-"""Run by two processes: one batch through a learner whose parameters are sharded as configs/training/fsdp.yaml has it.
+"""Run by two processes: one batch through an objective whose parameters are sharded as configs/training/fsdp.yaml says.
 
     RANK=0|1 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python -m tests.support.sharded STAGE.json
 
-accelerate shards on GPUs alone, so torch's own `fully_shard` does it here. Process 0 prints the loss and the norm of every part's gradient,
-of both processes' batches together, as JSON.
+accelerate shards only on GPUs, so torch's own `fully_shard` is used here. Process 0 prints as JSON the loss and the
+gradient norm of every part, over the batches of both processes.
 """
 
 import json
@@ -45,21 +45,21 @@ def main() -> None:
         fully_shard(layer, mesh=mesh)
     fully_shard(objective, mesh=mesh)
     assert all(isinstance(value, DTensor) for value in objective.parameters())
-    lesson = objective(StageData(config, model, processes=processes)(rank))
-    lesson.loss.backward()
+    output = objective(StageData(config, model, processes=processes)(rank))
+    output.loss.backward()
     squares = dict.fromkeys(parts, 0.0)
     for name, value in objective.named_parameters():
         if value.grad is not None:
             whole = value.grad.full_tensor() if isinstance(value.grad, DTensor) else value.grad
             squares[part_of[name]] += float(whole.double().square().sum())
-    loss = lesson.loss.detach()
+    loss = output.loss.detach()
     distributed.all_reduce(loss)
     if rank == 0:
         norms = {part: square**0.5 for part, square in squares.items()}
         print(json.dumps({"loss": float(loss) / processes, "norms": norms, "layers": len(layers)}), flush=True)
-    distributed.barrier()  # a process whose peer has gone already aborts in gloo's threads
+    distributed.barrier()  # otherwise a process whose peer has exited aborts in gloo's threads
     distributed.destroy_process_group()
-    os._exit(0)  # and so can the destructors at the end of the interpreter
+    os._exit(0)  # the destructors at interpreter exit may abort too
 
 
 if __name__ == "__main__":

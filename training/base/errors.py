@@ -1,8 +1,8 @@
-"""What can go wrong while worlds are made, models are trained and measured.
+"""Errors of making worlds, training and evaluation.
 
 TrainingError(AfterviewError)          exit status 1
-WorldError(UsageError)                  exit status 2: a world, or a question about one, that cannot be
-`- TruthError                           a truth file that is missing, damaged or of another format
+WorldError(UsageError)                  exit status 2: an impossible world, or an impossible question about one
+`- TruthError                           a truth file is missing, damaged or of another format
 DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
 """
 
@@ -10,15 +10,15 @@ from afterview.configs import AfterviewError, UsageError
 
 
 class TrainingError(AfterviewError):
-    """Training or measuring failed."""
+    """Training or evaluation failed."""
 
 
 class WorldError(UsageError):
-    """A world, or a question about one, that cannot be."""
+    """An impossible world, or an impossible question about one."""
 
 
 class TruthError(WorldError):
-    """A truth file that is missing, damaged or of another format."""
+    """A truth file is missing, damaged or of another format."""
 
 
 class DataError(UsageError):

@@ -1,11 +1,12 @@
-"""Random choices of training data, worlds and evaluations: each purpose draws from a generator of its own."""
+"""Random generators for training data, worlds and evaluations. Each purpose has its own generator."""
 
 from random import Random
 
 
 def seeded(purpose: str) -> Random:
-    """A generator for `purpose`, which names what is drawn, its version and its seeds: "world 1, seed 7".
+    """A generator for `purpose`, a text that names what is drawn, its version and its seeds: "world 1, seed 7".
 
-    The prefix is the project's first name. It decides every story, epoch and evaluation that a seed stands for, so it stays.
+    The prefix is the project's first name. It must stay, because every story, epoch and evaluation of a seed depends on
+    it.
     """
     return Random(f"afterimage {purpose}")

@@ -1,7 +1,8 @@
-"""Which parameters learn, and how fast. A part that has no rate, or rate 0, is frozen: no gradient, and not in the optimizer.
+"""Which parameters learn, and at which rate. A part without a rate, or with rate 0, is frozen: it has no gradient and
+is not in the optimizer.
 
-Published Hour-LLaVA code ignores per-module rates under its shipped configuration; here a part's rate is its group's in the optimizer,
-where a test reads it back.
+Published Hour-LLaVA code ignores per-module rates under its shipped configuration. Here each part is a parameter group
+of the optimizer, and a test reads the rates from it.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,21 +18,21 @@ MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `p
 
 
 def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The parameters of a whole model by part. The newline and the marks go with the projector: they are made for the same space.
+    """The parameters of a whole model by part. Newline and token embeddings belong to the projector, because they live in the same space.
 
-    Of the tower those that a feature passes through: post_layernorm is stored with it and used by nothing.
+    The tower's post_layernorm is excluded: it is stored with the tower but unused.
     """
-    marks = [] if model.marks is None else list(model.marks.parameters())
+    embeddings = [] if model.token_embeddings is None else list(model.token_embeddings.parameters())
     return {
         "vision": [value for name, value in tower.named_parameters() if not name.startswith("post_layernorm.")],
-        "projector": [*model.projector.parameters(), model.newline, *marks],
+        "projector": [*model.projector.parameters(), model.newline, *embeddings],
         "memaug": list(model.memaug.parameters()),
         "language": list(model.language.parameters()),
     }
 
 
 def fault_of(rates: Mapping[str, float], parts: Collection[str]) -> str | None:
-    """What is wrong with the rates for a model of these parts; None where nothing is."""
+    """What is wrong with the rates for a model with these parts, or None."""
     if unknown := sorted(rates.keys() - set(parts)):
         return f"learning_rates: no part is called '{unknown[0]}'; there are: {', '.join(parts)}"
     return None if any(rates.values()) else "learning_rates: every part is frozen, so nothing would learn"
@@ -40,9 +41,9 @@ def fault_of(rates: Mapping[str, float], parts: Collection[str]) -> str | None:
 def parameter_groups(
     parts: Mapping[str, list[nn.Parameter]], rates: Mapping[str, float], *, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """One optimizer group for each part that learns; gradients are switched on there and off everywhere else.
+    """One optimizer group for each part that learns. Enables gradients for these parameters and disables all others.
 
-    Raises TrainingError for a rate whose part does not exist, and when nothing would learn.
+    Raises TrainingError for a rate of an unknown part, and if nothing would learn.
     """
     if fault := fault_of(rates, parts):
         raise TrainingError(fault)
@@ -59,5 +60,5 @@ def parameter_groups(
 
 
 def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The rate of every part, as the optimizer has it now."""
+    """The present rate of every part in the optimizer."""
     return {group["part"]: float(group["lr"]) for group in optimizer.param_groups}

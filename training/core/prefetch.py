@@ -1,4 +1,4 @@
-"""Reads the next batch while the present one is learnt. Threads: one, which alone calls `batch_of`; its outcome crosses by a future."""
+"""Reads the next batch during a training step. Threads: one, the only caller of `batch_of`; a future passes its result."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,12 +8,12 @@ Batch = TypeVar("Batch")
 
 
 class Prefetcher(Generic[Batch]):
-    """Batches by number, one of them read ahead. The numbers may come in any order; in steps of `stride` nothing is waited for twice."""
+    """Batches by number, one of them read ahead. Numbers may come in any order; read-ahead helps if they advance by `stride`."""
 
     def __init__(self, batch_of: Callable[[int], Batch], *, stride: int = 1) -> None:
-        """stride: processes that share out the batches."""
+        """stride: number of processes that share the batches."""
         self._batch_of, self._stride = batch_of, stride
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._coming: tuple[int, Future[Batch]] | None = None
 
     def __call__(self, number: int) -> Batch:
@@ -25,5 +25,5 @@ class Prefetcher(Generic[Batch]):
         return batch
 
     def close(self) -> None:
-        """Leave what is still being read."""
+        """Stop without waiting for the batch being read."""
         self._reader.shutdown(wait=False, cancel_futures=True)

@@ -1,50 +1,48 @@
-"""The configuration that a training was begun with, kept beside it: one that goes on with another is described by neither."""
+"""The configuration of a training, stored beside it. Resuming under another configuration is refused."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from afterview.configs import Schema, UsageError
+from afterview.memory.base.durable import write_file
 
 RUN_CONFIGURATION: Final = "config.json"
-# What may change on the way: it changes nothing that is learnt.
+# These may change when a training is resumed: they do not affect what is learned.
 _FREE: Final = frozenset({"log_every", "save_every", "workers", "ahead", "gradient_checkpointing"})
 
 
 def keep_configuration(config: Schema, directory: Path) -> None:
-    """Write what the training in `directory` is begun with. Raises UsageError where it was begun with something else."""
+    """Store the configuration of the training in `directory`. Raises UsageError if the training started with another one."""
     path, wanted = directory / RUN_CONFIGURATION, config.model_dump(mode="json")
     if path.exists():
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            saved = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read ({error}); delete it to go on without it") from None
-        if differences := list(_differences(begun, wanted)):
+            raise UsageError(f"{path}: cannot be read ({error}); delete it to continue without it") from None
+        if differences := list(_differences(saved, wanted)):
             more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UsageError(
-                f"{directory}: was begun with {differences[0]}{more}; give the configuration that it was begun with, or another --out "
-                f"(or delete {path} if it is to go on with this one)"
+                f"{directory}: started with {differences[0]}{more}; give the configuration that it started with, or another --out "
+                f"(or delete {path} to continue with this one)"
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{RUN_CONFIGURATION}.{os.getpid()}")
-    unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_file(path, json.dumps(wanted, indent=1).encode())
 
 
-def _differences(begun: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    """`trainer.steps 3200, not 2400`, for every value that differs."""
-    if isinstance(begun, dict) and isinstance(wanted, dict):
-        for key in dict.fromkeys([*begun, *wanted]):
+def _differences(saved: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """`trainer.steps 3200, not 2400` for every value that differs."""
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*saved, *wanted]):
             if key not in _FREE:
-                yield from _differences(begun.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-    elif isinstance(begun, list) and isinstance(wanted, list) and len(begun) == len(wanted):
-        for number, (one, other) in enumerate(zip(begun, wanted, strict=True)):
+                yield from _differences(saved.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(saved, list) and isinstance(wanted, list) and len(saved) == len(wanted):
+        for number, (one, other) in enumerate(zip(saved, wanted, strict=True)):
             yield from _differences(one, other, f"{name}.{number}")
-    elif begun != wanted:
-        yield f"{name} {_short(begun)}, not {_short(wanted)}"
+    elif saved != wanted:
+        yield f"{name} {_short(saved)}, not {_short(wanted)}"
 
 
 def _short(value: Any) -> str:

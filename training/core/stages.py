@@ -1,4 +1,4 @@
-"""A stage of training as the paper has it: which model, which data, which parts at which rate. configs/training/hour-llava-*.yaml."""
+"""A training stage of the paper: model, data, and the rate of each part. Configurations: configs/training/hour-llava-*.yaml."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from afterview.configs import Schema
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_tokenizer
 from afterview.training.base.errors import DataError
 from afterview.training.base.seeds import seeded
@@ -27,18 +27,18 @@ from afterview.training.data.features import FeatureBank, FrameBank, require_vid
 
 
 class DataStream(Schema):
-    """Annotations with what they are about. `weight`: how often an item comes in an epoch (0.5: every other one, drawn anew)."""
+    """Annotations and the media they describe. weight: uses of an item per epoch (0.5: a new random half in each epoch)."""
 
     annotations: Path
-    features: Path | None = None  # of its videos, cached; see training.data.features
-    frames: Path | None = None  # of its videos, instead of features: what a stage needs that trains the vision tower
-    pictures: Path | None = None  # directory that its pictures lie in
+    features: Path | None = None  # cached features of its videos; see training.data.features
+    frames: Path | None = None  # frames of its videos, instead of features: for stages that train the vision tower
+    pictures: Path | None = None  # directory of its pictures
     weight: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "DataStream":
         if self.features and self.frames:
-            raise ValueError("features and frames are given; videos come as one of them")
+            raise ValueError("features and frames are given; give one of them")
         return self
 
 
@@ -46,27 +46,28 @@ class StageConfig(Schema):
     """One stage."""
 
     name: str
-    model: str  # preset, directory or hub id to start from
-    init_memaug: bool = False  # the first stage starts from a LLaVA without MemAug
+    model: str  # preset, directory or hub id of the initial model
+    init_memaug: bool = False  # stage 1 starts from a LLaVA without MemAug
     trainer: TrainerConfig
     streams: tuple[DataStream, ...] = Field(min_length=1)
-    batch: int = Field(ge=1)  # samples per device and step, before accumulation
-    batching: Literal["random", "one-stream"] = "random"  # one-stream: every optimizer step from one stream
+    batch: int = Field(ge=1)  # samples per device, before accumulation
+    # One-stream: all batches of an optimizer step come from one stream.
+    batching: Literal["random", "one-stream"] = "random"
     forgetting: ForgettingConfig = ForgettingConfig()
-    max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; longer samples are an error
+    max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; a longer sample is an error
     gradient_checkpointing: bool = True
     supervise_roles: bool = False
 
     @field_validator("trainer")
     @classmethod
     def _rates_of_parts(cls, trainer: TrainerConfig) -> TrainerConfig:
-        if fault := fault_of(trainer.learning_rates, MODEL_PARTS):  # before a model of gigabytes is loaded
+        if fault := fault_of(trainer.learning_rates, MODEL_PARTS):  # before gigabytes are loaded
             raise ValueError(fault)
         return trainer
 
     @property
     def trains_vision(self) -> bool:
-        """Whether the vision tower learns."""
+        """Whether the vision tower is trained."""
         return self.trainer.learning_rates.get("vision", 0.0) > 0
 
 
@@ -74,7 +75,7 @@ class StageObjective(nn.Module):
     """Cross-entropy of the supervised tokens."""
 
     def __init__(self, model: AfterviewModel, config: StageConfig) -> None:
-        """The tower is a part of this module only where it learns, so that a frozen one is not written into checkpoints."""
+        """The tower is a submodule only if it is trained. Checkpoints then do not contain a frozen tower."""
         super().__init__()
         self.model, self._vision, self._config = model.video_language, model.vision, config
         learns = config.trains_vision
@@ -85,25 +86,25 @@ class StageObjective(nn.Module):
                 model.vision.tower.activation_checkpointing_enable({"use_reentrant": False})
 
     def forward(self, examples: list[Example]) -> StepOutput:
-        """Loss over every supervised token of the batch."""
+        """Loss over all supervised tokens of the batch."""
         samples = [perceive(example, self.model, self._vision, self._config.forgetting) for example in examples]
         batch = assemble(self.model, samples)
         for example, length in zip(examples, batch.lengths, strict=True):
             _require_length(example.name, length, self._config)
         hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
-        taught = labels[:, 1:] != IGNORED_LABEL
-        logits = self.model.language.logits(hidden[:, :-1][taught]).float()
-        truth = labels[:, 1:][taught]
-        right = (logits.argmax(-1) == truth).sum()
-        figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(truth)), device=right.device)}
-        return StepOutput(functional.cross_entropy(logits, truth), figures)
+        supervised = labels[:, 1:] != IGNORED_LABEL
+        logits = self.model.language.logits(hidden[:, :-1][supervised]).float()
+        targets = labels[:, 1:][supervised]
+        right = (logits.argmax(-1) == targets).sum()
+        figures = {"tokens/right": right, "tokens/asked": torch.tensor(float(len(targets)), device=right.device)}
+        return StepOutput(functional.cross_entropy(logits, targets), figures)
 
 
 class StageData:
-    """Batches of a stage, by number: a function of the configuration alone."""
+    """The batches of a stage by number. They depend on the configuration only."""
 
     def __init__(self, config: StageConfig, model: AfterviewModel, *, processes: int = 1) -> None:
-        """processes: that train together, each on its own batches of a step. Raises DataError for what cannot be used."""
+        """processes: number of processes that train together, each on its own batches of a step. Raises DataError for unusable data."""
         self._config, self._model = config, model
         self._tokenizer = require_tokenizer(model.tokenizer)
         self._group = config.trainer.accumulate * processes
@@ -114,7 +115,7 @@ class StageData:
             if bank_directory := stream.features or stream.frames:
                 require_videos(bank_directory, (item.video for item in items if item.video is not None))
         self._epoch: tuple[int, list[list[tuple[int, int]]]] = (-1, [])
-        self.batches = len(self._order(0))  # of one epoch
+        self.batches = len(self._order(0))  # per epoch
 
     def __call__(self, number: int) -> list[Example]:
         """Batch `number`, counted over all epochs."""
@@ -155,12 +156,14 @@ class StageData:
             return self._video(annotation, self._banks[stream], seed)
         directory = self._config.streams[stream].pictures
         prompt, labels = self._text(annotation, about_nothing=not annotation.pictures)
-        _require_length(annotation.name, len(labels), self._config)  # with its pictures' tokens: see the learner
+        _require_length(
+            annotation.name, len(labels), self._config
+        )  # the objective checks again, with the tokens of the pictures
         pictures = tuple(read_picture(directory / name) for name in annotation.pictures) if directory else ()
         return Example(annotation.name, prompt, labels, seed, pictures=pictures)
 
     def _video(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, seed: int) -> Example:
-        assert bank is not None, "streams were looked through for what they need"
+        assert bank is not None, "checked in __init__"
         assert annotation.video is not None
         config, preset = self._config, self._model.preset
         seen, seconds = bank.load(annotation.video)
@@ -186,7 +189,7 @@ def _require_length(name: str, length: int, config: StageConfig) -> None:
 
 
 def _require_media(stream: DataStream, items: list[Annotation]) -> None:
-    """Raise DataError where a stream has annotations of a kind that it says nothing about."""
+    """Raise DataError if a stream lacks the media of its annotations."""
     for item in items:
         if item.video is not None and not (stream.features or stream.frames):
             raise DataError(
@@ -199,10 +202,11 @@ def _require_media(stream: DataStream, items: list[Annotation]) -> None:
 def plan_epoch(
     sizes: list[int], weights: list[float], batch: int, *, apart: int | None = None, seed: int, epoch: int
 ) -> list[list[tuple[int, int]]]:
-    """Batches of (stream, item) for one epoch. Pure.
+    """The batches of one epoch, each a list of (stream, item). Pure.
 
-    A stream of weight w gives each of its items floor(w) times, and a drawn share of them once more; the last batch may be short.
-    apart: so many batches in a row, those of one optimizer step, come from one stream, the last ones filled up with items drawn again.
+    A stream of weight w gives each item floor(w) times, plus a random share of its items once more. The last batch may
+    be short. apart: this many consecutive batches (one optimizer step) come from one stream; the last of them are
+    filled with items drawn again.
     """
     rng = seeded(f"epoch 1, seed {seed}, epoch {epoch}")
     per_stream: list[list[tuple[int, int]]] = []
@@ -221,5 +225,5 @@ def plan_epoch(
     steps = [batches[at : at + (apart or 1)] for at in range(0, len(batches), apart or 1)]
     rng.shuffle(steps)
     if not steps:
-        raise DataError("the streams' weights leave no item for an epoch")
+        raise DataError("the weights of the streams leave no item for an epoch")
     return [batch for step in steps for batch in step]

@@ -1,7 +1,7 @@
-"""The training loop: optimizer, schedule, accumulation, precision, checkpoints and a log. accelerate runs underneath.
+"""The training loop: optimizer, schedule, accumulation, precision, checkpoints and log, on top of accelerate.
 
-What is learnt is a Objective's business; where batches come from, a function of the step's number alone. So a resumed run draws exactly
-what an uninterrupted one would, and on the CPU both end with the same bits.
+An objective (a module) defines what is learned. The batch depends only on the step's number, so a resumed run draws the
+same batches as an uninterrupted one; on the CPU both end with identical bits.
 """
 
 import json
@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,29 +23,32 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from afterview.configs import Schema
+from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, rates_of
 
+_LOGGER = logging.getLogger(__name__)
+
 STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
 Beta = Annotated[float, Field(ge=0, lt=1)]
-# Tied embeddings are saved once, as they should be; said at every checkpoint it hides what matters.
+# accelerate warns at every checkpoint that tied embeddings are saved once. This is intended.
 logging.getLogger("accelerate.utils.other").addFilter(lambda record: "Removed shared tensor" not in record.getMessage())
 
 
 class TrainerConfig(Schema):
-    """How long and how fast. The defaults are the paper's where it names one."""
+    """Length and rates of a training. The defaults are the paper's where it gives them."""
 
     steps: int = Field(ge=1)  # optimizer steps
-    learning_rates: dict[str, Annotated[float, Field(ge=0, le=1)]]  # by part; parts that are not named are frozen
-    warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps in which the rate rises from nothing
-    schedule: Literal["cosine", "constant", "cooldown"] = "cosine"  # cooldown: constant, then a straight fall
-    cooldown: float = Field(default=0.2, ge=0, le=1)  # share of the steps in which it falls
-    floor: float = Field(default=0.0, ge=0, le=1)  # share of the rate that it ends at
+    learning_rates: dict[str, Annotated[float, Field(ge=0, le=1)]]  # by part; other parts are frozen
+    warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps with a rising rate
+    schedule: Literal["cosine", "constant", "cooldown"] = "cosine"  # cooldown: constant, then linear decrease
+    cooldown: float = Field(default=0.2, ge=0, le=1)  # share of the steps with a falling rate
+    floor: float = Field(default=0.0, ge=0, le=1)  # final share of the rate
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     clip: float = Field(default=1.0, gt=0)  # norm of the gradient
     accumulate: int = Field(default=1, ge=1)  # batches per step
-    precision: Literal["no", "bf16", "auto"] = "no"  # auto: bf16 where the machine multiplies it, see `precision_of`
+    precision: Literal["no", "bf16", "auto"] = "no"  # auto: bf16 if the machine supports it, see `precision_of`
     seed: int = 0
     log_every: int = Field(default=10, ge=1)  # steps
     save_every: int = Field(default=0, ge=0)  # steps; 0: only at the end
@@ -54,7 +56,7 @@ class TrainerConfig(Schema):
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What one batch taught: the loss to descend, and figures for the log."""
+    """Result of one batch: the loss, and figures for the log."""
 
     loss: Tensor
     figures: Mapping[str, Tensor]
@@ -65,7 +67,7 @@ OnLog = Callable[[dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one Objective: a module whose forward takes a batch and returns a StepOutput."""
+    """Trains an objective: a module that takes a batch and returns a StepOutput."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Trainer:
         cpu: bool = False,
         on_log: OnLog | None = None,
     ) -> None:
-        """directory: where checkpoints and the log go. Raises TrainingError for rates that fit no part."""
+        """directory: for checkpoints and the log. Raises TrainingError if the rates do not fit the parts."""
         directory.mkdir(parents=True, exist_ok=True)
         set_seed(config.seed)
         self.config, self.directory, self.step = config, directory, 0
@@ -94,9 +96,9 @@ class Trainer:
         self._summed, self._timed, self._waited, self._since = 0, 0, 0.0, time.monotonic()
 
     def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
-        """Train up to step `until` (default: all steps), from wherever the training stands, and save.
+        """Train from the present step up to step `until` (default: all steps), then save.
 
-        deadline: seconds of time.monotonic() after which no step is begun. Returns whether all steps are done.
+        deadline: time.monotonic() after which no new step starts. Returns whether all steps are done.
         """
         end = self.config.steps if until is None else min(until, self.config.steps)
         self.objective.train()
@@ -110,9 +112,9 @@ class Trainer:
         return self.step >= self.config.steps
 
     def save(self) -> None:
-        """Checkpoint: parameters, optimizer, random state and step. The last one stays whole until the new one is.
+        """Write a checkpoint: parameters, optimizer, random state and step. The previous one stays intact until the new one is complete.
 
-        Raises TrainingError, and leaves the last one as it is, when the loss is no number any more.
+        Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite.
         """
         self._require_sense({name: float(value) for name, value in self._sums.items() if name == "loss"})
         unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
@@ -121,7 +123,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         progress: dict[str, object] = {"step": self.step}
-        if self.accelerator.num_processes == 1:  # so that the next line of the log is of all its steps
+        if self.accelerator.num_processes == 1:  # so that the next log line covers all its steps
             progress |= {"sums": {name: float(value) for name, value in self._sums.items()}, "summed": self._summed}
         (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         old = self.directory / f"{STATE}.old"
@@ -132,30 +134,30 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint, and forget what was logged after it; False when there is none.
+        """Load the last checkpoint and remove later lines from the log. Returns False if there is no checkpoint.
 
-        Raises TrainingError for a checkpoint that cannot be read.
+        Raises TrainingError if the checkpoint cannot be read.
         """
         state = self.directory / STATE
         with self.accelerator.main_process_first():
-            if not state.exists() and (self.directory / f"{STATE}.old").exists():  # it ended between the two renames
+            if (
+                not state.exists() and (self.directory / f"{STATE}.old").exists()
+            ):  # the process ended between the two renames
                 os.replace(self.directory / f"{STATE}.old", state)
         if found := state.exists():
             try:
                 self.accelerator.load_state(str(state))
-                # Which passes over random states that it cannot read; without them the rest would be another training.
+                # load_state ignores random states that it cannot read. Without them the training would differ.
                 load_saved(state / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")["torch_manual_seed"]
                 progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
                 self.step, self._summed = int(progress["step"]), int(progress.get("summed", 0))
                 sums: dict[str, float] = progress.get("sums", {})
                 self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
-            except Exception as error:  # whatever pickle, safetensors, accelerate and torch make of damage
+            except Exception as error:  # pickle, safetensors, accelerate and torch raise many types for damaged files
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to begin anew") from error
+                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to start again") from error
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
-            shorter = log.with_name(f"{LOG}.unfinished")
-            shorter.write_text("".join(json.dumps(line) + "\n" for line in self.logged()), encoding="utf-8")
-            os.replace(shorter, log)
+            write_file(log, "".join(json.dumps(line) + "\n" for line in self.logged()).encode())
         return found
 
     def logged(self) -> list[dict[str, float]]:
@@ -166,7 +168,7 @@ class Trainer:
         for line in lines:
             try:
                 figures = json.loads(line)
-            except ValueError:  # the last one, cut short
+            except ValueError:  # the last line is incomplete
                 break
             if figures["step"] <= self.step:
                 kept.append(figures)
@@ -174,12 +176,12 @@ class Trainer:
 
     @property
     def sharded(self) -> bool:
-        """Whether each process holds only a piece of every parameter."""
+        """Whether each process holds only a shard of every parameter."""
         return bool(self.accelerator.distributed_type == DistributedType.FSDP)
 
     @property
     def rates(self) -> dict[str, float]:
-        """Learning rate of every part that learns, read from the optimizer."""
+        """Present learning rate of every part, read from the optimizer."""
         return rates_of(self.optimizer)
 
     def _take_step(self, batch_of: BatchOf) -> None:
@@ -187,7 +189,7 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
         accelerator = self.accelerator
-        for number in range(self.config.accumulate):  # processes take the batches of a step in turn
+        for number in range(self.config.accumulate):  # the processes take the batches of a step in turn
             whole = self.step * self.config.accumulate + number
             began = time.monotonic()
             batch = batch_of(whole * accelerator.num_processes + accelerator.process_index)
@@ -203,7 +205,7 @@ class Trainer:
         self.step += 1
 
     def _note(self, figures: Mapping[str, Tensor]) -> None:
-        """Add figures up where they are; reading them would make the device wait."""
+        """Add figures up on the device. Reading them would force a synchronisation."""
         for name, value in figures.items():
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -211,7 +213,7 @@ class Trainer:
         self._timed += 1
 
     def _log(self) -> None:
-        """Means since the last line, over all processes. Figures that end in '/right' over '/asked' become accuracies."""
+        """Log the means since the last line, over all processes. Figures named '/right' are divided by '/asked' and become accuracies."""
         several = self.accelerator.num_processes
         added = self.accelerator.reduce(self._sums, "sum") if several > 1 else self._sums
         sums = {name: float(value) for name, value in added.items()}
@@ -223,28 +225,30 @@ class Trainer:
             elif what not in ("right", "asked"):
                 figures[name] = value / (self._summed * several)
         seconds = max(1e-9, time.monotonic() - self._since)
-        figures["steps_per_s"] = self._timed / self.config.accumulate / seconds  # of this sitting
-        figures["data_share"] = self._waited / seconds  # of the time, that waiting for batches took
+        figures["steps_per_s"] = self._timed / self.config.accumulate / seconds  # since this process started
+        figures["data_share"] = self._waited / seconds  # share of the time spent waiting for batches
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
         self._require_sense(figures)
         self._sums, self._summed, self._timed, self._waited, self._since = {}, 0, 0, 0.0, time.monotonic()
-        figures = {name: round(value, 6) for name, value in figures.items()}  # whoever reads the log finds the same
+        figures = {
+            name: round(value, 6) for name, value in figures.items()
+        }  # on_log gets the same values as a reader of the log
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(figures) + "\n")
-            print(one_line(figures), file=sys.stderr, flush=True)
+            _LOGGER.info("%s", one_line(figures))
         self._on_log(figures)
 
     def _require_sense(self, figures: Mapping[str, float]) -> None:
         if not math.isfinite(loss := figures.get("loss", 0.0)):
             raise TrainingError(
-                f"step {self.step}: the loss is {loss}; lower learning_rates or lengthen the warmup, and see whether the data holds "
-                f"values that are no numbers. {self.directory / STATE} is as of before, if it is there"
+                f"step {self.step}: the loss is {loss}; lower learning_rates or lengthen the warmup, and check the data for "
+                f"values that are not finite. A checkpoint in {self.directory / STATE} is unchanged"
             )
 
 
 def precision_of(config: TrainerConfig, *, cpu: bool = False) -> Literal["no", "bf16"]:
-    """What `config.precision` comes to here. Without instructions for bf16 a processor takes twice as long with it as with float32."""
+    """The precision that `config.precision` means on this machine. A processor without bf16 instructions needs twice as long with bf16."""
     if config.precision != "auto":
         return config.precision
     if torch.cuda.is_available() and not cpu:
@@ -254,7 +258,7 @@ def precision_of(config: TrainerConfig, *, cpu: bool = False) -> Literal["no", "
 
 
 def rate_share(step: int, config: TrainerConfig) -> float:
-    """The share of its full rate that every part has at a step: linear warmup, then as scheduled. Pure."""
+    """The share of its full rate that every part has at a step: linear warmup, then the schedule. Pure."""
     warm = config.warmup * config.steps
     if step < warm:
         return (step + 1) / (warm + 1)
@@ -269,6 +273,9 @@ def rate_share(step: int, config: TrainerConfig) -> float:
 
 def one_line(figures: Mapping[str, float]) -> str:
     """A line of the log for people."""
-    told = {name: value for name, value in figures.items() if name != "step" and not name.startswith("rate/")}
-    shown = [f"{name.removeprefix('accuracy/')} {value:.3g}" for name, value in told.items()]
+    shown = [
+        f"{name.removeprefix('accuracy/')} {value:.3g}"
+        for name, value in figures.items()
+        if name != "step" and not name.startswith("rate/")
+    ]
     return f"step {figures['step']:.0f}  " + "  ".join(shown)

@@ -2,10 +2,10 @@
 
     [{"id"?, "data_source"?, "video": "name.mp4", "conversations": [{"from": "human" | "gpt", "value": text}, ...]}, ...]
 
-`"image": "name.jpg"` instead of `video` makes a sample of one picture, a list of names one of several pictures; neither makes one of
-text alone. Up to five question-answer pairs of one video make one multi-turn sample. Assistant turns are supervised, everything else
-is ignored; `supervise_roles` also supervises role and newline tokens, as the published template does. In training only tokens whose
-label is ignored join MemAug's queries: an answer never sees itself.
+`"image": "name.jpg"` instead of `video` is a sample of one picture, a list of names a sample of several; without either
+it is a sample of text. Up to five question-answer pairs about one video form one multi-turn sample. Assistant turns are
+supervised, everything else is ignored. `supervise_roles` also supervises role and newline tokens, as the published
+template does. In training only tokens whose label is ignored join MemAug's queries, so an answer never sees itself.
 
 Legend: n tokens before the video, m after it.
 """
@@ -27,7 +27,7 @@ IMAGE_TAG: Final = "<image>"
 
 
 class Turn(BaseModel):
-    """One side's words."""
+    """One turn of the conversation."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,7 +36,7 @@ class Turn(BaseModel):
 
 
 class Annotation(BaseModel):
-    """A video, pictures or nothing, with what was said about it. Keys that are not used are let through: published files have many."""
+    """A video, pictures or neither, with a conversation. Other keys are ignored; published files have many."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -46,31 +46,31 @@ class Annotation(BaseModel):
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """Names of the pictures, in order; none for a video and for text alone."""
+        """Names of the pictures, in order. Empty for a video and for text."""
         if self.image is None:
             return ()
         return (self.image,) if isinstance(self.image, str) else self.image
 
     @property
     def name(self) -> str:
-        """What the sample is about, for messages."""
-        return self.video or ", ".join(self.pictures) or "a sample of text alone"
+        """Name of the sample for messages."""
+        return self.video or ", ".join(self.pictures) or "a sample of text"
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Questions with their answers; the tags that stand for video and pictures are taken out: these go before the first."""
+        """Questions with their answers, without the tags for video and pictures. Media always go before the first question."""
         asked = [turn.value.replace(IMAGE_TAG, "").strip() for turn in self.conversations[::2]]
         return list(zip(asked, (turn.value.strip() for turn in self.conversations[1::2]), strict=True))
 
 
 def read_annotations(path: Path) -> list[Annotation]:
-    """All annotations of a file. Raises DataError naming the first that is wrong."""
+    """All annotations of a file. Raises DataError naming the first invalid one."""
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(items, list) or not items:
-        raise DataError(f"{path}: a list of annotations is expected, with at least one")
+        raise DataError(f"{path}: expected a list of annotations with at least one item")
     return [_parse(path, number, item) for number, item in enumerate(items)]
 
 
@@ -81,20 +81,24 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
         first = error.errors()[0]
         raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if any(turn.value != turn.value.encode(errors="ignore").decode() for turn in annotation.conversations):
-        raise DataError(f"{path}: item {number}: conversations: holds half of a surrogate pair, which is no text")
+        raise DataError(
+            f"{path}: item {number}: conversations: holds half of a surrogate pair, which is not valid text"
+        )
     speakers = [turn.speaker for turn in annotation.conversations]
     if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")
     if not all(answer for _, answer in annotation.pairs):
         raise DataError(
-            f"{path}: item {number}: conversations: an answer of gpt is empty; it would teach to say nothing"
+            f"{path}: item {number}: conversations: an answer of gpt is empty; it would train the model to say nothing"
         )
     if annotation.video is not None and annotation.image is not None:
         raise DataError(f"{path}: item {number}: has both a video and an image; a sample is about one of them")
     if annotation.image is not None and not all(annotation.pictures):
-        raise DataError(f"{path}: item {number}: image: names are expected; leave the key out for text alone")
+        raise DataError(f"{path}: item {number}: image: expected names; omit the key for a sample of text")
     if annotation.video is not None and len(speakers) > 2 * MOST_PAIRS:
-        raise DataError(f"{path}: item {number}: {len(speakers) // 2} questions, at most {MOST_PAIRS} make one sample")
+        raise DataError(
+            f"{path}: item {number}: {len(speakers) // 2} questions; one sample may have at most {MOST_PAIRS}"
+        )
     return annotation
 
 
@@ -107,9 +111,10 @@ def read_conversation(
     about_nothing: bool = False,
     supervise_roles: bool = False,
 ) -> tuple[Prompt, NDArray[np.int64]]:
-    """A conversation as a prompt, and labels [n + m]. Evidence is read from the first question's rows.
+    """A conversation as a prompt, and labels [n + m]. Evidence is read from the rows of the first question.
 
-    frames, seconds: of the video; None for pictures. about_nothing: text alone, without the line for what it is about.
+    frames, seconds: of the video; None for pictures. about_nothing: a sample of text, without the sentence about the
+    video.
     """
     head = _Ids(tokenizer)
     head.say("<|im_start|>system\n", supervise_roles)
@@ -144,7 +149,7 @@ def read_conversation(
 
 
 class _Ids:
-    """Token ids that grow, each with its label."""
+    """A growing list of token ids with their labels."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -152,7 +157,7 @@ class _Ids:
         self.labels: list[int] = []
 
     def say(self, text: str, supervised: bool = False, *, plain: bool = False) -> None:
-        """Add a text; `plain` reads control tokens in it as ordinary characters."""
+        """Append a text. plain: read control tokens in it as ordinary characters."""
         ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         self.ids += ids
         self.labels += ids if supervised else [IGNORED_LABEL] * len(ids)

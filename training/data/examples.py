@@ -1,7 +1,7 @@
-"""What one sample is made of, as the data path hands it over, and how the model sees it.
+"""One training sample as the data path delivers it, and as the model sees it.
 
-A video comes as cached features, or as frames where the vision tower learns; pictures always come as pixels. Whatever has gradients
-is computed here, inside the learner's forward pass.
+A video comes as cached features, or as frames if the vision tower is trained. Pictures always come as pixels.
+Everything with gradients is computed here, inside the objective's forward pass.
 
 Legend: T frames, S pixels per side, P tokens per frame, Dv vision width.
 """
@@ -25,12 +25,12 @@ from afterview.model.vision.pictures import one_picture, several_pictures
 from afterview.model.vision.tower import VisionEncoder
 from afterview.training.base.errors import DataError
 
-FRAMES_AT_ONCE: Final = 32  # that the tower sees in one batch; bounds memory, changes nothing but rounding
+FRAMES_AT_ONCE: Final = 32  # per batch of the tower; bounds memory, changes results only by rounding
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample: its conversation, and exactly one of `features`, `frames` and `pictures` (none of them: text alone)."""
+    """One sample: its conversation, and one of `features`, `frames` and `pictures`; none of them for text."""
 
     name: str  # for messages
     prompt: Prompt
@@ -45,7 +45,7 @@ class Example:
 def perceive(
     example: Example, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
 ) -> Sample:
-    """The sample as the model takes it; differentiable in the tower and the projector."""
+    """The sample as the model takes it. Differentiable in the tower and the projector."""
     if example.layout is not None:
         features = example.features if example.frames is None else see(vision, example.frames.numpy())
         assert features is not None, "a video has features or frames"
@@ -53,20 +53,20 @@ def perceive(
     side, projector = vision.spec.resolution, model.projector
     if len(example.pictures) > 1:
         tokens, layout = several_pictures(example.pictures, vision, projector, forgetting, seed=example.seed)
-    else:  # without any, a blank: it leaves no token, and keeps every parameter in the graph
+    else:  # text: a blank picture, which adds no token but keeps every parameter in the graph
         picture = example.pictures[0] if example.pictures else np.zeros((side, side, 3), np.uint8)
         tokens, layout = one_picture(picture, vision, projector, forgetting, seed=example.seed)
     return Sample(tokens, layout, example.prompt, example.labels, text_only=not example.pictures)
 
 
 def see(vision: VisionEncoder, frames: NDArray[np.uint8]) -> Tensor:
-    """Features [T, P, Dv] of frames [T, S, S, 3], with gradients where the tower learns."""
+    """Features [T, P, Dv] of frames [T, S, S, 3], with gradients if the tower is trained."""
     size = FRAMES_AT_ONCE - FRAMES_AT_ONCE % vision.spec.frames_per_record
     return torch.cat([vision.features(frames[start : start + size]) for start in range(0, len(frames), size)])
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """uint8 RGB [H, W, 3]. Raises DataError for what is no picture."""
+    """A picture file as uint8 RGB [H, W, 3]. Raises DataError if it cannot be read as a picture."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)

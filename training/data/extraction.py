@@ -1,13 +1,21 @@
-"""Fills a bank of features or of frames from videos or memories: offline extraction is live ingest with a file as its source."""
+"""Extracts the features or frames of videos and memories into a bank. A video is ingested as live video is, with a file as the source."""
 
+import logging
 import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from afterview.configs import UsageError
+from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.model.checkpoint.loaded import Encoders
+from afterview.model.checkpoint.loading import load_encoders
+from afterview.model.checkpoint.models import Encoders
 from afterview.model.vision.preprocess import to_square
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.media import decode_jpeg
@@ -17,9 +25,67 @@ from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import DataError
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
 
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The result of extracting several sources."""
+
+    bank: Path
+    made: list[str]  # names of the new videos in the bank
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"bank": str(self.bank), "made": self.made, "seconds": round(self.seconds, 1)}
+
+
+def extract(
+    sources: Sequence[Path],
+    model: str,
+    directory: Path,
+    *,
+    frames: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Extraction:
+    """Extract videos, and all cameras of memories, into the bank `directory`. Sources that the bank has already are skipped.
+
+    model: a preset's name or path; its encoders run. frames: keep frames instead of features. progress: sources done, sources in all.
+    Raises UsageError for two sources of one name, DataError for a bank that does not fit.
+    """
+    _require_names(sources)
+    began, made = time.monotonic(), []
+    encoders = load_encoders(model)
+    require_bank(directory, encoders, frames=frames)
+    for number, source in enumerate(sources, 1):
+        if source.is_dir():
+            for reader in Memory(source).cameras():
+                if not holds(directory, reader.info.id, "frames" if frames else "features"):
+                    extract_camera(reader, reader.info.id, directory, frames=frames)
+                    made.append(reader.info.id)
+        elif extract_video(source, encoders, directory, frames=frames):
+            made.append(source.name)
+        _LOGGER.info("%s: in %s", source, directory)
+        if progress:
+            progress(number, len(sources))
+    return Extraction(directory, made, time.monotonic() - began)
+
+
+def _require_names(sources: Sequence[Path]) -> None:
+    """A bank names its videos without their suffix, so two sources of one name would collide."""
+    names: dict[str, Path] = {}
+    for source in sources:
+        for name in [reader.info.id for reader in Memory(source).cameras()] if source.is_dir() else [source.stem]:
+            if name in names:
+                raise UsageError(
+                    f"{names[name]} and {source} would both be '{name}' in the bank; rename one, or use two banks"
+                )
+            names[name] = source
+
 
 def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -> None:
-    """Raise DataError where the directory is a bank of the other kind, or one of another tower."""
+    """Raise DataError if the directory is a bank of the other kind, or of another tower."""
     spec = encoders.feature_spec
     if (directory / SPEC).exists():
         if frames:
@@ -32,21 +98,21 @@ def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -
 
 
 def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bool = False) -> bool:
-    """Take a video in and keep its features, or its frames; False when they are there already."""
+    """Ingest a video and store its features or frames. Returns False if the bank has them already."""
     if holds(directory, path.name, "frames" if frames else "features"):
         return False
     with tempfile.TemporaryDirectory() as memory:
-        run_loop(_take_in(path, Path(memory), encoders))
+        run_loop(_ingest(path, Path(memory), encoders))
         extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
     return True
 
 
 def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: bool = False) -> None:
-    """Keep everything that a camera remembers as the features, or the frames, of a video called `name`."""
+    """Store everything that a camera remembers as the features or frames of a video called `name`."""
     snapshot = reader.snapshot()
     ids = snapshot.ids
     if not len(ids):
-        raise DataError(f"{reader.directory}: remembers nothing to train on")
+        raise DataError(f"{reader.directory}: holds no frames to train on")
     seconds = round(float(snapshot.times[-1] - snapshot.times[0]) + 1 / snapshot.info.fps, 3)
     if frames:
         side = snapshot.spec.tokens.resolution
@@ -57,7 +123,7 @@ def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: 
         save_features(directory, name, torch.from_numpy(tokens), seconds, snapshot.spec)
 
 
-async def _take_in(path: Path, memory: Path, encoders: Encoders) -> None:
+async def _ingest(path: Path, memory: Path, encoders: Encoders) -> None:
     async with Session(memory, encoders) as session:
         session.add("video", IngestConfig(parse_source(str(path)), live=False, start=0.0))
         await session.run()

@@ -1,4 +1,4 @@
-"""Cached features and cached frames: one safetensors file per video, so that the trainer's core needs neither zarr nor faiss nor PyAV.
+"""Cached features and cached frames: one safetensors file per video, so that training needs neither zarr nor faiss nor PyAV.
 
     DIR/spec.json                 whose features these are (memory.base.spec.FeatureSpec)
     DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds
@@ -6,7 +6,7 @@
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
     DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds
 
-Written by training.data.extraction, which takes videos in as every video is taken in.
+training.data.extraction writes these files.
 """
 
 import json
@@ -21,18 +21,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from afterview.memory.base.durable import replacing, write_file
 from afterview.memory.base.spec import FeatureSpec
 from afterview.training.base.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
-Kind = Literal["features", "frames"]
+BankKind = Literal["features", "frames"]
 
 
 class FeatureBank:
-    """Features by the video's name."""
+    """Features by video name."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises DataError where there is no spec."""
+        """Raises DataError if there is no spec."""
         self.directory = directory
         try:
             self.spec = FeatureSpec.model_validate_json((directory / SPEC).read_text(encoding="utf-8"))
@@ -41,23 +42,23 @@ class FeatureBank:
             raise DataError(f"{directory / SPEC}: no features can be read without it ({reason})") from None
 
     def require(self, spec: FeatureSpec) -> None:
-        """Raise DataError unless these tokens were made by the tower of `spec`. The index plays no part in training."""
+        """Raise DataError unless the tower of `spec` made these tokens. Training does not use the index."""
         if any(difference.startswith("tokens.") for difference in self.spec.differences(spec)):
             raise DataError(
                 f"{self.directory}: features of '{self.spec.model}' cannot train '{spec.model}': their vision towers differ"
             )
 
     def load(self, video: str) -> tuple[Tensor, float]:
-        """Features [T, P, Dv] and the duration in seconds. Raises DataError for a video that is not there, or not what the spec says."""
+        """Features [T, P, Dv] and the duration in seconds. Raises DataError if the video is missing or does not fit the spec."""
         tokens = self.spec.tokens
         return _load(self.directory, video, "features", (tokens.tokens_per_frame, tokens.width))
 
 
 class FrameBank:
-    """Frames by the video's name, as the tower takes them."""
+    """Frames by video name, in the tower's resolution."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises DataError where there are none."""
+        """Raises DataError if the directory is not a bank of frames."""
         self.directory = directory
         try:
             self.resolution = int(json.loads((directory / FRAMES).read_text(encoding="utf-8"))["resolution"])
@@ -66,23 +67,23 @@ class FrameBank:
             raise DataError(f"{directory / FRAMES}: no frames can be read without it ({reason})") from None
 
     def require(self, resolution: int) -> None:
-        """Raise DataError unless the frames have the resolution of the tower, in pixels."""
+        """Raise DataError unless the frames have the tower's resolution, in pixels."""
         if self.resolution != resolution:
             raise DataError(
                 f"{self.directory}: frames of {self.resolution} pixels cannot train a tower that takes {resolution}"
             )
 
     def load(self, video: str) -> tuple[Tensor, float]:
-        """Frames uint8 [T, S, S, 3] and the duration in seconds. Raises DataError for a video that is not there."""
+        """Frames uint8 [T, S, S, 3] and the duration in seconds. Raises DataError if the video is missing."""
         return _load(self.directory, video, "frames", (self.resolution, self.resolution, 3))
 
 
-def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
+def _load(directory: Path, video: str, kind: BankKind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
     path = feature_path(directory, video)
-    remedy = "delete it, and `afterview extract` makes it anew"
+    remedy = "delete it and run `afterview extract` again"
     try:
         with safe_open(path, framework="pt") as file:
-            # A copy: the file is mapped, and would be read page by page in the middle of a step.
+            # A copy: the file is memory-mapped and would be read page by page during a step.
             found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -91,14 +92,14 @@ def _load(directory: Path, video: str, kind: Kind, shape: tuple[int, ...]) -> tu
     if found.shape[1:] != shape or not len(found) or dtype != right:
         got, wanted = f"{dtype} {list(found.shape)}", f"{right} [T, {', '.join(map(str, shape))}]"
         raise DataError(f"{path}: {kind} of '{video}' are {got}; {wanted} is expected, T at least 1; {remedy}")
-    ends = found.aminmax() if found.is_floating_point() else ()  # in a twentieth of the time that isfinite takes
+    ends = found.aminmax() if found.is_floating_point() else ()  # 20 times as fast as isfinite
     if not (math.isfinite(seconds) and seconds > 0 and all(math.isfinite(float(end)) for end in ends)):
-        raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are no numbers; {remedy}")
+        raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are not finite; {remedy}")
     return found, seconds
 
 
 def require_videos(directory: Path, videos: Iterable[str]) -> None:
-    """Raise DataError unless a bank has a file for each, so that what is missing shows before an epoch, not in the middle of it."""
+    """Raise DataError unless the bank has a file for every video. Missing files then show up before an epoch, not during it."""
     there = {entry.name for entry in os.scandir(directory)}
     missing = sorted({video for video in videos if feature_path(directory, video).name not in there})
     if missing:
@@ -108,13 +109,13 @@ def require_videos(directory: Path, videos: Iterable[str]) -> None:
         )
 
 
-def holds(directory: Path, video: str, kind: Kind) -> bool:
-    """Whether a bank has a readable file of a video. Raises DataError where what it has is of the other kind."""
+def holds(directory: Path, video: str, kind: BankKind) -> bool:
+    """Whether the bank has a readable file for a video. Raises DataError if that file is of the other kind."""
     path = feature_path(directory, video)
     try:
         with safe_open(path, framework="pt") as file:
             kinds = list(file.keys())
-    except (OSError, SafetensorError):  # none, or cut short by an end in the middle of an older version's write
+    except (OSError, SafetensorError):  # missing, or truncated by a crash of version 0.1.0
         return False
     if kinds != [kind]:
         raise DataError(f"{path}: holds {' and '.join(kinds)}, not {kind}; give another directory")
@@ -122,36 +123,31 @@ def holds(directory: Path, video: str, kind: Kind) -> bool:
 
 
 def feature_path(directory: Path, video: str) -> Path:
-    """Where a video's features lie."""
+    """Path of a video's file in the bank."""
     return directory / f"{Path(video).stem}.safetensors"
 
 
 def save_features(directory: Path, video: str, features: Tensor, seconds: float, spec: FeatureSpec) -> None:
-    """Add a video to a bank, which is made if it is not there. Raises DataError for a bank of another tower."""
+    """Add a video to a bank, creating the bank if necessary. Raises DataError for a bank of another tower."""
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / SPEC).exists():
         FeatureBank(directory).require(spec)
     else:
-        (directory / SPEC).write_text(json.dumps(spec.model_dump(mode="json"), indent=1), encoding="utf-8")
+        write_file(directory / SPEC, json.dumps(spec.model_dump(mode="json"), indent=1).encode())
     _save(directory, video, {"features": features.contiguous()}, seconds)
 
 
 def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> None:
-    """Add a video's frames, uint8 [T, S, S, 3], to a bank, which is made if it is not there. Raises DataError for another resolution."""
+    """Add the frames of a video, uint8 [T, S, S, 3], to a bank, creating it if necessary. Raises DataError for another resolution."""
     directory.mkdir(parents=True, exist_ok=True)
     resolution = int(frames.shape[1])
     if (directory / FRAMES).exists():
         FrameBank(directory).require(resolution)
     else:
-        (directory / FRAMES).write_text(json.dumps({"resolution": resolution}), encoding="utf-8")
+        write_file(directory / FRAMES, json.dumps({"resolution": resolution}).encode())
     _save(directory, video, {"frames": frames.contiguous()}, seconds)
 
 
 def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float) -> None:
-    path = feature_path(directory, video)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(tensors, unfinished, metadata={"seconds": repr(seconds)})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(feature_path(directory, video)) as partial:
+        save_file(tensors, partial, metadata={"seconds": repr(seconds)})

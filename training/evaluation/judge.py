@@ -1,4 +1,4 @@
-"""Is an answer right? Pure. Times and lengths have a tolerance; everything else must be the words of the truth."""
+"""Judges answers. Pure. Times and lengths have a tolerance; all other answers must match the words of the truth."""
 
 import math
 import re
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from afterview.training.world import Question
+from afterview.training.world import WorldQuestion
 from afterview.training.world.facts import NOT_SEEN, NOTHING
 from afterview.training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
 
-CLOCK_TOLERANCE_S: Final = 5.0  # of a moment
-LENGTH_TOLERANCE_S: Final = 1.0  # of a duration; a frame per second cannot tell better
-GAP_TOLERANCE: Final = 0.1  # of the time between two things, as a share of it, but never less than CLOCK_TOLERANCE_S
+CLOCK_TOLERANCE_S: Final = 5.0  # for a time
+LENGTH_TOLERANCE_S: Final = 1.0  # for a duration; one frame per second is not more exact
+GAP_TOLERANCE: Final = 0.1  # for a gap: share of the gap, but at least CLOCK_TOLERANCE_S
 NEEDLES: Final = (
     "colour",
     "shape",
@@ -30,7 +30,7 @@ NEEDLES: Final = (
     "behind",
 )  # one moment holds the answer
 
-SUMMARIES: Final = ("summary", "scene summary")  # judged by what they name, in any words around it
+SUMMARIES: Final = ("summary", "scene summary")  # judged by the things they name, whatever the wording
 
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d)")
 _NAMES = re.compile(rf"\b(?:(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})|digit \d|word \w+|{'|'.join(SCENES)})\b")
@@ -38,14 +38,14 @@ _UNITS = {"hour": 3600, "minute": 60, "second": 1}
 
 
 @dataclass(frozen=True)
-class Said:
-    """One of several cameras' own answer. shown_s: time of its first evidence frame, seconds; infinite where it has none."""
+class OneAnswer:
+    """The answer of one of several cameras. shown_s: time of its first evidence frame, in seconds; infinite without evidence."""
 
     text: str
     shown_s: float = math.inf
 
 
-def is_right(question: Question, answer: str) -> bool:
+def is_right(question: WorldQuestion, answer: str) -> bool:
     """Whether the answer is true."""
     said, truth = plain(answer), plain(question.answer)
     if question.multiple_choice:
@@ -68,11 +68,12 @@ def is_right(question: Question, answer: str) -> bool:
     return False
 
 
-def read_cameras(question: Question, said: Mapping[str, Said]) -> str:
-    """What a person takes from the answers that several cameras gave to one question, in the words of the truth. said: by camera, in order.
+def read_cameras(question: WorldQuestion, said: Mapping[str, OneAnswer]) -> str:
+    """Combines the answers of several cameras to one question, as a person would, into the words of the truth.
 
-    What is asked about one camera, that camera answers. Else a camera that does not deny claims to have seen the thing: each answers from
-    its own video alone, and knows neither what the others saw nor what it is called. Which saw it first, or next, their evidence tells.
+    said: by camera, in order. If the question names one camera, its answer counts. Otherwise a camera that does not
+    deny claims to have seen the thing. Each camera answers from its own video only and knows neither what the others
+    saw nor what the thing is called. Their evidence tells which camera saw it first or next.
     """
     if question.kind == "on camera":
         return said[question.names_camera or ""].text
@@ -85,7 +86,7 @@ def read_cameras(question: Question, said: Mapping[str, Said]) -> str:
 
 
 def letter(answer: str) -> str | None:
-    """The letter that an answer chooses: `B`, `b.`, `(B) red` or `B. red`; None where it begins with none."""
+    """The letter that an answer chooses: `B`, `b.`, `(B) red` or `B. red`. None if it does not start with a letter."""
     found = re.match(r"\W*([A-Ha-h])(?:\W|$)", answer.strip())
     return found.group(1).upper() if found else None
 
@@ -96,7 +97,7 @@ def named(text: str) -> set[str]:
 
 
 def says_not_seen(answer: str) -> bool:
-    """Whether the answer denies having seen what was asked about."""
+    """Whether the answer denies having seen the thing."""
     return plain(answer) in (NOT_SEEN, "no")
 
 
@@ -106,7 +107,7 @@ def plain(text: str) -> str:
 
 
 def clock_seconds(text: str) -> float | None:
-    """`00:04:12` -> 252; None where there is no clock in the text."""
+    """`00:04:12` -> 252. None if the text has no clock time."""
     found = _CLOCK.search(text)
     return (
         None
@@ -116,6 +117,6 @@ def clock_seconds(text: str) -> float | None:
 
 
 def length_seconds(text: str) -> float | None:
-    """`1 minute 12 seconds` -> 72; None where no length is told."""
+    """`1 minute 12 seconds` -> 72. None if the text has no length."""
     found = re.findall(r"(\d+) (hour|minute|second)s?", text)
     return float(sum(int(number) * _UNITS[unit] for number, unit in found)) if found else None

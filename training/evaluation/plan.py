@@ -1,4 +1,4 @@
-"""Which worlds are filmed, and what is asked of them: a pure function of a test and a seed. One frame is one second."""
+"""Which worlds are filmed and what is asked about them: a pure function of a test and a seed. One frame is one second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Final, Literal
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
 from afterview.training.world import (
-    Question,
     QuestionPlan,
     Script,
     WorldConfig,
+    WorldQuestion,
     make_script,
     multiple_choice,
     questions_at,
@@ -26,12 +26,12 @@ from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS
 RecallMode = Literal["bounded", "full", "decayed"]
 VariantName = Literal["plain", "changing", "cameras"]
 Pairs = Literal["seen", "held-out", "all"]
-_PRESENT: Final = ("now", "scene now")  # asked while something is on show, where that can be
+_PRESENT: Final = ("now", "scene now")  # asked while something is visible, if possible
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A sort of world: what it is called, the kinds of question asked of it, those that can be, and how its stories are drawn."""
+    """A type of world: its name, the default kinds of questions, the possible kinds, and how its stories are drawn."""
 
     called: str
     kinds: tuple[str, ...]
@@ -44,44 +44,45 @@ class Variant:
 VARIANTS: Final[dict[VariantName, Variant]] = {
     "plain": Variant("worlds", KINDS, EVERY_KIND),
     "changing": Variant("worlds with changes and covers", TWIST_KINDS, EVERY_KIND, changing=1.0, hidden=0.5),
-    # three, because of two the question which saw a thing next names the other
+    # three: with two, the question which camera saw a thing next names the other
     "cameras": Variant("stories on three cameras", CAMERA_KINDS, CAMERA_KINDS, cameras=3),
 }
 
 
 @dataclass(frozen=True)
 class Footage:
-    """What is filmed of one seed. scripts: by the camera that holds their frames; memory: the directory that holds the cameras."""
+    """What is filmed for one seed. scripts: by camera. memory: the directory that holds the cameras."""
 
     memory: str
     scripts: dict[str, Script]
-    story: SharedStory | None = None  # that the cameras share
+    story: SharedStory | None = None  # shared by the cameras
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Cameras that a question names: none where they share a story, because who asks where a thing was cannot name one."""
+        """Cameras that a question names. None for a shared story: the question where a thing was cannot name a camera."""
         return () if self.story else tuple(self.scripts)
 
     def video(self, camera: str) -> str:
-        """Name of a camera's video file, without its suffix."""
+        """Name of a camera's video file, without suffix."""
         return f"{self.memory}-{camera}" if self.story else camera
 
 
 @dataclass(frozen=True)
 class WorldTest:
-    """What is asked of which worlds. Raises WorldError for what cannot be measured: seeds of the training split, unknown kinds, letters
-    to choose from where every camera answers for itself.
+    """Which questions are asked about which worlds.
+
+    Raises WorldError for seeds of the training split, unknown kinds, and for choices if several cameras answer.
     """
 
     seeds: Sequence[int]
-    frames: int = 2000  # of every camera
+    frames: int = 2000  # per camera
     questions: int = 30  # per world
     variant: VariantName = "plain"
-    kinds: Sequence[str] = ()  # none: those of the variant
+    kinds: Sequence[str] = ()  # empty: the variant's default
     pairs: Pairs = "seen"
     held_out_wordings: bool = False
-    reworded: bool = False  # questions of trained wordings, in other words of the same meaning
-    choices: int = 0  # lettered answers that every question offers; 0: none
+    reworded: bool = False  # trained wordings, with words replaced by synonyms
+    choices: int = 0  # lettered answers per question; 0: none
     recall: Sequence[RecallMode] = ("bounded",)
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class WorldTest:
                     f"there is no such kind of question as '{kind}' about {variant.called}; there are: {there}"
                 )
         if self.choices and variant.cameras > 1:
-            raise WorldError(f"{variant.called} offer no choice of answers: every camera answers for itself")
+            raise WorldError(f"{variant.called} offer no choice of answers: every camera answers separately")
 
     def footage(self, seed: int) -> Footage:
         """The world of a seed."""
@@ -110,8 +111,8 @@ class WorldTest:
         return Footage("memory", {camera: make_script(seed, float(self.frames), config)})
 
 
-def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
-    """A world's questions: as of its end, and about the present of a single camera while something is on show."""
+def questions_for(footage: Footage, test: WorldTest) -> list[WorldQuestion]:
+    """The questions about a world: at its end, and, for a single camera, about the present while something is visible."""
     asked = _drawn(footage, test)
     if test.reworded:
         rng = seeded(f"evaluation in other words 1, {[script.seed for script in footage.scripts.values()]}")
@@ -121,7 +122,7 @@ def questions_for(footage: Footage, test: WorldTest) -> list[Question]:
     return asked
 
 
-def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
+def _drawn(footage: Footage, test: WorldTest) -> list[WorldQuestion]:
     kinds = tuple(test.kinds) or VARIANTS[test.variant].kinds
     if footage.story is not None:
         at_s = shared_settled_time(footage.story, footage.story.duration_s)
@@ -135,7 +136,7 @@ def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     rng = seeded(f"evaluation 1, world {script.seed}")
     present = [kind for kind in kinds if kind in _PRESENT]
     others = [kind for kind in kinds if kind not in _PRESENT]
-    asked: list[Question] = []
+    asked: list[WorldQuestion] = []
     if present:
         moment = end if not lasting or rng.random() < 0.4 else rng.choice(lasting[-3:]).end_s - 0.5
         share = max(1, round(test.questions * len(present) / len(kinds)))
@@ -145,6 +146,6 @@ def _drawn(footage: Footage, test: WorldTest) -> list[Question]:
     return asked
 
 
-def _draw(script: Script, at: float, kinds: Sequence[str], count: int, test: WorldTest) -> list[Question]:
+def _draw(script: Script, at: float, kinds: Sequence[str], count: int, test: WorldTest) -> list[WorldQuestion]:
     plan = QuestionPlan(count=count, kinds=tuple(kinds), held_out_wordings=test.held_out_wordings, seed=script.seed)
     return questions_at(script, at, plan)

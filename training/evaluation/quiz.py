@@ -1,6 +1,6 @@
-"""A quiz on a world while it is watched: what is asked when, as of which moment, and what is true of that moment. Pure; drawn by the seed.
+"""A quiz on a world during live recording: when each question is asked, about which time, and its truth. Pure; drawn from the seed.
 
-Every answer counts as of `question.at_s`, so it does not matter how long an answer takes or what changes meanwhile.
+Every answer is about `question.at_s`, so the time that an answer takes and later changes do not matter.
 """
 
 from collections.abc import Iterator
@@ -10,33 +10,34 @@ from typing import Final
 
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
-from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world import QuestionPlan, WorldQuestion, questions_at, settled_time
 from afterview.training.world.story import Script
 
 QUIZ_KINDS: Final = (
     "colour", "shape", "where", "scene", "exists", "digit", "size", "scene seen", "now", "scene now",
 )  # fmt: skip
-_PRESENT: Final = ("now", "scene now")  # true of the moment asked about alone, so never asked as of long ago
+_PRESENT: Final = ("now", "scene now")  # true at one time only, so never asked about the past
 _JOIN_S: Final = 5.0  # seconds of live video before the first question
-_LEAVE_S: Final = 3.0  # and after the last
-_BEFORE_END_S: Final = 0.5  # "now" is asked so long before what is on show ends
-_SHARE_OF_PAST: Final = 0.2  # of the questions, but at least one, are asked as of an earlier moment
-_PAST: Final = (0.25, 0.9)  # which lies in this part of what came before the live minute
-_SHARE_ON_SHOW: Final = 0.6  # of "now" questions are put while something is on show, where anything is
+_LEAVE_S: Final = 3.0  # after the last question
+_BEFORE_END_S: Final = 0.5  # "now" is asked this long before a thing disappears
+_SHARE_OF_PAST: Final = 0.2  # of the questions, but at least one, are about the past
+_PAST: Final = (0.25, 0.9)  # in this range of the time before the live minute
+_SHARE_VISIBLE: Final = 0.6  # of "now" questions are asked while something is visible, if possible
 
 
 @dataclass(frozen=True)
 class Put:
-    """A question with the story time at which it is put; `question.at_s` is never later."""
+    """A question and the story time at which it is asked. `question.at_s` is never later."""
 
     put_s: float
-    question: Question
+    question: WorldQuestion
 
 
 def draw_quiz(script: Script, live_s: float, *, count: int = 10) -> list[Put]:
-    """`count` different questions, put between story time `live_s` and the story's end, in order of time.
+    """`count` different questions, asked between story time `live_s` and the story's end, in order of time.
 
-    Kinds come in turn; at least one question is asked as of before `live_s`. Raises WorldError where there is no room for them.
+    Kinds alternate. At least one question is about a time before `live_s`. Raises WorldError if there is not enough
+    time for them.
     """
     first, last = live_s + _JOIN_S, script.duration_s - _LEAVE_S
     if count < 1 or not 0 < live_s < first < last:
@@ -50,27 +51,27 @@ def draw_quiz(script: Script, live_s: float, *, count: int = 10) -> list[Put]:
     for number, kind in enumerate(kinds):
         put_s = round(first + step * (number + rng.random()), 1)
         if kind == "now":
-            put_s = _while_something_is_on_show(script, first, last, rng) or put_s
+            put_s = _while_something_is_visible(script, first, last, rng) or put_s
         at_s = round(rng.uniform(*_PAST) * live_s, 1) if number in past else put_s
         puts.append(_put(script, kind, put_s, at_s, puts))
     return sorted(puts, key=lambda put: put.put_s)
 
 
 def _in_turn(rng: Random, count: int) -> Iterator[str]:
-    """Kinds in a drawn order, each once before any comes again."""
+    """Kinds in random order; each occurs once before any is repeated."""
     for start in range(0, count, len(QUIZ_KINDS)):
         yield from rng.sample(QUIZ_KINDS, min(len(QUIZ_KINDS), count - start))
 
 
-def _while_something_is_on_show(script: Script, first: float, last: float, rng: Random) -> float | None:
+def _while_something_is_visible(script: Script, first: float, last: float, rng: Random) -> float | None:
     ends = [event.end_s - _BEFORE_END_S for event in script.events if event.end_s - event.start_s >= 3]
     fitting = [moment for moment in ends if first <= moment <= last]
-    return rng.choice(fitting) if fitting and rng.random() < _SHARE_ON_SHOW else None
+    return rng.choice(fitting) if fitting and rng.random() < _SHARE_VISIBLE else None
 
 
 def _put(script: Script, kind: str, put_s: float, at_s: float, earlier: list[Put]) -> Put:
     at_s = settled_time(script, at_s)
     known = {(put.question.kind, put.question.about) for put in earlier}
     candidates = questions_at(script, at_s, QuestionPlan(count=1 + len(earlier), kinds=(kind,), seed=len(earlier)))
-    fresh = [question for question in candidates if (kind, question.about) not in known]
-    return Put(put_s, (fresh or candidates)[0])
+    new = [question for question in candidates if (kind, question.about) not in known]
+    return Put(put_s, (new or candidates)[0])

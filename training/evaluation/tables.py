@@ -1,4 +1,4 @@
-"""Figures of an evaluation: accuracies with Wilson's intervals, chance, majority, evidence, confusions. Pure."""
+"""Results of an evaluation: accuracies with Wilson intervals, chance, majority, evidence, mistakes. Pure."""
 
 import math
 from collections import Counter
@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterview.training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
-from afterview.training.world import Question
+from afterview.training.evaluation.plan import WorldTest
+from afterview.training.world import WorldQuestion
 
 _Z = 1.959964  # standard normal quantile of a 95 % interval
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question put to one memory under one recall mode."""
+    """One question asked of one memory under one recall mode, and its answer."""
 
     seed: int
     frames: int
     recall: str
-    question: Question
+    question: WorldQuestion
     answer: str
-    evidence_time: float | None  # story time of the frame with the largest weight
-    seconds: float  # that the answer took
+    evidence_time: float | None  # story time of the frame with the largest evidence weight
+    seconds: float  # duration of answering
 
     @property
     def right(self) -> bool:
@@ -31,7 +32,7 @@ class Outcome:
 
     @property
     def evident(self) -> bool | None:
-        """Whether the first evidence frame lies in an event that proves the answer; None where no single event does."""
+        """Whether the first evidence frame lies in an event that proves the answer. None if no single event does."""
         if self.evidence_time is None or not self.question.spans or not self.question.seen:
             return None
         return any(start <= self.evidence_time < end for start, end in self.question.spans)
@@ -39,14 +40,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Share:
-    """`right` of `asked`, with the interval that the true share lies in with 95 % confidence (Wilson 1927)."""
+    """`right` of `asked`, with the 95 % confidence interval of the true share (Wilson 1927)."""
 
     right: int
     asked: int
 
     @property
     def value(self) -> float:
-        """The share; NaN when nothing was asked."""
+        """The share. NaN if nothing was asked."""
         return self.right / self.asked if self.asked else math.nan
 
     @property
@@ -59,19 +60,57 @@ class Share:
         half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
         return max(0.0, centre - half), min(1.0, centre + half)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         low, high = self.interval
         return {"accuracy": _rounded(self.value), "low": round(low, 4), "high": round(high, 4), "asked": self.asked}
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation of one model."""
+
+    test: WorldTest
+    model: str  # as the caller named it
+    weights: str  # the model's fingerprint
+    outcomes: Sequence[Outcome]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the test, and one summary per recall mode."""
+        test = self.test
+        return {
+            "benchmark": "world",
+            "model": self.model,
+            "weights": self.weights,
+            "seeds": [test.seeds[0], test.seeds[-1]],
+            "world": test.variant,
+            "frames": test.frames,
+            "questions": test.questions,
+            "kinds": list(test.kinds),
+            "pairs": test.pairs,
+            "held_out_wordings": test.held_out_wordings,
+            "reworded": test.reworded,
+            "choices": test.choices,
+            "seconds": round(self.seconds, 1),
+            "recall": self.summaries,
+        }
+
+    @property
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The summary of each recall mode."""
+        return {
+            mode: summary([outcome for outcome in self.outcomes if outcome.recall == mode]) for mode in self.test.recall
+        }
+
+
 def share(outcomes: Sequence[Outcome]) -> Share:
-    """How many are right."""
+    """The share of right answers."""
     return Share(sum(outcome.right for outcome in outcomes), len(outcomes))
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The whole table of outcomes that differ in seed and question only. JSON-able."""
+    """The table of outcomes that differ only in seed and question. JSON-able."""
     kinds = sorted({outcome.question.kind for outcome in outcomes})
     proven = [
         outcome
@@ -82,11 +121,11 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     denied = Share(sum(says_not_seen(outcome.answer) for outcome in unseen), len(unseen))
     times = sorted(outcome.seconds for outcome in outcomes)
     return {
-        "all": share(outcomes).document(),
-        "needles": share([outcome for outcome in outcomes if outcome.question.kind in NEEDLES]).document(),
+        "all": share(outcomes).to_dict(),
+        "needles": share([outcome for outcome in outcomes if outcome.question.kind in NEEDLES]).to_dict(),
         "kinds": {kind: _kind([outcome for outcome in outcomes if outcome.question.kind == kind]) for kind in kinds},
-        "evidence": Share(sum(bool(outcome.evident) for outcome in proven), len(proven)).document(),
-        "not_seen": denied.document(),
+        "evidence": Share(sum(bool(outcome.evident) for outcome in proven), len(proven)).to_dict(),
+        "not_seen": denied.to_dict(),
         "worlds": {seed: _of_world(outcomes, seed) for seed in sorted({outcome.seed for outcome in outcomes})},
         "seconds_median": round(times[len(times) // 2], 3) if times else None,
     }
@@ -102,7 +141,7 @@ def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     chances = [1 / (1 + len(set(outcome.question.wrong))) for outcome in outcomes]
     wrong = Counter((plain(o.question.answer), plain(o.answer)) for o in outcomes if not o.right)
     return {
-        **share(outcomes).document(),
+        **share(outcomes).to_dict(),
         "chance": _rounded(sum(chances) / len(chances)),
         "majority": _rounded(truths.most_common(1)[0][1] / len(outcomes)),
         "mistakes": [{"truth": truth, "said": said, "times": times} for (truth, said), times in wrong.most_common(3)],
@@ -110,7 +149,7 @@ def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """The table of one summary, for people and for the model card."""
+    """The table of one summary as Markdown, for people and the model card."""
     lines = ["| kind | accuracy | 95 % interval | asked | chance | majority |", "|---|---|---|---|---|---|"]
     for kind, row in table["kinds"].items():
         lines.append(f"{_cells(kind, row)} {row['chance']:.2f} | {row['majority']:.2f} |")

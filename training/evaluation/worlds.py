@@ -1,9 +1,10 @@
-"""Worlds that were never trained on, as H.264 files, taken in by the session that takes in everything, and asked about.
+"""Evaluates on worlds that were never trained on: as H.264 files, ingested like any video, and asked about.
 
-A memory that is there already is asked again and not made anew, so that another model with the same encoders, or more questions, cost no
-second ingest.
+An existing memory is reused. Another model with the same encoders, or more questions, then needs no second ingest.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,29 +12,39 @@ from typing import Final
 
 from afterview.memory.directory import Memory
 from afterview.memory.plans.recall import RecallConfig
-from afterview.model.checkpoint.loaded import AfterviewModel, Encoders
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.question import Question as Asked
+from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import WorldError
-from afterview.training.evaluation.judge import Said, read_cameras
+from afterview.training.evaluation.judge import OneAnswer, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
-from afterview.training.evaluation.tables import Outcome
-from afterview.training.world import Question, World
+from afterview.training.evaluation.tables import Evaluation, Outcome
+from afterview.training.world import World, WorldQuestion
 from afterview.training.world.video import VideoFormat, write_video
 
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
-VIDEO_RATE: Final = (
-    2  # frames per second of the files: twice what is sampled, so that choosing frames is part of the test
-)
-Report = Callable[[str], None]
+# Frames per second of the files: twice what is sampled, so that choosing frames is part of the test.
+VIDEO_RATE: Final = 2
+Progress = Callable[[int, int], None]  # done, total
+
+_LOGGER = logging.getLogger(__name__)
 
 
-def take_in(test: WorldTest, encoders: Encoders, directory: Path, *, report: Report) -> None:
-    """Render, encode and ingest every world that no memory in `directory` holds yet; the cameras of a story side by side."""
+def evaluate(test: WorldTest, model: str, directory: Path, *, progress: Progress | None = None) -> Evaluation:
+    """Ingest the worlds into `directory` and ask every question. progress: questions asked, questions in all."""
+    began, loaded = time.monotonic(), load_pretrained(model)
+    ingest_worlds(test, loaded.encoders, directory)
+    outcomes = list(ask_all(test, loaded, directory, progress=progress))
+    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
+
+
+def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path) -> None:
+    """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel."""
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
         footage = test.footage(seed)
@@ -46,26 +57,32 @@ def take_in(test: WorldTest, encoders: Encoders, directory: Path, *, report: Rep
             continue
         run_loop(_replay(videos, memory, encoders))
         for path in videos.values():
-            path.unlink()  # the truth beside it stays
-        report(f"world {number} of {len(test.seeds)}: seed {seed}, {len(videos) * test.frames} frames taken in")
+            path.unlink()  # the truth beside it is kept
+        frames = len(videos) * test.frames
+        _LOGGER.info("world %d of %d: seed %d, %d frames ingested", number, len(test.seeds), seed, frames)
 
 
-def ask_all(test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report) -> Iterator[Outcome]:
-    """Put every question under every recall mode."""
+def ask_all(
+    test: WorldTest, model: AfterviewModel, directory: Path, *, progress: Progress | None = None
+) -> Iterator[Outcome]:
+    """Ask every question under every recall mode."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
-    for number, seed in enumerate(test.seeds, 1):
-        footage = test.footage(seed)
-        memory = Memory(directory / footage.memory)
-        answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
-        for question in questions_for(footage, test):
-            for mode, answerer in answerers.items():
-                text, when, seconds = _ask(answerer, footage, question)
-                yield Outcome(seed, test.frames, mode, question, text, when, seconds)
-        report(f"world {number} of {len(test.seeds)}: asked")
+    footage = {seed: test.footage(seed) for seed in test.seeds}
+    questions = [(seed, question) for seed, shown in footage.items() for question in questions_for(shown, test)]
+    answerers: dict[RecallMode, Answerer] = {}
+    for done, (seed, question) in enumerate(questions, 1):
+        if done == 1 or seed != questions[done - 2][0]:
+            memory = Memory(directory / footage[seed].memory)
+            answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
+        for mode, answerer in answerers.items():
+            text, when, seconds = _ask(answerer, footage[seed], question)
+            yield Outcome(seed, test.frames, mode, question, text, when, seconds)
+        if progress:
+            progress(done, len(questions))
 
 
 def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
-    """The model under a recall mode: its own budget, everything, or nothing but the decayed frames."""
+    """The model under a recall mode: its own budget, everything, or only the decayed frames."""
     if mode == "bounded":
         return model
     visible = model.preset.forgetting.max_frames
@@ -77,11 +94,13 @@ def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
     return replace(model, preset=model.preset.model_copy(update={"recall": recall}))
 
 
-def _ask(answerer: Answerer, footage: Footage, question: Question) -> tuple[str, float | None, float]:
-    """What was answered, the story time of the first evidence frame (None: there is none, or one of every camera), and seconds."""
-    answer = answerer.ask(Asked(question.text, footage.named, at=START + question.at_s, evidence=1))
+def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple[str, float | None, float]:
+    """Answer, story time of the first evidence frame (None without evidence or for several cameras), and seconds."""
+    answer = answerer.ask(Question(question.text, footage.named, at=START + question.at_s, evidence=1))
     if footage.story is not None:
-        said = {part.coverage.camera: Said(part.text, *(item.time for item in part.evidence)) for part in answer.parts}
+        said = {
+            part.coverage.camera: OneAnswer(part.text, *(item.time for item in part.evidence)) for part in answer.parts
+        }
         return read_cameras(question, {name: said[name] for name in footage.scripts}), None, answer.total_s
     return answer.text, answer.evidence[0].time - START if answer.evidence else None, answer.total_s
 
@@ -91,7 +110,7 @@ def _holds(memory: Path, camera: str, frames: int) -> bool:
         return False
     found = len(Memory(memory).camera(camera).snapshot().times)
     if found != frames:
-        raise WorldError(f"{memory}: camera '{camera}' holds {found} frames, not {frames}; delete it to begin anew")
+        raise WorldError(f"{memory}: camera '{camera}' holds {found} frames, not {frames}; delete it to start again")
     return True
 
 

@@ -1,8 +1,10 @@
-"""`python -m afterview.training.tiny CONFIG --out DIR [--minutes M]`: make the small model, or go on making it."""
+"""`python -m afterview.training.tiny CONFIG --out DIR [--minutes M]`: make the small model, or continue making it."""
 
 import argparse
+import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from afterview.configs import AfterviewError, load
@@ -10,14 +12,18 @@ from afterview.training.tiny.make import make
 from afterview.training.tiny.recipe import Recipe
 
 
-def main() -> int:
-    """0 when the model is finished, 3 when the time ran out first: the same command goes on. 1 or 2 for an error, as `afterview train`."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 finished, 3 if the time ran out (run the command again), 1 or 2 for an error, as `afterview train`."""
     parser = argparse.ArgumentParser(prog="python -m afterview.training.tiny", description=main.__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long, to be resumed")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after this time; run again to continue"
+    )
     parser.add_argument("--cpu", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("afterview").setLevel(logging.INFO)  # status lines on standard error
     deadline = time.monotonic() + 60 * arguments.minutes
     try:
         done = make(load(arguments.config, Recipe), arguments.out, deadline=deadline, cpu=arguments.cpu)

@@ -1,7 +1,7 @@
-"""A bank of frames of the world: clips of every thing in every scene, and scenes with nothing in front of them.
+"""A bank of frames of the world: clips of every thing in every scene, and empty scenes.
 
-Training stories are put together from it, so that a training step never renders. One worker renders one scene of one seed; a share
-of them at full size and through a real H.264 file, read back by the same reader that ingest uses.
+Training stories are composed from it, so a training step never renders. One job renders one scene of one seed. A share
+of the jobs renders at full size and goes through a real H.264 file, read by the reader that ingest uses.
 
 Legend: F frames, C clips, S pixels per side.
 """
@@ -24,7 +24,7 @@ from afterview.configs import Schema
 from afterview.model.vision.preprocess import to_square
 from afterview.training.base.seeds import seeded
 from afterview.training.world.render import Renderer
-from afterview.training.world.script import Event, Script, Segment, WorldConfig, stage
+from afterview.training.world.script import Event, Script, StorySegment, WorldConfig, place_event
 from afterview.training.world.vocabulary import (
     COLOURS,
     DIGITS,
@@ -38,8 +38,8 @@ from afterview.training.world.vocabulary import (
 )
 
 DAY_S: Final = 86_400.0
-HOURS: Final = 12  # hours of the day that one job's frames are spread over: light is drawn once for each
-PIXELS: Final = "bank.pixels"  # file of a bank's frames
+HOURS: Final = 12  # a job's frames are spread over this many hours of the day; the light is drawn once per hour
+PIXELS: Final = "bank.pixels"  # file of the bank's frames
 NO_LABEL: Final = -1
 LABELS: Final = ("kind", "colour", "shape", "size", "text", "place", "scene")
 VALUES: Final[dict[str, tuple[str, ...]]] = {
@@ -55,20 +55,20 @@ CODE: Final = {label: {value: number for number, value in enumerate(values)} for
 
 
 class BankConfig(Schema):
-    """How large the bank is. A job is one scene of one seed."""
+    """Size of the bank. A job is one scene of one seed."""
 
     seeds: int = 240
     clips: int = 40  # per job
     backgrounds: int = 60  # per job
     image_size: int = 128  # pixels
-    encoded: float = 0.34  # share of the jobs that are drawn at 640x360 and go through H.264
+    encoded: float = 0.34  # share of the jobs that render at 640x360 and go through H.264
     first_seed: int = FIRST_TRAINING_SEED
-    workers: int = 0  # processes; 0: one per core
+    workers: int = 0  # worker processes; 0: one per core
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scene of one seed, and where its frames and clips lie in the bank."""
+    """One scene of one seed, and the place of its frames in the bank."""
 
     seed: int
     scene: str
@@ -79,9 +79,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Bank:
-    """pixels uint8 [F, S, S, 3]; labels int16 [F, len(LABELS)], NO_LABEL where a frame has none; centres float32 [F, 2], NaN without event.
+    """pixels uint8 [F, S, S, 3]. labels int16 [F, len(LABELS)], NO_LABEL if a frame has none. centres float32 [F, 2], NaN without event.
 
-    clips: (event, first frame); backgrounds: frames by scene.
+    clips: (event, first frame). backgrounds: frames by scene.
     """
 
     pixels: NDArray[np.uint8]
@@ -92,7 +92,7 @@ class Bank:
 
 
 def plan_bank(config: BankConfig) -> list[Job]:
-    """All jobs, deterministic by the configuration."""
+    """All jobs, determined by the configuration."""
     jobs: list[Job] = []
     done = 0
     for number in range(config.seeds):
@@ -104,7 +104,7 @@ def plan_bank(config: BankConfig) -> list[Job]:
 
 
 def make_bank(config: BankConfig, directory: Path) -> Bank:
-    """Render the bank; its pixels live in a memory-mapped file of `directory`."""
+    """Render the bank. Its pixels are in a memory-mapped file in `directory`."""
     jobs = plan_bank(config)
     path, shape = directory / PIXELS, shape_of(jobs, config)
     pixels = np.memmap(path, np.uint8, "w+", shape=shape)
@@ -121,17 +121,17 @@ def make_bank(config: BankConfig, directory: Path) -> Bank:
 
 
 def shape_of(jobs: list[Job], config: BankConfig) -> tuple[int, int, int, int]:
-    """Of the bank's pixels, [F, S, S, 3]."""
+    """Shape of the bank's pixels, [F, S, S, 3]."""
     return jobs[-1].first_frame + len(jobs[-1].times), config.image_size, config.image_size, 3
 
 
 def leave_ctrl_c() -> None:
-    """In a worker: Ctrl-C reaches every process of a terminal, and the one that gave the work ends the others."""
+    """For workers: ignore Ctrl-C. It reaches every process of a terminal, and the parent process ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def index_bank(jobs: list[Job], pixels: NDArray[np.uint8]) -> Bank:
-    """The bank of rendered jobs: what every frame shows, and which frames make a clip."""
+    """The bank of rendered jobs: what every frame shows, and which frames form a clip."""
     labels = np.full((len(pixels), len(LABELS)), NO_LABEL, np.int16)
     centres = np.full((len(pixels), 2), np.nan, np.float32)
     clips: list[tuple[Event, int]] = []
@@ -153,7 +153,7 @@ def index_bank(jobs: list[Job], pixels: NDArray[np.uint8]) -> Bank:
 
 
 def things(scene: str) -> list[dict[str, str]]:
-    """Everything that can be shown before a scene; digits twice, because they are the hardest to see."""
+    """Everything that can be shown in a scene. Digits count twice, because they are the hardest to see."""
     pairs = WorldConfig().colour_shape_pairs()
     objects = [
         {"kind": "object", "colour": colour, "shape": shape, "size": size} for colour, shape in pairs for size in SIZES
@@ -171,7 +171,7 @@ def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Jo
     hours = [rng.uniform(0, 23.9) * 3600 for _ in range(HOURS)]
     starts = sorted(_starts(rng, hours, config.clips))
     events = tuple(
-        stage(rng, thing, number, start, rng.randint(1, 5), scene, 0.25)
+        place_event(rng, thing, number, start, rng.randint(1, 5), scene, 0.25)
         for number, (thing, start) in enumerate(zip(cast, starts, strict=True))
     )
     busy = {second for event in events for second in _seconds(event)}
@@ -180,7 +180,7 @@ def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Jo
         second = float(int(rng.choice(hours)) + rng.randrange(300))
         if second not in busy and second < DAY_S:
             quiet.add(second)
-    segment = Segment(
+    segment = StorySegment(
         scene=scene, start_s=0.0, end_s=DAY_S, offset=rng.random(), drift=rng.choice((-1, 1)) * rng.uniform(0.006, 0.025),
         passer_speed=rng.choice((-1, 1)) * rng.uniform(0.03, 0.12), passer_height=rng.uniform(0.15, 0.85),
     )  # fmt: skip
@@ -191,7 +191,7 @@ def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Jo
 
 
 def _starts(rng: Random, hours: list[float], count: int) -> Iterator[float]:
-    """Start times in tenths, eight seconds or more apart, in blocks of five minutes of the same light."""
+    """Start times in tenths of seconds, at least eight seconds apart, in blocks of five minutes with the same light."""
     each = -(-count // len(hours))
     blocks = sorted(int(hour) // 600 * 600 for hour in hours)
     taken: set[int] = set()
@@ -203,7 +203,7 @@ def _starts(rng: Random, hours: list[float], count: int) -> Iterator[float]:
 
 
 def _seconds(event: Event) -> list[float]:
-    """The whole seconds at which an event shows."""
+    """The whole seconds at which an event is visible."""
     return [float(second) for second in range(math.ceil(event.start_s), math.ceil(event.end_s))]
 
 
@@ -218,11 +218,11 @@ def _render_job(item: tuple[Job, Path, tuple[int, ...], bool]) -> None:
 
 
 def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-    """Frames as a viewer of the encoded video sees them. Needs PyAV."""
+    """The frames after H.264 encoding and decoding. Needs PyAV."""
     from afterview.stream.media import VideoWriter
     from afterview.stream.source.address import parse_source
+    from afterview.stream.source.config import SourceConfig
     from afterview.stream.source.events import Frame
-    from afterview.stream.source.opening import SourceConfig
     from afterview.stream.source.reader import read_events
 
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""Draws batches ahead in other processes. What a batch holds depends on its number alone, never on who draws it or when."""
+"""Draws batches ahead in other processes. A batch depends only on its number, not on the process or the time."""
 
 import multiprocessing
 import os
@@ -27,13 +27,13 @@ def _prepare_worker(bank: BankConfig, tokenizer: Path) -> None:
 
 
 def _prepare(bank: BankConfig, tokenizer: Path) -> None:
-    """Once per process."""
+    """Load the shared data, once per process."""
     global _shelf, _words
     _shelf, _words = shelf_of(plan_bank(bank)), Words(PreTrainedTokenizerFast.from_pretrained(tokenizer))
 
 
 def _draw(plan: LessonPlan, forgetting: ForgettingConfig, seed: int, number: int) -> StoryBatch:
-    assert _shelf is not None and _words is not None, "the process was prepared"  # noqa: PT018
+    assert _shelf is not None and _words is not None, "_prepare was called"  # noqa: PT018
     return make_batch(plan, _shelf, _words, forgetting, seed=seed, number=number)
 
 
@@ -43,7 +43,7 @@ class DataLoader:
     def __init__(
         self, bank: BankConfig, tokenizer: Path, forgetting: ForgettingConfig, *, seed: int, workers: int, ahead: int
     ) -> None:
-        """tokenizer: its directory. workers: processes; 1: draw in this one, 0: one per core but one."""
+        """tokenizer: its directory. workers: processes; 1: draw in this process, 0: one per core, minus one. ahead: batches drawn ahead."""
         self._forgetting, self._seed, self._ahead = forgetting, seed, ahead
         self._waiting: dict[int, AsyncResult[StoryBatch]] = {}
         self._plan: LessonPlan | None = None

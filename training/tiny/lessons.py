@@ -1,7 +1,7 @@
-"""The curriculum: what is asked of which stories, and when it is learnt well enough to go on. Pure.
+"""The curriculum: what is asked about which stories, and when the next lesson starts. Pure.
 
-A small model that is shown long stories from the start learns slowly: it must first find one thing among few frames. So lessons begin
-with few, as the paper's first stage begins with images, and grow.
+A small model learns slowly if it sees long stories from the start: it must first find one thing among few frames. So
+lessons start with few frames and grow, as the paper's first stage starts with images.
 """
 
 from collections.abc import Mapping
@@ -13,32 +13,29 @@ from afterview.configs import Schema
 from afterview.training.world.facts import KINDS
 from afterview.training.world.script import WorldConfig
 
-_MEMORY = 0.98  # share of an accuracy's running mean that one logged batch leaves in place
+_MEMORY = 0.98  # share of the running mean that one logged batch keeps
 
 
 class LessonPlan(Schema):
     """One lesson. Ranges are inclusive."""
 
     name: str
-    kinds: dict[str, float]  # kind of question -> how often it is asked, relative to the others
+    kinds: dict[str, float]  # kind of question -> relative frequency
     frames: int = Field(ge=12)  # frames that MemAug may attend to
-    tokens_read: int | None = Field(default=None, ge=1, le=64)  # of each frame, drawn anew in each step; null: all
-    window: int = 4  # newest frames, always among them
+    tokens_read: int | None = Field(default=None, ge=1, le=64)  # per frame, drawn anew in each step; null: all
+    window: int = 4  # newest frames, always included
     stories: int = 64  # per batch
     questions: int = 8  # per story
-    asked: tuple[int, ...] = (
-        1,
-        1,
-        2,
-        4,
-    )  # how many questions of a kind come to mind, one of these by lot; the last of them is asked
-    wobble: float = Field(default=0.3, ge=0, le=1)  # share of questions with a word that nobody knows
-    reword: float = Field(default=0.0, ge=0, le=1)  # share of expressions that are swapped for others of their meaning
+    # Numbers of questions to draw: one number is chosen at random, and the last question drawn is asked. See stories._ask.
+    asked: tuple[int, ...] = (1, 1, 2, 4)
+    wobble: float = Field(default=0.3, ge=0, le=1)  # share of questions with an unknown word
+    reword: float = Field(default=0.0, ge=0, le=1)  # share of expressions that are replaced by synonyms
     duration_s: tuple[float, float] = (60.0, 600.0)  # log-uniform
     world: WorldConfig = WorldConfig()
-    gate: dict[str, float] = Field(default_factory=dict)  # kind -> accuracy that ends the lesson, all of them together
+    # Kind -> required accuracy; the lesson ends when all are reached.
+    gate: dict[str, float] = Field(default_factory=dict)
     least: int = 0  # steps
-    most: int = Field(ge=1)  # steps after which the lesson ends, learnt or not
+    most: int = Field(ge=1)  # steps after which the lesson ends in any case
 
     @model_validator(mode="after")
     def _known(self) -> "LessonPlan":
@@ -52,12 +49,12 @@ class LessonPlan(Schema):
 
 @dataclass
 class Progress:
-    """Where the curriculum stands. `note` is told of every step's accuracies and says whether the next lesson has begun."""
+    """The state of the curriculum."""
 
     plans: list[LessonPlan]
     lesson: int = 0
-    since: int = 0  # step at which the present lesson began
-    accuracy: dict[str, float] = field(default_factory=dict)  # running means, of the present lesson
+    since: int = 0  # first step of the present lesson
+    accuracy: dict[str, float] = field(default_factory=dict)  # running means in the present lesson
 
     @property
     def plan(self) -> LessonPlan:
@@ -65,7 +62,7 @@ class Progress:
         return self.plans[self.lesson]
 
     def note(self, step: int, accuracies: Mapping[str, float], steps: int = 1) -> bool:
-        """After `step` steps in all, the last `steps` of which had these accuracies."""
+        """Record the accuracies of the last `steps` steps, up to step `step`. Returns whether the next lesson starts."""
         keep = _MEMORY**steps
         for kind, value in accuracies.items():
             self.accuracy[kind] = (

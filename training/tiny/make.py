@@ -1,13 +1,13 @@
-"""Makes the small model, end to end and resumable: bank, sight, features, names, sentences, study, checkpoint in the published layout.
+"""Makes the small model from start to end, resumable: bank, sight, features, names, sentences, study, published checkpoint.
 
-DIR/bank.pixels     rendered frames            DIR/sentences/   the decoder's first answers
-DIR/tokenizer/      the world's words          DIR/study/       MemAug's and the decoder's training
-DIR/sight/          the encoders' training     DIR/model/       the finished model
+DIR/bank.pixels     rendered frames            DIR/sentences/   training of the decoder's first answers
+DIR/tokenizer/      the tokenizer              DIR/study/       training of MemAug and decoder
+DIR/sight/          training of the encoders   DIR/model/       the finished model
 """
 
 import json
+import logging
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
@@ -36,48 +36,57 @@ from afterview.training.tiny.lessons import Progress
 from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
-from afterview.training.tiny.stage import Sitting, attention_to_train_with
+from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.study import DeviceBatch, StudyObjective, accuracies, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
 
+_LOGGER = logging.getLogger(__name__)
+
 TOKENIZER: Final = "tokenizer"
 _BANK_DONE = "bank.done"
-PARTS: Final = (PIXELS, _BANK_DONE, TOKENIZER, "sight", "sentences", "study")  # what a making leaves behind
-# Frames encoded at once: what 64 become, a processor's cache holds, which takes 0.55 of the time that 2,048 take.
+PARTS: Final = (
+    PIXELS,
+    _BANK_DONE,
+    TOKENIZER,
+    "sight",
+    "sentences",
+    "study",
+)  # files and directories that `make` writes
+# Frames per batch. The activations of 64 fit a processor's cache, which takes 0.55 of the time of 2,048.
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
 def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
-    """Everything that is not done yet. Returns whether the model is finished; where the deadline came first, call it again.
+    """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again.
 
-    Raises UsageError for a directory in which something else was begun.
+    Raises UsageError if the directory holds a training with another configuration.
     """
     keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = fresh_model(recipe, directory, device)
-    with _told("bank"):
+    model = initial_model(recipe, directory, device)
+    with _timed("bank"):
         bank = _bank(recipe, directory)
-    with _told("sight"):
-        sitting = Sitting(directory / "sight", recipe.seed, device, deadline)
-        if not learn_to_see(model, bank, recipe.sight, sitting):
+    with _timed("sight"):
+        context = StageContext(directory / "sight", recipe.seed, device, deadline)
+        if not learn_to_see(model, bank, recipe.sight, context):
             return False
-    with _told("features"):
+    with _timed("features"):
         features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
-    sitting = Sitting(directory, recipe.seed, device, deadline)
-    begun = (directory / "study" / STATE).exists()
-    if not begun and not _learn_to_speak(recipe, model, bank, features, sitting):
+    context = StageContext(directory, recipe.seed, device, deadline)
+    studying = (directory / "study" / STATE).exists()
+    if not studying and not _learn_to_speak(recipe, model, bank, features, context):
         return False
-    with _told("study"):
-        if not _learn(recipe, model, bank, features, sitting):
+    with _timed("study"):
+        if not _learn(recipe, model, bank, features, context):
             return False
-    with _told("model"):
+    with _timed("model"):
         save_model(recipe, model, directory / "model")
     return True
 
 
 def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> Tensor:
-    """Features of all frames as a memory would store them: float16 [F, P, Dv], on the device."""
+    """Features of all frames as a memory stores them: float16 [F, P, Dv], on the device."""
     parts = []
     with torch.inference_mode():
         for part in pixels.split(_FRAMES_AT_ONCE[device.type]):
@@ -87,7 +96,7 @@ def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> T
 
 
 def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
-    """The model in the published layout, in float16: half the bytes, and nothing that the answers would show."""
+    """Save the model in the published layout, in float16: half the bytes, without effect on the answers."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
     index = model.encoders.index
@@ -95,8 +104,8 @@ def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
     save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
 
 
-def fresh_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
-    """The recipe's model before it has learnt anything, in float32. Its tokenizer is trained into `directory`, if it is not there."""
+def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
+    """The recipe's model with initial weights, in float32. Trains its tokenizer into `directory` if it is missing."""
     words = directory / TOKENIZER
     if not words.exists():
         train_tokenizer().save_pretrained(words)
@@ -123,27 +132,27 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
     finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
     shape = shape_of(jobs, recipe.bank)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
-        private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch wants it writable; the file stays as it is
+        private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch needs writable memory; the file does not change
         return index_bank(jobs, private)
     bank = make_bank(recipe.bank, directory)
     finished.touch()
     return bank
 
 
-def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
-    """What comes before the study: words for what frames show, and to answer with them."""
-    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
-    with _told("naming"):
+def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
+    """The stages before the study: words for what frames show, and answers with them."""
+    vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
+    with _timed("naming"):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
-    with _told("sentences"), _loader(recipe, sitting.directory) as loader:
-        own = replace(sitting, directory=sitting.directory / "sentences")
-        named = words_of_frames(bank, tokenizer, sitting.device)
-        return learn_sentences(vl.language, Words(tokenizer).head, named, loader, features, recipe.sentences, own)
+    with _timed("sentences"), _loader(recipe, context.directory) as loader:
+        own = replace(context, directory=context.directory / "sentences")
+        named = words_of_frames(bank, tokenizer, context.device)
+        return learn_sentences(vl.language, Words(tokenizer).head, named, loader.batch, features, recipe.sentences, own)
 
 
-def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, sitting: Sitting) -> bool:
-    config, directory, device = recipe.study, sitting.directory / "study", sitting.device
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(sitting.directory / TOKENIZER)
+def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
+    config, directory, device = recipe.study, context.directory / "study", context.device
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
     objective = StudyObjective(
         model.video_language,
@@ -162,21 +171,21 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
     def note(figures: dict[str, float]) -> None:
         step = int(figures["step"])
         if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
-            print(f"step {step}: lesson '{progress.plan.name}' begins", file=sys.stderr, flush=True)
+            _LOGGER.info("step %d: lesson '%s' begins", step, progress.plan.name)
 
     trainer = Trainer(objective, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     trainer.resume()
-    for figures in trainer.logged():  # so the curriculum stands where the weights do
+    for figures in trainer.logged():  # bring the curriculum to the state of the weights
         note(figures)
     with (
-        _loader(recipe, sitting.directory) as loader,
+        _loader(recipe, context.directory) as loader,
         attention_to_train_with(device, model.video_language.language.decoder),
     ):
 
         def batch(number: int) -> DeviceBatch:
             return to_device(loader.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
 
-        done = trainer.run(batch, deadline=sitting.deadline)
+        done = trainer.run(batch, deadline=context.deadline)
     model.video_language.eval()
     return done
 
@@ -194,9 +203,9 @@ def _loader(recipe: Recipe, directory: Path) -> DataLoader:
 
 
 @contextmanager
-def _told(stage: str) -> Iterator[None]:
-    """Say how long a stage took."""
+def _timed(stage: str) -> Iterator[None]:
+    """Log how long a stage took."""
     began = time.monotonic()
-    print(f"{stage} ...", file=sys.stderr, flush=True)
+    _LOGGER.info("%s ...", stage)
     yield
-    print(f"{stage}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    _LOGGER.info("%s: %.1f s", stage, time.monotonic() - began)

@@ -1,14 +1,14 @@
-"""What the study begins with where all is new: words that name what frames show, and keys that are found by them.
+"""Initialises the study: words that name what frames show, and keys that are found by these words.
 
-Questions teach a beginner very slowly which words mean which sights: to tell by a question's words which of two or three things is meant
-took tens of thousands of them. Seconds of naming frames do that first, as Hour-LLaVA's first stage aligns the projector with the
-decoder's words by captions (arXiv 2506.05332, section 4). Keys of MemAug that begin as its queries then find what a word names
-before anything else is learnt.
+Questions alone teach a new model very slowly which words mean what: it took tens of thousands of them to tell by a
+question's words which of two or three things is meant. Naming frames for some seconds teaches this first. Hour-LLaVA's
+first stage aligns the projector with the decoder's words by captions in the same way (arXiv 2506.05332, section 4).
+MemAug's keys are then initialised equal to its queries, so they find what a word names before anything else is learned.
 
 Legend: F frames, P cells, W words, D width, n frames of a batch, c cells of each.
 """
 
-import sys
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -23,15 +23,17 @@ from afterview.model.memaug.memaug import MemAugBlock
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.tiny.bank import LABELS, VALUES, Bank
 
-_LEAST_LIKELY = -2.0  # where the words' biases begin
-# Of the first rows' looking at each other: what chance has in it, how much louder than a row itself what it takes from the others is, and
-# how many times likelier e^_NEARNESS a row beside it is than one far off, e^_NAMING a word that names than another.
+_LOGGER = logging.getLogger(__name__)
+
+_LEAST_LIKELY = -2.0  # initial bias of each word
+# For the first self-attention: the share of randomness; how much larger than a row the sum taken from other rows is;
+# e^_NEARNESS: how much likelier a neighbouring row is than a distant one; e^_NAMING: a naming word than another word.
 _CHANCE, _LOUDNESS, _NEARNESS, _NAMING = 0.3, 3.0, 6.0, 8.0
 _RIDGE = 300.0
 
 
 class NamingConfig(Schema):
-    """Seconds on one CPU core."""
+    """Takes seconds on one CPU core."""
 
     steps: int = 600
     frames: int = 256  # per step
@@ -48,20 +50,19 @@ def learn_names(
     *,
     seed: int,
 ) -> None:
-    """Teach projector and word embeddings that each token of a frame names what the frame shows.
+    """Train the projector and the word embeddings so that each token of a frame names what the frame shows.
 
-    MemAug's attention and the decoder's head then begin from that.
-
-    features: float16 [F, P, Dv]. The loss is a yes or no for each word of the world.
+    Then initialise MemAug's attention and the decoder's head from them. features: float16 [F, P, Dv]. The loss is
+    binary for each word of the world.
     """
     ids, shown_FW = words_of_frames(bank, tokenizer, features.device)
     table = vl.language.decoder.model.embed_tokens.weight
-    # The model may be frozen in whole or part as yet.
-    taught = [*(p.requires_grad_(True) for p in vl.projector.parameters()), table.requires_grad_(True)]
+    # Parts of the model may still be frozen.
+    trained = [*(p.requires_grad_(True) for p in vl.projector.parameters()), table.requires_grad_(True)]
     strength = torch.zeros((), device=features.device, requires_grad=True)
     bias = torch.full((len(ids),), _LEAST_LIKELY, device=features.device, requires_grad=True)
     optimizer = torch.optim.AdamW(
-        [*taught, strength, bias], lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        [*trained, strength, bias], lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
     decline = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1, cycle_momentum=False
@@ -82,10 +83,8 @@ def learn_names(
         if step % 100 == 0 or step == config.steps:
             named = (logits > 0) & wanted
             recall, precision = named.sum() / wanted.sum(), named.sum() / (logits > 0).sum().clamp(min=1)
-            print(
-                f"step {step}  loss {loss.sum(-1).mean():.3g}  recall {recall:.3g}  precision {precision:.3g}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            figures = (float(value) for value in (loss.detach().sum(-1).mean(), recall, precision))
+            _LOGGER.info("step %d  loss %.3g  recall %.3g  precision %.3g", step, *figures)
     with torch.no_grad():
         for number, block in enumerate(vl.memaug.layers):
             assert isinstance(block, MemAugBlock)
@@ -110,16 +109,16 @@ def words_of_frames(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torc
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, value: str) -> Sequence[int]:
-    """Of a word in the middle of a sentence and at its beginning; of digits and letters, not of the space between."""
+    """Tokens of a word in the middle and at the start of a sentence; of digits and letters, without the space between."""
     space = tokenizer.encode(" ", add_special_tokens=False)
     both = (tokenizer.encode(text, add_special_tokens=False) for text in (value, f" {value}"))
     return [token for tokens in both for token in tokens if [token] != space]
 
 
 def _find_by_likeness(attention: CrossAttention, draw: torch.Generator) -> None:
-    """Keys begin as queries do, so that a row finds first what is like it; and what it finds reaches it as it is, if faintly.
+    """Initialise keys equal to queries, so that a row first finds what is similar to it; values pass through unchanged but small.
 
-    Fewer key heads than query heads cannot be both.
+    Does nothing if there are fewer key heads than query heads.
     """
     if attention.heads.query == attention.heads.key_value:
         width = attention.heads.key_value_width
@@ -131,7 +130,7 @@ def _find_by_likeness(attention: CrossAttention, draw: torch.Generator) -> None:
 
 
 def _ask_together(attention: SelfAttention, naming_D: Tensor, draw: torch.Generator) -> None:
-    """Each row begins with the words near it that name things: "the red ring" is then looked for as one, not as red things and rings."""
+    """Initialise each row with the naming words near it: "the red ring" is then searched as one thing, not as red things and rings."""
     heads = attention.heads
     if heads.query != heads.key_value or heads.dim < 16:
         return
@@ -142,7 +141,7 @@ def _ask_together(attention: SelfAttention, naming_D: Tensor, draw: torch.Genera
     same = _rotation_like(attention.Wo.weight, draw)
     to_values.copy_(same)
     attention.Wo.weight.copy_(_LOUDNESS * same.T)
-    turned = heads.dim // 4  # pairs of dimensions that rotary positions turn; the head's second half they leave alone
+    turned = heads.dim // 4  # pairs of dimensions that rotary positions rotate; they leave the head's second half alone
     near = range(2, min(6, turned))
     for first in range(0, heads.width, heads.dim):
         for pair in near:
@@ -155,7 +154,7 @@ def _ask_together(attention: SelfAttention, naming_D: Tensor, draw: torch.Genera
 
 
 def _naming_direction(table: Tensor, ids: Tensor) -> Tensor:
-    """[D] whose product with an embedding is near 1 for words that name and near 0 for others (ridge regression)."""
+    """A vector [D] whose product with an embedding is near 1 for naming words and near 0 for others (ridge regression)."""
     names = torch.zeros(len(table), device=table.device)
     names[ids] = 1.0
     ridge = _RIDGE * torch.eye(table.shape[1], device=table.device)
@@ -163,6 +162,6 @@ def _naming_direction(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def _rotation_like(weight: Tensor, draw: torch.Generator) -> Tensor:
-    """A rotation drawn by lot: likeness through it is likeness."""
+    """A random rotation. It preserves similarity."""
     drawn = torch.empty(weight.shape).normal_(generator=draw)
     return torch.linalg.qr(drawn)[0].to(weight)

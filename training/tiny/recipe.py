@@ -1,4 +1,4 @@
-"""The configuration of the whole making of the small model: configs/training/tiny.yaml."""
+"""The configuration of the small model: configs/training/tiny.yaml."""
 
 from pydantic import Field
 
@@ -19,24 +19,24 @@ class SightConfig(Schema):
     trainer: TrainerConfig
     frames: int = 768  # per batch
     texts: int = 512  # per batch
-    pool: int = 40_000  # texts drawn before it begins
-    reword: float = 0.0  # share of texts' expressions that are swapped for others of their meaning
-    naming: float = 0.0  # weight of a loss by which the index learns in far fewer steps (training.tiny.sight)
+    pool: int = 40_000  # texts drawn before the stage starts
+    reword: float = 0.0  # share of expressions in texts that are replaced by synonyms
+    naming: float = 0.0  # weight of a loss that lets the index learn in far fewer steps (training.tiny.sight)
 
 
 class StudyConfig(Schema):
-    """The last stage: MemAug and decoder. `ahead` counts where several processes draw."""
+    """The last stage: MemAug and decoder."""
 
     trainer: TrainerConfig
     lessons: tuple[LessonPlan, ...] = Field(min_length=1)
     evidence_weight: float = 0.1
-    telling_weight: float = 0.0  # of telling all that the proof shows
-    workers: int = 0  # processes that draw stories; 0: one per core but one
-    ahead: int = 48  # batches drawn ahead
+    telling_weight: float = 0.0  # weight of naming everything that the proof shows
+    workers: int = 0  # processes that draw stories; 0: one per core, minus one
+    ahead: int = 48  # batches drawn ahead, if several processes draw
 
 
 class Recipe(Schema):
-    """Everything that the shipped weights follow from."""
+    """Everything that determines the shipped weights."""
 
     name: str = "tiny"
     seed: int = 0

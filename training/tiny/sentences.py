@@ -1,16 +1,16 @@
-"""What comes between naming and the study: the decoder learns to answer from words alone, as a published one could before it saw anything.
+"""The stage between naming and study: the decoder learns to answer from words only, so that it knows language before it sees anything.
 
-In place of what MemAug would bring to a question, the words that name what the proof shows are added to the question's tokens, as loud as
-chance has it; where nothing was seen, those of what is most like it. No memory is read, so a question costs a tenth of one of the
-study; and a beginner's errors are mostly sentences: taught by the study alone, attention rested on the right digit in 0.94 of the
-questions after 98,000 of them, and the digit was said in 0.07. Hour-LLaVA begins with a decoder that knows language (arXiv 2506.05332,
-section 3).
+Instead of MemAug's output, the words that name what the proof shows are added to the question's tokens, with random
+loudness. If nothing was seen, the words of the most similar frame are added. No memory is read, so a question costs a
+tenth of one in the study. Most errors of a new model are sentences: trained by the study only, after 98,000 questions
+attention was on the right digit in 0.94 of them, and the digit was said in 0.07. Hour-LLaVA starts with a decoder that
+knows language (arXiv 2506.05332, section 3).
 
-Legend: B questions, S stories with q questions each, N frames of a story, L tokens of the text after the video, Y answer tokens, D width,
-W words that name what frames show.
+Legend: B questions, S stories with q questions each, N frames of a story, L tokens of the text after the video, Y
+answer tokens, D width, W words that name what frames show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -19,24 +19,25 @@ from torch import Tensor, nn
 from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput, TrainerConfig
-from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
-from afterview.training.tiny.stage import Sitting, attention_to_train_with, learn_stage
+from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
+from afterview.training.tiny.stories import StoryBatch
 from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
 
-_DECEIVED: Final = 0.85  # of the questions about what was not seen are told of what is most like it
+_MISLED: Final = 0.85  # share of the questions about unseen things that get the words of the most similar frame
 
 
 class SentencesConfig(Schema):
-    """Minutes on one CPU core."""
+    """Takes minutes on one CPU core."""
 
     trainer: TrainerConfig
     lesson: LessonPlan
-    loudness: tuple[float, float] = (0.3, 1.5)  # of the words, against the question's own; drawn for each question
+    # Range of the words' factor relative to the question's tokens; drawn for each question.
+    loudness: tuple[float, float] = (0.3, 1.5)
 
 
 class SentenceObjective(nn.Module):
-    """A decoder that is told in words what it will later be shown."""
+    """A decoder that receives in words what it will later see."""
 
     head: Tensor  # token ids before the text
     names: Tensor  # token ids of the words that name what frames show, [W]
@@ -50,7 +51,7 @@ class SentenceObjective(nn.Module):
         self.register_buffer("names", names, persistent=False)
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
-        """Loss, and how many answers of each kind are right. Only questions whose answer follows from what is told count."""
+        """Loss, and how many answers of each kind are right. Only questions whose answer follows from the given words count."""
         embed = self.language.decoder.model.embed_tokens
         named_BW = (batch.named | self._mistaken(batch)).to(embed.weight.dtype)
         words_BD = named_BW @ embed.weight[self.names] / named_BW.sum(1, keepdim=True).clamp(min=1).sqrt()
@@ -60,41 +61,42 @@ class SentenceObjective(nn.Module):
         after_BLD = after_BLD + torch.where(batch.asked[..., None], (loud_B1 * words_BD)[:, None], 0.0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
-        told_B = batch.needles.any(1) | batch.denied
-        loss, right = answering(self.language, embeds, batch, told_B)
-        return StepOutput(loss, kinds_right(right & told_B, batch.kinds, told_B))
+        answerable_B = batch.needles.any(1) | batch.denied
+        loss, right = answering(self.language, embeds, batch, answerable_B)
+        return StepOutput(loss, kinds_right(right & answerable_B, batch.kinds, answerable_B))
 
     def _mistaken(self, batch: DeviceBatch) -> Tensor:
-        """For most questions about what was not seen, the words of the frame most like it: what attention will find, [B, W]."""
-        assert batch.shown is not None, "drawn with the words of its frames"
+        """For most questions about unseen things, the words of the most similar frame, which attention will find: [B, W]."""
+        assert batch.shown is not None, "the batch has the words of its frames"
         asked_BW = ((batch.after[..., None] == self.names) & batch.asked[..., None]).any(1)
         asked_SqW = asked_BW.unflatten(0, (len(batch.shown), -1))
         alike_SqN = asked_SqW.float() @ batch.shown.float().transpose(1, 2)
-        best_Sq = (alike_SqN + 0.5 * torch.rand_like(alike_SqN)).argmax(-1)  # one of the likest, by lot
+        best_Sq = (alike_SqN + 0.5 * torch.rand_like(alike_SqN)).argmax(-1)  # a random one of the most similar
         stories = torch.arange(len(batch.shown), device=best_Sq.device)[:, None]
-        deceived_B = batch.denied & (torch.rand(len(batch.denied), device=best_Sq.device) < _DECEIVED)
-        return batch.shown[stories, best_Sq].flatten(0, 1) & deceived_B[:, None]
+        misled_B = batch.denied & (torch.rand(len(batch.denied), device=best_Sq.device) < _MISLED)
+        return batch.shown[stories, best_Sq].flatten(0, 1) & misled_B[:, None]
 
 
 def learn_sentences(
     language: LanguageModel,
     head: Sequence[int],
     named: tuple[Tensor, Tensor],
-    loader: DataLoader,
+    draw: Callable[[LessonPlan, int], StoryBatch],
     features: Tensor,
     config: SentencesConfig,
-    sitting: Sitting,
+    context: StageContext,
 ) -> bool:
-    """Teach the decoder to answer in words; its embeddings stay what frames were named by. Returns as learn_stage does.
+    """Train the decoder to answer in words. Its embeddings stay as naming left them. Returns as learn_stage does.
 
-    named: token ids of the words that name what frames show, [W], and which of them name each frame, bool [F, W].
+    draw: batch of a lesson by number. named: token ids of the words that name what frames show, [W], and which of them name each
+    frame, bool [F, W].
     """
     ids, shown = named
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
     parts = {"language": [part for part in language.parameters() if part is not embedded]}
     objective = SentenceObjective(language, head, ids, config.loudness)
-    with attention_to_train_with(sitting.device, language.decoder):
+    with attention_to_train_with(context.device, language.decoder):
         return learn_stage(
-            objective, parts, language, config.trainer, sitting,
-            lambda: lambda number: to_device(loader.batch(config.lesson, number), features, shown),
+            objective, parts, language, config.trainer, context,
+            lambda: lambda number: to_device(draw(config.lesson, number), features, shown),
         )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The first stage: the vision tower, and the index's image-text encoder, learn to see the world.
+"""The first stage: the vision tower and the index's image-text encoder learn to see the world.
 
-The tower learns by reading: every one of a frame's tokens must tell, through one linear layer that is thrown away afterwards, what the
-frame shows and where. The index learns SigLIP's sigmoid loss (Zhai et al., arXiv 2303.15343) between frames and questions about
-them, several texts matching one frame and the other way round.
+The tower learns by reading: through one linear layer, which is discarded afterwards, every token of a frame must tell
+what the frame shows and where. The index learns by SigLIP's sigmoid loss (Zhai et al., arXiv 2303.15343) between frames
+and questions about them. Several texts may match one frame, and several frames one text.
 
 Legend: B frames, N texts, P tokens per frame, S pixels per side, Dv width.
 """
@@ -30,24 +30,23 @@ from afterview.training.world.rewording import reworded
 from afterview.training.world.script import WorldConfig
 from afterview.training.world.vocabulary import SCENES
 
-READ_TOKENS: Final = 12  # tokens of a frame that are read in one step, drawn anew each time
-ANYTHING: Final = 99  # a reference's label that every value fits
-_ANY_EVENT: Final = 98  # a reference's kind that everything shown fits, but not a bare scene
-_NEVER: Final = 97  # a label that nothing fits
+READ_TOKENS: Final = 12  # tokens of a frame that are read per step, drawn anew each time
+ANYTHING: Final = 99  # label of a reference that every value matches
+_ANY_EVENT: Final = 98  # kind of a reference that every thing matches, but not an empty scene
+_NEVER: Final = 97  # label that nothing matches
 _PAIR_KINDS: Final = ("first", "gap")
-_NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # whose answer may lie in any event
+_NEIGHBOUR_KINDS: Final = ("before", "after", "order")  # the answer may be any event
 _PLACE: Final = LABELS.index("place")
 _NAMES: Final = sum(len(values) + 1 for values in VALUES.values())
-_BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: share of brightness, standard deviation in [-1, 1]
-_MIRRORED: Final = 0.5  # share of frames without digits or letters that are seen as in a mirror
-_SHARE: Final = (
-    8  # frames of a batch that have the same noise: to draw it anew for each took a sixth of a step on a CPU
-)
+_BRIGHTNESS, _NOISE = 0.12, 0.02  # augmentation: change of brightness, standard deviation of noise in [-1, 1]
+_MIRRORED: Final = 0.5  # share of frames without digits or letters that are mirrored
+# Frames of a batch that share their noise: separate noise for each took a sixth of a step on a CPU.
+_SHARE: Final = 8
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts for the index. ids int64 [N, L]; wanted int16 [N, 2, len(LABELS)]: one or two references, ANYTHING where free."""
+    """Texts for the index. ids int64 [N, L]; wanted int16 [N, 2, len(LABELS)]: one or two references, ANYTHING for free labels."""
 
     ids: NDArray[np.int64]
     wanted: NDArray[np.int16]
@@ -65,10 +64,10 @@ class SightBatch:
 
 
 class SightObjective(nn.Module):
-    """Both encoders, and the reader that the tower is taught with."""
+    """Both encoders, and the reader that trains the tower."""
 
     def __init__(self, vision: VisionEncoder, index: IndexEncoder, *, naming: float = 0.0) -> None:
-        """naming: how much it counts that the index's embeddings, of frames and of texts, tell what is shown or asked for."""
+        """naming: weight of the loss that makes the index's embeddings of frames and texts tell what is shown or asked for."""
         super().__init__()
         self.tower, self.index = vision.tower, index.model
         self._vision, self._naming = vision, naming
@@ -78,7 +77,7 @@ class SightObjective(nn.Module):
         self.asked = nn.Linear(index.model.config.text_config.hidden_size, _NAMES)  # of texts
 
     def forward(self, batch: SightBatch) -> StepOutput:
-        """Losses of both encoders; accuracies of what the tower's tokens tell."""
+        """Losses of both encoders, and accuracies of what the tower's tokens tell."""
         images = augmented(batch.pixels)
         reading, figures = self._read(images, batch)
         frames = self.index.vision_model(images).pooler_output
@@ -87,21 +86,23 @@ class SightObjective(nn.Module):
         figures |= {"reading": reading, "matching": matching, "index_recall": found}
         loss = reading + matching
         if self._naming:
-            # A linear layer for each side, thrown away afterwards: both then hold the same attributes, which pairs have only to align.
-            naming = named(self.names(frames), batch.labels) + named(self.asked(texts), batch.wanted[:, 0])
+            # One linear layer per side, discarded afterwards: both sides then hold the same attributes, and pairs only need to align them.
+            naming = attribute_loss(self.names(frames), batch.labels) + attribute_loss(
+                self.asked(texts), batch.wanted[:, 0]
+            )
             figures["naming"], loss = naming, loss + self._naming * naming
         return StepOutput(loss, figures)
 
     def _read(self, images: Tensor, batch: SightBatch) -> tuple[Tensor, dict[str, Tensor]]:
         tokens_BPV = pool(self._vision.run(images), GRID)
         drawn = torch.randint(tokens_BPV.shape[1], (READ_TOKENS,), device=images.device)
-        told = self.reader(tokens_BPV[:, drawn])
-        loss, start = tokens_BPV.float().pow(2).mean() * 1e-3, 0  # keeps features in float16's range
+        read = self.reader(tokens_BPV[:, drawn])
+        loss, start = tokens_BPV.float().pow(2).mean() * 1e-3, 0  # keeps features within float16's range
         figures: dict[str, Tensor] = {}
         for column, label in enumerate(LABELS):
-            none = label != "scene"  # every other label has a class for "none"
+            none = label != "scene"  # every other label has a class "none"
             size = len(VALUES[label]) + none
-            logits = told[..., start : start + size].float()
+            logits = read[..., start : start + size].float()
             start += size
             truth = batch.labels[:, column] % size if none else batch.labels[:, column]  # -1 becomes the last class
             spread = truth[:, None].expand(-1, READ_TOKENS)
@@ -110,24 +111,24 @@ class SightObjective(nn.Module):
             figures[f"{label}/right"] = ((logits.argmax(-1) == spread) & known).sum()
             figures[f"{label}/asked"] = known.sum()
         seen = ~batch.centres[:, :1].isnan()
-        off = (told[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
+        off = (read[..., start:].float() - torch.nan_to_num(batch.centres)[:, None]) * seen[:, None]
         return loss + 20 * off.pow(2).mean(), figures
 
 
-def named(told: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of what embeddings tell, [N, _NAMES], against labels [N, len(LABELS)]; whatever is no value counts as "none"."""
-    loss, start = told.new_zeros(()), 0
+def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of the attributes read from embeddings, [N, _NAMES], against labels [N, len(LABELS)]. Other values count as "none"."""
+    loss, start = logits.new_zeros(()), 0
     for column, values in enumerate(VALUES.values()):
         size = len(values) + 1
         truth = labels[:, column]
         truth = torch.where((truth >= 0) & (truth < len(values)), truth, len(values))
-        loss = loss + functional.cross_entropy(told[:, start : start + size].float(), truth)
+        loss = loss + functional.cross_entropy(logits[:, start : start + size].float(), truth)
         start += size
     return loss
 
 
 def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: SightBatch) -> tuple[Tensor, Tensor]:
-    """SigLIP's loss between frames' embeddings and the batch's texts, and the share of texts whose best frame matches."""
+    """SigLIP's loss between embeddings of frames and texts, and the share of texts whose best frame matches."""
     frames = functional.normalize(frames_BDe.float(), dim=-1)
     texts = functional.normalize(texts_NDe.float(), dim=-1)
     wanted = batch.wanted[:, :, None]
@@ -144,7 +145,7 @@ def match(index: SiglipModel, frames_BDe: Tensor, texts_NDe: Tensor, batch: Sigh
 
 
 def augmented(pixels_BSS3: Tensor) -> Tensor:
-    """uint8 to [-1, 1], [B, 3, S, S], a little brighter or darker and with noise."""
+    """uint8 to [-1, 1], [B, 3, S, S], with random brightness and noise."""
     images = (pixels_BSS3.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
     bright = 1 + (torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1) * _BRIGHTNESS
     noise = torch.randn(-(-len(images) // _SHARE), *images.shape[1:], device=images.device) * _NOISE
@@ -152,9 +153,10 @@ def augmented(pixels_BSS3: Tensor) -> Tensor:
 
 
 class SightBatches:
-    """Draws batches from a bank whose pixels lie on the device. A batch depends on the seed and its number alone.
+    """Draws batches from a bank whose pixels are on the device. A batch depends only on the seed and its number.
 
-    Half of the frames that can be are mirrored: all shapes and scenes look the same in a mirror, so each clip counts as two.
+    Half of the frames that allow it are mirrored. Shapes and scenes look the same in a mirror, so each clip counts as
+    two.
     """
 
     def __init__(
@@ -179,7 +181,7 @@ class SightBatches:
         self._place_in_mirror = torch.tensor(_places_in_mirror(), device=device)
 
     def __call__(self, number: int) -> SightBatch:
-        """Batch `number`: two thirds of its frames show something."""
+        """Batch `number`. Two thirds of its frames show a thing."""
         rng = np.random.default_rng([self._seed, number])
         shown = rng.choice(self._shown, self._frames * 2 // 3)
         rows = np.concatenate([shown, rng.choice(self._empty, self._frames - len(shown))])
@@ -194,18 +196,18 @@ class SightBatches:
 
 
 def _places_in_mirror() -> list[int]:
-    """Code of each place's mirror image; last, where NO_LABEL points, itself."""
+    """Code of each place's mirror image. The last entry, for NO_LABEL, is itself."""
     other = {"left": "right", "right": "left"}
     names = (" ".join(other.get(part, part) for part in place.split()) for place in VALUES["place"])
     return [*(CODE["place"][name] for name in names), NO_LABEL]
 
 
 def make_texts(index: IndexEncoder, count: int, seed: int, reword: float = 0.0) -> Texts:
-    """Questions in trained wordings, and bare descriptions, each with what a frame must show to match."""
+    """Questions in trained wordings and plain descriptions, each with what a frame must show to match."""
     rng = seeded(f"index texts 1, seed {seed}")
     ids, wanted = [], []
     length = index.model.config.text_config.max_position_embeddings
-    assert index.tokenizer is not None, "a small model is built with its tokenizer"
+    assert index.tokenizer is not None, "the small model has a tokenizer"
     for _ in range(count):
         text, references = draw_text(rng)
         text = reworded(text, rng, reword) if reword else text
@@ -215,7 +217,7 @@ def make_texts(index: IndexEncoder, count: int, seed: int, reword: float = 0.0) 
 
 
 def draw_text(rng: Random) -> tuple[str, list[list[int]]]:
-    """A text, and the labels of one or two references that it matches."""
+    """A text, and the labels of the one or two references that it matches."""
     kind = rng.choice([*KINDS, "caption", "caption"])
     one, two, three = _reference(rng, kind), _reference(rng, kind), _reference(rng, kind)
     scene = rng.choice(SCENES)
@@ -229,14 +231,14 @@ def draw_text(rng: Random) -> tuple[str, list[list[int]]]:
     if kind == "scene seen":
         return text, [_scene_labels(scene)]
     if kind in ("now", "scene now", "scene before"):
-        return text, [[_NEVER] * len(LABELS)]  # asks for a time, not for a picture: nothing matches
+        return text, [[_NEVER] * len(LABELS)]  # asks about a time, not about a picture: nothing matches
     if kind in _NEIGHBOUR_KINDS:
         return text, [[_ANY_EVENT if label == "kind" else ANYTHING for label in LABELS]]
     return text, [_labels(one), _labels(two)] if kind in _PAIR_KINDS else [_labels(one)]
 
 
 def _reference(rng: Random, kind: str) -> Reference:
-    """As questions of a kind name things."""
+    """A reference as questions of this kind name things."""
     scene = rng.choice(SCENES) if rng.random() < 0.15 else None
     if kind in ("digit", "word"):
         return Reference(kind="digit" if kind == "digit" else "word", scene=scene)

@@ -1,6 +1,5 @@
-"""A stage of the small model's making: it keeps its checkpoints in a directory of its own, and is passed over once it is done."""
+"""A training stage of the small model. It has a directory for its checkpoints and is skipped once it is finished."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from afterview.memory.base.durable import replacing
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
 
@@ -19,8 +19,8 @@ _FINISHED = "learnt.safetensors"
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """Where a stage keeps what it learns, the seed of what it draws, on which device, and time.monotonic() after which it stops."""
+class StageContext:
+    """Where and how a stage runs. deadline: time.monotonic() after which it stops."""
 
     directory: Path
     seed: int
@@ -33,38 +33,37 @@ def learn_stage(
     parts: Mapping[str, list[nn.Parameter]],
     kept: nn.Module,
     config: TrainerConfig,
-    sitting: Sitting,
+    context: StageContext,
     batches: Callable[[], BatchOf],
 ) -> bool:
-    """Train `objective`, of which `kept` matters afterwards: rounded as it will be stored, since features must be of shipped weights.
+    """Train `objective` and save its part `kept`, rounded to the stored precision: features must be those of the shipped weights.
 
-    Returns whether it is done; where the deadline came first, call it again.
+    Returns whether the stage is done; if the deadline came first, call it again.
     """
-    finished = sitting.directory / _FINISHED
+    finished = context.directory / _FINISHED
     if finished.exists():
         try:
-            load_model(kept, finished, device=str(sitting.device))
+            load_model(kept, finished, device=str(context.device))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
         return True
-    trainer = Trainer(objective, parts, config, sitting.directory, cpu=sitting.device.type == "cpu")
+    trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()
-    done = trainer.step >= config.steps or trainer.run(batches(), deadline=sitting.deadline)
+    done = trainer.step >= config.steps or trainer.run(batches(), deadline=context.deadline)
     kept.eval().requires_grad_(False)
-    # Not the buffers: rotary frequencies are no part of a checkpoint, and stay exact.
+    # Only parameters: buffers (rotary frequencies) are not in the checkpoint and stay exact.
     for parameter in kept.parameters():
         parameter.copy_(parameter.half())
     if done:
-        unfinished = finished.with_name(f"{_FINISHED}.unfinished")
-        save_model(kept, str(unfinished))
-        os.replace(unfinished, finished)
+        with replacing(finished) as partial:
+            save_model(kept, str(partial))
     return done
 
 
 @contextmanager
 def attention_to_train_with(device: torch.device, *models: PreTrainedModel) -> Iterator[None]:
-    """On a CPU the way back through PyTorch's fused attention takes a third of a step; plain products take a tenth."""
+    """Use plain products for attention on a CPU: the backward pass of PyTorch's fused attention takes a third of a step, theirs a tenth."""
     before = [str(model.config._attn_implementation) for model in models]
     for model in models if device.type == "cpu" else ():
         model.set_attn_implementation("eager")

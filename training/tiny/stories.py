@@ -1,8 +1,8 @@
-"""Training stories: real scripts of the world whose frames come from the bank, with questions about them, as arrays.
+"""Training stories: scripts of the world whose frames come from the bank, with questions about them, as arrays.
 
-A story is never rendered: each of its events takes a clip of the same thing, scene and length from the bank, and takes over that clip's
-place and motion, so that the truth stays exact. Of the span only the frames that recall would bring are named: all events, the decayed
-frames, the newest window, and a spread of the rest.
+A story is never rendered. Each of its events uses a clip of the same thing, scene and length from the bank and takes
+that clip's place and motion, so the truth stays exact. Only the frames that recall would return are listed: all events,
+the decayed frames, the newest window, and evenly spread others.
 
 Legend: S stories, q questions per story, N recalled frames, V visible frames, L tokens.
 """
@@ -22,15 +22,14 @@ from afterview.training.base.seeds import seeded
 from afterview.training.tiny.bank import Job
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.texts import Words, padded
-from afterview.training.world import Question, QuestionPlan, questions_at, settled_time
+from afterview.training.world import QuestionPlan, WorldQuestion, questions_at, settled_time
 from afterview.training.world.facts import KINDS
 from afterview.training.world.script import Event, Script, make_script
 from afterview.training.world.story import LONGEST_EVENT_S
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
-FIRST_STORY_SEED: Final = (
-    FIRST_TRAINING_SEED + 1_000_000
-)  # above the bank's, so that no story shares its scenery's seed
+# Above the seeds of the bank, so that no story shares a seed with its scenery.
+FIRST_STORY_SEED: Final = FIRST_TRAINING_SEED + 1_000_000
 _Key = tuple[str | None, ...]
 
 
@@ -44,12 +43,13 @@ class Shelf:
 
 @dataclass(frozen=True)
 class StoryBatch:
-    """Everything about S stories with q questions each; texts are padded on the right with 0.
+    """S stories with q questions each. Texts are padded on the right with 0.
 
-    rows, numbers int64 [S, N]: bank row and number in the span of each recalled frame. spans int64 [S]. visible int64 [S, V]: places
-    among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video and where in it the
-    question stands. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that
-    prove the answer. kinds int64 [S * q]. denied bool [S * q]: what is asked about was not seen.
+    rows, numbers int64 [S, N]: bank row and frame number of each recalled frame. spans int64 [S]. visible int64 [S, V]:
+    indices among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video,
+    and the question's range in it. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn.
+    needles bool [S * q, N]: frames that prove the answer. kinds int64 [S * q]. denied bool [S * q]: the thing asked
+    about was not seen.
     """
 
     rows: NDArray[np.int64]
@@ -68,16 +68,16 @@ class StoryBatch:
 
 @dataclass(frozen=True)
 class Story:
-    """One story, looked at as of `at_s`."""
+    """One story, as of `at_s`."""
 
     script: Script
     at_s: float
     clip_rows: tuple[int, ...]  # first bank row of each event
-    questions: list[Question]
+    questions: list[WorldQuestion]
 
     @property
     def span(self) -> int:
-        """Frames that had been seen: one at every whole second."""
+        """Number of frames so far: one at every whole second."""
         return math.floor(self.at_s) + 1
 
 
@@ -99,7 +99,7 @@ def shelf_of(jobs: Sequence[Job]) -> Shelf:
 def make_batch(
     plan: LessonPlan, shelf: Shelf, words: Words, forgetting: ForgettingConfig, *, seed: int, number: int
 ) -> StoryBatch:
-    """Batch `number` of a lesson: a function of its arguments alone."""
+    """Batch `number` of a lesson. Depends only on its arguments."""
     rng = seeded(f"stories 1, {plan.name}, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
     stories = [_draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
@@ -132,12 +132,12 @@ def make_batch(
 
 
 def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rng: Random) -> Story:
-    """A story that something can be asked about, long enough that every batch has as many recalled and as many visible frames."""
+    """A story that something can be asked about, and long enough for the same number of recalled and visible frames in every batch."""
     shortest = max(plan.frames, forgetting.max_frames * forgetting.temporal_ratio) + 1
     while True:
         low, high = plan.duration_s
         duration = round(math.exp(rng.uniform(math.log(low), math.log(high))), 1)
-        script, rows = cast(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
+        script, rows = use_clips(make_script(FIRST_STORY_SEED + rng.getrandbits(40), duration, plan.world), shelf, rng)
         at = settled_time(script, _moment(script, rng))
         if at < max(shortest, 0.3 * duration):
             continue
@@ -159,18 +159,19 @@ def _draw_kinds(plan: LessonPlan, rng: Random) -> list[str]:
     return rng.choices(list(plan.kinds), list(plan.kinds.values()), k=plan.questions)
 
 
-def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) -> list[Question]:
-    """One question, drawn on its own, so that few facts are asked again rather than many absent things; none if there is no fact.
+def _ask(script: Script, at: float, kind: str, lesson: LessonPlan, rng: Random) -> list[WorldQuestion]:
+    """One question of a kind, or none if there is no fact.
 
-    With more than 1 among lesson.asked it is not always the first that comes to mind but a later one, as people ask on: "and in the forest
-    scene?" Of a story with few facts these are mostly of absent things, from which a beginner learns nothing.
+    Each question is drawn separately: otherwise a story with few facts would give many questions about absent things.
+    If lesson.asked has values above 1, a later question is used, such as "and in the forest scene?". In a story with
+    few facts those are mostly about absent things, from which a new model learns nothing.
     """
     plan = QuestionPlan(count=rng.choice(lesson.asked), kinds=(kind,), seed=rng.getrandbits(32))
     return questions_at(script, at, plan)[-1:]
 
 
-def cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
-    """The script with every event as one of the bank's clips shows it."""
+def use_clips(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, ...]]:
+    """The script with every event as a clip of the bank shows it, and the first bank row of each event."""
     events, rows = [], []
     for event in script.events:
         frames, found = _clips_for(event, shelf)
@@ -185,9 +186,9 @@ def cast(script: Script, shelf: Shelf, rng: Random) -> tuple[Script, tuple[int, 
 
 
 def _clips_for(event: Event, shelf: Shelf) -> tuple[int, list[tuple[Event, int]]]:
-    """(frames of them to be shown, clips that show the event): of its length, else the beginning of longer ones, else shorter ones.
+    """(number of frames to show, clips of the event): clips of the same length, otherwise the start of longer ones, otherwise shorter ones.
 
-    A small bank lacks one length or another of a few things.
+    A small bank lacks some lengths of some things. Raises TrainingError if it has no clip of the thing.
     """
     wanted = _frames(event)
     for frames in (*range(wanted, LONGEST_EVENT_S + 1), *range(wanted - 1, 0, -1)):
@@ -200,15 +201,15 @@ def _clips_for(event: Event, shelf: Shelf) -> tuple[int, list[tuple[Event, int]]
 def _recall(
     story: Story, plan: LessonPlan, forgetting: ForgettingConfig, draw: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The N frames that MemAug may attend to, ascending: what is asked about first, then as recall takes them."""
+    """The N frames that MemAug may attend to, ascending: first those asked about, then as recall chooses."""
     asked = {number for question in story.questions for number in question.events}
-    begun = [event for event in story.script.events if event.start_s <= story.at_s]
+    started = [event for event in story.script.events if event.start_s <= story.at_s]
     classes = [
         _visible(story.span, forgetting),
         np.arange(max(0, story.span - plan.window), story.span),
-        *(_shown(event) for event in begun if event.number in asked),
-        *(_shown(event) for event in begun if event.number not in asked),
-        *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in begun),
+        *(_shown(event) for event in started if event.number in asked),
+        *(_shown(event) for event in started if event.number not in asked),
+        *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in started),
     ]
     chosen: list[int] = []
     taken: set[int] = set()
@@ -228,7 +229,7 @@ def _recall(
 
 
 def _visible(span: int, forgetting: ForgettingConfig) -> NDArray[np.int64]:
-    """Decayed frames. Lessons never ask of spans so short that they would be repeated."""
+    """Decayed frames. Lessons never use spans so short that frames would be repeated."""
     return plan_temporal_forgetting(
         span, ratio=forgetting.temporal_ratio, minimum=forgetting.min_frames, maximum=forgetting.max_frames
     )
@@ -246,8 +247,8 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
     return rows
 
 
-def _inside(kept: NDArray[np.int64], question: Question) -> NDArray[np.bool_]:
-    """Which frames lie in the events that prove the answer."""
+def _inside(kept: NDArray[np.int64], question: WorldQuestion) -> NDArray[np.bool_]:
+    """Which frames are in the events that prove the answer."""
     mask = np.zeros(len(kept), bool)
     for start, end in question.spans:
         mask |= (kept >= start) & (kept < max(end, start + 1e-6))

@@ -1,12 +1,14 @@
-"""The second stage: MemAug and decoder learn to answer from frames whose features are final.
+"""The last stage: MemAug and decoder learn to answer from final features.
 
-The same arithmetic as model.video_language, batched: the memory of a story is made once for all its questions, which changes nothing
-(a test compares the two). The loss is the answer's cross-entropy, and a little of evidence: minus the log of the attention that the
-question's tokens pay to the frames that prove the answer (Hour-LLaVA has no such loss; it keeps the evidence honest). A beginner is also
-to tell, from what its question has become in MemAug, all the words that name what those frames show: an answer alone is one of them.
+The arithmetic is that of model.video_language, batched: the memory of a story is computed once for all its questions,
+without changing the result (a test compares them). The loss is the cross-entropy of the answer plus a small evidence
+loss: minus the log of the attention from the question's tokens to the frames that prove the answer. (Hour-LLaVA has no
+such loss; it keeps the evidence honest.) Optionally the question's tokens after MemAug must also name all words that
+these frames show, because an answer names only one.
 
-Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q query tokens, M memory
-tokens, D width, n tokens before the video, L tokens after it, Y answer tokens, W words that name what frames show.
+Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q
+query tokens, M memory tokens, D width, n tokens before the video, L tokens after it, Y answer tokens, W words that name
+what frames show.
 """
 
 from collections.abc import Sequence
@@ -27,11 +29,11 @@ from afterview.training.core.trainer import StepOutput
 from afterview.training.tiny.stories import StoryBatch
 from afterview.training.world.facts import KINDS
 
-_LEAST_MASS = 1e-4  # keeps the evidence loss finite where attention looks away altogether
+_LEAST_MASS = 1e-4  # keeps the evidence loss finite if attention misses the proof completely
 
 
 class StudyObjective(nn.Module):
-    """A VideoLanguageModel that is taught from a table of frame features."""
+    """Trains a VideoLanguageModel on a table of frame features."""
 
     cells: Tensor  # kept cells of a frame, and its newline
     head: Tensor  # token ids before the video
@@ -49,10 +51,12 @@ class StudyObjective(nn.Module):
         moment: int | None = None,
         names: Tensor | None = None,
     ) -> None:
-        """head: token ids before the video. moment: the token that points to a time, right where the evidence is. names: token ids [W]."""
+        """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
+        names: token ids [W].
+        """
         super().__init__()
-        if model.marks is None:
-            raise ValueError("the study needs a model with a place for marks; load_pretrained gives one")
+        if model.token_embeddings is None:
+            raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
         self.model = model
         self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
@@ -63,7 +67,7 @@ class StudyObjective(nn.Module):
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
 
     def forward(self, batch: "DeviceBatch") -> StepOutput:
-        """Loss, and how many answers of each kind are right from the first token to the last."""
+        """Loss, and how many answers of each kind are completely right."""
         embeds, mass_BN, asking_BD = self._embeds(batch)
         loss, right = answering(self.model.language, embeds, batch)
         proven = batch.needles.any(1)
@@ -85,16 +89,16 @@ class StudyObjective(nn.Module):
         return StepOutput(loss, figures | kinds_right(right, batch.kinds))
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
-        """Minus the log likelihood of the words that name what the proof shows, read as an answer's words are."""
+        """Minus the log likelihood of the words that name what the proof shows."""
         language = self.model.language
         logits = language.logits(language.decoder.model.norm(asking_BD))
         said_BW = logits.float().log_softmax(-1)[:, self.names]
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
     def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor, Tensor]:
-        """What the decoder takes in, the evidence [B, N], and what became of each question's tokens, on average, [B, D].
+        """The decoder's input, the evidence [B, N], and the mean of each question's tokens after MemAug, [B, D].
 
-        The first is [B, n + V(C+1) + L + Y, D], with each row's text and answer adjoining.
+        The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.
         """
         model, each = self.model, batch.each
         memory_SND, numbers = self._memory(batch)
@@ -129,24 +133,24 @@ class StudyObjective(nn.Module):
         return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass_BN, asking_BD
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
-        """Marked memory tokens [S, N, P + 1, D], and the frames' numbers [S, N]."""
-        model, marks = self.model, self.model.marks
-        assert marks is not None, "checked when it was built"
+        """Memory tokens with their embeddings [S, N, P + 1, D], and the numbers of the frames [S, N]."""
+        model, embeddings = self.model, self.model.token_embeddings
+        assert embeddings is not None, "checked in __init__"
         features = batch.features.to(model.newline.dtype)
         tokens = model.projector(features)
         newline = model.newline.to(tokens.dtype).expand(*tokens.shape[:2], 1, -1)
-        said = marks.of_frames(features.mean(2), batch.numbers, batch.spans[:, None])
-        if said.summary is not None:
-            newline = newline + said.summary[:, :, None]
+        of_frames = embeddings.of_frames(features.mean(2), batch.numbers, batch.spans[:, None])
+        if of_frames.summary is not None:
+            newline = newline + of_frames.summary[:, :, None]
         memory = torch.cat([tokens, newline], 2)
-        if marks.place is not None:
-            memory = memory + marks.place
-        return memory if said.time is None else memory + said.time[:, :, None], batch.numbers
+        if embeddings.place is not None:
+            memory = memory + embeddings.place
+        return memory if of_frames.time is None else memory + of_frames.time[:, :, None], batch.numbers
 
     def _augment(
         self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, frames: int
     ) -> tuple[Tensor, Tensor]:
-        """MemAug over every question at once; questions of a story share its memory of so many frames."""
+        """MemAug over all questions at once. The questions of a story share its memory of `frames` frames."""
         memaug, rows, stories = self.model.memaug, x.shape[1], len(kept[0].keys)
         rotary = rotation(at, memaug.heads.dim, memaug.rope_theta)
         mask = valid if not bool(valid.all()) else None
@@ -164,9 +168,9 @@ class StudyObjective(nn.Module):
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A StoryBatch on the device, with its features [S, N, P, Dv] and which words name what its frames show, bool [S, N, W].
+    """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
-    tokens_read: how many of each frame's tokens MemAug reads, drawn by lot; None: all.
+    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all.
     """
 
     features: Tensor
@@ -191,19 +195,19 @@ class DeviceBatch:
 
     @property
     def padding(self) -> Tensor:
-        """Tokens that pad each row's text after the video, [B]."""
+        """Padding of each row's text after the video, [B]."""
         return self.after.shape[1] - self.after_lengths
 
     @property
     def asked(self) -> Tensor:
-        """Which tokens after the video are the question's, [B, L]."""
+        """Which tokens after the video belong to the question, [B, L]."""
         places = torch.arange(self.after.shape[1], device=self.after.device)
         return (places >= self.question[:, :1]) & (places < self.question[:, 1:])
 
     @property
     def named(self) -> Tensor:
         """Which words name what the proof of each question shows, bool [B, W]."""
-        assert self.shown is not None, "drawn with the words of its frames"
+        assert self.shown is not None, "the batch has the words of its frames"
         proofs_SqN = self.needles.unflatten(0, (len(self.shown), -1))
         return (proofs_SqN.float() @ self.shown.float()).flatten(0, 1) > 0
 
@@ -211,9 +215,9 @@ class DeviceBatch:
 def to_device(
     batch: StoryBatch, features: Tensor, shown: Tensor | None = None, tokens_read: int | None = None
 ) -> DeviceBatch:
-    """The batch beside the table of features [F, P, Dv], from which its frames are read.
+    """The batch on the device, with its frames' features from the table [F, P, Dv].
 
-    shown: the words that name what each frame shows, bool [F, W], where the learner is to tell them.
+    shown: words that name what each frame shows, bool [F, W], if the objective needs them.
     """
     device = features.device
     moved = {
@@ -225,10 +229,10 @@ def to_device(
 
 
 def _drawn(memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
-    """`count` tokens of each frame, drawn anew for each; None: all. With their positions: [S, M, D] and [S, M].
+    """`count` random tokens of each frame, with their positions: [S, M, D] and [S, M]. None: all tokens.
 
-    Any of a frame's tokens tells what it shows (training.tiny.sight), and a softmax over a part drawn evenly is that over all, but for
-    noise; yet on a CPU a step costs mostly what its questions read.
+    Each token of a frame tells what the frame shows (training.tiny.sight), and a softmax over a random part equals that
+    over all tokens, except for noise. On a CPU, the cost of a step is mostly reading the memory.
     """
     if count is not None:
         drawn = torch.rand_like(positions_SNP, dtype=torch.float32).topk(count, dim=-1).indices.sort(-1).values
@@ -243,8 +247,8 @@ def _fold(x: Tensor, stories: int) -> Tensor:
 
 
 def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: int) -> Tensor:
-    """Attention of each question's tokens to each frame, float32 [B, N]. queries [B, L, H, d] of the text after the video."""
-    # The tokens of all of a story's questions side by side: with padding there would be several times as many.
+    """Attention from each question's tokens to each frame, float32 [B, N]. queries [B, L, H, d]: of the text after the video."""
+    # The tokens of a story's questions are packed together; padding would multiply their number.
     asked_ST = _fold(asked, stories)
     most = int(asked_ST.sum(1).max())
     order = asked_ST.float().argsort(dim=1, descending=True, stable=True)[:, :most]
@@ -261,12 +265,12 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: in
 def answering(
     language: LanguageModel, embeds: Tensor, batch: DeviceBatch, counts_B: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the answers' tokens, and which answers are right from the first token to the last, [B].
+    """Cross-entropy of the answers' tokens, and which answers are completely right, [B].
 
-    embeds: `joined`, whatever stands before it. counts_B: answers that count in the loss; None: all.
+    embeds: ends with the result of `joined`. counts_B: answers that count in the loss; None: all.
     """
     longest = batch.answers.shape[1]
-    # An answer's first token is said by the last of its text, which ends `padding` rows before the padded end.
+    # An answer's first token is predicted by the last token of its text, `padding` rows before the padded end.
     first_B1 = embeds.shape[1] - longest - 1 - batch.padding[:, None]
     places = torch.arange(longest, device=embeds.device)
     hidden = language(embeds)
@@ -280,17 +284,17 @@ def answering(
 
 
 def joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's text with its answer right behind it; the text's padding goes to the end. [B, L + Y, D]."""
+    """Each row's text, directly followed by its answer; padding moves to the end. [B, L + Y, D]."""
     both = torch.cat([after, answers], 1)
     count, places = after.shape[1], torch.arange(both.shape[1], device=after.device)
     behind = places >= lengths[:, None]
     source = torch.where(behind, places + count - lengths[:, None], places)
-    source = torch.where(source < both.shape[1], source, places)  # the tail is padding, whatever stands there
+    source = torch.where(source < both.shape[1], source, places)  # the tail is padding, so its values do not matter
     return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
 
 
 def kinds_right(right: Tensor, kinds: Tensor, counts: Tensor | None = None) -> dict[str, Tensor]:
-    """For the log: how many questions of each kind were asked, and how many of them were answered right."""
+    """Figures for the log: how many questions of each kind were asked and answered right."""
     asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(KINDS))
     hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
     return {
@@ -301,5 +305,5 @@ def kinds_right(right: Tensor, kinds: Tensor, counts: Tensor | None = None) -> d
 
 
 def accuracies(figures: dict[str, float], plan_kinds: Sequence[str]) -> dict[str, float]:
-    """Accuracy of the kinds that a lesson asks, from a line of the log."""
+    """Accuracy of each kind that a lesson asks, from a line of the log."""
     return {kind: figures[f"accuracy/{kind}"] for kind in plan_kinds if f"accuracy/{kind}" in figures}

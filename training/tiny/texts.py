@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
 from afterview.training.tiny.word_noise import add_word_noise
-from afterview.training.world import Question
+from afterview.training.world import WorldQuestion
 from afterview.training.world.rewording import reworded
 
 _TIMES = ("when", "last")
@@ -27,7 +27,7 @@ class Text:
 
 
 class Words:
-    """Turns questions and answers into token ids, as model.language.prompt does, but without its per-call cost."""
+    """Turns questions and answers into token ids like model.language.prompt, but without its cost per call."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
@@ -40,13 +40,13 @@ class Words:
         """The prompt before the video."""
         return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
 
-    def read(self, question: Question, span: int, rng: Random, wobbly: float, reword: float = 0.0) -> Text:
-        """A question about a span of so many frames at 1 FPS.
+    def read(self, question: WorldQuestion, span: int, rng: Random, noisy: float, reword: float = 0.0) -> Text:
+        """A question about a span of `span` frames at 1 FPS.
 
-        wobbly: share of questions with a word that nobody knows. reword: share of expressions swapped for others of their meaning.
+        noisy: share of questions with an unknown word. reword: share of expressions replaced by synonyms.
         """
         text = reworded(question.text, rng, reword) if reword else question.text
-        text = add_word_noise(text, rng) if rng.random() < wobbly else text
+        text = add_word_noise(text, rng) if rng.random() < noisy else text
         sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
         return Text(
@@ -57,15 +57,15 @@ class Words:
         return self._core.encode(text, add_special_tokens=False).ids
 
 
-def answer_of(question: Question) -> str:
-    """What the model is taught to say: it points to a time, in the evidence (model.language.moments)."""
+def answer_of(question: WorldQuestion) -> str:
+    """The answer to train on. Times are answered by the MOMENT token (model.language.moments)."""
     if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
         return MOMENT
     return question.answer
 
 
 def padded(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Rows of differing length, 0 on the right."""
+    """Rows of different lengths, padded with 0 on the right."""
     table = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for line, row in zip(table, rows, strict=True):
         line[: len(row)] = row

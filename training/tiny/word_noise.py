@@ -1,7 +1,7 @@
-"""Questions as people put them: with a word that the model has never met, or another in its place.
+"""Adds unknown words to questions, as people use them.
 
-Twelve wordings of a kind are not English. So now and then a word that carries nothing is swapped for one made up on the spot, and the
-model learns to rest on the words that carry the meaning.
+A dozen wordings of a kind are not English. So a word without meaning is sometimes replaced by a made-up one, and the
+model learns to use the words that carry the meaning.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final
 
 from afterview.training.world.vocabulary import COLOURS, MOTIONS, PLACES, SCENES, SHAPES, SIZES, WORDS
 
-# Words that tell one kind of question from another, or name a thing: never touched.
+# Words that distinguish kinds of questions, or name a thing: never replaced.
 _TELLING: Final = """
     colour shape big small size large where place part way move moved went go direction left right up down scene background landscape
     camera view behind digit numeral card word sign say written read times often count number when time moment last latest recently first
@@ -41,7 +41,7 @@ _CARRIES: Final = frozenset(_TELLING.split()) | {
 
 
 def add_word_noise(text: str, rng: Random) -> str:
-    """The question with one empty word swapped, or with an opening put before it. What is asked stays the same."""
+    """The question with one meaningless word replaced, or with an opening before it. Its meaning does not change."""
     if rng.random() < 0.25:
         return f"{rng.choice(_OPENERS)} {text[0].lower()}{text[1:]}"
     words = text.split(" ")

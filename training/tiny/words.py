@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer whose merges are the world's words: one token a word where the world knows it, bytes for all else."""
+"""A byte-level BPE tokenizer trained on the world's texts: one token per known word, bytes for everything else."""
 
 from collections.abc import Iterator
 
@@ -15,13 +15,13 @@ from afterview.training.world.facts import KINDS
 from afterview.training.world.phrasing import word, wordings
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, STILL
 
-VOCABULARY = 2048  # at most; the corpus runs out of merges that occur often enough before that
+VOCABULARY = 2048  # at most; the corpus has fewer frequent merges
 _STORIES = 60
-_LEAST_FREQUENT = 2  # times a merge must occur: rarer strings are left to bytes
+_LEAST_FREQUENT = 2  # least occurrences of a merge; rarer strings stay bytes
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, always the same. Digits stand alone, so that a clock can be read and written figure by figure."""
+    """Train the tokenizer; always the same result. Digits are separate tokens, so that a clock time is read and written digit by digit."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

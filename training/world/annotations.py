@@ -1,15 +1,15 @@
-"""A world's questions as VideoMarathon's annotations, so that any model can be trained on it: `extract` its video, then `train`.
+"""A world's questions in VideoMarathon's annotation format, so that any model can be trained on them: `extract` its video, then `train`.
 
-Each question bears the name of the task of VideoMarathon (arXiv 2506.05332, its 22 tasks) that it poses. The world has nothing to pose
-object interaction, action localization, sequence and reasoning, and temporal reasoning with.
+Each question names its task in VideoMarathon (arXiv 2506.05332, 22 tasks). The world has no questions for object
+interaction, action localization, action sequence, action reasoning and temporal reasoning.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from afterview.training.world.questions import Question
+from afterview.training.world.questions import WorldQuestion
 
-MOST_PAIRS: Final = 5  # question-answer pairs of one sample (VideoMarathon)
+MOST_PAIRS: Final = 5  # most question-answer pairs of one sample (VideoMarathon)
 DATA_SOURCE: Final = "afterview world"
 
 TASKS: Final = {
@@ -49,8 +49,8 @@ TASKS: Final = {
 }
 
 
-def annotations(video: str, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """LLaVA JSON: samples of a video called `video`, of up to MOST_PAIRS questions each, all as of the end of what it shows."""
+def annotations(video: str, questions: Sequence[WorldQuestion]) -> list[dict[str, Any]]:
+    """LLaVA JSON: samples of a video called `video`, with up to MOST_PAIRS questions each, all about the whole video."""
     return [
         {
             "id": f"{video}-{number}",
@@ -63,6 +63,6 @@ def annotations(video: str, questions: Sequence[Question]) -> list[dict[str, Any
     ]
 
 
-def _turns(question: Question, first: bool) -> list[dict[str, str]]:
+def _turns(question: WorldQuestion, first: bool) -> list[dict[str, str]]:
     tag = "<image>\n" if first else ""
     return [{"from": "human", "value": tag + question.text}, {"from": "gpt", "value": question.answer}]

@@ -1,7 +1,6 @@
-"""Several cameras that share one story: each films scenes and things of its own, and some things leave one camera and come to the next.
+"""Several cameras that share one story. Each films its own scenes and things; some things move from one camera to the next.
 
-A journey is one thing, of a look that nothing else in the story has: it moves out of one camera's frame and, seconds later, into
-another's.
+Such a journey is one thing with a unique look. It leaves one camera's frame and, some seconds later, enters another's.
 """
 
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ from afterview.training.world.script import MIN_GAP_S, SCENE_MARGIN_S, make_scri
 from afterview.training.world.story import Event, Point, Script
 from afterview.training.world.vocabulary import CAMERAS, SIZES
 
-SECONDS_PER_JOURNEY: Final = 60.0  # a story has one for each of these, up to MOST_JOURNEYS
+SECONDS_PER_JOURNEY: Final = 60.0  # one journey per this time, up to MOST_JOURNEYS
 MOST_JOURNEYS: Final = 6
-LEG_S: Final = (3, 4)  # whole seconds that a camera sees a thing on its way
-BETWEEN_S: Final = (3.0, 20.0)  # seconds between one camera and the next
-_ATTEMPTS: Final = 2000  # times tried for one journey before a crowded story goes without it
+LEG_S: Final = (3, 4)  # whole seconds that one camera sees the moving thing
+BETWEEN_S: Final = (3.0, 20.0)  # seconds between two cameras
+_ATTEMPTS: Final = 2000  # attempts per journey before a crowded story does without it
 
 
 class Leg(Schema):
@@ -31,7 +30,7 @@ class Leg(Schema):
 
 
 class Journey(Schema):
-    """A thing on its way from camera to camera, in order of time."""
+    """A thing moving from camera to camera, in order of time."""
 
     thing: str
     legs: tuple[Leg, ...]
@@ -51,7 +50,7 @@ class SharedStory(Schema):
         return [script.camera or "" for script in self.scripts]
 
     def script(self, camera: str) -> Script:
-        """What a camera films. Raises WorldError for one that is not there."""
+        """The script of a camera. Raises WorldError for an unknown one."""
         for script in self.scripts:
             if script.camera == camera:
                 return script
@@ -59,7 +58,7 @@ class SharedStory(Schema):
 
 
 def make_shared_story(seed: int, duration_s: float, cameras: int = 2, config: WorldConfig | None = None) -> SharedStory:
-    """The story of `seed` for so many cameras; the same arguments give the same story. Raises WorldError as make_script does."""
+    """The story of `seed` for this many cameras. The same arguments give the same story. Raises WorldError as make_script does."""
     if not 2 <= cameras <= len(CAMERAS):
         raise WorldError(f"{cameras} cameras cannot share a story; it takes 2 to {len(CAMERAS)}")
     config = config or WorldConfig()
@@ -84,7 +83,7 @@ def _unused_pairs(scripts: dict[str, Script], config: WorldConfig) -> list[tuple
 def _draw_route(
     rng: Random, thing: dict[str, str], scripts: dict[str, Script], duration_s: float
 ) -> list[tuple[str, Event]] | None:
-    """Cameras with what each sees of the thing; None where the story is too crowded."""
+    """The cameras of a journey, each with its event. None if the story is too crowded."""
     for _ in range(_ATTEMPTS):
         cameras = rng.sample(list(scripts), 2 if len(scripts) == 2 else rng.choice((2, 2, 3)))
         way = rng.choice(("left", "right"))
@@ -107,7 +106,7 @@ def _draw_route(
 
 
 def _room(script: Script, start: float, seconds: int) -> str | None:
-    """The scene that a camera shows all the while, if nothing else is before it then; else None."""
+    """The scene that a camera shows during this time, if nothing else is visible then; otherwise None."""
     end, segment = start + seconds, script.segment_at(start)
     inside = segment.start_s + SCENE_MARGIN_S <= start and end <= segment.end_s - SCENE_MARGIN_S
     free = all(start >= e.end_s + MIN_GAP_S or end + MIN_GAP_S <= e.start_s for e in script.events)
@@ -115,7 +114,10 @@ def _room(script: Script, start: float, seconds: int) -> str | None:
 
 
 def _path(way: str, *, first: bool, last: bool) -> tuple[Point, Point]:
-    """From where to where it moves: half out of the frame on the side that it comes from or goes to, so that every frame shows it."""
+    """Start and end of the movement.
+
+    At a side that the thing comes from or goes to, it is half out of the frame, so that every frame shows it.
+    """
     start, end = (0.5 if first else 0.0), (0.5 if last else 1.0)
     if way == "left":
         start, end = 1 - start, 1 - end
@@ -123,7 +125,7 @@ def _path(way: str, *, first: bool, last: bool) -> tuple[Point, Point]:
 
 
 def _with(script: Script, more: Sequence[Event]) -> Script:
-    """The script with further events, numbered anew."""
+    """The script with additional events, renumbered."""
     events = sorted((*script.events, *more), key=lambda event: event.start_s)
     numbered = tuple(event.model_copy(update={"number": number}) for number, event in enumerate(events))
     return Script.model_validate({**script.model_dump(), "events": [event.model_dump() for event in numbered]})

@@ -14,21 +14,20 @@ class WorldConfig(Schema):
     """How rich the stories are. Ranges are inclusive; the seed draws from them."""
 
     objects: Range = (4, 8)  # different coloured shapes in one story
-    repeats: Range = (0, 3)  # further showings of one of them
+    repeats: Range = (0, 3)  # repeated showings of one of them
     digits: Range = (0, 2)
     words: Range = (0, 1)
-    scenes: Range = (3, 5)  # different ones; they return
+    scenes: Range = (3, 5)  # different scenes; they recur
     scene_length_s: tuple[float, float] = (15.0, 180.0)  # log-uniform
-    moving: float = Field(default=0.2, ge=0, le=1)  # share of showings that cross the frame
-    alike: float = Field(default=0.5, ge=0, le=1)  # share of stories whose objects share colours and shapes on purpose
+    moving: float = Field(default=0.2, ge=0, le=1)  # share of showings that move across the frame
+    # Share of stories in which objects share colours and shapes on purpose.
+    alike: float = Field(default=0.5, ge=0, le=1)
     pairs: Literal["seen", "held-out", "all"] = "seen"  # colour-shape pairs; see HELD_OUT_PAIRS
-    # What follows is off unless it is asked for: it is drawn after everything else, so that no other world changes by it.
-    changing: float = Field(
-        default=0.0, ge=0, le=1
-    )  # share of objects, long enough on show, that change colour or size in view
-    hidden: float = Field(
-        default=0.0, ge=0, le=1
-    )  # share of still showings of objects that something in front covers in part
+    # Off by default, and drawn after everything else, so that worlds without them stay the same.
+    # Share of objects that change colour or size in view, among those visible for long enough.
+    changing: float = Field(default=0.0, ge=0, le=1)
+    # Share of showings of still objects that are partly covered by something in front.
+    hidden: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> "WorldConfig":
@@ -41,7 +40,7 @@ class WorldConfig(Schema):
         return self
 
     def colour_shape_pairs(self) -> list[tuple[str, str]]:
-        """The pairs that objects, and questions about absent ones, are drawn from."""
+        """The pairs for objects and for questions about absent objects."""
         every = [(colour, shape) for colour in COLOURS for shape in SHAPES]
         wanted = {"seen": (False,), "held-out": (True,), "all": (False, True)}[self.pairs]
         return [pair for pair in every if (pair in HELD_OUT_PAIRS) in wanted]

@@ -1,4 +1,4 @@
-"""Things in the foreground that hide a part of an object: a pillar, a hedge, a curtain. Opaque, and muted like the scenery.
+"""Things in the foreground that hide part of an object: a pillar, a hedge, a curtain. Opaque, in muted colours like the scenery.
 
 Legend: h x w pixels of the cover.
 """
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from afterview.training.world.story import Event
 
-_BEYOND: Final = 0.03  # of the frame's width, that a cover reaches beyond the object
-_EDGE: Final = 0.72  # share of its light that a cover's rim has
+_BEYOND: Final = 0.03  # share of the frame's width by which a cover extends beyond the object
+_EDGE: Final = 0.72  # brightness of a cover's rim
 
 Box = tuple[float, float, float, float]
 Picture = NDArray[np.float32]  # [h, w, 3], 0..255
 
 
 def cover_box(event: Event) -> Box:
-    """Left, top, right and bottom of what hides a part of the event's object, as shares of the frame."""
-    assert event.cover is not None, "only what has a cover is asked for it"
+    """Left, top, right and bottom of the event's cover, as shares of the frame."""
+    assert event.cover is not None, "the event has a cover"
     left, top, right, bottom = event.box_at(event.start_s)
     across, down = event.cover.share * (right - left), event.cover.share * (bottom - top)
     return {
@@ -32,7 +32,7 @@ def cover_box(event: Event) -> Box:
 
 
 def draw_cover(event: Event, frame: NDArray[np.uint8]) -> None:
-    """Put it on `frame` [H, W, 3], cut off at the frame's edges."""
+    """Draw the cover on `frame` [H, W, 3], clipped at the edges."""
     height, width = frame.shape[:2]
     left, top, right, bottom = cover_box(event)
     x0, x1 = max(0, round(left * width)), min(width, round(right * width))
@@ -48,7 +48,7 @@ def draw_cover(event: Event, frame: NDArray[np.uint8]) -> None:
 
 
 def _pillar(height: int, width: int) -> Picture:
-    """Round stone: light in the middle."""
+    """Round stone, light in the middle."""
     light = 0.7 + 0.3 * np.sin(np.linspace(0.15, np.pi - 0.15, width))
     return _lit((156, 148, 136), np.broadcast_to(light, (height, width)))
 
@@ -60,7 +60,7 @@ def _hedge(height: int, width: int) -> Picture:
 
 
 def _curtain(height: int, width: int) -> Picture:
-    """Folds from top to bottom."""
+    """Vertical folds."""
     light = 0.82 + 0.18 * np.sin(np.arange(width) * 0.35)
     return _lit((120, 104, 112), np.broadcast_to(light, (height, width)))
 

@@ -1,7 +1,7 @@
-"""Everything that can be asked at one moment without doubt, with its answer, before it is put into words.
+"""Everything that can be asked at one time with a certain answer, before it is put into words.
 
-One maker per kind of question; all draw on a `History`. A thing is only asked about through a reference that leaves one answer, or
-that denotes nothing: then the answer is "not seen".
+There is one maker per kind of question; all use a `History`. A question refers to things only if the answer is unique,
+or if nothing matches: then the answer is "not seen".
 """
 
 from collections.abc import Callable, Iterator
@@ -27,30 +27,30 @@ from afterview.training.world.vocabulary import (
 
 NOT_SEEN = "not seen"
 NOTHING = "nothing"
-_MOST = 60  # facts of one kind made from pairs and triples of events; a long story has more than anyone will ask
-_FARTHEST_WRONG_TIME_S = 15.0  # a wrong time offered as a choice lies at least this far from the right one
+_MOST = 60  # most facts of one kind from pairs and triples of events; long stories have more than anyone asks
+_FARTHEST_WRONG_TIME_S = 15.0  # least distance of a wrong time, offered as a choice, from the right one
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A question of `kind`, still without words, and its answer."""
+    """A question of `kind` without words, and its answer."""
 
     kind: str
-    slots: dict[str, str]  # for the wording
+    slots: dict[str, str]  # values for the wording
     answer: str
-    wrong: tuple[str, ...]  # answers that fit the question but not the truth, for multiple choice
+    wrong: tuple[str, ...]  # possible but wrong answers, for multiple choice
     about: tuple[Reference, ...] = ()
-    events: tuple[Event, ...] = ()  # those that prove the answer
-    value: float | None = None  # the answer as a number: seconds since the story began, seconds, or times
-    seen: bool = True  # False where the truth is "not seen" or "no"
+    events: tuple[Event, ...] = ()  # the events that prove the answer
+    value: float | None = None  # the answer as a number: seconds since the start of the story, seconds, or times
+    seen: bool = True  # False if the truth is "not seen" or "no"
 
 
 def facts(kind: str, history: History, rng: Random) -> list[Fact]:
-    """All facts of a kind (a drawn part of them where they are pairs of events). KeyError for an unknown kind."""
+    """All facts of a kind; a random part of them for pairs of events. KeyError for an unknown kind."""
     return list(_MAKERS[kind](history, rng))
 
 
-# What is asked about: which attribute, its values, and references to try, plainest first.
+# Per kind: the attribute, its values, and the references to try, shortest first.
 Keys = tuple[str, ...]
 _ATTRIBUTES: dict[str, tuple[str, tuple[str, ...], tuple[Keys, ...]]] = {
     "colour": ("colour", tuple(COLOURS), (("shape",), ("size", "shape"), ("shape", "place"), ("shape", "scene"))),
@@ -64,9 +64,9 @@ _CARDS = {"digit": DIGITS, "word": WORDS}
 
 
 def _attribute_facts(kind: str, history: History) -> Iterator[Fact]:
-    """What colour, shape, size, place, motion or scene a coloured shape had."""
+    """Colour, shape, size, place, motion or scene of an object."""
     attribute, values, attempts = _ATTRIBUTES[kind]
-    told = set()
+    used = set()
     for event in history.events:
         for keys in attempts if event.kind == "object" else ():
             known = {key: getattr(event, key) for key in keys}
@@ -75,22 +75,22 @@ def _attribute_facts(kind: str, history: History) -> Iterator[Fact]:
             answer, *others = {look for one in denoted for look in one.looks(attribute)}
             if None in known.values() or others or answer is None:
                 continue
-            if reference not in told:
-                told.add(reference)
-                yield _told(kind, reference, answer, values, denoted)
+            if reference not in used:
+                used.add(reference)
+                yield _fact_about(kind, reference, answer, values, denoted)
             break
     for reference in absent(attempts[0], history):
-        yield _told(kind, reference, NOT_SEEN, values, [])
+        yield _fact_about(kind, reference, NOT_SEEN, values, [])
 
 
-def _told(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
+def _fact_about(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
     wrong = tuple(value for value in (*values, NOT_SEEN) if value != answer)
     slots = {"the": about.the, "a": about.a, "qualifier": about.qualifier}
     return Fact(kind, slots, answer, wrong, (about,), tuple(denoted), seen=bool(denoted))
 
 
 def absent(keys: Keys, history: History) -> Iterator[Reference]:
-    """References by colour, shape or both to things that were not seen; the likeliest to be mistaken first."""
+    """References by colour, shape or both to things that were not seen, the most confusable first."""
     found = set()
     for colour, shape in history.absent_pairs():
         reference = Reference(colour=colour if "colour" in keys else None, shape=shape if "shape" in keys else None)
@@ -100,28 +100,28 @@ def absent(keys: Keys, history: History) -> Iterator[Reference]:
 
 
 def _card_facts(kind: str, history: History) -> Iterator[Fact]:
-    """Which digit or word was shown: the only one, or the only one of a scene."""
+    """Which digit or word was shown, if it is the only one, or the only one of a scene."""
     everywhere = Reference(kind="digit" if kind == "digit" else "word")
     shown = history.denoted(everywhere)
     for about in [everywhere, *(replace(everywhere, scene=scene) for scene in dict.fromkeys(history.scenes))]:
         denoted = history.denoted(about)
         texts = {event.text for event in denoted}
         if len(texts) == 1:
-            yield _told(kind, about, denoted[0].text or "", _CARDS[kind], denoted)
+            yield _fact_about(kind, about, denoted[0].text or "", _CARDS[kind], denoted)
         elif not texts and (shown or about is everywhere):
-            yield _told(kind, about, NOT_SEEN, _CARDS[kind], [])
+            yield _fact_about(kind, about, NOT_SEEN, _CARDS[kind], [])
 
 
 def _existence(history: History, rng: Random) -> Iterator[Fact]:
-    """Whether a thing was seen. No: what shares its colour and its shape with things that were, or comes only later."""
+    """Whether a thing was seen. "No": things that share colour and shape with seen ones, or that only come later."""
     names = {event.name: event for event in history.events}
     for event in names.values():
-        yield replace(_told("exists", name_of(event), "yes", (), _showings(history, event)), wrong=("no",))
+        yield replace(_fact_about("exists", name_of(event), "yes", (), _showings(history, event)), wrong=("no",))
     future = {event.name: event for event in history.script.events if event.name not in names}
     missing = [name_of(event) for event in future.values()]
     missing += [one for one in islice(absent(("colour", "shape"), history), 12) if one not in missing]
     for reference in missing:
-        yield replace(_told("exists", reference, "no", (), []), wrong=("yes",))
+        yield replace(_fact_about("exists", reference, "no", (), []), wrong=("yes",))
 
 
 def _counts(history: History, rng: Random) -> Iterator[Fact]:
@@ -133,14 +133,14 @@ def _counts(history: History, rng: Random) -> Iterator[Fact]:
 
 
 def _times(kind: str, history: History, rng: Random) -> Iterator[Fact]:
-    """When something appeared (shown once), or appeared last."""
+    """When something appeared (if shown once), or appeared last."""
     newest = {event.name: event for event in history.events}
     for event in history.singles if kind == "when" else newest.values():
         wrong = _wrong_times(history, rng, event.start_s)
         about = name_of(event)
         yield Fact(kind, {"the": about.the}, clock(event.start_s), wrong, (about,), (event,), value=event.start_s)
     for reference in absent(("colour", "shape"), history):
-        yield _told(kind, reference, NOT_SEEN, _wrong_times(history, rng, None), [])
+        yield _fact_about(kind, reference, NOT_SEEN, _wrong_times(history, rng, None), [])
 
 
 def _wrong_times(history: History, rng: Random, right: float | None) -> tuple[str, ...]:
@@ -167,13 +167,13 @@ def _orders(history: History, rng: Random) -> Iterator[Fact]:
 
 
 def _neighbours(kind: str, history: History, rng: Random) -> Iterator[Fact]:
-    """What came right before or after something that was shown once."""
+    """What came directly before or after something that was shown once."""
     step = -1 if kind == "before" else 1
     for event in history.singles:
         number = event.number + step
         found = history.events[number] if 0 <= number < len(history.events) else None
         if found and found.change:
-            continue  # by which of its looks would it be named?
+            continue  # its name is ambiguous
         answer = name_of(found).noun if found else NOTHING
         others = {name_of(other).noun for other in history.events if other is not event} - {answer}
         about = name_of(event)
@@ -191,7 +191,7 @@ def _durations(history: History, rng: Random) -> Iterator[Fact]:
 
 
 def _gaps(history: History, rng: Random) -> Iterator[Fact]:
-    """How long after the start of one thing another started."""
+    """Time between the starts of two things."""
     for pair in _drawn(combinations(history.singles, 2), rng):
         one, two = (name_of(event) for event in pair)
         gap = round(pair[1].start_s - pair[0].start_s, 1)

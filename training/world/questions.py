@@ -1,6 +1,7 @@
-"""Questions about a story, asked at a moment of it, with the answer that is true then. A pure function of (script, at, seed).
+"""Questions about a story at a given time, with their true answers. A pure function of (script, at, seed).
 
-Answers are short and closed: a colour, a shape, `yes`, `00:04:12`, `3 seconds`, `red circle, digit 7, blue star`, or `not seen`.
+Answers are short and closed: a colour, a shape, `yes`, `00:04:12`, `3 seconds`, `red circle, digit 7, blue star`, or
+`not seen`.
 """
 
 from collections.abc import Sequence
@@ -19,38 +20,40 @@ from afterview.training.world.vocabulary import HELD_OUT_PAIRS
 
 _LETTERS = "ABCDEFGH"
 MOST_CHOICES = len(_LETTERS)
+# Balanced, so that guessing "yes" or "no" does not pay.
 _UNSEEN_SHARE = {
     "exists": 0.5,
     "scene seen": 0.5,
     "hidden": 0.5,
-}  # balanced, so that neither "yes" nor "no" is worth a guess
+}
 _UNSEEN_SHARE_ELSEWHERE = 0.15
 
 
-class Question(Schema):
-    """A question put at `at_s`, and its true answer."""
+class WorldQuestion(Schema):
+    """A question asked at `at_s`, and its true answer."""
 
     kind: str
     text: str
     answer: str
-    wrong: tuple[str, ...]  # other answers that would fit the question
-    at_s: float  # story time at which it is put; the answer is about everything until then
-    value: float | None = None  # the answer as a number: seconds since the story began, a length in seconds, or a count
-    seen: bool = True  # False where the truth is "not seen" or "no"
+    wrong: tuple[str, ...]  # possible but wrong answers
+    at_s: float  # story time of the question; the answer is about everything until then
+    # The answer as a number: seconds since the start of the story, a length in seconds, or a count.
+    value: float | None = None
+    seen: bool = True  # False if the truth is "not seen" or "no"
     about: tuple[str, ...] = ()  # the things asked about: "red circle"
     events: tuple[int, ...] = ()  # numbers of the events that prove the answer
-    spans: tuple[tuple[float, float], ...] = ()  # when those were on show, not after at_s
-    cameras: tuple[str, ...] = ()  # of several that share a story: the one that saw each of the events
-    names_camera: str | None = None  # of several that share a story: the one that the question names
+    spans: tuple[tuple[float, float], ...] = ()  # when those events were visible, up to at_s
+    cameras: tuple[str, ...] = ()  # for a shared story: the camera of each of these events
+    names_camera: str | None = None  # for a shared story: the camera that the question names
     wording: int = 0
     held_out_wording: bool = False
-    held_out_pair: bool = False  # it is about a colour-shape pair that training never shows
+    held_out_pair: bool = False  # about a colour-shape pair that training never shows
     multiple_choice: bool = False
 
 
 @dataclass(frozen=True)
 class QuestionPlan:
-    """Which questions are wanted. Kinds come in turn, as far as the story has something to ask of them."""
+    """Which questions to ask. Kinds alternate, as far as the story has facts of them."""
 
     count: int = 10
     kinds: Sequence[str] = KINDS
@@ -63,16 +66,16 @@ class QuestionPlan:
             raise WorldError(f"no question is of kind '{''.join(unknown[:1])}'; there are: {', '.join(EVERY_KIND)}")
 
 
-def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[Question]:
-    """Up to plan.count different questions that have one true answer at story time `at_s`.
+def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) -> list[WorldQuestion]:
+    """Up to plan.count different questions with one true answer at story time `at_s`.
 
-    Raises WorldError where answers are in doubt, because something has just changed: see `settled_time`.
+    Raises WorldError if answers are uncertain because something has just changed: see `settled_time`.
     """
     plan = plan or QuestionPlan()
     history = history_at(script, at_s)
     rng = seeded(f"questions 1, world {script.seed}, at {at_s!r}, seed {plan.seed}")
     pools = {kind: facts(kind, history, rng) for kind in rng.sample(list(plan.kinds), len(plan.kinds))}
-    asked: list[Question] = []
+    asked: list[WorldQuestion] = []
     while len(asked) < plan.count and any(pools.values()):
         for kind, pool in pools.items():
             if pool and len(asked) < plan.count:
@@ -83,10 +86,10 @@ def questions_at(script: Script, at_s: float, plan: QuestionPlan | None = None) 
     return asked
 
 
-def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Question:
-    """The same question with lettered answers to choose from; its answer is the letter.
+def multiple_choice(question: WorldQuestion, *, options: int = 4, seed: int = 0) -> WorldQuestion:
+    """The same question with lettered answers. Its answer is the letter.
 
-    Fewer than `options` are offered where the question has no more. Raises WorldError if it has a single answer only.
+    Offers fewer than `options` if the question has fewer answers. Raises WorldError if it has only one.
     """
     if not question.wrong or not 2 <= options <= MOST_CHOICES:
         raise WorldError(f"'{question.text}' has {len(question.wrong) + 1} answers to offer, {options} were asked for")
@@ -106,7 +109,7 @@ def multiple_choice(question: Question, *, options: int = 4, seed: int = 0) -> Q
 
 
 def _draw(kind: str, pool: list[Fact], rng: Random) -> Fact:
-    """One fact: the share of "not seen" and "no" is as stated above, and all other answers are equally likely."""
+    """One fact: "not seen" and "no" have the share above, all other answers are equally likely."""
     seen = [fact for fact in pool if fact.seen]
     unseen = [fact for fact in pool if not fact.seen]
     want_unseen = rng.random() < _UNSEEN_SHARE.get(kind, _UNSEEN_SHARE_ELSEWHERE)
@@ -115,10 +118,10 @@ def _draw(kind: str, pool: list[Fact], rng: Random) -> Fact:
     return rng.choice([fact for fact in drawn_from if fact.answer == answer])
 
 
-def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> Question:
+def _put(fact: Fact, number: int, history: History, plan: QuestionPlan) -> WorldQuestion:
     pairs = {(reference.colour, reference.shape) for reference in fact.about}
     pairs |= {(event.colour, event.shape) for event in fact.events}
-    return Question(
+    return WorldQuestion(
         kind=fact.kind,
         text=word(fact.kind, number, fact.slots),
         answer=fact.answer,

@@ -1,7 +1,7 @@
-"""A script's picture at any moment: uint8 [H, W, 3], a pure function of (script, t, size).
+"""A script's picture at any time: uint8 [H, W, 3], a pure function of (script, t, size).
 
-Panoramas and sprites are drawn once; a frame is one copied window of a panorama and at most a few stamps. Nothing grows with the
-length of the story.
+Panoramas and sprites are drawn once. A frame is a window of a panorama plus a few sprites. Memory does not grow with
+the length of the story.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from afterview.training.base.errors import WorldError
 from afterview.training.world.covers import draw_cover
 from afterview.training.world.scenery import panorama
 from afterview.training.world.sprites import Sprite, event_sprite, passer_sprite
-from afterview.training.world.story import COVER_MARGIN_S, Event, Script, Segment
+from afterview.training.world.story import COVER_MARGIN_S, Event, Script, StorySegment
 from afterview.training.world.vocabulary import camera_number
 
-_TURNS = 2  # widths of the frame that a panorama holds before it comes round again
-_LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so that a lit panorama serves thousands of frames
+_TURNS = 2  # frame widths of a panorama before it repeats
+_LIGHT_STEPS_PER_HOUR = 12  # the light changes every five minutes, so a lit panorama serves thousands of frames
 _HOURS = (0.0, 5.0, 6.5, 8.0, 17.0, 19.0, 21.0, 24.0)
-_LIGHT = np.array(  # share of red, green and blue at those hours: night, dawn, day, dusk, night
+_LIGHT = np.array(  # share of red, green and blue at these hours: night, dawn, day, dusk, night
     [(0.56, 0.61, 0.78)] * 2
     + [(0.96, 0.84, 0.78)]
     + [(1.0, 1.0, 1.0)] * 2
@@ -27,10 +27,10 @@ _LIGHT = np.array(  # share of red, green and blue at those hours: night, dawn, 
 
 
 class Renderer:
-    """Draws one script at one size. Not thread-safe: it keeps the panoramas it has drawn."""
+    """Draws one script at one size. Not thread-safe, because it caches panoramas."""
 
     def __init__(self, script: Script, *, width: int = 640, height: int = 360) -> None:
-        """Raises WorldError below 64x36 pixels, where nothing of the world could be told apart."""
+        """Raises WorldError below 64x36 pixels, at which nothing is recognisable."""
         if width < 64 or height < 36:
             raise WorldError(f"a world of {width}x{height} pixels cannot be seen; it needs at least 64x36")
         self.script, self.width, self.height = script, width, height
@@ -40,12 +40,12 @@ class Renderer:
         self._lit: tuple[tuple[str, int], NDArray[np.uint8]] | None = None
 
     def frame(self, t: float) -> NDArray[np.uint8]:
-        """The picture at story time `t` (seconds), uint8 [H, W, 3], newly made."""
+        """The picture at story time `t` (seconds), a new uint8 [H, W, 3]."""
         segment = self.script.segment_at(t)
         elapsed = t - segment.start_s
         offset = int((segment.offset * _TURNS + segment.drift * elapsed) * self.width) % (_TURNS * self.width)
         picture = self._scenery(segment, t)[:, offset : offset + self.width].copy()
-        across = (segment.offset + segment.passer_speed * elapsed) % 1.4 - 0.2  # it leaves the frame and comes back
+        across = (segment.offset + segment.passer_speed * elapsed) % 1.4 - 0.2  # it leaves the frame and returns
         self._passer.stamp(picture, across * self.width, segment.passer_height * self.height)
         for event in self.script.visible_at(t):
             x, y = event.centre_at(t)
@@ -55,7 +55,7 @@ class Renderer:
                 draw_cover(event, picture)
         return picture
 
-    def _scenery(self, segment: Segment, t: float) -> NDArray[np.uint8]:
+    def _scenery(self, segment: StorySegment, t: float) -> NDArray[np.uint8]:
         """The scene's panorama in the light of the hour, one frame wider than its period, [H, 3W, 3]."""
         step = int((self.script.start_hour + t / 3600) * _LIGHT_STEPS_PER_HOUR) % (24 * _LIGHT_STEPS_PER_HOUR)
         if self._lit is None or self._lit[0] != (segment.scene, step):
@@ -79,7 +79,7 @@ class Renderer:
 
 
 def _light(picture: NDArray[np.uint8], hour: float) -> NDArray[np.uint8]:
-    """The picture [H, P, 3] in the light of an hour of the day, through one table of 256 values a channel."""
+    """The picture [H, P, 3] in the light of an hour, by one table of 256 values per channel."""
     lit = np.empty_like(picture)
     for channel in range(3):
         table = (np.arange(256) * np.interp(hour, _HOURS, _LIGHT[:, channel])).astype(np.uint8)

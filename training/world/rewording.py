@@ -1,8 +1,8 @@
-"""Questions in other words of the same meaning: `What color did the large ring have?` for `Which colour did the big ring have?`
+"""Questions with synonyms: `What color did the large ring have?` for `Which colour did the big ring have?`
 
-Written wordings teach sentences, and a small model knows no English besides: asked with another word for the same thing, it takes the
-question for one of another kind. So expressions are swapped for others of their set, each by lot, which makes thousands of wordings of
-some hundred. What comes out as a held-out wording is put back: those stay unseen.
+Fixed wordings teach sentences, and a small model knows no other English: a question with a synonym looks to it like
+another kind. So expressions are randomly replaced by others of the same meaning. This makes thousands of wordings from
+about a hundred. A result that equals a held-out wording is undone, so those stay unseen.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Final
 
 from afterview.training.world.phrasing import HELD_OUT, PHRASINGS
 
-USUAL: Final = 0.35  # share of expressions that are swapped
+USUAL: Final = 0.35  # share of expressions that are replaced
 
-# Each line: expressions of one meaning, any of which may stand for any other.
+# Each line: expressions of one meaning, which may replace each other.
 _SAME: Final = tuple(
     tuple(part.strip() for part in line.split("|"))
     for line in """
@@ -48,11 +48,11 @@ _SAME: Final = tuple(
     sign | banner
     stay | remain
     stayed | remained
-    """.strip().splitlines()
+    """.strip().splitlines()  # noqa: E501
 )
 TAILS: Final = (" in the video", " in this recording", " in the footage", " on this camera", " please", ", please")
 _SET_OF: Final = {expression: same for same in reversed(_SAME) for expression in same}
-# Longest first, so that "right now" is one expression. A number of times is no number on a card, and "now then" tells no time.
+# Longest first, so that "right now" is one expression. "number of times" is not a number on a card, and "now then" is not a time.
 _FOUND: Final = re.compile(
     r"\b(?<!then )(?:"
     + "|".join(sorted(map(re.escape, _SET_OF), key=len, reverse=True))
@@ -62,13 +62,13 @@ _FOUND: Final = re.compile(
 
 
 def reworded(text: str, rng: Random, share: float = USUAL) -> str:
-    """The question with each expression that has others of its meaning swapped for one of them in `share` of the cases."""
+    """The question with expressions replaced by synonyms, each with probability `share`."""
 
     def other(found: re.Match[str]) -> str:
         if rng.random() >= share:
             return found.group()
-        told = rng.choice(_SET_OF[found.group().lower()])
-        return f"{told[0].upper()}{told[1:]}" if found.group()[0].isupper() else told
+        replacement = rng.choice(_SET_OF[found.group().lower()])
+        return f"{replacement[0].upper()}{replacement[1:]}" if found.group()[0].isupper() else replacement
 
     said = _FOUND.sub(other, text)
     if said != text and _held_out().fullmatch(said):
@@ -80,6 +80,6 @@ def reworded(text: str, rng: Random, share: float = USUAL) -> str:
 
 @cache
 def _held_out() -> re.Pattern[str]:
-    """Every held-out wording, whatever fills its slots."""
+    """Matches every held-out wording, with any slot values."""
     texts = {text for texts in PHRASINGS.values() for text in texts[-HELD_OUT:]}
     return re.compile("|".join(re.sub(r"\\{\w+\\}", ".*", re.escape(text)) for text in sorted(texts)), re.IGNORECASE)

@@ -1,9 +1,9 @@
-"""Backgrounds: muted landscapes that can be panned round for ever, so that the saturated events stand out before them.
+"""Backgrounds: muted, endless panoramas, so that the saturated events stand out.
 
-A panorama is uint8 [H, P, 3] whose right edge continues at its left. Every painter draws from its own generator, so a scene of a
-seed always looks the same, and the same scene of another seed has other hills.
+A panorama is uint8 [H, P, 3]; its right edge continues at its left edge. Every painter has its own generator: a scene
+of a seed always looks the same, and with another seed it has other hills.
 
-Legend: H rows, P columns of the panorama; lines [P] are heights as shares of H, counted from the top.
+Legend: H rows, P columns of the panorama; lines [P] are heights as shares of H, from the top.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 
 
 def panorama(scene: str, seed: int, height: int, width: int, *, view: int = 0) -> NDArray[np.uint8]:
-    """The scene of a seed, uint8 [height, width, 3]. view: which of several cameras looks at it; each sees another part."""
+    """The scene of a seed, uint8 [height, width, 3]. view: number of the camera; each camera sees another part."""
     rng = np.random.Generator(np.random.Philox(key=[seed, SCENES.index(scene) + len(SCENES) * view]))
     picture = _PAINTERS[scene](rng, height, width)
     picture += 5.0 * _noise(rng, height, width, cells=24)[..., None]
@@ -123,7 +123,7 @@ def _sky(height: int, width: int, top: Colour, bottom: Colour) -> Picture:
 
 
 def _ridge(rng: np.random.Generator, width: int, *, waves: int, roll: float = 1.0) -> Line:
-    """A line of hills, about -1..1, that meets itself: sines whose periods divide the width, fainter as they get shorter."""
+    """A closed line of hills, about -1..1: sines whose periods divide the width, weaker for shorter periods."""
     x = np.linspace(0, 2 * np.pi, width, endpoint=False)
     numbers = np.arange(2, waves + 2)
     phases = rng.uniform(0, 2 * np.pi, waves)
@@ -132,15 +132,15 @@ def _ridge(rng: np.random.Generator, width: int, *, waves: int, roll: float = 1.
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, *, cells: int, stretch: int = 1) -> Line:
-    """Smooth noise [H, P], about -1..1, that meets itself; `cells` to the height, `stretch` times as wide as high."""
+    """Closed smooth noise [H, P], about -1..1. cells: per height; stretch: width of a cell by its height."""
     across = max(2, cells * width // (height * stretch))
     grid = np.pad(rng.uniform(-1, 1, (cells, across)), ((0, 0), (2, 2)), mode="wrap").astype(np.float32)
-    box = (2, 0, across + 2, cells)  # the margin of two cells lets the interpolation see round the edge
+    box = (2, 0, across + 2, cells)  # a margin of two cells, so that the interpolation continues across the edge
     return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def _fill(picture: Picture, line: Line, colour: Colour) -> None:
-    """Paint everything below `line`, its edge softened over one row."""
+    """Paint everything below `line`, with a soft edge of one row."""
     height = picture.shape[0]
     share = np.clip(np.arange(height, dtype=np.float32)[:, None] - line * height + 0.5, 0, 1)[..., None]
     picture += (np.array(colour, np.float32) - picture) * share

@@ -1,9 +1,9 @@
-"""What happens in a world, and when: a pure function of a seed.
+"""What happens in a world and when: a pure function of a seed.
 
 Rules that keep the truth exact:
 
-- an event of n whole seconds shows on exactly n frames at 1 FPS, wherever it starts;
-- events stand at least MIN_GAP_S apart, so that two showings of one thing are two to anybody who sees a frame per second;
+- an event of n whole seconds is on exactly n frames at 1 FPS, wherever it starts;
+- events are at least MIN_GAP_S apart, so that a viewer of one frame per second can tell two showings of a thing apart;
 - an event lies within one scene.
 """
 
@@ -14,22 +14,20 @@ from random import Random
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
 from afterview.training.world.config import WorldConfig
-from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, Segment
+from afterview.training.world.story import LONGEST_EVENT_S, Event, Script, StorySegment
 from afterview.training.world.twists import twist
 from afterview.training.world.vocabulary import DIGITS, JITTER, MOTIONS, PLACES, ROWS, SCENES, SIZES, STILL, WORDS
 
 MIN_DURATION_S = 10.0
 MAX_DURATION_S = 86_400.0
 MIN_GAP_S = 2.0  # between events
-SCENE_MARGIN_S = 0.5  # between an event and a change of scene
-SECONDS_PER_EVENT = 8.0  # a story is never denser than one event in this many seconds
-_ATTEMPTS = 200  # places tried in time for one event before it is left out of a crowded story
+SCENE_MARGIN_S = 0.5  # between an event and a scene change
+SECONDS_PER_EVENT = 8.0  # a story has at most one event in this many seconds
+_ATTEMPTS = 200  # attempts to place one event before it is left out of a crowded story
 
 
 def make_script(seed: int, duration_s: float, config: WorldConfig | None = None, camera: str | None = None) -> Script:
-    """The story of `seed`, or the part of it that one of several cameras films. The same arguments give the same story, always.
-
-    Its length changes the story.
+    """The story of `seed`, or one camera's part of it. The same arguments give the same story; another duration gives another story.
 
     Raises WorldError for a negative seed or a duration outside [10 s, 24 h].
     """
@@ -44,7 +42,7 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None,
     rng.shuffle(cast)
     slots = _draw_slots(rng, segments, min(len(cast), max(1, int(duration_s / SECONDS_PER_EVENT))), duration_s)
     events = [
-        stage(rng, thing, number, start, seconds, scene, config.moving)
+        place_event(rng, thing, number, start, seconds, scene, config.moving)
         for number, (thing, (start, seconds, scene)) in enumerate(zip(cast, slots, strict=False))
     ]
     start_hour = round(rng.uniform(0, 24), 2)
@@ -59,12 +57,12 @@ def make_script(seed: int, duration_s: float, config: WorldConfig | None = None,
     )
 
 
-def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[Segment]:
-    """Scenes until the end; no scene follows itself."""
+def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[StorySegment]:
+    """Scenes until the end. No scene follows itself."""
     palette = rng.sample(SCENES, rng.randint(*config.scenes))
     longest = max(min(config.scene_length_s[1], duration_s / 3), 8.0)
     shortest = min(config.scene_length_s[0], longest)
-    segments: list[Segment] = []
+    segments: list[StorySegment] = []
     start = 0.0
     while start < duration_s:
         end = round(start + _log_uniform(rng, shortest, longest), 1)
@@ -72,7 +70,7 @@ def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[
             end = duration_s
         previous = segments[-1].scene if segments else None
         segments.append(
-            Segment(
+            StorySegment(
                 scene=rng.choice([scene for scene in palette if scene != previous]),
                 start_s=start,
                 end_s=end,
@@ -87,7 +85,7 @@ def _draw_segments(rng: Random, duration_s: float, config: WorldConfig) -> list[
 
 
 def _draw_cast(rng: Random, config: WorldConfig) -> list[dict[str, str]]:
-    """What is shown, one entry a showing: the attributes that make its kind and name."""
+    """What is shown: the attributes of each showing."""
     pairs = _draw_pairs(rng, rng.randint(*config.objects), config)
     objects = [
         {"kind": "object", "colour": colour, "shape": shape, "size": rng.choice(list(SIZES))} for colour, shape in pairs
@@ -101,7 +99,7 @@ def _draw_cast(rng: Random, config: WorldConfig) -> list[dict[str, str]]:
 
 
 def _draw_pairs(rng: Random, count: int, config: WorldConfig) -> list[tuple[str, str]]:
-    """Different colour-shape pairs: all unlike one another, or each sharing its colour or its shape with an earlier one."""
+    """Different colour-shape pairs: all dissimilar, or each sharing its colour or shape with an earlier one."""
     pool = config.colour_shape_pairs()
     alike = rng.random() < config.alike
     chosen: list[tuple[str, str]] = []
@@ -116,11 +114,13 @@ def _draw_pairs(rng: Random, count: int, config: WorldConfig) -> list[tuple[str,
     return chosen
 
 
-def _draw_slots(rng: Random, segments: list[Segment], count: int, duration_s: float) -> list[tuple[float, int, str]]:
-    """Up to `count` places in time, ascending: start, whole seconds, scene.
+def _draw_slots(
+    rng: Random, segments: list[StorySegment], count: int, duration_s: float
+) -> list[tuple[float, int, str]]:
+    """Up to `count` times, ascending: start, whole seconds, scene.
 
-    A third lie anywhere, a third a log-uniform time after another, a third a log-uniform time before the end, so that gaps and
-    ages run from seconds to the length of the story.
+    A third is anywhere, a third a log-uniform time after another, a third a log-uniform time before the end. So gaps
+    and ages range from seconds to the length of the story.
     """
     starts = [segment.start_s for segment in segments]
     taken: list[tuple[float, int, str]] = []
@@ -147,10 +147,10 @@ def _draw_start(rng: Random, ends: list[float], duration_s: float) -> float:
     return rng.choice(ends) + apart if manner == 1 else duration_s - apart
 
 
-def stage(
+def place_event(
     rng: Random, thing: dict[str, str], number: int, start: float, seconds: int, scene: str, moving: float
 ) -> Event:
-    """Put a thing somewhere in the frame, or let it cross it. What crosses must be seen at least three times."""
+    """Place a thing in the frame, or let it cross the frame. A crossing thing must be seen at least three times."""
     motion, place = STILL, None
     if thing["kind"] == "word":
         place = rng.choice(list(ROWS))

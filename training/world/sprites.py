@@ -1,6 +1,7 @@
-"""What stands before the scenery, drawn once and stamped many times.
+"""Pictures of things, drawn once and stamped many times.
 
-A sprite keeps its colour already multiplied by its opacity, so that a stamp is one multiplication and one sum in 16 bits.
+A sprite stores its colour multiplied by its opacity, so that a stamp needs one multiplication and one addition in 16
+bits.
 """
 
 from dataclasses import dataclass
@@ -15,18 +16,19 @@ from afterview.training.world.vocabulary import COLOURS
 _OVERSAMPLING = 3
 _INK = (24, 26, 32)
 _PAPER = (252, 252, 250)
-_WHITE_EDGE, _DARK_EDGE = 0.055, 0.085  # of a shape's diameter: a white edge, then a dark one, seen before any scenery
+# Shares of a shape's diameter: a white edge, then a dark one, visible in front of any scenery.
+_WHITE_EDGE, _DARK_EDGE = 0.055, 0.085
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A picture with opacity. light uint16 [h, w, 3]: colour x opacity (0..256); keeps uint16 [h, w, 1]: 256 - opacity."""
+    """A picture with opacity. light uint16 [h, w, 3]: colour x opacity (0..256). keeps uint16 [h, w, 1]: 256 - opacity."""
 
     light: NDArray[np.uint16]
     keeps: NDArray[np.uint16]
 
     def stamp(self, frame: NDArray[np.uint8], x: float, y: float) -> None:
-        """Put it on `frame` [H, W, 3] with its centre at pixel (x, y), cut off at the frame's edges."""
+        """Draw it on `frame` [H, W, 3] with its centre at pixel (x, y), clipped at the edges."""
         height, width = self.keeps.shape[:2]
         left, top = round(x - width / 2), round(y - height / 2)
         x0, y0 = max(left, 0), max(top, 0)
@@ -39,18 +41,18 @@ class Sprite:
 
 
 def event_sprite(event: Event, width: int, height: int) -> Sprite:
-    """The sprite of what an event shows, in a frame of width x height pixels."""
+    """The sprite of an event in a frame of width x height pixels."""
     across, down = event.extent
     size = max(1, round(across * width)), max(1, round(down * height))
     if event.kind == "object":
-        assert event.shape is not None  # an object's script always names its shape and its colour
+        assert event.shape is not None  # an object always has a shape and a colour
         assert event.colour is not None
         return _shape(event.shape, COLOURS[event.colour], size)
     return _card(event.text or "", size)
 
 
 def passer_sprite(width: int, height: int) -> Sprite:
-    """A nameless, half transparent grey thing."""
+    """A half transparent grey thing without a name."""
     size = round(0.13 * width), round(0.10 * height)
     opacity = Image.new("L", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING), 0)
     ImageDraw.Draw(opacity).ellipse((0, 0, opacity.width - 1, opacity.height - 1), fill=150)
@@ -71,7 +73,7 @@ def _outline(shape: str, canvas: tuple[int, int], grown: float) -> Image.Image:
     """Mask of the shape, grown by `grown` diameters on all sides (and into the hole of a ring)."""
     mask = Image.new("L", canvas, 0)
     draw = ImageDraw.Draw(mask)
-    body = 1 - 2 * _DARK_EDGE  # of the box, so that the grown shape just fits
+    body = 1 - 2 * _DARK_EDGE  # share of the box, so that the grown shape just fits
 
     def ellipse(radius: float, fill: int) -> None:
         x, y = radius * canvas[0], radius * canvas[1]
@@ -93,7 +95,7 @@ def _outline(shape: str, canvas: tuple[int, int], grown: float) -> Image.Image:
 
 
 def _corners(shape: str) -> list[tuple[float, float]]:
-    """Corners of a polygon in -1..1, y down."""
+    """Corners of a polygon in -1..1, y downwards."""
     if shape == "square":
         return [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]
     if shape == "triangle":
@@ -120,7 +122,7 @@ def _corners(shape: str) -> list[tuple[float, float]]:
 
 
 def _card(text: str, size: tuple[int, int]) -> Sprite:
-    """A white card whose text is stretched over it: thin or narrow letters would not outlive 64 pixels."""
+    """A white card with its text stretched over it: thin letters would not survive 64 pixels."""
     canvas = size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING
     radius = min(canvas) // 9
     opacity = Image.new("L", canvas, 0)
@@ -140,7 +142,7 @@ def _card(text: str, size: tuple[int, int]) -> Sprite:
 
 
 def _letter(character: str, size: tuple[int, int]) -> Image.Image:
-    """Mask of one bold character, stretched to `size`; a 1 and an I keep a natural width."""
+    """Mask of one bold character, stretched to `size`. 1 and I keep a natural width."""
     font = ImageFont.load_default(200)
     stroke = 9
     left, top, right, bottom = font.getbbox(character, stroke_width=stroke)

@@ -1,8 +1,8 @@
-"""What a story is made of: scenes, the events before them, and all of it as one script.
+"""The parts of a story: scenes, events, and the script that holds them.
 
-A script is a row of scenes without a gap (each drifts; scenes change and return) and a few timed events in front of them: a
-coloured shape, a digit or a word is there for a whole number of seconds, from seconds to hours apart. Times are seconds since the
-story began, in tenths.
+A script is a sequence of scenes without gaps (each pans; scenes change and recur) with a few timed events: a coloured
+shape, a digit or a word is visible for a whole number of seconds, from seconds to hours apart. Times are seconds since
+the start of the story, in tenths.
 """
 
 import bisect
@@ -14,26 +14,26 @@ from afterview.training.world.config import WorldConfig
 from afterview.training.world.vocabulary import DIGIT_CARD, SIZES, STILL, WORD_BANNER, Kind, Side
 
 LONGEST_EVENT_S = 5
-COVER_MARGIN_S = 0.4  # that what hides an object stands before and after it
-_ASPECT = 16 / 9  # for which sizes, given in heights, are turned into shares of the width
+COVER_MARGIN_S = 0.4  # a cover stands this long before and after its object
+_ASPECT = 16 / 9  # converts sizes, given as shares of the height, to shares of the width
 
 Point = tuple[float, float]
 
 
-class Segment(Schema):
-    """One scene while it lasts, [start_s, end_s)."""
+class StorySegment(Schema):
+    """One showing of a scene, [start_s, end_s)."""
 
     scene: str
     start_s: float
     end_s: float
-    offset: float  # where in the scene's panorama it begins, 0..1
-    drift: float  # widths of the frame per second; negative: the view pans left
-    passer_speed: float  # a grey, nameless thing passes behind the events: widths per second
-    passer_height: float  # and at which height, 0..1
+    offset: float  # start in the scene's panorama, 0..1
+    drift: float  # frame widths per second; negative: the view pans left
+    passer_speed: float  # a grey thing without a name passes behind the events: frame widths per second
+    passer_height: float  # its height, 0..1
 
 
 class Change(Schema):
-    """An object takes another colour or another size while it is in view."""
+    """An object changes its colour or size while it is visible."""
 
     at_s: float
     attribute: Literal["colour", "size"]
@@ -41,15 +41,15 @@ class Change(Schema):
 
 
 class Cover(Schema):
-    """Something in the foreground that hides a part of an object; it stands COVER_MARGIN_S longer on both ends."""
+    """Something in the foreground that hides part of an object, from COVER_MARGIN_S before to COVER_MARGIN_S after it."""
 
     thing: str  # one of vocabulary.COVERS
-    side: Side  # of the object, that is hidden
+    side: Side  # the hidden side of the object
     share: float  # of the object's width or height
 
 
 class Event(Schema):
-    """Something shown, [start_s, end_s). Fields that a kind does not have are None."""
+    """Something shown, [start_s, end_s). Fields that its kind does not have are None."""
 
     number: int  # 0, 1, ... in order of time
     kind: Kind
@@ -60,7 +60,7 @@ class Event(Schema):
     shape: str | None = None
     size: str | None = None
     text: str | None = None  # the digit or the word
-    place: str | None = None  # None while it moves
+    place: str | None = None  # None if it moves
     motion: str = STILL
     enters: Point  # centre at start_s, shares of width and height
     leaves: Point  # centre at end_s
@@ -69,7 +69,7 @@ class Event(Schema):
 
     @property
     def name(self) -> str:
-        """`red circle`, `digit 7`, `word STOP`: two showings of one thing have the same name. What changes has its first one."""
+        """`red circle`, `digit 7`, `word STOP`: the same for all showings of a thing. A changing thing is named by its first look."""
         return f"{self.colour} {self.shape}" if self.kind == "object" else f"{self.kind} {self.text}"
 
     @property
@@ -80,18 +80,18 @@ class Event(Schema):
         return SIZES[self.size] / _ASPECT, SIZES[self.size]
 
     def as_of(self, t: float) -> "Event":
-        """The event as it looks at story time `t`: with the colour and the size that it has then, and no change to come."""
+        """The event as it looks at story time `t`, with that colour and size and without a later change."""
         if self.change is None or t < self.change.at_s:
             return self
         return self.model_copy(update={self.change.attribute: self.change.to, "change": None})
 
     def looks(self, attribute: str) -> tuple[str | None, ...]:
-        """Every value that an attribute takes while the event lasts, in order."""
+        """Every value of an attribute during the event, in order."""
         first = getattr(self, attribute)
         return (first, self.change.to) if self.change and self.change.attribute == attribute else (first,)
 
     def centre_at(self, t: float) -> Point:
-        """Where its centre is at story time `t`."""
+        """Its centre at story time `t`."""
         share = min(max((t - self.start_s) / (self.end_s - self.start_s), 0.0), 1.0)
         (x0, y0), (x1, y1) = self.enters, self.leaves
         return x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
@@ -103,13 +103,13 @@ class Event(Schema):
 
 
 class Script(Schema):
-    """A whole story. JSON-able, and the truth that questions are drawn from."""
+    """A whole story: the truth that questions are drawn from. JSON-able."""
 
     seed: int
     duration_s: float
-    start_hour: float  # hour of the day at which it begins; the light follows it
+    start_hour: float  # hour of the day at the start; determines the light
     config: WorldConfig
-    segments: tuple[Segment, ...]
+    segments: tuple[StorySegment, ...]
     events: tuple[Event, ...]
     camera: str | None = None  # which of several cameras films it; see cameras
 
@@ -123,21 +123,21 @@ class Script(Schema):
 
     @cached_property
     def changes(self) -> list[float]:
-        """Every moment at which an event begins, changes or ends, or the scene changes, ascending."""
+        """Every time at which an event starts, changes or ends, or the scene changes, ascending."""
         edges = [edge for event in self.events for edge in (event.start_s, event.end_s)]
         turns = [event.change.at_s for event in self.events if event.change]
         return sorted({*edges, *turns, *self._segment_starts[1:]})
 
-    def segment_at(self, t: float) -> Segment:
-        """The scene shown at `t`; the last one from the end on."""
+    def segment_at(self, t: float) -> StorySegment:
+        """The scene shown at `t`; after the end, the last one."""
         return self.segments[max(bisect.bisect_right(self._segment_starts, t) - 1, 0)]
 
     def visible_at(self, t: float) -> tuple[Event, ...]:
-        """The events shown at `t`, in order of their start."""
+        """The events visible at `t`, by start."""
         return tuple(event for event in self.around(t, 0.0) if event.start_s <= t < event.end_s)
 
     def around(self, t: float, margin_s: float) -> tuple[Event, ...]:
-        """The events shown at `t`, or at most `margin_s` before or after it, in order of their start."""
+        """The events visible at `t`, or at most `margin_s` before or after it, by start."""
         first = bisect.bisect_right(self._event_starts, t - margin_s - LONGEST_EVENT_S)
-        begun = bisect.bisect_right(self._event_starts, t + margin_s)
-        return tuple(event for event in self.events[first:begun] if t < event.end_s + margin_s)
+        end = bisect.bisect_right(self._event_starts, t + margin_s)
+        return tuple(event for event in self.events[first:end] if t < event.end_s + margin_s)

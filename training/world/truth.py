@@ -1,10 +1,10 @@
-"""The truth beside a video, as JSON: the script, and captions of every clip, of every event and of the whole.
+"""The truth beside a video, as JSON: the script, and captions of every clip, every event and the whole story.
 
     {"format": 1, "script": {"seed", "duration_s", "segments": [...], "events": [...], ...},
      "captions": {"clips": [{"start_s", "end_s", "text"}], "events": [{"number", "start_s", "end_s", "text"}], "whole": text},
      "video": {"start_s", "end_s", "rate", "width", "height", "codec"} | null}
 
-Story times are seconds since the story began; a frame of the video lies at video.start_s + its presentation time.
+Story times are seconds since the start of the story. A frame of the video is at video.start_s + its presentation time.
 """
 
 import json
@@ -18,14 +18,14 @@ from afterview.configs import Schema
 from afterview.model.language.moments import clock
 from afterview.training.base.errors import TruthError
 from afterview.training.world.history import name_of
-from afterview.training.world.story import Event, Script, Segment
+from afterview.training.world.story import Event, Script, StorySegment
 from afterview.training.world.vocabulary import STILL, article, length, listing
 
 FORMAT = 1
 
 
 class VideoFacts(Schema):
-    """Which part of the story a video file shows, and how."""
+    """Which part of the story a video file shows, and its format."""
 
     start_s: float
     end_s: float
@@ -50,25 +50,25 @@ def truth_of(script: Script, video: VideoFacts | None = None) -> dict[str, Any]:
 
 
 def truth_path(video: Path) -> Path:
-    """Where the truth of a video file lies: `story.mp4` -> `story.truth.json`."""
+    """Path of a video's truth: `story.mp4` -> `story.truth.json`."""
     return video.with_name(f"{video.stem}.truth.json")
 
 
 def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
-    """The script, and what the video beside it shows of it. Raises TruthError naming the file and what is wrong with it."""
+    """The script, and the part of it that the video shows. Raises TruthError naming the file and the fault."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterview world` writes it anew") from None
+        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterview world make` writes it again") from None
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
-        raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video anew")
+        raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video again")
     try:
         video = document["video"]
         return Script.model_validate(document["script"]), VideoFacts.model_validate(video) if video else None
     except (KeyError, ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise TruthError(f"{path}: is damaged ({first}); make the video anew") from None
+        raise TruthError(f"{path}: is damaged ({first}); make the video again") from None
 
 
 def event_caption(event: Event) -> str:
@@ -86,8 +86,8 @@ def event_caption(event: Event) -> str:
     return f"{said}; at {clock(event.change.at_s)} it turns {event.change.to}." if event.change else f"{said}."
 
 
-def clip_caption(script: Script, segment: Segment) -> str:
-    """One scene while it lasts, with what happens in it."""
+def clip_caption(script: Script, segment: StorySegment) -> str:
+    """One showing of a scene, with its events."""
     way = "right" if segment.drift > 0 else "left"
     said = (
         f"From {clock(segment.start_s)} to {clock(segment.end_s)} the camera pans {way} over the {segment.scene} scene."
@@ -97,17 +97,17 @@ def clip_caption(script: Script, segment: Segment) -> str:
 
 
 def whole_caption(script: Script, until_s: float | None = None, numbers: Sequence[int] | None = None) -> str:
-    """The story until `until_s`, or all of it: its scenes in order of their first showing, then everything shown, in order.
+    """The story until `until_s`, or the whole story: its scenes in order of first showing, then everything shown, in order.
 
-    numbers: tell of these events alone, in this order, true or not; None: of all.
+    numbers: mention only these events, in this order, whether true or not; None: all.
     """
     end = script.duration_s if until_s is None else until_s
     scenes = list(dict.fromkeys(segment.scene for segment in script.segments if segment.start_s <= end))
-    told_of = script.events if numbers is None else [script.events[number] for number in numbers]
-    shown = [name_of(event).a for event in told_of if event.start_s <= end]
-    told = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
-    return f"{told} In this order appear {listing(shown)}." if shown else f"{told} Nothing appears."
+    events = script.events if numbers is None else [script.events[number] for number in numbers]
+    shown = [name_of(event).a for event in events if event.start_s <= end]
+    text = f"In {length(end)} the camera shows {listing([f'the {scene}' for scene in scenes])}."
+    return f"{text} In this order appear {listing(shown)}." if shown else f"{text} Nothing appears."
 
 
-def _caption(timed: Event | Segment, text: str) -> dict[str, Any]:
+def _caption(timed: Event | StorySegment, text: str) -> dict[str, Any]:
     return {"start_s": timed.start_s, "end_s": timed.end_s, "text": text}

@@ -1,6 +1,6 @@
-"""What can be asked beyond the kinds that the small model was taught: changes in view, what hid an object, and summaries.
+"""Further kinds of questions, which the small model was not trained on: changes in view, covers, and summaries.
 
-A kind here asks sensibly of any story; of one without changes or covers it has few answers but "nothing", "no" and "not seen".
+Every kind can be asked about any story. Without changes or covers, most answers are "nothing", "no" and "not seen".
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from afterview.training.world.truth import clip_caption, whole_caption
 from afterview.training.world.vocabulary import COLOURS, COVERS, SIZES
 
 _VALUES = {"colour": tuple(COLOURS), "size": tuple(SIZES)}
-_KEYS = {  # references that leave out what changed, plainest first
+_KEYS = {  # references without the changed attribute, shortest first
     "colour": (("shape",), ("size", "shape"), ("shape", "place"), ("shape", "scene")),
     "size": (("colour", "shape"), ("colour", "shape", "scene")),
 }
@@ -24,36 +24,36 @@ _MOST_WRONG = 6
 
 
 def facts(kind: str, history: History, rng: Random) -> list[Fact]:
-    """All facts of a kind, of these or of training.world.facts. KeyError for an unknown kind."""
+    """All facts of a kind, from here or from training.world.facts. KeyError for an unknown kind."""
     return list(_MAKERS[kind](history, rng)) if kind in _MAKERS else core.facts(kind, history, rng)
 
 
 def kinds_of(config: WorldConfig) -> tuple[str, ...]:
-    """The kinds worth asking of such stories."""
+    """The kinds worth asking about such stories."""
     changing = ("change", "at first", "afterwards") if config.changing else ()
     return (*core.KINDS, *changing, *(("hidden", "behind") if config.hidden else ()))
 
 
 def _changes(history: History, rng: Random) -> Iterator[Fact]:
-    """Which attribute of a thing changed while it was in view."""
+    """Which attribute of a thing changed while it was visible."""
     for event in history.events:
         about = name_of(event)
         if event.kind == "object" and len(denoted := history.denoted(about)) == 1:
             answer = event.change.attribute if event.change else NOTHING
-            yield _told("change", about, answer, ("colour", "size", NOTHING), denoted)
+            yield _fact_about("change", about, answer, ("colour", "size", NOTHING), denoted)
     for about in _unseen(history):
-        yield _told("change", about, NOT_SEEN, ("colour", "size", NOTHING), [])
+        yield _fact_about("change", about, NOT_SEEN, ("colour", "size", NOTHING), [])
 
 
 def _looks(kind: str, history: History) -> Iterator[Fact]:
-    """The colour or size that a changing thing had at first, or afterwards."""
+    """The colour or size of a changing thing before or after the change."""
     for event in history.events:
         for keys in _KEYS[event.change.attribute] if event.change else ():
             about = Reference(**{key: getattr(event, key) for key in keys})
             if None not in (getattr(about, key) for key in keys) and len(denoted := history.denoted(about)) == 1:
                 attribute = event.change.attribute if event.change else ""
                 answer = event.looks(attribute)[0 if kind == "at first" else 1] or ""
-                fact = _told(kind, about, answer, _VALUES[attribute], denoted)
+                fact = _fact_about(kind, about, answer, _VALUES[attribute], denoted)
                 yield Fact(kind, {**fact.slots, "attribute": attribute}, answer, fact.wrong, fact.about, fact.events)
                 break
 
@@ -61,16 +61,16 @@ def _looks(kind: str, history: History) -> Iterator[Fact]:
 def _hidings(kind: str, history: History) -> Iterator[Fact]:
     """Whether a thing was partly hidden, or behind what."""
     values = ("yes", "no") if kind == "hidden" else (*COVERS, NOTHING)
-    told = set()
+    used = set()
     for event in history.events:
         about = name_of(event)
         denoted = history.denoted(about)
         answers = {_hiding(kind, one) for one in denoted}
-        if event.kind == "object" and len(answers) == 1 and about not in told:
-            told.add(about)
-            yield _told(kind, about, answers.pop(), values, denoted)
+        if event.kind == "object" and len(answers) == 1 and about not in used:
+            used.add(about)
+            yield _fact_about(kind, about, answers.pop(), values, denoted)
     for about in _unseen(history):
-        yield _told(kind, about, NOT_SEEN, values, [])
+        yield _fact_about(kind, about, NOT_SEEN, values, [])
 
 
 def _hiding(kind: str, event: Event) -> str:
@@ -80,7 +80,7 @@ def _hiding(kind: str, event: Event) -> str:
 
 
 def _summary(history: History, rng: Random) -> Iterator[Fact]:
-    """The story so far. Wrong: the same with things left out, or in another order."""
+    """The story so far. Wrong answers omit things or change their order."""
     right = whole_caption(history.script, history.at_s)
     numbers = [event.number for event in history.events]
     wrong = {
@@ -91,7 +91,7 @@ def _summary(history: History, rng: Random) -> Iterator[Fact]:
 
 
 def _scene_summaries(history: History, rng: Random) -> Iterator[Fact]:
-    """What happened in a scene that was shown once, and is over."""
+    """What happened in a scene that was shown once and is over."""
     over = [segment for segment in history.script.segments if segment.end_s <= history.at_s]
     captions = {segment.start_s: clip_caption(history.script, segment) for segment in over}
     for segment in over:
@@ -103,7 +103,7 @@ def _scene_summaries(history: History, rng: Random) -> Iterator[Fact]:
             yield Fact("scene summary", {"scene": segment.scene}, right, wrong, events=events)
 
 
-def _told(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
+def _fact_about(kind: str, about: Reference, answer: str, values: tuple[str, ...], denoted: list[Event]) -> Fact:
     wrong = tuple(value for value in (*values, NOT_SEEN) if value != answer)
     return Fact(kind, {"the": about.the}, answer, wrong, (about,), tuple(denoted), seen=answer not in (NOT_SEEN, "no"))
 

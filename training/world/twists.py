@@ -1,7 +1,7 @@
-"""What may befall an object while it is on show: it changes its colour or size, or something in front hides a part of it.
+"""Twists: an object changes its colour or size while it is visible, or something in front hides part of it.
 
-Drawn after the rest of a story, and only where the configuration asks for it. A thing that changes is shown once, and its new look is
-no other thing's, so that its name stays its own.
+Drawn after the rest of a story, and only if the configuration asks for it. A changing thing is shown once, and no other
+thing has its new look, so its name stays unique.
 """
 
 from collections import Counter
@@ -13,12 +13,12 @@ from afterview.training.world.config import WorldConfig
 from afterview.training.world.story import Change, Cover, Event
 from afterview.training.world.vocabulary import COVERS, SIZES, STILL
 
-LOOK_S: Final = 2  # whole seconds that each look of a changing thing lasts at least: two frames at 1 FPS
-COVERED: Final = (0.30, 0.45)  # share of an object that is hidden; what is left still tells its colour and shape
+LOOK_S: Final = 2  # least whole seconds of each look of a changing thing: two frames at 1 FPS
+COVERED: Final = (0.30, 0.45)  # hidden share of an object; the rest still shows its colour and shape
 
 
 def twist(events: Sequence[Event], config: WorldConfig, rng: Random) -> list[Event]:
-    """The events with what befalls them. Without a draw where the configuration asks for nothing."""
+    """The events with their twists. Draws nothing if the configuration asks for none."""
     if not (config.changing or config.hidden):
         return list(events)
     shown = Counter(event.name for event in events)

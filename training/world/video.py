@@ -1,12 +1,12 @@
-"""A world as a video file, with its truth beside it. Frames are drawn, encoded and dropped one by one, at any length."""
+"""A world as a video file with its truth. Frames are drawn and encoded one by one, so the length does not matter."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.durable import replacing, write_file
 from afterview.stream.errors import WriterError
 from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import WorldError
@@ -17,12 +17,12 @@ from afterview.training.world.world import World
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """How the file is encoded. What is not said here is the writer's choice: as fast as the encoder goes."""
+    """The format of the file. Everything else is the writer's default: as fast as the encoder allows."""
 
     rate: int = 10  # frames per second
     codec: str = "libx264"
-    options: Mapping[str, str] = field(default_factory=dict)  # the encoder's own
-    start_time: float | None = None  # Unix seconds of the first frame, kept as the file's creation time
+    options: Mapping[str, str] = field(default_factory=dict)  # options of the encoder
+    start_time: float | None = None  # Unix seconds of the first frame, stored as the file's creation time
 
 
 def write_video(
@@ -34,10 +34,11 @@ def write_video(
     end_s: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the story from `start_s` to `end_s` (default: all of it) to `path`; returns the path of the truth beside it.
+    """Write the story from `start_s` to `end_s` (default: all of it) to `path`. Returns the path of the truth beside it.
 
-    `progress` is called with frames done and frames in all, once per second of video. The file appears under its name only when it
-    is whole, and after its truth. Raises WorldError for an empty part and WriterError where the file cannot be written.
+    progress: called with frames done and frames in all, once per second of video. The file appears under its name only
+    when it is complete, after its truth. Raises WorldError for an empty range and WriterError if the file cannot be
+    written.
     """
     video = video or VideoFormat()
     end_s = world.script.duration_s if end_s is None else end_s
@@ -45,25 +46,19 @@ def write_video(
     if not 0 <= start_s < end_s <= world.script.duration_s or frames < 1:
         raise WorldError(f"no video from {start_s:g} to {end_s:g} s of a story of {world.script.duration_s:g} s")
     size = world.width, world.height
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the container is told by the suffix
-    try:
-        with VideoWriter(
-            partial, *size, video.rate, codec=video.codec, options=video.options, start_time=video.start_time
-        ) as writer:
-            for done in range(1, frames + 1):
-                writer.write(world.frame(start_s + (done - 1) / video.rate))
-                if progress and (done % video.rate == 0 or done == frames):
-                    progress(done, frames)
-        shows = VideoFacts(
-            start_s=start_s, end_s=end_s, rate=video.rate, width=size[0], height=size[1], codec=video.codec
-        )
-        truth = _write_truth(world, shows, truth_path(path))
-        os.replace(partial, path)
-    except WriterError as error:
-        raise WriterError(str(error).replace(str(partial), str(path))) from None
-    finally:
-        partial.unlink(missing_ok=True)
-    return truth
+    shows = VideoFacts(start_s=start_s, end_s=end_s, rate=video.rate, width=size[0], height=size[1], codec=video.codec)
+    with replacing(path, suffix=path.suffix) as partial:  # the writer chooses the container by the suffix
+        try:
+            with VideoWriter(
+                partial, *size, video.rate, codec=video.codec, options=video.options, start_time=video.start_time
+            ) as writer:
+                for done in range(1, frames + 1):
+                    writer.write(world.frame(start_s + (done - 1) / video.rate))
+                    if progress and (done % video.rate == 0 or done == frames):
+                        progress(done, frames)
+        except WriterError as error:
+            raise WriterError(str(error).replace(str(partial), str(path))) from None
+        return _write_json(truth_of(world.script, shows), truth_path(path))
 
 
 def write_shared_videos(
@@ -75,7 +70,7 @@ def write_shared_videos(
     video: VideoFormat | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """One file for every camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
+    """One file per camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
 
     Returns the video of every camera. Raises as write_video does.
     """
@@ -94,12 +89,6 @@ def write_shared_videos(
     return paths
 
 
-def _write_truth(world: World, shows: VideoFacts, path: Path) -> Path:
-    return _write_json(truth_of(world.script, shows), path)
-
-
 def _write_json(document: dict[str, Any], path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+    write_file(path, json.dumps(document, indent=1).encode())
     return path

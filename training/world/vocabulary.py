@@ -1,7 +1,7 @@
-"""What the world is made of, and the words for it.
+"""The things of the world, and the words for them.
 
-Geometry is in shares of the frame (x of its width, y of its height), so that any resolution shows the same world. Sizes are
-chosen for a model that sees 64x64 pixels: the smallest object is then 11x20 pixels, a letter of a word about 10x16.
+Geometry is in shares of the frame (x of its width, y of its height), so the world looks the same at any resolution.
+Sizes suit a model that sees 64x64 pixels: the smallest object is then 11x20 pixels, a letter of a word about 10x16.
 """
 
 from typing import Final, Literal
@@ -26,8 +26,9 @@ PLACES: Final[dict[str, tuple[float, float]]] = {
     "bottom right": (0.79, 0.72),
     "middle": (0.50, 0.50),
 }
-JITTER: Final = (0.03, 0.015)  # how far from its place an object may sit; still inside the frame at the big size
-MOTIONS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {  # from where to where
+# Largest offset of an object from its place. At the big size it is still inside the frame.
+JITTER: Final = (0.03, 0.015)
+MOTIONS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {  # start and end
     "left": ((0.82, 0.50), (0.18, 0.50)),
     "right": ((0.18, 0.50), (0.82, 0.50)),
     "up": ((0.50, 0.72), (0.50, 0.28)),
@@ -35,7 +36,7 @@ MOTIONS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {  
 }
 STILL: Final = "still"
 Side = Literal["left", "right", "top", "bottom"]
-COVERS: Final[dict[str, tuple[Side, ...]]] = {  # what may stand in front of an object, and which sides of it it hides
+COVERS: Final[dict[str, tuple[Side, ...]]] = {  # covers, and the sides of an object that each may hide
     "curtain": ("top",),
     "hedge": ("bottom",),
     "pillar": ("left", "right"),
@@ -43,29 +44,29 @@ COVERS: Final[dict[str, tuple[Side, ...]]] = {  # what may stand in front of an 
 SCENES: Final = ("beach", "city", "desert", "forest", "meadow", "mountains")
 DIGITS: Final = tuple("0123456789")
 WORDS: Final = ("BUS", "CAFE", "EXIT", "HELP", "MILK", "STOP", "TAXI", "ZOO")
-ROWS: Final[dict[str, float]] = {"top": 0.21, "middle": 0.50, "bottom": 0.79}  # where a word's banner hangs
-DIGIT_CARD: Final = (0.30, 0.52)  # width and height of the card that a digit is printed on
+ROWS: Final[dict[str, float]] = {"top": 0.21, "middle": 0.50, "bottom": 0.79}  # rows for banners with words
+DIGIT_CARD: Final = (0.30, 0.52)  # width and height of a digit's card
 WORD_BANNER: Final = (0.88, 0.38)
 
 CAMERAS: Final = ("gate", "hall", "yard", "pier")  # names of the cameras that may share a story
 
-# One shape of every colour is kept from training, so that "colour and shape" is learnt and not 36 pictures.
+# One shape of every colour is excluded from training, so that colour and shape are learned and not 36 pictures.
 HELD_OUT_PAIRS: Final = frozenset((colour, SHAPES[(number + 2) % len(SHAPES)]) for number, colour in enumerate(COLOURS))
 
-# Seeds that people type belong to the test split, so that no number given on a command line was ever trained on.
+# Seeds that people type belong to the test split, so no number from a command line was ever trained on.
 FIRST_VALIDATION_SEED: Final = 2**31
 FIRST_TRAINING_SEED: Final = 2**32
 
 
 def split_of(seed: int) -> Split:
-    """The split that a seed belongs to: test below 2^31, validation below 2^32, train from there on."""
+    """The split of a seed: test below 2^31, validation below 2^32, train above."""
     if seed < FIRST_VALIDATION_SEED:
         return "test"
     return "validation" if seed < FIRST_TRAINING_SEED else "train"
 
 
 def camera_number(camera: str | None) -> int:
-    """0 for the only camera of a story, 1, 2, ... for those that share one."""
+    """0 for the only camera of a story, 1, 2, ... for cameras that share one."""
     return 0 if camera is None else 1 + CAMERAS.index(camera)
 
 
@@ -75,7 +76,7 @@ def article(noun: str) -> str:
 
 
 def length(seconds: float) -> str:
-    """A length of time in words, to whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`."""
+    """A duration in words, in whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`."""
     whole = round(seconds)
     parts = [(whole // 3600, "hour"), (whole % 3600 // 60, "minute"), (whole % 60, "second")]
     said = [f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number]

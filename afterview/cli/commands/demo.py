@@ -13,11 +13,9 @@ from afterview.training.world.vocabulary import split_of
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The whole demo."""
+    """Draw the world and the questions, then play the demo."""
     if split_of(arguments.seed) == "train":
-        raise UsageError(
-            f"--seed {arguments.seed}: belongs to the worlds that models are trained on; give one below {2**32}"
-        )
+        raise UsageError(f"--seed {arguments.seed}: this world is in the training split; use a seed below {2**32}")
     world = World(arguments.seed, STORY_S)
     live_s = STORY_S - LIVE_S
     quiz = draw_quiz(world.script, live_s, count=arguments.questions)

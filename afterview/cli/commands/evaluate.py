@@ -1,36 +1,33 @@
-"""`afterview evaluate world`: a model's answers against worlds that it was never trained on."""
+"""`afterview evaluate world`: a model's answers on worlds that it was never trained on."""
 
 import argparse
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, get_args
 
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import progress
 from afterview.configs import UsageError
 from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
-from afterview.training.evaluation.tables import Outcome, markdown, summary
+from afterview.training.evaluation.tables import Evaluation, markdown
 from afterview.training.world.questions import MOST_CHOICES
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Take the worlds in, ask, and print the tables."""
+    """Ingest the worlds, ask, and print the tables."""
     test = _test(arguments)
-    began = time.monotonic()
     if arguments.work:
         work = Path(arguments.work)
         if work.exists() and not work.is_dir():
             raise UsageError(f"--work {work}: is a file; give a directory")
-        weights, outcomes = _measure(arguments, test, work)
+        evaluation = _evaluate(arguments.model, test, work)
     else:
         with tempfile.TemporaryDirectory(prefix="afterview-evaluate-") as directory:
-            weights, outcomes = _measure(arguments, test, Path(directory))
-    document = _document(arguments, test, weights, outcomes, time.monotonic() - began)
+            evaluation = _evaluate(arguments.model, test, Path(directory))
     if arguments.json:
-        dump(document)
+        dump(evaluation.to_dict())
         return 0
-    for mode, table in document["recall"].items():
+    for mode, table in evaluation.summaries.items():
         print(
             f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {mode} recall; "
             f"{table['seconds_median']} s an answer (median)\n"
@@ -38,6 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(markdown(table))
         _print_mistakes(table)
     return 0
+
+
+def _evaluate(model: str, test: WorldTest, directory: Path) -> Evaluation:
+    from afterview.training.evaluation.worlds import evaluate  # late: loads torch
+
+    with progress("ask", "questions") as report:
+        return evaluate(test, model, directory, progress=report)
 
 
 def parse_seeds(text: str) -> range:
@@ -65,37 +69,6 @@ def _test(arguments: argparse.Namespace) -> WorldTest:
     )  # fmt: skip
 
 
-def _measure(arguments: argparse.Namespace, test: WorldTest, directory: Path) -> tuple[str, list[Outcome]]:
-    """The model's hash, and what it answered."""
-    from afterview.model.checkpoint.loading import load_pretrained  # loads torch: not before the arguments make sense
-    from afterview.training.evaluation.worlds import ask_all, take_in
-
-    model = load_pretrained(arguments.model)
-    take_in(test, model.encoders, directory, report=_say)
-    return model.weights_hash, list(ask_all(test, model, directory, report=_say))
-
-
-def _document(
-    arguments: argparse.Namespace, test: WorldTest, weights: str, outcomes: list[Outcome], seconds: float
-) -> dict[str, Any]:
-    return {
-        "benchmark": "world",
-        "model": arguments.model,
-        "weights": weights,
-        "seeds": [test.seeds[0], test.seeds[-1]],
-        "world": test.variant,
-        "frames": test.frames,
-        "questions": test.questions,
-        "kinds": list(test.kinds),
-        "pairs": test.pairs,
-        "held_out_wordings": test.held_out_wordings,
-        "reworded": test.reworded,
-        "choices": test.choices,
-        "seconds": round(seconds, 1),
-        "recall": {mode: summary([outcome for outcome in outcomes if outcome.recall == mode]) for mode in test.recall},
-    }
-
-
 def _print_mistakes(table: dict[str, Any]) -> None:
     lines = [
         f"  {kind}: '{mistake['truth']}' answered '{mistake['said']}' {mistake['times']} times"
@@ -105,7 +78,3 @@ def _print_mistakes(table: dict[str, Any]) -> None:
     ]
     if lines:
         print("\nMistakes made more than once:", *lines, sep="\n")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,13 +1,13 @@
 """`afterview export` and `afterview import`: a span of a camera as one file."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path, readable_memory
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import progress
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.base.typed_times import parse_duration, parse_time
@@ -29,11 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say(done: int, total: int) -> None:
-    if done and done % 4096 == 0:
-        print(f"{done} of {total} frames", file=sys.stderr)
-
-
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
@@ -49,7 +44,8 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
         raise NothingRecorded(f"camera '{reader.info.id}': nothing is remembered in that span")
     path = Path(arguments.file)
     try:
-        count = export_span(snapshot, first, stop, path, _say)
+        with progress(reader.info.id, "frames") as report:
+            count = export_span(snapshot, first, stop, path, report)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
     return {"camera": reader.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}
@@ -70,5 +66,6 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{path}: begins at {span.info.show(float(span.times[0]))}, before the newest frame of camera "
                 f"'{repository.info.id}' ({repository.info.show(last)}); give another --camera"
             )
-        count = import_span(span, repository, _say)
+        with progress(repository.info.id, "frames") as report:
+            count = import_span(span, repository, report)
         return {"camera": repository.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}

@@ -1,7 +1,7 @@
 """`afterview fsck`. Loads no torch; faiss only where a camera has an index."""
 
 import argparse
-import sys
+import logging
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
@@ -9,23 +9,25 @@ from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.fsck import Report, camera_directories, fsck
 
+_LOGGER = logging.getLogger(__name__)
+
 _MOST_LINES = 50  # findings printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check every camera. 0: clean, or all of it repaired; 1: damage is left."""
+    """Check every camera. Returns 0 if all are clean or repaired, 1 if damage is left."""
     memory = memory_path(arguments.memory)
     if not memory.is_dir() or not camera_directories(memory):
         raise MemoryNotFound(f"{memory}: is not a memory; `afterview watch` or `afterview replay` makes one")
     reports = []
     for camera in camera_directories(memory):
-        print(f"{camera.name}: checking", file=sys.stderr)
+        _LOGGER.info("%s: checking", camera.name)
         reports.append(
             fsck(
                 camera,
                 repair=arguments.repair,
                 deep=arguments.deep,
-                progress=lambda text: print(text, file=sys.stderr),
+                progress=_LOGGER.info,
             )
         )
     clean = not any(report.damage for report in reports)
@@ -48,7 +50,7 @@ def _print(report: Report, arguments: argparse.Namespace) -> None:
     if more:
         print(f"  and {more} more; --json lists all")
     if any(finding.fix for finding in report.damage) and not arguments.repair:
-        print(f"  `afterview fsck {arguments.memory} --repair` puts right what can be, and says what it cost")
+        print(f"  `afterview fsck {arguments.memory} --repair` repairs what can be repaired, and reports what it cost")
 
 
 def _line(finding: Finding, report: Report) -> str:

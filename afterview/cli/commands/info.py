@@ -15,7 +15,7 @@ _MOST_GAPS = 10  # closed ones printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say what a memory holds."""
+    """Describe what a memory holds."""
     cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
     if arguments.json:
         dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]})

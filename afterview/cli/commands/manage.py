@@ -1,4 +1,4 @@
-"""`afterview forget|keep|pause|resume|retain|mask`: what is remembered, changed while a camera is watched or while it is not."""
+"""`afterview forget|keep|pause|resume|retain|mask`: change what is remembered, whether a camera is being recorded or not."""
 
 import argparse
 import math
@@ -32,7 +32,7 @@ PROGRESS_EVERY_S = 5.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command says to each camera that it names."""
+    """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     if arguments.command in ("forget", "keep") and not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(
@@ -138,8 +138,8 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
     limits = camera_limits(reader.directory, settings)
     snapshot = reader.snapshot()
     stored = read_store(reader.directory.parent) is not None
-    free = math.inf if stored else shutil.disk_usage(reader.directory).free  # what is old moves away
-    used = reader.bytes_on_disk() + UploadState.read(reader.directory).away
+    free = math.inf if stored else shutil.disk_usage(reader.directory).free  # old chunks move to the bucket
+    used = reader.bytes_on_disk() + UploadState.read(reader.directory).remote_only
     tiers = Tiers.of(reader.directory, snapshot)
     saved = Savings(tiers.downsampled, tiers.bytes_saved_each)
     outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, downsampled=saved)
@@ -152,7 +152,7 @@ def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
 
 
 def _require_downsampling(reader: CameraReader) -> None:
-    """Raise UsageError for a camera whose frames cannot be made coarse."""
+    """Raise UsageError for a camera whose frames cannot be downsampled."""
     if not can_downsample(reader.spec.tokens):
         raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
 

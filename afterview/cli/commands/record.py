@@ -28,7 +28,7 @@ from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.opening import SourceConfig
+from afterview.stream.source.config import SourceConfig
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
 

@@ -1,15 +1,13 @@
-"""`afterview reembed`: a memory recorded with one model, made answerable by another, from its stored images."""
+"""`afterview reembed`: rebuild a memory's features with another model, from its stored images."""
 
 import argparse
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import progress
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.spec import FeatureSpec
-from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
@@ -20,13 +18,11 @@ from afterview.stream.ingest.upgrade import image_encoder
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 
 if TYPE_CHECKING:
-    from afterview.model.checkpoint.loaded import Encoders
-
-PROGRESS_EVERY_S = 5.0
+    from afterview.model.checkpoint.models import Encoders
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build a generation for each camera and put it in use. 0: done; 1: a camera could not be switched, all else is done."""
+    """Build a generation for each camera and put it in use. Returns 1 if a camera could not be switched; everything else is done."""
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     from afterview.model.checkpoint.loading import load_encoders  # loads torch
@@ -56,13 +52,14 @@ def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Nam
 def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: argparse.Namespace) -> dict[str, Any]:
     camera = reader.directory
     generation = open_generation(camera, spec)
-    build_sealed(camera, generation, spec, encode, _Progress(reader.info.id))
+    with progress(reader.info.id, "frames") as report:
+        build_sealed(camera, generation, spec, encode, report)
     try:
         done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
     except (CameraBusy, RequestRefused) as error:
-        said = f"{Manifest.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again: little is left to do"
+        said = f"{Manifest.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again, little is left to do"
         return {"generation": generation, "switched": False, "said": said}
-    lost = f"; {done['lost']} frames have no image any more and are lost to this model" if done["lost"] else ""
+    lost = f"; {done['lost']} frames have no image and are lost to this model" if done["lost"] else ""
     return {
         **done, "switched": True,
         "said": f"{done['frames']} frames have features of '{spec.model}' now, put in use by {done['by']}{lost}",
@@ -72,7 +69,7 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
 def _switch(
     reader: CameraReader, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool
 ) -> dict[str, Any]:
-    """Put a generation in use: through the process that records the camera, or, where there is none, here."""
+    """Put a generation in use: through the process that records the camera, or here if there is none."""
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
     result = ask_writer(reader.directory, command)
     if result is not None:
@@ -80,22 +77,3 @@ def _switch(
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": "this command"}
-
-
-class _Progress:
-    """Frames done and time left, on standard error every few seconds."""
-
-    def __init__(self, camera: str) -> None:
-        self._camera, self._began, self._said = camera, time.monotonic(), time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        self._first = done if self._first is None else self._first
-        now = time.monotonic()
-        if now - self._said >= PROGRESS_EVERY_S:
-            self._said = now
-            rate = max(1e-9, (done - self._first) / (now - self._began))
-            print(
-                f"{self._camera}: {done} of {total} frames, {spell_duration((total - done) / rate)} left",
-                file=sys.stderr,
-            )

@@ -1,7 +1,7 @@
 """`afterview store set|status|flush|leave`: the sealed part of a memory on S3-compatible storage."""
 
 import argparse
-import sys
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.cli.output.stores import describe_store
+from afterview.cli.progress import progress
 from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.memory.base.durable import fsync_directory, make_directory, unlink
 from afterview.memory.base.errors import (
@@ -35,13 +36,15 @@ from afterview.stream.ingest.commands import apply
 from afterview.stream.source.backoff import Backoff, BackoffConfig
 from afterview.stream.source.redact import redact
 
-GIVE_UP_S = 60.0  # without an answer; `flush` then says what is left
-PROGRESS_EVERY_S = 5.0
+_LOGGER = logging.getLogger(__name__)
+
+GIVE_UP_S = 60.0  # without an answer; `flush` then reports what is left
+_MEASURE_EVERY_S = 1.0  # counting what waits reads the sizes of its files
 _PROBE = ".afterview-probe"  # written, read and deleted by `set`
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the action says. Returns 1 where something is left on one side only."""
+    """Execute the action. Returns 1 if something is left on one side only."""
     memory = memory_path(arguments.memory)
     if arguments.action == "set":
         documents, whole = [_set(memory, arguments)], True
@@ -82,7 +85,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     try:
         before = read_store(memory)
     except DamagedMemory:
-        before = None  # this is what puts it right
+        before = None  # this command repairs it
     given = {"endpoint": arguments.endpoint, "region": arguments.region, "local_gigabytes": arguments.local_gb}
     values = {"url": arguments.url, **{name: value for name, value in given.items() if value is not None}}
     try:
@@ -108,16 +111,16 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"memory": str(memory), "store": settings.model_dump(), "said": said}
 
 
-def _probe(objects: BucketClient) -> None:
+def _probe(bucket: BucketClient) -> None:
     """Write, read and delete one object, so that a mistake shows now and not with the first seal."""
-    objects.put(_PROBE, b"afterview")
-    if objects.read(_PROBE) != b"afterview":
-        raise StoreUnreachable(f"{objects.name}: does not give back what was written to it")
-    objects.delete([_PROBE])
+    bucket.put(_PROBE, b"afterview")
+    if bucket.read(_PROBE) != b"afterview":
+        raise StoreUnreachable(f"{bucket.name}: does not return what was written to it")
+    bucket.delete([_PROBE])
 
 
 def _refuse_others(memory: Path, settings: StoreSettings, *, used: bool) -> None:
-    """Raise StoreRefused where another memory's cameras lie. used: this memory was tied to the place before."""
+    """Raise StoreRefused if other memories' cameras lie there. used: this memory has used the place before."""
     place = BucketClient(settings, "")
 
     def is_own(camera: str) -> bool | None:
@@ -150,7 +153,7 @@ def _status(reader: CameraReader) -> dict[str, Any]:
     status = store_status(reader.directory)
     assert status is not None, "`run` has seen that the memory has a store"
     try:
-        _objects(reader).size("camera.json")
+        _bucket(reader).size("camera.json")
         answer = "it answers"
     except StoreError as error:
         answer = str(error)
@@ -164,48 +167,50 @@ def _status(reader: CameraReader) -> dict[str, Any]:
 
 def _flush(reader: CameraReader) -> dict[str, Any]:
     try:
-        apply(reader, {"do": "enforce"})  # removals that waited for the store
+        apply(reader, {"do": "enforce"})  # complete removals that wait for the store
     except RepositoryError as error:
-        print(f"{reader.info.id}: {error}", file=sys.stderr)
-    settings, objects = read_store(reader.directory.parent), _objects(reader)
-    upload = Upload(reader.directory, objects, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
+        _LOGGER.warning("%s: %s", reader.info.id, error)
+    settings, bucket = read_store(reader.directory.parent), _bucket(reader)
+    upload = Upload(reader.directory, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
     failure = _send(reader.info.id, upload)
     seals, size = upload.waiting()
     if failure is None:
         return {
             "waiting_seals": seals,
             "waiting_bytes": size,
-            "said": f"{reader.info.id}: everything sealed is on {objects.name}",
+            "said": f"{reader.info.id}: everything sealed is on {bucket.name}",
         }
     said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run this again"
     return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
 
 
 def _send(name: str, upload: Upload) -> StoreError | None:
-    """Every step there is, with patience; the error that outlasted it."""
-    backoff, well, said = Backoff(BackoffConfig(max_s=10.0)), time.monotonic(), time.monotonic()
-    while True:
-        try:
-            if not upload.step(finish=True):
-                return None
-            backoff.connection_ended(time.monotonic() - well)
-            well = time.monotonic()
-            if well - said > PROGRESS_EVERY_S:
-                said = well
-                seals, size = upload.waiting()
-                print(f"{name}: {seals} seals ({size / 1e6:.1f} MB) to go", file=sys.stderr)
-        except StoreUnreachable as error:
-            if time.monotonic() - well > GIVE_UP_S:
+    """Take every step, with retries; returns the error that lasted for GIVE_UP_S."""
+    backoff, answered = Backoff(BackoffConfig(max_s=10.0)), time.monotonic()
+    reported, (_, total) = answered, upload.waiting()
+    with progress(name, "MB", scale=1e-6) as report:
+        while True:
+            try:
+                if not upload.step(finish=True):
+                    return None
+                backoff.connection_ended(time.monotonic() - answered)
+                answered = time.monotonic()
+                if answered - reported > _MEASURE_EVERY_S:
+                    reported = answered
+                    report(max(0, total - upload.waiting()[1]), total)
+            except StoreUnreachable as error:
+                if time.monotonic() - answered > GIVE_UP_S:
+                    return error
+                wait = backoff.next_delay()
+                _LOGGER.info("%s: %s; next try in %.1f s", name, error, wait)
+                time.sleep(wait)
+            except StoreError as error:
                 return error
-            wait = backoff.next_delay()
-            print(f"{name}: {error}; next try in {wait:.1f} s", file=sys.stderr)
-            time.sleep(wait)
-        except StoreError as error:
-            return error
 
 
 def _leave(reader: CameraReader) -> dict[str, Any]:
-    size, bad = restore_camera(reader.directory, _objects(reader), _Progress(reader.info.id))
+    with progress(reader.info.id, "MB", scale=1e-6) as report:
+        size, bad = restore_camera(reader.directory, _bucket(reader), report)
     said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
     damage = fsck(reader.directory).damage
     if damage:
@@ -217,28 +222,16 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
 
 
 def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
-    """Everything is here: forget the store, and with `delete` take the objects away."""
+    """Everything is local: remove the store's settings, and with `delete` the objects."""
     for reader in readers if delete else []:
-        objects = _objects(reader)
-        objects.delete(objects.sizes())
+        bucket = _bucket(reader)
+        bucket.delete(bucket.sizes())
     if unlink(memory / FILE):
         fsync_directory(memory)
 
 
-def _objects(reader: CameraReader) -> BucketClient:
-    objects = bucket_of(reader.directory)
-    if objects is None:
+def _bucket(reader: CameraReader) -> BucketClient:
+    bucket = bucket_of(reader.directory)
+    if bucket is None:
         raise UsageError(f"{reader.directory.parent}: has no store")
-    return objects
-
-
-class _Progress:
-    """Bytes fetched, on standard error every few seconds."""
-
-    def __init__(self, camera: str) -> None:
-        self._camera, self._said = camera, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= PROGRESS_EVERY_S:
-            self._said = time.monotonic()
-            print(f"{self._camera}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr)
+    return bucket

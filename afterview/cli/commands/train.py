@@ -1,4 +1,4 @@
-"""`afterview train`: a training configuration, from beginning to end."""
+"""`afterview train`: a training configuration, from start to end."""
 
 import argparse
 from pathlib import Path
@@ -8,12 +8,12 @@ from afterview.configs import UsageError, missing_extra
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, or go on training."""
+    """Train, or resume a training."""
     config = Path(arguments.config)
     if not config.is_file():
         raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
     try:
-        from afterview.training.run import train  # loads torch: not before the arguments make sense
+        from afterview.training.run import train  # late: loads torch
     except ModuleNotFoundError as error:
         if error.name != "accelerate":
             raise
@@ -21,14 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu)
     if arguments.json:
-        dump(
-            {
-                "model": str(trained.model),
-                "steps": trained.steps,
-                "log": str(trained.log),
-                "curves": str(trained.curves),
-            }
-        )
+        dump(trained.to_dict())
         return 0
     print(f"{trained.model}  after {trained.steps} steps; use it as --model {trained.model}")
     print(f"{trained.curves}  loss and accuracy")

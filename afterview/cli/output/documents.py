@@ -16,7 +16,7 @@ def dump(document: dict[str, Any]) -> None:
 
 
 def printable(text: str) -> str:
-    """Text of a camera, a model or an error as a terminal may show it: control characters but line ends made visible."""
+    """Text that is safe to show on a terminal: control characters except line ends are made visible."""
     return "".join(
         repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" and letter != "\n" else letter for letter in text
     )
@@ -35,7 +35,7 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
 
 
 def describe_time_basis(counts: Mapping[str, int]) -> str:
-    """Whose clock gave the times, for people; with several, how many frames each."""
+    """The clock that the times come from, for people; with several clocks, how many frames each."""
     words = {"source": "the camera's own clock's", "arrival": "those of arrival", "file": "the recording's"}
     if len(counts) == 1:
         return words[next(iter(counts))]

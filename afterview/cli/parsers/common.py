@@ -1,4 +1,4 @@
-"""What the parsers of all commands have in common. Loads only argparse."""
+"""Arguments that several commands share. Imports only argparse."""
 
 import argparse
 from typing import TypeAlias
@@ -11,7 +11,11 @@ MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
 def add_command(
     commands: Commands, name: str, summary: str, more: str = "", *, module: str | None = None, json: bool = True
 ) -> argparse.ArgumentParser:
-    """A command's parser. module: of afterview.cli.commands that runs it (default: of its name). json: whether it takes --json, -v and -q itself."""
+    """Add a command and return its parser.
+
+    module: the module in afterview.cli.commands that runs it (default: the name of the command).
+    json: whether this parser takes --json, -v and -q; False for a command whose actions take them.
+    """
     parser = commands.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -24,25 +28,25 @@ def add_command(
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """-v and -q."""
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more on standard error")
-    parser.add_argument(
-        "-q", "--quiet", action="count", default=0, help="only warnings on standard error; -qq: only errors"
-    )
+    """Add -v and -q."""
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="show debug messages, too")
+    parser.add_argument("-q", "--quiet", action="count", default=0, help="show only warnings; -qq shows only errors")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
 
 def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None:
-    """Of which memory, cameras and span something is asked, and with which model."""
-    parser.add_argument("--memory", required=True, metavar="DIR", help="the memory; or its store, s3://bucket/prefix")
+    """Add the memory, the cameras, the span and the model of a question."""
+    parser.add_argument(
+        "--memory", required=True, metavar="DIR", help="the memory, or its object store: s3://bucket/prefix"
+    )
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help=f"{verb} this camera (repeatable; default: all)"
     )
-    parser.add_argument("--from", dest="start", metavar="TIME", help="look back no further than this")
-    parser.add_argument("--last", metavar="DURATION", help="look back this far, e.g. 2h")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="ignore frames before this time")
+    parser.add_argument("--last", metavar="DURATION", help="ignore frames that are older than this, e.g. 2h")
     parser.add_argument("--at", metavar="TIME", help=at)
-    parser.add_argument("--model", metavar=MODEL, help="default: the model that the memory was recorded with")
+    parser.add_argument("--model", metavar=MODEL, help="model to use (default: the one the memory was recorded with)")

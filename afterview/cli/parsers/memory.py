@@ -1,4 +1,4 @@
-"""The part of the command line that looks after a memory: its arguments. Loads only argparse."""
+"""Arguments of the commands on a memory. Loads only argparse."""
 
 import argparse
 
@@ -23,16 +23,18 @@ def add_memory_commands(commands: Commands) -> None:
 def _add_fsck(commands: Commands) -> None:
     parser = add_command(
         commands, "fsck", "check every invariant of a memory",
-        "Counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of what was forgotten. Works beside a "
-        "live watch; --repair needs it stopped.\nExits 0 when clean or repaired, 1 when damage is left. Damage costs only the chunk it "
-        "is in: questions go on\nwith the other frames, and say how many were left out.",
+        "Checks counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of forgotten frames. Works "
+        "beside a live watch; --repair needs it stopped.\nExits 0 if the memory is clean or repaired, 1 if damage is left. Damage costs "
+        "only the frames of its chunk:\nquestions use the others and say how many were left out.",
     )  # fmt: skip
     parser.add_argument("memory", metavar="DIR")
     parser.add_argument(
-        "--repair", action="store_true", help="put right what can be, and say what it cost; nothing readable is lost"
+        "--repair",
+        action="store_true",
+        help="repair what can be repaired, and report what it cost; nothing readable is lost",
     )
     parser.add_argument(
-        "--deep", action="store_true", help="also read every chunk that lies on an object store, not only look for it"
+        "--deep", action="store_true", help="also read every chunk on the object store, not only check that it exists"
     )
 
 
@@ -63,8 +65,8 @@ def _add_span(parser: argparse.ArgumentParser) -> None:
 def _add_forget(commands: Commands) -> None:
     parser = _manage(
         commands, "forget", "remove a span from a camera's memory, with proof",
-        "Frames, images, features, index entries and saved\nevidence go from every file, old versions included; then every chunk is read "
-        "again to prove it. That the span\nwas recorded once is still known, so that answers say 'no longer remembered'. Works beside a "
+        "Deletes frames, images, features, index entries and saved\nevidence from every file, then reads every chunk again to prove "
+        "it. The memory still knows that the span\nwas recorded, so answers say 'no longer remembered'. Works beside a "
         "live watch.\n\nexample:\n  afterview forget --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)
@@ -73,41 +75,42 @@ def _add_forget(commands: Commands) -> None:
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Whatever `retain` says, frames of a kept span are not evicted; only `forget`\nremoves them.",
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them.",
     )  # fmt: skip
     _add_span(parser)
-    parser.add_argument("--clear", action="store_true", help="protect nothing any more")
+    parser.add_argument("--clear", action="store_true", help="drop all kept spans")
 
 
 def _add_pause(commands: Commands) -> None:
     more = (
-        "Takes effect at once in a live watch, and lasts over restarts. The time\nis a gap of its own kind: 'paused'."
+        "Takes effect at once in a live watch, and survives restarts. The time\nbecomes a gap with the reason 'paused'."
     )
     _manage(commands, "pause", "stop remembering what a live camera sees", more)
-    _manage(commands, "resume", "go on remembering what a live camera sees", "Ends a `pause`.")
+    _manage(commands, "resume", "continue remembering what a live camera sees", "Ends a `pause`.")
 
 
 def _add_retain(commands: Commands) -> None:
     parser = _manage(
-        commands, "retain", "say how much of the past is kept, and when the disk is full",
-        "Without limits nothing is ever deleted. With\n--camera they are that camera's own; without, they hold for the whole memory: every "
-        "camera by days, and\ngigabytes shared evenly among the cameras that have none of their own. The oldest frames go first.\nWithout "
-        "any limit given it only shows them, and a forecast.\n\nexample:\n  afterview retain --memory ./cameras --days 30 --gb 500",
+        commands, "retain", "limit how much of the past is kept; shows when the disk will be full",
+        "Without limits nothing is ever deleted. With\n--camera the limits are that camera's own; without, they apply to the whole "
+        "memory: days to every camera, and\ngigabytes divided evenly among the cameras without a limit of their own. The oldest frames are "
+        "evicted first.\nWithout options it shows the limits and a forecast.\n\n"
+        "example:\n  afterview retain --memory ./cameras --days 30 --gb 500",
     )  # fmt: skip
     parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
     parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")
     parser.add_argument(
         "--coarse-days", type=float, metavar="N",
         help="keep a quarter of the tokens of frames that are this much older than the newest: means of 2x2 cells. Images, times and "
-        "search stay as they are; `reembed --again` makes the tokens anew from the images",
+        "search stay the same; `reembed --again` rebuilds the tokens from the images",
     )  # fmt: skip
-    parser.add_argument("--forever", action="store_true", help="take the limits away; what is coarse stays so")
+    parser.add_argument("--forever", action="store_true", help="remove the limits; downsampled frames stay downsampled")
 
 
 def _add_mask(commands: Commands) -> None:
     parser = _manage(
         commands, "mask", "black out parts of a camera's picture",
-        "Before anything is computed from it or stored of it, from the next\nframe on, also in a live watch. Frames already stored keep "
+        "Applies before anything is computed or stored, from the next\nframe on, also in a live watch. Stored frames keep "
         "their images: `forget` them. Without --polygon\nor --clear it only shows the masks.\n\nexample (the left third):\n"
         "  afterview mask --memory ./cameras --camera yard --polygon \"0,0 0.33,0 0.33,1 0,1\"",
     )  # fmt: skip
@@ -118,15 +121,15 @@ def _add_mask(commands: Commands) -> None:
         metavar="CORNERS",
         help='"x,y x,y x,y ...", fractions of the picture (repeatable)',
     )
-    parser.add_argument("--clear", action="store_true", help="no mask any more")
+    parser.add_argument("--clear", action="store_true", help="remove all masks")
 
 
 def _add_reembed(commands: Commands) -> None:
     parser = add_command(
-        commands, "reembed", "make a memory answerable by another model",
-        "Embeds every stored image anew, beside a live watch or not,\nwhile the memory stays readable under the old model; then "
-        "switches all at once. Interrupted, it goes on where\nit was. A watch that is running goes on with the new model, frames that "
-        "came in meanwhile included; where it\nwas started with --model, give it the new one the next time.",
+        commands, "reembed", "rebuild a memory's features with another model",
+        "Embeds every stored image again, beside a live watch or not.\nThe memory stays readable with the old model until everything "
+        "is switched at once. An interrupted run\ncontinues. A running watch continues with the new model, including frames that came "
+        "meanwhile; if it was\nstarted with --model, give it the new model the next time.",
     )  # fmt: skip
     parser.add_argument("--memory", required=True, metavar="DIR")
     parser.add_argument(
@@ -134,10 +137,10 @@ def _add_reembed(commands: Commands) -> None:
     )
     parser.add_argument("--model", required=True, metavar=MODEL, help="whose features to make")
     parser.add_argument(
-        "--tokens", choices=["float16", "int8"], help="how the new tokens are kept (default: as those of now are)"
+        "--tokens", choices=["float16", "int8"], help="how the new tokens are stored (default: like the present ones)"
     )
     parser.add_argument("--keep-old", action="store_true", help="leave the old generation's features on the disk")
-    parser.add_argument("--again", action="store_true", help="even where the features are this model's already")
+    parser.add_argument("--again", action="store_true", help="even if the features are this model's already")
 
 
 def _add_exchange(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""The part of the command line that learns and measures: its arguments. Loads only argparse."""
+"""Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
 
@@ -14,15 +14,15 @@ def add_training_commands(commands: Commands) -> None:
 def _add_world(commands: Commands) -> None:
     parser = add_command(
         commands, "world", "make synthetic video with its truth",
-        "Scripted scenes, objects, digits and words, the same for\nthe same seed; questions with answers can be had with it. "
-        "Objects may change in view or be partly\nhidden, and several cameras may share a story, where that is asked for.", json=False,
+        "Scripted scenes, objects, digits and words,\nthe same for the same seed, optionally with questions and answers. "
+        "Options let objects change in view\nor be partly hidden, and several cameras share a story.", json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
     make.add_argument("output", metavar="FILE", help="for example story.mp4")
     make.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
     make.add_argument(
-        "--for", dest="seconds", default="10m", metavar="DURATION", help="how long, 10s to 24h (default: 10m)"
+        "--for", dest="seconds", default="10m", metavar="DURATION", help="length, 10s to 24h (default: 10m)"
     )
     make.add_argument("--size", default="640x360", metavar="WIDTHxHEIGHT", help="pixels (default: 640x360)")
     make.add_argument("--rate", type=int, default=10, help="frames per second (default: 10)")
@@ -31,7 +31,9 @@ def _add_world(commands: Commands) -> None:
     make.add_argument(
         "--choices", type=int, default=0, metavar="N", help="with N lettered answers each (default: open-ended)"
     )
-    make.add_argument("--kinds", metavar="KIND,...", help="only these kinds of question (default: those the story has)")
+    make.add_argument(
+        "--kinds", metavar="KIND,...", help="only these kinds of questions (default: all that the story has)"
+    )
     make.add_argument(
         "--annotations", metavar="FILE", help="also write the questions as LLaVA / VideoMarathon JSON, for `train`"
     )
@@ -40,21 +42,21 @@ def _add_world(commands: Commands) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of objects that change colour or size in view (default: 0)",
+        help="share of objects that change colour or size in view (default: 0)",
     )
     make.add_argument(
         "--hidden",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of objects partly hidden behind something (default: 0)",
+        help="share of objects that are partly hidden (default: 0)",
     )
     make.add_argument(
         "--cameras",
         type=int,
         default=1,
         metavar="N",
-        help="that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
+        help="cameras that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
     )
     add_json(make)
     add_verbosity(make)
@@ -63,17 +65,16 @@ def _add_world(commands: Commands) -> None:
 def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands, "evaluate", "measure a model's answers against known truth",
-        "Worlds of the given seeds are drawn, encoded as\nH.264, taken in like any recording, and asked about. Accuracies come with 95 % "
-        "intervals (Wilson), chance and majority.\n\n"
-        "--world plain     one camera; objects, digits and words before scenes, as the embedded model was taught them\n"
-        "--world changing  one camera; objects that change colour or size in view or are partly hidden behind something:\n"
-        "                  what changed, what hid what, and summaries. The kinds of plain worlds can be asked, too\n"
-        "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. No\n"
-        "                  camera is named to the memory, so each answers for itself: one that does not deny claims to have seen\n"
-        "                  the thing, the times of their evidence tell first and next, and what is asked about one camera is\n"
-        "                  taken from its own answer",
+        "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with "
+        "95 % intervals (Wilson), chance and majority.\n\n"
+        "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the embedded model\n"
+        "--world changing  one camera; objects that change colour or size in view or are partly hidden: what changed, what hid\n"
+        "                  what, and summaries. --kinds may also name kinds of plain worlds\n"
+        "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. Each\n"
+        "                  camera answers separately: a camera that does not deny claims to have seen the thing. The times of\n"
+        "                  their evidence give first and next. A question about one camera is judged by its own answer",
     )  # fmt: skip
-    parser.add_argument("benchmark", choices=("world",), help="what to measure on")
+    parser.add_argument("benchmark", choices=("world",), help="the benchmark")
     parser.add_argument(
         "--seeds", default="100..119", metavar="A..B", help="worlds, both ends included (default: 100..119)"
     )
@@ -81,26 +82,24 @@ def _add_evaluate(commands: Commands) -> None:
         "--world",
         default="plain",
         choices=("plain", "changing", "cameras"),
-        help="which sort, see above (default: plain)",
+        help="type of world, see above (default: plain)",
     )
     parser.add_argument(
-        "--frames", type=int, default=2000, help="length of every video, at 1 frame a second (default: 2000)"
+        "--frames", type=int, default=2000, help="length of every video, at 1 frame per second (default: 2000)"
     )
     parser.add_argument("--questions", type=int, default=30, metavar="N", help="questions per world (default: 30)")
     parser.add_argument(
-        "--kinds", metavar="KIND,...", help="only these kinds of question (default: those of the world)"
+        "--kinds", metavar="KIND,...", help="only these kinds of questions (default: those of the world)"
     )
     parser.add_argument(
         "--recall", default="bounded", metavar="MODE,...",
-        help="bounded (the preset's), full, or decayed: the memory cut to what stays visible (default: bounded)",
+        help="bounded (as the preset says), full, or decayed (only visible frames) (default: bounded)",
     )  # fmt: skip
     parser.add_argument(
         "--pairs", default="seen", choices=("seen", "held-out", "all"), help="colour-shape pairs (default: seen)"
     )
-    parser.add_argument("--held-out-wordings", action="store_true", help="questions worded as training never did")
-    parser.add_argument(
-        "--reworded", action="store_true", help="questions in other words of the same meaning: color, displayed, large"
-    )
+    parser.add_argument("--held-out-wordings", action="store_true", help="wordings that training never used")
+    parser.add_argument("--reworded", action="store_true", help="questions with synonyms: color, displayed, large")
     parser.add_argument(
         "--choices",
         type=int,
@@ -109,30 +108,34 @@ def _add_evaluate(commands: Commands) -> None:
         help="ask as multiple choice with N lettered answers (default: open-ended)",
     )
     parser.add_argument("--model", default="tiny", metavar=MODEL, help="default: tiny")
-    parser.add_argument("--work", metavar="DIR", help="keep memories here, and ask those that are there already")
+    parser.add_argument("--work", metavar="DIR", help="keep memories here, and reuse those that are there already")
 
 
 def _add_extract(commands: Commands) -> None:
     parser = add_command(
-        commands, "extract", "cache what training reads of videos and memories",
-        "Takes every SOURCE in as `replay` does\nand keeps its features, one file per video, for a training configuration.",
+        commands, "extract", "cache features of videos and memories for training",
+        "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.",
     )  # fmt: skip
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a video file, or a memory: one video per camera")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the files go; those that are there stay")
-    parser.add_argument("--model", default="tiny", metavar=MODEL, help="whose tower sees (default: tiny)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory for the files; existing ones are kept")
     parser.add_argument(
-        "--frames", action="store_true", help="keep the frames themselves: for a stage that trains the vision tower"
+        "--model", default="tiny", metavar=MODEL, help="model whose vision tower is used (default: tiny)"
+    )
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="keep frames instead of features, for a stage that trains the vision tower",
     )
 
 
 def _add_train(commands: Commands) -> None:
     parser = add_command(
         commands, "train", "train a model",
-        "CONFIG says what is trained on what: see configs/training/. Ends at a checkpoint\nin the published layout, "
-        "which every other command takes as --model. On several devices:\n"
+        "CONFIG names model and data: see configs/training/. The result is a checkpoint\nin the published layout, "
+        "which every other command accepts as --model. On several devices:\n"
         "accelerate launch --config_file configs/training/fsdp.yaml -m afterview train CONFIG --out DIR",
     )  # fmt: skip
     parser.add_argument("config", metavar="CONFIG", help="a training configuration (YAML)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoints, the log and the model go")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
-    parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory for checkpoints, the log and the model")
+    parser.add_argument("--resume", action="store_true", help="resume from the last checkpoint in DIR")
+    parser.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")

@@ -1,5 +1,6 @@
-"""The command line as a stranger meets it: real processes, one clear line for every mistake, the exit status of the design."""
+"""Commands from arguments to output: documents, messages, exit status. In this process, except where another process is the point."""
 
+import io
 import json
 import os
 import re
@@ -7,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +25,8 @@ from tests.support.memory_world import make_frame, make_spec
 START = 1_700_000_000.0
 
 
-def afterview(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "afterview", *map(str, arguments)],
         capture_output=True,
@@ -34,7 +37,7 @@ def afterview(*arguments: object, timeout: float = 120) -> subprocess.CompletedP
 
 
 def document(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    """What a command prints with --json; in this process, which need not load PyTorch anew."""
+    """What a command prints with --json. Runs in this process, which has loaded PyTorch already."""
     capsys.readouterr()
     assert main([*map(str, arguments), "--json"]) == 0
     return cast(dict[str, Any], json.loads(capsys.readouterr().out))
@@ -48,16 +51,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     path = tmp_path_factory.mktemp("memory") / "m"
-    done = afterview("replay", clip, "--memory", path, "--camera", "Front door", "--start", START, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["recorded"] == 12
+    replay = ["replay", str(clip), "--memory", str(path), "--camera", "Front door", "--start", str(START), "--json"]
+    with redirect_stdout(io.StringIO()) as out:
+        assert main(replay) == 0
+    assert json.loads(out.getvalue())["recorded"] == 12
     return path
 
 
-def test_ask_prints_the_document_of_the_design(memory: Path) -> None:
-    done = afterview("ask", "What is yellow?", "--memory", memory, "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+def test_ask_prints_the_document_of_the_design(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = document(capsys, "ask", "What is yellow?", "--memory", memory)
     assert {"id", "answer", "evidence", "coverage", "provenance", "timing"} <= set(said)
     coverage = said["coverage"]
     assert (coverage["frames"], coverage["first_time"], coverage["last_time"]) == (12, START, START + 11)
@@ -75,9 +77,11 @@ def test_ask_prints_the_document_of_the_design(memory: Path) -> None:
     assert 0 < said["timing"]["first_token_s"] <= said["timing"]["total_s"]
 
 
-def test_the_same_question_gives_the_same_answer(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_process_gives_the_same_answer_to_the_same_question(
+    memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     asking = ("ask", "What?", "--memory", memory, "--at", START + 5)
-    first, second = json.loads(afterview(*asking, "--json").stdout), document(capsys, *asking)
+    first, second = json.loads(run_process(*asking, "--json").stdout), document(capsys, *asking)
     assert first["answer"] == second["answer"]
     assert first["provenance"] == second["provenance"]
     for one, other in zip(first["evidence"], second["evidence"], strict=True):
@@ -111,15 +115,15 @@ def test_ask_for_people_names_evidence_coverage_and_what_the_model_is(
         assert part in said
 
 
-def test_info(memory: Path) -> None:
-    said = json.loads(afterview("info", memory, "--json").stdout)
+def test_info(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = document(capsys, "info", memory)
     assert said["format"] == 1
     (camera,) = said["cameras"]
     assert (camera["id"], camera["name"], camera["frames"]) == ("front-door", "Front door", 12)
     assert (camera["first_time"], camera["last_time"]) == (START, START + 11)
     assert camera["spec"]["tokens"]["tokens_per_frame"] == 64
     assert camera["bytes"] > 0
-    assert "12 frames" in afterview("info", memory).stdout
+    assert "12 frames" in run_process("info", memory).stdout
 
 
 MISTAKES = [
@@ -179,7 +183,7 @@ def test_mistakes_get_one_clear_line(
 
 
 def test_a_mistake_ends_a_real_process_the_same_way(tmp_path: Path) -> None:
-    done = afterview("replay", "nowhere.mp4", "--memory", tmp_path / "m")
+    done = run_process("replay", "nowhere.mp4", "--memory", tmp_path / "m")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "afterview: error: nowhere.mp4: no such file; a live source needs its scheme, such as rtsp://"
@@ -205,31 +209,35 @@ def test_a_second_writer_is_told_who_has_the_camera(
 ) -> None:
     reader = Memory(memory).camera("Front door")
     with open_camera(memory, "Front door", reader.spec):
-        done = afterview("replay", clip, "--memory", memory, "--camera", "Front door")
-        assert done.returncode == 2
-        assert f"process {os.getpid()}" in done.stderr
+        assert main(["replay", str(clip), "--memory", str(memory), "--camera", "Front door"]) == 2
+        assert f"process {os.getpid()}" in capsys.readouterr().err
         assert document(capsys, "ask", "What?", "--memory", memory)  # readers do not mind
 
 
-def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(tmp_path: Path) -> None:
-    acks = tmp_path / "acks"
-    watch = subprocess.Popen(
-        [sys.executable, "-m", "afterview", "watch", "lavfi:testsrc2=size=160x120:rate=10", "--memory", str(tmp_path / "m"),
-         "--camera", "pattern", "--ack-file", str(acks), "--json", "--fps", "5"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def interrupt_after(acks: Path, count: int, done: threading.Event) -> None:
+    """Press Ctrl-C on this process once so many frames are acknowledged, unless the watch has ended before."""
+    while not done.wait(0.01):
+        if acks.exists() and len(acks.read_text().splitlines()) >= count:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+
+
+def test_ctrl_c_ends_a_watch_cleanly_and_acknowledges_only_what_is_durable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acks, done = tmp_path / "acks", threading.Event()
+    pressing = threading.Thread(target=interrupt_after, args=(acks, 10, done), daemon=True)
+    pressing.start()
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and (not acks.exists() or len(acks.read_text().splitlines()) < 10):
-            time.sleep(0.05)
-        watch.send_signal(signal.SIGINT)
-        out, error = watch.communicate(timeout=30)
+        said = document(
+            capsys, "watch", "lavfi:testsrc2=size=160x120:rate=40", "--memory", tmp_path / "m", "--camera", "pattern",
+            "--ack-file", acks, "--fps", "20", "--for", "60s",
+        )  # fmt: skip
     finally:
-        watch.kill()
-    assert watch.returncode == 0, error
-    said = json.loads(out)
+        done.set()
+        pressing.join()
     lines = [line.split() for line in acks.read_text().splitlines()]
-    assert len(lines) == said["frames"] >= 10
+    assert 10 <= len(lines) == said["frames"] < 600  # 1200 in the minute that it would have lasted
     snapshot = Memory(tmp_path / "m").camera("pattern").snapshot()
     assert [int(frame) for frame, _, _ in lines] == list(range(snapshot.frames))
     assert [float(when) for _, when, _ in lines] == snapshot.times.tolist()

@@ -15,8 +15,9 @@ from afterview.memory.base.errors import NothingRecorded, SpecMismatch
 from afterview.memory.base.spec import require_same
 from afterview.memory.directory import Memory
 from afterview.model.base.errors import InputMismatch
-from afterview.model.checkpoint.loaded import AfterviewModel
-from afterview.model.checkpoint.loading import load_encoders, load_pretrained, save_pretrained
+from afterview.model.checkpoint.loading import load_encoders, load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.stream.ask.answerer import Answerer, Context
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.config import IngestConfig

@@ -16,7 +16,7 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.base.errors import CameraBusy
-from afterview.memory.base.lock import CameraLock, is_held
+from afterview.memory.base.lock import CameraLock, file_lock, is_held
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
@@ -134,3 +134,13 @@ def test_a_second_writer_is_refused_with_the_identity_of_the_first_in_the_camera
         assert json.loads((tmp_path / "a" / "lock").read_text())["pid"] == os.getpid()
     assert is_held(tmp_path / "a" / "lock") is None  # a camera that never held a frame is removed again
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_lock_excludes_everybody_else_and_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
+    with file_lock(tmp_path / "lock"):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", patience_s=0.05):
+            raise AssertionError("two hold it")
+        assert 0.05 <= time.monotonic() - began < 5
+    with file_lock(tmp_path / "lock", patience_s=0.0):
+        pass

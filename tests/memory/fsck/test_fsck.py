@@ -17,7 +17,7 @@ from afterview.memory.base.settings import (
     write_memory_settings,
     write_settings,
 )
-from afterview.memory.format.upload_state import UploadState, locked
+from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.reader import CameraReader
@@ -247,7 +247,7 @@ def test_what_a_writer_left_stays_while_the_store_is_busy(camera: Path, monkeypa
     UploadState().write(camera)
     (camera / ".committed.1.partial").write_bytes(b"{")
     die_holding(camera)
-    with locked(camera), open_camera(camera.parent, "a", SPEC) as repository:
+    with upload_lock(camera), open_camera(camera.parent, "a", SPEC) as repository:
         assert repository.frames
         assert [path.name for path in unfinished_files(camera)] == [".committed.1.partial"]
 

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import Downsampled, downsample
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.memory.remote.bucket import SILENT_S
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import downsample_old_frames
@@ -107,11 +106,11 @@ def test_objects_of_old_frames_are_replaced_by_coarse_ones(
     assert Manifest.read(camera).downsampled == (Downsampled(0, COARSE),)
     assert_replaced(server)
     assert (moving(camera) == []) == (local_bytes == 0)
-    uploads = UploadState.read(camera)
+    state = UploadState.read(camera)
     chunks = [size for key, size in server.objects().items() if "generation-1" in key and "/c." in key]
     packs = [size for key, size in server.objects().items() if "images" in key and key.endswith("c.0")]
-    assert uploads.bytes == sum(chunks) + sum(packs) < before
-    assert uploads.away == (0 if local_bytes else uploads.bytes)
+    assert state.bytes == sum(chunks) + sum(packs) < before
+    assert state.remote_only == (0 if local_bytes else state.bytes)
     assert_downsampled(CameraReader(camera).snapshot(), [*range(FRAMES)])
     assert_downsampled(early, [*range(FRAMES)])  # a reader that knows nothing of it yet
     some = np.array([3, 17, 63, 64, 127, 128, 140, 191, 195])
@@ -168,7 +167,7 @@ def test_what_is_published_as_coarse_has_its_coarse_chunks_there(
     assert_replaced(server)
 
 
-def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
+def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate, after_silence: Callable[[], None]) -> None:
     spec = SPECS["float16"]
     camera = on_store(tmp_path / "m", spec, gate.endpoint)
     gate.shut()
@@ -184,7 +183,7 @@ def test_the_writer_waits_for_no_store(tmp_path: Path, gate: Gate) -> None:
     assert Manifest.read(camera).downsampled == (Downsampled(0, 64, erased=False),)
     assert [finding for finding in fsck(camera).damage if "does not answer" not in finding.what] == []
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     make_downsampled(camera, spec)
     assert fsck(camera, deep=True).findings == []
 
@@ -203,6 +202,7 @@ def test_no_object_is_deleted_whose_coarse_chunk_was_lost(tmp_path: Path, server
     assert [finding.where for finding in fsck(camera).damage] == [camera / "generation-1/coarse/c.0.0.0"]
 
 
+@pytest.mark.slow
 def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
     """Whatever was done, readers see every frame, whole or coarse, and the next ones to come finish."""
 
@@ -271,10 +271,10 @@ def test_what_lies_there_is_counted_right_after_a_crash(
             thin_and_forget(repository, upload(camera, local_bytes=local_bytes))
     kill_writer(repository)
     make_downsampled(camera, spec, local_bytes=local_bytes)
-    uploads = UploadState.read(camera)
+    state = UploadState.read(camera)
     moved = {key: size for key, size in server.objects().items() if may_be_remote(key.removeprefix(f"{PREFIX}/"))}
     there = sum(size for key, size in moved.items() if not key.endswith("zarr.json"))
-    assert (uploads.bytes, uploads.away) == (there, there - sum(path.stat().st_size for path in moving(camera)))
+    assert (state.bytes, state.remote_only) == (there, there - sum(path.stat().st_size for path in moving(camera)))
 
 
 def test_a_lost_commit_does_not_lose_what_is_coarse_on_the_store(

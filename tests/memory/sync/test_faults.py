@@ -13,12 +13,12 @@ from afterview.memory.base.camera import read_camera, write_camera
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.upload_state import UploadState, locked
+from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.removal import Removal
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.remote.bucket import SILENT_S, BucketClient, bucket_of
+from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.sync.replica import replica_of
 from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase_leftovers
@@ -47,7 +47,9 @@ def test_a_connection_cut_in_mid_upload_loses_nothing_and_the_upload_goes_on(tmp
     assert fsck(camera).findings == []
 
 
-def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_path: Path, gate: Gate) -> None:
+def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(
+    tmp_path: Path, gate: Gate, after_silence: Callable[[], None]
+) -> None:
     set_store(tmp_path / "m", gate.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
@@ -60,15 +62,15 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_has_nothing(tmp_
     assert here.unreachable.tolist() == list(range(192))
     np.testing.assert_array_equal(here.tokens(here.ids), [make_frame(n, SPEC).tokens for n in range(192, FRAMES)])
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     assert_holds(CameraReader(camera).snapshot())
 
 
 def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: ObjectServer) -> None:
     """Else it would change a file or an object behind the back of whoever gets the lock next."""
     set_store(tmp_path / "m", server.endpoint)
-    objects, (begun, raised, ended) = bucket_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
-    assert objects is not None
+    bucket, (begun, raised, ended) = bucket_of(tmp_path / "m" / "a"), (Event() for _ in range(3))
+    assert bucket is not None
 
     def ask(key: str) -> None:
         if key == "fails":
@@ -79,7 +81,7 @@ def test_no_request_outlives_the_error_of_another(tmp_path: Path, server: Object
         ended.set()
 
     with pytest.raises(StoreUnreachable):
-        objects.each(ask, ["fails", "answers late"])
+        bucket.each(ask, ["fails", "answers late"])
     assert ended.is_set()
     raised.set()
 
@@ -142,7 +144,7 @@ def test_a_note_that_a_crash_left_unfinished_is_cleared_away_by_the_next_who_hol
     left, other = tmp_path / ".uploaded.4711.partial", tmp_path / ".committed.4711.partial"
     left.write_text("{")
     other.write_text("{")
-    with locked(tmp_path):
+    with upload_lock(tmp_path):
         assert not left.exists()
         UploadState(silent_since=5.0).write(tmp_path)
     assert other.exists()  # not the lock's business
@@ -198,7 +200,9 @@ def test_a_lost_note_of_what_was_sent_costs_no_frame(
     assert fsck(camera, deep=True).findings == []
 
 
-def test_a_lost_commit_costs_no_frame_that_lies_on_the_store(tmp_path: Path, gate: Gate) -> None:
+def test_a_lost_commit_costs_no_frame_that_lies_on_the_store(
+    tmp_path: Path, gate: Gate, after_silence: Callable[[], None]
+) -> None:
     set_store(tmp_path / "m", gate.endpoint)
     camera = record(tmp_path / "m")
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
@@ -208,7 +212,7 @@ def test_a_lost_commit_costs_no_frame_that_lies_on_the_store(tmp_path: Path, gat
     gate.shut()
     assert [finding.where for finding in fsck(camera, repair=True).damage] == [camera / "committed"]
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     assert fsck(camera, repair=True, deep=True).damage == []
     assert_holds(CameraReader(camera).snapshot(), [*range(20), *range(31, FRAMES)])
     assert Manifest.read(camera).removed[0].reason == "forgotten"
@@ -250,7 +254,9 @@ CHUNKS = ["generation-1/tokens/c.5.0.0", "generation-1/embeddings/c.1.0", "frame
 
 
 @pytest.mark.parametrize("key", CHUNKS)
-def test_a_damaged_chunk_that_was_sent_comes_back_from_the_store(tmp_path: Path, gate: Gate, key: str) -> None:
+def test_a_damaged_chunk_that_was_sent_comes_back_from_the_store(
+    tmp_path: Path, gate: Gate, key: str, after_silence: Callable[[], None]
+) -> None:
     set_store(tmp_path / "m", gate.endpoint, local_gigabytes=1)
     camera = record(tmp_path / "m")
     flush(camera, local_bytes=1e9)
@@ -258,14 +264,16 @@ def test_a_damaged_chunk_that_was_sent_comes_back_from_the_store(tmp_path: Path,
     gate.shut()
     assert fsck(camera, repair=True).damage != []
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     assert fsck(camera, repair=True, deep=True).damage == []
     assert_holds(CameraReader(camera).snapshot())
     flush(camera)
     assert_holds(CameraReader(camera).snapshot())
 
 
-def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_knows(tmp_path: Path, gate: Gate) -> None:
+def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_knows(
+    tmp_path: Path, gate: Gate, after_silence: Callable[[], None]
+) -> None:
     set_store(tmp_path / "m", gate.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
@@ -274,7 +282,7 @@ def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_know
     gate.shut()
     assert [finding.where for finding in fsck(camera, repair=True).damage] == [camera / "camera.json"]
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     assert fsck(camera, repair=True).damage == []
     assert read_camera(camera) == before
     with open_camera(tmp_path / "m", "a", SPEC) as repository:
@@ -440,7 +448,9 @@ def test_fsck_names_what_a_corrupt_and_a_lost_object_cost(tmp_path: Path, server
     assert snapshot.image(63) == make_frame(63, SPEC).image
 
 
-def test_an_index_never_takes_unreachable_frames_for_gone_ones(tmp_path: Path, gate: Gate) -> None:
+def test_an_index_never_takes_unreachable_frames_for_gone_ones(
+    tmp_path: Path, gate: Gate, after_silence: Callable[[], None]
+) -> None:
     set_store(tmp_path / "m", gate.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
@@ -453,6 +463,6 @@ def test_an_index_never_takes_unreachable_frames_for_gone_ones(tmp_path: Path, g
     query = make_frame(20, SPEC).embedding
     assert all(hit.frame >= 192 for hit in index.search(query, 3, near).hits)
     gate.open()
-    time.sleep(SILENT_S)
+    after_silence()
     index.catch_up(snapshot)
     assert index.search(query, 1, snapshot).hits[0].frame == 20

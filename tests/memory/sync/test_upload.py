@@ -37,8 +37,8 @@ def test_what_is_sealed_moves_to_the_store_and_is_read_back_bit_for_bit(tmp_path
     np.testing.assert_array_equal(
         snapshot.tokens(scattered), np.stack([make_frame(int(number), SPEC).tokens for number in scattered])
     )
-    uploads = UploadState.read(camera)
-    assert uploads.away == uploads.bytes == sum(len(data) for data in before.values())
+    state = UploadState.read(camera)
+    assert state.remote_only == state.bytes == sum(len(data) for data in before.values())
 
 
 def test_what_the_cache_allows_stays_here_too(tmp_path: Path, server: ObjectServer) -> None:
@@ -184,7 +184,7 @@ def test_another_machine_takes_no_times_over_from_a_memory_that_was_there_before
     tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    for module in ("layout", "sealed"):
+    for module in ("layout", "sealed_writer"):
         monkeypatch.setattr(
             f"afterview.memory.format.{module}.SCALAR_CHUNK", 128
         )  # so that a whole chunk is known from before

@@ -238,6 +238,7 @@ def test_a_kill_at_each_failpoint_breaks_no_promise(tmp_path: Path, point: str, 
     assert broken_promises(tmp_path / "m", "a", tmp_path / "acks", tmp_path / "log", spec, keep_s=500.0) == []
 
 
+@pytest.mark.slow
 def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
     tally = Tally()
     kill.kill_watches(tally, 2, random.Random(5), lambda text: None)
@@ -246,6 +247,7 @@ def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
     assert tally.answers == 2
 
 
+@pytest.mark.slow
 def test_a_kill_at_each_step_of_an_upload_breaks_no_promise() -> None:
     need_object_store()
     tally = Tally()

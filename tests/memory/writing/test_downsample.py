@@ -170,7 +170,7 @@ def test_damage_elsewhere_does_not_cost_coarse_frames(camera: Path) -> None:
 def test_damage_beyond_the_room_of_coarse_arrays_costs_its_chunk(
     tmp_path: Path, spec: FeatureSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afterview.memory.format.sealed.ROWS_AHEAD", 64)
+    monkeypatch.setattr("afterview.memory.format.sealed_writer.ROWS_AHEAD", 64)
     with open_camera(tmp_path, "a", spec) as repository:
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))
@@ -196,7 +196,7 @@ def test_coarse_frames_are_forgotten_like_others(camera: Path, spec: FeatureSpec
     assert fsck(camera).findings == []
 
 
-def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> None:
+def test_downsampling_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> None:
     """Whatever was done, readers see every frame, whole or coarse, and the next writer finishes."""
 
     class Crash(BaseException):
@@ -206,9 +206,9 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
         for number in range(FRAMES):
             repository.append(make_frame(number, spec))
     for steps in range(0, 200, 3):
-        shutil.rmtree(tmp_path / "n", ignore_errors=True)
-        shutil.copytree(tmp_path / "m", tmp_path / "n")
-        repository, left = open_camera(tmp_path / "n", "a", spec), steps
+        memory = tmp_path / f"n{steps}"
+        shutil.copytree(tmp_path / "m", memory)
+        repository, left = open_camera(memory, "a", spec), steps
 
         def crash(*step: object) -> None:
             nonlocal left
@@ -222,22 +222,22 @@ def test_thinning_can_stop_at_any_step(tmp_path: Path, spec: FeatureSpec) -> Non
         except Crash:
             pass
         kill_writer(repository)
-        snapshot = CameraReader(tmp_path / "n" / "a").snapshot()
+        snapshot = CameraReader(memory / "a").snapshot()
         for number, tokens in enumerate(snapshot.tokens(snapshot.ids)):
             whole, downsampled = kept_frame(number, spec).tokens, downsampled_tokens(number, spec)
             assert np.array_equal(tokens, whole) or (number < 128 and np.array_equal(tokens, downsampled)), (
                 steps,
                 number,
             )
-        assert fsck(tmp_path / "n" / "a").damage == []
-        with open_camera(tmp_path / "n", "a", spec) as again:
+        assert fsck(memory / "a").damage == []
+        with open_camera(memory, "a", spec) as again:
             again.downsample(SECONDS, ())
-        assert_readable(CameraReader(tmp_path / "n" / "a").snapshot())
-        assert fsck(tmp_path / "n" / "a").findings == []
+        assert_readable(CameraReader(memory / "a").snapshot())
+        assert fsck(memory / "a").findings == []
         if left >= 0:
             break
     else:
-        raise AssertionError("thinning took more steps than were tried")
+        raise AssertionError("it took more steps than were tried")
 
 
 def test_readers_go_on_while_frames_are_made_coarse(tmp_path: Path, spec: FeatureSpec) -> None:

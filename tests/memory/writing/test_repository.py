@@ -23,7 +23,7 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
-from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
@@ -289,11 +289,11 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", ["create", "write_spec", "Manifest.write", "write_camera"])
 def test_a_creation_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     target = (
-        "afterview.memory.format.sealed.SealedFrames.create"
+        "afterview.memory.format.sealed_writer.SealedWriter.create"
         if step == "create"
         else f"afterview.memory.writing.create.{step}"
     )
-    real = SealedFrames.create
+    real = SealedWriter.create
 
     def killed(*arguments: object) -> None:
         if step == "create":

@@ -1,4 +1,4 @@
-"""Loading and saving: the published layout bit for bit, every way in which a checkpoint can be wrong, and the other two sources."""
+"""Loading and saving: the published layout bit by bit, every kind of damaged checkpoint, and the other two sources."""
 
 import json
 import shutil
@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from afterview.configs import ConfigError
+from afterview.memory.base.durable import unfinished_files
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import (
@@ -34,9 +35,10 @@ from afterview.model.base.errors import (
     TensorMismatch,
     TokenizerMissing,
 )
-from afterview.model.checkpoint.loading import build_network, load_encoders, load_pretrained, save_pretrained
+from afterview.model.checkpoint.loading import build_network, load_encoders, load_pretrained
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.published import parse_config
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE
 from afterview.model.language.prompt import Prompt
@@ -51,7 +53,7 @@ TIED, UNTIED = GOLDEN / "tied_36_frames", GOLDEN / "untied_70_frames"
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test of this file may reach the network."""
+    """No test of this file may use the network."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
@@ -67,12 +69,12 @@ def copied(source: Path, tmp_path: Path, *, config: dict[str, Any] | None = None
 def rewrite(place: Path, change: dict[str, Tensor | None]) -> None:
     """Replace (None: remove) tensors of a copied checkpoint."""
     tensors = load_file(place / SINGLE_FILE) | change
-    (place / SINGLE_FILE).unlink()  # not written over: loaded tensors may still be mapped from it
+    (place / SINGLE_FILE).unlink()  # not overwritten: loaded tensors may still be mapped from it
     save_file({name: t for name, t in tensors.items() if t is not None}, place / SINGLE_FILE)
 
 
 def sharded(place: Path) -> list[Path]:
-    """Split a copied checkpoint in three; the vision tower is in the last shard alone."""
+    """Split a copied checkpoint into three shards. The vision tower is only in the last one."""
     tensors = load_file(place / SINGLE_FILE)
     tower = sorted(name for name in tensors if ".vision_tower." in name)
     rest = sorted(name for name in tensors if ".vision_tower." not in name)
@@ -100,7 +102,7 @@ def test_saving_writes_back_what_was_loaded_bit_for_bit(source: Path, tmp_path: 
     assert again.weights_hash == model.weights_hash
     assert again.vision.spec.weights == model.vision.spec.weights
     assert again.preset.forgetting == model.preset.forgetting
-    assert not list((tmp_path / "copy").rglob("*.unfinished"))
+    assert not unfinished_files(tmp_path / "copy")
 
 
 def test_large_models_are_saved_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,7 @@ def test_a_llava_without_memaug_says_so_and_can_be_given_one(tmp_path: Path) -> 
         load_pretrained(place)
     first, second = (load_pretrained(place, device="cpu", init_memaug=True) for _ in range(2))
     assert not first.trained
-    assert "freshly initialised" in (first.notice or "")
+    assert "newly initialised" in (first.notice or "")
     assert first.weights_hash == second.weights_hash
     wq = first.video_language.memaug.layers[0].cross_attn.Wq
     assert 0.015 < wq.weight.std() < 0.025
@@ -289,7 +291,7 @@ def test_weights_go_straight_to_the_dtype_asked_for() -> None:
     assert kinds == {torch.bfloat16}
     assert model.video_language.language.decoder.model.rotary_emb.inv_freq.dtype == torch.float32
     exact = load_pretrained(TIED, device="cpu")
-    assert model.weights_hash == exact.weights_hash  # the hash is of what is stored
+    assert model.weights_hash == exact.weights_hash  # the hash is of the stored tensors
     features = torch.randn(8, 64, 48, generator=torch.Generator().manual_seed(0))
     layout = plan_layout(8, config=ForgettingConfig(spatial="uniform"))
     prompt = Prompt(np.arange(3), np.arange(4))
@@ -322,7 +324,7 @@ def test_answers_end_where_generation_config_says_and_it_is_saved(tmp_path: Path
 
 
 def test_what_is_loaded_does_not_hang_on_its_file(tmp_path: Path) -> None:
-    """A checkpoint that is replaced while the model runs changes nothing."""
+    """Replacing a checkpoint while the model runs has no effect."""
     place = copied(TIED, tmp_path)
     model = load_pretrained(place, device="cpu")
     before = model.video_language.newline.clone()
@@ -333,11 +335,11 @@ def test_what_is_loaded_does_not_hang_on_its_file(tmp_path: Path) -> None:
 
 
 def test_loading_takes_no_second_copy_of_the_weights(tmp_path: Path) -> None:
-    """A sharded bfloat16 checkpoint converted to float32, in a process of its own whose resident memory is watched."""
-    make_checkpoint(tmp_path, megabytes=200, shard="50MB")
+    """Convert a sharded bfloat16 checkpoint to float32 in a separate process, and watch its resident memory."""
+    make_checkpoint(tmp_path, megabytes=120, shard="30MB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 3
     loaded = measure_loading(tmp_path, "float32")
-    assert loaded.weights > 400e6
+    assert loaded.weights > 240e6
     assert 0.9 < loaded.growth <= 1.15  # mapped files would stay resident beside the weights: 1.5
 
 
@@ -383,7 +385,7 @@ def test_a_model_survives_saving_with_its_index_and_tokenizer(drawn: bool, tmp_p
     np.testing.assert_array_equal(one.after, two.after)
 
 
-# --- a SigLIP and a Qwen under a fresh MemAug ---
+# --- a SigLIP and a Qwen with a new MemAug ---
 
 
 def siglip(place: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Presets: what a name stands for, and what a preset file may not say."""
+"""Presets: finding them by name, and what a preset file must not contain."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The language model's own loop: equal to transformers' generate, streamed, never cutting a character."""
+"""The language model's generation loop: equal to transformers' generate, streamed, never splitting a character."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -85,7 +85,7 @@ def test_sampling_depends_on_the_seed_alone() -> None:
     model, x = language(), embeds()
 
     def drawn(seed: int) -> list[int]:
-        torch.manual_seed(seed + 100)  # of no effect
+        torch.manual_seed(seed + 100)  # has no effect
         return list(model.generate(x, max_new_tokens=8, seed=seed, temperature=3.0))
 
     assert drawn(1) == drawn(1)
@@ -103,8 +103,8 @@ VISUAL = [[(2, 20), (25, 9)], [(4, 17)]]
 PROMPTS = (40, 26)
 
 
-def taught(model: LanguageModel) -> tuple[Tensor, Tensor, Tensor]:
-    """Two prompts with answers of three and five tokens, padded: input, labels, and the logits of every place that is left."""
+def supervised(model: LanguageModel) -> tuple[Tensor, Tensor, Tensor]:
+    """Two prompts with answers of three and five tokens, padded: input, labels, and the logits of every remaining place."""
     x = torch.nn.utils.rnn.pad_sequence([embeds(43), embeds(31) * 1.5], batch_first=True, padding_value=3.0)
     labels = torch.full((2, 43), -100)
     labels[0, 40:], labels[1, 26:31] = 7, 9
@@ -118,7 +118,7 @@ def taught(model: LanguageModel) -> tuple[Tensor, Tensor, Tensor]:
 def test_training_drops_the_visual_tokens_that_answering_drops(kind: str, qwen3: bool) -> None:
     dropout = VisualDropoutConfig(kind=kind, layers=(1, 2), ratios=(1.0, 0.5, 0.25))
     model = language(qwen3=qwen3, dropout=dropout, **({"head_dim": 32} if qwen3 else {})).requires_grad_(True)
-    x, left, logits = taught(model)
+    x, left, logits = supervised(model)
     for row, (prompt, answer) in enumerate(zip(PROMPTS, (3, 5), strict=True)):
         places = (left[row] != -100).nonzero()[:, 0]
         assert len(places) == answer
@@ -131,8 +131,8 @@ def test_training_drops_the_visual_tokens_that_answering_drops(kind: str, qwen3:
     ).abs().max() > 0.01
     logits[left != -100].square().mean().backward()
     assert x.grad is not None
-    assert (x.grad[0, :40].abs().sum(-1) > 0).all()  # of what was dropped too: the layers before have seen it
-    assert not x.grad[1, 31:].any()  # and nothing of the padding
+    assert (x.grad[0, :40].abs().sum(-1) > 0).all()  # also to dropped tokens: earlier layers have seen them
+    assert not x.grad[1, 31:].any()  # nothing to padding
     assert all(p.grad is not None for name, p in model.named_parameters() if "embed_tokens" not in name)
 
 
@@ -142,7 +142,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
         model = language(dropout=VisualDropoutConfig(layers=(1,), ratios=(1.0, 0.5))).requires_grad_(True)
         if checkpointing:
             model.decoder.activation_checkpointing_enable({"use_reentrant": False})
-        x, left, logits = taught(model)
+        x, left, logits = supervised(model)
         logits[left != -100].square().mean().backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)
@@ -150,7 +150,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 
 def test_training_without_dropout_is_the_decoder_itself() -> None:
     model = language()
-    x, left, logits = taught(model)
+    x, left, logits = supervised(model)
     assert left.shape == (2, 43)
     for row, length in ((0, 43), (1, 31)):
         alone = model.logits(model(x[row : row + 1, :length]))
@@ -170,7 +170,7 @@ def test_streamed_text_never_cuts_a_character(text: str) -> None:
     pieces = pieces_of(byte_tokenizer()(text, split_special_tokens=True)["input_ids"])
     assert "".join(pieces) == text
     assert not any("\ufffd" in piece for piece in pieces)
-    assert len(pieces) == len(text)  # one token per byte: each character appears as soon as it is whole
+    assert len(pieces) == len(text)  # one token per byte: each character appears when it is complete
 
 
 def test_streamed_bytes_that_are_no_text_lose_nothing() -> None:

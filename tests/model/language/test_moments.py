@@ -1,4 +1,4 @@
-"""A time that the model points to is read as the time of the evidence; models without the pointer are as they were."""
+"""A MOMENT token is read as the time of the evidence; models without it do not change."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,9 @@ from tests.support.presets import write_preset
 @pytest.mark.parametrize(
     ("frames", "weights", "row"),
     [
-        ([3, 4, 5, 9], [0.1, 0.2, 0.6, 0.1], 0),  # back through the run that leads to the heaviest frame
-        ([3, 4, 5, 9], [0.001, 0.2, 0.6, 0.1], 1),  # not to frames that are hardly attended
-        ([3, 5, 6, 9], [0.3, 0.1, 0.5, 0.1], 1),  # nor across frames that were not recalled
+        ([3, 4, 5, 9], [0.1, 0.2, 0.6, 0.1], 0),  # the run that ends at the largest weight
+        ([3, 4, 5, 9], [0.001, 0.2, 0.6, 0.1], 1),  # without frames of little attention
+        ([3, 5, 6, 9], [0.3, 0.1, 0.5, 0.1], 1),  # and not across frames that were not recalled
         ([0, 1, 2], [0.5, 0.3, 0.2], 0),
         ([7], [1.0], 0),
     ],

@@ -1,4 +1,4 @@
-"""The published prompt, as ids, and what it refuses."""
+"""The published prompt as token ids, and what it refuses."""
 
 import numpy as np
 import pytest

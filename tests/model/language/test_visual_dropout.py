@@ -1,4 +1,4 @@
-"""Visual dropout: cached decoding, batches and several spans agree with the plain way; score rows stay rows."""
+"""Visual dropout: cached decoding, batches and several spans agree with the plain computation; only score rows are computed."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def decoder(*, qwen3: bool = False) -> PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = Qwen3Model(Qwen3Config(**GEOMETRY, head_dim=16)) if qwen3 else Qwen2Model(Qwen2Config(**GEOMETRY))
-    for parameter in model.parameters():  # strong enough for attention to prefer some tokens to others
+    for parameter in model.parameters():  # large enough for attention to prefer some tokens
         parameter.data *= 4 if parameter.ndim == 2 else 1
     return model.eval().requires_grad_(False)
 
@@ -69,7 +69,7 @@ def test_cached_greedy_decoding_equals_recomputation(kind: str, qwen3: bool) -> 
 
     first = run.forward(x, spans, keep_cache=True)
     cached, token = [], best(first.hidden[0, -1])
-    for _ in range(140):  # longer than the cache's first room
+    for _ in range(140):  # longer than the cache's first capacity
         cached.append(token)
         token = best(run.decode(words[[token]], first.cache)[0])
     recomputed = []
@@ -105,12 +105,12 @@ def test_a_padded_batch_equals_its_sequences(kind: str) -> None:
 
 
 def test_the_deciding_token_decides() -> None:
-    """What is kept changes with the prompt's last token, and not with what is generated after it."""
+    """The remaining tokens depend on the prompt's last token, not on what is generated after it."""
     run, x = dropping(), embeds(50)
     other = x.clone()
     other[:, -1] = embeds(1, 9)[:, 0]
     one, two = (run.forward(batch, [[(3, 24)]], prompt_ends=[49]).hidden[0, :3] for batch in (x, other))
-    torch.testing.assert_close(one, two)  # earlier text never sees it
+    torch.testing.assert_close(one, two)  # earlier text does not attend to it
     longer = torch.cat([x, embeds(4, 5)], dim=1)
     kept = run.forward(longer, [[(3, 24)]], prompt_ends=[49]).hidden[0]
     torch.testing.assert_close(kept[: 3 + 6], run.forward(x, [[(3, 24)]]).hidden[0, : 3 + 6])
@@ -134,7 +134,7 @@ def test_gradients_flow_through_what_stays() -> None:
     run, x = dropping(), embeds(50).requires_grad_()
     run.forward(x, [[(3, 24)]]).hidden.square().sum().backward()
     assert x.grad is not None
-    assert (x.grad.abs().sum(-1) > 0).all()  # dropped tokens too: the layers before saw them
+    assert (x.grad.abs().sum(-1) > 0).all()  # also dropped tokens: earlier layers have seen them
 
 
 @torch.inference_mode()

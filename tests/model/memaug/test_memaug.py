@@ -1,4 +1,4 @@
-"""MemAug: the fast paths equal the plain ones, evidence is exact, and memory stays bounded."""
+"""MemAug: fast paths equal plain ones, evidence is exact, and memory is bounded."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ FRAMES = 40
 
 
 class Words(nn.Module):
-    """As much of a language model as embedding needs."""
+    """The part of a language model that embedding needs."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def test_rotation_turns_the_first_half_of_a_head_only() -> None:
     torch.testing.assert_close(turned[..., 8:], x[..., 8:])
     assert not torch.allclose(turned[0, 1, :, :8], x[0, 1, :, :8])
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
-    angle = torch.tensor(2.5)  # the first pair turns by the position itself
+    angle = torch.tensor(2.5)  # the angle of the first pair is the position itself
     expected = x[0, 2, 0, 0] * angle.cos() - x[0, 2, 0, 4] * angle.sin()
     torch.testing.assert_close(turned[0, 2, 0, 0], expected)
 
@@ -93,7 +93,7 @@ def test_evidence_equals_the_whole_attention_matrix(block: int) -> None:
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [Q, H, d] over keys [M, G, d]: what is read [Q, H * d], and the whole matrix of weights [H, Q, M]."""
+    """Rows [Q, H, d] over keys [M, G, d]: the result [Q, H * d], and the whole matrix of weights [H, Q, M]."""
     share = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
     weights = (torch.einsum("qhd,mhd->hqm", q, k) / q.shape[-1] ** 0.5).softmax(-1)
@@ -106,7 +106,7 @@ def plain_turn(x: Tensor, positions: Tensor, d: int) -> Tensor:
 
 @torch.inference_mode()
 def plain_evidence(model: VideoLanguageModel, features: Tensor, layout: VideoLayout, prompt: Prompt) -> Tensor:
-    """Frame weights [R] the slow way: every weight of every block, frame by frame, token by token."""
+    """Frame weights [R], computed in the plain way from every weight of every block, frame by frame."""
     heads, cells = model.memaug.heads, layout.tokens_per_frame
     wide, d = heads.key_value_width, heads.dim
     tokens = model.projector(features)
@@ -154,7 +154,7 @@ def test_evidence_equals_the_naive_computation_through_all_blocks(
 ) -> None:
     model = built(Heads(width=64, query=4, key_value=2))
     for parameter in model.parameters():
-        parameter.data *= 1.7  # sharper attention: a wrong row or head shows
+        parameter.data *= 1.7  # sharper attention, so that a wrong row or head shows
     config = ForgettingConfig(spatial=spatial, min_frames=4, max_frames=6)
     visible = plan_visible(frames, config)
     shown = plan_repetition(frames, shortest=config.shortest)[visible]
@@ -171,7 +171,7 @@ def test_evidence_equals_the_naive_computation_through_all_blocks(
 
 @torch.inference_mode()
 def test_the_materialising_backend_goes_a_few_rows_at_a_time() -> None:
-    """Forced onto the backend that holds the scores: the same result, and never more than the keys and values themselves."""
+    """With only the materialising backend: the same result, and never more memory than keys and values."""
     q, k, v = randn(1, 300, 16, 32), randn(1, 2, 2000, 32, seed=1), randn(1, 2, 2000, 32, seed=2)
     expected = grouped_attention(q, k, v)
     with sdpa_kernel(SDPBackend.MATH), LiveBytes() as bytes_:
@@ -185,9 +185,9 @@ def test_the_materialising_backend_goes_a_few_rows_at_a_time() -> None:
 @pytest.mark.parametrize("rows", [7, 600])
 @pytest.mark.parametrize("long", [True, False])
 def test_a_cpu_that_learns_in_16_bits_attends_as_in_32(heads: int, rows: int, *, long: bool) -> None:
-    """What is read and all three gradients, with key heads shared or not, over fewer rows than a block and over several blocks.
+    """The result and all three gradients, with and without shared key heads, over less than one block of rows and over several.
 
-    Over many keys, and over a few of which some count for nothing.
+    Over many keys, and over few keys with a mask.
     """
     keys = 700 if long else 60
     valid = None if long else torch.arange(keys) < torch.tensor([[keys], [41]])
@@ -209,7 +209,7 @@ def test_a_cpu_that_learns_in_16_bits_attends_as_in_32(heads: int, rows: int, *,
 
 
 def graph_of(x: Tensor) -> list[str]:
-    """Names of the steps that autograd would take back from x."""
+    """Names of the autograd steps behind x."""
     names, left = [], [x.grad_fn]
     while left:
         step = left.pop()
@@ -240,7 +240,7 @@ def test_evidence_comes_from_the_named_blocks() -> None:
 
 
 def test_evidence_finds_a_frame_that_the_question_points_at() -> None:
-    """With keys that single out one frame, its weight is nearly all; repeats of it are added up."""
+    """With keys that single out one frame, it has nearly all the weight; repeats of the frame are added up."""
     k = torch.zeros(1, 1, 6 * 3, 8)
     k[:, :, 2 * 3 : 4 * 3] = 10.0
     mass = frame_attention(torch.full((1, 2, 1, 8), 10.0), k, 3)
@@ -269,10 +269,10 @@ def test_the_same_inputs_give_the_same_bits() -> None:
 def test_a_memory_serves_several_questions() -> None:
     model = built()
     features, layout = randn(FRAMES, 64, 48), layout_of()
-    memory = model.remember(features, layout)
+    key_values = model.remember(features, layout)
     for word in (4, 9):
         prompt = Prompt(np.array([1, 2]), np.array([word, 8]))
-        reused = model.inputs_embeds(features, layout, prompt, memory=memory)
+        reused = model.inputs_embeds(features, layout, prompt, key_values=key_values)
         assert torch.equal(reused.inputs_embeds, model.inputs_embeds(features, layout, prompt).inputs_embeds)
 
 
@@ -311,7 +311,7 @@ def test_parts_that_do_not_fit_are_refused_with_both_numbers() -> None:
 
 
 def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:
-    """The 3B model's proportions, an hour of frames: at most 1.5 x (keys and values + queries + outputs), evidence included."""
+    """The 3B model's proportions with an hour of frames: at most 1.5 x (keys and values + queries + outputs), evidence included."""
     heads = Heads(width=64, query=16, key_value=2)
     model = built(heads)
     frames = 3600
@@ -320,15 +320,15 @@ def test_peak_memory_is_bounded_by_keys_queries_and_outputs() -> None:
     keys = frames * 65 * 2 * heads.key_value_width * 4 * 4  # keys and values of four blocks, float32
     rows = (len(layout.query_position_ids()) + 8) * heads.width * 4
     with torch.inference_mode(), LiveBytes() as bytes_:
-        memory = model.remember(features, layout)
-        # attention itself over so many keys belongs on a GPU; one frame's queries exercise every allocation per key
+        key_values = model.remember(features, layout)
+        # attention over so many keys needs a GPU; one frame's queries reach every allocation per key
         small = plan_layout(frames, visible=np.array([0, 3599]), config=ForgettingConfig(spatial="uniform"))
-        model.inputs_embeds(features, small, PROMPT, memory=memory)
+        model.inputs_embeds(features, small, PROMPT, key_values=key_values)
     assert bytes_.peak <= 1.5 * (keys + 2 * rows)
 
 
 def test_peak_memory_per_query_is_bounded() -> None:
-    """Many queries over a small memory: the blocks hold a few rows each at a time, never their fourfold hidden width at once."""
+    """Many queries over a small memory: the hidden width of 4D exists for a few rows at a time only."""
     memaug = built().memaug
     queries, positions = randn(1, 8804, 64), torch.arange(8804.0)[None]
     keys = KeysValues(randn(1, 2, 65, 16), randn(1, 2, 65, 16, seed=1))

@@ -1,4 +1,4 @@
-"""The towers: equal to transformers' own, pooled and normalised as published."""
+"""The towers: equal to those of transformers, pooled and normalised as published."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ GEOMETRY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, 
 
 
 def encoder_of(whole: PreTrainedModel) -> VisionEncoder:
-    """Our tower with the weights of a model of transformers."""
+    """Our tower with the weights of a transformers model."""
     tower = build_tower(whole.config.to_dict())
     stored = whole.state_dict()
     for name, slot in slots_of(tower).items():
@@ -47,7 +47,7 @@ def test_siglip2_without_a_fixed_resolution() -> None:
     encoder = encoder_of(whole)
     assert encoder.spec.resolution == 36
     frames = frames_of(36, 2)
-    values = pixels(frames, torch.empty(0)).permute(0, 2, 3, 1)  # patches as transformers' own processor cuts them
+    values = pixels(frames, torch.empty(0)).permute(0, 2, 3, 1)  # patches as the processor of transformers cuts them
     patches = values.reshape(2, 9, 4, 9, 4, 3).swapaxes(2, 3).reshape(2, 81, 48)
     with torch.inference_mode():
         states = whole(
@@ -63,7 +63,7 @@ def test_pooling_is_bilinear_and_leaves_an_8x8_grid_alone() -> None:
     grid = torch.arange(729.0).view(1, 729, 1)
     pooled = pool(grid, 8)
     assert pooled.shape == (1, 64, 1)
-    # the centre of the first cell lies at (27 / 8 - 1) / 2 = 1.1875 of both axes
+    # the centre of the first cell is at (27 / 8 - 1) / 2 = 1.1875 on both axes
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor(1.1875 * 27 + 1.1875))
     exact = torch.randn(1, 64, 5, generator=torch.Generator().manual_seed(0))
     assert pool(exact, 8) is exact

@@ -1,4 +1,4 @@
-"""Pictures: grids, tiles, padding and positions, by the published geometry."""
+"""Pictures: grids, tiles, padding and positions of the published geometry."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from afterview.memory.plans.positions import NEWLINE
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
-from afterview.model.checkpoint.loaded import AfterviewModel
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import Prompt, build, build_text
 from afterview.model.vision.pictures import join_tiles, one_picture, padding, plan_picture, plan_pictures
 from afterview.model.vision.tiles import GREY, Tiles, best_grid, pad_to_square, tile_picture
@@ -64,7 +64,7 @@ def test_joining_cuts_the_padding_and_scales_large_grids_down() -> None:
     tokens = torch.arange(2 * side * side, dtype=torch.float32).view(2, side * side, 1)
     grid = join_tiles(tokens, Tiles(np.empty(0), rows=1, columns=2, height=400, width=800))
     assert grid.shape == (27, 54, 1)
-    assert grid[0, 27, 0] == side * side  # the right tile begins at its own first patch
+    assert grid[0, 27, 0] == side * side  # the right tile starts at its own first patch
     high = join_tiles(tokens[:, :, :], Tiles(np.empty(0), rows=2, columns=1, height=800, width=200))
     assert high.shape == (54, 27 - 2 * ((27 - int(200 * (54 / 800))) // 2), 1)
     large = torch.zeros(36, side * side, 1)
@@ -90,7 +90,7 @@ def test_one_picture_positions() -> None:
     assert (keys[729 + 54 :: 55] == NEWLINE).all()
     base = ids[:729].reshape(27, 27)
     assert base[0, 0] == 0
-    assert base[0, 1] == 2  # 54 columns over 27: every second
+    assert base[0, 1] == 2  # 54 columns over 27: every second one
     assert base[1, 0] == 54  # row floor(40 / 27)
     queries = layout.query_tokens()
     assert (queries < 729).sum() - (queries == NEWLINE).sum() == 183  # ceil(729 / 4)

@@ -1,4 +1,4 @@
-"""Clip-level merging: the schedule, and a plain one-token-at-a-time twin."""
+"""Clip-level merging: the schedule, and a plain reference that merges one token at a time."""
 
 import pytest
 import torch

@@ -22,8 +22,8 @@ from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import MemorySnapshot
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.errors import Cancelled, NotAVideo
@@ -33,7 +33,7 @@ from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
-from afterview.stream.source.opening import SourceConfig
+from afterview.stream.source.config import SourceConfig
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame
 from tests.support.servers import HlsServer, LiveServer, RtspServer, need_rtsp, wait_until

@@ -1,4 +1,4 @@
-"""Training in two processes on one CPU: the same as in one that sees both batches, and ready to be sharded."""
+"""Training in two processes on one CPU equals training in one process on both batches, and the model can be sharded."""
 
 import json
 import os
@@ -24,7 +24,7 @@ WITHIN_S = 240
 
 
 def losses(directory: Path) -> list[float]:
-    """Of every step."""
+    """The loss of every step."""
     return [json.loads(line)["loss"] for line in (directory / LOG).read_text().splitlines()]
 
 
@@ -38,6 +38,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, tmp_path: Path) -> None:  # noqa: F811
     def config(accumulate: int) -> StageConfig:
         return stage(data, every_stream(data, "frames"), ALL, trainer={"steps": 3, "accumulate": accumulate})
@@ -54,7 +55,8 @@ def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, t
     assert load_pretrained(tmp_path / "two" / "model", device="cpu").trained
 
 
-def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.slow
+def test_a_sharded_objective_has_the_loss_and_the_gradients_of_a_whole_one(data: Path, tmp_path: Path) -> None:  # noqa: F811
     config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True)
     path, port = written(config, tmp_path / "stage.json"), str(free_port())
     processes = [
@@ -76,9 +78,9 @@ def test_a_sharded_learner_has_the_loss_and_the_gradients_of_a_whole_one(data: P
     parts = parts_of(model.video_language, model.vision.tower)
     parameter_groups(parts, config.trainer.learning_rates)
     objective, batches = StageObjective(model, config).train(), StageData(config, model, processes=2)
-    lessons = [objective(batches(rank)).loss / 2 for rank in range(2)]
-    torch.stack(lessons).sum().backward()
-    assert sharded["loss"] == pytest.approx(float(sum(loss.detach() for loss in lessons)), rel=1e-5)
+    losses_of_both = [objective(batches(rank)).loss / 2 for rank in range(2)]
+    torch.stack(losses_of_both).sum().backward()
+    assert sharded["loss"] == pytest.approx(float(sum(loss.detach() for loss in losses_of_both)), rel=1e-5)
     for part, values in parts.items():
         norm = sum(p.grad.double().square().sum().item() for p in values if p.grad is not None) ** 0.5
         assert sharded["norms"][part] == pytest.approx(norm, rel=1e-4), part
@@ -91,7 +93,7 @@ def test_accelerate_takes_the_sharding_configuration() -> None:
 
     config = ClusterConfig.from_yaml_file(FSDP)
     assert config.distributed_type == "FSDP"
-    known = launch_command_parser().parse_args(["program.py"])  # accelerate passes over what it does not know
+    known = launch_command_parser().parse_args(["program.py"])  # accelerate ignores unknown keys
     chosen = config.fsdp_config
     assert [name for name in chosen if not hasattr(known, name)] == []
     assert chosen == yaml.safe_load(FSDP.read_text())["fsdp_config"]

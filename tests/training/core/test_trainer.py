@@ -1,4 +1,4 @@
-"""The training core: rates that apply, frozen parts, resuming to the bit, conversations, epochs, and the three stages on a toy set."""
+"""The training core: rates, frozen parts, exact resuming, conversations, epochs, and the three stages on a toy data set."""
 
 import json
 import math
@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from afterview.cli.main import main
+from afterview.configs import UsageError
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError, TrainingError
 from afterview.training.core.curves import draw_curves
@@ -27,12 +29,12 @@ from afterview.training.core.trainer import LOG, STATE, StepOutput, Trainer, Tra
 from afterview.training.data.conversations import read_annotations, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
-from tests.support.presets import write_toy
+from tests.support.presets import write_preset, write_toy
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A preset of the published architecture, scaled down, and features of three cameras with a conversation each."""
+    """A preset of the published architecture, scaled down, and features of three cameras with one conversation each."""
     root = tmp_path_factory.mktemp("toy")
     spec = load_pretrained(write_toy(root), device="cpu").encoders.feature_spec
     draw = torch.Generator().manual_seed(0)
@@ -66,8 +68,6 @@ def stage(root: Path, **changes: object) -> StageConfig:
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     """Every parameter of a saved model, by its published name."""
-    from safetensors.torch import load_file
-
     return load_file(directory / "model.safetensors")
 
 
@@ -120,7 +120,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(toy: Path, tmp_pat
 
 
 def test_each_step_is_taken_at_each_parts_own_rate(tmp_path: Path) -> None:
-    """Adam's steps under a constant gradient are as long as the rate, so the way gone tells the rates that applied."""
+    """Under a constant gradient, the length of Adam's steps is the rate, so the parameters show which rates applied."""
     parts = {name: [nn.Parameter(torch.zeros(1))] for name in ("slow", "fast", "still")}
 
     class All(nn.Module):
@@ -146,7 +146,7 @@ def test_each_step_is_taken_at_each_parts_own_rate(tmp_path: Path) -> None:
 
 
 class Line(nn.Module):
-    """The least that can learn."""
+    """A minimal objective."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,6 +176,31 @@ def test_a_checkpoint_of_tied_weights_is_saved_and_read_without_a_word(
     assert "shared tensor" not in caplog.text
 
 
+def test_a_state_of_version_0_1_0_resumes_although_it_calls_token_embeddings_marks(tmp_path: Path) -> None:
+    preset = write_preset(tmp_path, geometry={"memory_marks": ["place", "time", "summary"]})
+
+    def trainer() -> Trainer:
+        objective = nn.Module()
+        objective.model = load_pretrained(preset, device="cpu", dtype="float32").video_language
+        embeddings = list(objective.model.token_embeddings.parameters())
+        config = TrainerConfig(steps=2, learning_rates={"projector": 1e-3})
+        return Trainer(objective, {"projector": embeddings}, config, tmp_path, cpu=True)
+
+    first = trainer()
+    with torch.no_grad():
+        for number, parameter in enumerate(first.objective.model.token_embeddings.parameters()):
+            parameter.fill_(number + 1.0)
+    first.save()
+    state = weights(tmp_path / STATE)
+    old = {name.replace("model.token_embeddings.", "model.marks."): value for name, value in state.items()}
+    assert sum(name.startswith("model.marks.") for name in old) == 6
+    save_file(old, tmp_path / STATE / "model.safetensors", metadata={"format": "pt"})
+    again = trainer()
+    assert again.resume()
+    loaded = again.objective.model.token_embeddings.parameters()
+    assert [value.unique().tolist() for value in loaded] == [[number + 1.0] for number in range(6)]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     first = line_trainer(tmp_path)
     assert not first.resume()
@@ -190,7 +215,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
                 (tmp_path / STATE / name).unlink()
             else:
                 (tmp_path / STATE / name).write_bytes(damaged)
-            with pytest.raises(TrainingError, match="delete it to begin anew"):
+            with pytest.raises(TrainingError, match="delete it to start again"):
                 line_trainer(tmp_path).resume()
         (tmp_path / STATE / name).write_bytes(content)
     assert line_trainer(tmp_path).resume()
@@ -238,21 +263,21 @@ def test_a_training_is_not_gone_on_with_as_another(
         return main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu", *arguments])
 
     assert train("--resume") == 0
-    assert "nothing to resume there; it begins anew" in capsys.readouterr().err
+    assert "has nothing to resume; the training starts from the beginning" in capsys.readouterr().err
     assert train("--resume", weight_decay=0.5) == 2
-    assert "was begun with trainer.weight_decay 0.0, not 0.5;" in capsys.readouterr().err
+    assert "started with trainer.weight_decay 0.0, not 0.5;" in capsys.readouterr().err
     assert train("--resume", learning_rates={"language": 1e-3}, steps=3) == 2
-    assert "was begun with trainer.steps 2, not 3, and 2 more;" in capsys.readouterr().err
+    assert "started with trainer.steps 2, not 3, and 2 more;" in capsys.readouterr().err
     assert train("--resume", log_every=2) == 0
-    assert "goes on after step 2" in capsys.readouterr().err
+    assert "resumes after step 2" in capsys.readouterr().err
 
 
 def test_training_without_its_package_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(("afterview.training", "accelerate"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "accelerate", None)  # as if it was not there
+    for name in ("afterview.training.run", "afterview.training.core.stages", "afterview.training.core.trainer"):
+        monkeypatch.delitem(sys.modules, name)  # they are imported again, and only they import accelerate
+    monkeypatch.setitem(sys.modules, "accelerate", None)  # as if it was missing
     (tmp_path / "stage.yaml").touch()
     assert main(["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "run")]) == 2
     assert "pip install '.[train]'" in capsys.readouterr().err
@@ -265,14 +290,14 @@ def test_a_file_is_no_place_for_a_training(
     (tmp_path / "file").touch()
     (tmp_path / "stage.yaml").write_text(json.dumps(stage(toy).model_dump(mode="json", exclude_unset=True)))
     assert main(["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "file" / below), "--cpu"]) == 2
-    assert "lies at or below a file; give a directory" in capsys.readouterr().err
+    assert "is a file, or lies below one; give a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("killed_at", "resumes_at"), [(5, 0), (10, 6), (31, 30)])
 def test_a_killed_run_goes_on_with_the_log_that_it_would_have_had(
     killed_at: int, resumes_at: int, tmp_path: Path
 ) -> None:
-    """The log is ahead of the checkpoint, or a line of it is half done: curricula read from it where they stand."""
+    """The log may be ahead of the checkpoint, or its last line incomplete. Curricula read their state from it."""
 
     def batch(number: int) -> torch.Tensor:
         return torch.ones(3) * math.sin(number)
@@ -334,8 +359,8 @@ def test_only_answers_are_supervised_and_only_ignored_tokens_join_the_queries(to
     tokenizer = load_pretrained(toy / "toy.yaml", device="cpu").tokenizer
     pairs = [("Who?", "Ann"), ("When?", "At two")]
     prompt, labels = read_conversation(tokenizer, pairs, frames=9, seconds=9.0)
-    taught = tokenizer.decode(labels[labels != IGNORED_LABEL])
-    assert taught == "Ann<|im_end|>At two<|im_end|>"
+    supervised = tokenizer.decode(labels[labels != IGNORED_LABEL])
+    assert supervised == "Ann<|im_end|>At two<|im_end|>"
     assert np.array_equal(np.concatenate(prompt.joining()), labels == IGNORED_LABEL)
     assert tokenizer.decode(prompt.after[prompt.question]) == "Who?"
     _, parity = read_conversation(tokenizer, pairs, frames=9, seconds=9.0, supervise_roles=True)
@@ -356,7 +381,7 @@ def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
         ("[]", "with at least one"),
         ('[{"video": "a.mp4"}]', "item 0: conversations"),
         ('[{"video": "a.mp4", "image": "a.jpg", "conversations": [Q, A]}]', "both a video and an image"),
-        ('[{"image": [""], "conversations": [Q, A]}]', "names are expected"),
+        ('[{"image": [""], "conversations": [Q, A]}]', "expected names"),
         ('[{"video": "a.mp4", "conversations": [{"from": "gpt", "value": "x"}]}]', "must take turns"),
         (
             '[{"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": " "}]}]',
@@ -385,8 +410,6 @@ def test_features_of_another_tower_and_missing_ones_are_refused(toy: Path, tmp_p
 
 
 def _saved(directory: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> None:
-    from safetensors.torch import save_file
-
     save_file(tensors, directory / "camera-0.safetensors", metadata=metadata)
 
 
@@ -396,9 +419,9 @@ def _saved(directory: Path, tensors: dict[str, torch.Tensor], metadata: dict[str
         (lambda f: {"tokens": f}, "12.0", "cannot be read"),
         (lambda f: {"features": f}, None, "cannot be read"),
         (lambda f: {"features": f}, "soon", "cannot be read"),
-        (lambda f: {"features": f}, "nan", "no numbers"),
-        (lambda f: {"features": f * float("nan")}, "12.0", "no numbers"),
-        (lambda f: {"features": torch.cat([f[:-1], f[-1:] - math.inf])}, "12.0", "no numbers"),
+        (lambda f: {"features": f}, "nan", "not finite"),
+        (lambda f: {"features": f * float("nan")}, "12.0", "not finite"),
+        (lambda f: {"features": torch.cat([f[:-1], f[-1:] - math.inf])}, "12.0", "not finite"),
         (lambda f: {"features": f[:0]}, "12.0", r"float16 \[0, 64, 32\]; float16 \[T, 64, 32\] is expected"),
         (lambda f: {"features": f[:, :49].contiguous()}, "12.0", r"float16 \[12, 49, 32\]; float16 \[T, 64, 32\] is expected"),
         (lambda f: {"features": f.float()}, "12.0", r"float32 \[12, 64, 32\]"),
@@ -415,7 +438,7 @@ def test_damaged_features_are_named_with_their_remedy(
     bank = FeatureBank(tmp_path / "bank")
     features, _ = bank.load("camera-0.mp4")
     _saved(bank.directory, change(features), None if seconds is None else {"seconds": seconds})
-    with pytest.raises(DataError, match=rf"'camera-0\.mp4'.*{message}.*`afterview extract` makes it anew"):
+    with pytest.raises(DataError, match=rf"'camera-0\.mp4'.*{message}.*run `afterview extract` again"):
         bank.load("camera-0.mp4")
 
 
@@ -440,7 +463,7 @@ def test_no_kind_of_sample_may_be_longer_than_the_decoder_takes(toy: Path, tmp_p
         with pytest.raises(DataError, match=r"tokens, but max_length is 40"):
             StageData(short, model)(0)
     (sample,) = StageData(stage(toy, streams=streams), model)(0)
-    with pytest.raises(DataError, match=r"text alone: \d+ tokens, but max_length is 40"):
+    with pytest.raises(DataError, match=r"sample of text: \d+ tokens, but max_length is 40"):
         StageObjective(model, stage(toy, streams=streams, max_length=40))([sample])
 
 
@@ -476,6 +499,13 @@ def test_curves_need_a_log_and_pass_over_what_cannot_be_drawn(tmp_path: Path) ->
     drawn = draw_curves(log)
     log.write_text(good + unfit)
     assert draw_curves(log) == drawn
+
+
+def test_curves_without_matplotlib_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    (tmp_path / LOG).write_text('{"step": 1, "loss": 1.0}\n')
+    with pytest.raises(UsageError, match="curves: a package of the extra 'train' is not installed"):
+        draw_curves(tmp_path / LOG)
 
 
 # By size and stage: start, rates of vision, projector, MemAug and language, global batch on 8 devices (reference: appendix, table).
@@ -551,7 +581,7 @@ def test_train_refuses_rates_that_fit_no_part_before_it_looks_for_the_model(
 
 
 def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> None:
-    """GPU machines may lack them. A stage is trained, not only imported."""
+    """Training machines may lack them. This trains a stage, instead of only importing."""
     config = tmp_path / "stage.yaml"
     short = {"steps": 1, "learning_rates": {"memaug": 1e-3}}
     config.write_text(json.dumps(stage(toy, trainer=short).model_dump(mode="json", exclude_unset=True)))
@@ -563,8 +593,8 @@ def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> N
         "            raise ImportError('blocked: ' + name)\n"
         "sys.meta_path.insert(0, Block())\n"
         "from pathlib import Path\n"
-        "import training.tiny.make\n"
-        "from training.run import train\n"
+        "import afterview.training.tiny.make\n"
+        "from afterview.training.run import train\n"
         f"print(train(Path({str(config)!r}), Path({str(tmp_path / 'run')!r}), cpu=True).steps)\n"
         "for name in ('zarr', 'faiss', 'av'):\n"
         "    try:\n"
@@ -595,4 +625,4 @@ def test_features_of_a_video_are_those_that_ingest_remembers(tmp_path: Path) -> 
     likeness = torch.nn.functional.cosine_similarity(
         torch.from_numpy(encoders.vision.encode(drawn)).float().flatten(1), features.float().flatten(1)
     )
-    assert (likeness > 0.95).all()  # but for what H.264 lost
+    assert (likeness > 0.95).all()  # except for losses of H.264

@@ -1,4 +1,4 @@
-"""Training on everything that the paper's stages train on: pictures, several pictures, text alone, videos as features and as frames."""
+"""Training on all media of the paper's stages: pictures, several pictures, text, videos as features and as frames."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def stage(root: Path, streams: list[dict[str, object]], rates: dict[str, float],
 
 
 def every_stream(root: Path, videos: str) -> list[dict[str, object]]:
-    """Single pictures, several, text alone, and videos as `features` or as `frames`."""
+    """Single pictures, several, text, and videos as `features` or as `frames`."""
     return [
         {"annotations": "one.json", "pictures": root, "weight": 1.0},
         {"annotations": "several.json", "pictures": root, "weight": 2.0},
@@ -98,20 +98,20 @@ def test_streams_of_every_kind_are_mixed_by_weight(data: Path) -> None:
 
 
 def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
-    """The blank that stands in for a picture leaves no trace but gradients of zero."""
+    """The blank picture of a text sample has no effect except gradients of zero."""
     config = stage(data, [{"annotations": "text.json"}], {"memaug": 1e-3})
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     model.video_language.requires_grad_(True)
     (example,) = StageData(config, model)(0)
-    lesson = StageObjective(model, config).eval()([example])
+    output = StageObjective(model, config).eval()([example])
     ids = torch.from_numpy(np.concatenate([example.prompt.before, example.prompt.after]))
     language = model.video_language.language
     hidden = language(language.embed(ids.numpy())[None], torch.ones(1, len(ids), dtype=torch.bool))
     labels = torch.from_numpy(example.labels)[1:]
-    taught = labels != IGNORED_LABEL
-    alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][taught]).float(), labels[taught])
-    torch.testing.assert_close(lesson.loss, alone, rtol=1e-5, atol=1e-6)
-    lesson.loss.backward()
+    supervised = labels != IGNORED_LABEL
+    alone = torch.nn.functional.cross_entropy(language.logits(hidden[0, :-1][supervised]).float(), labels[supervised])
+    torch.testing.assert_close(output.loss, alone, rtol=1e-5, atol=1e-6)
+    output.loss.backward()
     assert all(p.grad is not None for p in model.video_language.parameters())
     assert not any(p.grad.abs().sum() for p in model.video_language.memaug.parameters() if p.grad is not None)
 
@@ -170,7 +170,7 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
 
 
 def test_the_papers_three_stages_run_in_a_row_over_three_cameras(data: Path, tmp_path: Path) -> None:
-    """Its table, scaled down: pictures for MemAug; everything for all; then the tower rests, and each step is of one stream."""
+    """The paper's table, scaled down: pictures for MemAug; everything for all parts; then a frozen tower and steps of one stream."""
     one = stage(data, every_stream(data, "features")[:1], {"memaug": 1e-3}, forgetting={**SEEN, "temporal_ratio": 1})
     first = train_stage(one, tmp_path / "1", cpu=True)
     two = stage(data, every_stream(data, "frames"), ALL, model=str(first.model), gradient_checkpointing=True)
@@ -218,7 +218,7 @@ def test_batches_are_read_ahead_in_one_thread_and_failures_come_when_they_are_du
         assert [ahead(number) for number in (1, 3)] == [1, 9]
         with pytest.raises(DataError, match="five is damaged"):
             ahead(5)
-        assert ahead(8) == 64  # out of step: read when asked for
+        assert ahead(8) == 64  # not the next one: read on request
     finally:
         ahead.close()
     assert [number for number, _ in read][:4] == [1, 3, 5, 8]
@@ -235,7 +235,7 @@ def test_a_stream_must_say_where_its_videos_and_pictures_are(data: Path) -> None
         config = stage(data, streams, {"memaug": 1e-3})
         with pytest.raises(DataError, match=message):
             StageData(config, model)(0)
-    with pytest.raises(ValueError, match="videos come as one of them"):
+    with pytest.raises(ValueError, match="features and frames are given; give one of them"):
         stage(data, [{"annotations": "clips.json", "features": data, "frames": data}], {"memaug": 1e-3})
 
 

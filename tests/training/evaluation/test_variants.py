@@ -1,4 +1,4 @@
-"""Measuring on worlds that change and on stories of several cameras: what is asked of which, and how several answers are read as one."""
+"""Evaluation on worlds that change and on stories of several cameras: which questions are asked, and how several answers are combined."""
 
 import json
 from dataclasses import replace
@@ -10,13 +10,12 @@ from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.question import Answer, CameraAnswer
-from afterview.stream.ask.question import Question as Asked
-from afterview.training.evaluation.judge import Said, is_right, read_cameras
+from afterview.stream.ask.question import Answer, CameraAnswer, Question
+from afterview.training.evaluation.judge import OneAnswer, is_right, read_cameras
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, summary
-from afterview.training.evaluation.worlds import START, ask_all, take_in
-from afterview.training.world import Question, read_truth
+from afterview.training.evaluation.worlds import START, ask_all, ingest_worlds
+from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.camera_questions import CAMERA_KINDS
 from afterview.training.world.facts import KINDS
 from afterview.training.world.twist_facts import TWIST_KINDS
@@ -66,7 +65,7 @@ def test_worlds_of_every_sort_are_kept_apart() -> None:
 )
 def test_of_several_cameras_those_that_do_not_deny_are_taken_as_named(said: dict[str, str], taken: str) -> None:
     about_all = question("camera", "gate and yard")
-    answers = {camera: Said(text) for camera, text in said.items()}
+    answers = {camera: OneAnswer(text) for camera, text in said.items()}
     assert read_cameras(about_all, answers) == taken
     assert is_right(about_all, taken) is (taken == "gate and yard")
     assert read_cameras(question("on camera", "red", names_camera="gate"), answers) == said["gate"]
@@ -86,18 +85,24 @@ def test_which_camera_was_first_or_next_is_told_by_the_evidence_of_those_that_cl
     shown_s: dict[str, float], first: str, next_to_hall: str
 ) -> None:
     said = {
-        name: Said("yes", shown_s[name]) if name in shown_s else Said("not seen", 1.0)
+        name: OneAnswer("yes", shown_s[name]) if name in shown_s else OneAnswer("not seen", 1.0)
         for name in ("gate", "hall", "yard")
     }
     assert read_cameras(question("first camera", "gate"), said) == first
     assert read_cameras(question("next camera", "gate", names_camera="hall"), said) == next_to_hall
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of the evaluations below: each world is ingested once."""
+    return tmp_path_factory.mktemp("evaluated")
+
+
 def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The model was not taught these kinds, so no bar: what is asked of what, how it is counted, and that a memory is used again."""
-    command = ["evaluate", "world", "--seeds", "42", "--frames", "60", "--questions", "10", "--work", str(tmp_path)]
+    """The model was not trained on these kinds, so accuracy is not checked: only the questions, the counts, and that a memory is reused."""
+    command = ["evaluate", "world", "--seeds", "42", "--frames", "60", "--questions", "10", "--work", str(evaluated)]
     for variant, kinds in (("changing", TWIST_KINDS), ("cameras", CAMERA_KINDS)):
         assert main([*command, "--world", variant, "--json"]) == 0
         captured = capsys.readouterr()
@@ -109,36 +114,36 @@ def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_
         assert all(
             0 < row["chance"] < 1 and row["low"] <= row["accuracy"] <= row["high"] for row in table["kinds"].values()
         )
-        assert f"{180 if variant == 'cameras' else 60} frames taken in" in captured.err
+        assert f"{180 if variant == 'cameras' else 60} frames ingested" in captured.err
         assert main([*command, "--world", variant]) == 0
         again = capsys.readouterr()
-        assert "taken in" not in again.err
+        assert "ingested" not in again.err
         assert f"1 {VARIANTS[variant].called}, of 60 frames" in again.out
         assert all(f"| {kind} | {row['accuracy']:.2f} |" in again.out for kind, row in table["kinds"].items())
-    assert Memory(tmp_path / "memory").camera_ids() == ["world-42-60-seen-changing"]
-    story = Memory(tmp_path / "story-42-60-seen")
+    assert Memory(evaluated / "memory").camera_ids() == ["world-42-60-seen-changing"]
+    story = Memory(evaluated / "story-42-60-seen")
     assert story.camera_ids() == ["gate", "hall", "yard"]
     assert [len(story.camera(name).snapshot().times) for name in story.camera_ids()] == [60, 60, 60]
-    assert read_truth(tmp_path / "story-42-60-seen-hall.truth.json")[0].camera == "hall"
-    assert list(tmp_path.glob("*.mp4")) == []
+    assert read_truth(evaluated / "story-42-60-seen-hall.truth.json")[0].camera == "hall"
+    assert list(evaluated.glob("*.mp4")) == []
 
 
 def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that knows what its own camera saw and when, and denies the rest, is right about all of them."""
+    """A model that knows what its own camera saw and when, and denies everything else, is right about all questions."""
     test = WorldTest([42], frames=60, questions=12, variant="cameras")
     model = load_pretrained("tiny", device="cpu")
-    take_in(test, model.encoders, tmp_path, report=lambda text: None)
+    ingest_worlds(test, model.encoders, evaluated)
     truths = {one.text: one for one in questions_for(test.footage(42), test)}
 
-    def answer(self: Answerer, asked: Asked, on_text: object = None) -> Answer:
+    def answer(self: Answerer, asked: Question, on_text: object = None) -> Answer:
         given = put(self, asked)
         assert [part.coverage.camera for part in given.parts] == ["gate", "hall", "yard"]
         truth = truths[asked.text]
         return replace(given, parts=tuple(seen_by(part.coverage.camera, truth, part) for part in given.parts))
 
-    def seen_by(camera: str, truth: Question, part: CameraAnswer) -> CameraAnswer:
+    def seen_by(camera: str, truth: WorldQuestion, part: CameraAnswer) -> CameraAnswer:
         seen = dict(zip(truth.cameras, truth.spans, strict=True))
         if truth.kind == "on camera":
             return replace(part, text=truth.answer if truth.names_camera == camera else "something else")
@@ -148,7 +153,7 @@ def test_a_question_to_a_story_is_put_to_all_its_cameras_and_judged_by_all(
 
     put = Answerer.ask
     monkeypatch.setattr(Answerer, "ask", answer)
-    outcomes = list(ask_all(test, model, tmp_path, report=lambda text: None))
+    outcomes = list(ask_all(test, model, evaluated))
     assert {outcome.question.kind for outcome in outcomes} == set(CAMERA_KINDS)
     assert len(outcomes) == len(truths) >= 8
     assert all(outcome.right for outcome in outcomes)

@@ -1,18 +1,21 @@
-"""How the small model is made: bank, stories, curriculum, and that the fast path of training is what answers run."""
+"""How the small model is made: bank, stories, curriculum, and that training computes what answering computes."""
 
+import io
+import logging
 import math
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from afterview.configs import ConfigError, UsageError, load
 from afterview.memory.plans.positions import plan_layout
@@ -22,6 +25,8 @@ from afterview.model.language.moments import moment_id
 from afterview.model.language.prompt import build
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer
+from afterview.training.tiny import __main__ as program
+from afterview.training.tiny import data_loader
 from afterview.training.tiny import make as making
 from afterview.training.tiny.bank import (
     CODE,
@@ -39,8 +44,16 @@ from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import SentencesConfig
-from afterview.training.tiny.sight import ANYTHING, SightBatches, SightObjective, Texts, draw_text, make_texts, named
-from afterview.training.tiny.stories import Shelf, cast, make_batch, shelf_of
+from afterview.training.tiny.sight import (
+    ANYTHING,
+    SightBatches,
+    SightObjective,
+    Texts,
+    attribute_loss,
+    draw_text,
+    make_texts,
+)
+from afterview.training.tiny.stories import Shelf, make_batch, shelf_of, use_clips
 from afterview.training.tiny.study import StudyObjective, _drawn, to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.word_noise import add_word_noise
@@ -107,7 +120,7 @@ def test_recalled_frames_ascend_hold_the_visible_ones_and_the_events_that_prove_
     assert (ends[:, 0] == 0).all()
     assert (ends[:, 1] == batch.spans - 1).all()
     proven = batch.needles.any(1).mean()
-    assert 0.4 < proven < 0.95  # the others ask about what was never seen, or about scenes
+    assert 0.4 < proven < 0.95  # the others ask about unseen things, or about scenes
 
 
 def test_words_are_read_as_the_prompt_reads_them(tokenizer) -> None:
@@ -150,12 +163,12 @@ def test_naming_is_told_values_and_everything_else_is_none() -> None:
     labels = torch.tensor(
         [[CODE["kind"]["object"], CODE["colour"]["red"], ANYTHING, NO_LABEL, ANYTHING - 1, NO_LABEL, 0]]
     )
-    told, start = torch.zeros(1, size), 0
+    logits, start = torch.zeros(1, size), 0
     for values, label in zip(VALUES.values(), labels[0].tolist(), strict=True):
-        told[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
+        logits[0, start + (label if 0 <= label < len(values) else len(values))] = 50.0
         start += len(values) + 1
-    assert float(named(told, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(named(told.roll(1, 1), labels)) > 100
+    assert float(attribute_loss(logits, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(attribute_loss(logits.roll(1, 1), labels)) > 100
 
 
 def test_half_of_the_frames_without_digits_or_letters_are_mirrored_and_their_labels_with_them(bank: Bank) -> None:
@@ -203,16 +216,16 @@ def test_where_the_bank_has_no_clip_of_an_events_length_another_stands_in() -> N
 
     def seen_with(clip: Event, wanted: Event) -> Event:
         shelf = Shelf({(*thing, str(seconds_of(clip))): [(clip, 70)]}, {})
-        script, rows = cast(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
+        script, rows = use_clips(story.model_copy(update={"events": (wanted,)}), shelf, Random(0))
         assert rows == (70,)
         return script.events[0]
 
     brief = event.model_copy(update={"end_s": float(math.ceil(event.start_s) + 1), "place": "left"})
     shortened = seen_with(brief, event)
     assert (seconds_of(shortened), shortened.place) == (1, "left")
-    assert seen_with(event, brief).end_s == brief.end_s  # the beginning of a longer clip
+    assert seen_with(event, brief).end_s == brief.end_s  # the start of a longer clip
     with pytest.raises(TrainingError, match="give it more seeds or clips"):
-        cast(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
+        use_clips(story.model_copy(update={"events": (event,)}), Shelf({}, {}), Random(0))
 
 
 def seconds_of(event: Event) -> int:
@@ -222,7 +235,7 @@ def seconds_of(event: Event) -> int:
 def test_lessons_end_when_they_are_learnt_or_too_long() -> None:
     plans = [everything(gate={"colour": 0.9}, most=100, least=10), everything(name="last", most=1)]
     progress = Progress(plans)
-    assert not progress.note(5, {"colour": 1.0}, 5)  # learnt, but too early
+    assert not progress.note(5, {"colour": 1.0}, 5)  # learned, but too early
     assert progress.note(10, {"colour": 1.0}, 5)
     assert progress.plan.name == "last"
     assert not progress.note(500, {}, 1)
@@ -284,7 +297,7 @@ def test_of_each_frame_a_part_may_be_read_every_token_at_its_own_position() -> N
     drawn = at.view(2, 5, 7)
     assert (drawn // 65 == positions[:, :, :1] // 65).all()  # seven of every frame
     assert (drawn.diff(dim=-1) > 0).all()
-    assert len({tuple(frame) for frame in (drawn % 65).flatten(0, 1).tolist()}) > 5  # not the same of all
+    assert len({tuple(frame) for frame in (drawn % 65).flatten(0, 1).tolist()}) > 5  # not the same for all
     for count in (65, None):
         whole, everywhere = _drawn(memory, positions, count)
         assert torch.equal(whole, memory.flatten(1, 2))
@@ -327,14 +340,14 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     optimizer = torch.optim.AdamW(model.video_language.parameters(), lr=3e-4)
     losses = []
     for _ in range(4):
-        lesson = objective(moved)
-        lesson.loss.backward()
+        output = objective(moved)
+        output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(lesson.loss.detach()))
+        losses.append(float(output.loss.detach()))
     assert losses[-1] < losses[0]
-    assert int(lesson.figures["colour/asked"]) == len(batch.after)
-    assert int(lesson.figures["shape/asked"]) == 0
+    assert int(output.figures["colour/asked"]) == len(batch.after)
+    assert int(output.figures["shape/asked"]) == 0
 
 
 def test_the_feeder_gives_the_same_batch_as_drawing_it(shelf: Shelf, tokenizer, tmp_path: Path) -> None:
@@ -353,21 +366,26 @@ def test_workers_leave_ctrl_c_to_the_process_that_gave_the_work() -> None:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """A few steps of everything on a bank of noise in place of pictures: what matters is that the stages join."""
+def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -> Recipe:
+    """A few steps of every stage on a bank of noise instead of pictures, to test that the stages fit together."""
     recipe = load(RECIPE, Recipe)
     lesson = recipe.study.lessons[0].model_copy(update={"stories": 1, "questions": 2})
     first = recipe.sight.trainer.model_copy(update={"steps": 2, "precision": "no", "save_every": 1})
 
-    def noise(recipe: Recipe, directory: Path) -> Bank:
+    planned = cache(plan_bank)
+    monkeypatch.setattr(data_loader, "plan_bank", planned)
+    monkeypatch.setattr(making, "train_tokenizer", lambda: tokenizer)
+
+    @cache
+    def bank_of_noise(config: BankConfig) -> Bank:
         from afterview.training.tiny.bank import index_bank
 
-        jobs = plan_bank(recipe.bank)
+        jobs = planned(config)
         picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
         frames = jobs[-1].first_frame + len(jobs[-1].times)
         return index_bank(jobs, np.lib.stride_tricks.as_strided(picture, (frames, 128, 128, 3), (0, 384, 3, 1)))
 
-    monkeypatch.setattr(making, "_bank", noise)
+    monkeypatch.setattr(making, "_bank", lambda recipe, directory: bank_of_noise(recipe.bank))
     monkeypatch.setattr(
         making, "encode_all", lambda vision, pixels, device: torch.zeros(1, 64, 128).half().expand(len(pixels), -1, -1)
     )
@@ -424,7 +442,7 @@ def test_a_making_stops_at_its_deadline_and_refuses_another_recipe(short: Recipe
     assert not making.make(short, tmp_path, cpu=True, deadline=0.0)
     assert not (tmp_path / "model").exists()
     other = short.model_copy(update={"bank": short.bank.model_copy(update={"clips": 90})})
-    with pytest.raises(UsageError, match=r"was begun with bank\.clips 88, not 90; give the configuration"):
+    with pytest.raises(UsageError, match=r"started with bank\.clips 88, not 90; give the configuration"):
         making.make(other, tmp_path, cpu=True)
     (tmp_path / "sight" / "learnt.safetensors").write_bytes(b"cut short")
     with pytest.raises(
@@ -445,14 +463,28 @@ def test_a_bank_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [(["nowhere.yaml"], "nowhere.yaml"), ([str(RECIPE)], "file")])
-def test_the_program_that_makes_it_names_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_the_program_that_makes_it_names_what_is_wrong(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "afterview.training.tiny", *arguments, "--out", str(tmp_path / "file"), "--cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=RECIPE.parents[2], timeout=120)
-    assert done.returncode in (1, 2)
-    assert "python -m afterview.training.tiny: error: " in done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert program.main([*arguments, "--out", str(tmp_path / "file"), "--cpu"]) in (1, 2)
+    error = capsys.readouterr().err
+    assert error.startswith("python -m afterview.training.tiny: error: ")
+    assert message in error
+
+
+def test_the_program_shows_its_log_on_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    for name in ("", "afterview"):  # basicConfig adds a handler only if there is none
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    monkeypatch.setattr(program, "make", lambda *_, **__: making._LOGGER.info("bank ...") or True)
+    before = logging.getLogger("afterview").level
+    try:
+        assert program.main([str(RECIPE), "--out", str(tmp_path)]) == 0
+    finally:
+        logging.getLogger("afterview").setLevel(before)
+    assert shown.getvalue() == "bank ...\n"
 
 
 def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokenizer) -> None:
@@ -461,7 +493,7 @@ def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokeni
     pointed = (batch.answers == moment_id(tokenizer)).any(1)
     timed = batch.kinds != KINDS.index("colour")
     assert np.array_equal(pointed, timed & batch.needles.any(1))
-    assert 0 < pointed.sum() < timed.sum()  # of what was never seen it says so
+    assert 0 < pointed.sum() < timed.sum()  # unseen things get "not seen"
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

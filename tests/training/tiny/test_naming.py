@@ -1,8 +1,9 @@
-"""What a new model's study begins with: names of what frames show, sentences, and what the losses ask of early lessons."""
+"""How the study is initialised: names of what frames show, sentences, and the losses of early lessons."""
 
 import json
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,23 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from afterview.memory.plans.visibility import ForgettingConfig
-from afterview.model.checkpoint.loaded import AfterviewModel
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import Architecture, LanguageGeometry, ModelPreset, TextGeometry, TowerGeometry
 from afterview.model.memaug.attention import split_heads
 from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
-from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.sentences import SentenceObjective, SentencesConfig, learn_sentences
-from afterview.training.tiny.stage import Sitting
+from afterview.training.tiny.stage import StageContext
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
 from afterview.training.tiny.study import to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.world.vocabulary import COLOURS
 
+Named = tuple[torch.Tensor, torch.Tensor]  # token ids of words, and which of them name each frame
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
 
 
@@ -44,7 +45,7 @@ def drawn(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, **changes: object) -
 
 
 @pytest.fixture
-def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
+def untrained(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
     directory = tmp_path_factory.mktemp("words")
     tokenizer.save_pretrained(directory)
     tower = TowerGeometry(width=32, layers=1, heads=2, mlp_width=32, image_size=32, patch_size=4)
@@ -67,7 +68,7 @@ def fresh(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def seen() -> tuple[Bank, torch.Tensor]:
-    """A small bank, and features that hold what its frames show."""
+    """A small bank, and features that encode what its frames show."""
     jobs = plan_bank(BankConfig(seeds=1, clips=40, backgrounds=4))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     bank = index_bank(jobs, np.zeros((frames, 1, 1, 3), np.uint8))
@@ -78,14 +79,14 @@ def seen() -> tuple[Bank, torch.Tensor]:
 
 
 def test_words_come_to_name_what_frames_show_and_attention_finds_it(
-    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    untrained: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
     bank, features = seen
     labels = torch.from_numpy(bank.labels.astype(np.int64))
-    vl = fresh.video_language
+    vl = untrained.video_language
 
     def found() -> int:
-        """Of how many colours the word finds a frame that shows it."""
+        """For how many colours the word finds a frame that shows it."""
         block, table = vl.memaug.layers[0].cross_attn, vl.language.decoder.model.embed_tokens.weight
         with torch.no_grad():
             keys = block.Wkv(vl.projector(features[:, 0].float()))[:, : block.heads.key_value_width]
@@ -102,11 +103,11 @@ def test_words_come_to_name_what_frames_show_and_attention_finds_it(
 
 
 def test_words_that_stand_together_are_looked_for_together(
-    fresh: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
+    untrained: AfterviewModel, tokenizer: PreTrainedTokenizerFast, seen: tuple[Bank, torch.Tensor]
 ) -> None:
-    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before they were taught anything."""
+    """Asked for a red ring among red things and rings, MemAug's rows find the one that is both, before any training of the study."""
     bank, features = seen
-    vl = fresh.video_language
+    vl = untrained.video_language
     learn_names(vl, tokenizer, bank, features, NamingConfig(steps=600, frames=64), seed=1)
     block, table = vl.memaug.layers[0], vl.language.decoder.model.embed_tokens.weight
     colour, shape = LABELS.index("colour"), LABELS.index("shape")
@@ -114,7 +115,7 @@ def test_words_that_stand_together_are_looked_for_together(
     rows = list(things.values())
 
     def found(gather: bool) -> int:
-        """Of how many of these colours and shapes a question finds the very thing."""
+        """For how many of these colours and shapes a question finds the right thing."""
         right = 0
         for (hue, form), row in things.items():
             text = f"In which place was the {VALUES['colour'][hue]} {VALUES['shape'][form]}?"
@@ -133,19 +134,22 @@ def test_words_that_stand_together_are_looked_for_together(
     assert found(gather=True) > 1.5 * found(gather=False)
 
 
-def words_shown(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the bank that `shelf` is of."""
+@pytest.fixture(scope="module")
+def words_shown(tokenizer: PreTrainedTokenizerFast) -> Named:
+    """Words of the bank that `shelf` is made of."""
     jobs = plan_bank(BankConfig(seeds=120))
     frames = jobs[-1].first_frame + len(jobs[-1].times)
     pixels = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (frames, 1, 1, 3), (0, 0, 0, 0))
     return words_of_frames(index_bank(jobs, pixels), tokenizer, torch.device("cpu"))
 
 
-def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> None:
-    ids, shown = words_shown(shelf, tokenizer)
+def test_what_is_told_is_what_the_proof_shows(
+    words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ids, shown = words_shown
     batch = drawn(shelf, tokenizer, kinds={"colour": 1.0}, frames=60, duration_s=(60, 90), questions=2, stories=6)
     named = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown).named
-    told = 0
+    proven = 0
     for row, wanted in enumerate(named):
         words = {tokenizer.decode(token).strip() for token in ids[wanted]}
         answer = tokenizer.decode(batch.answers[row][: batch.answer_lengths[row]], skip_special_tokens=True)
@@ -154,49 +158,53 @@ def test_what_is_told_is_what_the_proof_shows(shelf: Shelf, tokenizer: PreTraine
             assert not words
         elif batch.needles[row].any():
             assert answer in words
-            told += 1
-    assert told >= 4
+            proven += 1
+    assert proven >= 4
 
 
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    untrained: AfterviewModel, words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    """And a stage that is done is passed over."""
-    ids, shown = words_shown(shelf, tokenizer)
+    """A finished stage is also skipped."""
+    ids, shown = words_shown
     plan = lesson(kinds={"size": 1.0, "exists": 1.0}, stories=8, questions=6, frames=20)
-    rates = {"steps": 160, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
+    rates = {"steps": 100, "learning_rates": {"language": 2e-3}, "betas": (0.9, 0.98), "log_every": 20}
     config = SentencesConfig.model_validate({"trainer": rates, "lesson": plan})
-    language = fresh.video_language.language
+    language = untrained.video_language.language
     before = language.decoder.model.embed_tokens.weight.detach().clone()
     features = torch.zeros(1, 1, 1).expand(len(shown), 1, 1)
 
+    @cache
+    def batch(number: int) -> StoryBatch:
+        return make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=1, number=number)
+
+    def draw(lesson: LessonPlan, number: int) -> StoryBatch:
+        assert lesson == plan
+        return batch(number % 10)
+
     def learn() -> bool:
-        tokenizer.save_pretrained(tmp_path / "tokenizer")
-        sitting = Sitting(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
-        with DataLoader(
-            BankConfig(seeds=120), tmp_path / "tokenizer", FORGETTING, seed=1, workers=1, ahead=1
-        ) as loader:
-            return learn_sentences(language, Words(tokenizer).head, (ids, shown), loader, features, config, sitting)
+        context = StageContext(tmp_path / "sentences", 1, torch.device("cpu"), math.inf)
+        return learn_sentences(language, Words(tokenizer).head, (ids, shown), draw, features, config, context)
 
     assert learn()
     assert torch.equal(language.decoder.model.embed_tokens.weight, before.half().float())
     log = [json.loads(line) for line in (tmp_path / "sentences" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.2 * log[0]["loss"]
     assert log[-1]["accuracy/size"] > 0.7
-    taught = language.decoder.lm_head.weight.detach().clone()
+    learned = language.decoder.lm_head.weight.detach().clone()
     language.decoder.lm_head.weight.data.zero_()
     assert learn()
-    assert torch.equal(language.decoder.lm_head.weight, taught)
+    assert torch.equal(language.decoder.lm_head.weight, learned)
     assert len((tmp_path / "sentences" / "log.jsonl").read_text().splitlines()) == len(log)
 
 
 def test_a_question_counts_where_its_answer_follows_from_what_is_told(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    untrained: AfterviewModel, words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    ids, shown = words_shown(shelf, tokenizer)
+    ids, shown = words_shown
     batch = drawn(shelf, tokenizer)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    objective = SentenceObjective(untrained.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     whole = objective(moved)
     untold = torch.zeros(len(moved.kinds), dtype=torch.bool)
     untold[0] = True
@@ -210,19 +218,19 @@ def test_a_question_counts_where_its_answer_follows_from_what_is_told(
 
 
 def test_of_what_was_not_seen_the_likest_frame_is_told(
-    fresh: AfterviewModel, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+    untrained: AfterviewModel, words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    ids, shown = words_shown(shelf, tokenizer)
+    ids, shown = words_shown
     batch = drawn(shelf, tokenizer, kinds={"exists": 1.0}, stories=4, questions=8)
     moved = to_device(batch, torch.zeros(1, 1, 1).expand(len(shown), 1, 1), shown)
-    objective = SentenceObjective(fresh.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
+    objective = SentenceObjective(untrained.video_language.language, Words(tokenizer).head, ids, (1.0, 1.0))
     torch.manual_seed(0)
     mistaken = objective._mistaken(moved)
-    told = mistaken.any(1)
-    assert not (told & ~moved.denied).any()
-    assert told.sum() > 0.6 * moved.denied.sum()
+    misled = mistaken.any(1)
+    assert not (misled & ~moved.denied).any()
+    assert misled.sum() > 0.6 * moved.denied.sum()
     asked = ((moved.after[..., None] == ids) & moved.asked[..., None]).any(1)
-    for row in torch.nonzero(told)[:, 0].tolist():
+    for row in torch.nonzero(misled)[:, 0].tolist():
         frames = shown[torch.from_numpy(batch.rows[row // 8])]
         shared = (frames & asked[row]).sum(1)
         assert int((mistaken[row] & asked[row]).sum()) == int(shared.max())

@@ -1,4 +1,4 @@
-"""What a world can do when it is asked to: changes in view, things partly hidden, cameras that share a story, H.265, multiple choice."""
+"""Optional features of a world: changes in view, covers, cameras that share a story, H.265, multiple choice."""
 
 import hashlib
 import json
@@ -32,6 +32,7 @@ from afterview.training.world.camera_questions import CAMERA_KINDS, shared_quest
 from afterview.training.world.cameras import SharedStory, make_shared_story
 from afterview.training.world.covers import cover_box
 from afterview.training.world.history import Reference
+from afterview.training.world.truth import truth_of
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
 from afterview.training.world.vocabulary import COLOURS, SIZES, listing
 
@@ -41,7 +42,7 @@ RICH = WorldConfig(changing=1.0, hidden=0.6)
 
 
 def digest(data: bytes) -> str:
-    """Enough of a SHA-256 to tell."""
+    """A short SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
@@ -73,7 +74,7 @@ def test_their_pictures_are_too() -> None:
 
 
 def palette_shares(frame: NDArray[np.uint8], box: tuple[float, float, float, float]) -> dict[str, float]:
-    """Of a box's pixels, the share that is close to each colour."""
+    """Share of a box's pixels that is close to each colour."""
     height, width = frame.shape[:2]
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in box)
     part = frame[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
@@ -82,7 +83,7 @@ def palette_shares(frame: NDArray[np.uint8], box: tuple[float, float, float, flo
 
 
 def strongest(shares: dict[str, float]) -> str | None:
-    """The colour with the largest share; None where there is none."""
+    """The colour with the largest share, or None."""
     name = max(shares, key=lambda colour: shares[colour])
     return name if shares[name] > 0.03 else None
 
@@ -135,18 +136,18 @@ def test_a_cover_hides_a_part_and_leaves_enough_to_tell_the_colour() -> None:
         hidden = tuple(f(one, two) for f, one, two in zip(INNER, cover_box(event), event.box_at(t), strict=True))
         without = with_events(world.script, event.model_copy(update={"cover": None, "number": 0}))
         plain = World.of(without, width=320, height=180).frame(t)
-        assert palette_shares(plain, hidden)[event.colour or ""] > 0.02  # there was something to hide
+        assert palette_shares(plain, hidden)[event.colour or ""] > 0.02  # something is hidden
     assert set(sides) == {"left", "right", "top", "bottom"}
 
 
 def with_events(script: Script, *events: Event) -> Script:
-    """The script with these events alone."""
+    """The script with these events only."""
     return Script.model_validate({**script.model_dump(), "events": [event.model_dump() for event in events]})
 
 
 def test_captions_tell_of_changes_and_covers(tmp_path: Path) -> None:
     captions = " ".join(
-        one["text"] for seed in range(4) for one in World(seed, 300, config=RICH).truth()["captions"]["events"]
+        one["text"] for seed in range(4) for one in truth_of(make_script(seed, 300, RICH))["captions"]["events"]
     )
     assert "partly hidden behind a " in captions
     assert "it turns small" in captions or "it turns big" in captions
@@ -205,29 +206,29 @@ def story(seed: int) -> SharedStory:
 
 def test_things_go_from_camera_to_camera_and_nothing_else_looks_like_them() -> None:
     for seed in range(12):
-        told = story(seed)
-        assert told == story(seed)
-        assert told.journeys
-        assert SharedStory.model_validate_json(told.model_dump_json()) == told
-        for journey in told.journeys:
-            events = [told.script(leg.camera).events[leg.event] for leg in journey.legs]
+        shared = story(seed)
+        assert shared == story(seed)
+        assert shared.journeys
+        assert SharedStory.model_validate_json(shared.model_dump_json()) == shared
+        for journey in shared.journeys:
+            events = [shared.script(leg.camera).events[leg.event] for leg in journey.legs]
             assert {event.name for event in events} == {journey.thing}
             assert len({leg.camera for leg in journey.legs}) == len(events) >= 2
             assert all(3 <= two.start_s - one.end_s <= 20 for one, two in pairwise(events))
-            shown = [e for script in told.scripts for e in script.events if e.name == journey.thing]
+            shown = [e for script in shared.scripts for e in script.events if e.name == journey.thing]
             assert len(shown) == len(events)
-        for script in told.scripts:
+        for script in shared.scripts:
             assert [event.number for event in script.events] == list(range(len(script.events)))
             gaps = [b.start_s - a.end_s for a, b in pairwise(script.events)]
             assert min(gaps, default=2.0) >= 2.0 - 1e-6
-    assert split_of(told.seed) == "test"
+    assert split_of(shared.seed) == "test"
 
 
 def test_a_thing_on_its_way_can_be_seen_on_every_camera_from_its_first_frame_to_its_last() -> None:
-    told = story(3)
-    for journey in told.journeys:
+    shared = story(3)
+    for journey in shared.journeys:
         for leg in journey.legs:
-            script = told.script(leg.camera)
+            script = shared.script(leg.camera)
             event = script.events[leg.event]
             world = World.of(script, width=320, height=180)
             for t in (event.start_s, event.end_s - 0.05):
@@ -241,34 +242,34 @@ def test_cameras_look_at_different_scenery() -> None:
     assert difference.mean() > 3
 
 
-def watched(told: SharedStory, camera: str, at_s: float) -> list[tuple[float, Event]]:
-    """What somebody who looks at one camera once a second has seen: seconds with what was there."""
-    script = told.script(camera)
+def watched(shared: SharedStory, camera: str, at_s: float) -> list[tuple[float, Event]]:
+    """What a viewer of one camera sees once per second: seconds and events."""
+    script = shared.script(camera)
     return [(second, e.as_of(second)) for second in range(int(at_s) + 1) for e in script.visible_at(second)]
 
 
 def test_viewers_of_every_camera_agree_with_the_answers() -> None:
     kinds: Counter[str] = Counter()
     for seed in range(10):
-        told = story(seed)
-        at = shared_settled_time(told, 240.0)
-        seen = {camera: watched(told, camera, at) for camera in told.cameras}
-        for question in shared_questions_at(told, at, count=60):
+        shared = story(seed)
+        at = shared_settled_time(shared, 240.0)
+        seen = {camera: watched(shared, camera, at) for camera in shared.cameras}
+        for question in shared_questions_at(shared, at, count=60):
             kinds[question.kind] += 1
             assert question.answer not in question.wrong
             assert question.text.count("{") == 0
             if question.kind == "on camera":
-                assert set(question.cameras) <= {next(camera for camera in told.cameras if camera in question.text)}
+                assert set(question.cameras) <= {next(camera for camera in shared.cameras if camera in question.text)}
                 continue
             (about,) = question.about
             when = {camera: [t for t, e in notes if fits(e, about)] for camera, notes in seen.items()}
-            saw = [camera for camera in told.cameras if when[camera]]
+            saw = [camera for camera in shared.cameras if when[camera]]
             if question.kind == "camera":
                 assert question.answer == (listing(saw) if saw else "not seen")
             elif question.kind == "first camera":
                 assert question.answer == min(saw, key=lambda camera: when[camera][0])
             else:
-                before = next(camera for camera in told.cameras if f"the {camera} camera" in question.text)
+                before = next(camera for camera in shared.cameras if f"the {camera} camera" in question.text)
                 later = [camera for camera in saw if when[camera][0] > when[before][-1]]
                 assert question.answer == min(later, key=lambda camera: when[camera][0])
     assert set(kinds) == set(CAMERA_KINDS)

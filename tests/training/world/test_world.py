@@ -1,4 +1,4 @@
-"""The synthetic world: the same for a seed, and its truth is what its pixels show."""
+"""The synthetic world: a seed always gives the same one, and its truth is what its pixels show."""
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import TruthError, WorldError
 from afterview.training.world import (
     Event,
-    Question,
     QuestionPlan,
     Renderer,
     Script,
-    Segment,
+    StorySegment,
     World,
     WorldConfig,
+    WorldQuestion,
     make_script,
     multiple_choice,
     questions_at,
@@ -164,7 +164,7 @@ def test_an_impossible_world_is_refused(seed: int, duration_s: float) -> None:
 
 
 def share_of_colours(frame: NDArray[np.uint8], event: Event, t: float) -> NDArray[np.float64]:
-    """Of the pixels in the event's box, the share that is close to each colour of the palette, [6]."""
+    """Share of the pixels in the event's box that is close to each colour of the palette, [6]."""
     height, width = frame.shape[:2]
     left, top, right, bottom = event.box_at(t)
     box = frame[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
@@ -201,13 +201,13 @@ def decode(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
 
 
 def test_a_video_shows_the_truth_beside_it(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     world = World(5, 60, width=320, height=180)
     truth = write_video(
-        world, tmp_path / "story.mp4", start_s=20, end_s=60, progress=lambda done, of: told.append((done, of))
+        world, tmp_path / "story.mp4", start_s=20, end_s=60, progress=lambda done, of: calls.append((done, of))
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["story.mp4", "story.truth.json"]
-    assert told == [(10 * second, 400) for second in range(1, 41)]
+    assert calls == [(10 * second, 400) for second in range(1, 41)]
     script, video = read_truth(truth)
     assert script == world.script
     assert video is not None
@@ -234,7 +234,7 @@ def test_a_video_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def gallery(rows: int) -> Script:
-    """One second for every small shape, digit and word, each before a scene and at a place that change with `rows`."""
+    """One second for every small shape, digit and word, each with a scene and a place that change with `rows`."""
     shown: list[dict[str, str]] = [
         {"kind": "object", "shape": shape, "colour": list(COLOURS)[(number + rows) % 6], "size": "small"}
         for number, shape in enumerate(SHAPES)
@@ -247,12 +247,12 @@ def gallery(rows: int) -> Script:
             centre = list(PLACES.values())[(number + rows) % 5]
         span = {"scene": SCENES[(number + rows) % 6], "start_s": float(number), "end_s": number + 1.0}
         way = {"offset": 0.1, "drift": 0.02, "passer_speed": 0.1, "passer_height": 0.5}
-        segments.append(Segment.model_validate({**span, **way}))
+        segments.append(StorySegment.model_validate({**span, **way}))
         events.append(Event.model_validate({**span, **thing, "number": number, "enters": centre, "leaves": centre}))
     return Script(
         seed=rows,
         duration_s=len(shown),
-        start_hour=12.0 - 10 * (rows > 0),  # by day, or in the night
+        start_hour=12.0 - 10 * (rows > 0),  # by day or at night
         config=WorldConfig(),
         segments=tuple(segments),
         events=tuple(events),
@@ -260,7 +260,7 @@ def gallery(rows: int) -> Script:
 
 
 def as_the_model_sees(frame: NDArray[np.uint8], event: Event) -> NDArray[np.float32]:
-    """The event's box out of the frame squashed to 64x64 pixels, as a normalised vector: nearness to the colour of its ink."""
+    """The event's box from the frame at 64x64 pixels, as a normalised vector: nearness to the colour of its ink."""
     small = np.asarray(Image.fromarray(frame).resize((64, 64), Image.Resampling.BICUBIC), dtype=np.float32)
     ink = Image.fromarray(-np.linalg.norm(small - COLOURS.get(event.colour or "", (24, 26, 32)), axis=-1))
     box = tuple(64 * edge for edge in event.box_at(event.start_s))
@@ -287,7 +287,7 @@ def test_shapes_digits_and_words_are_legible_at_64_pixels_after_h264(tmp_path: P
 
 @dataclass
 class Showing:
-    """What a viewer noted down: who, when first and last seen (whole seconds), and how it looked."""
+    """A viewer's notes on one showing: the event, when first and last seen (whole seconds), and its looks."""
 
     event: Event
     first: int
@@ -312,8 +312,8 @@ class Showing:
             return "still"
         return ("left" if x1 < x0 else "right") if abs(x1 - x0) > abs(y1 - y0) else ("up" if y1 < y0 else "down")
 
-    def told(self, question: Question) -> str:
-        """What is to be said of its looks, and of what hid it."""
+    def looks_answer(self, question: WorldQuestion) -> str:
+        """The answer about its looks, and about its cover."""
         first, last, cover = self.seen[0], self.seen[-1], self.event.cover
         if question.kind in ("hidden", "behind"):
             return ("yes" if cover else "no") if question.kind == "hidden" else (cover.thing if cover else "nothing")
@@ -337,7 +337,7 @@ class Showing:
 
 @dataclass
 class Viewer:
-    """Notes of all showings, and the scene of every second, until a moment."""
+    """Notes on all showings, and the scene of every second, until a given time."""
 
     showings: list[Showing]
     scenes: list[str]
@@ -360,14 +360,14 @@ class Viewer:
                 showings.append(Showing(visible[0], second, second, scenes[-1], [look]))
         return cls(showings, scenes, now)
 
-    def answers(self, question: Question) -> set[str]:
-        """Every answer that the notes allow: a good question has exactly one."""
+    def answers(self, question: WorldQuestion) -> set[str]:
+        """Every answer that the notes allow. A good question has exactly one."""
         kind, fitting = question.kind, [[s for s in self.showings if s.fits(noun)] for noun in question.about]
         looks = {"colour": "colour", "shape": "shape", "size": "size", "digit": "text", "word": "text"}
         if kind in looks:
             return {getattr(look, looks[kind]) for s in fitting[0] for look in s.seen} or {"not seen"}
         if kind in ("change", "at first", "afterwards", "hidden", "behind"):
-            return {s.told(question) for s in fitting[0]} or {"not seen"}
+            return {s.looks_answer(question) for s in fitting[0]} or {"not seen"}
         if kind in ("scene", "motion"):
             return {getattr(s, kind) for s in fitting[0]} or {"not seen"}
         if kind == "where":
@@ -377,8 +377,8 @@ class Viewer:
             return {self.showings[n].name if 0 <= n < len(self.showings) else "nothing" for n in at}
         if kind in ("first", "order"):
             assert all(len(one) == 1 for one in fitting)
-            told = [s.name for s in sorted((one[0] for one in fitting), key=lambda s: s.first)]
-            return {told[0] if kind == "first" else ", ".join(told)}
+            names = [s.name for s in sorted((one[0] for one in fitting), key=lambda s: s.first)]
+            return {names[0] if kind == "first" else ", ".join(names)}
         if kind == "duration":
             return {length(s.last - s.first + 1) for s in fitting[0]}
         if kind in ("when", "last"):
@@ -390,14 +390,14 @@ class Viewer:
             return {length(question.value)} if exact else set()
         return {self._closed(question, fitting)}
 
-    def _times(self, question: Question, fitting: list[Showing]) -> set[str]:
+    def _times(self, question: WorldQuestion, fitting: list[Showing]) -> set[str]:
         if not fitting:
             return {"not seen"}
         assert question.kind == "last" or len(fitting) == 1
         assert question.value is not None
         return {clock(question.value)} if 0 <= fitting[-1].first - question.value < 1 else set()
 
-    def _closed(self, question: Question, fitting: list[list[Showing]]) -> str:
+    def _closed(self, question: WorldQuestion, fitting: list[list[Showing]]) -> str:
         if question.kind == "exists":
             return "yes" if fitting[0] else "no"
         if question.kind == "count":
@@ -479,7 +479,7 @@ def test_nothing_is_asked_while_the_answer_is_in_doubt() -> None:
     ("held_out", "known"), [(False, "57f451bec5b30ca6"), (True, "2b1fb1e02e17e806")], ids=["trained on", "held out"]
 )
 def test_wordings_and_their_numbers_are_those_that_the_recipe_teaches(held_out: bool, known: str) -> None:
-    """Of every kind, so that no wording that was held out is ever trained on, and a question's number keeps its words."""
+    """For every kind, so that no held-out wording is ever trained on, and a question's number keeps its words."""
     found = {kind: [[n, PHRASINGS[kind][n]] for n in wordings(kind, held_out=held_out)] for kind in sorted(PHRASINGS)}
     assert hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] == known
 
@@ -494,10 +494,10 @@ def test_a_reworded_question_says_color_and_never_what_was_held_out() -> None:
     assert all({"red", "circle", "forest"} <= set(re.findall(r"\w+", text)) for text in said)
     held_out = {text for texts in PHRASINGS.values() for text in texts[-HELD_OUT:]}
     asked = [text for texts in PHRASINGS.values() for text in texts[:-HELD_OUT]]
-    told = {reworded(text, Random(f"{seed} {text}"), 0.8) for seed in range(20) for text in asked}
-    assert len(told) > 5 * len(asked)
+    results = {reworded(text, Random(f"{seed} {text}"), 0.8) for seed in range(20) for text in asked}
+    assert len(results) > 5 * len(asked)
     tails = ("", *TAILS)
-    assert not told & {f"{text[:-1]}{tail}{text[-1]}" for text in held_out for tail in tails}
+    assert not results & {f"{text[:-1]}{tail}{text[-1]}" for text in held_out for tail in tails}
     assert reworded("What colour was it?", Random(1), 0.0) == "What colour was it?"
 
 

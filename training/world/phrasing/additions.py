@@ -1,4 +1,4 @@
-"""What changed in view, what hid a thing, summaries, and which camera saw what: how each of these kinds of question may be worded."""
+"""Wordings of the kinds about changes in view, covers, summaries, and which camera saw what."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How a story went: order, neighbours and lengths in time, the present, and its scenes. How each of these kinds may be worded."""
+"""Wordings of the kinds about the course of a story: order, neighbours, durations, the present, and scenes."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What one thing was like, whether, how often and when it was shown: how each of these kinds of question may be worded."""
+"""Wordings of the kinds about one thing: its attributes, and whether, how often and when it was shown."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""More wordings of the kinds of `things` and `course`, for training alone: indirect questions behind many openings, plain direct ones, and
-questions that come after what they are about.
+"""More wordings of the kinds of `things` and `course`, for training only: indirect questions with many openings, direct
+ones, and questions that follow what they are about.
 
-A dozen wordings teach a small model sentences; some hundred teach it words. No held-out wording may be among these (a test looks), though
-every word of one should be: what is held out is the sentence. Questions whose first word belongs to another kind ("When you saw it, what
-colour ...") are there because a model that meets none goes by the first word.
+A dozen wordings teach a small model sentences; a hundred teach it words. No held-out wording may be here (a test
+checks), but every word of one should be: the sentence is held out. Some questions start with a word of another kind
+("When you saw it, what colour ..."), because a model that never sees such questions decides by the first word.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""A model that is ready to run: what `load_pretrained` and `load_encoders` return."""
+"""A loaded model: the results of `load_pretrained` and `load_encoders`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from afterview.model.vision.tower import VisionEncoder
 
 @dataclass(frozen=True)
 class Encoders:
-    """What turns frames into a memory: the vision tower and the index's encoder. Enough to watch; answering needs the whole model."""
+    """The encoders that turn frames into a memory: vision tower and index encoder. Enough to record; answering needs the whole model."""
 
     vision: VisionEncoder
     index: IndexEncoder
@@ -34,63 +34,64 @@ class Encoders:
 
     @property
     def name(self) -> str:
-        """What loads this model again, as it stands in a memory's spec."""
+        """The name that loads this model again, as stored in a memory's spec."""
         return self.preset.reference
 
     @property
     def notice(self) -> str | None:
-        """A sentence that says so when the model is not trained."""
+        """A warning that the model is not trained, if so."""
         return self.preset.notice
 
     @property
     def feature_spec(self) -> FeatureSpec:
-        """What a memory made by these encoders holds."""
+        """The spec of a memory made by these encoders."""
         spec = FeatureSpec(model=self.name, tokens=self.vision.spec, index=self.index.spec)
         return spec.stored_as(self.preset.token_storage)
 
 
 @dataclass(frozen=True)
 class AfterviewModel:
-    """The whole model. The index's encoder is loaded when it is first asked for: answering from given features needs none."""
+    """The whole model. The index encoder is loaded on first use, because answering from given features does not need it."""
 
     preset: ModelPreset
     video_language: VideoLanguageModel
     vision: VisionEncoder
-    tokenizer: PreTrainedTokenizerBase | None  # None: the checkpoint has none, and questions must come as token ids
-    weights_hash: str  # fingerprint of the weights as stored, for provenance
-    config: Mapping[str, Any]  # config.json of the checkpoint, as it stands
+    tokenizer: PreTrainedTokenizerBase | None  # None: the checkpoint has none, and questions must be token ids
+    weights_hash: str  # fingerprint of the stored weights, for provenance
+    config: Mapping[str, Any]  # config.json of the checkpoint, unchanged
     tower_config: Mapping[str, Any]
     load_index: Callable[[], IndexEncoder]
 
     @cached_property
     def encoders(self) -> Encoders:
-        """The vision tower with the index's encoder. Raises HubUnreachable or CheckpointError when the latter cannot be had."""
+        """Vision tower and index encoder. Raises HubUnreachable or CheckpointError if the latter cannot be loaded."""
         return Encoders(self.vision, self.load_index(), self.preset)
 
     @property
     def notice(self) -> str | None:
-        """A sentence that says so when the model is not trained."""
+        """A warning that the model is not trained, if so."""
         return self.preset.notice
 
     @property
     def trained(self) -> bool:
-        """Whether the answers mean anything."""
+        """Whether the model is trained. The answers of an untrained model mean nothing."""
         return self.preset.trained
 
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
-        """The published prompt around a video of so many frames and seconds. Raises TokenizerMissing, InputMismatch."""
+        """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch."""
         return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
 
     def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
-        """What `answer_several` takes, for videos: their features [R, P, Dv], layouts and prompts. Raises InputMismatch."""
+        """Inputs of `answer_several` for videos: features [R, P, Dv], layout and prompt of each. Raises InputMismatch."""
         return several_inputs(self.video_language, [Sample(*video) for video in videos])
 
     def picture_inputs(
         self, question: str, pictures: Sequence[NDArray[np.uint8]] = (), *, seed: int = 0
     ) -> VideoInputs:
-        """What `answer` takes, for a question about pictures, uint8 RGB [H, W, 3] of any size: one in tiles, several, or none at all.
+        """Input of `answer` for a question about pictures: one (in tiles), several, or none.
 
-        seed: of random spatial forgetting. Raises TokenizerMissing, InputMismatch.
+        pictures: uint8 RGB [H, W, 3] of any size. seed: of random spatial forgetting. Raises TokenizerMissing,
+        InputMismatch.
         """
         network, forgetting = self.video_language, self.preset.forgetting
         if not pictures:
@@ -117,10 +118,10 @@ class AfterviewModel:
         seed: int = 0,
         max_new_tokens: int | None = None,
     ) -> Iterator[tuple[int, str | None]]:
-        """Stream several answers as they grow side by side: (which, piece of its text), and (which, None) where one ends.
+        """Stream several answers in parallel: (index, piece of text), and (index, None) when an answer ends.
 
-        Each is what `answer` gives for it. moments: what each says where its model points to a moment (model.language.moments); without them it
-        says nothing there. Raises TokenizerMissing.
+        Each equals that of `answer`. moments: text of each answer for a MOMENT token (model.language.moments); without
+        them the token gives no text. Raises TokenizerMissing.
         """
         tokenizer = prompt.require_tokenizer(self.tokenizer)
         pointer = moment_id(tokenizer)

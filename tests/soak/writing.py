@@ -1,13 +1,11 @@
-"""A day of one camera at high speed: `python -m tests.bench.soak [--hours 24]`. Writes soak.md and soak.png beside this file.
+"""Soak test of one camera's writer, at high speed: `python -m tests.soak writing`.
 
 Frames of the embedded model's size go through the write thread, the journal, seals, retention (12 h) and the index, while a reader
-takes snapshots and searches, with outages injected. No encoder runs: it keeps no state. What may not grow with time must not: resident
-memory, open files, threads; the disk grows until retention holds it.
+takes snapshots and searches, with outages injected. No encoder runs: it keeps no state. Resident memory, open files and threads may not
+grow with time; the disk grows until retention holds it.
 """
 
-import argparse
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from PIL import Image, ImageDraw
+from matplotlib.figure import Figure
 
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.base.spec import FeatureSpec
@@ -30,10 +28,10 @@ from afterview.stream.ingest.items import Interruption
 from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.write import CameraWriter, Stored
+from tests.bench.memory import tiny_spec
 from tests.bench.table import Table
 from tests.support.memory_world import START, make_frame
 
-HERE = Path(__file__).parent
 SAMPLE_S = 1800.0  # stream time between two samples
 OUTAGE_EVERY_S = 1200.0  # on average
 KEPT_DAYS = 0.5
@@ -52,7 +50,7 @@ class Samples:
 
 
 def soak(memory: Path, spec: FeatureSpec, hours: float) -> tuple[Samples, int, int]:
-    """Run it; samples, frames, outages."""
+    """Run it. Returns samples, frames, outages."""
     repository = open_camera(memory, "a", spec)
     write_settings(repository.directory, CameraSettings(days=KEPT_DAYS))
     outbox: Blocking[Stored] = Blocking(64)
@@ -98,66 +96,54 @@ def _feed(
 
 
 def slope(samples: Samples, column: int) -> float:
-    """Change per stream hour over the settled part of the run."""
+    """Change per stream hour in the settled part of the run."""
     hours, values = samples.column(0), samples.column(column)
     late = hours >= SETTLED * hours[-1]
     return float(np.polyfit(hours[late], values[late], 1)[0])
 
 
-def report(samples: Samples, frames: int, outages: int, hours: float, wall_s: float, clean: bool) -> Table:
-    """Figures."""
-    table = Table(
-        f"Soak: {hours:g} h of stream time in {wall_s / 60:.1f} min ({hours * 3600 / wall_s:.0f} times real time)",
-        ["what", "after 1 h", "at the end", f"slope per hour over the last {100 * (1 - SETTLED):.0f} %"],
-        f"{outages} injected outages; {frames} frames remembered at the end (retention {KEPT_DAYS * 24:g} h); fsck afterwards: "
-        f"{'clean' if clean else 'DAMAGE'}.",
-    )  # fmt: skip
-    names = ("resident memory (MB)", "open files", "threads", "disk (MB)", "search (ms)")
-    for number, name in enumerate(names, 1):
-        values = samples.column(number)
-        table.add(name, float(values[min(1, len(values) - 1)]), float(values[-1]), slope(samples, number))
-    return table
+@dataclass
+class Report:
+    """What one run showed."""
+
+    samples: Samples
+    frames: int
+    outages: int
+    hours: float
+    wall_s: float
+    clean: bool  # whether fsck found no damage afterwards
+
+    def text(self) -> str:
+        """The figures, as a Markdown table."""
+        speed = self.hours * 3600 / self.wall_s
+        table = Table(
+            f"{self.hours:g} h of stream time in {self.wall_s / 60:.1f} min ({speed:.0f} times real time)",
+            ["what", "after 1 h", "at the end", f"slope per hour over the last {100 * (1 - SETTLED):.0f} %"],
+            f"{self.outages} injected outages; {self.frames} frames remembered at the end (retention {KEPT_DAYS * 24:g} h); "
+            f"fsck afterwards: {'clean' if self.clean else 'DAMAGE'}.",
+        )
+        names = ("resident memory (MB)", "open files", "threads", "disk (MB)", "search (ms)")
+        for number, name in enumerate(names, 1):
+            values = self.samples.column(number)
+            table.add(name, float(values[min(1, len(values) - 1)]), float(values[-1]), slope(self.samples, number))
+        return table.markdown()
+
+    def plot(self, path: Path) -> None:
+        """Four charts over the stream hours."""
+        figure = Figure(figsize=(9.6, 5.6), layout="constrained")
+        names = [(1, "resident memory, MB"), (4, "disk, MB"), (2, "open files"), (5, "search, ms")]
+        for axes, (column, name) in zip(figure.subplots(2, 2).flat, names, strict=True):
+            axes.plot(self.samples.column(0), self.samples.column(column))
+            axes.set(title=name, xlabel="hours of stream")
+            axes.set_ylim(bottom=0)
+        figure.savefig(path, dpi=100)
 
 
-def plot(samples: Samples, path: Path) -> None:
-    """Four small charts over the stream hours."""
-    image = Image.new("RGB", (960, 560), "white")
-    draw = ImageDraw.Draw(image)
-    for place, (column, name) in enumerate(
-        [(1, "resident memory, MB"), (4, "disk, MB"), (2, "open files"), (5, "search, ms")]
-    ):
-        left, top = 60 + place % 2 * 480, 40 + place // 2 * 270
-        hours, values = samples.column(0), samples.column(column)
-        most = float(values.max()) * 1.1 or 1.0
-        draw.rectangle((left, top, left + 380, top + 190), outline="grey")
-        draw.text((left, top - 18), f"{name} (0 to {most:.0f}) over {hours[-1]:.0f} h of stream", fill="black")
-        points = [
-            (left + 380 * hour / hours[-1], top + 190 * (1 - value / most))
-            for hour, value in zip(hours, values, strict=True)
-        ]
-        draw.line(points, fill="#0b62a4", width=2)
-    image.save(path)
-
-
-def main() -> int:
-    """Run, report, plot."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.soak", description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0, help="of stream time (default: 24)")
-    parser.add_argument("--output", type=Path, default=HERE, help="where soak.md and soak.png go")
-    arguments = parser.parse_args()
-    from tests.bench.memory import tiny_spec
-
+def run(hours: float) -> Report:
+    """The soak test of this file over so many hours of stream time."""
     with tempfile.TemporaryDirectory() as directory:
         began = time.perf_counter()
-        samples, frames, outages = soak(Path(directory) / "m", tiny_spec(), arguments.hours)
+        samples, frames, outages = soak(Path(directory) / "m", tiny_spec(), hours)
         wall = time.perf_counter() - began
         clean = not fsck(Path(directory) / "m" / "a").damage
-    text = report(samples, frames, outages, arguments.hours, wall, clean).markdown()
-    plot(samples, arguments.output / "soak.png")
-    (arguments.output / "soak.md").write_text(f"# Soak\n{text}\n![samples](soak.png)\n")
-    print(text)
-    return 0 if clean else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Report(samples, frames, outages, hours, wall, clean)

@@ -1,0 +1,20 @@
+"""How sources are opened and read."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from afterview.configs import Schema
+from afterview.stream.source.backoff import BackoffConfig
+
+
+class SourceConfig(Schema):
+    """How sources are opened and read. Times in seconds."""
+
+    open_timeout_s: float = Field(default=10.0, gt=0)
+    read_timeout_s: float = Field(default=10.0, gt=0)
+    """Longest silence of a live source (stream.source.silence). For HLS: more than 1.5 segments, since each segment comes at once."""
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decoder_threads: int = Field(default=1, ge=1, le=64)
+    """1: cameras share the cores, and threads that decode ahead would delay every frame."""
+    backoff: BackoffConfig = BackoffConfig()

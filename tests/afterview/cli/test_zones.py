@@ -4,11 +4,10 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from afterview.cli.commands.record import _waiting as waiting
+from afterview.cli.commands.record import describe_waiting
 from afterview.cli.main import main
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
@@ -16,6 +15,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.sync.status import StoreStatus
 from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
+from afterview.stream.ingest.upload import UploadProgress
 from tests.support.memory_world import make_frame
 
 AUTUMN = datetime(2026, 10, 25, 1, 0, tzinfo=UTC).timestamp()  # 03:00 CEST becomes 02:00 CET
@@ -93,9 +93,8 @@ def test_since_when_a_store_is_silent_is_said_with_the_zone() -> None:
     info = new_camera("Tor", fps=1.0, timezone="Europe/Berlin")
     stored = StoreStatus("s3://bucket/home", "no answer", unreachable_since=AUTUMN)
     assert describe_store(stored, info).endswith("cannot be used since 2026-10-25 02:00:00 CET (no answer)")
-    state = SimpleNamespace(seals=1, bytes=0, silent_since=AUTUMN - 1, why="no answer")
-    ingest = SimpleNamespace(uploader=SimpleNamespace(state=state), repository=SimpleNamespace(info=info))
-    assert waiting(ingest).endswith("cannot be used since 02:59:59 CEST (no answer)")  # type: ignore[arg-type]
+    upload = UploadProgress("s3://bucket/home", seals=1, silent_since=AUTUMN - 1, why="no answer")
+    assert describe_waiting(upload, info).endswith("cannot be used since 02:59:59 CEST (no answer)")
 
 
 def test_whose_clock_gave_the_times_is_said(

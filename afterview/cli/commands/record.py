@@ -130,23 +130,23 @@ async def _log_progress(ingest: CameraIngest) -> None:
             rate = status.recorded / (time.monotonic() - began)
             at = f", newest {info.show_clock(status.last_time)}" if status.recorded and status.last_time else ""
             dropped = f", {status.dropped} dropped" if status.dropped else ""
-            waiting = f"; {text}" if (text := waiting_text(status.upload, info)) else ""
+            waiting = f"; {text}" if (text := describe_waiting(status.upload, info)) else ""
             _LOGGER.info("%s: %d frames%s%s (%.1f/s)%s", status.camera, status.recorded, at, dropped, rate, waiting)
 
 
-def waiting_text(state: UploadProgress | None, info: CameraInfo) -> str:
-    """What is not on the memory's store yet, and why; empty if everything is, or without a store."""
-    if state is None or not (state.seals or state.silent_since):
+def describe_waiting(upload: UploadProgress | None, info: CameraInfo) -> str:
+    """What is not on the memory's store yet, and why; empty if everything is."""
+    if upload is None or not (upload.seals or upload.silent_since):
         return ""
-    waiting = f"{state.seals} seals ({state.bytes / 1e6:.1f} MB) wait for the store"
-    if state.silent_since is None:
+    waiting = f"{upload.seals} seals ({upload.bytes / 1e6:.1f} MB) wait for the store"
+    if upload.silent_since is None:
         return waiting
-    return f"{waiting}, which cannot be used since {info.show_clock(state.silent_since)} ({state.why})"
+    return f"{waiting}, which cannot be used since {info.show_clock(upload.silent_since)} ({upload.why})"
 
 
 def _log_state(ingest: CameraIngest) -> None:
     status = ingest.status()
-    waiting = f"; {text}" if (text := waiting_text(status.upload, ingest.repository.info)) else ""
+    waiting = f"; {text}" if (text := describe_waiting(status.upload, ingest.repository.info)) else ""
     detail = f" ({status.detail})" if status.detail else ""
     _LOGGER.info("%s: %s%s%s", status.camera, status.state, detail, waiting)
 
@@ -161,7 +161,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
     print(
         f"{status.camera}: {status.recorded} frames recorded, {status.frames} in memory ({span}) at {arguments.memory}"
     )
-    if waiting := waiting_text(status.upload, info):
+    if waiting := describe_waiting(status.upload, info):
         print(
             f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.record import waiting_text
+from afterview.cli.commands.record import describe_waiting
 from afterview.cli.main import main
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
@@ -93,8 +93,8 @@ def test_since_when_a_store_is_silent_is_said_with_the_zone() -> None:
     info = new_camera("Tor", fps=1.0, timezone="Europe/Berlin")
     stored = StoreStatus("s3://bucket/home", "no answer", unreachable_since=AUTUMN)
     assert describe_store(stored, info).endswith("cannot be used since 2026-10-25 02:00:00 CET (no answer)")
-    state = UploadProgress("s3://bucket/home", seals=1, bytes=0, silent_since=AUTUMN - 1, why="no answer")
-    assert waiting_text(state, info).endswith("cannot be used since 02:59:59 CEST (no answer)")
+    upload = UploadProgress("s3://bucket/home", seals=1, silent_since=AUTUMN - 1, why="no answer")
+    assert describe_waiting(upload, info).endswith("cannot be used since 02:59:59 CEST (no answer)")
 
 
 def test_whose_clock_gave_the_times_is_said(

@@ -90,6 +90,7 @@ def watching(url: str, directory: Path, *options: str) -> Iterator[Watch]:
         watch.process.wait()
 
 
+@pytest.mark.slow  # a process of its own, an outage, and the wait before the next try
 @pytest.mark.integration
 def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
     model: AfterviewModel, clip: Path, tmp_path: Path
@@ -210,7 +211,7 @@ def take(
 
 def test_questions_in_mid_stream_drop_no_frame(model: AfterviewModel, tmp_path: Path) -> None:
     config = IngestConfig(parse_source("lavfi:testsrc2=size=160x120:rate=20"), fps=10.0)
-    ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 60, questions=10)
+    ingest, answers = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 40, questions=10)
     assert len(answers) == 10
     assert ingest.inbox.dropped == 0
     seen = [answer.parts[0].coverage.frames for answer in answers]
@@ -225,11 +226,11 @@ def test_questions_in_mid_stream_drop_no_frame(model: AfterviewModel, tmp_path: 
 @pytest.mark.integration
 def test_hls_from_a_real_server(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     with HlsServer(clip, loop=True) as server:
-        config = IngestConfig(parse_source(server.url), fps=2.0)
+        config = IngestConfig(parse_source(server.url), fps=5.0)
         ingest, _ = take(model, tmp_path, config, until=lambda camera: camera.stats.recorded >= 10)
     assert ingest.inbox.dropped == 0
     snapshot = Memory(tmp_path).camera("door").snapshot()
-    np.testing.assert_allclose(np.diff(snapshot.times[:10]), 0.5, atol=0.11)
+    np.testing.assert_allclose(np.diff(snapshot.times[:10]), 0.2, atol=0.05)
     assert abs(float(snapshot.times[-1]) - time.time()) < 10
 
 
@@ -435,14 +436,15 @@ def test_footage_by_rtsp(model: AfterviewModel, footage: Path, tmp_path: Path) -
     need_rtsp()
     server: LiveServer
     with RtspServer(footage) as server:
-        config = IngestConfig(parse_source(server.url), source=SourceConfig(read_timeout_s=5))
+        config = IngestConfig(parse_source(server.url), fps=3.0, source=SourceConfig(read_timeout_s=5))
         ingest, answers = take(
             model, tmp_path / "live", config, until=lambda camera: camera.stats.recorded >= 9, questions=1
         )
     assert ingest.inbox.dropped == 0
     assert answers[0].evidence
     live = Memory(tmp_path / "live").camera("door").snapshot()
-    take(model, tmp_path / "replay", IngestConfig(parse_source(str(footage)), live=False), until=lambda camera: False)
+    recorded = IngestConfig(parse_source(str(footage)), live=False, fps=3.0)
+    take(model, tmp_path / "replay", recorded, until=lambda camera: camera.stats.recorded >= 9)
     replayed = Memory(tmp_path / "replay").camera("door").snapshot()
     ids = np.arange(9)  # the very same frames
     np.testing.assert_allclose(live.tokens(ids), replayed.tokens(ids), atol=2e-3, rtol=2e-3)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import Gap
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status

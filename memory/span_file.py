@@ -24,9 +24,9 @@ from afterview.configs import ConfigError, load_mapping
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.durable import replacing
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import Repository
 

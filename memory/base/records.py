@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import Storage
 from afterview.memory.base.int8_tokens import Codes, dequantise, quantise
-from afterview.memory.base.spec import Storage
 
 SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough for the journal
 

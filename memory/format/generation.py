@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest

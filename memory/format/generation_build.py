@@ -8,8 +8,8 @@ from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.lock import file_lock
+from afterview.memory.format.feature_spec_file import spec_path
 from afterview.memory.format.layout import generation_name, generations, journal_name
-from afterview.memory.format.spec_file import spec_path
 
 _FILE = "building.json"
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from afterview.memory.base.errors import RepositoryError
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import (
     StoredArray,
     downsampled_arrays,
@@ -12,7 +13,6 @@ from afterview.memory.format.layout import (
     generations,
     scalar_arrays,
 )
-from afterview.memory.format.spec_file import read_spec
 
 
 def camera_arrays(camera: Path, generation: int | None = None) -> Iterator[StoredArray]:

@@ -17,9 +17,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import MISSING_CODE
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.plans.downsampling import ARRAYS, FEWER
 
 TOKEN_CHUNK = 16  # frames; a single frame is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.durable import make_directory
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import GAP_REASONS, SEAL_FRAMES, FrameRecord, Gap
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import (
     GAP_CHUNK,
     IMAGES,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import FeatureSpec, TokenSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import FrameRecord, Gap, GapReason, TimeBasis
-from afterview.memory.base.spec import FeatureSpec, TokenSpec
 from afterview.memory.format.journal import Entry, Record
 
 

@@ -19,9 +19,9 @@ from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
 from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
 from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.feature_spec_file import spec_path
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.layout import IMAGES, generation_name, generations
-from afterview.memory.format.spec_file import spec_path
 from afterview.memory.plans.downsampling import ARRAYS
 
 FILE = "uploaded"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import read_journal, scan
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.repair_journal import repair_journal

@@ -19,6 +19,7 @@ from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.base.settings import read_memory_settings, read_settings
 from afterview.memory.format.arrays import ZarrArrays
+from afterview.memory.format.feature_spec_file import read_spec, spec_path
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import are_offsets, are_times
 from afterview.memory.format.layout import (
@@ -33,7 +34,6 @@ from afterview.memory.format.layout import (
     is_missing,
 )
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.spec_file import read_spec, spec_path
 from afterview.memory.fsck.check_journal import check_journal
 from afterview.memory.fsck.check_remote import RemoteChunks, check_store
 from afterview.memory.fsck.findings import Finding

@@ -8,7 +8,7 @@ from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.settings import CameraSettings, MemorySettings, write_memory_settings, write_settings
-from afterview.memory.format.spec_file import REMEDY, spec_path
+from afterview.memory.format.feature_spec_file import REMEDY, spec_path
 from afterview.memory.remote.bucket import bucket_of
 
 

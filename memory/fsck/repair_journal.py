@@ -10,13 +10,13 @@ import numpy as np
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import Record, encode_file, read_journal, scan
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.unsealed import Unsealed, blank_frame, restore
 from afterview.memory.plans.removal import Removal, add, runs
 

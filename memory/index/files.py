@@ -14,8 +14,8 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.documents import decode_json, write_json
 from afterview.memory.base.durable import fsync_directory, make_directory, unfinished_files, unlink
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import file_lock
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.plans.removal import Removal, forgotten_frames
 
 Kind = Literal["flat", "ivf"]

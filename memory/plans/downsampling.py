@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.spec import TokenSpec
+from afterview.memory.base.feature_spec import TokenSpec
 
 SIDE = 2  # cells of a square's side
 FEWER = SIDE * SIDE  # tokens that become one

@@ -12,11 +12,11 @@ from afterview.memory.base.camera import read_camera
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.lock import is_held
 from afterview.memory.base.records import Gap
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import Scan, read_journal, scan
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.times import GrowingTimes
 from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.format.usage import bytes_under

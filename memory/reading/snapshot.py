@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import FrameRecord, Gap, TimeBasis
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.plans.removal import Removal
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from afterview.memory.base.spec import TokenSpec
+from afterview.memory.base.feature_spec import TokenSpec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.plans.downsampling import downsampled_mask, token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot

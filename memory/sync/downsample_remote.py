@@ -9,13 +9,13 @@ from pathlib import Path
 
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import read_settings
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import generation_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample, is_downsampled
 from afterview.memory.plans.removal import present

@@ -20,6 +20,7 @@ from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
 from afterview.memory.format.arrays import ZarrArrays
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import (
     IMAGES,
     StoredArray,
@@ -32,7 +33,6 @@ from afterview.memory.format.layout import (
 )
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, upload_lock
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present

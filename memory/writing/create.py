@@ -5,12 +5,12 @@ from pathlib import Path
 from afterview.memory.base.camera import new_camera, write_camera
 from afterview.memory.base.durable import remove_tree, write_file
 from afterview.memory.base.errors import DamagedMemory
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.format.feature_spec_file import write_spec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
-from afterview.memory.format.spec_file import write_spec
 
 
 def create_camera(directory: Path, name: str, spec: FeatureSpec, *, fps: float, timezone: str | None) -> None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreUnreachable, UnreachableFrames
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.layout import (
     StoredArray,

@@ -6,10 +6,10 @@ from pathlib import Path
 from afterview.memory.base.camera import camera_id, read_camera
 from afterview.memory.base.durable import make_directory
 from afterview.memory.base.errors import NotWritable, RepositoryError
+from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.lock import CameraLock
-from afterview.memory.base.spec import FeatureSpec, require_same
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.writing.create import create_camera
 from afterview.memory.writing.repository import Repository
 from afterview.memory.writing.state import CameraState

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.durable import remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedFrames, RepositoryError, UnreachableFrames
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.format.feature_spec_file import read_spec, write_spec
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.generation_build import (
     Built,
@@ -33,7 +34,6 @@ from afterview.memory.format.layout import generation_name, generations, journal
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.sealed_writer import SealedWriter
-from afterview.memory.format.spec_file import read_spec, write_spec
 from afterview.memory.format.unsealed import Unsealed
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.writing.state import CameraState

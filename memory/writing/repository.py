@@ -17,21 +17,21 @@ import numpy as np
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.durable import remove_tree
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import frame_record, gap_record
 from afterview.memory.format.usage import Usage
 from afterview.memory.index.files import drop_unfinished
 from afterview.memory.plans.retention import Limits
+from afterview.memory.writing.disk_reserve import Reserve
 from afterview.memory.writing.downsample import AT_ONCE, downsample_oldest, finish_downsampling
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.leftovers import drop_unfinished_writes
 from afterview.memory.writing.reembed import Encode, Reembedded, switch
 from afterview.memory.writing.remove import Forgotten, enforce, finish_interrupted, forget
-from afterview.memory.writing.reserve import Reserve
 from afterview.memory.writing.state import CameraState
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.generation import GenerationFiles
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.manifest import Manifest

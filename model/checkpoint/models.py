@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.plans.positions import VideoLayout
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset

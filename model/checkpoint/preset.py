@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, PrivateAttr, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
-from afterview.memory.base.spec import Storage
+from afterview.memory.base.feature_spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, SiglipConfig, SiglipModel
 
-from afterview.memory.base.spec import IndexSpec
+from afterview.memory.base.feature_spec import IndexSpec
 from afterview.model.base.errors import CheckpointError, InputMismatch, TokenizerMissing
 from afterview.model.vision.tower import pixels
 

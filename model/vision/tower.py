@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
 
-from afterview.memory.base.spec import TokenSpec
+from afterview.memory.base.feature_spec import TokenSpec
 from afterview.model.base.errors import CheckpointError, InputMismatch
 from afterview.model.base.settings import POOLED_TOKENS, TokenMergingConfig
 from afterview.model.vision.token_merging import merge_frames

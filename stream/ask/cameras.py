@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
-from afterview.memory.base.spec import require_same
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
-    from afterview.memory.base.spec import FeatureSpec
+    from afterview.memory.base.feature_spec import FeatureSpec
     from afterview.stream.ask.question import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs reading its memory, and gives one more text to read

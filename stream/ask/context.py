@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
-from afterview.memory.base.spec import require_same
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import RecallPlan, plan_recall

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
-from afterview.memory.base.spec import require_same
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
 

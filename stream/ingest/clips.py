@@ -1,4 +1,4 @@
-"""Gathers sampled frames into the clips that an encoder compresses together (memory.base.spec: frames_per_record)."""
+"""Gathers sampled frames into the clips that an encoder compresses together (memory.base.feature_spec: frames_per_record)."""
 
 from collections.abc import Iterable
 

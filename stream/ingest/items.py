@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import GapReason
-from afterview.memory.base.spec import FeatureSpec
 
 
 @dataclass(frozen=True)

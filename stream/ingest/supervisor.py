@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from afterview.memory.base.spec import Storage
+from afterview.memory.base.feature_spec import Storage
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest

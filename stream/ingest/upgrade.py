@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.base.spec import FeatureSpec, require_same
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.generation_build import frames_built, is_building
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import Command
 from afterview.memory.writing.reembed import Encode, build_sealed

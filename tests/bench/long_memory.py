@@ -11,8 +11,8 @@ import numpy as np
 
 from afterview.memory.base.camera import CameraInfo, write_camera
 from afterview.memory.base.durable import write_file
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.journal import MAGIC
 from afterview.memory.format.layout import (
     IMAGES,

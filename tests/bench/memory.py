@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from afterview.memory.base.durable import observed
-from afterview.memory.base.spec import FeatureSpec, IndexSpec, TokenSpec
+from afterview.memory.base.feature_spec import FeatureSpec, IndexSpec, TokenSpec
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.writing.open import open_camera
 from tests.bench.long_memory import make_long_memory

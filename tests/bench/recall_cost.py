@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.layout import SCALARS
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.reading.snapshot import MemorySnapshot

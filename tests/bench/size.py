@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import Storage
 from afterview.memory.base.int8_tokens import LARGEST_CODE, dequantise, quantise
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.base.spec import Storage
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import token_bytes
 from afterview.memory.reading.snapshot import MemorySnapshot

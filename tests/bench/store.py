@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader

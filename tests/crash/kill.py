@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.failpoints import POINTS
-from afterview.memory.base.spec import Storage
+from afterview.memory.base.feature_spec import Storage
 from afterview.memory.directory import Memory
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer

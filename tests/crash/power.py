@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from afterview.memory.base.durable import observed
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader

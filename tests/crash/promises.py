@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from afterview.memory.base.durable import unfinished_files
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import frame_crc
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import downsampled_mask

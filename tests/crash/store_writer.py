@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.sync import downsample_remote as coarsening
 from afterview.memory.sync import upload

@@ -20,8 +20,8 @@ from unittest.mock import patch
 import numpy as np
 
 from afterview.memory.base.failpoints import UPLOAD_POINTS
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.settings import CameraSettings, write_settings
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import downsampled_mask

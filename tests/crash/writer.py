@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from afterview.memory.base.spec import FeatureSpec, Storage
+from afterview.memory.base.feature_spec import FeatureSpec, Storage
+from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
-from afterview.memory.format.spec_file import read_spec
 from afterview.memory.index import frame_index as index_module
 from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex

@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 from matplotlib.figure import Figure
 
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.settings import CameraSettings, write_settings
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.index.frame_index import FrameIndex

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 from afterview.memory.base.int8_tokens import dequantise, quantise
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.base.spec import FeatureSpec, IndexSpec, Storage, TokenSpec
 from afterview.memory.plans.downsampling import downsample, spread
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot

@@ -1,6 +1,6 @@
 """Cached features and cached frames: one safetensors file per video, so that training needs neither zarr nor faiss nor PyAV.
 
-    DIR/spec.json                 whose features these are (memory.base.spec.FeatureSpec)
+    DIR/spec.json                 whose features these are (memory.base.feature_spec.FeatureSpec)
     DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds
 
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.memory.base.durable import replacing, write_file
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"

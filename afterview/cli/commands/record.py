@@ -18,7 +18,7 @@ from afterview.cli.arguments import camera_name, memory_path, sampling_rate, syn
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, camera_id, local_timezone
 from afterview.memory.base.errors import MemoryNotFound
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.repository import Acknowledgement

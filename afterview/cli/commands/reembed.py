@@ -7,7 +7,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.memory.base.errors import CameraBusy, RequestRefused
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import afterview
 from afterview.configs import preset_path
 from afterview.memory.base.errors import NothingRecorded, SpecMismatch
-from afterview.memory.base.spec import require_same
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.model.base.errors import InputMismatch
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained

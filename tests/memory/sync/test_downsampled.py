@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import UnreachableFrames
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.settings import CameraSettings, write_settings
-from afterview.memory.base.spec import FeatureSpec
 from afterview.memory.format.layout import may_be_remote
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import UploadState

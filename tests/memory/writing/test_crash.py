@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from afterview.memory.base.durable import observed, unfinished_files
 from afterview.memory.base.failpoints import POINTS, UPLOAD_POINTS
-from afterview.memory.base.spec import FeatureSpec, Storage
+from afterview.memory.base.feature_spec import FeatureSpec, Storage
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.downsampling import downsampled_mask

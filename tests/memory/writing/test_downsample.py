@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from afterview.cli.main import main
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.usage import bytes_under

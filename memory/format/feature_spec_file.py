@@ -5,7 +5,7 @@ from pathlib import Path
 from afterview.configs import ConfigError, load_mapping
 from afterview.memory.base.documents import read_json, write_json
 from afterview.memory.base.errors import FormatMismatch
-from afterview.memory.base.spec import FeatureSpec
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.layout import generation_name
 
 REMEDY = (

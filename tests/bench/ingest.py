@@ -103,7 +103,7 @@ def _decode_alone(config: IngestConfig, directory: Path, encoders: Encoders) -> 
                 while True:
                     taken.extend(item for item in ingest.inbox.take(64) if isinstance(item, Sampled))
 
-        drainer = threading.Thread(target=drain)
+        drainer = threading.Thread(target=drain, daemon=True)
         drainer.start()
         seconds = _timed(lambda: ingest.decode())
         drainer.join()

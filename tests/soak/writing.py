@@ -55,7 +55,7 @@ def soak(memory: Path, spec: FeatureSpec, hours: float) -> tuple[Samples, int, i
     write_settings(repository.directory, CameraSettings(days=KEPT_DAYS))
     outbox: Blocking[Stored] = Blocking(64)
     writer = CameraWriter(repository, outbox, IngestStats(), Controls(CameraSettings(), None))
-    thread = threading.Thread(target=writer.run, name="write-a")
+    thread = threading.Thread(target=writer.run, name="write-a", daemon=True)
     thread.start()
     samples = Samples()
     outages = _feed(writer, outbox, repository.directory, spec, hours, samples)

@@ -61,7 +61,7 @@ def _measure_here(directory: str, dtype: str) -> Loaded:
         while not done.wait(0.002):
             readings.append(process.memory_info().rss)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     began = time.perf_counter()
     model = load_pretrained(directory, device="cpu", dtype=dtype)

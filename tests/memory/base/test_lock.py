@@ -113,7 +113,7 @@ def test_whoever_asks_about_a_lock_never_makes_a_writer_fail(tmp_path: Path) -> 
             is_held(camera / "lock")
             fsck(camera)
 
-    askers = [threading.Thread(target=ask) for _ in range(2)]
+    askers = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
     for asker in askers:
         asker.start()
     try:

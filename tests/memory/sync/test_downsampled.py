@@ -303,7 +303,7 @@ def test_readers_go_on_meanwhile(tmp_path: Path, server: ObjectServer, spec: Fea
         except BaseException as error:
             wrong.append(error)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     make_downsampled(camera, spec)
     done.set()

@@ -259,7 +259,7 @@ def test_readers_go_on_while_frames_are_made_coarse(tmp_path: Path, spec: Featur
             except Exception as error:
                 wrong.append(error)
 
-        reader = threading.Thread(target=read)
+        reader = threading.Thread(target=read, daemon=True)
         reader.start()
         for _ in range(4):
             repository.downsample(10.0, (), at_most=1)

@@ -177,7 +177,7 @@ def test_a_reader_beside_an_evicting_writer_loses_only_what_was_evicted(tmp_path
                 repository.enforce(Limits(150.0, None))
                 repository.forget(START + number - 30, START + number - 28)
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
     writer.start()
     try:
         wait_until(lambda: (tmp_path / "a" / "camera.json").exists(), 20)

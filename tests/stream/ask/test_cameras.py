@@ -214,7 +214,7 @@ def test_frames_are_added_while_others_search(tmp_path: Path, model: AfterviewMo
             if [hit.frame for hit in hits] != [number]:
                 wrong.append((number, hits))
 
-    searchers = [threading.Thread(target=search, args=(seed,)) for seed in range(3)]
+    searchers = [threading.Thread(target=search, args=(seed,), daemon=True) for seed in range(3)]
     for thread in searchers:
         thread.start()
     with open_camera(tmp_path, "a", spec) as repository:

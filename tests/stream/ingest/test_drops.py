@@ -59,7 +59,7 @@ def test_five_frames_dropped_by_an_encoder_that_stalls_are_a_gap(tmp_path: Path)
     stage, repository = EncodeStage(), open_camera(tmp_path, "a", SPEC)
     camera = CameraIngest(IngestConfig(parse_source("rtsp://camera/x")), repository, encoders, stage.work)
     stage.add(camera)
-    threads = [threading.Thread(target=stage.run), threading.Thread(target=camera.write)]
+    threads = [threading.Thread(target=stage.run, daemon=True), threading.Thread(target=camera.write, daemon=True)]
     for thread in threads:
         thread.start()
     camera.inbox.put(sampled(0, encoders))

@@ -66,7 +66,7 @@ def record(memory: Path, sync_every_s: float) -> TimedRecorder:
             on_durable=durable,
             sync_every_s=sync_every_s,
         )
-        thread = threading.Thread(target=writer.run)
+        thread = threading.Thread(target=writer.run, daemon=True)
         thread.start()
         for number in range(FRAMES):
             outbox.put(make_frame(number, SPEC))

@@ -69,7 +69,7 @@ def test_blocking_makes_the_producer_wait_and_drops_nothing() -> None:
             queue.put(number)
         queue.close()
 
-    producer = threading.Thread(target=produce)
+    producer = threading.Thread(target=produce, daemon=True)
     producer.start()
     time.sleep(0.05)
     assert len(queue) == 2  # the producer waits
@@ -91,7 +91,7 @@ def test_closing_frees_a_waiting_producer_and_keeps_what_is_inside() -> None:
         except Closed:
             outcome.append("closed")
 
-    producer = threading.Thread(target=produce)
+    producer = threading.Thread(target=produce, daemon=True)
     producer.start()
     time.sleep(0.05)
     queue.close()
@@ -123,7 +123,7 @@ def test_queues_can_share_a_condition() -> None:
                 if len(seen) < 2:
                     work.wait(5)
 
-    server = threading.Thread(target=serve)
+    server = threading.Thread(target=serve, daemon=True)
     server.start()
     first.put(1)
     second.put(2)
@@ -139,7 +139,7 @@ def test_a_thread_keeps_to_one_of_few_processors() -> None:
         pin_to_one_cpu()
         seen.append(os.sched_getaffinity(0))
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join()
     assert seen == [before] if not 2 <= len(before) <= 4 else len(seen[0]) == 1

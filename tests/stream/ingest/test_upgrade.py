@@ -66,7 +66,7 @@ class Recording:
         self.writer = CameraWriter(
             self.repository, self.outbox, IngestStats(), self.controls, on_durable=self.acks.extend
         )
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ class Running:
         self.writer = CameraWriter(
             self.repository, self.outbox, self.stats, controls(self.repository.directory), on_durable=self.acks.extend
         )
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _changed(self) -> None:
@@ -109,7 +109,7 @@ def test_a_full_disk_pauses_the_writer_and_loses_nothing(small_disk: Path) -> No
                 file.write(bytes(4096))
         except OSError:
             pass  # not a byte is left
-    feeder = threading.Thread(target=lambda: [running.outbox.put(frame) for frame in frames[100:]])
+    feeder = threading.Thread(target=lambda: [running.outbox.put(frame) for frame in frames[100:]], daemon=True)
     feeder.start()
     wait_until(lambda: "the disk is full" in running.stats.detail)
     stuck = len(running.acks)
@@ -249,7 +249,7 @@ def test_a_writer_that_answers_nonsense_is_one_that_ended(tmp_path: Path, answer
                 connection.recv(65536)
                 connection.sendall(answered)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         with pytest.raises(RequestRefused, match="ended before it answered"):
             ask_writer(tmp_path, {"do": "enforce"})

@@ -277,7 +277,7 @@ def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing(
 ) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         repository.append(make_frame(0, SPEC))
-        with pytest.raises(RequestRefused, match="order '"):
+        with pytest.raises(RequestRefused, match="command '"):
             execute(repository, command)
         assert repository.frames == 1
         assert not repository.manifest.removed

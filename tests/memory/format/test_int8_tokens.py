@@ -190,7 +190,7 @@ def test_rows_that_nobody_can_have_written_are_found(camera: Path, name: str) ->
     rows[3] = np.nan if name == "scales" else MISSING_CODE
     path.write_bytes(with_checksum(rows.tobytes()))
     assert [(finding.what, finding.frames) for finding in fsck(camera).damage] == [
-        ("the row of frame 64 is no number", (64, 65))
+        ("the row of frame 64 is not a number", (64, 65))
     ]
 
 

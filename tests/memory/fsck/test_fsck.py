@@ -86,15 +86,15 @@ DAMAGE: dict[str, tuple[Harm, str, range | None]] = {
     "array metadata damaged": (lambda c: (c / "frames/times/zarr.json").write_text("{"), "missing or unreadable", None),
     "array metadata with another key": (lambda c: swap(c / TOKENS, '"separator"', '"reparator"'), "does not describe", None),
     "array metadata with other files": (lambda c: swap(c / TOKENS, '"separator": "."', '"separator": "/"'), "does not describe", None),
-    "camera.json missing": (lambda c: (c / "camera.json").unlink(), "is not a camera", None),
-    "committed missing": (lambda c: (c / "committed").unlink(), "is not a camera", None),
+    "camera.json missing": (lambda c: (c / "camera.json").unlink(), "not a camera", None),
+    "committed missing": (lambda c: (c / "committed").unlink(), "not a camera", None),
     "committed damaged": (lambda c: (c / "committed").write_text('{"frames": 3}'), "is missing", None),
     "journal record flipped": (lambda c: flip(c / "journal", 600), "fail their checksum", range(194, 195)),
     "journal is something else": (lambda c: (c / "journal").write_bytes(b"not a journal"), "is not a journal", range(192, 200)),
     "journal missing": (lambda c: (c / "journal").unlink(), "is missing", range(192, 200)),
     "journal empty": (lambda c: (c / "journal").write_bytes(b""), "is empty", range(192, 200)),
     "group metadata damaged": (lambda c: (c / "zarr.json").write_bytes(b"\xff\xfe{"), "missing or unreadable", None),
-    "group metadata of something else": (lambda c: swap(c / "frames/images/zarr.json", '"group"', '"array"'), "describes no group", None),
+    "group metadata of something else": (lambda c: swap(c / "frames/images/zarr.json", '"group"', '"array"'), "does not describe a group", None),
     "group metadata missing": (lambda c: (c / "generation-1/zarr.json").unlink(), "missing or unreadable", None),
 }  # fmt: skip
 
@@ -326,7 +326,7 @@ def test_a_flipped_count_costs_no_frame(camera: Path) -> None:
         repository.forget(START + 20, START + 30)
     before = CameraReader(camera).snapshot().ids.tolist()
     swap(camera / "committed", '"end": 31', '"end": 71')  # would give up forty more
-    with pytest.raises(DamagedMemory, match=r"committed: fails its checksum.*fsck --repair"):
+    with pytest.raises(DamagedMemory, match=r"committed: the checksum is wrong.*fsck --repair"):
         CameraReader(camera)
     assert fsck(camera, repair=True).damage == []
     assert CameraReader(camera).snapshot().ids.tolist() == before

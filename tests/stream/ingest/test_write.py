@@ -189,7 +189,7 @@ def test_orders_are_carried_out_while_it_records(tmp_path: Path) -> None:
         done = ask_writer(camera, {"do": "set", "settings": {"paused": True, "keep": [[START, START + 5]]}})
         assert done is not None
         assert done["settings"]["paused"] is True
-        with pytest.raises(RequestRefused, match="there are forget, set and enforce"):
+        with pytest.raises(RequestRefused, match="the commands are forget, set and enforce"):
             ask_writer(camera, {"do": "dance"})
         with pytest.raises(RequestRefused, match="ends before it begins"):
             ask_writer(camera, {"do": "forget", "start": 5, "stop": 1})
@@ -263,7 +263,7 @@ def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(
 ) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         repository.append(make_frame(0, SPEC))
-        with pytest.raises(RequestRefused, match="order '"):
+        with pytest.raises(RequestRefused, match="command '"):
             execute(repository, command)
         assert repository.frames == 1
         assert not repository.manifest.removed

@@ -200,7 +200,7 @@ def test_commands_are_executed_while_it_records(tmp_path: Path) -> None:
         done = ask_writer(camera, {"do": "set", "settings": {"paused": True, "keep": [[START, START + 5]]}})
         assert done is not None
         assert done["settings"]["paused"] is True
-        with pytest.raises(RequestRefused, match="there are forget, set and enforce"):
+        with pytest.raises(RequestRefused, match="the commands are forget, set and enforce"):
             ask_writer(camera, {"do": "dance"})
         with pytest.raises(RequestRefused, match="ends before it begins"):
             ask_writer(camera, {"do": "forget", "start": 5, "stop": 1})

@@ -94,7 +94,9 @@ DAMAGE: dict[str, tuple[Harm, str, range | None]] = {
     "journal missing": (lambda c: (c / "journal").unlink(), "is missing", range(192, 200)),
     "journal empty": (lambda c: (c / "journal").write_bytes(b""), "is empty", range(192, 200)),
     "group metadata damaged": (lambda c: (c / "zarr.json").write_bytes(b"\xff\xfe{"), "missing or unreadable", None),
-    "group metadata of something else": (lambda c: swap(c / "frames/images/zarr.json", '"group"', '"array"'), "does not describe a group", None),
+    "group metadata of something else": (
+        lambda c: swap(c / "frames/images/zarr.json", '"group"', '"array"'), "does not describe a group", None,
+    ),
     "group metadata missing": (lambda c: (c / "generation-1/zarr.json").unlink(), "missing or unreadable", None),
 }  # fmt: skip
 

@@ -14,9 +14,10 @@ __all__ = ["ask", "load_pretrained", "open"]
 
 
 def open(path: str | Path) -> Memory:
-    """Open the memory at `path` for reading, beside its writers. Raises MemoryNotFound.
+    """Open the memory at `path` for reading, beside its writers.
 
     path: a directory; or s3://bucket/prefix, the store of a memory that another machine records, as it was published when it is opened.
+    Raises MemoryNotFound, UsageError (no such address), StoreError (the store cannot be used), DamagedMemory.
     """
     return open_memory(str(path))
 
@@ -37,7 +38,10 @@ def ask(
 
     memory: from `afterview.open`, or its path. camera: names; none means all. start, at: the span (at is its end; default
     everything). model: from `load_pretrained`, or its name; default the one that the memory was recorded with.
-    on_text receives the text as it is generated. Raises UsageError, NothingRecorded, SpecMismatch.
+    on_text receives the text as it is generated. Each part of the answer has its evidence: the frames of highest weight, with images.
+
+    Raises UsageError (an empty question, a span that ends before it begins), MemoryNotFound (no such camera), NothingRecorded,
+    SpecMismatch (recorded with another model), StoreError, DamagedMemory, and what load_pretrained raises.
     """
     opened = memory if isinstance(memory, Memory) else open(memory)
     cameras = (camera,) if isinstance(camera, str) else tuple(camera)

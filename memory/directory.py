@@ -46,7 +46,7 @@ class Memory:
         return [self.camera(name) for name in self.camera_ids()]
 
     def index(self, name: str) -> "FrameIndex":
-        """The frame index of a camera: one for all callers."""
+        """The frame index of a camera: one for all callers. Call its `catch_up` before `search`. Raises MemoryNotFound."""
         from afterview.memory.index.frame_index import FrameIndex  # late: it loads faiss, which `info` does not need
 
         reader = self.camera(name)

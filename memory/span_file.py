@@ -42,7 +42,10 @@ Progress = Callable[[int, int], None]  # frames done, frames in all
 def export_span(
     snapshot: MemorySnapshot, first: int, end: int, path: Path, progress: Progress = lambda done, total: None
 ) -> int:
-    """Write rows [first, end) of a snapshot to `path`; returns the number of frames. Raises DamagedFrames if one cannot be read."""
+    """Write rows [first, end) of a snapshot to `path`; returns the number of frames.
+
+    Raises DamagedFrames if one cannot be read, StoreError if its store cannot be used, OSError.
+    """
     ids = snapshot.ids[first:end]
     offsets = np.cumsum([0, *map(len, snapshot.images(ids))]).astype(np.int64)
     gaps = _gap_rows(snapshot, ids)
@@ -195,7 +198,10 @@ class SpanFile:
 
 
 def import_span(span: SpanFile, repository: Repository, progress: Progress = lambda done, total: None) -> int:
-    """Append an exported span to a camera, with its gaps; returns the number of frames. Its times must follow the camera's newest."""
+    """Append an exported span to a camera, with its gaps; returns the number of frames.
+
+    Raises ValueError if its times do not follow the camera's newest, OSError if the disk refuses.
+    """
     gaps = span.gaps()
     for number, frame in enumerate(span.frames()):
         if number in gaps:

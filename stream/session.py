@@ -63,7 +63,10 @@ class Session:
     async def ask(
         self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None = None
     ) -> Answer:
-        """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation."""
+        """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation.
+
+        Raises what Answerer.ask raises.
+        """
         cancel, loop = threading.Event(), asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._language, self._ask, model, question, on_text, cancel)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from afterview.training.tiny.stories import Shelf
     from tests.support.object_server import Gate, ObjectServer
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # before any kernel module is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
 BARE_NAMES = {"configs", "memory", "model", "stream", "training"}

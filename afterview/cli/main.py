@@ -71,7 +71,7 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--tokens", choices=["float16", "int8"],
-        help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.4 %% "
+        help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.35 %% "
         "(default: as the model's preset says)",
     )  # fmt: skip
     parser.add_argument(

@@ -63,7 +63,8 @@ class Answerer:
         complete. All pieces together are the answer's text, except for white space around each camera's.
         cancel: once it is set (from any thread), reading the memory and generating stop within one piece, or one token.
 
-        Raises UsageError for an empty question, NothingRecorded when no camera has a frame in the span, SpecMismatch, Cancelled.
+        Raises UsageError for an empty question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the
+        span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
         text = _checked(question.text)

@@ -23,7 +23,7 @@ from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.decode import CameraDecoder, Item
-from afterview.stream.ingest.items import FeaturesOf, Notice
+from afterview.stream.ingest.items import FeaturesOf, Marker
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
 from afterview.stream.ingest.status import CameraStatus, IngestStats
 from afterview.stream.ingest.upgrade import Upgrade
@@ -135,7 +135,7 @@ class CameraIngest:
         hurried = self.config.live or math.isfinite(self.config.speed)
         return len(self.inbox) >= (1 if hurried or self.inbox.closed else batch)
 
-    def submit(self, item: FrameRecord | Notice, encoders: "Encoders | None" = None) -> None:
+    def submit(self, item: FrameRecord | Marker, encoders: "Encoders | None" = None) -> None:
         """Give the writer what the encoders made. A writer that failed takes nothing more."""
         try:
             if encoders is not None and encoders is not self._submitted:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from afterview.stream.ingest.camera import CameraIngest
-from afterview.stream.ingest.items import Notice
+from afterview.stream.ingest.items import Marker
 from afterview.stream.ingest.preprocess import Sampled
 
-Group = tuple[CameraIngest, list[Sampled] | Notice]
+Group = tuple[CameraIngest, list[Sampled] | Marker]
 
 
 class ClipGatherer:
@@ -18,14 +18,14 @@ class ClipGatherer:
     def __init__(self) -> None:
         self._held: dict[CameraIngest, list[Sampled]] = {}
 
-    def gather(self, items: Iterable[tuple[CameraIngest, Sampled | Notice]]) -> list[Group]:
+    def gather(self, items: Iterable[tuple[CameraIngest, Sampled | Marker]]) -> list[Group]:
         """What is ready, in the order of each camera's items."""
         ready: list[Group] = []
         for camera, item in items:
             held = self._held.get(camera)
-            if held and (isinstance(item, Notice) or item.encoders is not held[0].encoders):
+            if held and (isinstance(item, Marker) or item.encoders is not held[0].encoders):
                 ready.append((camera, self._held.pop(camera)))
-            if isinstance(item, Notice):
+            if isinstance(item, Marker):
                 ready.append((camera, item))
                 continue
             held = self._held.setdefault(camera, [])

@@ -44,7 +44,8 @@ class ControlServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._serve_client, args=(connection,), name="command", daemon=True).start()
+            name = f"command-{self._path.parent.name}"
+            threading.Thread(target=self._serve_client, args=(connection,), name=name, daemon=True).start()
 
     def _serve_client(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

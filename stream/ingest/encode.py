@@ -15,7 +15,7 @@ from afterview.memory.base.records import FrameRecord
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.clips import ClipGatherer, Group
 from afterview.stream.ingest.decode import Item
-from afterview.stream.ingest.items import Notice
+from afterview.stream.ingest.items import Marker
 from afterview.stream.ingest.preprocess import Sampled
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
@@ -25,7 +25,7 @@ ENCODER_BATCH = 16  # frames, of all cameras together
 
 _LOGGER = logging.getLogger(__name__)
 
-Encoded = tuple[CameraIngest, FrameRecord | Notice, "Encoders | None"]
+Encoded = tuple[CameraIngest, FrameRecord | Marker, "Encoders | None"]
 
 
 class EncodeStage:
@@ -102,20 +102,20 @@ class EncodeStage:
 def encode_groups(groups: Sequence[Group]) -> list[Encoded]:
     """Clips and notices to what the writers get, in the same order. What the same model encodes is one batch."""
     encoded: list[Encoded] = []
-    for _, alike in groupby(groups, key=lambda pair: None if isinstance(pair[1], Notice) else id(pair[1][0].encoders)):
+    for _, alike in groupby(groups, key=lambda pair: None if isinstance(pair[1], Marker) else id(pair[1][0].encoders)):
         encoded += _encode_alike(list(alike))
     return encoded
 
 
 def _encode_alike(groups: Sequence[Group]) -> Iterator[Encoded]:
     """Complete clips (single frames, where frames are not merged) in one batch, short ones each alone."""
-    clips = [group for _, group in groups if not isinstance(group, Notice)]
+    clips = [group for _, group in groups if not isinstance(group, Marker)]
     encoders = clips[0][0].encoders if clips else None
     size = encoders.feature_spec.tokens.frames_per_record if encoders else 1
     complete = [frame for clip in clips if len(clip) == size for frame in clip]
     records = iter(encode_frames(encoders, complete) if encoders else [])
     for camera, group in groups:
-        if isinstance(group, Notice):
+        if isinstance(group, Marker):
             yield camera, group, None
         elif encoders is not None:
             for record in islice(records, size) if len(group) == size else encode_frames(encoders, group):
@@ -125,6 +125,8 @@ def _encode_alike(groups: Sequence[Group]) -> Iterator[Encoded]:
 def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[FrameRecord]:
     """Sampled frames to memory records: the one place where pixels become features, for live, replay and training alike.
 
+    Of each frame: token_pixels uint8 [S, S, 3] and index_pixels uint8 [I, I, 3], at the encoders' sizes, become tokens [P, Dv] in the
+    spec's dtype and an embedding float32 [De] of unit norm.
     Where an encoder compresses clips, the frames are consecutive ones, clip by clip, and only the last clip may be short.
     """
     if not frames:

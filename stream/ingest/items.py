@@ -28,4 +28,4 @@ class FeaturesOf:
     spec: FeatureSpec
 
 
-Notice = Interruption | Dropped
+Marker = Interruption | Dropped

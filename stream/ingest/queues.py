@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from afterview.memory.base.records import GapReason
-from afterview.stream.ingest.items import Dropped, Notice
+from afterview.stream.ingest.items import Dropped, Marker
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class BoundedQueue(ABC, Generic[T]):
 class DropOldest(BoundedQueue[T]):
     """For live frames: fresh beats complete. When full, the oldest frame goes; a Dropped in its place counts such frames.
 
-    Notices between the frames (stream.ingest.items) stay and take no capacity: of those before the oldest frame, one of each kind.
+    Markers between the frames (stream.ingest.items) stay and take no capacity: of those before the oldest frame, one of each kind.
     """
 
     def __init__(
@@ -117,28 +117,28 @@ class DropOldest(BoundedQueue[T]):
         self._reason = reason
 
     def _make_space(self) -> None:
-        while sum(not isinstance(item, Notice) for item in self._items) >= self.capacity:
-            notices = self._take_notices()
+        while sum(not isinstance(item, Marker) for item in self._items) >= self.capacity:
+            markers = self._take_markers()
             self._items.popleft()
             self.dropped += 1
-            notices += [Dropped(1, self._reason()), *self._take_notices()]
-            self._items.extendleft(reversed(_merged(notices)))
+            markers += [Dropped(1, self._reason()), *self._take_markers()]
+            self._items.extendleft(reversed(_merged(markers)))
 
-    def _take_notices(self) -> list[Any]:
+    def _take_markers(self) -> list[Any]:
         """Those before the oldest frame."""
-        notices: list[Any] = []
-        while self._items and isinstance(self._items[0], Notice):
-            notices.append(self._items.popleft())
-        return notices
+        markers: list[Any] = []
+        while self._items and isinstance(self._items[0], Marker):
+            markers.append(self._items.popleft())
+        return markers
 
 
-def _merged(notices: list[Notice]) -> list[Any]:
+def _merged(markers: list[Marker]) -> list[Any]:
     """Neighbours without a frame between them: drops are added up, and only the first interruption says something."""
-    merged: dict[type, Notice] = {}
-    for notice in notices:
-        first = merged.setdefault(type(notice), notice)
-        if first is not notice and isinstance(first, Dropped) and isinstance(notice, Dropped):
-            merged[Dropped] = Dropped(first.frames + notice.frames, first.reason)
+    merged: dict[type, Marker] = {}
+    for marker in markers:
+        first = merged.setdefault(type(marker), marker)
+        if first is not marker and isinstance(first, Dropped) and isinstance(marker, Dropped):
+            merged[Dropped] = Dropped(first.frames + marker.frames, first.reason)
     return list(merged.values())
 
 

@@ -1,4 +1,4 @@
-"""A question to four cameras: in one batch, or one camera after another. The embedded model and random features, on one thread."""
+"""A question to four cameras: in one batch, or one camera after another. The built-in model and random features, on one thread."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from afterview.model.checkpoint.models import AfterviewModel
 from tests.bench.table import Table
 
 CAMERAS = 4
-FRAMES = (8, 32, 128)  # of each camera's memory; 128 is the embedded model's recall budget
+FRAMES = (8, 32, 128)  # of each camera's memory; 128 is the built-in model's recall budget
 TOKENS = 17  # of each answer
 TRIES = 3  # repetitions; the fastest counts, because other work on the machine only adds time
 
@@ -28,7 +28,7 @@ def run() -> list[Table]:
     table = Table(
         f"A question to {CAMERAS} cameras: in one batch, and one camera after another",
         ["frames", "keys", "MemAug, one by one /s", "in one batch /s", "answers, one by one /s", "in one batch /s"],
-        f"The embedded model, float32, one thread, fastest of {TRIES}; frames and keys of each camera, {TOKENS} tokens of each answer. So "
+        f"The built-in model, float32, one thread, fastest of {TRIES}; frames and keys of each camera, {TOKENS} tokens of each answer. So "
         "answers are generated in one batch, and memories "
         f"go through MemAug together only while they hold {batch.MEMORY_TOGETHER:,} keys in all.",
     )  # fmt: skip

@@ -29,7 +29,7 @@ APPENDED = 640  # frames; ten seals
 
 
 def tiny_spec() -> FeatureSpec:
-    """The spec of the embedded model, without loading it."""
+    """The spec of the built-in model, without loading it."""
     from afterview.model.checkpoint.loading import load_encoders
 
     return load_encoders("tiny").feature_spec

@@ -1,6 +1,6 @@
 """Soak test of one camera's writer, at high speed: `python -m tests.soak writing`.
 
-Frames of the embedded model's size go through the write thread, the journal, seals, retention (12 h) and the index, while a reader
+Frames of the built-in model's size go through the write thread, the journal, seals, retention (12 h) and the index, while a reader
 takes snapshots and searches, with outages injected. No encoder runs: it keeps no state. Resident memory, open files and threads may not
 grow with time; the disk grows until retention holds it.
 """

@@ -1,10 +1,15 @@
 """The synthetic world: scripted video with its truth. Needs numpy, PIL and pydantic; only `video` and `make` write files.
 
-vocabulary    words, colours, places, splits             config, story, script, twists   seed -> story (pure)
-scenery, sprites, covers, render   story, t -> picture   history    what was seen until t, and how to name it
-facts, twist_facts, questions   what can be asked at t   phrasing   in which words
-cameras       several cameras that share a story         truth      JSON and captions
-video         H.264 file with its truth                  make       all files of a world
+vocabulary                          words, colours, places, splits
+config, story, script, twists       seed -> story (pure)
+scenery, sprites, covers, render    story, t -> picture
+history                             what was seen until t, and how to name it
+facts, twist_facts, questions       what can be asked at t
+phrasing                            in which words
+cameras                             several cameras that share a story
+truth                               JSON and captions
+video                               H.264 file with its truth
+make                                all files of a world
 """
 
 from afterview.training.world.config import WorldConfig

@@ -67,7 +67,7 @@ def _add_evaluate(commands: Commands) -> None:
         commands, "evaluate", "measure a model's answers against known truth",
         "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with "
         "95 % intervals (Wilson), chance and majority.\n\n"
-        "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the embedded model\n"
+        "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the built-in model\n"
         "--world changing  one camera; objects that change colour or size in view or are partly hidden: what changed, what hid\n"
         "                  what, and summaries. --kinds may also name kinds of plain worlds\n"
         "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. Each\n"

@@ -8,12 +8,12 @@ import pytest
 
 from afterview.memory.base.records import GapReason
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
-from afterview.stream.ingest.items import Dropped, Interruption, Notice
+from afterview.stream.ingest.items import Dropped, Interruption, Marker
 from afterview.stream.ingest.queues import Blocking, Closed, DropOldest
 
 
 def test_drop_oldest_keeps_the_newest_and_says_in_their_place_how_many_went() -> None:
-    queue: DropOldest[int | Notice] = DropOldest(3)
+    queue: DropOldest[int | Marker] = DropOldest(3)
     for number in range(10):
         queue.put(number)
     assert queue.take(10) == [Dropped(7), 7, 8, 9]
@@ -22,7 +22,7 @@ def test_drop_oldest_keeps_the_newest_and_says_in_their_place_how_many_went() ->
 
 def test_notices_are_never_dropped_and_stay_between_their_frames() -> None:
     lost, paused = Interruption("lost"), Interruption("paused")
-    queue: DropOldest[int | Notice] = DropOldest(2)
+    queue: DropOldest[int | Marker] = DropOldest(2)
     for item in (0, lost, 1, 2):
         queue.put(item)
     assert queue.take(10) == [Dropped(1), lost, 1, 2]
@@ -37,7 +37,7 @@ def test_notices_are_never_dropped_and_stay_between_their_frames() -> None:
 
 def test_a_drop_has_the_reason_of_its_moment() -> None:
     reasons: list[GapReason] = ["disk full"]
-    queue: DropOldest[int | Notice] = DropOldest(1, reason=lambda: reasons[-1])
+    queue: DropOldest[int | Marker] = DropOldest(1, reason=lambda: reasons[-1])
     queue.put(0)
     queue.put(1)
     reasons.append("dropped")

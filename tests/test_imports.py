@@ -21,7 +21,8 @@ def loaded_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["plans.visibility", "plans.positions", "plans.recall", "plans.retention", "plans.removal", "base.spec"]
+    "module",
+    ["plans.visibility", "plans.positions", "plans.recall", "plans.retention", "plans.removal", "base.feature_spec"],
 )
 def test_the_pure_plans_load_numpy_only(module: str) -> None:
     assert not loaded_after(f"import afterview.memory.{module}") & {"zarr", "faiss", "av", "torch", "uvloop"}

@@ -1,5 +1,6 @@
 """Output of the demo: status lines, one JSON document, and a contact sheet per answer."""
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,9 @@ def tell_score(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: 
     )
     show.say(f"Done in {seconds:.0f} s. Evidence as pictures: {show.directory}/evidence-*.png")
     show.say("The memory is kept. Ask it more:")
-    show.say(f'   .venv/bin/afterview ask "Did you see a red ring?" --memory {show.memory}')
-    show.say(f"   .venv/bin/afterview info {show.memory}")
+    command = "afterview" if shutil.which("afterview") else ".venv/bin/afterview"  # `make` installs it there
+    show.say(f'   {command} ask "Did you see a red ring?" --memory {show.memory}')
+    show.say(f"   {command} info {show.memory}")
 
 
 def document(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
             f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
         )
     if status.recorded:
-        print(f'ask about it: afterview ask "What happened?" --memory {shlex.quote(arguments.memory)}')
+        print(f'ask about it: afterview ask "Which scene do you see now?" --memory {shlex.quote(arguments.memory)}')
 
 
 @dataclass

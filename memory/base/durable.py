@@ -69,18 +69,8 @@ def make_directory(path: Path) -> None:
 
 def write_file(path: Path, data: bytes | memoryview) -> None:
     """Replace the file at `path`. A reader, or a crash at any moment, sees the old content or the new, never a mixture."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        _about_to("create", temporary)
-        with temporary.open("wb", buffering=0) as file:
-            append(file, temporary, data)
-            fsync_file(file, temporary)
-        _about_to("rename", temporary, path)
-        temporary.replace(path)
-    except Exception:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_directory(path.parent)
+    with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
+        append(file, temporary, data)
 
 
 @contextmanager
@@ -97,7 +87,7 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
             fsync_file(file, temporary)
         _about_to("rename", temporary, path)
         temporary.replace(path)
-    except BaseException:
+    except (Exception, KeyboardInterrupt):  # not the end of a process that a test simulates: that would leave the file
         temporary.unlink(missing_ok=True)
         raise
     fsync_directory(path.parent)

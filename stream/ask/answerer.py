@@ -227,7 +227,7 @@ def _checked(question: str) -> str:
     """The question without white space around it. Raises UsageError for one that cannot be asked."""
     text = question.strip()
     if not text:
-        raise UsageError('the question is empty; ask, for example: "What colour was the car?"')
+        raise UsageError('the question is empty; ask, for example: "Which scene do you see now?"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
         raise UsageError("the question holds bytes that are not UTF-8 text")
     if len(text) > LONGEST_QUESTION:

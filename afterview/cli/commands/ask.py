@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer one question."""
     if not arguments.question.strip():
         raise UsageError(
-            'the question is empty; ask, for example: afterview ask "What colour was the car?" --memory DIR'
+            'the question is empty; ask, for example: afterview ask "Which scene do you see now?" --memory DIR'
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")

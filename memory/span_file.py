@@ -1,6 +1,6 @@
 """A span of a camera as one file: features, times, images. For moving to another machine, and for training without a memory.
 
-The file is a safetensors file (8 bytes of header length, JSON, raw arrays). It is written as a stream, so a day needs no memory:
+The file is a safetensors file (8 bytes of header length, JSON, raw arrays). It is streamed, so exporting a day uses little RAM:
 
     times, arrival_times, source_times f64 [T]; time_basis u8 [T]; embeddings f32 [T, De];
     tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.base.int8_tokens);

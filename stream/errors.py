@@ -4,12 +4,12 @@ AfterviewError                         (configs.errors)
 `- StreamError                          exit status 1
    |- SourceError                       where video comes from
    |  |- BadUrl                         2: not an address that can be opened at all
-   |  |- SourceNotFound                 2: nothing is there, or it may not be read
+   |  |- SourceNotFound                 2: does not exist, or permission denied
    |  |- NotAVideo                      2: something is there, but no picture can be decoded from it
    |  |- AuthenticationFailed           2: the server refused the user name or the password
    |  |- SourceUnreachable              1: the host does not answer, or not in the way it should
-   |  |  `- SourceTimeout               1: nothing came within the open or read timeout
-   |  `- SourceLost                     1: it was there and went away (end-of-file on a live source included)
+   |  |  `- SourceTimeout               1: no data within the open or read timeout
+   |  `- SourceLost                     1: the connection was lost or ended while it was read (end-of-file on a live source included)
    |- Cancelled                        1: a question was cancelled
    |- ServerError                       1: the built-in test server cannot run on this machine
    `- WriterError                       1: a video file cannot be written as asked
@@ -49,11 +49,11 @@ class SourceUnreachable(SourceError):
 
 
 class SourceTimeout(SourceUnreachable):
-    """Nothing came within the open or the read timeout: a frozen server, a dropped network."""
+    """No data within the open or the read timeout: a frozen server, a dropped network."""
 
 
 class SourceLost(SourceError):
-    """A source that was being read went away."""
+    """The connection to a source was lost or ended while it was read."""
 
 
 class Cancelled(StreamError):

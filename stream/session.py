@@ -1,4 +1,4 @@
-"""A session: cameras that are taken in, and questions that are asked, in one process and one event loop.
+"""A session: cameras that are recorded, and questions that are asked, in one process and one event loop.
 
 Threads: those of the supervisor, and one `language` thread for questions. Questions read snapshots from disk, so ingest never waits for an
 answer.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
 
 
 class Session:
-    """Takes in any number of cameras until they end or `stop` is called, and answers questions meanwhile.
+    """Records any number of cameras until they end or `stop` is called, and answers questions meanwhile.
 
     async with Session(memory, encoders) as session:
         session.add("front door", IngestConfig(parse_source("rtsp://...")))
@@ -45,11 +45,11 @@ class Session:
         return self._supervisor.cameras
 
     def add(self, name: str, config: IngestConfig) -> CameraIngest:
-        """Open a camera for writing and begin to take its source in. Raises the errors of open_camera."""
+        """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
         return self._supervisor.add(name, config)
 
     async def remove(self, camera: CameraIngest) -> None:
-        """Stop one camera, wait until everything of it is written, and forget it here."""
+        """Stop one camera, wait until everything of it is written, and remove it from the session."""
         await self._supervisor.remove(camera)
 
     async def run(self) -> None:

@@ -54,7 +54,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     if in_use and not resume:
         raise UsageError(f"{out}: holds a training already; give --resume to continue it, or another --out")
     if resume and not in_use:
-        _LOGGER.info("%s: has nothing to resume; the training starts from the beginning", out)
+        _LOGGER.info("%s: no checkpoint; training starts at step 0", out)
     new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)

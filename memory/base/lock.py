@@ -1,8 +1,8 @@
 """Locks on files. The kernel holds them, so a lock ends with the process that took it.
 
-`CameraLock` makes sure that a camera has one writer; the file's text says who it is. It is an open-file-description lock, not flock:
-of such a lock anybody may ask whether it is held without taking it. A reader that tried the lock could make a writer fail that starts
-at that moment. `file_lock` is for everything else: short work on files that several processes share.
+`CameraLock` makes sure that a camera has one writer; the file's text says who it is. It is an open-file-description (OFD) lock, not
+flock: other processes can test an OFD lock without taking it. A reader that took it briefly could make a starting writer
+fail. `file_lock` is for everything else: short work on files that several processes share.
 """
 
 import fcntl

@@ -32,7 +32,7 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "jump",
     "paused",
     "disk full",
-    "crashed",  # no process recorded, and the last one did not end cleanly
+    "crashed",  # no process recorded, and the last one did not stop cleanly
 )  # stored by position: append only
 
 

@@ -4,8 +4,8 @@
     length u32 | crc32 u32 | header_length u32 | header (JSON) | parts          repeated; length counts from header_length
 
 Each header says up to which byte the journal had been fsync'd when the record was written (`durable`). This distinguishes two kinds of
-records with a wrong checksum. After the last byte that a sound record knows to be durable, it is a write that was never acknowledged:
-the next writer cuts it off. Before that byte it is damage, and it is reported.
+records with a wrong checksum. After the last byte that a sound record knows to be durable, it is an unacknowledged write:
+the next writer truncates it. Before that byte it is damage, and it is reported.
 """
 
 import json

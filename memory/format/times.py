@@ -14,7 +14,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class GrowingTimes:
-    """Times by frame id. Rows are only added after those that a snapshot has seen, so snapshots share the memory."""
+    """Times by frame id. Rows are only added after those that a snapshot has seen, so snapshots share one buffer."""
 
     def __init__(self, first: int = 0) -> None:
         """first: no frame before it is remembered."""

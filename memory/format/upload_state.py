@@ -140,7 +140,7 @@ def upload_lock(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[Non
 
 
 def note_changed(camera: Path, items: set[tuple[str, int]]) -> None:
-    """Note that these seals were changed here, so that they are sent again. Free without a store."""
+    """Note that these seals were changed here, so that they are sent again. Does nothing if there is no store."""
     if (camera / FILE).exists():
         with upload_lock(camera):
             UploadState.read(camera).to_send_again(items).write(camera)

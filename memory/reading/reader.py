@@ -66,7 +66,7 @@ class CameraReader:
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
                 return self._build(before, unsealed, crashed)
-        raise DamagedMemory(f"{self.directory}: the writer seals faster than this process can read; try again")
+        raise DamagedMemory(f"{self.directory}: the manifest changed repeatedly during reading; try again")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
         """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank."""

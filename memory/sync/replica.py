@@ -41,7 +41,7 @@ from afterview.memory.remote.settings import SCHEME, StoreSettings, read_store, 
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
-    "`afterview fsck --deep --repair` and `afterview store flush`, on the machine that records it, publish it again"
+    "run `afterview fsck --deep --repair` and `afterview store flush` on the recording machine to publish it again"
 )
 _ATTEMPTS = 5  # the recording machine may publish while this reads; it does so every few minutes
 
@@ -74,9 +74,7 @@ def replica_of(url: str, *, cache: Path | None = None) -> Path:
     for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - set(cameras):
         remove_tree(directory / gone)
     if not cameras:
-        raise MemoryNotFound(
-            f"{url}: no memory is published there; `afterview store flush` on the machine that records it does so"
-        )
+        raise MemoryNotFound(f"no memory is published at {url}; run `afterview store flush` on the recording machine")
     return directory
 
 
@@ -107,7 +105,7 @@ def _update(camera: Path) -> bool:
             if bucket.read("committed") == theirs:
                 _switch(camera, manifest, theirs)
                 return True
-    raise DamagedMemory(f"{bucket.name}: is published faster than this machine can read; try again")
+    raise DamagedMemory(f"{bucket.name}: the manifest changed repeatedly during reading; try again")
 
 
 def _fetch(camera: Path, bucket: BucketClient, committed: bytes, *, known: bool) -> Manifest:

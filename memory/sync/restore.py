@@ -71,7 +71,9 @@ def restore_chunk(camera: Path, key: str, place: tuple[str, int], size: int) -> 
     if not same_camera(
         (camera / "camera.json").read_bytes(), theirs
     ):  # this camera's chunks may exist there nevertheless
-        raise StoreRefused(f"{bucket.name}: does not say that it holds this camera's chunks")
+        raise StoreRefused(
+            f"{bucket.name}: cannot verify that these objects belong to this camera (its camera.json there differs or is damaged)"
+        )
     data = bucket.read(key)
     if data is None or len(data) != size or not checksum_holds(data):
         return False

@@ -49,7 +49,7 @@ def erase_everywhere(
         if bucket is None or not UploadState.read(camera).trees:
             return erase(camera, removal, removed, sealed=sealed), None
         if patience_s is None:
-            raise StoreUnreachable(f"{bucket.name}: was not contacted yet")
+            raise StoreUnreachable(f"{bucket.name}: not contacted while the camera is opened")
         with upload_lock(camera, patience_s=patience_s):
             items = touched(camera, UploadState.read(camera), removal, removed, sealed=sealed)
             if removal.reason == "forgotten":
@@ -107,9 +107,7 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
     held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
     done = Erased()
     state = UploadState.read(camera).to_send_again({item.place for item, _ in held if not item.whole})
-    replace(state, unsettled=True).write(
-        camera
-    )  # first: otherwise a blanked chunk could be missing from the bucket for ever
+    replace(state, unsettled=True).write(camera)  # first: otherwise a blanked chunk could be missing from the bucket
     bucket.delete([item.key for item, _ in held])
     reach("upload.half-erased")
     for item, size in held:
@@ -127,7 +125,7 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
     if forgotten:
         left: list[int | None] = bucket.each(bucket.size, keys)
         if any(size is not None for size in left):
-            raise StoreUnreachable(f"{bucket.name}: still shows deleted objects; run the command again")
+            raise StoreUnreachable(f"{bucket.name}: deleted objects are still listed; run the command again")
     state.write(camera)
     return done
 

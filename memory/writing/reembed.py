@@ -1,8 +1,8 @@
 """Re-embedding: a new generation with another model's features, from the stored images, while the old one stays in use.
 
-Sealed frames come first, seal by seal, whether the camera is being recorded or not; an interrupted run continues. Then the process that
-holds the camera's lock, which is the one that records it if there is one (stream.ingest.upgrade), embeds the frames that came meanwhile
-and those in the journal, and one commit switches everything. A failure or a crash leaves the old generation in use, or the new one.
+Sealed frames come first, seal by seal, whether the camera is being recorded or not; an interrupted run continues. Then the lock holder
+(the recording process, see stream.ingest.upgrade; otherwise this one) embeds the frames that arrived meanwhile and those in the journal,
+and switches in one commit. A failure or a crash leaves the old generation in use, or the new one.
 """
 
 import time

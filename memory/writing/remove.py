@@ -66,7 +66,7 @@ def forget(state: CameraState, start: float, stop: float) -> Forgotten:
     if left is not None:
         raise StoreUnreachable(
             f"the frames are forgotten on this machine and no question sees them, but the store still has some of their chunks ({left}); "
-            "the next watch deletes them when it answers, or run this again"
+            "the next watch deletes them when it answers, or run the command again"
         )
     checked = prove_forgotten(state, new)
     return Forgotten(new, done, checked)

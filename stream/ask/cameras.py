@@ -1,4 +1,4 @@
-"""Which cameras a question is put to, and why: those that it names, else all of a few, else those whose frames look most like it."""
+"""Which cameras are asked, and why: the named ones; otherwise all of a few, or those whose frames are the most similar to the question."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,10 +50,12 @@ def choose_cameras(
     """
     if question.cameras:
         named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
-        return Choice({name: ChosenCamera("it was named", memory.camera(name).snapshot()) for name in named}, {})
+        return Choice(
+            {name: ChosenCamera("named in the request", memory.camera(name).snapshot()) for name in named}, {}
+        )
     everyone = memory.camera_ids()
     if len(everyone) == 1:
-        return Choice({everyone[0]: ChosenCamera("it is the only one", memory.camera(everyone[0]).snapshot())}, {})
+        return Choice({everyone[0]: ChosenCamera("the only camera", memory.camera(everyone[0]).snapshot())}, {})
     taken: dict[str, MemorySnapshot] = {}
     failures: dict[str, RepositoryError] = {}
     for name in everyone:
@@ -68,10 +70,10 @@ def choose_cameras(
         for name in everyone:
             if name not in taken:
                 raise failures[name]
-        return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in everyone}, {})
+        return Choice({name: ChosenCamera("all cameras: none can answer", taken[name]) for name in everyone}, {})
     skipped = {name: str(error) for name, error in failures.items()}
     if len(usable) <= MOST_CAMERAS:
-        why = "no camera was named, and all that can answer are asked"
+        why = "all cameras with usable frames in the span"
         return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
     chosen = _nearest_cameras(memory, usable, question, embed(question.text), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped})
@@ -97,19 +99,19 @@ def _nearest_cameras(
         scores[name] = found.hits[0].score if found.hits else -1.0
         exact &= found.exact
     ranked = sorted(scores, key=lambda name: (-scores[name], name))
-    how = "" if exact else ", by an approximate search"
+    how = "" if exact else ", approximate search"
     places = {
         name: f"place {place} of {len(ranked)}, similarity {scores[name]:.2f}{how}"
         for place, name in enumerate(ranked, 1)
     }
     return Choice(
         {
-            name: ChosenCamera(f"its frames look most like the question ({places[name]})", snapshots[name])
+            name: ChosenCamera(f"its frames are the most similar to the question ({places[name]})", snapshots[name])
             for name in ranked[:MOST_CAMERAS]
         },
         {
-            name: f"its frames look less like the question than those of {MOST_CAMERAS} other cameras ({places[name]}); "
-            "name it with --camera to ask it"
+            name: f"its frames are less similar to the question than those of {MOST_CAMERAS} other cameras ({places[name]}); "
+            "use --camera to ask it"
             for name in ranked[MOST_CAMERAS:]
         },
     )

@@ -1,4 +1,7 @@
-"""Merges texts that grow side by side: the first is passed on as it comes, each further one when those before it are complete."""
+"""Merges texts that are generated in parallel, in a fixed order.
+
+The first is streamed; a later one follows when all earlier ones are complete.
+"""
 
 from collections.abc import Callable, Sequence
 

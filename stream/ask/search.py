@@ -1,4 +1,4 @@
-"""Searches a memory for the frames that look most like a text."""
+"""Searches a memory for the frames that are most similar to a text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def search(
     most: int,
     skip_others: bool,
 ) -> SearchResult:
-    """The `most` frames that look most like `text`. spans: which cameras, by id, and which part of each.
+    """The `most` frames that are most similar to `text`. spans: which cameras, by id, and which part of each.
 
     skip_others: leave out cameras that another model recorded; otherwise they raise SpecMismatch.
     """

@@ -168,7 +168,7 @@ class CameraIngest:
         if command.get("do") != "switch":
             return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):
-            raise RequestRefused("it is switching to another model already")
+            raise RequestRefused("already switching to another model; wait until it has finished")
         try:
             return self._writer.switch(Upgrade.prepare(self.repository.directory, command))
         finally:

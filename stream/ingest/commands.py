@@ -14,6 +14,10 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.control import ask_writer
 
 PROGRESS_EVERY_S = 5.0
+BY_RECORDER, BY_COMMAND = (
+    "the process that records it",
+    "this command",
+)  # values of `by` in the JSON that commands print
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -26,12 +30,12 @@ def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool =
     """
     result = ask_writer(reader.directory, command)
     if result is not None:
-        return {**result, "by": "the process that records it"}
+        return {**result, "by": BY_RECORDER}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
         result = execute(repository, command)
         if finish_downsampling:
             result["coarse"] += _finish_downsampling(repository)
-        return {**result, "by": "this command"}
+        return {**result, "by": BY_COMMAND}
 
 
 def _finish_downsampling(repository: Repository) -> int:

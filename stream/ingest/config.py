@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """How one source is taken in."""
+    """Configuration for recording one source."""
 
     address: SourceAddress
     fps: float = 1.0
@@ -28,7 +28,7 @@ class IngestConfig:
 
 @dataclass
 class Controls:
-    """What may change while a camera is taken in. The write thread replaces each value as a whole; decode reads them for every frame."""
+    """What may change while a camera is recorded. The write thread replaces each value as a whole; decode reads them for every frame."""
 
     settings: CameraSettings
     encoders: "Encoders"

@@ -94,7 +94,7 @@ def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
                 raise ValueError("no JSON object")
         except (OSError, ValueError):
             raise RequestRefused(
-                f"camera '{camera.name}': the process that writes it ended before it answered; ask again"
+                f"camera '{camera.name}': the process that writes it ended before it answered; run the command again"
             ) from None
     if "error" in answer:
         raise RequestRefused(f"camera '{camera.name}': {answer['error']}")

@@ -52,7 +52,7 @@ class CameraDecoder:
         if last is not None and last > time.time() + MOST_AHEAD_S:
             raise UsageError(
                 f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
-                "or a clock that was wrong); watch into another --camera, or set this machine's clock"
+                "or a clock that was wrong); use another --camera, or set this machine's clock"
             )
 
     def run(self, stop: threading.Event) -> None:
@@ -124,8 +124,8 @@ class CameraDecoder:
             return
         info = self._repository.info
         self._stats.clock = (
-            f"its clock says {info.show(arrival + clock.rejected)} at {info.show(arrival)} of this machine's, and is "
-            "rejected: until it is right, frames are dated by arrival; set the camera's clock by NTP"
+            f"source clock rejected: it shows {info.show(arrival + clock.rejected)} when this machine's clock shows "
+            f"{info.show(arrival)}; frames are dated by arrival until it is right; synchronise the camera's clock (NTP)"
         )
         self._stats.set_source("online", self._stats.clock)
 

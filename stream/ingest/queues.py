@@ -100,7 +100,7 @@ class BoundedQueue(ABC, Generic[T]):
 
 
 class DropOldest(BoundedQueue[T]):
-    """For live frames: fresh beats complete. When full, the oldest frame goes; a Dropped in its place counts such frames.
+    """For live frames: latency matters more than completeness. When full, the oldest frame goes; a Dropped in its place counts such frames.
 
     Markers between the frames (stream.ingest.items) stay and take no capacity: of those before the oldest frame, one of each kind.
     """
@@ -143,7 +143,7 @@ def _merged(markers: list[Marker]) -> list[Any]:
 
 
 class Blocking(BoundedQueue[T]):
-    """For the disk and for recordings: complete beats fresh. When full, the producer waits."""
+    """For the disk and for recordings: completeness matters more than latency. When full, the producer waits."""
 
     def _make_space(self) -> None:
         while len(self._items) >= self.capacity and not self._closed:

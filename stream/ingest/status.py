@@ -1,4 +1,4 @@
-"""How one camera is doing: counters and a state while it is taken in, and a frozen value of both for others."""
+"""State and counters of a camera while it is recorded, and an immutable snapshot of them."""
 
 import math
 import statistics
@@ -108,7 +108,7 @@ class IngestStats:
             self.on_change()
 
     def set_end(self, state: State, detail: str) -> None:
-        """Nothing happens any more: the camera ended or failed."""
+        """Terminal state: the camera ended or failed."""
         with self._lock:
             self._end = state, detail
         self.on_change()

@@ -1,4 +1,4 @@
-"""Supervises the cameras that are taken in, in one process and one event loop.
+"""Supervises the cameras that are recorded, in one process and one event loop.
 
 Threads: per camera one `decode` and one `write`; one `encode` for all cameras. The event loop starts the threads and learns of their end
 through call_soon_threadsafe. A camera whose stage fails ends with that cause as its state; the other cameras go on.
@@ -30,7 +30,7 @@ OnDurable = Callable[[CameraIngest, Sequence[Acknowledgement]], None]
 
 
 class Supervisor:
-    """Takes in any number of cameras, which may be added and removed at any time. All methods belong to the event loop, but `stop`."""
+    """Records any number of cameras, which may be added and removed at any time. All methods belong to the event loop, but `stop`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Supervisor:
         return list(self._supervising)
 
     def add(self, name: str, config: IngestConfig) -> CameraIngest:
-        """Open a camera for writing and begin to take its source in. Raises the errors of open_camera."""
+        """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
         if self._encoding is None:
             self._encoding = _in_thread("encode", self._encode)
         repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=self._timezone)
@@ -75,7 +75,7 @@ class Supervisor:
         return ingest
 
     async def remove(self, camera: CameraIngest) -> None:
-        """Stop one camera, wait until everything of it is written, and forget it here."""
+        """Stop one camera, wait until everything of it is written, and remove it from the session."""
         camera.stop()
         await asyncio.wait({self._supervising[camera]})
         del self._supervising[camera]

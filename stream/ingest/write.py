@@ -83,7 +83,7 @@ class CameraWriter:
             finally:
                 if repository.manifest.generation != generation:
                     self._upgrade, self._controls.encoders = upgrade, upgrade.encoders
-                    self._stats.set_detail(f"goes on with the features of '{upgrade.encoders.name}'")
+                    self._stats.set_detail(f"now records features of model '{upgrade.encoders.name}'")
 
         return self._do(work)
 
@@ -138,7 +138,9 @@ class CameraWriter:
     def _synced(self, acknowledged: list[Acknowledgement]) -> None:
         frames, self._waiting, self._sync_due = self._waiting, [], math.inf
         self._stats.set_disk_full(
-            "sealing waits for space; new frames still fit the journal" if self._repository.seal_error else None
+            "the disk is too full to seal; new frames are still written to the journal"
+            if self._repository.seal_error
+            else None
         )
         now = time.time()
         for frame in frames:
@@ -203,7 +205,9 @@ class CameraWriter:
                 _, future = self._commands.get_nowait()
             except Empty:
                 return
-            future.set_exception(NotWritable(f"{self._repository.directory}: the recording has just ended; ask again"))
+            future.set_exception(
+                NotWritable(f"{self._repository.directory}: the recording process is ending; run the command again")
+            )
 
     def _keep_retention(self, *, now: bool = False) -> None:
         if now or time.monotonic() >= self._retention_due:

@@ -113,7 +113,7 @@ def _name_of_url(parts: SplitResult) -> str:
 def _pattern(text: str) -> SourceAddress:
     graph = text.removeprefix(_PATTERN_PREFIX).strip()
     if not graph:
-        raise BadUrl("lavfi: names no picture; for example lavfi:testsrc2=size=640x360:rate=25")
+        raise BadUrl("lavfi: no filter graph given; for example lavfi:testsrc2=size=640x360:rate=25")
     shown = _PATTERN_PREFIX + redact_address(graph)
     return SourceAddress("pattern", graph, shown, live=True, suggested_name=re.split(r"[=,;]", graph)[0])
 

@@ -1,4 +1,4 @@
-"""Wait times between attempts to reach a source: exponential, capped, with jitter, without end. Pure, except for the dice."""
+"""Wait times between attempts to reach a source: exponential, capped, with jitter, without end. Pure, except for the random jitter."""
 
 import random
 from typing import Self

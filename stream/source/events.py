@@ -1,6 +1,6 @@
 """Events of a source, in the order in which they happen. Frozen; texts are redacted.
 
-Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, for ever
+Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, until stopped
 Opened  Frame Frame ...  Ended                                          a recording
 """
 

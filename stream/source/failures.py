@@ -42,12 +42,12 @@ def explain_reading(error: Exception, address: SourceAddress, timeout_s: float) 
 def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     """No data within the read timeout."""
     hint = "; HLS with long segments needs a longer read timeout" if address.kind == "hls" else ""
-    return SourceTimeout(f"{address.redacted}: nothing came for {timeout_s:g} s{hint}")
+    return SourceTimeout(f"{address.redacted}: no data for {timeout_s:g} s{hint}")
 
 
 def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     """Data came, but no frame within the read timeout: the video stopped, or its codec changed."""
-    return SourceTimeout(f"{address.redacted}: data came, but no picture for {timeout_s:g} s")
+    return SourceTimeout(f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s")
 
 
 def codec_changed(address: SourceAddress) -> SourceLost:
@@ -68,11 +68,11 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
     if isinstance(error, FileNotFoundError):
         return SourceNotFound, "no such file or device"
     if isinstance(error, PermissionError) and address.kind in ("file", "device"):
-        return SourceNotFound, "may not be read: permission denied"
+        return SourceNotFound, "permission denied"
     if isinstance(error, _UNSUPPORTED):
         return BadUrl, "this build of FFmpeg cannot read such an address"
     if address.kind == "pattern":
-        return BadUrl, f"FFmpeg does not accept this picture graph: {_reason(error)}"
+        return BadUrl, f"FFmpeg does not accept this lavfi filter graph: {_reason(error)}"
     if address.kind == "device":
         return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
     if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError

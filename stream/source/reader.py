@@ -98,7 +98,9 @@ class _Reader:
         try:
             with self._connect() as connection:
                 if connection.finite and self._was_live:
-                    return SourceLost(f"{self._address.redacted}: the broadcast is over; waiting for the next")
+                    return SourceLost(
+                        f"{self._address.redacted}: the live stream became a finished recording; waiting for a live stream"
+                    )
                 for event in self._events(connection):
                     if self._first_picture_at is None:
                         self._first_picture_at = self._monotonic()

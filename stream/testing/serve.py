@@ -5,7 +5,7 @@
 
 Binds 127.0.0.1 and prints one JSON line, {"url": ...}, when the first client may come; with "began", the Unix time of the first
 picture, where it does not wait for clients. Without --loop the video ends with the
-file: RTSP says goodbye to its clients, HLS marks its playlist as ended. Over RTSP every client starts at the first frame; over
+file: RTSP closes its sessions, HLS marks its playlist as ended. Over RTSP every client starts at the first frame; over
 HLS, as on any live broadcast, at the newest segment. Ends on SIGTERM or SIGINT.
 """
 

@@ -81,9 +81,7 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
         first = error.errors()[0]
         raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if any(turn.value != turn.value.encode(errors="ignore").decode() for turn in annotation.conversations):
-        raise DataError(
-            f"{path}: item {number}: conversations: holds half of a surrogate pair, which is not valid text"
-        )
+        raise DataError(f"{path}: item {number}: conversations: contains a lone surrogate, which is not valid Unicode")
     speakers = [turn.speaker for turn in annotation.conversations]
     if not speakers or len(speakers) % 2 or speakers != ["human", "gpt"] * (len(speakers) // 2):
         raise DataError(f"{path}: item {number}: human and gpt must take turns, human first, gpt last; got {speakers}")

@@ -1,7 +1,7 @@
 """The stage between naming and study: the decoder learns to answer from words only, so that it knows language before it sees anything.
 
-Instead of MemAug's output, the words that name what the proof shows are added to the question's tokens, with random
-loudness. If nothing was seen, the words of the most similar frame are added. No memory is read, so a question costs a
+Instead of MemAug's output, the words that name what the proof shows are added to the question's tokens, with a random
+scale. If nothing was seen, the words of the most similar frame are added. No memory is read, so a question costs a
 tenth of one in the study. Most errors of a new model are sentences: trained by the study only, after 98,000 questions
 attention was on the right digit in 0.94 of them, and the digit was said in 0.07. Hour-LLaVA starts with a decoder that
 knows language (arXiv 2506.05332, section 3).

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:
-    state = f"{len(report.damage)} damaged" if report.damage else "sound"
+    state = f"{len(report.damage)} damaged" if report.damage else "clean"
     print(f"{report.camera.name}: {report.frames} frames, {state}")
     for finding, result in report.repaired[:_MOST_LINES]:
         print(f"  repaired: {_line(finding, report)}: {result}")

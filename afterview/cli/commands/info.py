@@ -36,7 +36,7 @@ def _print(camera: CameraDescription) -> None:
             f"  {camera.frames} frames ({length} at {info.fps:g} per second), "
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
-        print(f"  times are {describe_time_basis(camera.time_basis)}")
+        print(f"  times from: {describe_time_basis(camera.time_basis)}")
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
     print(f"  {camera.bytes / 1e6:.1f} MB; model {camera.spec.model}: {shape}")
     if camera.tiers.downsampled:

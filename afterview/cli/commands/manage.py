@@ -26,18 +26,16 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.settings import read_store
 from afterview.memory.writing.commands import camera_limits
-from afterview.stream.ingest.commands import apply
+from afterview.stream.ingest.commands import BY_RECORDER, apply
 
-PROGRESS_EVERY_S = 5.0
+_NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     if arguments.command in ("forget", "keep") and not arguments.camera and len(memory.camera_ids()) > 1:
-        raise UsageError(
-            f"{arguments.command} which camera's? give --camera; there are: {', '.join(memory.camera_ids())}"
-        )
+        raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     if arguments.command == "retain" and arguments.coarse_days:
         for reader in readers:
@@ -92,7 +90,7 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
         return {
             "camera": reader.info.id,
             "settings": settings.model_dump(mode="json"),
-            "by": "nobody: nothing was changed",
+            "by": _NOTHING_CHANGED,
         }
     return apply(reader, {"do": "set", "settings": {"masks": [_polygon(text) for text in arguments.polygon]}})
 
@@ -120,7 +118,9 @@ def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("days", "gb", "coarse_days"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} {value:g}: must be above 0; --forever takes the limits away")
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value:g}: must be above 0; use --forever to remove all limits"
+            )
     if arguments.forever:
         return {"days": None, "gigabytes": None, "coarse_days": None}
     given = {"days": arguments.days, "gigabytes": arguments.gb, "coarse_days": arguments.coarse_days}
@@ -159,7 +159,8 @@ def _require_downsampling(reader: CameraReader) -> None:
 
 def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
     proof = document["proof"]
-    print(f"{document['camera']}: {document['frames']} frames forgotten, by {document['by']}")
+    who = " (executed by the recording process)" if document["by"] == BY_RECORDER else ""
+    print(f"{document['camera']}: {document['frames']} frames forgotten{who}")
     for gone in document["ranges"]:
         print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
     objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
@@ -171,7 +172,9 @@ def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
 
 def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
     settings = CameraSettings.model_validate(document["settings"])
-    print(f"{document['camera']}: {'paused' if settings.paused else 'recording when watched'}; set by {document['by']}")
+    state = "paused" if settings.paused else "not paused"
+    changed = {_NOTHING_CHANGED: "unchanged", BY_RECORDER: "set by the recording process"}
+    print(f"{document['camera']}: {state}; {changed.get(document['by'], 'set by this command')}")
     for start, end in settings.keep:
         print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
     for polygon in settings.masks:
@@ -184,15 +187,15 @@ def _print_retention(document: dict[str, Any], reader: CameraReader) -> None:
         f"{limits['days']:g} days" if limits["days"] else "",
         f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
     ]
-    print(f"{document['camera']}: keeps {' and at most '.join(filter(None, said)) or 'everything'}")
+    print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
     if limits["coarse_days"] or document["coarse_frames"]:
-        when = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "no further ones"
-        print(f"  a quarter of the tokens of {document['coarse_frames']} old frames; {when}")
+        more = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "is off"
+        print(f"  {document['coarse_frames']} frames downsampled to a quarter of their tokens; downsampling {more}")
     rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day"
     full = (
         f"full in {spell_duration(outlook['full_in_s'])} at this rate"
         if outlook["full_in_s"] is not None
-        else "never full at this rate"
+        else "the limit is not reached at this rate"
     )
     print(f"  {rate}; {full}")
 

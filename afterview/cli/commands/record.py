@@ -141,7 +141,7 @@ def describe_waiting(upload: UploadProgress | None, info: CameraInfo) -> str:
     waiting = f"{upload.seals} seals ({upload.bytes / 1e6:.1f} MB) wait for the store"
     if upload.silent_since is None:
         return waiting
-    return f"{waiting}, which cannot be used since {info.show_clock(upload.silent_since)} ({upload.why})"
+    return f"{waiting}; store unavailable since {info.show_clock(upload.silent_since)} ({upload.why})"
 
 
 def _log_state(ingest: CameraIngest) -> None:

@@ -13,6 +13,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.reembed import Encode, build_sealed, open_generation
+from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER
 from afterview.stream.ingest.control import ask_writer
 from afterview.stream.ingest.upgrade import image_encoder
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build a generation for each camera and put it in use. Returns 1 if a camera could not be switched; everything else is done."""
+    """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     from afterview.model.checkpoint.loading import load_encoders  # loads torch
@@ -57,23 +58,28 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
     try:
         done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
     except (CameraBusy, RequestRefused) as error:
-        said = f"{Manifest.read(camera).frames} frames are rebuilt, but not in use: {error}; run this again, little is left to do"
+        said = (
+            f"{Manifest.read(camera).frames} frames are re-embedded, but the switch failed: {error}; "
+            "run the command again to switch"
+        )
         return {"generation": generation, "switched": False, "said": said}
-    lost = f"; {done['lost']} frames have no image and are lost to this model" if done["lost"] else ""
+    lost = f"; {done['lost']} frames have no image and cannot be re-embedded" if done["lost"] else ""
+    here = done["by"] == BY_COMMAND
+    who = "this command" if here else "the recording process, which now uses this model"
     return {
         **done, "switched": True,
-        "said": f"{done['frames']} frames have features of '{spec.model}' now, put in use by {done['by']}{lost}",
+        "said": f"{done['frames']} frames now have features of '{spec.model}', switched by {who}{lost}",
     }  # fmt: skip
 
 
 def _switch(
     reader: CameraReader, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool
 ) -> dict[str, Any]:
-    """Put a generation in use: through the process that records the camera, or here if there is none."""
+    """Switch to a generation: through the process that records the camera, or here if there is none."""
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
     result = ask_writer(reader.directory, command)
     if result is not None:
-        return {**result, "by": "the process that records it, which goes on with this model"}
+        return {**result, "by": f"{BY_RECORDER}, which goes on with this model"}
     with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
-    return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": "this command"}
+    return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

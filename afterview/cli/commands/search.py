@@ -1,4 +1,4 @@
-"""`afterview search`: the frames that look most like a text."""
+"""`afterview search`: the frames that are most similar to a text."""
 
 import argparse
 import logging

@@ -96,7 +96,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         used = [reader.info.id for reader in _readers(memory) if UploadState.read(reader.directory).bytes]
         if used:
             raise UsageError(
-                f"{memory}: chunks of {', '.join(used)} lie on {before.url}; `afterview store leave` brings them back first"
+                f"{memory}: chunks of {', '.join(used)} are stored on {before.url}; run `afterview store leave` first"
             )
     _probe(BucketClient(settings, ""))
     _refuse_others(memory, settings, used=before is not None and before.url == settings.url)
@@ -105,9 +105,9 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         write_store(memory, settings)
     except OSError as error:
         raise NotWritable(f"memory {memory}: cannot be written: {error.strerror}") from None
-    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera stay here, too"
+    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera also stay local"
     if (memory / "answers").exists() or any(memory.glob("*/camera.json")):
-        said += "\n  a watch sends what is there already, oldest first; without one: afterview store flush"
+        said += "\n  the next watch sends the existing frames, oldest first; to send them now: afterview store flush"
     return {"memory": str(memory), "store": settings.model_dump(), "said": said}
 
 
@@ -154,15 +154,15 @@ def _status(reader: CameraReader) -> dict[str, Any]:
     assert status is not None, "`run` has seen that the memory has a store"
     try:
         _bucket(reader).size("camera.json")
-        answer = "it answers"
+        failure = None
     except StoreError as error:
-        answer = str(error)
-    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  asked just now: {answer}"
+        failure = str(error)
+    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  connection: {failure or 'ok'}"
     if status.keeps_versions:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**status.to_dict(), "answers": answer == "it answers", "said": said}
+    return {**status.to_dict(), "answers": failure is None, "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
             "waiting_bytes": size,
             "said": f"{reader.info.id}: everything sealed is on {bucket.name}",
         }
-    said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run this again"
+    said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run the command again"
     return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
 
 
@@ -211,12 +211,13 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 def _leave(reader: CameraReader) -> dict[str, Any]:
     with progress(reader.info.id, "MB", scale=1e-6) as report:
         size, bad = restore_camera(reader.directory, _bucket(reader), report)
-    said = f"{reader.info.id}: {size / 1e6:.1f} MB brought back"
+    said = f"{reader.info.id}: {size / 1e6:.1f} MB downloaded"
     damage = fsck(reader.directory).damage
     if damage:
         said += (
-            f"; {len(bad)} chunks failed their checksum on the store, {len(damage)} places are damaged or missing here. The store is kept "
-            "until they are dealt with: `afterview fsck` names them, with --repair they are given up; then leave again"
+            f"; {len(bad)} chunks failed their checksum on the store, {len(damage)} places are damaged or missing here. "
+            "Run `afterview fsck --repair` (what cannot be repaired is recorded as lost), then run `store leave` again. "
+            "The store is kept until then"
         )
     return {"bytes": size, "damaged_chunks": bad, "whole": not damage, "said": said}
 

@@ -29,11 +29,11 @@ def print_answer(
     for part in answer.parts:
         _print_coverage(part.coverage, zones[part.coverage.camera])
         if len(zones) > 1:
-            print(f"    asked because {part.why}")
+            print(f"    asked: {part.why}")
     for name, why in answer.skipped.items():
         print(f"  {name}: not asked: {why}")
     first_s = min(part.timing["first_token_s"] for part in answer.parts)
-    print(f"\nfirst token after {first_s:.2f} s, all of it after {answer.total_s:.2f} s; answer {answer.id}")
+    print(f"\nfirst token after {first_s:.2f} s, complete after {answer.total_s:.2f} s; answer {answer.id}")
 
 
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
@@ -41,10 +41,11 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
     if coverage.search == "approximate":
-        attended += ", found by an approximate search: asked again as of the same moment, others may be found"
+        attended += " (approximate search: the same question may recall other frames)"
     print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
-    print(f"    attended to {attended}; newest frame {spell_duration(coverage.lag_s)} before the moment asked about")
-    print(f"    times are {describe_time_basis(coverage.time_basis)}")
+    lag = spell_duration(coverage.lag_s)
+    print(f"    attended to {attended}; newest frame is {lag} older than the time of the question")
+    print(f"    times from: {describe_time_basis(coverage.time_basis)}")
     for gap in coverage.gaps:
         print(f"    gap: {describe_gap(gap, info)}")
     for gone in coverage.removed:
@@ -53,6 +54,6 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
         print(f"    {coverage.damaged} frames could not be read and were left out; `afterview fsck` says what is wrong")
     if coverage.unreachable:
         print(
-            f"    {coverage.unreachable} frames lie on the memory's store, which does not answer, and were left out; "
+            f"    {coverage.unreachable} frames are on the memory's store, which does not answer, and were left out; "
             "`afterview store status` says more"
         )

@@ -25,18 +25,22 @@ def printable(text: str) -> str:
 def describe_gap(gap: Gap, info: CameraInfo) -> str:
     """A gap for people, in the camera's zone."""
     why = (
-        "crashed: no process records it, and the last one did not end cleanly"
+        "crashed: no process is recording, and the last one did not stop cleanly"
         if gap.reason == "crashed"
         else gap.reason
     )
     if gap.lasts:
-        return f"{info.show(gap.start)} and still ({why})"
+        return f"since {info.show(gap.start)} ({why})"
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
 
 
 def describe_time_basis(counts: Mapping[str, int]) -> str:
     """The clock that the times come from, for people; with several clocks, how many frames each."""
-    words = {"source": "the camera's own clock's", "arrival": "those of arrival", "file": "the recording's"}
+    words = {
+        "source": "camera or recording clock",
+        "arrival": "arrival at this machine",
+        "file": "start of the recording",
+    }
     if len(counts) == 1:
         return words[next(iter(counts))]
-    return ", ".join(f"{words[basis]} ({count} frames)" for basis, count in counts.items())
+    return ", ".join(f"{text} ({counts[basis]} frames)" for basis, text in words.items() if basis in counts)

@@ -16,4 +16,4 @@ def describe_store(status: StoreStatus, info: CameraInfo) -> str:
         waiting = f"; {status.waiting_seals} seals ({status.waiting_bytes / 1e6:.1f} MB) wait"
     if status.unreachable_since is None:
         return stored + waiting
-    return f"{stored}{waiting}; it cannot be used since {info.show(status.unreachable_since)} ({status.why})"
+    return f"{stored}{waiting}; store unavailable since {info.show(status.unreachable_since)} ({status.why})"

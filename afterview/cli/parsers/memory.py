@@ -31,7 +31,7 @@ def _add_fsck(commands: Commands) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="repair what can be repaired, and report what it cost; nothing readable is lost",
+        help="repair what can be repaired, and report what it cost; never deletes readable frames",
     )
     parser.add_argument(
         "--deep", action="store_true", help="also read every chunk on the object store, not only check that it exists"
@@ -40,7 +40,7 @@ def _add_fsck(commands: Commands) -> None:
 
 def _add_search(commands: Commands) -> None:
     parser = add_command(
-        commands, "search", "find the frames that look most like a text",
+        commands, "search", "find the frames that are most similar to a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
         "approximate.\n\nexample:\n  afterview search \"a red car\" --memory ./cameras --last 2h --top 5",
     )  # fmt: skip
@@ -135,12 +135,14 @@ def _add_reembed(commands: Commands) -> None:
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
-    parser.add_argument("--model", required=True, metavar=MODEL, help="whose features to make")
+    parser.add_argument("--model", required=True, metavar=MODEL, help="model that makes the new features")
     parser.add_argument(
         "--tokens", choices=["float16", "int8"], help="how the new tokens are stored (default: like the present ones)"
     )
     parser.add_argument("--keep-old", action="store_true", help="leave the old generation's features on the disk")
-    parser.add_argument("--again", action="store_true", help="even if the features are this model's already")
+    parser.add_argument(
+        "--again", action="store_true", help="rebuild the features even if they are already from this model"
+    )
 
 
 def _add_exchange(commands: Commands) -> None:
@@ -159,7 +161,7 @@ def _add_exchange(commands: Commands) -> None:
         parser = add_command(commands, name, summary, more, module="exchange")
         parser.add_argument("file", metavar="FILE")
         parser.add_argument("--memory", required=True, metavar="DIR")
-        which = "which camera" if name == "export" else "into which camera (default: of its name)"
+        which = "which camera" if name == "export" else "camera to append to (default: the name in the file)"
         parser.add_argument("--camera", metavar="NAME", help=which)
         if name == "export":
             _add_span(parser)

@@ -7,10 +7,10 @@ from afterview.cli.parsers.common import Commands, add_command
 _ABOUT = """\
 Keep the sealed frames of a memory (tokens, embeddings, images: nearly all of its bytes) on S3-compatible storage.
 
-The directory stays the front: frames are durable in its journal before anything is sent, so recording and acknowledging
-never wait for the network. Chunks are sent after they are sealed. Local copies are deleted only after the store has
-confirmed the chunks; the newest stay local, up to --local-gb. If the store does not answer, it is tried again without
-end, and nothing is lost as long as the disk has room. Questions read chunks from both places.
+Recording always writes to the local directory first: frames are durable in its journal before anything is sent, so
+recording and acknowledging never wait for the network. Chunks are sent after they are sealed. Local copies are deleted
+only after the store has confirmed the chunks; the newest stay local, up to --local-gb. If the store does not answer,
+retries continue without end, and nothing is lost as long as the disk has room. Questions read chunks from both places.
 
 Needs the extra s3: pip install '.[s3]' in the checkout. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the AWS
 credentials file (AWS_PROFILE), or from the machine's role; they are never written into a memory.
@@ -44,7 +44,7 @@ def add_store_command(commands: Commands) -> None:
         metavar="N",
         help="the newest chunks of each camera, up to this size, also stay local (default: 2)",
     )
-    _action(actions, "status", "report what lies there, what waits, and whether it answers")
+    _action(actions, "status", "show stored bytes, bytes not sent yet, and whether the store can be reached")
     _action(
         actions, "flush", "send everything that is sealed now",
         "Works beside a live watch. Gives up after a minute\nwithout an answer (exit 1); what was sent stays sent.",

@@ -71,8 +71,8 @@ def _add_evaluate(commands: Commands) -> None:
         "--world changing  one camera; objects that change colour or size in view or are partly hidden: what changed, what hid\n"
         "                  what, and summaries. --kinds may also name kinds of plain worlds\n"
         "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. Each\n"
-        "                  camera answers separately: a camera that does not deny claims to have seen the thing. The times of\n"
-        "                  their evidence give first and next. A question about one camera is judged by its own answer",
+        "                  camera answers separately: an answer other than 'not seen' counts as 'seen'. The times of their\n"
+        "                  evidence give first and next. A question about one camera is judged by its own answer",
     )  # fmt: skip
     parser.add_argument("benchmark", choices=("world",), help="the benchmark")
     parser.add_argument(

@@ -92,9 +92,9 @@ def test_every_command_prints_times_with_the_cameras_zone(
 def test_since_when_a_store_is_silent_is_said_with_the_zone() -> None:
     info = new_camera("Tor", fps=1.0, timezone="Europe/Berlin")
     stored = StoreStatus("s3://bucket/home", "no answer", unreachable_since=AUTUMN)
-    assert describe_store(stored, info).endswith("cannot be used since 2026-10-25 02:00:00 CET (no answer)")
+    assert describe_store(stored, info).endswith("store unavailable since 2026-10-25 02:00:00 CET (no answer)")
     upload = UploadProgress("s3://bucket/home", seals=1, silent_since=AUTUMN - 1, why="no answer")
-    assert describe_waiting(upload, info).endswith("cannot be used since 02:59:59 CEST (no answer)")
+    assert describe_waiting(upload, info).endswith("store unavailable since 02:59:59 CEST (no answer)")
 
 
 def test_whose_clock_gave_the_times_is_said(
@@ -105,7 +105,7 @@ def test_whose_clock_gave_the_times_is_said(
     assert json.loads(capsys.readouterr().out)["cameras"][0]["time_basis"] == {"arrival": 5}
     assert main(["ask", "What?", "--memory", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["time_basis"] == {"arrival": 5}
-    assert "times are those of arrival" in run("ask", tmp_path, AUTUMN, capsys)
+    assert "times from: arrival at this machine" in run("ask", tmp_path, AUTUMN, capsys)
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue"])

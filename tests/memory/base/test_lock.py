@@ -1,4 +1,4 @@
-"""Who writes a camera: readers can tell without touching the lock, and say so when the last writer did not end cleanly."""
+"""Who writes a camera: readers can tell without touching the lock, and say so when the last writer did not stop cleanly."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def test_a_killed_writer_leaves_an_open_gap_that_readers_name_at_once(
         assert snapshot.open_gap.start == snapshot.times[-1]
         assert math.isnan(snapshot.open_gap.end)
         assert main(["info", str(memory)]) == 0
-        assert "the last one did not end cleanly" in capsys.readouterr().out
+        assert "the last one did not stop cleanly" in capsys.readouterr().out
     last = float(snapshot.times[-1])
     with open_camera(memory, "a", SPEC) as repository:
         frame = make_frame(0, SPEC, time=last + 100)

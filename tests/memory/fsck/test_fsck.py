@@ -277,7 +277,7 @@ def test_out_of_order_times_are_found(camera: Path) -> None:
 def test_the_command_exits_as_the_design_says(camera: Path, capsys: pytest.CaptureFixture[str]) -> None:
     memory = str(camera.parent)
     assert main(["fsck", memory]) == 0
-    assert "200 frames, sound" in capsys.readouterr().out
+    assert "200 frames, clean" in capsys.readouterr().out
     flip(camera / "generation-1/tokens/c.2.0.0")
     assert main(["fsck", memory, "--json"]) == 1
     document = json.loads(capsys.readouterr().out)

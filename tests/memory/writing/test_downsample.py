@@ -302,7 +302,9 @@ def test_the_command(tmp_path: Path, spec: FeatureSpec, capsys: pytest.CaptureFi
     assert main(["info", str(tmp_path)]) == 0
     assert "640 old frames keep 1 of them" in capsys.readouterr().out
     assert main(["retain", "--memory", str(tmp_path)]) == 0
-    assert "a quarter of the tokens of 640 old frames; after 0.001 days" in capsys.readouterr().out
+    assert (
+        "640 frames downsampled to a quarter of their tokens; downsampling after 0.001 days" in capsys.readouterr().out
+    )
     assert main(["retain", "--memory", str(tmp_path), "--forever"]) == 0
-    assert "no further ones" in capsys.readouterr().out
+    assert "downsampling is off" in capsys.readouterr().out
     assert main(["retain", "--memory", str(tmp_path), "--coarse-days", "0"]) == 2

@@ -268,7 +268,7 @@ def test_commands_work_without_a_writer_and_say_what_is_left(camera: Path, capsy
         (["mask", "--polygon", "0,0 1,1"], "at least three corners"),
         (["mask", "--polygon", "0,0 1,1 7,0"], "fractions of the picture"),
         (["retain", "--days", "0"], "must be above 0"),
-        (["retain", "--days", "inf"], "--forever takes the limits away"),
+        (["retain", "--days", "inf"], "use --forever to remove all limits"),
         (["forget", "--from", "1700000009", "--to", "1700000001"], "ends before it begins"),
         (["pause", "--camera", "nowhere"], "there are: a"),
     ],

@@ -78,7 +78,7 @@ def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     assert main([*asked, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [part["camera"] for part in document["cameras"]] == ["back", "front", "gate"]
-    assert {part["why"] for part in document["cameras"]} == {"no camera was named, and all that can answer are asked"}
+    assert {part["why"] for part in document["cameras"]} == {"all cameras with usable frames in the span"}
     assert [part["coverage"]["frames"] for part in document["cameras"]] == [40, 90, 20]
     assert document["skipped"].keys() == {"new", "other"}
     assert "nothing was recorded before" in document["skipped"]["new"]
@@ -86,7 +86,7 @@ def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     assert {item["camera"] for item in document["evidence"]} == {"back", "front", "gate"}
     assert main([*asked, "--camera", "gate", "--camera", "new"]) == 0
     printed = capsys.readouterr().out
-    assert "asked because it was named" in printed
+    assert "asked: named in the request" in printed
     assert "new: not asked: camera 'new': nothing was recorded before" in printed
     assert main([*asked, "--camera", "gate", "--camera", "other"]) == 2
     assert "its features were made by 'made-up'" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_named_cameras_are_all_asked_however_many(tmp_path: Path, model: Aftervi
     assert [part.coverage.camera for part in answer.parts] == list(names)
     unnamed = Answerer(Memory(tmp_path), model).ask(Question("What?", max_new_tokens=2))
     for place, part in enumerate(unnamed.parts, 1):
-        assert f"look most like the question (place {place} of 10, similarity" in part.why
+        assert f"the most similar to the question (place {place} of 10, similarity" in part.why
     assert len(unnamed.skipped) == 6
 
 
@@ -191,7 +191,7 @@ def test_as_of_a_moment_an_exact_search_is_reproducible_and_an_approximate_one_s
     assert document["coverage"]["search"] == document["provenance"]["search"] == "approximate"
     assert document["cameras"][0]["coverage"]["recall"] == "bounded"
     assert main(arguments) == 0
-    assert "found by an approximate search: asked again as of the same moment" in capsys.readouterr().out
+    assert "(approximate search: the same question may recall other frames)" in capsys.readouterr().out
     assert main([*arguments[:-1], str(START + 1099), "--from", str(START + 1030), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["search"] == "none"  # all of a short span is recalled
 

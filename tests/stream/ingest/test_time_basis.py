@@ -111,7 +111,7 @@ def test_a_camera_that_believes_it_is_1970_is_named_once_and_dated_by_arrival(
 
     run_loop(main())
     (notice,) = [line for line in said if "rejected" in line]
-    assert "its clock says 1970-01-01 00:16:40 UTC" in notice
+    assert "it shows 1970-01-01 00:16:40 UTC" in notice
     snapshot = Memory(tmp_path).camera("gate").snapshot()
     assert snapshot.time_bases(snapshot.ids) == {"arrival": 20}
     np.testing.assert_allclose(snapshot.times[:10] - now, np.arange(10) / FPS, atol=0.3)

@@ -226,7 +226,7 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path, capsys: pytes
     def count() -> int:
         return len(recording.acks)
 
-    assert any("goes on with the features of" in detail for _, detail in recording.states)
+    assert any("now records features of model" in detail for _, detail in recording.states)
     camera = memory / "a"
     snapshot = CameraReader(camera).snapshot()
     encoders = load_encoders(models["new"])

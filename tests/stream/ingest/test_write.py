@@ -302,7 +302,7 @@ def test_a_command_to_a_writer_that_has_ended_is_refused(tmp_path: Path) -> None
     running = Running(tmp_path / "m")
     running.outbox.put(make_frame(0, SPEC))
     running.close()
-    with pytest.raises(NotWritable, match="has just ended"):
+    with pytest.raises(NotWritable, match="is ending; run the command again"):
         running.writer.command({"do": "enforce"})
 
 

@@ -37,7 +37,7 @@ def test_addresses_are_recognised(text: str, kind: str, live: bool, name: str) -
         ("rtsp://host/a b", "white space"),
         ("rtps://host/live", "cannot read 'rtps' addresses"),
         ("http://[::1/x", "not valid"),
-        ("lavfi:", "names no picture"),
+        ("lavfi:", "no filter graph given"),
     ],
 )
 def test_malformed_addresses_are_refused(text: str, said: str) -> None:

@@ -39,7 +39,7 @@ def test_live_gives_the_very_frames_of_the_file_until_its_end(clip: Path) -> Non
     assert_same_frames(watch.samples, samples_of_file(clip, fps=5))  # it joined at the first segment
     assert watch.of(Opened) == [Opened("h264", 160, 120, 10.0)]
     assert "the stream ended" in str(watch.of(Lost)[0])
-    assert "the broadcast is over" in str(watch.of(Retry)[1])  # a live source is never done: it may come back
+    assert "became a finished recording" in str(watch.of(Retry)[1])  # a live source is never done: it may come back
 
 
 def test_a_late_client_joins_at_the_newest_segment(clip: Path) -> None:

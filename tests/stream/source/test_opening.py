@@ -34,7 +34,7 @@ def test_test_pictures_come_in_real_time_and_their_end_is_a_failure_to_recover_f
 
 
 def test_a_picture_graph_that_is_none_is_refused() -> None:
-    with pytest.raises(BadUrl, match="does not accept this picture graph"):
+    with pytest.raises(BadUrl, match="does not accept this lavfi filter graph"):
         read("lavfi:nonesuch=1")
 
 

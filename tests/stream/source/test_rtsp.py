@@ -121,7 +121,7 @@ def test_a_frozen_server_is_noticed_within_the_read_timeout(clip: Path) -> None:
         frozen = time.monotonic()
         watch.until(lambda: watch.of(Lost))
         assert watch.events[1][0] - frozen < QUICK.read_timeout_s + 0.4
-        assert "nothing came for 1 s" in str(watch.of(Lost)[0])
+        assert "no data for 1 s" in str(watch.of(Lost)[0])
         server.thaw()
         watch.until(lambda: len(watch.of(Opened)) == 2)
 

@@ -263,7 +263,7 @@ def test_a_training_is_not_gone_on_with_as_another(
         return main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu", *arguments])
 
     assert train("--resume") == 0
-    assert "has nothing to resume; the training starts from the beginning" in capsys.readouterr().err
+    assert "no checkpoint; training starts at step 0" in capsys.readouterr().err
     assert train("--resume", weight_decay=0.5) == 2
     assert "started with trainer.weight_decay 0.0, not 0.5;" in capsys.readouterr().err
     assert train("--resume", learning_rates={"language": 1e-3}, steps=3) == 2
@@ -387,7 +387,7 @@ def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
             '[{"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": " "}]}]',
             "item 0: conversations: an answer of gpt is empty",
         ),
-        ('[{"conversations": [{"from": "human", "value": "\\ud800"}, A]}]', "half of a surrogate pair"),
+        ('[{"conversations": [{"from": "human", "value": "\\ud800"}, A]}]', "a lone surrogate"),
     ],
 )
 def test_annotations_that_are_wrong_are_named(items: str, message: str, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """More wordings of the kinds of `things` and `course`, for training only: indirect questions with many openings, direct
 ones, and questions that follow what they are about.
 
-A dozen wordings teach a small model sentences; a hundred teach it words. No held-out wording may be here (a test
-checks), but every word of one should be: the sentence is held out. Some questions start with a word of another kind
+With few wordings a small model memorises sentences; with about a hundred it learns the words. No held-out wording may
+be here (a test checks), but every word of one should be: the sentence is held out. Some questions start with a word of another kind
 ("When you saw it, what colour ..."), because a model that never sees such questions decides by the first word.
 """
 

@@ -50,12 +50,10 @@ def choose_cameras(
     """
     if question.cameras:
         named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
-        return Choice(
-            {name: ChosenCamera("named in the request", memory.camera(name).snapshot()) for name in named}, {}
-        )
+        return Choice({name: ChosenCamera("it was named", memory.camera(name).snapshot()) for name in named}, {})
     everyone = memory.camera_ids()
     if len(everyone) == 1:
-        return Choice({everyone[0]: ChosenCamera("the only camera", memory.camera(everyone[0]).snapshot())}, {})
+        return Choice({everyone[0]: ChosenCamera("it is the only one", memory.camera(everyone[0]).snapshot())}, {})
     taken: dict[str, MemorySnapshot] = {}
     failures: dict[str, RepositoryError] = {}
     for name in everyone:
@@ -70,10 +68,10 @@ def choose_cameras(
         for name in everyone:
             if name not in taken:
                 raise failures[name]
-        return Choice({name: ChosenCamera("all cameras: none can answer", taken[name]) for name in everyone}, {})
+        return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in everyone}, {})
     skipped = {name: str(error) for name, error in failures.items()}
     if len(usable) <= MOST_CAMERAS:
-        why = "all cameras with usable frames in the span"
+        why = "no camera was named, and all that can answer are asked"
         return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
     chosen = _nearest_cameras(memory, usable, question, embed(question.text), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped})

@@ -78,7 +78,7 @@ def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     assert main([*asked, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [part["camera"] for part in document["cameras"]] == ["back", "front", "gate"]
-    assert {part["why"] for part in document["cameras"]} == {"all cameras with usable frames in the span"}
+    assert {part["why"] for part in document["cameras"]} == {"no camera was named, and all that can answer are asked"}
     assert [part["coverage"]["frames"] for part in document["cameras"]] == [40, 90, 20]
     assert document["skipped"].keys() == {"new", "other"}
     assert "nothing was recorded before" in document["skipped"]["new"]
@@ -86,7 +86,7 @@ def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     assert {item["camera"] for item in document["evidence"]} == {"back", "front", "gate"}
     assert main([*asked, "--camera", "gate", "--camera", "new"]) == 0
     printed = capsys.readouterr().out
-    assert "asked: named in the request" in printed
+    assert "asked: it was named" in printed
     assert "new: not asked: camera 'new': nothing was recorded before" in printed
     assert main([*asked, "--camera", "gate", "--camera", "other"]) == 2
     assert "its features were made by 'made-up'" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_of_many_cameras_the_likeliest_are_asked_and_the_others_named_with_the_r
     assert "nothing was recorded before" in answer.skipped["elsewhen"]
     assert sum("less similar to the question" in why for why in answer.skipped.values()) == 2
     assert {item.camera for item in answer.evidence} <= {part.coverage.camera for part in answer.parts}
-    left_out = next(name for name, why in answer.skipped.items() if "less like" in why)
+    left_out = next(name for name, why in answer.skipped.items() if "less similar" in why)
     assert answerer.ask(Question("What?", (left_out,), at=START + 60, max_new_tokens=2)).skipped == {}
 
 

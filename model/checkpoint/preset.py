@@ -16,6 +16,7 @@ from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
 from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
+from afterview.model.language.scope import Scope
 
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
@@ -83,6 +84,7 @@ class ModelPreset(Schema):
     seed: int = 0  # of newly initialised weights
     trained: bool = True
     notice: str | None = None  # warning shown with every answer of a model that is not trained
+    scope: Scope | None = None  # the questions that the model knows; it declines all others. null: it declines none
     forgetting: ForgettingConfig = ForgettingConfig()
     recall: RecallConfig = RecallConfig()
     positions: Policy = "interpolate"  # for more frames than the weights were trained with

@@ -21,6 +21,8 @@ from afterview.model.language.scope import Scope
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
 
+_GENERAL_QUESTION = "What happened?"  # suggested for a model without a scope
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -102,6 +104,11 @@ class ModelPreset(Schema):
     def tokens_per_frame(self) -> int:
         """Tokens that a memory stores per frame."""
         return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
+
+    @property
+    def suggestion(self) -> str:
+        """A question that this model can answer, to suggest to a user."""
+        return _GENERAL_QUESTION if self.scope is None else self.scope.examples[-1]
 
     @property
     def reference(self) -> str:

@@ -69,7 +69,7 @@ class Answerer:
         span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question.text)
+        text = _checked(question.text, self.model.preset.suggestion)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
@@ -235,11 +235,11 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: str) -> str:
-    """The question without white space around it. Raises UsageError for one that cannot be asked."""
+def _checked(question: str, suggestion: str) -> str:
+    """The question without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
     text = question.strip()
     if not text:
-        raise UsageError('the question is empty; ask, for example: "Which scene do you see now?"')
+        raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
         raise UsageError("the question holds bytes that are not UTF-8 text")
     if len(text) > LONGEST_QUESTION:

@@ -35,7 +35,7 @@ from tests.support.servers import RtspServer, need_rtsp
 
 FPS = 10.0  # sampled per second: many frames of memory in few seconds of live stream
 CLIP_FRAMES, CLIP_RATE = 100, 20
-QUESTION = "Where was the yellow block before it left?"
+QUESTION = "Where was the yellow square before it left?"
 # How far features of one frame may differ between encoder batches of different sizes: float32 sums in another order, stored as float16.
 BATCH_TOLERANCE = 2e-3
 

@@ -85,7 +85,9 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trainin
         batches.close()
     whole = _whole(trainer, model, config)
     if trainer.accelerator.is_main_process:
-        kept = model.preset.model_copy(update={"forgetting": config.forgetting, "trained": True, "notice": None})
+        # Notice and scope are about what the model knew before.
+        learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
+        kept = model.preset.model_copy(update=learnt)
         save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()

@@ -67,20 +67,25 @@ def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, path: Path) -> None
 def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
     """Print one question with answer, truth, evidence and coverage. Times are in the camera's zone."""
     question, answer = asked.put.question, asked.answer
-    coverage = answer.parts[0].coverage
     ago = asked.put.put_s - question.at_s
     before = f", as of {spell_duration(ago)} earlier" if ago >= 1 else ""
     proof = ", ".join(f"{info.show_clock(item.time)} ({item.weight:.2f})" for item in answer.evidence[:3])
-    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them"
     clock = info.show_clock(asked.put_at)
     margin = " " * len(f"   {clock}  ")
     show.say(f"\n   {clock}  question {asked.number}{before}: {question.text}")
     show.say(
         f"{margin}answer: {printable(answer.text)}   truth: {question.answer}   {'right' if asked.right else 'wrong'}\n"
         f"{margin}evidence: {proof or 'none'}   {asked.sheet.name}\n"
-        f"{margin}coverage: {coverage.frames} frames until {info.show_clock(coverage.last_time)}, attended to {attended}; "
-        f"took {answer.total_s:.1f} s"
+        f"{margin}{_describe_coverage(answer, info)}; took {answer.total_s:.1f} s"
     )
+
+
+def _describe_coverage(answer: "Answer", info: CameraInfo) -> str:
+    if answer.declined:
+        return "declined: the model does not know such questions"
+    coverage = answer.parts[0].coverage
+    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them"
+    return f"coverage: {coverage.frames} frames until {info.show_clock(coverage.last_time)}, attended to {attended}"
 
 
 def tell_score(show: Show, asked: list[Asked], ingest: "CameraIngest", seconds: float) -> None:

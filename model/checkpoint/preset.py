@@ -16,9 +16,12 @@ from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
 from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
+from afterview.model.language.scope import Scope
 
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
+
+_GENERAL_QUESTION = "What happened?"  # suggested for a model without a scope
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -83,6 +86,7 @@ class ModelPreset(Schema):
     seed: int = 0  # of newly initialised weights
     trained: bool = True
     notice: str | None = None  # warning shown with every answer of a model that is not trained
+    scope: Scope | None = None  # the questions that the model knows; it declines all others. null: it declines none
     forgetting: ForgettingConfig = ForgettingConfig()
     recall: RecallConfig = RecallConfig()
     positions: Policy = "interpolate"  # for more frames than the weights were trained with
@@ -100,6 +104,11 @@ class ModelPreset(Schema):
     def tokens_per_frame(self) -> int:
         """Tokens that a memory stores per frame."""
         return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
+
+    @property
+    def suggestion(self) -> str:
+        """A question that this model can answer, to suggest to a user."""
+        return _GENERAL_QUESTION if self.scope is None else self.scope.examples[-1]
 
     @property
     def reference(self) -> str:

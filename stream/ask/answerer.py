@@ -63,12 +63,16 @@ class Answerer:
         complete. All pieces together are the answer's text, except for white space around each camera's.
         cancel: once it is set (from any thread), reading the memory and generating stop within one piece, or one token.
 
+        A question that the model's preset does not know is declined: the answer says so, and has no parts.
+
         Raises UsageError for an empty question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the
         span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question.text)
+        text = _checked(question.text, self.model.preset.suggestion)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
+        if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
+            return self._declined(text, scope.text, choice.skipped, began, on_text)
         skipped = dict(choice.skipped)
         asked: list[_Asked] = []
         inputs: list[VideoInputs] = []
@@ -100,6 +104,14 @@ class Answerer:
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
         return self._planner.plan(self.memory.camera(name).snapshot(), question, now)
+
+    def _declined(
+        self, question: str, text: str, skipped: dict[str, str], began: float, on_text: OnText | None
+    ) -> Answer:
+        if on_text is not None:
+            on_text(text)
+        total_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], question, text, (), self.model.notice, skipped, total_s, declined=True)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         return self.model.encoders.index.encode_texts([text])[0]
@@ -223,11 +235,11 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: str) -> str:
-    """The question without white space around it. Raises UsageError for one that cannot be asked."""
+def _checked(question: str, suggestion: str) -> str:
+    """The question without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
     text = question.strip()
     if not text:
-        raise UsageError('the question is empty; ask, for example: "Which scene do you see now?"')
+        raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
         raise UsageError("the question holds bytes that are not UTF-8 text")
     if len(text) > LONGEST_QUESTION:

@@ -121,7 +121,10 @@ class CameraAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question, merged from one or several cameras. skipped: the other cameras, and why they do not answer."""
+    """The answer to a question, merged from one or several cameras. skipped: the other cameras, and why they do not answer.
+
+    declined: the model does not know such questions (model.language.scope). Then `text` says what it knows, and no camera was asked.
+    """
 
     id: str
     question: str
@@ -130,6 +133,7 @@ class Answer:
     notice: str | None
     skipped: dict[str, str]
     total_s: float
+    declined: bool = False
 
     @property
     def evidence(self) -> list[Evidence]:
@@ -139,18 +143,20 @@ class Answer:
     def to_dict(self, images: Mapping[tuple[str, int], str] | None = None) -> dict[str, Any]:
         """The same as JSON. images: where the evidence was saved, by camera and frame.
 
-        `coverage` and `provenance` are the first camera's; `cameras` has those of every camera that was asked.
+        `coverage` and `provenance` are the first camera's, or null if the question was declined; `cameras` has those of every camera
+        that was asked.
         """
-        first, saved = self.parts[0], images or {}
+        first, saved = next(iter(self.parts), None), images or {}
         return {
             "id": self.id,
             "question": self.question,
             "answer": self.text,
+            "declined": self.declined,
             "notice": self.notice,
             "evidence": [item.to_dict(saved.get((item.camera, item.frame))) for item in self.evidence],
-            "coverage": first.coverage.to_dict(),
-            "provenance": first.provenance,
-            "timing": _rounded({**first.timing, "total_s": self.total_s}),
+            "coverage": first.coverage.to_dict() if first else None,
+            "provenance": first.provenance if first else None,
+            "timing": _rounded({**(first.timing if first else {}), "total_s": self.total_s}),
             "cameras": [part.to_dict() for part in self.parts],
             "skipped": self.skipped,
         }

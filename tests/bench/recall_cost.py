@@ -81,7 +81,7 @@ def measure(table: Table, hours: float, model: AfterviewModel) -> None:
         table.add(*cells, "-", "as full")  # exact below the budget
         return
     answerer = Answerer(_MadeUpMemory(frames, model.encoders.feature_spec), model)  # type: ignore[arg-type]
-    question = Question("Where was the red cup before it fell?", max_new_tokens=1)
+    question = Question("Where was the red ring before it left?", max_new_tokens=1)
     first = answerer.ask(question).parts[0].timing["first_token_s"]
     if mode == "full":
         table.add(*cells, "-", first)

@@ -38,12 +38,13 @@ def write_preset(directory: Path, *, geometry: dict[str, Any] | None = None, **c
 
 
 def write_toy(directory: Path) -> Path:
-    """A preset called `toy`, small enough to train in a test: 64 tokens of width 32 from frames of 64 pixels."""
+    """A preset called `toy`, small enough to train in a test: 64 tokens of width 32 from frames of 64 pixels. It knows only toys."""
     tower = {"width": 32, "layers": 1, "heads": 2, "mlp_width": 64, "image_size": 64, "patch_size": 8}
     language = {"width": 32, "layers": 2, "heads": 2, "key_value_heads": 1, "mlp_width": 64}
     forgetting = {"spatial": "random", "max_frames": 8, "min_frames": 2}
     geometry = {"vision": tower, "language": language, "index_vision": tower}
-    return write_preset(directory, name="toy", geometry=geometry, forgetting=forgetting, memaug_depth=2)
+    scope = {"summary": "toys", "examples": ["Was there a toy?"], "things": "toy", "words": "was there"}
+    return write_preset(directory, name="toy", geometry=geometry, forgetting=forgetting, memaug_depth=2, scope=scope)
 
 
 def small_model() -> AfterviewModel:

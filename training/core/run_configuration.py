@@ -10,7 +10,7 @@ from afterview.memory.base.durable import write_file
 
 RUN_CONFIGURATION: Final = "config.json"
 # These may change when a training is resumed: they do not affect what is learned.
-_FREE: Final = frozenset({"log_every", "save_every", "workers", "ahead", "gradient_checkpointing"})
+_FREE: Final = frozenset({"log_every", "save_every", "workers", "ahead", "gradient_checkpointing", "notice"})
 
 
 def keep_configuration(config: Schema, directory: Path) -> None:

@@ -97,7 +97,7 @@ def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
 def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple[str, float | None, float]:
     """Answer, story time of the first evidence frame (None without evidence or for several cameras), and seconds."""
     answer = answerer.ask(Question(question.text, footage.named, at=START + question.at_s, evidence=1))
-    if footage.story is not None:
+    if footage.story is not None and not answer.declined:
         said = {
             part.coverage.camera: OneAnswer(part.text, *(item.time for item in part.evidence)) for part in answer.parts
         }

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
@@ -29,6 +29,9 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
+
+if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
+    from afterview.model.checkpoint.models import Encoders
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
 
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_state=_log_state,
         )  # fmt: skip
         ingest = run_loop(_record(session, name, config, seconds))
-    _report(arguments, ingest, encoders.notice)
+    _report(arguments, ingest, encoders)
     return 0
 
 
@@ -151,11 +154,11 @@ def _log_state(ingest: CameraIngest) -> None:
     _LOGGER.info("%s: %s%s%s", status.camera, status.state, detail, waiting)
 
 
-def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | None) -> None:
+def _report(arguments: argparse.Namespace, ingest: CameraIngest, encoders: "Encoders") -> None:
     status, info = ingest.status(), ingest.repository.info
     if arguments.json:
         shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
-        print(json.dumps({**shown, "notice": notice}))
+        print(json.dumps({**shown, "notice": encoders.notice}))
         return
     span = spell_duration(status.frames / info.fps)
     print(
@@ -166,7 +169,8 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, notice: str | N
             f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
         )
     if status.recorded:
-        print(f'ask about it: afterview ask "Which scene do you see now?" --memory {shlex.quote(arguments.memory)}')
+        question = encoders.preset.suggestion
+        print(f'ask about it: afterview ask "{question}" --memory {shlex.quote(arguments.memory)}')
 
 
 @dataclass

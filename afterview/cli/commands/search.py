@@ -17,7 +17,7 @@ _LOGGER = logging.getLogger(__name__)
 def run(arguments: argparse.Namespace) -> int:
     """Search one camera, or all."""
     if not arguments.text.strip():
-        raise UsageError('the text is empty; write, for example: afterview search "a red car" --memory DIR')
+        raise UsageError('the text is empty; write, for example: afterview search "a red ring" --memory DIR')
     if arguments.top < 1:
         raise UsageError(f"--top {arguments.top}: must be at least 1")
     if arguments.start and arguments.last:

@@ -25,6 +25,8 @@ def print_answer(
         when = zones[item.camera].show(item.time)
         image = images.get((item.camera, item.frame), "")
         print(f"  {item.camera}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+    if answer.declined:
+        return
     print("\ncoverage")
     for part in answer.parts:
         _print_coverage(part.coverage, zones[part.coverage.camera])

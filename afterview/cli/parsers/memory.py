@@ -42,7 +42,7 @@ def _add_search(commands: Commands) -> None:
     parser = add_command(
         commands, "search", "find the frames that are most similar to a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
-        "approximate.\n\nexample:\n  afterview search \"a red car\" --memory ./cameras --last 2h --top 5",
+        "approximate.\n\nexample:\n  afterview search \"a red ring\" --memory ./cameras --last 2h --top 5",
     )  # fmt: skip
     parser.add_argument("text", metavar="TEXT")
     add_question(parser, "search", at="only frames up to this moment")

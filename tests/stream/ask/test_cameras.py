@@ -54,7 +54,7 @@ def yards(tmp_path_factory: pytest.TempPathFactory, model: AfterviewModel) -> Pa
 
 def test_each_of_several_answers_as_it_would_alone(yards: Path, model: AfterviewModel) -> None:
     answerer = Answerer(Memory(yards), model)
-    question = "What was the colour of the big box?"
+    question = "What was the colour of the big ring?"
     together = answerer.ask(Question(question, at=START + 800))
     assert [part.coverage.camera for part in together.parts] == ["back", "front", "gate"]
     for part in together.parts:
@@ -121,7 +121,7 @@ def test_a_camera_of_another_model_that_is_named_is_an_error(yards: Path, model:
 
 def test_the_text_of_several_is_streamed_in_the_order_of_the_answer(yards: Path, model: AfterviewModel) -> None:
     pieces: list[str] = []
-    answer = Answerer(Memory(yards), model).ask(Question("Where was the box?", at=START + 800), on_text=pieces.append)
+    answer = Answerer(Memory(yards), model).ask(Question("Where was the ring?", at=START + 800), on_text=pieces.append)
     said = [line.split(": ", 1) for line in "".join(pieces).split("\n")]
     assert [(name, text.strip()) for name, text in said] == [(p.coverage.camera, p.text) for p in answer.parts]
 
@@ -169,7 +169,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_of_a_moment_an_exact_search_is_reproducible_and_an_approximate_one_says_so(
     tmp_path: Path, model: AfterviewModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = Question("What was the colour of the box?", at=START + 399, max_new_tokens=2)
+    asked = Question("What was the colour of the ring?", at=START + 399, max_new_tokens=2)
 
     def ask(exact_frames: int) -> tuple[list[int], str]:
         memory = Memory(tmp_path)

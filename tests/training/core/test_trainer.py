@@ -558,7 +558,9 @@ def test_train_refuses_a_directory_in_use_and_a_missing_configuration(
     config.write_text(json.dumps(values))
     assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert isinstance(load_pretrained(document["model"], device="cpu"), AfterviewModel)
+    model = load_pretrained(document["model"], device="cpu")
+    assert isinstance(model, AfterviewModel)
+    assert (model.notice, model.preset.scope) == (None, None)  # they were about the model before this training
     assert main(["train", str(config), "--out", str(tmp_path / "run"), "--cpu"]) == 2
     assert "give --resume" in capsys.readouterr().err
 

@@ -441,6 +441,7 @@ def test_the_whole_making_goes_on_wherever_it_was_killed_and_ends_with_the_same_
 def test_a_making_stops_at_its_deadline_and_refuses_another_recipe(short: Recipe, tmp_path: Path) -> None:
     assert not making.make(short, tmp_path, cpu=True, deadline=0.0)
     assert not (tmp_path / "model").exists()
+    assert not making.make(short.model_copy(update={"notice": "reworded"}), tmp_path, cpu=True, deadline=0.0)
     other = short.model_copy(update={"bank": short.bank.model_copy(update={"clips": 90})})
     with pytest.raises(UsageError, match=r"started with bank\.clips 88, not 90; give the configuration"):
         making.make(other, tmp_path, cpu=True)

@@ -135,7 +135,7 @@ class Report:
         for axes, (column, name) in zip(figure.subplots(2, 2).flat, names, strict=True):
             axes.plot(self.samples.column(0), self.samples.column(column))
             axes.set(title=name, xlabel="hours of stream")
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * float(self.samples.column(column).max()) or 1.0)
         figure.savefig(path, dpi=100)
 
 

@@ -3,6 +3,7 @@
 AfterviewError (configs.errors)
 `- RepositoryError                 exit 1: base of all below
    |- MemoryNotFound      usage    no memory, or no such camera, at that path
+   |- NameTaken           usage    the id of a new camera's name belongs to another camera
    |- NotWritable         usage    the directory cannot be written
    |- CameraBusy          usage    another process writes this camera
    |- FormatMismatch      usage    written by another format version
@@ -30,6 +31,12 @@ class RepositoryError(AfterviewError):
 
 class MemoryNotFound(RepositoryError, UsageError):
     """There is no memory, or no such camera, at this place."""
+
+    exit_status = 2
+
+
+class NameTaken(RepositoryError, UsageError):
+    """A camera cannot have this name: its id belongs to a camera with another name."""
 
     exit_status = 2
 

@@ -9,6 +9,7 @@ from afterview.cli.arguments import memory_path, readable_memory
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
+from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
@@ -56,10 +57,9 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     span = SpanFile(path)
-    name = arguments.camera or span.info.name
-    with open_camera(
-        memory_path(arguments.memory), name, span.spec, fps=span.info.fps, timezone=span.info.timezone
-    ) as repository:
+    memory, name = memory_path(arguments.memory), arguments.camera or span.info.name
+    directory_to_record(memory, name, by_id=bool(arguments.camera))  # raises NameTaken
+    with open_camera(memory, name, span.spec, fps=span.info.fps, timezone=span.info.timezone) as repository:
         last = repository.last_time
         if last is not None and len(span.times) and span.times[0] <= last:
             raise UsageError(

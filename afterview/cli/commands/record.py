@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo, camera_id, local_timezone
+from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
@@ -45,10 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     name = camera_name(arguments.camera, address.suggested_name)
     config = _config(arguments, address)
     seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
-    stored = _stored_spec(memory, name)
+    directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
+    stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(
-            f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
+            f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
     from afterview.model.checkpoint.loading import (
@@ -68,10 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stored_spec(memory: Path, name: str) -> FeatureSpec | None:
+def _stored_spec(camera: Path) -> FeatureSpec | None:
     """What this camera was recorded with so far."""
     try:
-        return CameraReader(memory / camera_id(name)).spec
+        return CameraReader(camera).spec
     except MemoryNotFound:
         return None
 

@@ -24,8 +24,9 @@ def _add_fsck(commands: Commands) -> None:
     parser = add_command(
         commands, "fsck", "check every invariant of a memory",
         "Checks counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of forgotten frames. Works "
-        "beside a live watch; --repair needs it stopped.\nExits 0 if the memory is clean or repaired, 1 if damage is left. Damage costs "
-        "only the frames of its chunk:\nquestions use the others and say how many were left out.",
+        "beside a live watch; --repair needs it stopped.\nExits 0 if the memory is clean or repaired, 1 if damage is left "
+        "or its object store does\nnot answer (which is no damage). Damage costs only the frames of its chunk: questions "
+        "use the others and say how\nmany were left out.",
     )  # fmt: skip
     parser.add_argument("memory", metavar="DIR")
     parser.add_argument(

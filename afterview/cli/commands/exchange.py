@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from afterview.cli.arguments import memory_path, readable_memory
+from afterview.cli.arguments import memory_path, readable_memory, require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = Path(arguments.file)
+    require_new([path], force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
@@ -43,7 +45,6 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     first, stop = frames_between(snapshot.times, start, end)
     if stop <= first:
         raise NothingRecorded(f"camera '{reader.info.id}': nothing is remembered in that span")
-    path = Path(arguments.file)
     try:
         with progress(reader.info.id, "frames") as report:
             count = export_span(snapshot, first, stop, path, report)

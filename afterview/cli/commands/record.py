@@ -32,6 +32,8 @@ from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
+_ACK_HEAD = 64  # bytes of an ack file that are checked: at least one line of id, time and CRC
+_ACK_BYTES = frozenset(b"0123456789abcdef.+- \n\0")  # a power cut can leave zeros
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -181,10 +183,19 @@ class _AckFile:
     def __enter__(self) -> "_AckFile":
         if self.path:
             try:
+                self._require_own(Path(self.path))
                 self._file = open(self.path, "a", encoding="ascii")
             except OSError as error:
                 raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
         return self
+
+    @staticmethod
+    def _require_own(path: Path) -> None:
+        """Raise UsageError for a file of other content. Lines that a crash cut off are accepted: the next watch must start."""
+        if path.is_file():
+            with path.open("rb") as file:
+                if set(file.read(_ACK_HEAD)) - _ACK_BYTES:
+                    raise UsageError(f"--ack-file {path}: is not an ack file; give another name")
 
     def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Called in the camera's write thread."""

@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_question
 from afterview.cli.parsers.store import add_store_command
 
 
@@ -166,3 +166,4 @@ def _add_exchange(commands: Commands) -> None:
         parser.add_argument("--camera", metavar="NAME", help=which)
         if name == "export":
             _add_span(parser)
+            add_force(parser)

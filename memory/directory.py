@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afterview.memory.base.camera import camera_id
+from afterview.memory.base.camera_names import camera_ids, find_camera
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.reading.reader import CameraReader
 
@@ -20,7 +20,8 @@ class Memory:
         self.path = path
         self._readers: dict[str, CameraReader] = {}
         self._indexes: dict[str, FrameIndex] = {}
-        self._lock = threading.Lock()  # of the two dictionaries
+        self._found: dict[str, str] = {}  # ids of cameras by the texts that were given for them
+        self._lock = threading.Lock()  # of these dictionaries
         if not path.is_dir():
             raise MemoryNotFound(f"no memory at {path}; `afterview watch` or `afterview replay` makes one")
         if not self.camera_ids():
@@ -28,16 +29,18 @@ class Memory:
 
     def camera_ids(self) -> list[str]:
         """Ids of the cameras, sorted."""
-        return sorted(entry.parent.name for entry in self.path.glob("*/camera.json"))
+        return camera_ids(self.path)
 
     def camera(self, name: str) -> CameraReader:
-        """The camera called `name` (display name or id). Raises MemoryNotFound, which names the existing ones."""
-        wanted = camera_id(name)
+        """The camera with this id or name, or with one that differs only in case or white space (then a note in the log says which).
+
+        Raises MemoryNotFound, which names the existing ones. memory.base.camera_names has the rules.
+        """
         with self._lock:
+            wanted = self._found.get(name, name)
             if wanted not in self._readers:
-                if not (self.path / wanted / "camera.json").is_file():
-                    known = ", ".join(self.camera_ids())
-                    raise MemoryNotFound(f"no camera '{name}' in {self.path}; there are: {known}")
+                wanted = self._found[name] = find_camera(self.path, name)
+            if wanted not in self._readers:
                 self._readers[wanted] = CameraReader(self.path / wanted)
             return self._readers[wanted]
 

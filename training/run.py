@@ -25,7 +25,7 @@ from afterview.training.tiny.recipe import Recipe
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, "model", *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", *PARTS)
 
 
 @dataclass(frozen=True)

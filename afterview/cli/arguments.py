@@ -1,7 +1,9 @@
 """Checks of command-line values, made before a model is loaded or a file is written. Every error names the option and the remedy."""
 
 import math
+import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from afterview.configs import UsageError
@@ -60,6 +62,20 @@ def seed(number: int) -> int:
     if not 0 <= number <= _LARGEST_SEED:
         raise UsageError(f"--seed {number}: must be between 0 and {_LARGEST_SEED}")
     return number
+
+
+def require_new(paths: Iterable[Path], *, force: bool) -> None:
+    """Check files that a command will write: raises UsageError for one that exists, unless `force` allows to replace it.
+
+    Directories and devices are never replaced.
+    """
+    for path in paths:
+        if os.path.isdir(path):
+            raise UsageError(f"{path}: is a directory; give the name of a file")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UsageError(f"{path}: is not a regular file; give another name")
+        if not force and os.path.lexists(path):
+            raise UsageError(f"{path}: exists already; give another name, or --force to replace it")
 
 
 def camera_name(given: str | None, suggested: str) -> str:

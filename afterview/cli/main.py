@@ -80,7 +80,9 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
         help="time zone of the camera, e.g. Europe/Paris (default: the zone of this machine)",
     )
     parser.add_argument(
-        "--ack-file", metavar="FILE", help="append 'id time crc' for each frame, after the frame is durable on disk"
+        "--ack-file",
+        metavar="FILE",
+        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content",
     )
     parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",

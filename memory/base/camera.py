@@ -4,7 +4,7 @@ import math
 import re
 import time
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -46,8 +46,9 @@ class CameraInfo:
 def camera_id(name: str) -> str:
     """The directory name for a camera's display name: 'Front door' -> 'front-door', 'Übergang 2' -> 'übergang-2'.
 
-    Letters and digits of any script stay, so that names without ASCII letters get different ids. Raises UsageError when no letter or digit
-    is left, or when the id is `answers`, where a memory keeps the evidence of its answers.
+    Letters and digits of any script stay, so that names without ASCII letters get different ids. Several names can lead to one id:
+    memory.base.camera_names decides whose it is. Raises UsageError when no letter or digit is left, or when the id is `answers`, where a
+    memory keeps the evidence of its answers.
     """
     slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", name).casefold()).strip("-")
     slug = slug.encode()[:LONGEST_ID].decode(errors="ignore").strip("-")
@@ -87,7 +88,10 @@ def creation_time() -> float:
 
 
 def read_camera(directory: Path) -> CameraInfo:
-    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory."""
+    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory.
+
+    The id is the name of the directory, so a directory that was copied or renamed is a camera of its own.
+    """
     path = directory / "camera.json"
     values = read_json(path, missing=f"{directory}: not a camera of a memory")
     try:
@@ -97,7 +101,7 @@ def read_camera(directory: Path) -> CameraInfo:
             raise TypeError("no text")
         if not (info.fps > 0 and math.isfinite(info.fps + info.created + info.random_constant)):
             raise TypeError("no number")
-        return info
+        return replace(info, id=directory.name or info.id)
     except (KeyError, TypeError, OverflowError):
         raise DamagedMemory(f"{path}: does not describe a camera; `afterview fsck --repair` rebuilds it") from None
 

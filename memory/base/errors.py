@@ -3,6 +3,7 @@
 AfterviewError (configs.errors)
 `- RepositoryError                 exit 1: base of all below
    |- MemoryNotFound      usage    no memory, or no such camera, at that path
+   |- NameTaken           usage    the id of a new camera's name belongs to another camera
    |- NotWritable         usage    the directory cannot be written
    |- CameraBusy          usage    another process writes this camera
    |- FormatMismatch      usage    written by another format version
@@ -10,12 +11,12 @@ AfterviewError (configs.errors)
    |- NothingRecorded     usage    the span asked for holds no frame
    |  `- NoLongerRemembered        its frames were evicted, forgotten or lost to damage
    |- RequestRefused      usage    the process that writes the camera cannot execute the command
-   |- StoreError                   the object store cannot be used: base of the next two
+   |- StoreError                   the object store cannot be used: base of the next three
    |  |- StoreRefused     usage    it answers with a refusal: no such bucket, no access, another memory's objects
-   |  `- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
+   |  |- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
+   |  `- UnreachableFrames         the frames that it names lie on a store that cannot be used now; they are not damaged
    `- DamagedMemory                a file is missing, truncated or fails its checksum
-      `- DamagedFrames             the same, for the frames that it names
-         `- UnreachableFrames      these frames are not damaged, but their store does not answer
+      `- DamagedFrames             the same, for the frames that it names; the others can be read
 """
 
 import numpy as np
@@ -30,6 +31,12 @@ class RepositoryError(AfterviewError):
 
 class MemoryNotFound(RepositoryError, UsageError):
     """There is no memory, or no such camera, at this place."""
+
+    exit_status = 2
+
+
+class NameTaken(RepositoryError, UsageError):
+    """A camera cannot have this name: its id belongs to a camera with another name."""
 
     exit_status = 2
 
@@ -88,6 +95,17 @@ class StoreUnreachable(StoreError):
     """The store does not answer."""
 
 
+class UnreachableFrames(StoreError):
+    """These frames lie on the store alone, and cannot be read until it can be used again. frames: int64, ascending ids.
+
+    Not a kind of DamagedFrames, so that no handler of damage can take them for lost.
+    """
+
+    def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
 class DamagedMemory(RepositoryError):
     """Stored data is missing, truncated, or fails its checksum."""
 
@@ -98,7 +116,3 @@ class DamagedFrames(DamagedMemory):
     def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
         super().__init__(message)
         self.frames = frames
-
-
-class UnreachableFrames(DamagedFrames):
-    """These frames, like all that are not on this machine, cannot be read until their store answers again."""

@@ -75,20 +75,20 @@ class SealedFrames:
         return [Gap(start, stop, GAP_REASONS[int(reason)], int(frame)) for start, stop, frame, reason in sound]
 
     def embeddings(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 [len(ids), De] of ascending frame ids. Raises DamagedFrames."""
+        """float32 [len(ids), De] of ascending frame ids. Raises DamagedFrames, UnreachableFrames."""
         name = f"{self._generation}/embeddings"
         rows = self._slices(name, ids, SEAL_FRAMES)
         if _missing(rows).any():
-            raise self._damaged_frames(name, ids, SEAL_FRAMES)
+            raise self._unreadable_frames(name, ids, SEAL_FRAMES)
         return rows
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.float16]:
-        """float16 [len(ids), P, Dv] of ascending frame ids; a downsampled token is repeated in its cells. Raises DamagedFrames."""
+        """float16 [len(ids), P, Dv] of ascending frame ids; a downsampled token is repeated in its cells. Raises as `stored` does."""
         stored = self.stored(ids)
         return dequantise(Codes(stored["tokens"], stored["scales"])) if "scales" in stored else stored["tokens"]
 
     def stored(self, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Tokens as they are stored, by array. Raises DamagedFrames."""
+        """Tokens as they are stored, by array. Raises DamagedFrames, UnreachableFrames."""
         chunks = {"tokens": TOKEN_CHUNK}
         if self._open(f"{self._generation}/tokens").dtype == np.int8:
             chunks["scales"] = SEAL_FRAMES
@@ -109,7 +109,7 @@ class SealedFrames:
         return rows
 
     def _stand_in(self, rows: dict[str, NDArray[Any]], ids: NDArray[np.int64], places: NDArray[np.int64]) -> None:
-        """Fill these places with downsampled tokens, in every array: codes and scales belong together. Raises DamagedFrames."""
+        """Fill these places with downsampled tokens, in every array: codes and scales belong together. Raises as `stored` does."""
         lost = places
         if self._has_downsampled():
             downsampled = {
@@ -138,13 +138,13 @@ class SealedFrames:
                     rows = self._read(name, first, last)
                     out[start:end] = rows if len(rows) == len(wanted) else rows[wanted - first]
         except DamagedMemory:
-            raise self._damaged_frames(name, ids, chunk) from None
+            raise self._unreadable_frames(name, ids, chunk) from None
         except StoreError as error:
             raise self._unreachable(name, chunk, error) from None
         return out
 
-    def _damaged_frames(self, name: str, ids: NDArray[np.int64], chunk: int) -> DamagedFrames:
-        """The error for those of `ids` whose chunks cannot be read."""
+    def _unreadable_frames(self, name: str, ids: NDArray[np.int64], chunk: int) -> DamagedFrames | UnreachableFrames:
+        """The error for those of `ids` whose chunks cannot be read. Where the store does not answer, that alone is known."""
 
         def sound(place: int) -> bool:
             try:
@@ -196,7 +196,7 @@ class SealedFrames:
         return lost
 
     def images(self, frames: Iterable[int]) -> Iterator[bytes]:
-        """The stored JPEG of each of these frames; adjacent frames of one seal need one read. Raises DamagedFrames."""
+        """The stored JPEG of each of these frames; adjacent frames of one seal need one read. Raises DamagedFrames, UnreachableFrames."""
         for seal, together in groupby(frames, lambda frame: frame // SEAL_FRAMES):
             name, of_seal = f"{IMAGES}/{seal}", list(together)
             offsets, data = self._pack(name, of_seal[0])

@@ -48,6 +48,7 @@ class RemoteChunks:
         self.deep = deep
         self.camera = camera
         self.trouble: str | None = None  # why nothing can be checked
+        self.unusable = False  # the reason is that the store does not answer or refuses: no damage
         self.bucket: BucketClient | None = None
         self.state = UploadState()
         self.sizes: dict[str, int] = {}
@@ -59,7 +60,7 @@ class RemoteChunks:
         except DamagedMemory:
             self.trouble = "it is not known which chunks lie on the store"
         except StoreError as error:
-            self.trouble = str(error)
+            self.trouble, self.unusable = str(error), True
 
     def _may_have_sent(self) -> bool:
         """Whether chunks that are not local may lie in the bucket although the upload state does not say so: it may be lost."""
@@ -141,9 +142,8 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
         return
     if remote.trouble is not None:
         remote_only = max((tree.released for tree in remote.state.trees.values()), default=0) * SEAL_FRAMES
-        yield Finding(
-            camera / FILE, f"{remote.trouble}; the chunks of up to {remote_only} frames on the store were not checked"
-        )
+        what = f"{remote.trouble}; the chunks of up to {remote_only} frames on the store were not checked"
+        yield Finding(camera / FILE, what, severity="unchecked" if remote.unusable else "damage")
         return
     if remote.bucket is None:
         return

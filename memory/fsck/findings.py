@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Severity = Literal["damage", "note"]  # a note is harmless: what a crash leaves, or what the next writer completes
+# unchecked: a store that cannot be used now, so nothing is known about what it holds.
+# note: harmless: what a crash leaves, or what the next writer completes.
+Severity = Literal["damage", "unchecked", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One thing that is wrong, or that cannot be checked.
 
     frames: the frames that it costs, ids [first, end); None if none. fix: repairs it and describes the result.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.durable import PARTIAL
-from afterview.memory.base.errors import RepositoryError, UnreachableFrames
+from afterview.memory.base.errors import RepositoryError, StoreError
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
@@ -34,13 +34,23 @@ class Report:
         """What is wrong and was not repaired."""
         return [finding for finding in self.findings if finding.severity == "damage"]
 
+    @property
+    def unchecked(self) -> list[Finding]:
+        """What could not be checked, because the store cannot be used."""
+        return [finding for finding in self.findings if finding.severity == "unchecked"]
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything was checked and nothing is wrong."""
+        return not self.damage and not self.unchecked
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
         memory = self.camera.parent
         return {
             "id": self.camera.name,
             "frames": self.frames,
-            "clean": not self.damage,
+            "clean": self.clean,
             "findings": [finding.to_dict(memory) for finding in self.findings],
             "repaired": [{**finding.to_dict(memory), "result": result} for finding, result in self.repaired],
         }
@@ -127,7 +137,7 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
         return [Finding(directory, what, severity="note", fix=fix)]
     try:
         return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
-    except UnreachableFrames:
+    except StoreError:
         return []  # the checks above report it
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from afterview.memory.base.camera import CameraInfo, camera_id, creation_time, local_timezone, read_camera, write_camera
+from afterview.memory.base.camera import CameraInfo, creation_time, local_timezone, read_camera, write_camera
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES, Gap
@@ -63,9 +63,11 @@ class Repair:
         times = np.sort(self._second_times())
         steps = np.diff(times[np.isfinite(times)])
         fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0
-        name = camera_id(self._camera.name)
+        name = self._camera.name
         write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
-        return f"rebuilt: name '{name}', {fps:g} frames per second, this machine's time zone"
+        return (
+            f"rebuilt: name '{name}' (record with --camera {name}), {fps:g} frames per second, this machine's time zone"
+        )
 
     def rebuild_manifest(self) -> str:
         """`committed` from the existing files: the seals whose images exist, and the newest generation with a spec.

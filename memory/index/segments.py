@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.durable import write_file
-from afterview.memory.base.errors import DamagedFrames, UnreachableFrames
+from afterview.memory.base.errors import DamagedFrames
 from afterview.memory.base.failpoints import reach
 from afterview.memory.index.files import Kind, SegmentFile, drop_files, write_list
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -129,8 +129,6 @@ def stored_vectors(snapshot: MemorySnapshot, first: int, end: int) -> NDArray[np
     for ids in np.split(snapshot.ids[low:high], range(_READ_AT_ONCE, int(high - low), _READ_AT_ONCE)):
         try:
             rows[ids - first] = snapshot.embeddings(ids)
-        except UnreachableFrames:
-            raise
         except DamagedFrames as error:
             sound = np.setdiff1d(ids, error.frames)
             rows[sound - first] = snapshot.embeddings(sound)

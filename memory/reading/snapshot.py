@@ -25,7 +25,8 @@ class MemorySnapshot:
     been removed. removed: ranges that are no longer remembered. damaged: ids that are left out because they cannot be read.
     unreachable: ids that are left out because their store does not answer. gaps: those before any of these frames. open_gap: the
     outage that lasts at the newest frame, if there is one.
-    Every method that reads frames takes ascending ids and raises DamagedFrames, which names the unreadable ones.
+    Every method that reads frames takes ascending ids and raises DamagedFrames, which names the unreadable ones, or UnreachableFrames,
+    which names those on a store that does not answer.
     """
 
     info: CameraInfo
@@ -114,7 +115,7 @@ class MemorySnapshot:
         return next(self.images(np.array([frame])))
 
     def images(self, ids: NDArray[np.int64]) -> Iterator[bytes]:
-        """The stored JPEG of each of these frames, ascending. Raises DamagedFrames."""
+        """The stored JPEG of each of these frames, ascending. Raises DamagedFrames, UnreachableFrames."""
         early, late = self._split(ids)
         yield from self._sealed.images(early.tolist())
         yield from (frame.image for frame in late)

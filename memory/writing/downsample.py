@@ -133,8 +133,6 @@ def downsampled_rows(
     gone = np.setdiff1d(ids, present(first + SEAL_FRAMES, manifest.removed)) - first
     try:
         tokens = sealed.tokens(ids)
-    except UnreachableFrames:
-        raise
     except DamagedFrames as error:
         if np.setdiff1d(error.frames - first, gone).size:
             return None

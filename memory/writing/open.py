@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from afterview.memory.base.camera import camera_id, read_camera
+from afterview.memory.base.camera import read_camera
+from afterview.memory.base.camera_names import directory_to_record, name_taken
 from afterview.memory.base.durable import make_directory
 from afterview.memory.base.errors import NotWritable, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
@@ -18,11 +19,12 @@ from afterview.memory.writing.state import CameraState
 def open_camera(
     memory: Path, name: str, spec: FeatureSpec, *, fps: float = 1.0, timezone: str | None = None
 ) -> Repository:
-    """Open the camera called `name` in the memory at `memory` for writing; creates what is missing.
+    """Open the camera with exactly this name or id in the memory at `memory` for writing; creates what is missing.
 
-    Raises NotWritable, CameraBusy (names the process), SpecMismatch (names `reembed`), FormatMismatch, DamagedMemory.
+    Raises NameTaken (the id of this name belongs to another one), NotWritable, CameraBusy (names the process), SpecMismatch (names
+    `reembed`), FormatMismatch, DamagedMemory.
     """
-    directory = memory / camera_id(name)
+    directory = directory_to_record(memory, name)
     if (memory / "__init__.py").exists():  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
@@ -34,6 +36,8 @@ def open_camera(
         if not (directory / "camera.json").exists():
             create_camera(directory, name, spec, fps=fps, timezone=timezone)
         info = read_camera(directory)
+        if name not in (info.name, info.id):  # another process has just created it
+            raise name_taken(name, info.id, info.name)
         if info.fps != fps:
             raise RepositoryError(
                 f"camera '{info.id}' keeps {info.fps:g} frames per second, not {fps:g}; use --fps {info.fps:g}"

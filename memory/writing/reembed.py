@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.durable import remove_tree, unlink, write_file
-from afterview.memory.base.errors import DamagedFrames, RepositoryError, UnreachableFrames
+from afterview.memory.base.errors import DamagedFrames, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
 from afterview.memory.base.records import SEAL_FRAMES
@@ -101,14 +101,12 @@ def build_sealed(
 
 
 def _images(camera: Path, manifest: Manifest, first: int) -> dict[int, bytes]:
-    """The JPEGs of one seal's remembered frames; empty for unreadable ones."""
+    """The JPEGs of one seal's remembered frames; empty for damaged ones. Raises UnreachableFrames: those are not lost."""
     sealed = SealedFrames(camera, manifest.generation)
     held = present(first + SEAL_FRAMES, manifest.removed)
     frames = held[held >= first].tolist()
     try:
         return dict(zip(frames, sealed.images(frames), strict=True))
-    except UnreachableFrames:
-        raise  # not lost: the bucket does not answer
     except DamagedFrames:
         return {frame: _image(sealed, frame) for frame in frames}
 
@@ -116,8 +114,6 @@ def _images(camera: Path, manifest: Manifest, first: int) -> dict[int, bytes]:
 def _image(sealed: SealedFrames, frame: int) -> bytes:
     try:
         return next(sealed.images([frame]))
-    except UnreachableFrames:
-        raise  # not lost: the bucket does not answer
     except DamagedFrames:
         return b""
 

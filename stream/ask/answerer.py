@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import UsageError
-from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError
+from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError, UnreachableFrames
 from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -228,10 +228,10 @@ def _moment(context: Context, made: "VideoInputs") -> str:
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
-    """A frame's JPEG, or nothing where that alone is damaged: the answer does not rest on it."""
+    """A frame's JPEG, or nothing where that alone cannot be read: the answer does not rest on it."""
     try:
         return snapshot.image(frame)
-    except DamagedFrames:
+    except (DamagedFrames, UnreachableFrames):
         return b""
 
 

@@ -164,8 +164,6 @@ def _read_tokens(
         require_wanted(cancel)
         try:
             tokens[first : first + _READ_AT_ONCE] = snapshot.tokens(ids[first : first + _READ_AT_ONCE])
-        except UnreachableFrames:
-            raise
         except DamagedFrames as error:
             damage.append(error)
     if damage:

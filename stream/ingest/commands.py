@@ -31,7 +31,7 @@ def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool =
     result = ask_writer(reader.directory, command)
     if result is not None:
         return {**result, "by": BY_RECORDER}
-    with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
+    with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
         result = execute(repository, command)
         if finish_downsampling:
             result["coarse"] += _finish_downsampling(repository)

@@ -1,7 +1,7 @@
 """Makes a world's files: the video, or one video per camera, its truth, questions about it and annotations to train on."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from afterview.training.world.history import settled_time
 from afterview.training.world.questions import QuestionPlan, WorldQuestion, multiple_choice
 from afterview.training.world.truth import truth_path
 from afterview.training.world.twist_facts import kinds_of
-from afterview.training.world.video import VideoFormat, write_shared_videos, write_video
+from afterview.training.world.video import VideoFormat, shared_paths, story_path, write_shared_videos, write_video
 from afterview.training.world.world import World
 
 
@@ -59,23 +59,31 @@ def make_world(
     *,
     annotations_path: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    before_writing: Callable[[Sequence[Path]], None] = lambda paths: None,
 ) -> WorldFiles:
     """Write the video to `path`, or one video per camera beside it. The questions are about the end of the story.
 
     annotations_path: file for the questions as training annotations; one camera only. progress: frames done, frames in all, of each video.
-    Raises WorldError before anything is written, WriterError where a video cannot be written.
+    before_writing: called with every file that will be written; it may raise. Existing files are replaced. Raises WorldError before
+    anything is written, WriterError where a video cannot be written.
     """
     if request.cameras > 1:
-        return _make_shared(request, path, progress)
+        return _make_shared(request, path, progress, before_writing)
     world = World(request.seed, request.seconds, config=request.config, width=request.width, height=request.height)
     questions = tuple(_with_choices(question, request.choices) for question in _questions(request, world))
+    before_writing([path, truth_path(path), *([annotations_path] if annotations_path else [])])
     write_video(world, path, video=request.video, progress=progress)
     if annotations_path is not None:
         write_file(annotations_path, json.dumps(annotations(path.name, questions), indent=1).encode())
     return WorldFiles((path,), world.script.duration_s, questions)
 
 
-def _make_shared(request: WorldRequest, path: Path, progress: Callable[[int, int], None] | None) -> WorldFiles:
+def _make_shared(
+    request: WorldRequest,
+    path: Path,
+    progress: Callable[[int, int], None] | None,
+    before_writing: Callable[[Sequence[Path]], None],
+) -> WorldFiles:
     story = make_shared_story(request.seed, request.seconds, request.cameras, request.config)
     asked = shared_questions_at(
         story,
@@ -84,6 +92,8 @@ def _make_shared(request: WorldRequest, path: Path, progress: Callable[[int, int
         kinds=request.kinds or CAMERA_KINDS,
     )
     questions = tuple(_with_choices(question, request.choices) for question in asked)
+    planned = shared_paths(story, path).values()
+    before_writing([*planned, *map(truth_path, planned), story_path(path)])
     videos = write_shared_videos(
         story, path, width=request.width, height=request.height, video=request.video, progress=progress
     )

@@ -61,6 +61,16 @@ def write_video(
         return _write_json(truth_of(world.script, shows), truth_path(path))
 
 
+def shared_paths(story: SharedStory, path: Path) -> dict[str, Path]:
+    """The video of every camera: `story.mp4` -> `story-gate.mp4`, ..."""
+    return {camera: path.with_name(f"{path.stem}-{camera}{path.suffix}") for camera in story.cameras}
+
+
+def story_path(path: Path) -> Path:
+    """The file about all cameras: `story.mp4` -> `story.story.json`."""
+    return path.with_name(f"{path.stem}.story.json")
+
+
 def write_shared_videos(
     story: SharedStory,
     path: Path,
@@ -70,11 +80,11 @@ def write_shared_videos(
     video: VideoFormat | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
-    """One file per camera, `story.mp4` -> `story-gate.mp4`, ..., each with its truth, and `story.story.json` about all of them.
+    """One file per camera (shared_paths), each with its truth, and one about all of them (story_path).
 
     Returns the video of every camera. Raises as write_video does.
     """
-    paths = {camera: path.with_name(f"{path.stem}-{camera}{path.suffix}") for camera in story.cameras}
+    paths = shared_paths(story, path)
     for script in story.scripts:
         world = World.of(script, width=width, height=height)
         write_video(world, paths[script.camera or ""], video=video, progress=progress)
@@ -85,7 +95,7 @@ def write_shared_videos(
         "cameras": {camera: video.name for camera, video in paths.items()},
         "journeys": [journey.model_dump(mode="json") for journey in story.journeys],
     }
-    _write_json(document, path.with_name(f"{path.stem}.story.json"))
+    _write_json(document, story_path(path))
     return paths
 
 

@@ -19,5 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
     world = World(arguments.seed, STORY_S)
     live_s = STORY_S - LIVE_S
     quiz = draw_quiz(world.script, live_s, count=arguments.questions)
-    play(Show(Path(arguments.output) / time.strftime("%Y%m%d-%H%M%S"), world, quiz, live_s, quiet=arguments.json))
+    directory = Path(arguments.output) / time.strftime("%Y%m%d-%H%M%S")
+    if directory.exists():
+        raise UsageError(
+            f"{directory}: exists already, from a demo that started in the same second; run the command again"
+        )
+    play(Show(directory, world, quiz, live_s, quiet=arguments.json))
     return 0

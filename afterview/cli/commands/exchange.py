@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from afterview.cli.arguments import memory_path, readable_memory
+from afterview.cli.arguments import memory_path, readable_memory, require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
+from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
@@ -30,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = Path(arguments.file)
+    require_new([path], force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
@@ -42,7 +45,6 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     first, stop = frames_between(snapshot.times, start, end)
     if stop <= first:
         raise NothingRecorded(f"camera '{reader.info.id}': nothing is remembered in that span")
-    path = Path(arguments.file)
     try:
         with progress(reader.info.id, "frames") as report:
             count = export_span(snapshot, first, stop, path, report)
@@ -56,10 +58,9 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     span = SpanFile(path)
-    name = arguments.camera or span.info.name
-    with open_camera(
-        memory_path(arguments.memory), name, span.spec, fps=span.info.fps, timezone=span.info.timezone
-    ) as repository:
+    memory, name = memory_path(arguments.memory), arguments.camera or span.info.name
+    directory_to_record(memory, name, by_id=bool(arguments.camera))  # raises NameTaken
+    with open_camera(memory, name, span.spec, fps=span.info.fps, timezone=span.info.timezone) as repository:
         last = repository.last_time
         if last is not None and len(span.times) and span.times[0] <= last:
             raise UsageError(

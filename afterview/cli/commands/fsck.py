@@ -15,7 +15,7 @@ _MOST_LINES = 50  # findings printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check every camera. Returns 0 if all are clean or repaired, 1 if damage is left."""
+    """Check every camera. Returns 0 if all are clean or repaired, 1 if damage is left or a store could not be checked."""
     memory = memory_path(arguments.memory)
     if not memory.is_dir() or not camera_directories(memory):
         raise MemoryNotFound(f"{memory}: is not a memory; `afterview watch` or `afterview replay` makes one")
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=_LOGGER.info,
             )
         )
-    clean = not any(report.damage for report in reports)
+    clean = all(report.clean for report in reports)
     if arguments.json:
         dump({"clean": clean, "cameras": [report.to_dict() for report in reports]})
     else:
@@ -40,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:
-    state = f"{len(report.damage)} damaged" if report.damage else "clean"
+    state = f"{len(report.damage)} damaged" if report.damage else "clean" if report.clean else "no damage found here"
+    if report.unchecked:
+        state += ", store not checked"
     print(f"{report.camera.name}: {report.frames} frames, {state}")
     for finding, result in report.repaired[:_MOST_LINES]:
         print(f"  repaired: {_line(finding, report)}: {result}")

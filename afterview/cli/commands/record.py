@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo, camera_id, local_timezone
+from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sen
     from afterview.model.checkpoint.models import Encoders
 
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
+_ACK_HEAD = 64  # bytes of an ack file that are checked: at least one line of id, time and CRC
+_ACK_BYTES = frozenset(b"0123456789abcdef.+- \n\0")  # a power cut can leave zeros
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,10 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     name = camera_name(arguments.camera, address.suggested_name)
     config = _config(arguments, address)
     seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
-    stored = _stored_spec(memory, name)
+    directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
+    stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(
-            f"camera '{camera_id(name)}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
+            f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
     from afterview.model.checkpoint.loading import (
@@ -71,10 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stored_spec(memory: Path, name: str) -> FeatureSpec | None:
+def _stored_spec(camera: Path) -> FeatureSpec | None:
     """What this camera was recorded with so far."""
     try:
-        return CameraReader(memory / camera_id(name)).spec
+        return CameraReader(camera).spec
     except MemoryNotFound:
         return None
 
@@ -183,10 +187,19 @@ class _AckFile:
     def __enter__(self) -> "_AckFile":
         if self.path:
             try:
+                self._require_own(Path(self.path))
                 self._file = open(self.path, "a", encoding="ascii")
             except OSError as error:
                 raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
         return self
+
+    @staticmethod
+    def _require_own(path: Path) -> None:
+        """Raise UsageError for a file of other content. Lines that a crash cut off are accepted: the next watch must start."""
+        if path.is_file():
+            with path.open("rb") as file:
+                if set(file.read(_ACK_HEAD)) - _ACK_BYTES:
+                    raise UsageError(f"--ack-file {path}: is not an ack file; give another name")
 
     def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Called in the camera's write thread."""

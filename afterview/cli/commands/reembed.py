@@ -80,6 +80,6 @@ def _switch(
     result = ask_writer(reader.directory, command)
     if result is not None:
         return {**result, "by": f"{BY_RECORDER}, which goes on with this model"}
-    with open_camera(reader.directory.parent, reader.info.name, reader.spec, fps=reader.info.fps) as repository:
+    with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

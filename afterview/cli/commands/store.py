@@ -212,14 +212,16 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
     with progress(reader.info.id, "MB", scale=1e-6) as report:
         size, bad = restore_camera(reader.directory, _bucket(reader), report)
     said = f"{reader.info.id}: {size / 1e6:.1f} MB downloaded"
-    damage = fsck(reader.directory).damage
-    if damage:
+    checked = fsck(reader.directory)
+    if checked.unchecked:  # chunks that did not come back would not be noticed
+        said += f"; {checked.unchecked[0].what}. The store is kept; run the command again"
+    elif checked.damage:
         said += (
-            f"; {len(bad)} chunks failed their checksum on the store, {len(damage)} places are damaged or missing here. "
+            f"; {len(bad)} chunks failed their checksum on the store, {len(checked.damage)} places are damaged or missing here. "
             "Run `afterview fsck --repair` (what cannot be repaired is recorded as lost), then run `store leave` again. "
             "The store is kept until then"
         )
-    return {"bytes": size, "damaged_chunks": bad, "whole": not damage, "said": said}
+    return {"bytes": size, "damaged_chunks": bad, "whole": checked.clean, "said": said}
 
 
 def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:

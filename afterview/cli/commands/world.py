@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from afterview.cli.arguments import require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
@@ -22,7 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_paths(path, annotations)
     request = _request(arguments)
     with progress("video", "frames") as report:
-        files = make_world(request, path, annotations_path=annotations, progress=report)
+        files = make_world(
+            request, path, annotations_path=annotations, progress=report,
+            before_writing=lambda paths: require_new(paths, force=arguments.force),
+        )  # fmt: skip
     if arguments.json:
         dump(files.to_dict())
     else:

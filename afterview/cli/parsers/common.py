@@ -38,6 +38,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add --force."""
+    parser.add_argument("--force", action="store_true", help="replace files that exist already (default: refuse)")
+
+
 def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None:
     """Add the memory, the cameras, the span and the model of a question."""
     parser.add_argument(

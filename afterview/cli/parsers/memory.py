@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_question
 from afterview.cli.parsers.store import add_store_command
 
 
@@ -24,8 +24,9 @@ def _add_fsck(commands: Commands) -> None:
     parser = add_command(
         commands, "fsck", "check every invariant of a memory",
         "Checks counts, checksums, times, embeddings, images, journal, index,\nand that nothing is left of forgotten frames. Works "
-        "beside a live watch; --repair needs it stopped.\nExits 0 if the memory is clean or repaired, 1 if damage is left. Damage costs "
-        "only the frames of its chunk:\nquestions use the others and say how many were left out.",
+        "beside a live watch; --repair needs it stopped.\nExits 0 if the memory is clean or repaired, 1 if damage is left "
+        "or its object store does\nnot answer (which is no damage). Damage costs only the frames of its chunk: questions "
+        "use the others and say how\nmany were left out.",
     )  # fmt: skip
     parser.add_argument("memory", metavar="DIR")
     parser.add_argument(
@@ -165,3 +166,4 @@ def _add_exchange(commands: Commands) -> None:
         parser.add_argument("--camera", metavar="NAME", help=which)
         if name == "export":
             _add_span(parser)
+            add_force(parser)

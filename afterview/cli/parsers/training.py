@@ -1,6 +1,6 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_verbosity
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -58,6 +58,7 @@ def _add_world(commands: Commands) -> None:
         metavar="N",
         help="cameras that share the story: one file each, STORY-gate.mp4 ... (default: 1)",
     )
+    add_force(make)
     add_json(make)
     add_verbosity(make)
 

@@ -197,13 +197,26 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         assert 0 < away < snapshot.frames
         coverage = json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]
         assert (coverage["unreachable"], coverage["frames"]) == (away, snapshot.frames - away)
+        assert coverage["damaged"] == 0
+        assert json.loads(run(capsys, "search", "a thing", *where, "--json"))["hits"] == []  # nothing is indexed yet
+        for command in (
+            ["export", str(memory / "span")],
+            ["reembed", "--model", "tiny", "--again"],
+            ["store", "leave"],
+        ):
+            said = run(capsys, *command, *where, status=1)
+            assert "does not answer" in said
+            assert "damage" not in said
         assert f"{away} frames are on the memory's store, which does not answer" in run(capsys, "ask", "What?", *where)
         early = repr(float(snapshot.times[5]))
         said = run(capsys, "ask", "What is there?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said
         assert "does not answer" in said
         assert "does not answer" in run(capsys, "store", "status", *where)
-        assert "does not answer" in run_fsck(capsys, memory)
+        said = run_fsck(capsys, memory)
+        assert "unchecked: " in said
+        assert "does not answer" in said
+        assert "damage:" not in said
         gate.open()
         time.sleep(0.1)
         assert json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]["unreachable"] == 0

@@ -271,7 +271,7 @@ def test_refusals_name_the_thing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="spec says"):
             repository.append(make_frame(5, make_spec(width=7)))
         with pytest.raises(CameraBusy, match=str(os.getpid())):
-            open_camera(tmp_path, "A", SPEC)
+            open_camera(tmp_path, "a", SPEC)
     with pytest.raises(SpecMismatch, match="reembed"):
         open_camera(tmp_path, "a", make_spec(weights="sha256:cc"))
     with pytest.raises(RepositoryError, match="--fps 1"):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.support.object_server import Gate, ObjectServer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+# For the programs that tests start: threads of several processes that wait actively on two cores cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BARE_NAMES = {"configs", "memory", "model", "stream", "training"}
 

@@ -62,6 +62,11 @@ def read_settings(camera: Path) -> CameraSettings:
         raise DamagedMemory(f"{error}; {_REMEDY}") from None
 
 
+def has_settings(camera: Path) -> bool:
+    """Whether a person has set anything for this camera."""
+    return (camera / FILE).exists()
+
+
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
     write_json(camera / FILE, settings.model_dump(mode="json"))

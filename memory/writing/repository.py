@@ -20,6 +20,7 @@ from afterview.memory.base.failpoints import reach
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import frame_record, gap_record
@@ -231,7 +232,7 @@ class Repository:
     def close(self) -> list[Acknowledgement]:
         """Sync, record that recording ends, release the camera. Returns what the last sync made durable.
 
-        A camera that never held a frame is deleted. Closing twice is allowed.
+        A camera that never held a frame is deleted, unless it has settings: a privacy mask must not vanish. Closing twice is allowed.
         """
         if self._closed:
             return []
@@ -240,7 +241,7 @@ class Repository:
             acknowledged = self.sync()
             self.interrupted("not recording")
             self._state.journal.close()
-            if not self.frames:
+            if not self.frames and not has_settings(self.directory):
                 remove_tree(self.directory)
         finally:
             self._lock.close()

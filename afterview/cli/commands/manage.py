@@ -34,8 +34,7 @@ _NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
 def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
-    if arguments.command in ("forget", "keep") and not arguments.camera and len(memory.camera_ids()) > 1:
-        raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
+    _require_choice(memory, arguments)
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     if arguments.command == "retain" and arguments.coarse_days:
         for reader in readers:
@@ -49,6 +48,27 @@ def run(arguments: argparse.Namespace) -> int:
     for document in documents:
         _PRINT[arguments.command](document, memory.camera(document["camera"]))
     return 0
+
+
+def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
+    """Raise UsageError where a change would touch several cameras and nobody said so."""
+    known = memory.camera_ids()
+    if arguments.command == "retain" or len(arguments.camera or known) == 1 or _only_shows(arguments):
+        return
+    if arguments.command in ("forget", "keep"):
+        if not arguments.camera:
+            raise UsageError(f"several cameras: give --camera; there are: {', '.join(known)}")
+        return
+    if arguments.command == "mask" and arguments.remove:
+        raise UsageError(
+            f"--remove: several cameras number their masks each; give --camera; there are: {', '.join(known)}"
+        )
+    if not (arguments.all or arguments.camera):
+        raise UsageError(f"several cameras: give --camera, or --all to change {', '.join(known)}")
+
+
+def _only_shows(arguments: argparse.Namespace) -> bool:
+    return arguments.command == "mask" and not (arguments.polygon or arguments.remove or arguments.clear)
 
 
 def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
@@ -83,16 +103,23 @@ def _pause(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.clear:
-        return apply(reader, {"do": "set", "settings": {"masks": []}})
-    if not arguments.polygon:
-        settings = read_settings(reader.directory)
-        return {
-            "camera": reader.info.id,
-            "settings": settings.model_dump(mode="json"),
-            "by": _NOTHING_CHANGED,
-        }
-    return apply(reader, {"do": "set", "settings": {"masks": [_polygon(text) for text in arguments.polygon]}})
+    settings = read_settings(reader.directory)
+    if _only_shows(arguments):
+        if arguments.replace:
+            raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")
+        return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
+    if (arguments.clear or arguments.replace) and (arguments.remove or (arguments.clear and arguments.polygon)):
+        raise UsageError(
+            "--clear and --replace remove all masks; to set others instead, give --replace and --polygon alone"
+        )
+    unknown = [number for number in arguments.remove if not 1 <= number <= len(settings.masks)]
+    if unknown:
+        raise UsageError(
+            f"--remove {unknown[0]}: camera '{reader.info.id}' has {len(settings.masks)} masks; `mask` alone lists them"
+        )
+    none = arguments.clear or arguments.replace
+    kept = [] if none else [mask for number, mask in enumerate(settings.masks, 1) if number not in arguments.remove]
+    return apply(reader, {"do": "set", "settings": {"masks": [*kept, *map(_polygon, arguments.polygon)]}})
 
 
 def _polygon(text: str) -> list[list[float]]:
@@ -177,8 +204,8 @@ def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
     print(f"{document['camera']}: {state}; {changed.get(document['by'], 'set by this command')}")
     for start, end in settings.keep:
         print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
-    for polygon in settings.masks:
-        print(f"  blacked out: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
+    for number, polygon in enumerate(settings.masks, 1):
+        print(f"  mask {number}: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
 
 
 def _print_retention(document: dict[str, Any], reader: CameraReader) -> None:

@@ -86,8 +86,12 @@ def _add_pause(commands: Commands) -> None:
     more = (
         "Takes effect at once in a live watch, and survives restarts. The time\nbecomes a gap with the reason 'paused'."
     )
-    _manage(commands, "pause", "stop remembering what a live camera sees", more)
-    _manage(commands, "resume", "continue remembering what a live camera sees", "Ends a `pause`.")
+    _add_all(_manage(commands, "pause", "stop remembering what a live camera sees", more))
+    _add_all(_manage(commands, "resume", "continue remembering what a live camera sees", "Ends a `pause`."))
+
+
+def _add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="change every camera of a memory of several")
 
 
 def _add_retain(commands: Commands) -> None:
@@ -112,7 +116,8 @@ def _add_mask(commands: Commands) -> None:
     parser = _manage(
         commands, "mask", "black out parts of a camera's picture",
         "Applies before anything is computed or stored, from the next\nframe on, also in a live watch. Stored frames keep "
-        "their images: `forget` them. Without --polygon\nor --clear it only shows the masks.\n\nexample (the left third):\n"
+        "their images: `forget` them. A mask is added to\nthose that are there. Without options it only shows the masks, with "
+        "their numbers.\n\nexample (the left third):\n"
         "  afterview mask --memory ./cameras --camera yard --polygon \"0,0 0.33,0 0.33,1 0,1\"",
     )  # fmt: skip
     parser.add_argument(
@@ -122,7 +127,17 @@ def _add_mask(commands: Commands) -> None:
         metavar="CORNERS",
         help='"x,y x,y x,y ...", fractions of the picture (repeatable)',
     )
+    parser.add_argument("--replace", action="store_true", help="remove the masks that are there before adding")
+    parser.add_argument(
+        "--remove",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="remove the mask of this number (repeatable)",
+    )
     parser.add_argument("--clear", action="store_true", help="remove all masks")
+    _add_all(parser)
 
 
 def _add_reembed(commands: Commands) -> None:

@@ -292,14 +292,18 @@ def test_a_camera_that_lost_its_description_is_still_the_one_that_the_store_know
     assert_holds(CameraReader(camera).snapshot(), range(FRAMES + 64))
 
 
+def flip(server: ObjectServer, key: str) -> None:
+    """Change one byte of an object."""
+    data = bytearray(server.read(key))
+    data[5] ^= 1
+    server.write(key, bytes(data))
+
+
 def test_a_corrupt_object_costs_its_chunk(tmp_path: Path, server: ObjectServer) -> None:
     set_store(tmp_path / "m", server.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
-    key = f"{PREFIX}/generation-1/tokens/c.2.0.0"
-    data = bytearray(server.read(key))
-    data[5] ^= 1
-    server.write(key, bytes(data))
+    flip(server, f"{PREFIX}/generation-1/tokens/c.2.0.0")
     snapshot = CameraReader(camera).snapshot()
     with pytest.raises(DamagedFrames) as caught:
         snapshot.tokens(snapshot.ids)
@@ -433,10 +437,7 @@ def test_fsck_names_what_a_corrupt_and_a_lost_object_cost(tmp_path: Path, server
     set_store(tmp_path / "m", server.endpoint)
     camera = record(tmp_path / "m")
     flush(camera)
-    key = f"{PREFIX}/generation-1/tokens/c.2.0.0"
-    data = bytearray(server.read(key))
-    data[5] ^= 1
-    server.write(key, bytes(data))
+    flip(server, f"{PREFIX}/generation-1/tokens/c.2.0.0")
     server.remove(f"{PREFIX}/frames/images/1/c.0", f"{PREFIX}/generation-1/tokens/c.11.0.0")
     assert [finding.frames for finding in fsck(camera).damage] == [(176, 192), (64, 128)]
     assert [finding.frames for finding in fsck(camera, deep=True).damage] == [(32, 48), (176, 192), (64, 128)]

@@ -25,7 +25,16 @@ from afterview.training.base.errors import DataError, TrainingError
 from afterview.training.core.curves import draw_curves
 from afterview.training.core.parts import MODEL_PARTS, parameter_groups, parts_of
 from afterview.training.core.stages import DataStream, StageConfig, StageData, StageObjective, plan_epoch
-from afterview.training.core.trainer import LOG, STATE, StepOutput, Trainer, TrainerConfig, precision_of, rate_share
+from afterview.training.core.trainer import (
+    LOG,
+    STATE,
+    OnLog,
+    StepOutput,
+    Trainer,
+    TrainerConfig,
+    precision_of,
+    rate_share,
+)
 from afterview.training.data.conversations import read_annotations, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
@@ -157,10 +166,11 @@ class Line(nn.Module):
         return StepOutput((off**2).sum(), {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))})
 
 
-def line_trainer(directory: Path, **changes: object) -> Trainer:
+def line_trainer(directory: Path, on_log: OnLog | None = None, **changes: object) -> Trainer:
     line = Line()
     values = {"steps": 40, "learning_rates": {"line": 0.1}, "warmup": 0.0, "schedule": "constant", **changes}
-    return Trainer(line, {"line": [line.slope]}, TrainerConfig.model_validate(values), directory, cpu=True)
+    config = TrainerConfig.model_validate(values)
+    return Trainer(line, {"line": [line.slope]}, config, directory, cpu=True, on_log=on_log)
 
 
 def test_a_checkpoint_of_tied_weights_is_saved_and_read_without_a_word(
@@ -318,12 +328,11 @@ def test_a_killed_run_goes_on_with_the_log_that_it_would_have_had(
         line_trainer(tmp_path / "killed", **often).run(until_killed)
     with (tmp_path / "killed" / LOG).open("a") as half:
         half.write('{"step": 3')
-    resumed = line_trainer(tmp_path / "killed", **often)
+    heard: list[dict[str, float]] = []
+    resumed = line_trainer(tmp_path / "killed", heard.append, **often)
     assert resumed.resume() == (resumes_at > 0)
     assert resumed.step == resumes_at
     assert [line["step"] for line in resumed.logged()] == list(range(4, resumes_at + 1, 4))
-    heard: list[dict[str, float]] = []
-    resumed._on_log = heard.append
     resumed.run(batch)
     assert log(tmp_path / "killed") == log(tmp_path / "whole")
     assert heard == resumed.logged()[-len(heard) :]

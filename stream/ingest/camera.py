@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
     from afterview.model.checkpoint.models import Encoders
 
 LIVE_QUEUE_S = 16.0  # seconds of frames that may wait for the encoder; longer than an HLS segment, which comes at once
+HELD_FRAMES_S = 1.0  # that the end waits for frames which the decoder still holds
 RECORDED_QUEUE = 32  # frames; two encoder batches
 
 
@@ -100,7 +101,14 @@ class CameraIngest:
     def stop(self) -> None:
         """End the camera: what was decoded is still encoded, written and synced. From any thread; more than once is fine."""
         self._stop.set()
-        self.inbox.close()
+        if self.config.live and self.failure is None:
+            # The decoder may hold frames back until its clock has settled: it queues them, then closes the inbox. A frozen source
+            # does not let it, and cannot make the others wait.
+            late = threading.Timer(HELD_FRAMES_S, self.inbox.close)
+            late.daemon = True
+            late.start()
+        else:
+            self.inbox.close()
         self._writer.end_input()
 
     def fail(self, error: BaseException) -> None:

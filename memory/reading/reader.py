@@ -1,5 +1,6 @@
 """Reading a camera, in any number of processes, with or without a writer. Readers take no lock and never block the writer."""
 
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.lock import is_held
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
-from afterview.memory.format.journal import Scan, read_journal, scan
+from afterview.memory.format.journal import read_journal, scan
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
@@ -22,6 +23,8 @@ from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.plans.removal import Removal, evicted_before, forgotten_frames
 from afterview.memory.reading.snapshot import MemorySnapshot
+
+_LOGGER = logging.getLogger(__name__)
 
 _ATTEMPTS = 20  # a seal can replace the journal between two reads; a writer seals at most a few times a second
 
@@ -33,9 +36,10 @@ class CameraReader:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
+        """Raises MemoryNotFound, FormatMismatch, DamagedMemory or Unreadable."""
         self.directory = directory
         self._lock = threading.Lock()  # of everything that `_open` sets
+        self._damage_said = ""
         self.info = read_camera(directory)
         self._open(Manifest.read(directory).generation)
 
@@ -49,7 +53,10 @@ class CameraReader:
         self._removed: Sequence[Removal] = ()
 
     def snapshot(self) -> MemorySnapshot:
-        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out."""
+        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out.
+
+        Raises as opening the reader does.
+        """
         with self._lock:
             return self._snapshot()
 
@@ -60,8 +67,7 @@ class CameraReader:
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
-            journal = self._read_journal(before.generation)
-            unsealed = self._restore(journal, before)
+            unsealed = self._read_journal(before)
             if Manifest.read(self.directory) == before:
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
@@ -89,16 +95,29 @@ class CameraReader:
         if manifest.gaps > self._gaps_known:
             self._gaps, self._gaps_known = self._sealed.gaps(manifest.gaps), manifest.gaps
 
-    def _read_journal(self, generation: int) -> Scan:
-        path = self.directory / journal_name(generation)
-        try:
-            return scan(read_journal(path), where=str(path))
-        except DamagedMemory:
-            return Scan()  # missing, or no journal: continue with the sealed frames; `fsck` reports it
-
-    def _restore(self, journal: Scan, manifest: Manifest) -> Unsealed:
+    def _read_journal(self, manifest: Manifest) -> Unsealed:
+        """The frames that are not sealed. None where the journal is damaged: the sealed ones can still be read, and the log says so."""
+        path = self.directory / journal_name(manifest.generation)
         newest = self._gaps[-1].before_frame if self._gaps else -1
-        return restore(journal.records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
+        try:
+            records = scan(read_journal(path), where=str(path)).records
+            unsealed = restore(records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
+        except DamagedMemory as error:
+            self._say_damage(str(error))
+        except (ValueError, LookupError, TypeError):  # sound records, but not of this camera
+            self._say_damage(
+                f"{path}: does not fit this camera; `afterview fsck --repair` records the frames in it as lost"
+            )
+        else:
+            self._damage_said = ""
+            return unsealed
+        return Unsealed(manifest.frames)
+
+    def _say_damage(self, what: str) -> None:
+        """Log it, once until the journal can be read again."""
+        if what != self._damage_said:
+            _LOGGER.warning("camera '%s': %s; the frames that are sealed can be read", self.info.id, what)
+        self._damage_said = what
 
     def _build(self, manifest: Manifest, unsealed: Unsealed, crashed: bool) -> MemorySnapshot:
         times, ids, damaged = self._times.remembered([frame.time for frame in unsealed.frames], manifest.removed)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from afterview.configs import ConfigError, Schema, load_mapping
-from afterview.memory.base.documents import read_json, write_json
+from afterview.memory.base.documents import exists, read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
 
 FILE = "store.json"
@@ -53,7 +53,7 @@ class StoreSettings(Schema):
 def read_store(memory: Path) -> StoreSettings | None:
     """The store of a memory; None if it has none. Raises DamagedMemory."""
     path = memory / FILE
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         values = read_json(path, missing=str(path), remedy=_REMEDY)

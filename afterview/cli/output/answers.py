@@ -55,7 +55,4 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     if coverage.damaged:
         print(f"    {coverage.damaged} frames could not be read and were left out; `afterview fsck` says what is wrong")
     if coverage.unreachable:
-        print(
-            f"    {coverage.unreachable} frames are on the memory's store, which does not answer, and were left out; "
-            "`afterview store status` says more"
-        )
+        print(f"    {coverage.unreachable} frames cannot be read now and were left out: {coverage.unreachable_why}")

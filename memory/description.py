@@ -43,7 +43,7 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory),
+            store=store_status(reader.directory, snapshot),
             tiers=Tiers.of(reader.directory, snapshot),
         )
 
@@ -58,7 +58,7 @@ class CameraDescription:
             "time_basis": self.time_basis,
             "gaps": [gap.to_dict() for gap in self.gaps],
             "bytes": self.bytes,
-            "store": self.store and self.store.to_dict(),
+            "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,

@@ -59,6 +59,11 @@ def generations(camera: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
+def is_replica(camera: Path, generation: int) -> bool:
+    """Whether the directory only mirrors what was published (memory.sync.replica): no process ever wrote a camera there."""
+    return not any(os.path.lexists(camera / name) for name in (journal_name(generation), "lock"))
+
+
 def may_be_remote(key: str) -> bool:
     """Whether a file of a camera may lie in a bucket instead: a chunk of features, or a pack of images."""
     folder, _, name = key.rpartition("/")

@@ -15,7 +15,7 @@ from afterview.memory.base.lock import is_held
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import read_journal, scan
-from afterview.memory.format.layout import journal_name
+from afterview.memory.format.layout import is_replica, journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.times import GrowingTimes
@@ -97,6 +97,8 @@ class CameraReader:
 
     def _read_journal(self, manifest: Manifest) -> Unsealed:
         """The frames that are not sealed. None where the journal is damaged: the sealed ones can still be read, and the log says so."""
+        if is_replica(self.directory, manifest.generation):
+            return Unsealed(manifest.frames)
         path = self.directory / journal_name(manifest.generation)
         newest = self._gaps[-1].before_frame if self._gaps else -1
         try:

@@ -51,6 +51,11 @@ class MemorySnapshot:
         return len(self.ids)
 
     @property
+    def sealed_frames(self) -> int:
+        """Frames with smaller ids are sealed, the others in the journal."""
+        return self._sealed_frames
+
+    @property
     def end(self) -> int:
         """One more than the newest frame's id; 0 without frames."""
         return int(self.ids[-1]) + 1 if len(self.ids) else 0

@@ -36,7 +36,7 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
-    reader = memory.camera(arguments.camera) if arguments.camera else memory.cameras()[0]
+    reader = memory.camera(arguments.camera or memory.camera_ids()[0])
     snapshot, now, zone = reader.snapshot(), time.time(), reader.info.timezone
     start = parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None
     end = parse_time(arguments.end, timezone=zone, now=now) if arguments.end else None

@@ -33,7 +33,7 @@ def print_answer(
         if len(zones) > 1:
             print(f"    asked: {part.why}")
     for name, why in answer.skipped.items():
-        print(f"  {name}: not asked: {why}")
+        print(f"  {printable(name)}: not asked: {printable(why)}")
     first_s = min(part.timing["first_token_s"] for part in answer.parts)
     print(f"\nfirst token after {first_s:.2f} s, complete after {answer.total_s:.2f} s; answer {answer.id}")
 

@@ -86,7 +86,8 @@ def _denied(path: Path, action: Action) -> tuple[Path, str] | None:
     whole = Path(os.path.abspath(path))
     for directory in reversed(whole.parents):
         if not os.access(directory, os.X_OK, effective_ids=True):
-            return (directory, "enter") if os.path.lexists(directory) else None
+            shown = directory if path.is_absolute() else Path(os.path.relpath(directory))
+            return (shown, "enter") if os.path.lexists(directory) else None
     exists = os.path.lexists(whole)
     if action != "written" and exists:
         if not os.access(whole, os.R_OK, effective_ids=True):

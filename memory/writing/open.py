@@ -1,8 +1,8 @@
 """Opening a camera for writing, and creating it where it is not there."""
 
-import os
 from pathlib import Path
 
+from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.camera_names import directory_to_record, name_taken
 from afterview.memory.base.durable import make_directory
@@ -31,7 +31,7 @@ def open_camera(
         make_directory(directory)
         lock = CameraLock(directory / "lock", camera=directory.name)
     except OSError as error:
-        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        raise NotWritable(f"memory {describe(error, directory / 'lock', action='written')}") from None
     try:
         if not (directory / "camera.json").exists():
             create_camera(directory, name, spec, fps=fps, timezone=timezone)
@@ -47,7 +47,7 @@ def open_camera(
         return Repository(CameraState.open(directory, info, stored), lock)
     except OSError as error:
         lock.close()
-        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        raise NotWritable(f"memory {describe(error, action='written')}") from None
     except BaseException:
         lock.close()
         raise

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from afterview.configs import UsageError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
-from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, NotWritable
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
 from afterview.memory.format.arrays import ZarrArrays
@@ -38,7 +40,7 @@ from afterview.memory.format.upload_state import FRAMES, Published, Tree, Upload
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
-from afterview.memory.remote.settings import SCHEME, StoreSettings, read_store, write_store
+from afterview.memory.remote.settings import SCHEME, StoreSettings, is_endpoint, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
@@ -61,15 +63,22 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
     of all objects. AWS_ENDPOINT_URL names the endpoint of a store that is
     not Amazon's.
     """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
+    if endpoint is not None and not is_endpoint(endpoint):
+        raise UsageError("AWS_ENDPOINT_URL: write http://host:port or https://host, without credentials")
     try:
-        settings = StoreSettings(url=url, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, local_gigabytes=0)
-    except ValueError:
-        raise UsageError(
-            "write s3://bucket/prefix, and AWS_ENDPOINT_URL=http(s)://host:port; neither with credentials"
-        ) from None
+        settings = StoreSettings(url=url, endpoint=endpoint, local_gigabytes=0)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"the store's address: {why}") from None
     name = hashlib.sha256(f"{settings.url} {settings.endpoint}".encode()).hexdigest()[:16]
     directory = (cache or _cache()) / name
-    make_directory(directory)
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise NotWritable(
+            f"the cache of stores: {describe(error, directory, action='written')}; XDG_CACHE_HOME names another place"
+        ) from None
     if not (directory / "store.json").exists() or read_store(directory) != settings:
         write_store(directory, settings)
     cameras = [camera for camera in BucketClient(settings, "").folders() if _update(directory / camera)]
@@ -84,7 +93,7 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "afterview" / "stores"
+    return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "afterview" / "stores"
 
 
 def _update(camera: Path) -> bool:

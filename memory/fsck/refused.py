@@ -1,5 +1,6 @@
 """What the system refuses to read of a camera. Nothing is known about it: it is not checked, and never taken for damage."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,14 +16,15 @@ def refused_paths(camera: Path) -> Iterator[Finding]:
     for where, folders, names in os.walk(camera, onerror=failed.append):
         if not os.access(where, os.X_OK, effective_ids=True):
             folders.clear()
-            names = ["."]
+            yield _refused(Path(where), PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+            continue
         for path in (Path(where, name) for name in names):
-            if not os.access(path, os.R_OK, effective_ids=True) and (names == ["."] or path.is_file()):
-                try:
-                    path.stat()
-                    path.open("rb").close()
-                except OSError as error:
-                    yield _refused(Path(where) if names == ["."] else path, error)
+            if os.access(path, os.R_OK, effective_ids=True) or not path.is_file():
+                continue  # sockets are for their owner alone
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                yield _refused(path, error)
     yield from (_refused(Path(str(error.filename)), error) for error in failed)
 
 

@@ -39,7 +39,7 @@ class CameraReader:
         """Raises MemoryNotFound, FormatMismatch, DamagedMemory or Unreadable."""
         self.directory = directory
         self._lock = threading.Lock()  # of everything that `_open` sets
-        self._damage_said = ""
+        self.journal_damage = ""  # why the latest snapshot has only sealed frames
         self.info = read_camera(directory)
         self._open(Manifest.read(directory).generation)
 
@@ -67,8 +67,9 @@ class CameraReader:
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
-            unsealed = self._read_journal(before)
+            unsealed, damage = self._read_journal(before)
             if Manifest.read(self.directory) == before:
+                self._note_journal(damage)
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
                 return self._build(before, unsealed, crashed)
@@ -95,31 +96,28 @@ class CameraReader:
         if manifest.gaps > self._gaps_known:
             self._gaps, self._gaps_known = self._sealed.gaps(manifest.gaps), manifest.gaps
 
-    def _read_journal(self, manifest: Manifest) -> Unsealed:
-        """The frames that are not sealed. None where the journal is damaged: the sealed ones can still be read, and the log says so."""
+    def _read_journal(self, manifest: Manifest) -> tuple[Unsealed, str]:
+        """The frames that are not sealed, and what is wrong with the journal: then some or all of them are missing."""
+        nothing = Unsealed(manifest.frames)
         if is_replica(self.directory, manifest.generation):
-            return Unsealed(manifest.frames)
+            return nothing, ""
         path = self.directory / journal_name(manifest.generation)
         newest = self._gaps[-1].before_frame if self._gaps else -1
+        remedy = "`afterview fsck --repair` records the frames in it as lost"
         try:
-            records = scan(read_journal(path), where=str(path)).records
-            unsealed = restore(records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
+            found = scan(read_journal(path), where=str(path))
+            unsealed = restore(found.records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
         except DamagedMemory as error:
-            self._say_damage(str(error))
+            return nothing, str(error)
         except (ValueError, LookupError, TypeError):  # sound records, but not of this camera
-            self._say_damage(
-                f"{path}: does not fit this camera; `afterview fsck --repair` records the frames in it as lost"
-            )
-        else:
-            self._damage_said = ""
-            return unsealed
-        return Unsealed(manifest.frames)
+            return nothing, f"{path}: does not fit this camera; {remedy}"
+        return unsealed, f"{path}: {found.damage[0]}; {remedy}" if found.damage else ""
 
-    def _say_damage(self, what: str) -> None:
-        """Log it, once until the journal can be read again."""
-        if what != self._damage_said:
-            _LOGGER.warning("camera '%s': %s; the frames that are sealed can be read", self.info.id, what)
-        self._damage_said = what
+    def _note_journal(self, damage: str) -> None:
+        """Note what is wrong with the journal; the log says it when it changes."""
+        if damage and damage != self.journal_damage:
+            _LOGGER.warning("camera '%s': %s; the frames that are sealed can be read", self.info.id, damage)
+        self.journal_damage = damage
 
     def _build(self, manifest: Manifest, unsealed: Unsealed, crashed: bool) -> MemorySnapshot:
         times, ids, damaged = self._times.remembered([frame.time for frame in unsealed.frames], manifest.removed)

@@ -1,5 +1,6 @@
 """Opening a camera for writing, and creating it where it is not there."""
 
+import os
 from pathlib import Path
 
 from afterview.configs.system_errors import describe
@@ -25,7 +26,9 @@ def open_camera(
     `reembed`), FormatMismatch, DamagedMemory.
     """
     directory = directory_to_record(memory, name)
-    if (memory / "__init__.py").exists():  # in a clone of this project, `--memory memory` would name the source code
+    if os.path.exists(
+        memory / "__init__.py"
+    ):  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
         make_directory(directory)

@@ -49,6 +49,8 @@ def _print(camera: CameraDescription) -> None:
         print(f"  {describe_store(camera.store, info)}")
         if camera.store.place is not None:
             print(f"  {describe_published(camera.store, info)}")
+    if camera.journal_damage:
+        print(f"  frames that are not sealed are missing here: {camera.journal_damage}")
     closed = [gap for gap in camera.gaps if not gap.lasts]
     for gap in closed[-_MOST_GAPS:]:
         print(f"  gap: {describe_gap(gap, info)}")

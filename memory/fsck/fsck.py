@@ -63,8 +63,9 @@ class Report:
 
 def camera_directories(memory: Path) -> list[Path]:
     """Directories of cameras, including those that lost their `camera.json` or cannot be read. Raises MemoryNotFound, Unreadable."""
+    found = find_cameras(memory)
     started = [name for name in os.listdir(memory) if any(os.path.lexists(memory / name / mark) for mark in _MARKS)]
-    return sorted(memory / name for name in {*find_cameras(memory), *started})
+    return sorted(memory / name for name in {*found, *started})
 
 
 def fsck(

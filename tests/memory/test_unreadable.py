@@ -13,9 +13,11 @@ import pytest
 
 from afterview.memory.base.camera_names import camera_ids, directory_to_record
 from afterview.memory.base.documents import encode_json, read_json
+from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import (
     DamagedMemory,
     MemoryNotFound,
+    NotWritable,
     RepositoryError,
     UnreachableFrames,
     Unreadable,
@@ -303,3 +305,42 @@ def test_the_index_and_bytes_of_the_others_are_counted(memory: Path) -> None:
     assert found.results["hall"].bytes == before
     assert "images: cannot be read: user" in found.skipped["door"]
     assert np.isfinite(before)
+
+
+class FullDisk:
+    """A disk that takes so many steps and then no byte more."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.refused = room, 0
+
+    def __call__(self, kind: str, path: Path, detail: object) -> None:
+        self.room -= 1
+        if self.room < 0 and kind in ("mkdir", "create", "write"):
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def begin(memory: Path, disk: FullDisk) -> RepositoryError | OSError | None:
+    """Create a camera and write a frame; what was raised."""
+    try:
+        with observed(disk), open_camera(memory, "door", SPEC) as repository:
+            repository.append(make_frame(0, SPEC))
+    except (NotWritable, OSError) as error:
+        return error
+    return None
+
+
+def test_a_disk_that_is_full_from_the_start_is_named_and_costs_nothing_later(tmp_path: Path) -> None:
+    """At whichever step of the creation of a camera it is full: one line without blame, and the next try works."""
+    tried = 0
+    while (error := begin(tmp_path / str(tried), disk := FullDisk(tried * 3))) is not None:
+        if isinstance(error, OSError):  # the first frame: a watch waits for space
+            assert error.errno == errno.ENOSPC
+        else:
+            assert "cannot be written: the disk is full; free some space" in str(error)
+        with open_camera(tmp_path / str(tried), "door", SPEC) as repository:
+            repository.append(make_frame(100, SPEC))
+        assert fsck(tmp_path / str(tried) / "door").clean
+        tried += 1
+    assert tried > 7
+    assert disk.refused == 0

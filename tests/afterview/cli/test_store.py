@@ -272,6 +272,13 @@ def test_an_emptied_store_is_found_out(memory: Path, server: ObjectServer, capsy
         ("http://host/x", None, "write s3://bucket/prefix"),
         ("s3://key:secret@bucket/x", None, "without credentials"),
         (URL, "http://user:secret@host", "without credentials"),
+        ("s3://Bucket/x", None, "lower-case letters"),
+        ("s3://buck..et/x", None, "no two dots together"),
+        (f"s3://{BUCKET}/a//b", None, "no part of it empty"),
+        (f"s3://{BUCKET}/../b", None, "no part of it empty"),
+        (f"s3://{BUCKET}/{'k' * 900}", None, "too long"),
+        (URL, "http://[::1", "write http://host:port"),
+        (URL, "http://127.0.0.1:99999", "write http://host:port"),
     ],
 )
 def test_a_place_that_does_not_work_is_refused_in_one_line(
@@ -374,6 +381,32 @@ def test_wrong_credentials_are_refused_in_one_line(
         )
     assert "access denied (InvalidAccessKeyId)" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "never-printed\n", "AWS_SECRET_ACCESS_KEY: holds a character"),
+        ("AWS_SESSION_TOKEN", "ü", "AWS_SESSION_TOKEN: holds a character"),
+        ("AWS_SESSION_TOKEN", "t" * 100_000, "refuses the request (431)"),
+        ("AWS_REGION", "x y", "AWS_REGION: write the name of a region"),
+        ("AWS_CA_BUNDLE", "/nowhere", "AWS_CA_BUNDLE: /nowhere: cannot be read: no such file"),
+    ],
+)
+def test_an_environment_that_no_request_can_carry_is_named(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    name: str, value: str, said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "m").mkdir()
+    monkeypatch.setenv(name, value)
+    endpoint = server.endpoint.replace("http:", "https:") if name == "AWS_CA_BUNDLE" else server.endpoint
+    arguments = ["store", "set", URL, "--endpoint", endpoint, "--memory", str(tmp_path / "m")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert "never-printed" not in error
+    assert not list((tmp_path / "m").iterdir())
 
 
 def test_without_the_package_it_says_what_to_install(

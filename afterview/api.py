@@ -17,7 +17,8 @@ def open(path: str | Path) -> Memory:
     """Open the memory at `path` for reading, beside its writers.
 
     path: a directory; or s3://bucket/prefix, the store of a memory that another machine records, as it was published when it is opened.
-    Raises MemoryNotFound, UsageError (no such address), StoreError (the store cannot be used), DamagedMemory.
+    A camera that cannot be read does not prevent it: `Memory.skipped` names such cameras. Raises MemoryNotFound, UsageError (no such
+    address), StoreError (the store cannot be used), DamagedMemory, Unreadable (the system refuses to list the directory).
     """
     return open_memory(str(path))
 

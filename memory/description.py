@@ -28,6 +28,7 @@ class CameraDescription:
     bytes: int
     store: StoreStatus | None
     tiers: Tiers
+    journal_damage: str  # why frames that are not sealed are missing here; empty if none is
 
     @classmethod
     def of(cls, reader: CameraReader) -> "CameraDescription":
@@ -43,8 +44,9 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory),
+            store=store_status(reader.directory, snapshot),
             tiers=Tiers.of(reader.directory, snapshot),
+            journal_damage=reader.journal_damage,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,8 +60,9 @@ class CameraDescription:
             "time_basis": self.time_basis,
             "gaps": [gap.to_dict() for gap in self.gaps],
             "bytes": self.bytes,
-            "store": self.store and self.store.to_dict(),
+            "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
+            "journal_damage": self.journal_damage or None,
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,

@@ -27,13 +27,16 @@ def memory_path(text: str) -> Path:
     return Path(text)
 
 
-def readable_memory(text: str) -> Path:
-    """Return the directory of a memory to read; for s3://bucket/prefix the local replica of what was published there."""
+def readable_memory(text: str, *, measured: bool = False) -> Path:
+    """Return the directory of a memory to read; for s3://bucket/prefix the local replica of what was published there.
+
+    measured: count the bytes on the store; this lists all of its objects.
+    """
     if not text.startswith(SCHEME):
         return memory_path(text)
     from afterview.memory.sync.replica import replica_of
 
-    return replica_of(text)
+    return replica_of(text, measured=measured)
 
 
 def sampling_rate(fps: float) -> float:

@@ -7,13 +7,13 @@ document on standard output, progress on standard error. Exit status: 0 success,
 import argparse
 import gc
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from afterview import __version__
+from afterview.cli.failures import say, with_streams, words
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.training import add_training_commands
@@ -178,18 +178,15 @@ def _add_demo(commands: Commands) -> None:
     parser.add_argument("--questions", type=int, default=10, metavar="N", help="number of questions (default: 10)")
 
 
+@with_streams
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a character
     chosen = build_parser().parse_args(arguments)
     from afterview.cli.logs import show_logs  # late: `--help` does not need it
 
     show_logs(chosen.verbose - chosen.quiet)
     try:
         status: int = _load(chosen.module).run(chosen)
-        sys.stdout.flush()
         return status
     except AfterviewError as error:
         return _fail(error, error.exit_status)
@@ -197,7 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("afterview: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing stdout at exit fails again
         return 1
     except Exception as error:  # any other failure: one line, and the traceback on request
         return _fail(error, 1)
@@ -217,10 +213,16 @@ def _fail(error: Exception, status: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-    text = str(error).splitlines()[0] if str(error) else ""
-    named = isinstance(error, AfterviewError)
-    message = (
-        text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
-    )
-    print(f"afterview: error: {message}", file=sys.stderr)
+    say(_words(error))
     return status
+
+
+def _words(error: Exception) -> str:
+    """An error in one line."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, AfterviewError):
+        return text
+    known = words(error)
+    if known is not None:
+        return known
+    return f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"

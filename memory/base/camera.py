@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from afterview.configs import UsageError
 from afterview.memory.base.documents import FORMAT_VERSION, read_json, require_format, write_json
-from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.errors import DamagedMemory, RepositoryError
 
 # Unix seconds: years 1 to 9999 without the first and the last days, which some zones do not have.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
@@ -88,7 +88,7 @@ def creation_time() -> float:
 
 
 def read_camera(directory: Path) -> CameraInfo:
-    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory.
+    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound, DamagedMemory or Unreadable.
 
     The id is the name of the directory, so a directory that was copied or renamed is a camera of its own.
     """
@@ -101,9 +101,15 @@ def read_camera(directory: Path) -> CameraInfo:
             raise TypeError("no text")
         if not (info.fps > 0 and math.isfinite(info.fps + info.created + info.random_constant)):
             raise TypeError("no number")
-        return replace(info, id=directory.name or info.id)
     except (KeyError, TypeError, OverflowError):
         raise DamagedMemory(f"{path}: does not describe a camera; `afterview fsck --repair` rebuilds it") from None
+    try:
+        _zone(info.timezone)
+    except UsageError:
+        raise RepositoryError(
+            f"{path}: names the time zone '{info.timezone}', which this machine does not know; update its time zones (tzdata)"
+        ) from None
+    return replace(info, id=directory.name or info.id)
 
 
 def write_camera(directory: Path, info: CameraInfo) -> None:

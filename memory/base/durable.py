@@ -87,8 +87,13 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
             fsync_file(file, temporary)
         _about_to("rename", temporary, path)
         temporary.replace(path)
-    except (Exception, KeyboardInterrupt):  # not the end of a process that a test simulates: that would leave the file
+    except (
+        Exception,
+        KeyboardInterrupt,
+    ) as error:  # not the end of a process that a test simulates: that would leave the file
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # writing itself names none
         raise
     fsync_directory(path.parent)
 

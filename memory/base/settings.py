@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from afterview.configs import ConfigError, Schema, load_mapping
-from afterview.memory.base.documents import read_json, write_json
+from afterview.memory.base.documents import exists, read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
 
 FILE = "settings.json"
@@ -54,7 +54,7 @@ class MemorySettings(Schema):
 def read_settings(camera: Path) -> CameraSettings:
     """A camera's settings; the defaults if it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
     path = camera / FILE
-    if not path.exists():
+    if not exists(path):
         return CameraSettings()
     try:
         return load_mapping(read_json(path, missing=str(path), remedy=_REMEDY), CameraSettings, source=str(path))
@@ -64,7 +64,7 @@ def read_settings(camera: Path) -> CameraSettings:
 
 def has_settings(camera: Path) -> bool:
     """Whether a person has set anything for this camera."""
-    return (camera / FILE).exists()
+    return exists(camera / FILE)
 
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
@@ -75,7 +75,7 @@ def write_settings(camera: Path, settings: CameraSettings) -> None:
 def read_memory_settings(memory: Path) -> MemorySettings:
     """The settings of a whole memory. Raises DamagedMemory."""
     path = memory / FILE
-    if not path.exists():
+    if not exists(path):
         return MemorySettings()
     try:
         values = read_json(path, missing=str(path), remedy=_SHARED_REMEDY)

@@ -5,16 +5,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.errors import require_content
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.layout import IMAGES
 
 
 def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
-    """`offsets` and `times` of one seal's images; None if they cannot be read."""
+    """`offsets` and `times` of one seal's images; None if they are missing or damaged. Raises Unreadable."""
+    path = camera / IMAGES / str(seal) / "zarr.json"
     try:
-        about = json.loads((camera / IMAGES / str(seal) / "zarr.json").read_text())["attributes"]
+        about = json.loads(path.read_text())["attributes"]
         sound = are_offsets(about["offsets"]) and are_times(about["times"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        require_content(error, path)
         return None
     return dict(about) if sound else None
 

@@ -27,7 +27,7 @@ class Manifest:
 
     @classmethod
     def read(cls, camera: Path) -> "Manifest":
-        """The manifest of the camera at `camera`. Raises MemoryNotFound, DamagedMemory."""
+        """The manifest of the camera at `camera`. Raises MemoryNotFound, DamagedMemory, Unreadable."""
         path = camera / "committed"
         return cls._from(read_json(path, missing=f"{camera}: not a camera of a memory"), where=str(path))
 
@@ -43,7 +43,7 @@ class Manifest:
             removed = tuple(Removal.from_json(item) for item in values.get("removed", []))
             downsampled = tuple(Downsampled(**part) for part in values.get("coarse", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, downsampled)
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise DamagedMemory(f"{where}: frames, gaps or generation is missing; {remedy}") from None
 
     def encode(self) -> bytes:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
+from afterview.memory.base.errors import require_content
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_arrays
@@ -137,7 +138,8 @@ def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) ->
         offsets, times = metadata["attributes"]["offsets"], metadata["attributes"]["times"]
         data = bytearray(blob.read_bytes())
         sound = checksum_holds(bytes(data)) and len(offsets) == SEAL_FRAMES + 1
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        require_content(error, directory)  # otherwise images that nobody asked to forget would be dropped
         sound = False
     if not sound:
         done.drop(blob)

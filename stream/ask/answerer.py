@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import UsageError
-from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedFrames,
+    NothingRecorded,
+    RepositoryError,
+    StoreError,
+    UnreachableFrames,
+    in_words,
+)
 from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -44,6 +51,7 @@ class _Asked:
     name: str
     why: str
     context: Context
+    coverage: Coverage
     seen_s: float  # since the question came
 
 
@@ -65,8 +73,9 @@ class Answerer:
 
         A question that the model's preset does not know is declined: the answer says so, and has no parts.
 
-        Raises UsageError for an empty question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the
-        span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
+        A camera that fails is left out and named in `skipped`, unless it was named or none can answer. Raises UsageError for an empty
+        question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the span, StoreError or Unreadable
+        when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
         text = _checked(question.text, self.model.preset.suggestion)
@@ -76,25 +85,29 @@ class Answerer:
         skipped = dict(choice.skipped)
         asked: list[_Asked] = []
         inputs: list[VideoInputs] = []
-        nothing: NothingRecorded | StoreError | None = None
+        nothing: RepositoryError | None = None
         for name, chosen in choice.asked.items():
             try:
                 context = self._planner.plan(chosen.snapshot, question, now, cancel)
-            except (NothingRecorded, StoreError) as error:
-                nothing, skipped[name] = error, str(error)
+                coverage = self._coverage(context, question, now)
+            except (RepositoryError, OSError) as error:
+                nothing = in_words(error)
+                if question.cameras and not isinstance(nothing, NothingRecorded | StoreError):
+                    raise nothing from None
+                skipped[name] = str(nothing)
                 continue
-            asked.append(_Asked(name, chosen.why, context, time.perf_counter() - began))
+            asked.append(_Asked(name, chosen.why, context, coverage, time.perf_counter() - began))
             if sum(item.context.features.nbytes for item in asked) > FEATURES_HELD:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
-            raise nothing or UsageError("no camera was named")
+            raise _with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
         timings = self._generate(question, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
-                self._coverage(item.context, question, now), self._provenance(item.context, question), timing,
+                item.coverage, self._provenance(item.context, question), timing,
             )
             for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
         )  # fmt: skip
@@ -189,6 +202,7 @@ class Answerer:
             removed=touching(snapshot.removed, start, moment),
             damaged=int(np.count_nonzero((snapshot.damaged >= context.ids[0]) & (snapshot.damaged <= context.ids[-1]))),
             unreachable=len(snapshot.unreachable),
+            unreachable_why=snapshot.unreachable_why,
             lag_s=max(0.0, moment - last_time),
             time_basis=snapshot.time_bases(context.ids),
             recall=context.recall.mode,
@@ -212,6 +226,13 @@ class Answerer:
             "recall": context.recall.mode,
             "search": context.search,
         }
+
+
+def _with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryError:
+    """The error, which also names the cameras that were left out before: what was asked for may lie there."""
+    if skipped:
+        error.args = (f"{error}; left out: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()),)
+    return error
 
 
 def _titles(asked: Sequence[_Asked]) -> list[str]:

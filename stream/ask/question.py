@@ -74,6 +74,7 @@ class Coverage:
     recalled: int
     visible: int
     unreachable: int = 0
+    unreachable_why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -86,6 +87,7 @@ class Coverage:
             "no_longer_remembered": [gone.to_dict() for gone in self.removed],
             "damaged": self.damaged,
             "unreachable": self.unreachable,
+            "unreachable_why": self.unreachable_why,
             "lag_s": round(self.lag_s, 3),
             "time_basis": self.time_basis,
             "recall": self.recall,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from afterview.configs import AfterviewError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RequestRefused
 
 NAME = "control"
@@ -86,6 +87,11 @@ def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
                 connection.connect(short)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
+        except OSError as error:  # above all: another user records the camera
+            place = camera / NAME
+            raise RequestRefused(
+                f"camera '{camera.name}': the process that writes it cannot be asked: {describe(error, place)}"
+            ) from None
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,11 @@ class Extraction:
     bank: Path
     made: list[str]  # names of the new videos in the bank
     seconds: float
+    skipped: dict[str, str] = field(default_factory=dict)  # cameras that could not be read, and why
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"bank": str(self.bank), "made": self.made, "seconds": round(self.seconds, 1)}
+        return {"bank": str(self.bank), "made": self.made, "seconds": round(self.seconds, 1), "skipped": self.skipped}
 
 
 def extract(
@@ -55,28 +56,27 @@ def extract(
     Raises UsageError for two sources of one name, DataError for a bank that does not fit.
     """
     _require_names(sources)
-    began, made = time.monotonic(), []
+    began, made, skipped = time.monotonic(), list[str](), dict[str, str]()
     encoders = load_encoders(model)
     require_bank(directory, encoders, frames=frames)
     for number, source in enumerate(sources, 1):
         if source.is_dir():
-            for reader in Memory(source).cameras():
-                if not holds(directory, reader.info.id, "frames" if frames else "features"):
-                    extract_camera(reader, reader.info.id, directory, frames=frames)
-                    made.append(reader.info.id)
+            done = Memory(source).each(lambda reader: _extract_new(reader, directory, frames=frames))
+            made += [name for name, new in done.results.items() if new]
+            skipped |= done.skipped
         elif extract_video(source, encoders, directory, frames=frames):
             made.append(source.name)
         _LOGGER.info("%s: in %s", source, directory)
         if progress:
             progress(number, len(sources))
-    return Extraction(directory, made, time.monotonic() - began)
+    return Extraction(directory, made, time.monotonic() - began, skipped)
 
 
 def _require_names(sources: Sequence[Path]) -> None:
     """A bank names its videos without their suffix, so two sources of one name would collide."""
     names: dict[str, Path] = {}
     for source in sources:
-        for name in [reader.info.id for reader in Memory(source).cameras()] if source.is_dir() else [source.stem]:
+        for name in Memory(source).camera_ids() if source.is_dir() else [source.stem]:
             if name in names:
                 raise UsageError(
                     f"{names[name]} and {source} would both be '{name}' in the bank; rename one, or use two banks"
@@ -104,6 +104,14 @@ def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bo
     with tempfile.TemporaryDirectory() as memory:
         run_loop(_ingest(path, Path(memory), encoders))
         extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
+    return True
+
+
+def _extract_new(reader: CameraReader, directory: Path, *, frames: bool) -> bool:
+    """Extract a camera; False if the bank has it already."""
+    if holds(directory, reader.info.id, "frames" if frames else "features"):
+        return False
+    extract_camera(reader, reader.info.id, directory, frames=frames)
     return True
 
 

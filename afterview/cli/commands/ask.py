@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     memory = Memory(readable_memory(arguments.memory))
-    cameras = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    cameras = list(opened.results.values())
     now = time.time()
     question = Question(
         arguments.question,
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=seed(arguments.seed),
         evidence=max(0, arguments.evidence),
     )
-    if len(cameras) == 1:
+    if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
 
     from afterview.model.checkpoint.loading import (

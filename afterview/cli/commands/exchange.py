@@ -1,6 +1,7 @@
 """`afterview export` and `afterview import`: a span of a camera as one file."""
 
 import argparse
+import errno
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from afterview.cli.arguments import memory_path, readable_memory, require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.camera_names import directory_to_record
-from afterview.memory.base.errors import NothingRecorded
+from afterview.memory.base.errors import NothingRecorded, NotWritable
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
@@ -36,7 +38,7 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
-    reader = memory.camera(arguments.camera) if arguments.camera else memory.cameras()[0]
+    reader = memory.camera(arguments.camera or memory.camera_ids()[0])
     snapshot, now, zone = reader.snapshot(), time.time(), reader.info.timezone
     start = parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None
     end = parse_time(arguments.end, timezone=zone, now=now) if arguments.end else None
@@ -49,14 +51,18 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
         with progress(reader.info.id, "frames") as report:
             count = export_span(snapshot, first, stop, path, report)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # the name is not wrong
+        raise NotWritable(describe(error, path, action="written")) from None
     return {"camera": reader.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}
 
 
 def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     path = Path(arguments.file)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(describe(error, path, action="read")) from None
     span = SpanFile(path)
     memory, name = memory_path(arguments.memory), arguments.camera or span.info.name
     directory_to_record(memory, name, by_id=bool(arguments.camera))  # raises NameTaken

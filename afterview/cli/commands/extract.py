@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
 
@@ -25,4 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f'{out}  {len(extracted.made)} new; name them as "video" in annotations, and {out} in a training configuration'
         )
-    return 0
+        print_skipped(extracted.skipped, "left out")
+    return 1 if extracted.skipped else 0  # a bank that lacks a camera must not be trained on by mistake

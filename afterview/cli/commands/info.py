@@ -3,8 +3,8 @@
 import argparse
 
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, printable
-from afterview.cli.output.stores import describe_store
+from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, print_skipped, printable
+from afterview.cli.output.stores import describe_published, describe_store
 from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription
@@ -15,13 +15,16 @@ _MOST_GAPS = 10  # closed ones printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Describe what a memory holds."""
-    cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
+    """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
+    found = Memory(readable_memory(arguments.memory, measured=True)).each(CameraDescription.of)
+    cameras = list(found.results.values())
     if arguments.json:
-        dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]})
+        documents = [camera.to_dict() for camera in cameras]
+        dump({"format": FORMAT_VERSION, "cameras": documents, "skipped": found.skipped})
         return 0
     for camera in cameras:
         _print(camera)
+    print_skipped(found.skipped, "not shown")
     return 0
 
 
@@ -38,11 +41,16 @@ def _print(camera: CameraDescription) -> None:
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
-    print(f"  {camera.bytes / 1e6:.1f} MB; model {camera.spec.model}: {shape}")
+    where = " on this machine" if camera.store else ""
+    print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
     if camera.tiers.downsampled:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if camera.store:
         print(f"  {describe_store(camera.store, info)}")
+        if camera.store.place is not None:
+            print(f"  {describe_published(camera.store, info)}")
+    if camera.journal_damage:
+        print(f"  frames that are not sealed are missing here: {camera.journal_damage}")
     closed = [gap for gap in camera.gaps if not gap.lasts]
     for gap in closed[-_MOST_GAPS:]:
         print(f"  gap: {describe_gap(gap, info)}")

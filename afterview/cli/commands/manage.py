@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import UsageError
 from afterview.memory.base.settings import (
     CameraSettings,
@@ -35,19 +35,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     _require_choice(memory, arguments)
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     if arguments.command == "retain" and arguments.coarse_days:
-        for reader in readers:
-            _require_downsampling(reader)
+        memory.each(_require_downsampling, arguments.camera)
     if arguments.command == "retain" and not arguments.camera:
         _set_shared(memory.path, arguments)
-    documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
+    done = memory.each(lambda reader: _COMMANDS[arguments.command](reader, arguments), arguments.camera)
     if arguments.json:
-        dump({"cameras": documents})
-        return 0
-    for document in documents:
-        _PRINT[arguments.command](document, memory.camera(document["camera"]))
-    return 0
+        dump({"cameras": list(done.results.values()), "skipped": done.skipped})
+    else:
+        for name, document in done.results.items():
+            _PRINT[arguments.command](document, memory.camera(name))
+        print_skipped(done.skipped, "left out, and unchanged")
+    return 1 if done.skipped else 0  # a mask or a limit that one camera lacks is no success
 
 
 def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:

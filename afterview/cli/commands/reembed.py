@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import progress
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
     memory = Memory(memory_path(arguments.memory))
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    memory.each(lambda reader: reader, arguments.camera)  # raises for what cannot be read, before the model is loaded
     from afterview.model.checkpoint.loading import load_encoders  # loads torch
 
     encoders = load_encoders(arguments.model)
-    documents = [_reembed(reader, encoders, arguments) for reader in readers]
+    done = memory.each(lambda reader: _reembed(reader, encoders, arguments), arguments.camera)
+    documents = list(done.results.values())
     if arguments.json:
-        dump({"cameras": documents})
+        dump({"cameras": documents, "skipped": done.skipped})
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")
-    return 0 if all(document["switched"] for document in documents) else 1
+        print_skipped(done.skipped, "left out, and unchanged")
+    return 0 if not done.skipped and all(document["switched"] for document in documents) else 1
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import argparse
 import logging
 import time
+from dataclasses import replace
 
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
@@ -23,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     memory = Memory(readable_memory(arguments.memory))
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(opened.results.values())
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
 
     from afterview.model.checkpoint.loading import (
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     encoders = load_encoders(arguments.model or readers[0].spec.model)
     found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+    found = replace(found, skipped={**opened.skipped, **found.skipped})
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
     if arguments.json:
@@ -59,5 +62,4 @@ def _print(found: SearchResult, memory: Memory) -> None:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")
     if found.notice:
         print(f"note: {found.notice}")
-    for name, why in found.skipped.items():
-        print(f"{name}: not searched: {why}")
+    print_skipped(found.skipped, "not searched")

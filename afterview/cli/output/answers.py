@@ -33,7 +33,7 @@ def print_answer(
         if len(zones) > 1:
             print(f"    asked: {part.why}")
     for name, why in answer.skipped.items():
-        print(f"  {name}: not asked: {why}")
+        print(f"  {printable(name)}: not asked: {printable(why)}")
     first_s = min(part.timing["first_token_s"] for part in answer.parts)
     print(f"\nfirst token after {first_s:.2f} s, complete after {answer.total_s:.2f} s; answer {answer.id}")
 
@@ -55,7 +55,4 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     if coverage.damaged:
         print(f"    {coverage.damaged} frames could not be read and were left out; `afterview fsck` says what is wrong")
     if coverage.unreachable:
-        print(
-            f"    {coverage.unreachable} frames are on the memory's store, which does not answer, and were left out; "
-            "`afterview store status` says more"
-        )
+        print(f"    {coverage.unreachable} frames cannot be read now and were left out: {coverage.unreachable_why}")

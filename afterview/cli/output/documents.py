@@ -22,6 +22,12 @@ def printable(text: str) -> str:
     )
 
 
+def print_skipped(skipped: Mapping[str, str], what: str) -> None:
+    """One line for each camera that a command left out, after what it did. what: happened to it ('not searched')."""
+    for name, why in skipped.items():
+        print(f"{printable(name)}: {what}: {printable(why)}")
+
+
 def describe_gap(gap: Gap, info: CameraInfo) -> str:
     """A gap for people, in the camera's zone."""
     why = (

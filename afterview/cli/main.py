@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from afterview import __version__
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
+from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.training import add_training_commands
 from afterview.configs.errors import AfterviewError
@@ -59,9 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_recording(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--memory", required=True, metavar="DIR", help="directory to record into; created if it does not exist"
-    )
+    add_memory(parser, "directory to record into, created if it does not exist")
     parser.add_argument("--camera", metavar="NAME", help="name of the camera (default: taken from the source)")
     parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
     parser.add_argument(
@@ -156,7 +154,7 @@ def _add_ask(commands: Commands) -> None:
 
 def _add_info(commands: Commands) -> None:
     parser = add_command(commands, "info", "show cameras, frames, times, gaps and disk use of a memory")
-    parser.add_argument("memory", metavar="DIR", help="the memory, or its object store: s3://bucket/prefix")
+    add_memory(parser, STORED, positional=True)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -188,11 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     show_logs(chosen.verbose - chosen.quiet)
     try:
+        if hasattr(chosen, "memory"):
+            _resolve_memory(chosen)
         status: int = _load(chosen.module).run(chosen)
         sys.stdout.flush()
         return status
     except AfterviewError as error:
-        return _fail(error, error.exit_status)
+        return _fail(error, error.exit_status, getattr(chosen, "memory_hint", ""))
     except KeyboardInterrupt:
         print("afterview: interrupted", file=sys.stderr)
         return 130
@@ -201,6 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # any other failure: one line, and the traceback on request
         return _fail(error, 1)
+
+
+def _resolve_memory(chosen: argparse.Namespace) -> None:
+    """Put the memory that the command works on into `chosen.memory`. Raises UsageError."""
+    arguments = _load("afterview.cli.arguments")  # late: `--help` does not need it
+    arguments.resolve_memory(chosen)
 
 
 def _load(module: str) -> ModuleType:
@@ -212,7 +218,7 @@ def _load(module: str) -> ModuleType:
         gc.enable()
 
 
-def _fail(error: Exception, status: int) -> int:
+def _fail(error: Exception, status: int, memory_hint: str = "") -> int:
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
@@ -222,5 +228,9 @@ def _fail(error: Exception, status: int) -> int:
     message = (
         text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
     )
+    if memory_hint:
+        from afterview.memory.base.errors import MemoryNotFound  # late: `--help` does not need it
+
+        message += memory_hint if isinstance(error, MemoryNotFound) else ""
     print(f"afterview: error: {message}", file=sys.stderr)
     return status

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Export or import."""
     document = _export(arguments) if arguments.command == "export" else _import(arguments)
     if arguments.json:
-        dump(document)
+        dump(document, arguments.memory)
     else:
         print(
             f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     clean = all(report.clean for report in reports)
     if arguments.json:
-        dump({"clean": clean, "cameras": [report.to_dict() for report in reports]})
+        dump({"clean": clean, "cameras": [report.to_dict() for report in reports]}, arguments.memory)
     else:
         for report in reports:
             _print(report, arguments)

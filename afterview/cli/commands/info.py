@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds."""
     cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
     if arguments.json:
-        dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]})
+        dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]}, arguments.memory)
         return 0
     for camera in cameras:
         _print(camera)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         _set_shared(memory.path, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
     if arguments.json:
-        dump({"cameras": documents})
+        dump({"cameras": documents}, arguments.memory)
         return 0
     for document in documents:
         _PRINT[arguments.command](document, memory.camera(document["camera"]))

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import math
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
@@ -162,7 +162,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, encoders: "Enco
     status, info = ingest.status(), ingest.repository.info
     if arguments.json:
         shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
-        print(json.dumps({**shown, "notice": encoders.notice}))
+        dump({**shown, "notice": encoders.notice}, arguments.memory)
         return
     span = spell_duration(status.frames / info.fps)
     print(

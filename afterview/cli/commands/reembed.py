@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     encoders = load_encoders(arguments.model)
     documents = [_reembed(reader, encoders, arguments) for reader in readers]
     if arguments.json:
-        dump({"cameras": documents})
+        dump({"cameras": documents}, arguments.memory)
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.action == "leave" and whole:
             _end(memory, readers, delete=arguments.delete)
     if arguments.json:
-        dump({"cameras": documents} if arguments.action != "set" else documents[0])
+        dump({"cameras": documents} if arguments.action != "set" else documents[0], arguments.memory)
     else:
         for document in documents:
             print(document["said"])
@@ -108,7 +108,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera also stay local"
     if (memory / "answers").exists() or any(memory.glob("*/camera.json")):
         said += "\n  the next watch sends the existing frames, oldest first; to send them now: afterview store flush"
-    return {"memory": str(memory), "store": settings.model_dump(), "said": said}
+    return {"store": settings.model_dump(), "said": said}
 
 
 def _probe(bucket: BucketClient) -> None:

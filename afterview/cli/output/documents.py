@@ -10,9 +10,9 @@ from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 
 
-def dump(document: dict[str, Any]) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(document, ensure_ascii=False))
+def dump(document: dict[str, Any], memory: str | None = None) -> None:
+    """One JSON document on standard output. memory: the memory that the command worked on, the first key of its document."""
+    print(json.dumps(document if memory is None else {"memory": memory, **document}, ensure_ascii=False))
 
 
 def printable(text: str) -> str:

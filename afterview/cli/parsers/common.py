@@ -6,6 +6,8 @@ from typing import TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
+STORED = "the memory, or its object store: s3://BUCKET/PREFIX"  # what --memory takes where a command only reads
+MEMORY_DEFAULT = "(default: AFTERVIEW_MEMORY, else afterview/memory in the user's data directory)"
 
 
 def add_command(
@@ -27,6 +29,26 @@ def add_command(
     return parser
 
 
+def add_memory(
+    parser: argparse.ArgumentParser,
+    text: str = "the memory",
+    *,
+    positional: bool = False,
+    deletes: bool = False,
+    instead: str = "",
+) -> None:
+    """Add --memory DIR. `afterview.cli.arguments.resolve_memory` turns what is given, or the default, into `arguments.memory`.
+
+    positional: accept the directory as an argument without an option, too. deletes: the command may delete what is in the memory, so even
+    -q shows which one was taken by default. instead: an argument of the command that makes a memory unnecessary.
+    """
+    if positional:
+        parser.add_argument("memory_argument", nargs="?", metavar="DIR", help=f"{text}; the same as --memory DIR")
+    default = "" if positional else f"{text} "
+    parser.add_argument("--memory", metavar="DIR", help=f"{default}{MEMORY_DEFAULT}")
+    parser.set_defaults(memory_deletes=deletes, memory_instead=instead)
+
+
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add -v and -q."""
     parser.add_argument("-v", "--verbose", action="count", default=0, help="show debug messages, too")
@@ -45,9 +67,7 @@ def add_force(parser: argparse.ArgumentParser) -> None:
 
 def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None:
     """Add the memory, the cameras, the span and the model of a question."""
-    parser.add_argument(
-        "--memory", required=True, metavar="DIR", help="the memory, or its object store: s3://bucket/prefix"
-    )
+    add_memory(parser, STORED)
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help=f"{verb} this camera (repeatable; default: all)"
     )

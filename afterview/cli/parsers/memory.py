@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_question
+from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_force, add_memory, add_question
 from afterview.cli.parsers.store import add_store_command
 
 
@@ -28,7 +28,7 @@ def _add_fsck(commands: Commands) -> None:
         "or its object store does\nnot answer (which is no damage). Damage costs only the frames of its chunk: questions "
         "use the others and say how\nmany were left out.",
     )  # fmt: skip
-    parser.add_argument("memory", metavar="DIR")
+    add_memory(parser, positional=True, deletes=True)
     parser.add_argument(
         "--repair",
         action="store_true",
@@ -52,7 +52,7 @@ def _add_search(commands: Commands) -> None:
 
 def _manage(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
     parser = add_command(commands, name, summary, more, module="manage")
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    add_memory(parser, deletes=name in ("forget", "retain"))
     parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable)")
     return parser
 
@@ -147,7 +147,7 @@ def _add_reembed(commands: Commands) -> None:
         "is switched at once. An interrupted run\ncontinues. A running watch continues with the new model, including frames that came "
         "meanwhile; if it was\nstarted with --model, give it the new model the next time.",
     )  # fmt: skip
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    add_memory(parser)
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
@@ -176,7 +176,7 @@ def _add_exchange(commands: Commands) -> None:
     ):
         parser = add_command(commands, name, summary, more, module="exchange")
         parser.add_argument("file", metavar="FILE")
-        parser.add_argument("--memory", required=True, metavar="DIR")
+        add_memory(parser, STORED if name == "export" else "the memory to append to")
         which = "which camera" if name == "export" else "camera to append to (default: the name in the file)"
         parser.add_argument("--camera", metavar="NAME", help=which)
         if name == "export":

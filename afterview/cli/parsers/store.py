@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import Commands, add_command
+from afterview.cli.parsers.common import Commands, add_command, add_memory
 
 _ABOUT = """\
 Keep the sealed frames of a memory (tokens, embeddings, images: nearly all of its bytes) on S3-compatible storage.
@@ -58,5 +58,5 @@ def add_store_command(commands: Commands) -> None:
 
 def _action(actions: Commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
     parser = add_command(actions, name, summary, more, module="store")
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    add_memory(parser, deletes=name == "leave")
     return parser

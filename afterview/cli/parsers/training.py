@@ -1,6 +1,6 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_verbosity
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -117,7 +117,8 @@ def _add_extract(commands: Commands) -> None:
         commands, "extract", "cache features of videos and memories for training",
         "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.",
     )  # fmt: skip
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    add_memory(parser, "a memory, as a further SOURCE; without any SOURCE the one to extract", instead="sources")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for the files; existing ones are kept")
     parser.add_argument(
         "--model", default="tiny", metavar=MODEL, help="model whose vision tower is used (default: tiny)"

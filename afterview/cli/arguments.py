@@ -24,8 +24,8 @@ _LARGEST_SEED = 2**63 - 1  # the largest seed that the random number generators 
 def resolve_memory(arguments: argparse.Namespace) -> None:
     """Set `arguments.memory` to the memory that a command works on, and say which one it is if nobody named it on the command line.
 
-    The order: --memory or the argument DIR, AFTERVIEW_MEMORY, the user's data directory. `memory_hint` is set to what the error for a memory
-    that does not exist must add. Raises UsageError.
+    The order: --memory or the argument DIR, AFTERVIEW_MEMORY, the user's data directory. `memory_hint` is set to what the error for a
+    memory that does not exist must add. Raises UsageError.
     """
     given = _given(arguments.memory, getattr(arguments, "memory_argument", None))
     if given is not None:

@@ -1,14 +1,17 @@
 """Command line: parse the arguments, run one command, report errors.
 
 Imports only argparse and the parsers until a command runs, so that `--help` and `info` start quickly. Every command takes --json: one JSON
-document on standard output, progress on standard error. Exit status: 0 success, 1 failure, 2 wrong usage or input, 130 interrupted.
+document on standard output, progress on standard error. configs.errors.ExitStatus has the exit statuses.
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
 import io
+import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -16,8 +19,9 @@ from types import ModuleType
 from afterview import __version__
 from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.memory import add_memory_commands
+from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.training import add_training_commands
-from afterview.configs.errors import AfterviewError
+from afterview.configs.errors import AfterviewError, ExitStatus
 
 _EXAMPLES = """\
 first steps (synthetic video, no camera needed):
@@ -40,7 +44,7 @@ Durations: 90s, 15m, 2h, 3d.
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="afterview",
         description="Watch live video, remember every second of it, and answer questions about anything it has seen.",
         epilog=_EXAMPLES,
@@ -177,30 +181,35 @@ def _add_demo(commands: Commands) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status (configs.errors.ExitStatus). With --json an error is a document, too."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack a character
-    chosen = build_parser().parse_args(arguments)
-    from afterview.cli.logs import show_logs  # late: `--help` does not need it
-
-    show_logs(chosen.verbose - chosen.quiet)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in given[: given.index("--") if "--" in given else None]
+    chosen = argparse.Namespace()
     try:
+        build_parser().parse_args(given, chosen)
+        from afterview.cli.logs import show_logs  # late: `--help` does not need it
+
+        show_logs(chosen.verbose - chosen.quiet)
         if hasattr(chosen, "memory"):
             _resolve_memory(chosen)
         status: int = _load(chosen.module).run(chosen)
         sys.stdout.flush()
         return status
+    except WrongArguments as error:
+        return _report("usage", f"error: {error}", ExitStatus.USAGE, as_json=as_json)
     except AfterviewError as error:
-        return _fail(error, error.exit_status, getattr(chosen, "memory_hint", ""))
+        hint = _memory_hint(error, chosen)
+        return _report(_kind(error), f"error: {_words(error)}{hint}", error.exit_status, as_json=as_json)
     except KeyboardInterrupt:
-        print("afterview: interrupted", file=sys.stderr)
-        return 130
+        return _report("interrupted", "interrupted", ExitStatus.INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing stdout at exit fails again
-        return 1
+        return ExitStatus.FAILURE
     except Exception as error:  # any other failure: one line, and the traceback on request
-        return _fail(error, 1)
+        return _report("unexpected", f"error: {_words(error)}", ExitStatus.FAILURE, as_json=as_json)
 
 
 def _resolve_memory(chosen: argparse.Namespace) -> None:
@@ -218,19 +227,35 @@ def _load(module: str) -> ModuleType:
         gc.enable()
 
 
-def _fail(error: Exception, status: int, memory_hint: str = "") -> int:
+def _words(error: Exception) -> str:
+    """An error in one line; the traceback first, if it is wanted."""
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     text = str(error).splitlines()[0] if str(error) else ""
-    named = isinstance(error, AfterviewError)
-    message = (
-        text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
-    )
-    if memory_hint:
-        from afterview.memory.base.errors import MemoryNotFound  # late: `--help` does not need it
+    if isinstance(error, AfterviewError):
+        return text
+    return f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
 
-        message += memory_hint if isinstance(error, MemoryNotFound) else ""
-    print(f"afterview: error: {message}", file=sys.stderr)
+
+def _memory_hint(error: AfterviewError, chosen: argparse.Namespace) -> str:
+    """If no memory is there, and nobody named it on the command line: how to name another."""
+    from afterview.memory.base.errors import MemoryNotFound  # late: `--help` does not need it
+
+    return getattr(chosen, "memory_hint", "") if isinstance(error, MemoryNotFound) else ""
+
+
+def _kind(error: AfterviewError) -> str:
+    """The class of an error as a word for programs: `memory_not_found`, `usage`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower().removesuffix("_error")
+
+
+def _report(kind: str, text: str, status: int, *, as_json: bool) -> int:
+    """Say on standard error what went wrong; with --json also as the command's one document. Returns the exit status."""
+    print(f"afterview: {text}", file=sys.stderr)
+    if as_json:
+        error = {"kind": kind, "message": text.removeprefix("error: "), "exit_status": int(status)}
+        with contextlib.suppress(OSError):  # nobody reads it
+            print(json.dumps({"error": error}, ensure_ascii=False), flush=True)
     return status

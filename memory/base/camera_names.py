@@ -15,6 +15,7 @@ import unicodedata
 from pathlib import Path
 
 from afterview.configs import UsageError
+from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.camera import camera_id, read_camera
 from afterview.memory.base.errors import MemoryNotFound, NameTaken, RepositoryError
 
@@ -44,7 +45,9 @@ def find_camera(memory: Path, given: str) -> str:
         raise MemoryNotFound(f"'{given}' may be any of these cameras in {memory}: {', '.join(alike)}; give the id")
     other = _id_or_none(given)
     why = f" (camera '{other}' is named '{names[other]}')" if other is not None and other in names else ""
-    raise MemoryNotFound(f"no camera '{given}' in {memory}{why}; there are: {', '.join(ids)}")
+    meant = did_you_mean(given, {name or known for known, name in names.items()})
+    there = f"{meant} There are" if meant else "; there are"
+    raise MemoryNotFound(f"no camera '{given}' in {memory}{why}{there}: {', '.join(ids)}")
 
 
 def directory_to_record(memory: Path, given: str, *, by_id: bool = True) -> Path:

@@ -11,7 +11,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.cli.output.stores import describe_store
 from afterview.cli.progress import progress
-from afterview.configs import ConfigError, UsageError, load_mapping
+from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
 from afterview.memory.base.durable import fsync_directory, make_directory, unlink
 from afterview.memory.base.errors import (
     DamagedMemory,
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for document in documents:
             print(document["said"])
-    return 0 if whole else 1
+    return ExitStatus.OK if whole else ExitStatus.FAILURE
 
 
 def _readers(memory: Path) -> list[CameraReader]:

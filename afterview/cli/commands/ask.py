@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
     images = save_evidence(answer, memory.path)
     if arguments.json:
-        dump(answer.to_dict(images), arguments.memory)
+        dump(answer.to_dict(images), arguments.memory, [reader.info for reader in cameras])
         return ExitStatus.OK
     if streamed:
         print()

@@ -28,7 +28,7 @@ from afterview.memory.remote.settings import read_store
 from afterview.memory.writing.commands import camera_limits
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
-_NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
+_NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         _set_shared(memory.path, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
     if arguments.json:
-        dump({"cameras": documents}, arguments.memory)
+        dump({"cameras": documents}, arguments.memory, [reader.info for reader in readers])
         return ExitStatus.OK
     for document in documents:
         _PRINT[arguments.command](document, memory.camera(document["camera"]))
@@ -68,6 +68,8 @@ def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
 
 
 def _only_shows(arguments: argparse.Namespace) -> bool:
+    if arguments.command == "keep":
+        return not (arguments.start or arguments.end or arguments.last or arguments.clear)
     return arguments.command == "mask" and not (arguments.polygon or arguments.remove or arguments.clear)
 
 
@@ -92,6 +94,8 @@ def _forget(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = read_settings(reader.directory)
+    if _only_shows(arguments):
+        return _unchanged(reader, settings)
     if arguments.clear:
         return apply(reader, {"do": "set", "settings": {"keep": []}})
     span = _span(reader, arguments)
@@ -107,7 +111,7 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     if _only_shows(arguments):
         if arguments.replace:
             raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")
-        return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
+        return _unchanged(reader, settings)
     if (arguments.clear or arguments.replace) and (arguments.remove or (arguments.clear and arguments.polygon)):
         raise UsageError(
             "--clear and --replace remove all masks; to set others instead, give --replace and --polygon alone"
@@ -120,6 +124,10 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     none = arguments.clear or arguments.replace
     kept = [] if none else [mask for number, mask in enumerate(settings.masks, 1) if number not in arguments.remove]
     return apply(reader, {"do": "set", "settings": {"masks": [*kept, *map(_polygon, arguments.polygon)]}})
+
+
+def _unchanged(reader: CameraReader, settings: CameraSettings) -> dict[str, Any]:
+    return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
 
 
 def _polygon(text: str) -> list[list[float]]:

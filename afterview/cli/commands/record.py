@@ -162,7 +162,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, encoders: "Enco
     status, info = ingest.status(), ingest.repository.info
     if arguments.json:
         shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
-        dump({**shown, "notice": encoders.notice}, arguments.memory)
+        dump({**shown, "notice": encoders.notice}, arguments.memory, [info])
         return
     span = spell_duration(status.frames / info.fps)
     print(

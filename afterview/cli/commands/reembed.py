@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, for_programs
 from afterview.cli.progress import progress
 from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     encoders = load_encoders(arguments.model)
     documents = [_reembed(reader, encoders, arguments) for reader in readers]
     if arguments.json:
-        dump({"cameras": documents}, arguments.memory)
+        dump({"cameras": for_programs(documents)}, arguments.memory)
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")
@@ -63,7 +63,7 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
             f"{Manifest.read(camera).frames} frames are re-embedded, but the switch failed: {error}; "
             "run the command again to switch"
         )
-        return {"generation": generation, "switched": False, "said": said}
+        return {"generation": generation, "switched": False, "reason": str(error), "said": said}
     lost = f"; {done['lost']} frames have no image and cannot be re-embedded" if done["lost"] else ""
     here = done["by"] == BY_COMMAND
     who = "this command" if here else "the recording process, which now uses this model"
@@ -80,7 +80,7 @@ def _switch(
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
     result = ask_writer(reader.directory, command)
     if result is not None:
-        return {**result, "by": f"{BY_RECORDER}, which goes on with this model"}
+        return {**result, "by": BY_RECORDER}
     with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

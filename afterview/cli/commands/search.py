@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
     if arguments.json:
-        dump(found.to_dict(), arguments.memory)
+        dump(found.to_dict(), arguments.memory, [reader.info for reader in readers])
     else:
         _print(found, memory)
     return ExitStatus.OK

@@ -3,12 +3,11 @@
 import argparse
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, for_programs
 from afterview.cli.output.stores import describe_store
 from afterview.cli.progress import progress
 from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
@@ -44,29 +43,46 @@ _PROBE = ".afterview-probe"  # written, read and deleted by `set`
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Execute the action. Returns 1 if something is left on one side only."""
-    memory = memory_path(arguments.memory)
-    if arguments.action == "set":
-        documents, whole = [_set(memory, arguments)], True
-    else:
-        if read_store(memory) is None:
-            raise UsageError(
-                f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
-            )
-        act: Callable[[CameraReader], dict[str, Any]] = {"status": _status, "flush": _flush, "leave": _leave}[
-            arguments.action
-        ]
-        readers = _readers(memory)
-        documents = [{"camera": reader.info.id, **act(reader)} for reader in readers]
-        whole = all(document.pop("whole", True) for document in documents)
-        if arguments.action == "leave" and whole:
-            _end(memory, readers, delete=arguments.delete)
+    """Execute the action; without one show the status. Returns 1 if something is left on one side only."""
+    memory, action = memory_path(arguments.memory), arguments.action or "status"
+    if action == "set" and _names_store(arguments):
+        document = _set(memory, arguments)
+        said = document.pop("said")
+        dump(document, arguments.memory) if arguments.json else print(said)
+        return ExitStatus.OK
+    if not memory.is_dir():
+        raise MemoryNotFound(f"no memory at {memory}; `afterview watch` or `afterview replay` makes one")
+    settings = read_store(memory)
+    if settings is None and action not in ("set", "status"):
+        raise UsageError(_describe(memory, None))
+    act = {"status": _status, "flush": _flush, "leave": _leave}.get(action)
+    readers = _readers(memory) if act and settings else []
+    documents = [{"camera": reader.info.id, **act(reader)} for reader in readers if act]
+    whole = all(document.pop("whole", True) for document in documents)
+    if action == "leave" and whole:
+        _end(memory, readers, delete=arguments.delete)
     if arguments.json:
-        dump({"cameras": documents} if arguments.action != "set" else documents[0], arguments.memory)
+        cameras = for_programs(documents)
+        store = settings and settings.model_dump()
+        dump({"store": store, "cameras": cameras}, arguments.memory, [reader.info for reader in readers])
     else:
+        if action in ("set", "status"):
+            print(_describe(memory, settings))
         for document in documents:
             print(document["said"])
     return ExitStatus.OK if whole else ExitStatus.FAILURE
+
+
+def _describe(memory: Path, settings: StoreSettings | None) -> str:
+    """The settings, for people."""
+    if settings is None:
+        return f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
+    endpoint = f" at {settings.endpoint}" if settings.endpoint else ""
+    region = f", region {settings.region}" if settings.region else ""
+    return (
+        f"{memory}: sealed chunks go to {settings.url}{endpoint}{region}; the newest {settings.local_gigabytes:g} GB of "
+        "each camera also stay local"
+    )
 
 
 def _readers(memory: Path) -> list[CameraReader]:
@@ -79,6 +95,13 @@ def _readers(memory: Path) -> list[CameraReader]:
 
 
 # --- set ---
+
+
+def _names_store(arguments: argparse.Namespace) -> bool:
+    """Whether `set` is given a store. Raises UsageError for settings without one."""
+    if arguments.url is None and (arguments.endpoint or arguments.region or arguments.local_gb is not None):
+        raise UsageError("settings of which store? give its address, too: s3://bucket/prefix")
+    return arguments.url is not None
 
 
 def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -105,7 +128,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         write_store(memory, settings)
     except OSError as error:
         raise NotWritable(f"memory {memory}: cannot be written: {error.strerror}") from None
-    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera also stay local"
+    said = _describe(memory, settings)
     if (memory / "answers").exists() or any(memory.glob("*/camera.json")):
         said += "\n  the next watch sends the existing frames, oldest first; to send them now: afterview store flush"
     return {"store": settings.model_dump(), "said": said}
@@ -162,7 +185,7 @@ def _status(reader: CameraReader) -> dict[str, Any]:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**status.to_dict(), "answers": failure is None, "said": said}
+    return {**status.to_dict(), "answers": failure is None, "reason": failure, "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:
@@ -181,7 +204,8 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
             "said": f"{reader.info.id}: everything sealed is on {bucket.name}",
         }
     said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run the command again"
-    return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
+    left = {"waiting_seals": seals, "waiting_bytes": size, "reason": str(failure)}
+    return {**left, "whole": False, "said": said}
 
 
 def _send(name: str, upload: Upload) -> StoreError | None:

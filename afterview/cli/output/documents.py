@@ -2,17 +2,27 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 
 
-def dump(document: dict[str, Any], memory: str | None = None) -> None:
-    """One JSON document on standard output. memory: the memory that the command worked on, the first key of its document."""
-    print(json.dumps(document if memory is None else {"memory": memory, **document}, ensure_ascii=False))
+def dump(document: dict[str, Any], memory: str | None = None, cameras: Iterable[CameraInfo] = ()) -> None:
+    """One JSON document on standard output.
+
+    memory: the memory that the command worked on, the first key of its document. cameras: those whose times get a KEY_iso beside them.
+    """
+    shown = with_iso(document, {info.id: info for info in cameras})
+    print(json.dumps(shown if memory is None else {"memory": memory, **shown}, ensure_ascii=False))
+
+
+def for_programs(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What commands report of each camera, without the sentence for people, `said`."""
+    return [{key: value for key, value in document.items() if key != "said"} for document in documents]
 
 
 def printable(text: str) -> str:

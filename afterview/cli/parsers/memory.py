@@ -76,7 +76,9 @@ def _add_forget(commands: Commands) -> None:
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them.",
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. Without options it shows "
+        "the kept spans.\n\nexample:\n"
+        "  afterview keep --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)
     parser.add_argument("--clear", action="store_true", help="drop all kept spans")

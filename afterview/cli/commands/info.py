@@ -1,9 +1,10 @@
 """`afterview info`. Loads neither torch nor faiss."""
 
 import argparse
+from collections.abc import Iterator
 
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, printable
+from afterview.cli.output.documents import describe_gap, describe_limits, describe_time_basis, dump, printable
 from afterview.cli.output.stores import describe_store
 from afterview.configs import ExitStatus
 from afterview.memory.base.documents import FORMAT_VERSION
@@ -12,7 +13,7 @@ from afterview.memory.description import CameraDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
 
-_MOST_GAPS = 10  # closed ones printed per camera; --json has all
+_MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,6 +45,8 @@ def _print(camera: CameraDescription) -> None:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if camera.store:
         print(f"  {describe_store(camera.store, info)}")
+    for line in (*_writer(camera), *_rules(camera), *_removed(camera)):
+        print(f"  {line}")
     closed = [gap for gap in camera.gaps if not gap.lasts]
     for gap in closed[-_MOST_GAPS:]:
         print(f"  gap: {describe_gap(gap, info)}")
@@ -51,3 +54,43 @@ def _print(camera: CameraDescription) -> None:
         print(f"  and {len(closed) - _MOST_GAPS} earlier gaps; --json lists all")
     for gap in camera.gaps[len(closed) :]:
         print(f"  gap: {describe_gap(gap, info)}")
+
+
+def _writer(camera: CameraDescription) -> Iterator[str]:
+    """Who records the camera, and how far behind."""
+    if camera.writer is None:
+        return
+    writer = camera.writer
+    who = (
+        f"process {writer.pid} on {writer.host} since {camera.info.show(writer.since)}"
+        if writer.since
+        else "another process"
+    )
+    behind = "" if camera.lag_s is None else f"; the newest frame is {spell_duration(max(0.0, camera.lag_s))} old"
+    yield f"being recorded by {who}{behind}" if writer.recording else f"being changed by {who}"
+
+
+def _rules(camera: CameraDescription) -> Iterator[str]:
+    """What a person has set."""
+    info, rules = camera.info, camera.rules
+    if rules.settings is None or rules.limits is None:
+        yield f"settings: unknown: {rules.problem}"
+        return
+    if rules.settings.paused:
+        yield "paused; `afterview resume` continues"
+    if limits := describe_limits(rules.limits):
+        yield f"limits: {limits}"
+    if masks := len(rules.settings.masks):
+        yield f"masks: {masks}; `afterview mask` lists them"
+    for start, end in rules.settings.keep:
+        yield f"kept: {info.show(start)} to {info.show(end)}"
+
+
+def _removed(camera: CameraDescription) -> Iterator[str]:
+    """What is no longer remembered; the newest spans in full."""
+    for gone in camera.removed[-_MOST_GAPS:]:
+        span = f"{camera.info.show(gone.start)} to {camera.info.show(gone.stop)}"
+        yield f"no longer remembered: {span}: {gone.frames} frames, {gone.reason} on {camera.info.show(gone.at)}"
+    if len(camera.removed) > _MOST_GAPS:
+        earlier = camera.removed[:-_MOST_GAPS]
+        yield f"and {len(earlier)} earlier spans of {sum(gone.frames for gone in earlier)} frames; --json lists all"

@@ -23,9 +23,9 @@ from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.retention import Savings, forecast
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.settings import read_store
-from afterview.memory.writing.commands import camera_limits
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
 _NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON

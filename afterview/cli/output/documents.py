@@ -9,6 +9,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.plans.retention import Limits
 
 
 def dump(document: dict[str, Any], memory: str | None = None, cameras: Iterable[CameraInfo] = ()) -> None:
@@ -42,6 +43,13 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
     if gap.lasts:
         return f"since {info.show(gap.start)} ({why})"
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
+
+
+def describe_limits(limits: Limits) -> str:
+    """The limits for people; empty without limits."""
+    values = limits.to_dict()
+    words = {"days": "{:g} days", "gigabytes": "{:.3g} GB", "coarse_days": "a quarter of the tokens after {:g} days"}
+    return " and ".join(text.format(values[key]) for key, text in words.items() if values[key])
 
 
 def describe_time_basis(counts: Mapping[str, int]) -> str:

@@ -20,6 +20,7 @@ from afterview import __version__
 from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.parser import Parser, WrongArguments
+from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
 from afterview.configs.errors import AfterviewError, ExitStatus
 
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_memory_commands(commands)
     add_training_commands(commands)
+    add_completion_command(commands)
     return parser
 
 

@@ -38,9 +38,15 @@ a live camera:
   afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
+
 Times: 2026-11-20T14:03:00 (in the camera's time zone, unless the time names another), 14:03 (today), now, or Unix seconds.
 Durations: 90s, 15m, 2h, 3d.
-`afterview COMMAND --help` explains a command. AFTERVIEW_DEBUG=1 shows the traceback of a failure.
+
+Without --memory the memory is the directory in the variable AFTERVIEW_MEMORY, otherwise afterview/memory in the user's data directory
+($XDG_DATA_HOME, or ~/.local/share).
+
+`afterview COMMAND --help` explains a command. AFTERVIEW_DEBUG=1 shows the traceback of a failure. Exit status: 0 done, 1 failure, 2 wrong
+usage or input, 130 interrupted.
 """
 
 
@@ -50,7 +56,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="afterview",
         description="Watch live video, remember every second of it, and answer questions about anything it has seen.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"afterview {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -73,7 +78,7 @@ def _add_ask(commands: Commands) -> None:
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",
     )  # fmt: skip
-    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("question", metavar="QUESTION", help='in quotes, for example "Did you see a red ring?"')
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
     parser.add_argument("--seed", type=int, default=0, help="seed for models that sample their answer (default: 0)")
     parser.add_argument(
@@ -86,7 +91,11 @@ def _add_ask(commands: Commands) -> None:
 
 
 def _add_info(commands: Commands) -> None:
-    parser = add_command(commands, "info", "show cameras, frames, times, gaps and disk use of a memory")
+    parser = add_command(
+        commands, "info", "show cameras, frames, times, gaps, limits and disk use of a memory",
+        "Also shows which process records a camera, how old\nthe newest frame is, masks, and what is no longer remembered.\n\n"
+        "examples:\n  afterview info ./cameras\n  afterview info --memory s3://bucket/home --json",
+    )  # fmt: skip
     add_memory(parser, STORED, positional=True)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,11 +19,35 @@ class WrongArguments(Exception):
     """The command line cannot be parsed. The text is one line: the mistake, and the remedy."""
 
 
+class HelpText(argparse.HelpFormatter):
+    """Wraps paragraphs to the terminal, without breaking names at hyphens. One with an indented line (examples, tables) stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n " in part else "\n".join(self._split_lines(part, width)) for part in parts)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """As argparse does; it forgets that the names of commands are indented once more."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            longest = max(map(len, action.choices)) + self._current_indent + self._indent_increment
+            self._action_max_length = max(self._action_max_length, longest + self._indent_increment)
+
+
 class Parser(argparse.ArgumentParser):
     """Accepts no abbreviated options: an option that a later version adds would change what a script means."""
 
     def __init__(self, **values: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **values})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpText, **values})
+
+    def add_argument(self, *names: Any, **values: Any) -> argparse.Action:
+        """As argparse does; a number is called N."""
+        if values.get("type") in (int, float):
+            values.setdefault("metavar", "N")
+        return super().add_argument(*names, **values)
 
     def error(self, message: str) -> NoReturn:
         """Raise WrongArguments. message: by argparse, in its words."""

@@ -18,10 +18,14 @@ def _add_watch(commands: Commands) -> None:
         "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Ctrl-C ends it cleanly.\n\nexample:\n"
         "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s", module="record",
     )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("source", metavar="SOURCE", help="what to record, see above")
     _add_recording(parser)
-    parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
-    parser.add_argument("--keep-trying", action="store_true", help="keep trying when the first connection fails")
+    parser.add_argument(
+        "--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h (default: at Ctrl-C)"
+    )
+    parser.add_argument(
+        "--keep-trying", action="store_true", help="keep trying when the first connection fails (default: give up)"
+    )
     parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
     parser.add_argument(
         "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
@@ -42,10 +46,13 @@ def _add_replay(commands: Commands) -> None:
         "Frames keep the times of the\nrecording.\n\nexample:\n"
         "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
     )  # fmt: skip
-    parser.add_argument("source", metavar="FILE")
+    parser.add_argument("source", metavar="FILE", help="the recording")
     _add_recording(parser)
     parser.add_argument(
-        "--speed", default="max", help="1 for the speed of the recording, 10 for ten times as fast, or max (default)"
+        "--speed",
+        default="max",
+        metavar="N",
+        help="1 for the speed of the recording, 10 for ten times as fast, or max (default)",
     )
     parser.add_argument(
         "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"

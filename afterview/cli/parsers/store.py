@@ -25,10 +25,7 @@ examples:
 
 def add_store_command(commands: Commands) -> None:
     """`store` and its actions."""
-    store = commands.add_parser(
-        "store", help="keep sealed frames on S3-compatible storage", description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    store = commands.add_parser("store", help="keep sealed frames on S3-compatible storage", description=_ABOUT)
     store.set_defaults(module="afterview.cli.commands.store")
     add_memory(store)
     add_json(store)

@@ -24,7 +24,8 @@ def examples(text: str) -> Iterator[list[str]]:
     """The commands of a text: indented lines, or lines after a prompt."""
     joined = re.sub(r" *\\\n\s*", " ", text)
     for line in re.findall(r"^(?: {2,}|\$ )(?:\.venv/bin/)?afterview (.*)$", joined, flags=re.MULTILINE):
-        yield shlex.split(re.sub(r" (>|\|) .*|[\[\]]", "", line), comments=True)  # no pipes; what is optional is there
+        plain = re.sub(r" (>|\|) .*|\s{2,}.*|[\[\]]", "", line)  # no pipes, no explanation; what is optional is there
+        yield shlex.split(plain, comments=True)
 
 
 @pytest.mark.parametrize("name", PARSERS)

@@ -1,5 +1,6 @@
 """Times as ISO 8601 beside the Unix seconds of a JSON document. The one place that knows which keys are times."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,4 +52,4 @@ def _is_time(value: Any) -> bool:
 def _iso(value: Any, info: CameraInfo) -> Any:
     if isinstance(value, list | tuple):
         return [_iso(item, info) for item in value]
-    return None if value is None else info.iso(value)
+    return None if value is None or not math.isfinite(value) else info.iso(value)

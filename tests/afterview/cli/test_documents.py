@@ -139,6 +139,7 @@ def test_a_time_is_in_the_zone_of_the_nearest_camera() -> None:
     assert found["cameras"][0]["gaps"][0]["start_iso"] == "1970-01-01T09:00:00.000+09:00"
     assert found["cameras"][0]["gaps"][0]["end_iso"] is None
     assert found["cameras"][1]["at_iso"] == "1970-01-01T01:00:01.000+01:00"
+    assert with_iso({"time": float("nan")}, {}, paris)["time_iso"] is None
     assert with_iso(document, {}) == document, "without a zone nothing is made up"
 
 

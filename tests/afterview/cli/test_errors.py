@@ -12,6 +12,7 @@ import pytest
 
 from afterview.cli import main as cli
 from afterview.configs.errors import AfterviewError, ExitStatus
+from tests.afterview.cli.test_default_memory import make_memory
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -42,6 +43,15 @@ def test_what_was_probably_meant_is_named(
     said = fail(capsys, *typed)
     assert f"did you mean {meant}?" in said
     assert f"`{explained}`" in said
+
+
+def test_a_camera_that_was_probably_meant_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("Front door", "yard"):
+        make_memory(tmp_path, name)
+    said = fail(capsys, "mask", "--memory", str(tmp_path), "--camera", "frontdor")
+    assert "no camera 'frontdor'" in said
+    assert "did you mean 'Front door'? There are: front-door, yard" in said
+    assert "there are: front-door, yard" in fail(capsys, "mask", "--memory", str(tmp_path), "--camera", "zzz")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The argument parser of every command: options in full, and errors that name what was probably meant. Loads only argparse."""
 
 import argparse
+import itertools
 import re
 import textwrap
 from collections.abc import Sequence
@@ -58,8 +59,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but unknown options are errors of the command that has them, before missing arguments are."""
-        if args is not None and self._subparsers is None:
-            self._require_known(args)
+        if args is not None:
+            leading = itertools.takewhile(lambda text: text.startswith("-"), args)
+            self._require_known(args if self._subparsers is None else list(leading))
         chosen, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self._require_known(unknown)
@@ -74,7 +76,8 @@ class Parser(argparse.ArgumentParser):
             name = text.partition("=")[0] if text.startswith("--") else text[:2]
             if re.match(r"--|-[^\d.]", name) and " " not in text and name not in self._option_string_actions:
                 known = [option for option in self._option_string_actions if option.startswith("--")]
-                self.error(f"unknown option '{name}'{did_you_mean(name, known)}")
+                late = "" if self._subparsers is None else "; the options of a command come after it"
+                self.error(f"unknown option '{name}'{did_you_mean(name, known) or late}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """A choice that does not exist: name the similar ones, and all of them."""

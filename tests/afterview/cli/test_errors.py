@@ -64,6 +64,11 @@ def test_a_camera_that_was_probably_meant_is_named(tmp_path: Path, capsys: pytes
         (["info", "a", "b"], "too many arguments: b"),
         (["info", "a", "-x"], "unknown option '-x'"),
         (["ask", "What?", "--zzz"], "unknown option '--zzz' ("),
+        (["--memory", "m", "info"], "unknown option '--memory'; the options of a command come after it"),
+        (
+            ["store", "--endpoint", "http://nas", "set"],
+            "unknown option '--endpoint'; the options of a command come after",
+        ),
     ],
 )
 def test_errors_are_in_plain_words(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """Reads a YAML file into a frozen pydantic schema. Unknown keys are fatal, and the nearest known key is named."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -8,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from afterview.configs.errors import ConfigError
+from afterview.configs.suggestions import did_you_mean
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -32,9 +32,8 @@ def preset_path(name: str) -> Path:
     if path.is_file():
         return path
     known = preset_names()
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
-    raise ConfigError(f"unknown preset '{name}'; {hint}")
+    hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+    raise ConfigError(f"unknown preset '{name}'{hint}")
 
 
 def load(path: str | Path, schema: type[S]) -> S:
@@ -71,8 +70,7 @@ def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> I
         location = [part for part in problem["loc"] if not str(part).startswith("function-")]
         name = ".".join(str(part) for part in location)
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), _keys_at(schema, location[:-1]), n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(str(location[-1]), _keys_at(schema, location[:-1]))
             yield f"{source}: {name}: unknown key{hint}"
         elif problem["type"] == "missing":
             yield f"{source}: {name}: missing"

@@ -51,11 +51,11 @@ def words(error: Exception) -> str | None:
     return None
 
 
-def say(text: str) -> None:
-    """One line on standard error, if anybody can read it. Nothing for an empty text."""
+def say(text: str, *, kind: str = "") -> None:
+    """One line on standard error, if anybody can read it. Nothing for an empty text. kind: of the error; an interruption is none."""
     try:
         if text:
-            print(f"afterview: error: {text}", file=sys.stderr, flush=True)
+            print(f"afterview: {'' if kind == 'interrupted' else 'error: '}{text}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         _discard(sys.stderr)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from afterview.configs import AfterviewError
 from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
+from afterview.memory.base.iso_times import with_iso
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
@@ -54,7 +55,8 @@ def play(show: Show) -> list[Asked]:
     asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, live))
     seconds = time.monotonic() - began
     if show.quiet:
-        print(json.dumps(document(show, asked, ingest, seconds), ensure_ascii=False))
+        shown = with_iso(document(show, asked, ingest, seconds), {}, ingest.repository.info)
+        print(json.dumps(shown, ensure_ascii=False))
     tell_score(show, asked, ingest, seconds)
     return asked
 

@@ -17,6 +17,7 @@ import unicodedata
 from pathlib import Path
 
 from afterview.configs import UsageError
+from afterview.configs.suggestions import did_you_mean
 from afterview.configs.system_errors import is_misplaced, reason
 from afterview.memory.base.camera import ANSWERS, camera_id, read_camera
 from afterview.memory.base.documents import exists
@@ -117,9 +118,9 @@ def _hint(memory: Path, given: str, names: dict[str, str | None]) -> str:
     if other is not None and (memory / other).is_file():
         why = f" ({memory / other} is a file, not a directory)"
     unknown = [known for known, name in names.items() if name is None]
-    return f"{why}; there are: {', '.join(names)}" + (
-        f"; the names of {', '.join(unknown)} cannot be read" if unknown else ""
-    )
+    meant = did_you_mean(given, {name or known for known, name in names.items()})
+    there = f"{why}{meant} There are" if meant else f"{why}; there are"
+    return f"{there}: {', '.join(names)}" + (f"; the names of {', '.join(unknown)} cannot be read" if unknown else "")
 
 
 def directory_to_record(memory: Path, given: str, *, by_id: bool = True) -> Path:

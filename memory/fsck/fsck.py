@@ -53,6 +53,7 @@ class Report:
         """As JSON for people and programs."""
         memory = self.camera.parent
         return {
+            "camera": self.camera.name,
             "id": self.camera.name,
             "frames": self.frames,
             "clean": self.clean,

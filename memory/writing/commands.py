@@ -4,14 +4,13 @@ A command is a JSON object, `{"do": "forget", "start": ..., "stop": ...}` or `{"
 process that holds the camera's lock executes it: the one that records it, through its control socket, or the command line itself.
 """
 
-from pathlib import Path
 from typing import Any
 
 from afterview.configs import UsageError
-from afterview.memory.base.errors import RepositoryError, RequestRefused
-from afterview.memory.base.settings import CameraSettings, read_memory_settings, read_settings, write_settings
+from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.settings import read_settings, write_settings
 from afterview.memory.format.upload_state import UploadState
-from afterview.memory.plans.retention import Limits, limits_of
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.writing.downsample import AT_ONCE
 from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.repository import Repository
@@ -67,22 +66,3 @@ def enforce(repository: Repository) -> Erased:
     """Evict what the settings of the camera and its memory no longer allow."""
     settings = read_settings(repository.directory)
     return repository.enforce(camera_limits(repository.directory, settings), settings.keep)
-
-
-def camera_limits(camera: Path, settings: CameraSettings) -> Limits:
-    """The limits of a camera: its own, else its share of the memory's."""
-    shared = read_memory_settings(camera.parent)
-    if shared.gigabytes is None:
-        return limits_of(settings, shared, sharing=1)
-    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent != camera]
-    own = [_own_gigabytes(other) for other in others]
-    left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))
-    rest = shared.model_copy(update={"gigabytes": left})
-    return limits_of(settings, rest, sharing=1 + sum(size is None for size in own))
-
-
-def _own_gigabytes(camera: Path) -> float | None:
-    try:
-        return read_settings(camera).gigabytes
-    except RepositoryError:
-        return None

@@ -3,13 +3,13 @@
 A model is named by a preset ("tiny"), a preset file, a directory in the published layout, or a hub id ("owner/name").
 """
 
-import difflib
 import re
 from pathlib import Path
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
+from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.recall import RecallConfig
@@ -160,11 +160,8 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         )
     if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
         return ModelPreset(name=text, checkpoint=text)
-    near = difflib.get_close_matches(text, preset_names(), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"presets: {', '.join(preset_names())}"
-    raise ModelNotFound(
-        f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name; {hint}"
-    )
+    hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
+    raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
 
 
 def read_preset(path: Path) -> ModelPreset:

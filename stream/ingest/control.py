@@ -17,8 +17,8 @@ from typing import Any, Self
 from afterview.configs import AfterviewError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.lock import CONTROL
 
-NAME = "control"
 LONGEST = 1 << 20  # bytes of a command
 _PATIENCE_S = 600.0  # for a command to be executed: forgetting hours on a slow disk takes minutes
 
@@ -30,7 +30,7 @@ class ControlServer:
 
     def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
         self._handle = handle
-        self._path = camera / NAME
+        self._path = camera / CONTROL
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path.unlink(missing_ok=True)
         with _short_path(camera) as short:
@@ -88,7 +88,7 @@ def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:  # above all: another user records the camera
-            place = camera / NAME
+            place = camera / CONTROL
             raise RequestRefused(
                 f"camera '{camera.name}': the process that writes it cannot be asked: {describe(error, place)}"
             ) from None
@@ -135,6 +135,6 @@ def _short_path(camera: Path) -> Iterator[str]:
     """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
     descriptor = os.open(camera, os.O_RDONLY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{NAME}" if os.path.isdir("/proc/self/fd") else str(camera / NAME)
+        yield f"/proc/self/fd/{descriptor}/{CONTROL}" if os.path.isdir("/proc/self/fd") else str(camera / CONTROL)
     finally:
         os.close(descriptor)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from afterview.cli.arguments import readable_memory, seed
 from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
     images = save_evidence(answer, memory.path)
     if arguments.json:
-        dump(answer.to_dict(images))
-        return 0
+        dump(answer.to_dict(images), arguments.memory, [reader.info for reader in cameras])
+        return ExitStatus.OK
     if streamed:
         print()
     zones = {reader.info.id: reader.info for reader in cameras}
     print_answer(answer, images, zones, text=not streamed)
-    return 0
+    return ExitStatus.OK
 
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path, readable_memory, require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import NothingRecorded, NotWritable
@@ -24,12 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Export or import."""
     document = _export(arguments) if arguments.command == "export" else _import(arguments)
     if arguments.json:
-        dump(document)
+        dump(document, arguments.memory)
     else:
         print(
             f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
         )
-    return 0
+    return ExitStatus.OK
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import argparse
 from pathlib import Path
 
+from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import progress
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Extract every source; skip those that are in the bank already."""
     sources = [Path(source) for source in arguments.sources]
+    if arguments.memory is not None:
+        sources.append(memory_path(arguments.memory))
     for source in sources:
         if not source.exists():
             raise UsageError(f"{source}: no such file or directory; give videos, or memories")
@@ -19,11 +22,12 @@ def run(arguments: argparse.Namespace) -> int:
     with progress("extract", "sources") as report:
         extracted = extract(sources, arguments.model, Path(arguments.out), frames=arguments.frames, progress=report)
     if arguments.json:
-        dump(extracted.to_dict())
+        dump(extracted.to_dict(), arguments.memory)
     else:
         out = extracted.bank
         print(
             f'{out}  {len(extracted.made)} new; name them as "video" in annotations, and {out} in a training configuration'
         )
         print_skipped(extracted.skipped, "left out")
-    return 1 if extracted.skipped else 0  # a bank that lacks a camera must not be trained on by mistake
+    # A bank that lacks a camera must not be trained on by mistake.
+    return ExitStatus.FAILURE if extracted.skipped else ExitStatus.OK

@@ -5,6 +5,7 @@ import logging
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
 from afterview.memory.directory import none_left
 from afterview.memory.fsck.findings import Finding
@@ -34,12 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     skipped = {name: str(error) for name, error in failures.items()}
     clean = not skipped and all(report.clean for report in reports)
     if arguments.json:
-        dump({"clean": clean, "cameras": [report.to_dict() for report in reports], "skipped": skipped})
+        found = {"clean": clean, "cameras": [report.to_dict() for report in reports], "skipped": skipped}
+        dump(found, arguments.memory)
     else:
         for report in reports:
             _print(report, arguments)
         print_skipped(skipped, "not repaired" if arguments.repair else "not checked")
-    return 0 if clean else 1
+    return ExitStatus.OK if clean else ExitStatus.FAILURE
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:

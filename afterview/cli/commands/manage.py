@@ -9,7 +9,7 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -23,12 +23,12 @@ from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.retention import Savings, forecast
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.settings import read_store
-from afterview.memory.writing.commands import camera_limits
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
-_NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
+_NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,12 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
         _set_shared(memory.path, arguments)
     done = memory.each(lambda reader: _COMMANDS[arguments.command](reader, arguments), arguments.camera)
     if arguments.json:
-        dump({"cameras": list(done.results.values()), "skipped": done.skipped})
+        infos = [memory.camera(name).info for name in done.results]
+        dump({"cameras": list(done.results.values()), "skipped": done.skipped}, arguments.memory, infos)
     else:
         for name, document in done.results.items():
             _PRINT[arguments.command](document, memory.camera(name))
         print_skipped(done.skipped, "left out, and unchanged")
-    return 1 if done.skipped else 0  # a mask or a limit that one camera lacks is no success
+    return (
+        ExitStatus.FAILURE if done.skipped else ExitStatus.OK
+    )  # a mask or a limit that one camera lacks is no success
 
 
 def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
@@ -67,6 +70,8 @@ def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
 
 
 def _only_shows(arguments: argparse.Namespace) -> bool:
+    if arguments.command == "keep":
+        return not (arguments.start or arguments.end or arguments.last or arguments.clear)
     return arguments.command == "mask" and not (arguments.polygon or arguments.remove or arguments.clear)
 
 
@@ -91,6 +96,8 @@ def _forget(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, An
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = read_settings(reader.directory)
+    if _only_shows(arguments):
+        return _unchanged(reader, settings)
     if arguments.clear:
         return apply(reader, {"do": "set", "settings": {"keep": []}})
     span = _span(reader, arguments)
@@ -106,7 +113,7 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     if _only_shows(arguments):
         if arguments.replace:
             raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")
-        return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
+        return _unchanged(reader, settings)
     if (arguments.clear or arguments.replace) and (arguments.remove or (arguments.clear and arguments.polygon)):
         raise UsageError(
             "--clear and --replace remove all masks; to set others instead, give --replace and --polygon alone"
@@ -119,6 +126,10 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     none = arguments.clear or arguments.replace
     kept = [] if none else [mask for number, mask in enumerate(settings.masks, 1) if number not in arguments.remove]
     return apply(reader, {"do": "set", "settings": {"masks": [*kept, *map(_polygon, arguments.polygon)]}})
+
+
+def _unchanged(reader: CameraReader, settings: CameraSettings) -> dict[str, Any]:
+    return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
 
 
 def _polygon(text: str) -> list[list[float]]:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import math
 import os
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
-from afterview.configs import UsageError
+from afterview.cli.output.documents import dump
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
         ingest = run_loop(_record(session, name, config, seconds))
     _report(arguments, ingest, encoders)
-    return 0
+    return ExitStatus.OK
 
 
 def _stored_spec(camera: Path) -> FeatureSpec | None:
@@ -162,7 +162,7 @@ def _report(arguments: argparse.Namespace, ingest: CameraIngest, encoders: "Enco
     status, info = ingest.status(), ingest.repository.info
     if arguments.json:
         shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
-        print(json.dumps({**shown, "notice": encoders.notice}))
+        dump({**shown, "notice": encoders.notice}, arguments.memory, [info])
         return
     span = spell_duration(status.frames / info.fps)
     print(

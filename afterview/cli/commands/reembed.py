@@ -4,8 +4,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump, print_skipped
+from afterview.cli.output.documents import dump, for_programs, print_skipped
 from afterview.cli.progress import progress
+from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
@@ -32,12 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     done = memory.each(lambda reader: _reembed(reader, encoders, arguments), arguments.camera)
     documents = list(done.results.values())
     if arguments.json:
-        dump({"cameras": documents, "skipped": done.skipped})
+        dump({"cameras": for_programs(documents), "skipped": done.skipped}, arguments.memory)
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")
         print_skipped(done.skipped, "left out, and unchanged")
-    return 0 if not done.skipped and all(document["switched"] for document in documents) else 1
+    whole = not done.skipped and all(document["switched"] for document in documents)
+    return ExitStatus.OK if whole else ExitStatus.FAILURE
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
             f"{Manifest.read(camera).frames} frames are re-embedded, but the switch failed: {error}; "
             "run the command again to switch"
         )
-        return {"generation": generation, "switched": False, "said": said}
+        return {"generation": generation, "switched": False, "reason": str(error), "said": said}
     lost = f"; {done['lost']} frames have no image and cannot be re-embedded" if done["lost"] else ""
     here = done["by"] == BY_COMMAND
     who = "this command" if here else "the recording process, which now uses this model"
@@ -81,7 +83,7 @@ def _switch(
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
     result = ask_writer(reader.directory, command)
     if result is not None:
-        return {**result, "by": f"{BY_RECORDER}, which goes on with this model"}
+        return {**result, "by": BY_RECORDER}
     with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import dump, print_skipped
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.stream.ask.search import SearchResult, TimeRange, search
@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
     if arguments.json:
-        dump(found.to_dict())
+        dump(found.to_dict(), arguments.memory, [reader.info for reader in readers])
     else:
         _print(found, memory)
-    return 0
+    return ExitStatus.OK
 
 
 def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:

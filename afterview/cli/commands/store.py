@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump, print_skipped
+from afterview.cli.output.documents import dump, for_programs, print_skipped
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.cli.progress import progress
-from afterview.configs import ConfigError, UsageError, load_mapping
+from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
 from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.camera_names import camera_ids
@@ -50,39 +50,62 @@ _PROBE = ".afterview-probe"  # written, read and deleted by `set`
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Execute the action. Returns 1 if something is left on one side only, or if a camera was left out."""
-    memory = memory_path(arguments.memory)
-    if arguments.action == "set":
+    """Execute the action; without one show the status. Returns 1 if something is left on one side only, or if a camera was left out."""
+    memory, action = memory_path(arguments.memory), arguments.action or "status"
+    if action == "set" and _names_store(arguments):
         document = _set(memory, arguments)
-        _show(arguments, document, [document], {})
-        return 0
+        said = document.pop("said")
+        dump(document, arguments.memory) if arguments.json else print(said)
+        return ExitStatus.OK
     _require_memory(memory)
-    if read_store(memory) is None:
-        raise UsageError(
-            f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
-        )
-    act: dict[str, Callable[[CameraReader], dict[str, Any]]] = {"status": _status, "flush": _flush, "leave": _leave}
-    done = _each(memory, lambda reader: {"camera": reader.info.id, **act[arguments.action](reader)})
+    settings = read_store(memory)
+    if settings is None and action not in ("set", "status"):
+        raise UsageError(_describe(memory, None))
+    act = {"status": _status, "flush": _flush, "leave": _leave}.get(action)
+    done: EachCamera[dict[str, Any]] = EachCamera({}, {})
+    if act and settings:
+        done = _each(memory, lambda reader: {"camera": reader.info.id, **act(reader)})
     documents = list(done.results.values())
     wholes = [document.pop("whole", True) for document in documents]
     whole = all(wholes)
-    if arguments.action != "status":
+    if action != "status":
         whole = whole and not done.skipped
-    if arguments.action == "leave" and whole:
+    if action == "leave" and whole:
         _end(memory, list(done.results), delete=arguments.delete)
-    _show(arguments, {"cameras": documents, "skipped": done.skipped}, documents, done.skipped)
-    return 0 if whole else 1
+    _show(arguments, settings, done, documents)
+    return ExitStatus.OK if whole else ExitStatus.FAILURE
+
+
+def _describe(memory: Path, settings: StoreSettings | None) -> str:
+    """The settings, for people."""
+    if settings is None:
+        return f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
+    endpoint = f" at {settings.endpoint}" if settings.endpoint else ""
+    region = f", region {settings.region}" if settings.region else ""
+    return (
+        f"{memory}: sealed chunks go to {settings.url}{endpoint}{region}; the newest {settings.local_gigabytes:g} GB of "
+        "each camera also stay local"
+    )
 
 
 def _show(
-    arguments: argparse.Namespace, document: dict[str, Any], lines: list[dict[str, Any]], skipped: dict[str, str]
+    arguments: argparse.Namespace,
+    settings: StoreSettings | None,
+    done: EachCamera[dict[str, Any]],
+    documents: list[dict[str, Any]],
 ) -> None:
     if arguments.json:
-        dump(document)
+        memory = Memory(Path(arguments.memory)) if documents else None
+        infos = [memory.camera(name).info for name in done.results] if memory else []
+        store = settings and settings.model_dump()
+        document = {"store": store, "cameras": for_programs(documents), "skipped": done.skipped}
+        dump(document, arguments.memory, infos)
         return
-    for line in lines:
+    if (arguments.action or "status") in ("set", "status"):
+        print(_describe(Path(arguments.memory), settings))
+    for line in documents:
         print(line["said"])
-    print_skipped(skipped, "left out; the store is kept" if arguments.action == "leave" else "left out")
+    print_skipped(done.skipped, "left out; the store is kept" if arguments.action == "leave" else "left out")
 
 
 def _each(memory: Path, act: Callable[[CameraReader], _Result]) -> EachCamera[_Result]:
@@ -102,6 +125,13 @@ def _require_memory(memory: Path) -> None:
 
 
 # --- set ---
+
+
+def _names_store(arguments: argparse.Namespace) -> bool:
+    """Whether `set` is given a store. Raises UsageError for settings without one."""
+    if arguments.url is None and (arguments.endpoint or arguments.region or arguments.local_gb is not None):
+        raise UsageError("settings of which store? give its address, too: s3://bucket/prefix")
+    return arguments.url is not None
 
 
 def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -138,10 +168,10 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         write_store(memory, settings)
     except OSError as error:
         raise NotWritable(f"memory {describe(error, memory, action='written')}") from None
-    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera also stay local"
+    said = _describe(memory, settings)
     if camera_ids(memory):
         said += "\n  the next watch sends the existing frames, oldest first; to send them now: afterview store flush"
-    return {"memory": str(memory), "store": settings.model_dump(), "said": said}
+    return {"store": settings.model_dump(), "said": said}
 
 
 def _probe(bucket: BucketClient) -> None:
@@ -198,7 +228,7 @@ def _status(reader: CameraReader) -> dict[str, Any]:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**status.to_dict(reader.info), "answers": failure is None, "said": said}
+    return {**status.to_dict(reader.info), "answers": failure is None, "reason": failure, "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:

@@ -244,7 +244,7 @@ def test_commands_work_without_a_writer_and_say_what_is_left(camera: Path, capsy
     memory = ["--memory", str(camera.parent)]
     assert main(["forget", *memory, "--from", str(START + 100), "--to", str(START + 149), "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
-    assert (document["frames"], document["proof"]["traces"], document["by"]) == (50, 0, "this command")
+    assert (document["frames"], document["proof"]["traces"], document["by"]) == (50, 0, "command")
     assert main(["forget", *memory, "--from", str(START + 1), "--to", str(START + 2)]) == 0
     assert "0 traces left" in capsys.readouterr().out
     assert main(["forget", *memory]) == 2

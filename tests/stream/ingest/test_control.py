@@ -152,7 +152,7 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_by_its_socket(
         assert main(["forget", *arguments, "--from", repr(first), "--to", repr(first + 1), "--json"]) == 0
         done = json.loads(capsys.readouterr().out)["cameras"][0]
         assert done["frames"] >= 3
-        assert done["by"] == "the process that records it"
+        assert done["by"] == "recorder"
         assert main(["mask", *arguments, "--polygon", "0,0 1,0 1,1 0,1"]) == 0
         assert main(["pause", *arguments]) == 0
         assert wait_until(lambda: recording.states[-1][0] == "paused", 10)

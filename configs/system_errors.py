@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Literal
@@ -40,9 +41,8 @@ def describe(error: OSError, path: str | Path | None = None, *, action: Action =
     if action == "used" and error.errno in _WRITING:
         action = "written"
     place = path if path is not None else error.filename
-    if isinstance(place, bytes):
-        place = os.fsdecode(place)
-    if not isinstance(place, str | Path):
+    place = _by_name(os.fsdecode(place)) if isinstance(place, str | bytes | Path) else place
+    if not isinstance(place, str):
         return f"a file cannot be {action}: {reason(error, action=action)}"
     return f"{place}: cannot be {action}: {reason(error, place, action=action)}"
 
@@ -59,6 +59,15 @@ def reason(error: OSError, path: str | Path | None = None, *, action: Action = "
         return f"{file} is a file, not a directory" if file else "a file lies where a directory is needed"
     text = _REASONS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
     return text.splitlines()[0]
+
+
+def _by_name(path: str) -> str:
+    """The path of a file below a directory that is known by its descriptor (/proc/self/fd/7/x), by the directory's name."""
+    match = re.fullmatch(r"(/proc/self/fd/\d+)(/.*)?", path, re.DOTALL)
+    try:
+        return f"{os.readlink(match[1])}{match[2] or ''}" if match else path
+    except OSError:
+        return path
 
 
 def user() -> str:

@@ -27,6 +27,7 @@ from afterview.memory.base.settings import FILE as SETTINGS
 _LOGGER = logging.getLogger(__name__)
 
 EMPTY_JOURNAL = 8  # bytes: its first line; see memory.format.journal
+PROBLEM = "problem"  # a file of a replica: why the camera cannot be read from its store (memory.sync.replica)
 _NO_CAMERA = (ANSWERS, "lost+found")  # `lost+found`: of a file system that is mounted here
 
 
@@ -68,6 +69,8 @@ def _look_at(directory: Path) -> RepositoryError | None:
     try:
         if not stat.S_ISDIR(directory.stat().st_mode):
             return _NoCamera()
+        if exists(directory / PROBLEM):
+            return DamagedMemory((directory / PROBLEM).read_text())
         return None if exists(directory / "camera.json") else _without_description(directory)
     except Unreadable as error:
         return error

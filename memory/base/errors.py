@@ -12,11 +12,11 @@ AfterviewError (configs.errors)
    |- NothingRecorded     usage    the span asked for holds no frame
    |  `- NoLongerRemembered        its frames were evicted, forgotten or lost to damage
    |- RequestRefused      usage    the process that writes the camera cannot execute the command
-   |- StoreError                   the object store cannot be used: base of the next two
+   |- StoreError                   the object store cannot be used: base of the next two, and of UnreachableOnStore
    |  |- StoreRefused     usage    it answers with a refusal: no such bucket, no access, another memory's objects
    |  `- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
-   |- UnreachableFrames            the frames that it names cannot be read now: their store does not answer, or the system refuses; they
-   |                               are not damaged
+   |- UnreachableFrames            the frames that it names cannot be read now (the system refuses); they are not damaged
+   |  `- UnreachableOnStore        they lie on a store that cannot be used now; also a StoreError
    `- DamagedMemory                a file is missing, truncated or fails its checksum
       `- DamagedFrames             the same, for the frames that it names; the others can be read
 """
@@ -114,14 +114,18 @@ class StoreUnreachable(StoreError):
 
 
 class UnreachableFrames(RepositoryError):
-    """These frames cannot be read now: they lie on a store that cannot be used, or the system refuses. frames: int64, ascending ids.
+    """These frames cannot be read now, for example because the system refuses. frames: int64, ascending ids.
 
-    Not a kind of DamagedFrames, so that no handler of damage can take them for lost. on_store: their store is the reason.
+    Not a kind of DamagedFrames, so that no handler of damage can take them for lost.
     """
 
-    def __init__(self, message: str, frames: NDArray[np.int64], *, on_store: bool = True) -> None:
+    def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
         super().__init__(message)
-        self.frames, self.on_store = frames, on_store
+        self.frames = frames
+
+
+class UnreachableOnStore(UnreachableFrames, StoreError):
+    """The same, because they lie on a store that cannot be used."""
 
 
 class DamagedMemory(RepositoryError):

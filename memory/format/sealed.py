@@ -19,6 +19,7 @@ from afterview.memory.base.errors import (
     DamagedMemory,
     StoreError,
     UnreachableFrames,
+    UnreachableOnStore,
     Unreadable,
     require_content,
 )
@@ -176,7 +177,7 @@ class SealedFrames:
             return self._unreachable(name, chunk, error)
         if refused:
             frames = ids[np.isin(ids // chunk, list(refused))]
-            return UnreachableFrames(str(next(iter(refused.values()))), frames, on_store=False)
+            return UnreachableFrames(str(next(iter(refused.values()))), frames)
         return self._lost(name, lost)
 
     def _keys(self, name: str, chunks: NDArray[np.int64]) -> list[str]:
@@ -198,7 +199,7 @@ class SealedFrames:
             known = downsampled_mask(frames, self.downsampled)
             remote = fine
             remote[:frames][known] = downsampled[:frames][known]
-        return UnreachableFrames(str(error), np.flatnonzero(remote))
+        return UnreachableOnStore(str(error), np.flatnonzero(remote))
 
     def _remote_only(self, name: str, chunk: int) -> NDArray[np.bool_]:
         """Which rows of an array have no local chunk, bool [rows]."""
@@ -236,9 +237,9 @@ class SealedFrames:
                 raise self._lost(name, [frame])
             return offsets, self._rows_of(name, array, 0, offsets[-1])
         except StoreError as error:
-            raise UnreachableFrames(str(error), np.array([frame])) from None
+            raise UnreachableOnStore(str(error), np.array([frame])) from None
         except Unreadable as error:
-            raise UnreachableFrames(str(error), np.array([frame]), on_store=False) from None
+            raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError, MemoryError):
             raise self._lost(name, [frame]) from None
 

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from afterview.configs import UsageError
 from afterview.configs.system_errors import describe
+from afterview.memory.base.camera_names import PROBLEM
 from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
-from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, NotWritable
+from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, NotWritable, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.directory import Memory
+from afterview.memory.directory import Memory, none_left
 from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import (
@@ -60,8 +61,8 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
     """A directory that can be read like the memory at `url`, updated now. Raises MemoryNotFound, UsageError, StoreError.
 
     cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. measured: count the bytes that lie there, from a list
-    of all objects. AWS_ENDPOINT_URL names the endpoint of a store that is
-    not Amazon's.
+    of all objects. AWS_ENDPOINT_URL names the endpoint of a store that is not Amazon's. Damage there costs its camera alone, which Memory
+    then names; it is raised if no camera is sound.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint is not None and not is_endpoint(endpoint):
@@ -79,13 +80,19 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
         raise NotWritable(
             f"the cache of stores: {describe(error, directory, action='written')}; XDG_CACHE_HOME names another place"
         ) from None
-    if not (directory / "store.json").exists() or read_store(directory) != settings:
+    try:
+        known = read_store(directory) == settings
+    except DamagedMemory:  # of the cache
+        known = False
+    if not known:
         write_store(directory, settings)
-    cameras = [camera for camera in BucketClient(settings, "").folders() if _update(directory / camera)]
-    for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - set(cameras):
+    cameras, damaged = _update_all(directory, BucketClient(settings, "").folders())
+    for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - {*cameras, *damaged}:
         remove_tree(directory / gone)
     for camera in cameras if measured else ():
         _measure(directory / camera)
+    if damaged and not cameras:
+        raise none_left(directory, damaged)
     if not cameras:
         raise MemoryNotFound(f"no memory is published at {url}; run `afterview store flush` on the recording machine")
     return directory
@@ -94,6 +101,22 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "afterview" / "stores"
+
+
+def _update_all(directory: Path, names: Iterable[str]) -> tuple[list[str], dict[str, RepositoryError]]:
+    """Fetch each camera; the names of those that are published, and the errors of those that are damaged there."""
+    published: list[str] = []
+    damaged: dict[str, RepositoryError] = {}
+    for name in names:
+        camera = directory / name
+        try:
+            if _update(camera):
+                published.append(name)
+                unlink(camera / PROBLEM)
+        except (DamagedMemory, FormatMismatch) as error:
+            damaged[name] = error
+            write_file(camera / PROBLEM, str(error).encode())
+    return published, damaged
 
 
 def _update(camera: Path) -> bool:

@@ -16,6 +16,7 @@ from afterview.memory.base.errors import (
     NothingRecorded,
     StoreUnreachable,
     UnreachableFrames,
+    UnreachableOnStore,
     Unreadable,
 )
 from afterview.memory.base.feature_spec import require_same
@@ -97,7 +98,7 @@ class Planner:
                 first, end = find_span(whole, question, now)
                 frames = np.count_nonzero(np.isin(whole.ids[first:end], snapshot.unreachable))
                 what = f"camera '{snapshot.info.id}': all of its {frames} frames in that span"
-                if silent.on_store:
+                if isinstance(silent, UnreachableOnStore):
                     raise StoreUnreachable(f"{what} lie on {silent}") from None
                 raise Unreadable(f"{what} are out of reach: {silent}", reader.directory) from None
         return self.plan_snapshot(snapshot, question, now, cancel)

@@ -58,6 +58,8 @@ class ControlServer:
             return json.dumps({"result": self._handle(_decode(_receive(connection)))})
         except AfterviewError as error:
             return json.dumps({"error": str(error)})
+        except OSError as error:
+            return json.dumps({"error": describe(error)})
         except Exception as error:  # the sender gets the reason; the recording continues
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
 

@@ -63,3 +63,12 @@ def test_only_a_wrong_thing_at_the_place_tells_about_its_content() -> None:
     assert is_misplaced(IsADirectoryError(errno.EISDIR, "x"))
     assert is_misplaced(OSError("a library's own"))
     assert not any(is_misplaced(OSError(number, "x")) for number in (errno.EACCES, errno.EIO, errno.EMFILE))
+
+
+def test_a_path_by_a_descriptor_is_shown_by_name(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        said = describe(OSError(errno.ENOSPC, "x", f"/proc/self/fd/{descriptor}/door/journal"))
+    finally:
+        os.close(descriptor)
+    assert said.startswith(f"{tmp_path}/door/journal: cannot be written")

@@ -19,6 +19,7 @@ from afterview.memory.base.errors import (
     MemoryNotFound,
     NotWritable,
     RepositoryError,
+    StoreError,
     UnreachableFrames,
     Unreadable,
 )
@@ -166,7 +167,7 @@ def test_frames_that_may_not_be_read_are_out_of_reach_not_damaged(memory: Path) 
         with pytest.raises(UnreachableFrames, match="may not read it") as caught:
             snapshot.tokens(snapshot.ids)
     assert caught.value.frames.tolist() == list(range(16, 32))
-    assert not caught.value.on_store
+    assert not isinstance(caught.value, StoreError)
     left = snapshot.within_reach(caught.value.frames, str(caught.value))
     assert (left.frames, len(left.damaged), len(left.unreachable)) == (FRAMES - 16, 0, 16)
     assert "may not read it" in left.unreachable_why

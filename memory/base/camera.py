@@ -38,6 +38,10 @@ class CameraInfo:
         """A Unix time for people, with this camera's zone, which distinguishes the hour that is repeated in autumn."""
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
 
+    def iso(self, seconds: float) -> str:
+        """The same for programs: ISO 8601 with the offset from UTC, to the millisecond. `--at` and `--from` take it."""
+        return self.local(seconds).isoformat(timespec="milliseconds")
+
     def show_clock(self, seconds: float) -> str:
         """The same without the date, for live messages."""
         return f"{self.local(seconds):%H:%M:%S %Z}"

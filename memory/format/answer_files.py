@@ -20,6 +20,8 @@ from afterview.memory.base.durable import PARTIAL, remove_tree
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.plans.removal import Removal
 
+Span = tuple[float, float]  # Unix seconds, both ends included
+
 RECORD = "answer.json"
 _PART = ".part.json"
 _DELETE = "; delete it with `afterview answers ID --delete`"
@@ -95,93 +97,125 @@ class AnswerErasure:
         return sorted([*self.delete, *self.rewrite])
 
 
-def plan_answer_erasure(memory: Path, camera: str, removal: Removal, *, only: str | None = None) -> AnswerErasure:
+def plan_answer_erasure(
+    memory: Path, camera: str, removal: Removal, *, within: Span | None = None, only: str | None = None
+) -> AnswerErasure:
     """What saved answers hold of removed frames of a camera. Once it is carried out, a second plan is empty.
 
     Images and mentions of these frames go. So does the text of an answer whose span included them, as it may describe them. An answer that
-    was given after they had been removed never saw them and stays, and so does one that ends before them. only: one id; None: all.
+    was given after they had been removed never saw them and stays, and so does one that ends before them.
+
+    within: only frames of these times. The memory no longer has the times of evicted frames, but answers have those of the frames that they
+    name; an image that no answer names goes in any case. only: one id; None: all answers.
     """
     delete: list[Path] = []
     rewrite: dict[Path, bytes] = {}
     for directory in _directories(memory):
-        if only is not None and directory.name != only:
-            continue
-        for path in sorted(directory.iterdir()):
-            name = path.name
-            if name.startswith(f".{camera}{_PART}.") and name.endswith(PARTIAL):
-                delete.append(path)  # a crash left it
-            elif name.startswith(f"{camera}-") and name.endswith(".jpg"):
-                number = name[len(camera) + 1 : -4]
-                if number.isdecimal() and removal.first <= int(number) < removal.end:
-                    delete.append(path)
-            elif name == f"{camera}{_PART}" and (concerned := _concerned(path)):
-                if concerned.damaged:
-                    delete.append(path)  # what it says cannot be separated
-                elif concerned.holds(removal):
-                    rewrite[path] = encode_json(without_frames(read_json(path, missing=""), removal))
+        if only is None or directory.name == only:
+            _plan_directory(directory, camera, _Gone(removal, within), delete, rewrite)
     return AnswerErasure(tuple(delete), rewrite)
 
 
-def without_frames(part: dict[str, Any], removal: Removal) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Gone:
+    """Removed frames; of those, the ones at these times."""
+
+    removal: Removal
+    within: Span | None
+
+    def has(self, frame: int, time: float | None) -> bool:
+        """Whether a frame is one of them. time: None if unknown."""
+        if not self.removal.first <= frame < self.removal.end:
+            return False
+        return self.within is None or time is None or self.within[0] <= time <= self.within[1]
+
+    def seen_by(self, part: Mapping[str, Any]) -> int:
+        """How many of them an answer may have seen: those in its span that had not been removed before."""
+        if self.within is not None:
+            coverage = part.get("coverage") or {}
+            if coverage and not (coverage["first_time"] <= self.within[1] and coverage["last_time"] >= self.within[0]):
+                return 0
+        first, end = part.get("frames") or (0, 0)
+        low, high = max(first, self.removal.first), min(end, self.removal.end)
+        unseen, at = 0, low
+        for start, stop in sorted(part.get("removed", [])):  # they may overlap
+            unseen += max(0, min(start, high) - at)
+            at = max(at, stop)
+        return unseen + max(0, high - at)
+
+
+def _plan_directory(directory: Path, camera: str, gone: _Gone, delete: list[Path], rewrite: dict[Path, bytes]) -> None:
+    times: dict[int, float] = {}
+    path = directory / f"{camera}{_PART}"
+    if about := _about(path):
+        times = dict(about.shown)
+        if about.damaged:
+            delete.append(path)  # what it says cannot be separated
+        elif about.holds(gone):
+            rewrite[path] = encode_json(_without(read_json(path, missing=""), gone))
+    for path in sorted(directory.iterdir()):
+        name = path.name
+        if name.startswith(f".{camera}{_PART}.") and name.endswith(PARTIAL):
+            delete.append(path)  # a crash left it
+        elif name.startswith(f"{camera}-") and name.endswith(".jpg"):
+            number = name[len(camera) + 1 : -4]
+            if number.isdecimal() and gone.has(int(number), times.get(int(number))):
+                delete.append(path)
+
+
+def _without(part: dict[str, Any], gone: _Gone) -> dict[str, Any]:
     """A part of an answer without the text and the mentions of removed frames. `forgotten` counts what is left out."""
-    gone = part.get("forgotten") or {"frames": 0, "shown": 0}
-    unseen, shown = _unseen(part, removal), 0
+    before = part.get("forgotten") or {"frames": 0, "shown": 0}
+    seen, shown = gone.seen_by(part), 0
     kept: dict[str, Any] = {}
     for key in ("evidence", "hits"):
         if key in part:
-            kept[key] = [item for item in part[key] if not removal.first <= item["frame"] < removal.end]
+            kept[key] = [item for item in part[key] if not gone.has(item["frame"], item["time"])]
             shown += len(part[key]) - len(kept[key])
-    text = {"answer": None} if unseen and part.get("answer") is not None else {}
-    known = [*part.get("removed", []), [removal.first, removal.end]]
-    counted = {"frames": gone["frames"] + (unseen or shown), "shown": gone["shown"] + shown}
+    text = {"answer": None} if seen and part.get("answer") is not None else {}
+    known = part.get("removed", []) + ([] if gone.within else [[gone.removal.first, gone.removal.end]])
+    counted = {"frames": before["frames"] + (seen or shown), "shown": before["shown"] + shown}
     return {**part, **kept, **text, "removed": known, "forgotten": counted}
 
 
-def _unseen(part: Mapping[str, Any], removal: Removal) -> int:
-    """How many frames of a removal an answer could see: those in its span that had not been removed before."""
-    first, end = part.get("frames") or (0, 0)
-    low, high = max(first, removal.first), min(end, removal.end)
-    unseen, at = 0, low
-    for start, stop in sorted(part.get("removed", [])):  # they may overlap
-        unseen += max(0, min(start, high) - at)
-        at = max(at, stop)
-    return unseen + max(0, high - at)
-
-
 @dataclass(frozen=True)
-class _Concerned:
-    """What matters of a part for an erasure."""
+class _About:
+    """What matters of a part for an erasure. shown: the frames that it names, and their times."""
 
     damaged: bool
     part: Mapping[str, Any]
-    shown: Sequence[int]
+    shown: Sequence[tuple[int, float]]
 
-    def holds(self, removal: Removal) -> bool:
-        if any(removal.first <= frame < removal.end for frame in self.shown):
+    def holds(self, gone: _Gone) -> bool:
+        if any(gone.has(frame, time) for frame, time in self.shown):
             return True
-        return self.part.get("answer") is not None and _unseen(self.part, removal) > 0
+        return bool(self.part.get("text")) and gone.seen_by(self.part) > 0
 
 
-def _concerned(path: Path) -> _Concerned | None:
-    """None if the file is gone."""
+def _about(path: Path) -> _About | None:
+    """None if there is no such file."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return _read_concerned(path, status.st_mtime_ns, status.st_size, status.st_ino)
+    return _read_about(path, status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @lru_cache(maxsize=4096)  # a memory of many forgotten spans asks of every answer once for each of them
-def _read_concerned(path: Path, changed: int, size: int, inode: int) -> _Concerned:
+def _read_about(path: Path, changed: int, size: int, inode: int) -> _About:
     try:
         part = read_json(path, missing="")
-        shown = [item["frame"] for key in ("evidence", "hits") for item in part.get(key, [])]
+        shown = [
+            (int(item["frame"]), float(item["time"])) for key in ("evidence", "hits") for item in part.get(key, [])
+        ]
         about: dict[str, Any] = {key: part[key] for key in ("frames", "removed") if key in part}
-        about["answer"] = None if part.get("answer") is None else ""
-        _unseen(about, Removal(0, 1, 0.0, 0.0, "forgotten", 0.0))  # raises for what is no list of ranges
-        return _Concerned(False, about, [int(frame) for frame in shown])
+        about["text"] = part.get("answer") is not None
+        if about["text"]:
+            about["coverage"] = {key: float(part["coverage"][key]) for key in ("first_time", "last_time")}
+        _Gone(Removal(0, 1, 0.0, 0.0, "forgotten", 0.0), None).seen_by(about)  # raises for what is no list of ranges
+        return _About(False, about, shown)
     except (RepositoryError, LookupError, TypeError, ValueError):
-        return _Concerned(True, {}, ())
+        return _About(True, {}, ())
 
 
 def _directories(memory: Path) -> Iterable[Path]:

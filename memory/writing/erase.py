@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.format.answer_files import plan_answer_erasure
+from afterview.memory.format.answer_files import AnswerErasure, plan_answer_erasure
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import (
@@ -27,7 +27,7 @@ from afterview.memory.format.layout import (
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.plans.removal import Removal, covered_frames
+from afterview.memory.plans.removal import Removal, covered_frames, touching
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # prefixes of unfinished chunks, image offsets and journals
 _UNREADABLE = "unreadable data where forgotten frames were"
@@ -164,17 +164,35 @@ def erase_leftovers(camera: Path, removal: Removal) -> Erased:
     for path in unfinished_files(camera):
         if path.name.startswith(HOLD_FRAMES):
             done.drop(path)
-    answers = plan_answer_erasure(camera.parent, camera.name, removal)
-    for path in answers.delete:
+    _erase_answers(plan_answer_erasure(camera.parent, camera.name, removal), done)
+    return done
+
+
+def erase_evicted_answers(camera: Path, removed: Sequence[Removal], start: float, stop: float) -> Erased:
+    """Delete what saved answers hold of frames of a span that were evicted or lost before: answers outlive their frames.
+
+    Raises OSError if something is left.
+    """
+    done = Erased()
+    for gone in touching([one for one in removed if one.reason != "forgotten"], start, stop):
+        for attempt in range(2):
+            plan = plan_answer_erasure(camera.parent, camera.name, gone, within=(start, stop))
+            if attempt and plan.files:
+                raise OSError(f"{plan.files[0]}: evidence of an answer; forgetting did not finish, run it again")
+            _erase_answers(plan, done)
+    return done
+
+
+def _erase_answers(plan: AnswerErasure, done: Erased) -> None:
+    for path in plan.delete:
         done.drop(path)
-    for path, data in answers.rewrite.items():
+    for path, data in plan.rewrite.items():
         try:
             done.rewrite(path, data)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             done.drop(path)  # no room for what is left of the answer
-    return done
 
 
 def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:

@@ -56,8 +56,15 @@ class Origin:
 class AnswerRecord:
     """An answer, and how it was asked."""
 
+    kind = "question"
+
     about: Origin
     answer: Answer
+
+    @property
+    def text(self) -> str:
+        """The question."""
+        return self.answer.question
 
     @classmethod
     def of(
@@ -93,8 +100,7 @@ class AnswerRecord:
         """What is saved: the record, and the parts by camera. `removed` of a part: frames of its span that the answer never saw."""
         answer = self.answer
         record = {
-            **_record("question", self.about),
-            "text": answer.question,
+            **_record(self),
             "declined": answer.text if answer.declined else None,
             "notice": answer.notice,
             "skipped": answer.skipped,
@@ -118,9 +124,16 @@ class AnswerRecord:
 class SearchRecord:
     """What a search found, and how it was asked. pictures: of the best hits."""
 
+    kind = "search"
+
     about: Origin
     result: SearchResult
     pictures: Pictures
+
+    @property
+    def text(self) -> str:
+        """What was searched for."""
+        return self.result.text
 
     def shown(self, camera: str) -> list[int]:
         """The frames of a camera that it names."""
@@ -135,8 +148,7 @@ class SearchRecord:
         """What is saved: the record, and the parts by camera."""
         result = self.result
         record = {
-            **_record("search", self.about),
-            "text": result.text,
+            **_record(self),
             "exact": result.exact,
             "notice": result.notice,
             "skipped": result.skipped,
@@ -176,10 +188,16 @@ def opened(where: str, record: Document, parts: Mapping[str, Document], image: R
         ) from None
 
 
-def _record(kind: str, about: Origin) -> Document:
-    document = about.to_dict()
+def _record(record: Record) -> Document:
+    document = record.about.to_dict()
     del document["forgotten"]
-    return {"format": _FORMAT, "kind": kind, **document, "cameras": list(about.cameras)}
+    return {
+        "format": _FORMAT,
+        "kind": record.kind,
+        "text": record.text,
+        **document,
+        "cameras": list(record.about.cameras),
+    }
 
 
 def _frames(provenance: Mapping[str, Any]) -> tuple[int, int]:

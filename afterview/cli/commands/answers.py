@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.output.answers import print_origin
 from afterview.cli.output.documents import dump, printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
@@ -13,7 +14,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
-from afterview.stream.ask.answer_record import AnswerRecord, Record
+from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.saved_answers import KEPT, KEPT_BYTES, Saved, changes_since, find_saved, open_saved
 
 _LONGEST = 60  # characters of a text in the list
@@ -47,6 +48,8 @@ def _show(one: SavedDirectory, memory: Path, arguments: argparse.Namespace, shee
         record, images = open_saved(one.path)
     except MemoryNotFound:
         return _show_images(one, arguments)
+    if not arguments.json:
+        print_origin(record)
     return show_record(record, Saved(one.path, images, True, tuple(changes_since(record, memory))), arguments, sheet)
 
 
@@ -90,22 +93,17 @@ def _about(one: SavedDirectory) -> dict[str, Any]:
         when = {"asked": one.saved, "asked_iso": local.iso(one.saved)}
         return {**about, "kind": kind, **when, "text": None, "answer": None, "cameras": [], "problem": problem}
     zone = next(iter(record.about.cameras.values()), local)
-    question = isinstance(record, AnswerRecord)
     return {
         **about,
-        "kind": "question" if question else "search",
+        "kind": record.kind,
         "asked": record.about.asked,
         "asked_iso": zone.iso(record.about.asked),
-        "text": _text(record),
+        "text": record.text,
         "answer": record.answer.text if isinstance(record, AnswerRecord) else None,
         "cameras": list(record.about.cameras),
         "forgotten": {camera: dict(counts) for camera, counts in record.about.forgotten.items()},
         "problem": None,
     }
-
-
-def _text(record: Record) -> str:
-    return record.answer.question if isinstance(record, AnswerRecord) else record.result.text
 
 
 def _line(about: dict[str, Any]) -> str:

@@ -138,6 +138,8 @@ def _choose(snapshot: "MemorySnapshot", arguments: argparse.Namespace) -> Chosen
     if arguments.frame is not None:
         return frame_numbered(snapshot, arguments.frame)
     if (at := moment(arguments.at)) is not None:
+        if at > now and at > (snapshot.times[-1] if snapshot.frames else 0):
+            raise UsageError(f"--at {arguments.at}: {snapshot.info.show(at)} lies in the future")
         return frame_at(snapshot, at)
     if not _is_span(arguments):
         return newest_frame(snapshot)

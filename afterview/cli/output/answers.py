@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from afterview.stream.ask.question import Coverage, Evidence
 
 LEAST_WEIGHT = 0.01  # evidence below this share is only counted
+_LEAST = f"{100 * LEAST_WEIGHT:g} %"
 _FEWEST = 3  # frames shown where all are below it
 _MOST_GAPS = 10  # printed per camera; --json has all
 _PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are similar to the question
+
+
+def print_origin(record: "AnswerRecord | SearchRecord") -> None:
+    """What was asked, when and of what: above an answer that is opened again."""
+    about, zone = record.about, next(iter(record.about.cameras.values()), None)
+    print(f"{record.kind}: {printable(record.text)}")
+    if zone is not None:
+        at = about.options.get("at")
+        as_of = "" if at is None else f", as of {zone.show(at)}"
+        print(f"asked: {zone.show(about.asked)}{as_of}, of {about.memory}, with afterview {about.version}")
+    print()
 
 
 def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True) -> None:
@@ -56,10 +68,10 @@ def split_evidence(evidence: Sequence["Evidence"]) -> tuple[list["Evidence"], st
     heavy = [item for item in evidence if item.weight >= LEAST_WEIGHT]
     if heavy or not evidence:
         rest = len(evidence) - len(heavy)
-        return heavy, f"{rest} more below {LEAST_WEIGHT:.0%}" if rest else ""
+        return heavy, f"{rest} more below {_LEAST}" if rest else ""
     few = list(evidence[:_FEWEST])
     more = f"; {len(evidence) - len(few)} more are left out" if len(evidence) > len(few) else ""
-    return few, f"the attention is spread: no frame has {LEAST_WEIGHT:.0%} of it{more}"
+    return few, f"the attention is spread: no frame has {_LEAST} of it{more}"
 
 
 def by_reason(what: str, cameras: Iterable[tuple[str, str]]) -> list[str]:
@@ -87,14 +99,15 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
         print(f"note: {result.notice}")
     for line in by_reason("not searched", result.skipped.items()):
         print(line)
+    print(f"answer {record.about.id}")
 
 
 def print_forgotten(about: "Origin") -> None:
     """What of a saved answer was deleted since it was given."""
     for camera, counts in about.forgotten.items():
-        of_them = f", {counts['shown']} of them shown here," if counts["shown"] else ""
+        shown = f" ({counts['shown']} of them had been shown)" if counts["shown"] else ""
         print(
-            f"  {camera}: {counts['frames']} frames of the span{of_them} were forgotten on request since; what came from them is deleted"
+            f"  {camera}: forgotten on request since: frames of the span: {counts['frames']}{shown}; what came from them is deleted"
         )
 
 

@@ -87,7 +87,9 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
         )
     header = [
         SheetText(answer.question, "title"),
-        SheetText(answer.text or "(the model said nothing)", "result"),
+        SheetText(
+            answer.text if len(answer.parts) > 1 else f"answer: {answer.text or '(the model said nothing)'}", "result"
+        ),
         SheetText(as_of(record.about)),
         *spans,
     ]

@@ -1,6 +1,7 @@
 """Contact sheets: frames with captions as one picture, under a header. Values in, a PNG or JPEG out. Uses Pillow only."""
 
 import io
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -95,7 +96,7 @@ def draw_sheet(
         sheet.paste(card, (left, top + number // columns * step))
     below.draw(sheet, _MARGIN, end)
     file = io.BytesIO()
-    sheet.save(file, format, **({"quality": _QUALITY} if format == "JPEG" else {"optimize": True}))
+    sheet.save(file, format, **({"quality": _QUALITY} if format == "JPEG" else {}))
     return Sheet(file.getvalue(), fonts.note())
 
 
@@ -172,9 +173,8 @@ def _fitted(text: str, font: Font, width: float) -> str:
     """Shorten a text to one line, with an ellipsis."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
+    most = bisect(range(len(text)), width, key=lambda count: font.getlength(f"{text[:count]}...")) - 1
+    return f"{text[: max(most, 0)].rstrip()}..."
 
 
 class _Paragraphs:

@@ -107,7 +107,7 @@ def _about(one: SavedDirectory) -> dict[str, Any]:
 
 
 def _line(about: dict[str, Any]) -> str:
-    start = f"{about['id']}  {about['asked_iso']}"
+    start = f"{about['id']}  {about['asked_iso'][:19].replace('T', ' ')} {about['asked_iso'][23:]}"
     if about["text"] is None:
         return f"{start}  {about['problem']}"
     answer = f"  ->  {_short(about['answer'])}" if about["answer"] else ""

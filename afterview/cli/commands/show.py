@@ -193,7 +193,7 @@ def _print(
         before = f"  {spell_duration(frame.before_s)} before the time asked for" if frame.before_s else ""
         path = f"  {output}" if output else ""
         problem = "" if frame.image else f"  cannot be shown: {frame.why}"
-        print(f"{frame.info.id}  {frame.info.iso(frame.time)}  frame {frame.number}{before}{path}{problem}")
+        print(f"{frame.info.id}  {frame.info.show_exact(frame.time)}  frame {frame.number}{before}{path}{problem}")
     for note in notes:
         print(f"note: {note}")
     for name, why in skipped.items():

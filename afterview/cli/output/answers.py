@@ -91,7 +91,8 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
         print("nothing was recorded in that span")
     for hit in result.hits:
         image = images.get((hit.camera, hit.frame), "(no image)")
-        print(f"{hit.camera}  {hit.time_iso}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
+        when = record.about.cameras[hit.camera].show_exact(hit.time)
+        print(f"{hit.camera}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
     print_forgotten(record.about)
     if not result.exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")

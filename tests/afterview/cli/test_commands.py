@@ -100,7 +100,9 @@ def test_spans(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     early = document(capsys, *asking, "--from", START - 60)
     assert early["coverage"]["gaps"][0] == {
         "start": START - 60,
+        "start_iso": "2023-11-14T22:12:20.000+00:00",
         "end": START,
+        "end_iso": "2023-11-14T22:13:20.000+00:00",
         "seconds": 60.0,
         "reason": "not recording",
     }

@@ -62,7 +62,7 @@ def test_before_the_first_frame_there_is_none(snapshot: MemorySnapshot) -> None:
 
 def test_a_frame_by_its_number(snapshot: MemorySnapshot) -> None:
     assert frame_numbered(snapshot, 49).frames == [49]
-    with pytest.raises(NoLongerRemembered, match="frame 12: .* forgotten on request"):
+    with pytest.raises(NoLongerRemembered, match=r"frame 12: .* forgotten on request"):
         frame_numbered(snapshot, 12)
     with pytest.raises(UsageError, match="has no frame 50; its frames are 0 to 49"):
         frame_numbered(snapshot, 50)

@@ -320,3 +320,29 @@ def test_removals_of_other_spans_do_not_count(memory: Path) -> None:
     with open_a(memory) as repository:
         assert repository.forget(START + 10, START + 20).frames == 11
     assert open_saved(memory / "answers" / "a1b2c3")[0].about == opened.about
+
+
+def test_several_answers_are_saved_and_pruned_at_once(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_answers, "KEPT", 2)
+    record = record_of(memory, part(memory, "a", [10, 20, 30]))
+    failures: list[BaseException] = []
+
+    def ask(name: str) -> None:
+        try:
+            for number in range(5):
+                save(replace(record, about=replace(record.about, id=f"{name}{number}")), memory)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "pqrs"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    known = saved_directories(memory)
+    assert 1 <= len(known) <= 5
+    for one in known:
+        opened, images = open_saved(one.path)
+        assert len(images) == 3
+        assert opened.about.id == one.id

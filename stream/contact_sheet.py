@@ -75,12 +75,12 @@ def draw_sheet(
     *,
     format: Literal["PNG", "JPEG"] = "PNG",
 ) -> Sheet:
-    """Draw the frames in the given order. Few frames are shown larger, but never beyond their own size without need."""
+    """Draw the frames in the given order. Few frames are shown larger, up to their own size; a single one fills the sheet."""
     fonts = Fonts()
     sizes = [size for frame in frames if (size := _size(frame.image))]
     columns = _columns(len(frames))
     wide = max((width for width, _ in sizes), default=_NARROWEST)
-    card_width = min(max(wide, _NARROWEST), _WIDEST[columns])
+    card_width = min(max(wide, _NARROWEST if columns > 1 else _NARROWEST_HEADER), _WIDEST[columns])
     height = round(card_width * _aspect(sizes))
     width = max(columns * card_width + (columns - 1) * _GAP, _NARROWEST_HEADER)
     above, below = (_Paragraphs(texts, width, fonts) for texts in (header, footer))

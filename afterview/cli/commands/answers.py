@@ -8,10 +8,10 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.answers import print_origin
 from afterview.cli.output.documents import dump, printable
+from afterview.cli.output.iso_times import zone_of
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -84,20 +84,18 @@ def _list(memory: Path, arguments: argparse.Namespace) -> int:
 
 def _about(one: SavedDirectory) -> dict[str, Any]:
     """One saved answer in a list."""
-    local = CameraInfo("", "", timezone=local_timezone())
     about: dict[str, Any] = {"id": one.id, "bytes": one.bytes, "directory": str(one.path)}
     try:
         record, _ = open_saved(one.path, images=False)
     except RepositoryError as error:
         kind, problem = ("images", _IMAGES_ONLY) if isinstance(error, MemoryNotFound) else ("unreadable", str(error))
-        when = {"asked": one.saved, "asked_iso": local.iso(one.saved)}
+        when = {"asked": one.saved, "asked_iso": zone_of({}).iso(one.saved)}
         return {**about, "kind": kind, **when, "text": None, "answer": None, "cameras": [], "problem": problem}
-    zone = next(iter(record.about.cameras.values()), local)
     return {
         **about,
         "kind": record.kind,
         "asked": record.about.asked,
-        "asked_iso": zone.iso(record.about.asked),
+        "asked_iso": zone_of(record.about.cameras).iso(record.about.asked),
         "text": record.text,
         "answer": record.answer.text if isinstance(record, AnswerRecord) else None,
         "cameras": list(record.about.cameras),

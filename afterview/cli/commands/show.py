@@ -173,14 +173,19 @@ def _write_sheet(arguments: argparse.Namespace, frames: list[_Frame], notes: lis
     from afterview.stream.contact_sheet import SheetFrame, SheetText
 
     cards = [
-        SheetFrame(frame.image, frame.info.show(frame.time), f"{frame.info.id}, frame {frame.number}", why=frame.why)
+        SheetFrame(
+            frame.image, frame.info.show(frame.time), f"{frame.info.id}, frame {frame.number}",
+            f"{spell_duration(frame.before_s)} before" if frame.before_s else "", why=frame.why,
+        )
         for frame in frames
-    ]
+    ]  # fmt: skip
     cameras = ", ".join(dict.fromkeys(frame.info.id for frame in frames))
     first, last = min(frames, key=lambda frame: frame.time), max(frames, key=lambda frame: frame.time)
-    span = first.info.show(first.time)
-    if last.time != first.time:
-        span += f" to {last.info.show(last.time)}"
+    span = f"{first.info.show(first.time)} to {last.info.show(last.time)}"
+    if first.before_s is not None:
+        span = f"at {first.info.show(first.time + first.before_s)}"
+    elif first.time == last.time:
+        span = first.info.show(first.time)
     return write_sheet(
         path, cards, [SheetText(cameras, "title"), SheetText(span)], [SheetText(note, "small") for note in notes]
     )

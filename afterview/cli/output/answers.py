@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
+from afterview.cli.output.iso_times import zone_of
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
@@ -23,12 +24,11 @@ _PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are s
 
 def print_origin(record: "AnswerRecord | SearchRecord") -> None:
     """What was asked, when and of what: above an answer that is opened again."""
-    about, zone = record.about, next(iter(record.about.cameras.values()), None)
+    about, zone = record.about, zone_of(record.about.cameras)
     print(f"{record.kind}: {printable(record.text)}")
-    if zone is not None:
-        at = about.options.get("at")
-        as_of = "" if at is None else f", as of {zone.show(at)}"
-        print(f"asked: {zone.show(about.asked)}{as_of}, of {about.memory}, with afterview {about.version}")
+    at = about.options.get("at")
+    as_of = "" if at is None else f", as of {zone.show(at)}"
+    print(f"asked: {zone.show(about.asked)}{as_of}, of {about.memory}, with afterview {about.version}")
     print()
 
 

@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.camera import CameraInfo, local_timezone
 
 _TIMES = {"asked", "at", "start", "end", "time", "first_time", "last_time", "removed_at"}
+
+
+def zone_of(cameras: Mapping[str, CameraInfo]) -> CameraInfo:
+    """The camera in whose zone the time of a question is shown: the first one; without cameras, one in the zone of this machine."""
+    return next(iter(cameras.values()), CameraInfo("", "", timezone=local_timezone()))
 
 
 def with_iso(document: Any, cameras: Mapping[str, CameraInfo], info: CameraInfo | None) -> Any:

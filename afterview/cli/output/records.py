@@ -7,7 +7,7 @@ from typing import Any
 
 from afterview.cli.output.answers import print_answer, print_search
 from afterview.cli.output.documents import dump
-from afterview.cli.output.iso_times import with_iso
+from afterview.cli.output.iso_times import with_iso, zone_of
 from afterview.cli.output.sheets import picture_place, write_record_sheet
 from afterview.cli.viewer import open_picture
 from afterview.stream.ask.answer_record import AnswerRecord, Record
@@ -44,7 +44,7 @@ def show_record(
 def document_of(record: Record, saved: Saved, sheet: Path | None) -> dict[str, Any]:
     """The JSON document of a record."""
     cameras = record.about.cameras
-    document: dict[str, Any] = with_iso(record.to_dict(saved.images), cameras, next(iter(cameras.values()), None))
+    document: dict[str, Any] = with_iso(record.to_dict(saved.images), cameras, zone_of(cameras))
     return {
         **document,
         "saved": {

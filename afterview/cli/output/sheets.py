@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence
+from afterview.cli.output.iso_times import zone_of
 from afterview.configs import UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     ]
     none = "" if frames else "There is no evidence for this answer."
     more = f"{len(shown) - MOST_FRAMES} more frames" if len(shown) > MOST_FRAMES else ""
+    each = " of each camera" if len(answer.parts) > 1 else ""
     said = [
+        f"bars: share of the model's attention, over all frames{each}" if frames else "",
         "; ".join(filter(None, [none, more, rest])),
         _forgotten(record.about),
         answer.notice or "",
@@ -124,9 +127,7 @@ def _search_sheet(record: "SearchRecord", path: Path) -> str:
 
 def as_of(about: "Origin") -> str:
     """The moment that an answer or a search is about: "as of 2026-11-27 08:04:59 CET, asked 2026-11-28 21:03:30 CET"."""
-    info = next(iter(about.cameras.values()), None)
-    if info is None:
-        return ""
+    info = zone_of(about.cameras)
     at, asked = about.options.get("at"), info.show(about.asked)
     return f"as of {asked}" if at is None else f"as of {info.show(at)}, asked {asked}"
 

@@ -72,8 +72,8 @@ def memory_path(text: str) -> Path:
         raise UsageError("--memory is empty; give a directory, for example --memory ./cameras, or leave it out")
     if text.startswith(SCHEME):
         raise UsageError(
-            f"{text}: this command needs the directory that records the memory; only ask, search, info and export read a memory from an "
-            "object store"
+            f"{text}: this command needs the directory that records the memory; only ask, search, show, info and export read a memory "
+            "from an object store"
         )
     return Path(text)
 

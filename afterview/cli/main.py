@@ -18,6 +18,7 @@ from types import ModuleType
 from afterview import __version__
 from afterview.cli.failures import say, with_streams, words
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
+from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_recording_commands(commands)
     _add_ask(commands)
+    add_looking_commands(commands)
     _add_info(commands)
     _add_demo(commands)
     add_memory_commands(commands)
@@ -73,7 +75,7 @@ def _add_ask(commands: Commands) -> None:
     parser = add_command(
         commands, "ask", "ask about anything a memory has seen",
         "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on"
-        " (coverage).\n\n"
+        " (coverage). `afterview answers` opens it again.\n\n"
         "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --camera hall\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",
@@ -88,6 +90,7 @@ def _add_ask(commands: Commands) -> None:
         metavar="N",
         help="maximum number of evidence frames per camera (default: 8)",
     )
+    add_pictures(parser, "question, answer and evidence")
 
 
 def _add_info(commands: Commands) -> None:

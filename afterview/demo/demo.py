@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview import __version__
 from afterview.configs import AfterviewError
 from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.stream.ask.evidence_files import save_evidence
+from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.question import Question
+from afterview.stream.ask.saved_answers import save
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
@@ -192,9 +194,14 @@ class _Live:
     async def _ask(self, number: int, put: Put) -> Asked:
         show, put_at, at = self._show, self._ingest.stats.last_time, self._unix(put.question.at_s)
         assert put_at is not None, "frames have been recorded"
-        answer = await self._session.ask(self._model, Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE))
+        question = Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE)
+        began = time.time()
+        answer = await self._session.ask(self._model, question)
         info, sheet = self._ingest.repository.info, show.directory / f"evidence-{number}.png"
-        images = await asyncio.to_thread(save_evidence, answer, show.memory)
+        record = AnswerRecord.of(
+            answer, question, asked=began, memory=show.memory, cameras={info.id: info}, version=__version__
+        )
+        images = dict((await asyncio.to_thread(save, record, show.memory)).images)
         await asyncio.to_thread(draw_sheet, put, answer, info, sheet)
         asked = Asked(number, put, answer, put_at, images, sheet)
         tell(show, asked, info)

@@ -42,6 +42,12 @@ class CameraInfo:
         """The same for programs: ISO 8601 with the offset from UTC, to the millisecond. `--at` and `--from` take it."""
         return self.local(seconds).isoformat(timespec="milliseconds")
 
+    def show_exact(self, seconds: float) -> str:
+        """`show` to the millisecond where it is not a whole second: `show --at` finds the frame by it."""
+        local = self.local(seconds)
+        part = f".{local.microsecond // 1000:03d}" if local.microsecond >= 1000 else ""
+        return f"{local:%Y-%m-%d %H:%M:%S}{part} {local:%Z}"
+
     def show_clock(self, seconds: float) -> str:
         """The same without the date, for live messages."""
         return f"{self.local(seconds):%H:%M:%S %Z}"

@@ -98,6 +98,11 @@ def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -
     return directory
 
 
+def is_replica(memory: Path) -> bool:
+    """Whether a directory is one of those that `replica_of` keeps."""
+    return memory.resolve().parent == _cache().resolve()
+
+
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "afterview" / "stores"

@@ -20,7 +20,7 @@ from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
 from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
 from afterview.memory.plans.retention import Limits, plan_eviction
-from afterview.memory.writing.erase import Erased, blank_times, erase_leftovers, traces
+from afterview.memory.writing.erase import Erased, blank_times, erase_evicted_answers, erase_leftovers, traces
 from afterview.memory.writing.erase_remote import erase_everywhere
 from afterview.memory.writing.state import CameraState
 
@@ -61,6 +61,7 @@ class Forgotten:
 def forget(state: CameraState, start: float, stop: float) -> Forgotten:
     """Remove every frame with start <= time <= stop from every file, and check that it is gone."""
     ids = _frames_in(state, start, stop)
+    answers = erase_evicted_answers(state.directory, state.manifest.removed, start, stop)
     new = remove(state, runs(ids), "forgotten")
     done, left = _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], PATIENCE_S)
     if left is not None:
@@ -69,6 +70,7 @@ def forget(state: CameraState, start: float, stop: float) -> Forgotten:
             "the next watch deletes them when it answers, or run the command again"
         )
     checked = prove_forgotten(state, new)
+    done.include(answers)
     return Forgotten(new, done, checked)
 
 

@@ -18,16 +18,23 @@ TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a sid
 
 @dataclass(frozen=True)
 class Hit:
-    """A frame that was found. score: cosine of the angle between its embedding and the text's."""
+    """A frame that was found. score: cosine of the angle between its embedding and the text's. time_iso: in the camera's zone."""
 
     camera: str
     frame: int
     time: float
     score: float
+    time_iso: str
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
-        return {"camera": self.camera, "frame": self.frame, "time": self.time, "score": round(self.score, 6)}
+        return {
+            "camera": self.camera,
+            "frame": self.frame,
+            "time": self.time,
+            "time_iso": self.time_iso,
+            "score": round(self.score, 6),
+        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,9 @@ def search(
             failures[camera] = in_words(error)
             continue
         exact &= found.exact
-        hits += [Hit(camera, hit.frame, snapshot.time_of(hit.frame), hit.score) for hit in found.hits]
+        for hit in found.hits:
+            when = snapshot.time_of(hit.frame)
+            hits.append(Hit(camera, hit.frame, when, hit.score, snapshot.info.iso(when)))
     if len(failures) == len(spans) and not any(isinstance(error, SpecMismatch) for error in failures.values()):
         raise none_left(memory.path, failures)
     skipped = {camera: str(error) for camera, error in failures.items()}

@@ -5,16 +5,19 @@ import sys
 import time
 from collections.abc import Sequence
 
+from afterview import __version__
 from afterview.cli.arguments import readable_memory, seed
-from afterview.cli.output.answers import print_answer
-from afterview.cli.output.documents import dump, printable
-from afterview.configs import ExitStatus, UsageError
+from afterview.cli.output.documents import printable
+from afterview.cli.output.records import show_record
+from afterview.cli.output.sheets import picture_path
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
+from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.evidence_files import save_evidence
 from afterview.stream.ask.question import Question
+from afterview.stream.ask.saved_answers import save
 from afterview.stream.ask.span import find_span
 
 
@@ -26,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
+    sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
     opened = memory.each(lambda reader: reader, arguments.camera)
     cameras = list(opened.results.values())
@@ -49,15 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_pretrained(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
-    images = save_evidence(answer, memory.path)
-    if arguments.json:
-        dump(answer.to_dict(images), arguments.memory, [reader.info for reader in cameras])
-        return ExitStatus.OK
     if streamed:
         print()
-    zones = {reader.info.id: reader.info for reader in cameras}
-    print_answer(answer, images, zones, text=not streamed)
-    return ExitStatus.OK
+    zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
+    record = AnswerRecord.of(answer, question, asked=now, memory=memory.path, cameras=zones, version=__version__)
+    return show_record(record, save(record, memory.path), arguments, sheet, text=not streamed)
 
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:

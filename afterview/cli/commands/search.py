@@ -3,14 +3,22 @@
 import argparse
 import logging
 import time
+import uuid
 from dataclasses import replace
 
+from afterview import __version__
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import dump, print_skipped
-from afterview.configs import ExitStatus, UsageError
+from afterview.cli.output.records import show_record
+from afterview.cli.output.sheets import picture_path
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
-from afterview.stream.ask.search import SearchResult, TimeRange, search
+from afterview.stream.ask.answer_record import Origin, SearchRecord
+from afterview.stream.ask.frame_images import frame_images
+from afterview.stream.ask.saved_answers import save
+from afterview.stream.ask.search import TimeRange, search
+
+_MOST_IMAGES = 100  # saved per search
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -23,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--top {arguments.top}: must be at least 1")
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
+    sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
     opened = memory.each(lambda reader: reader, arguments.camera)
     readers = list(opened.results.values())
@@ -33,15 +42,24 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     encoders = load_encoders(arguments.model or readers[0].spec.model)
+    asked = time.time()
     found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
     found = replace(found, skipped={**opened.skipped, **found.skipped})
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
-    if arguments.json:
-        dump(found.to_dict(), arguments.memory, [reader.info for reader in readers])
-    else:
-        _print(found, memory)
-    return ExitStatus.OK
+    pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
+    for problem in problems:
+        _LOGGER.warning("note: %s", problem)
+    if len(found.hits) > _MOST_IMAGES:
+        _LOGGER.warning("note: only the images of the best %d frames are saved", _MOST_IMAGES)
+    options = {key: getattr(arguments, key) for key in ("camera", "start", "last", "at", "top")}
+    ends = {end for _, end in spans.values()}
+    options["at"] = ends.pop() if len(ends) == 1 else None
+    about = Origin(uuid.uuid4().hex[:12], asked, str(memory.path), __version__, options, {
+        reader.info.id: reader.info for reader in readers
+    })  # fmt: skip
+    record = SearchRecord(about, found, pictures)
+    return show_record(record, save(record, memory.path), arguments, sheet)
 
 
 def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:
@@ -50,16 +68,3 @@ def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:
     if arguments.last:
         return (now if at is None else at) - parse_duration(arguments.last), at
     return (parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None), at
-
-
-def _print(found: SearchResult, memory: Memory) -> None:
-    if not found.hits:
-        print("nothing was recorded in that span")
-    for hit in found.hits:
-        when = memory.camera(hit.camera).info.show(hit.time)
-        print(f"{hit.camera}  {when}  frame {hit.frame:<7} score {hit.score:.3f}")
-    if not found.exact:
-        print("note: part of the span was searched approximately (its index is too large to compare every frame)")
-    if found.notice:
-        print(f"note: {found.notice}")
-    print_skipped(found.skipped, "not searched")

@@ -3,6 +3,7 @@
 import argparse
 
 from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_force, add_memory, add_question
+from afterview.cli.parsers.looking import add_pictures
 from afterview.cli.parsers.store import add_store_command
 
 
@@ -43,11 +44,13 @@ def _add_search(commands: Commands) -> None:
     parser = add_command(
         commands, "search", "find the frames that are most similar to a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
-        "approximate.\n\nexample:\n  afterview search \"a red ring\" --memory ./cameras --last 2h --top 5",
+        "approximate. Saves the frames found, as `ask` does.\n\nexample:\n"
+        "  afterview search \"a red ring\" --memory ./cameras --last 2h --top 5",
     )  # fmt: skip
     parser.add_argument("text", metavar="TEXT", help='in quotes, for example "a red ring"')
     add_question(parser, "search", at="only frames up to this moment")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many frames (default: 10)")
+    add_pictures(parser, "the frames found")
 
 
 _WHICH = {

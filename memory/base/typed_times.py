@@ -63,11 +63,8 @@ def _moment(text: str, plain: str, zone: tzinfo, now: float) -> float:
     if ago := re.fullmatch(r"(.+) ago", words):
         return now - _seconds(re.sub(r"^an? ", "1 ", ago[1]))
     if named := re.fullmatch(_DAY_AND_CLOCK, words, re.ASCII):
-        zone = (
-            datetime.fromisoformat(f"2000-01-01T00:00{named['offset'].upper()}").tzinfo or zone
-            if named["offset"]
-            else zone
-        )
+        if named["offset"]:
+            zone = datetime.fromisoformat(f"2000-01-01T00:00{named['offset'].upper()}").tzinfo or zone
         clock = _clock(named["clock"]) if named["clock"] else None
         day = _day(named["day"] or named["day_before"] or "today", clock, datetime.fromtimestamp(now, zone))
         return _start_of(text, day, zone) if clock is None else _unix(text, datetime.combine(day, clock), zone)

@@ -73,7 +73,7 @@ def ask_all(
     for done, (seed, question) in enumerate(questions, 1):
         if done == 1 or seed != questions[done - 2][0]:
             memory = Memory(directory / footage[seed].memory)
-            answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
+            answerers = {mode: Answerer(memory, limited, times_since_start=True) for mode, limited in models.items()}
         for mode, answerer in answerers.items():
             text, when, seconds = _ask(answerer, footage[seed], question)
             yield Outcome(seed, test.frames, mode, question, text, when, seconds)

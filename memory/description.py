@@ -1,11 +1,15 @@
 """What one camera's memory holds, for `info` and for programs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.documents import FORMAT_VERSION
+from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import Gap
+from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
@@ -63,4 +67,40 @@ class CameraDescription:
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,
+        }
+
+
+@dataclass(frozen=True)
+class MemoryDescription:
+    """The cameras of a memory, sorted by id. skipped: those that cannot be read, by id, and why. Iterating gives the cameras."""
+
+    cameras: tuple[CameraDescription, ...]
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, memory: Memory) -> "MemoryDescription":
+        """Describe a memory as it is now. Raises the first reason if no camera can be read."""
+        cameras: list[CameraDescription] = []
+        failures: dict[str, RepositoryError | OSError] = {}
+        for name in memory.camera_ids():
+            try:
+                cameras.append(CameraDescription.of(memory.camera(name)))
+            except (RepositoryError, OSError) as error:
+                failures[name] = error
+        if failures and not cameras:
+            raise next(iter(failures.values()))
+        return cls(tuple(cameras), {name: str(error) for name, error in failures.items()})
+
+    def __iter__(self) -> Iterator[CameraDescription]:
+        return iter(self.cameras)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the document that `afterview info --json` prints."""
+        return {
+            "format": FORMAT_VERSION,
+            "cameras": [camera.to_dict() for camera in self.cameras],
+            "skipped": self.skipped,
         }

@@ -1,8 +1,11 @@
-"""Times and durations as people type and read them."""
+"""Times and durations as people type and read them, and as programs give them."""
 
 import re
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta, tzinfo
 from datetime import time as clock_time
+from numbers import Real
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from afterview.configs import UsageError
@@ -21,12 +24,19 @@ _EARLIEST, _LATEST = (
     -30_610_224_000.0,
     253_370_764_800.0,
 )  # the years 1000 to 9998: a calendar can show all of these times
+_BEYOND = "{} lies beyond the years 1000 to 9998; Unix seconds of the present have ten digits"
 LONGEST = 100 * 365.25 * 86400.0  # seconds; longer than any recording
 _MOST_QUOTED = 60  # characters of a wrong text that its error repeats
 TIME_FORMS = (
     '2026-11-20T14:03:00, 2026-11-20, 14:03, "yesterday 14:00", "monday 14:00", "10 minutes ago", now, or Unix seconds'
 )
 DURATION_FORMS = '90s, 15m, 2h, 1h30m or "10 minutes"'
+
+
+Time = (
+    float | datetime | str
+)  # Unix seconds; a datetime (without tzinfo: in the camera's zone); a text for `parse_time`
+Duration = float | timedelta | str  # seconds; a timedelta; a text for `parse_duration`
 
 
 def find_zone(name: str) -> ZoneInfo:
@@ -45,11 +55,59 @@ def parse_time(text: str, *, timezone: str, now: float) -> float:
     """
     zone = find_zone(timezone)
     try:
-        moment = _moment(text, " ".join(text.split()), zone, now)
+        return _shown(text, _moment(text, " ".join(text.split()), zone, now))
     except (ValueError, OverflowError):
         raise UsageError(f"{quoted(text)} is not a time; write {TIME_FORMS}") from None
+
+
+def unix_seconds(value: object, *, timezone: str, now: float) -> float:
+    """Unix seconds of a `Time`. timezone, now: as for `parse_time`. Raises UsageError that names the forms, also for other types."""
+    if isinstance(value, str):
+        return parse_time(value, timezone=timezone, now=now)
+    text = str(value)
+    if isinstance(value, datetime):
+        try:
+            aware = value.tzinfo is not None
+            return _shown(text, value.timestamp() if aware else _unix(text, value, find_zone(timezone)))
+        except (ValueError, OverflowError):
+            raise UsageError(_BEYOND.format(quoted(text))) from None
+    if not _is_number(value):
+        raise UsageError(f"{quoted(repr(value))} is not a time; give Unix seconds, a datetime, or a text: {TIME_FORMS}")
+    return float(_shown(text, value))
+
+
+def seconds_of(value: object) -> float:
+    """Seconds of a `Duration`. Raises UsageError that names the forms, also for other types."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
+    if not _is_number(seconds) or seconds != seconds:
+        raise UsageError(
+            f"{quoted(repr(value))} is not a duration; give seconds, a timedelta, or a text: {DURATION_FORMS}"
+        )
+    if not -LONGEST <= seconds <= LONGEST:
+        raise UsageError(f"{quoted(repr(value))} is longer than a hundred years")
+    return float(seconds)
+
+
+def agreed_time(value: object, zones: Iterable[str], *, now: float) -> float:
+    """Unix seconds of a `Time` for cameras in several zones. Raises UsageError where they disagree about what it means."""
+    moments = {zone: unix_seconds(value, timezone=zone, now=now) for zone in sorted(set(zones))}
+    if len(set(moments.values())) > 1:
+        raise UsageError(
+            f"{quoted(str(value))} means different moments in the cameras' zones ({', '.join(moments)}); add an offset, such as +01:00"
+        )
+    return next(iter(moments.values()))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shown(text: str, moment: Any) -> Any:
+    """A time that a calendar can show. Raises UsageError for any other, also for nan."""
     if not _EARLIEST <= moment <= _LATEST:
-        raise UsageError(f"{quoted(text)} lies beyond the years 1000 to 9998")
+        raise UsageError(_BEYOND.format(quoted(text)))
     return moment
 
 

@@ -1,7 +1,7 @@
 """Searches a memory for the frames that are most similar to a text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
@@ -18,12 +18,13 @@ TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a sid
 
 @dataclass(frozen=True)
 class Hit:
-    """A frame that was found. score: cosine of the angle between its embedding and the text's."""
+    """A frame that was found. score: cosine of the angle between its embedding and the text's. image: JPEG, where it was asked for."""
 
     camera: str
     frame: int
     time: float
     score: float
+    image: bytes = field(default=b"", repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""

@@ -9,7 +9,7 @@ from afterview.cli.arguments import readable_memory, seed
 from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import agreed_time, parse_duration
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answerer import Answerer
@@ -61,13 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
     """A time as its camera's zone understands it. Raises UsageError where the cameras asked do not agree on what it means."""
-    moments = {zone: parse_time(text, timezone=zone, now=now) for zone in sorted({c.info.timezone for c in cameras})}
-    if len(set(moments.values())) > 1:
-        zones = ", ".join(moments)
-        raise UsageError(
-            f"'{text}' means different moments in the cameras' zones ({zones}); add an offset, such as +01:00"
-        )
-    return next(iter(moments.values()))
+    return agreed_time(text, (reader.info.timezone for reader in cameras), now=now)
 
 
 def _stream(piece: str) -> None:

@@ -5,9 +5,8 @@ import argparse
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, printable
 from afterview.cli.output.stores import describe_store
-from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.description import CameraDescription
+from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
 
@@ -16,12 +15,14 @@ _MOST_GAPS = 10  # closed ones printed per camera; --json has all
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds."""
-    cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory)))
     if arguments.json:
-        dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]})
+        dump(memory.to_dict())
         return 0
-    for camera in cameras:
+    for camera in memory:
         _print(camera)
+    for name, why in memory.skipped.items():
+        print(f"{name}: not shown: {why}")
     return 0
 
 

@@ -193,7 +193,7 @@ class _Live:
         answer = await self._session.ask(self._model, Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE))
         info, sheet = self._ingest.repository.info, show.directory / f"evidence-{number}.png"
         images = await asyncio.to_thread(save_evidence, answer, show.memory)
-        await asyncio.to_thread(draw_sheet, put, answer, info, sheet)
+        await asyncio.to_thread(draw_sheet, put, answer, info, at, sheet)
         asked = Asked(number, put, answer, put_at, images, sheet)
         tell(show, asked, info)
         return asked

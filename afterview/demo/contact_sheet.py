@@ -1,6 +1,7 @@
 """Contact sheet of an answer: the question, what is known about the answer, and its evidence frames, in one PNG. Uses Pillow only."""
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -157,9 +158,8 @@ def _fitted(text: str, font: Font, width: float) -> str:
     """Shorten the text to fit one line, with an ellipsis."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
+    fits = bisect_right(range(1, len(text)), width, key=lambda length: font.getlength(f"{text[:length]}..."))
+    return f"{text[:fits].rstrip()}..."
 
 
 class _Header:

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +23,28 @@ LEAST_WEIGHT = 0.01  # of a frame that is shown as evidence
 _LONGEST_ANSWER = 60  # characters; an untrained model may generate long text
 
 
+Report = Callable[[int, int], None]  # done, total
+
+
+@contextmanager
+def _unseen(*_: str, **__: bool) -> Iterator[Any]:
+    yield lambda *_: None
+
+
 @dataclass(frozen=True)
 class Show:
-    """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON."""
+    """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON.
+
+    progress(name, unit, bar=), announced(step): how long work is shown (afterview.cli.progress); by default it is not.
+    """
 
     directory: Path
     world: World
     quiz: list[Put]
     live_s: float  # seconds of the story before the live part
     quiet: bool = False
+    progress: Callable[..., AbstractContextManager[Report]] = _unseen
+    announced: Callable[[str], AbstractContextManager[object]] = _unseen
 
     @property
     def memory(self) -> Path:

@@ -3,11 +3,13 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from afterview.cli.arguments import readable_memory, seed
+from afterview.cli.models import load_model
 from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import agreed_time, parse_duration
 from afterview.memory.directory import Memory
@@ -40,14 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if len(cameras) == 1:
         find_span(cameras[0].snapshot(), question, now)
-
-    from afterview.model.checkpoint.loading import (
-        load_pretrained,  # loads torch: not before the question is known to make sense
-    )
-
-    model = load_pretrained(arguments.model or cameras[0].spec.model)
+    model = load_model(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()
-    answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
+    with announced("answering") as end:
+        answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)
     images = save_evidence(answer, memory.path)
     if arguments.json:
         dump(answer.to_dict(images))
@@ -64,5 +62,11 @@ def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
     return agreed_time(text, (reader.info.timezone for reader in cameras), now=now)
 
 
-def _stream(piece: str) -> None:
-    print(printable(piece), end="", flush=True)
+def _streamer(before: Callable[[], None]) -> Callable[[str], None]:
+    """Prints an answer in pieces. before: called before each."""
+
+    def stream(piece: str) -> None:
+        before()
+        print(printable(piece), end="", flush=True)
+
+    return stream

@@ -5,6 +5,7 @@ import logging
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import announced
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.fsck import Report, camera_directories, fsck
@@ -22,14 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     reports = []
     for camera in camera_directories(memory):
         _LOGGER.info("%s: checking", camera.name)
-        reports.append(
-            fsck(
-                camera,
-                repair=arguments.repair,
-                deep=arguments.deep,
-                progress=_LOGGER.info,
-            )
-        )
+        with announced(f"{camera.name}: checking"):
+            reports.append(fsck(camera, repair=arguments.repair, deep=arguments.deep, progress=_LOGGER.info))
     clean = all(report.clean for report in reports)
     if arguments.json:
         dump({"clean": clean, "cameras": [report.to_dict() for report in reports]})

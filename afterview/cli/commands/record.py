@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.models import load_model_encoders
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone, read_camera
 from afterview.memory.base.camera_names import directory_to_record
@@ -58,11 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
-
-    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
+    encoders = load_model_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
     with _AckFile(arguments.ack_file) as acks:

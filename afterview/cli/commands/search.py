@@ -5,7 +5,9 @@ import logging
 import time
 
 from afterview.cli.arguments import readable_memory
+from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
@@ -25,13 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     memory = Memory(readable_memory(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
-
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
-
-    encoders = load_encoders(arguments.model or readers[0].spec.model)
-    found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+    encoders = load_model_encoders(arguments.model or readers[0].spec.model)
+    with announced("searching, and indexing what is new"):
+        found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
     if arguments.json:

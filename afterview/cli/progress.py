@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from afterview.memory.base.typed_times import spell_duration
 
 FIRST_S = 2.0  # of silence before the first line
-EVERY_S = 5.0  # between two lines where there is no terminal
+EVERY_S = 5.0  # between two lines where there is no terminal, in the first minute of a step
+LATER_EVERY_S = 30.0  # and after it
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,14 +22,15 @@ Report = Callable[[int, int], None]  # done, total
 
 
 @contextmanager
-def progress(name: str, unit: str, *, scale: float = 1.0, bar: bool = True) -> Iterator[Report]:
+def progress(name: str, unit: str = "", *, scale: float = 1.0, bar: bool = True) -> Iterator[Report]:
     """What to call as work goes on: report(done, total). scale: of what is shown, e.g. 1e-6 for bytes shown as MB.
 
-    bar: False for work that prints meanwhile, which a bar would be mixed with.
+    Without a unit nothing is counted: only the time that has passed is shown. bar: False for work that prints meanwhile, which a bar would
+    be mixed with.
     """
     if not _LOGGER.isEnabledFor(logging.INFO):
         yield lambda done, total: None
-    elif bar and sys.stderr.isatty():
+    elif bar and unit and sys.stderr.isatty():
         from tqdm import tqdm  # late: only where there is something to show
 
         with tqdm(desc=name, unit=f" {unit}", unit_scale=scale if scale != 1 else False, leave=False) as shown:
@@ -57,17 +59,17 @@ def announced(step: str) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _repeated(line: Callable[[], str]) -> Iterator[Callable[[], None]]:
-    """Log the line after FIRST_S and then every EVERY_S, whatever the work does meanwhile. Gives a function that ends this."""
+    """Log the line after FIRST_S and then every few seconds, whatever the work does meanwhile. Gives a function that ends this."""
     if not _LOGGER.isEnabledFor(logging.INFO):
         yield lambda: None
         return
-    ended = threading.Event()
+    ended, began = threading.Event(), time.monotonic()
 
     def run() -> None:
         wait_s = FIRST_S
         while not ended.wait(wait_s):
             _LOGGER.info("%s", line())
-            wait_s = EVERY_S
+            wait_s = EVERY_S if time.monotonic() - began < 60 else LATER_EVERY_S
 
     thread = threading.Thread(target=run, name="progress", daemon=True)
     thread.start()
@@ -83,22 +85,24 @@ class _Lines:
 
     def __init__(self, name: str, unit: str, scale: float) -> None:
         self._name, self._unit, self._scale = name, unit, scale
-        self._began = time.monotonic()
+        self._began = self._first_at = time.monotonic()
         self._first: int | None = None
         self._now = (0, 0)
 
     def report(self, done: int, total: int) -> None:
         """Take note of the progress."""
-        self._first = done if self._first is None else self._first
+        if self._first is None:
+            self._first = done
+            self._first_at = time.monotonic()
         self._now = (done, total)
 
     def line(self) -> str:
         """The line as of now."""
-        passed = time.monotonic() - self._began
+        now = time.monotonic()
         if self._first is None:
-            return f"{self._name} ... {spell_duration(passed)}"
+            return f"{self._name} ... {spell_duration(now - self._began)}"
         done, total = self._now
-        rate = (done - self._first) / passed
+        rate = (done - self._first) / max(now - self._first_at, 1e-9)
         left = f", {spell_duration((total - done) / rate)} left" if rate > 0 and total > done else ""
         scaled = (f"{value * self._scale:.0f}" for value in (done, total))
         return f"{self._name}: {' of '.join(scaled)} {self._unit}{left}"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import AfterviewError
-from afterview.demo.report import Asked, Report, Show, document, draw_sheet, tell, tell_score
+from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
@@ -30,6 +30,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.testing.serve import rtsp_missing
+from afterview.training.base.progress import Report
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world.video import write_video
 from afterview.training.world.vocabulary import length
@@ -52,7 +53,7 @@ def play(show: Show) -> list[Asked]:
         f"1. {length(script.duration_s)} of a synthetic world (seed {script.seed}), as H.264 with its truth beside it"
     )
     history, live = _make_videos(show)
-    with show.announced("loading model tiny"):
+    with show.progress("loading model tiny"):
         model = load_pretrained("tiny")
     asked, ingest = run_loop(_watch(show, model, history, live))
     seconds = time.monotonic() - began

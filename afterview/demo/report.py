@@ -2,8 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from afterview.demo.contact_sheet import SheetItem, contact_sheet
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.typed_times import spell_duration
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.judge import is_right, says_not_seen
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world import World
@@ -23,19 +22,11 @@ LEAST_WEIGHT = 0.01  # of a frame that is shown as evidence
 _LONGEST_ANSWER = 60  # characters; an untrained model may generate long text
 
 
-Report = Callable[[int, int], None]  # done, total
-
-
-@contextmanager
-def _unseen(*_: str, **__: bool) -> Iterator[Any]:
-    yield lambda *_: None
-
-
 @dataclass(frozen=True)
 class Show:
     """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON.
 
-    progress(name, unit, bar=), announced(step): how long work is shown (afterview.cli.progress); by default it is not.
+    progress: how long work is shown (training.base.progress).
     """
 
     directory: Path
@@ -43,8 +34,7 @@ class Show:
     quiz: list[Put]
     live_s: float  # seconds of the story before the live part
     quiet: bool = False
-    progress: Callable[..., AbstractContextManager[Report]] = _unseen
-    announced: Callable[[str], AbstractContextManager[object]] = _unseen
+    progress: ShowProgress = unseen
 
     @property
     def memory(self) -> Path:

@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{directory}: exists already, from a demo that started in the same second; run the command again"
         )
-    play(Show(directory, world, quiz, live_s, quiet=arguments.json, progress=progress, announced=announced))
+    play(Show(directory, world, quiz, live_s, quiet=arguments.json, progress=progress))
     return 0

@@ -1,14 +1,17 @@
 """What one camera's memory holds, for `info` and for programs."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.lock import Writer, may_be_written_here, writer_of
 from afterview.memory.base.records import Gap
+from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import Removal
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import CameraRules
@@ -92,3 +95,31 @@ class CameraDescription:
             "lag_s": None if self.lag_s is None else round(self.lag_s, 3),
         }
         return dict(with_iso(document, {}, self.info))
+
+
+@dataclass(frozen=True)
+class MemoryDescription:
+    """The cameras of a memory, sorted by id. skipped: those that cannot be read, by id, and why. Iterating gives the cameras."""
+
+    cameras: tuple[CameraDescription, ...]
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, memory: Memory) -> "MemoryDescription":
+        """Describe a memory as it is now. Raises RepositoryError, which names each camera, if none can be read."""
+        found = memory.each(CameraDescription.of)
+        return cls(tuple(found.results.values()), found.skipped)
+
+    def __iter__(self) -> Iterator[CameraDescription]:
+        return iter(self.cameras)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the document that `afterview info --json` prints."""
+        return {
+            "format": FORMAT_VERSION,
+            "cameras": [camera.to_dict() for camera in self.cameras],
+            "skipped": self.skipped,
+        }

@@ -46,6 +46,7 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
     "code",
     [
         "import afterview",
+        "import afterview; afterview.open, afterview.ask, afterview.search, afterview.info, afterview.UsageError, afterview.DamagedMemory",
         "import afterview.cli.main as m; m.build_parser().format_help()",
         "import afterview.cli.commands.info",
         "import afterview.cli.commands.show, afterview.cli.commands.answers",

@@ -13,6 +13,7 @@ from afterview.memory.base.durable import write_file
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
@@ -42,8 +43,10 @@ class TrainingResult:
         return {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
 
 
-def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> TrainingResult:
-    """Train as the configuration says.
+def train(
+    config: Path, out: Path, *, resume: bool = False, cpu: bool = False, progress: ShowProgress = unseen
+) -> TrainingResult:
+    """Train as the configuration says. progress: how long work is shown.
 
     Raises UsageError if `out` holds a training and resume is False, or if that training started with another
     configuration; ConfigError, DataError, TrainingError.
@@ -55,17 +58,21 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
         raise UsageError(f"{out}: holds a training already; give --resume to continue it, or another --out")
     if resume and not in_use:
         _LOGGER.info("%s: no checkpoint; training starts at step 0", out)
-    new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
+    with progress("starting"):
+        new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
-        make(recipe, out, cpu=cpu)
+        make(recipe, out, cpu=cpu, progress=progress)
         return _finished(out / "study", out / "model", recipe.study.trainer.steps)
-    return train_stage(load(config, StageConfig), out, cpu=cpu)
+    return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
 
-def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
+def train_stage(
+    config: StageConfig, out: Path, *, cpu: bool = False, progress: ShowProgress = unseen
+) -> TrainingResult:
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
-    model = _load(config, device="cpu" if cpu else None)
+    with progress(f"loading model {config.model}"):
+        model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
         StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
@@ -78,9 +85,11 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trainin
     if trainer.resume() and trainer.accelerator.is_main_process:
         _LOGGER.info("%s: resumes after step %d", out, trainer.step)
     processes = trainer.accelerator.num_processes
-    batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
+    with progress("reading the annotations"):
+        batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
     try:
-        trainer.run(batches)
+        with progress("training", "steps", bar=False) as report:
+            trainer.run(batches, report=report)
     finally:
         batches.close()
     whole = _whole(trainer, model, config)

@@ -40,8 +40,8 @@ a live camera:
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
 
-Times: 2026-11-20T14:03:00 (in the camera's time zone, unless the time names another), 14:03 (today), now, or Unix seconds.
-Durations: 90s, 15m, 2h, 3d.
+Times: 2026-11-20T14:03:00, 2026-11-20, 14:03 (today), "yesterday 14:00", "monday 14:00", "10 minutes ago", now, or Unix seconds; in
+the camera's time zone, unless the time has an offset (14:03+01:00). Durations: 90s, 15m, 2h, 3d, "10 minutes".
 
 Without --memory the memory is the directory in the variable AFTERVIEW_MEMORY, otherwise afterview/memory in the user's data directory
 ($XDG_DATA_HOME, or ~/.local/share).

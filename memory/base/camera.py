@@ -1,6 +1,8 @@
 """The description of one camera: `camera.json`, its id, its directory."""
 
+import logging
 import math
+import os
 import re
 import time
 import unicodedata
@@ -16,7 +18,10 @@ from afterview.memory.base.errors import DamagedMemory, RepositoryError
 # Unix seconds: years 1 to 9999 without the first and the last days, which some zones do not have.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
 LONGEST_ID = 120  # bytes; a file name has at most 255
+_LOCALTIME, _TIMEZONE = Path("/etc/localtime"), Path("/etc/timezone")
 ANSWERS = "answers"  # a memory's directory for evidence frames; no camera may have this id
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,48 @@ def camera_id(name: str) -> str:
 
 
 def local_timezone() -> str:
-    """The IANA name of this machine's zone, or UTC if it has none."""
+    """The IANA name of this machine's zone: of the variable TZ if it is set, else of /etc/localtime, else UTC.
+
+    Raises UsageError for a TZ that is no IANA name (such as CET-1CEST or UTC+3), because a camera keeps the name of its zone.
+    """
+    variable = os.environ.get("TZ")
+    if variable is not None:
+        return _zone_of_variable(variable)
     try:
-        target = str(Path("/etc/localtime").resolve())
-        name = target.split("zoneinfo/", 1)[1]
-        ZoneInfo(name)
+        target = str(_LOCALTIME.resolve(strict=True))
+    except OSError:
+        return "UTC"  # as the C library does
+    name = target.split("zoneinfo/", 1)[-1]
+    if name == target:  # a copy, whose name is lost
+        try:
+            name = _TIMEZONE.read_text().strip()
+        except OSError:
+            name = ""
+    if _is_zone(name):
         return name
-    except (IndexError, OSError, ValueError, ZoneInfoNotFoundError):
+    _LOGGER.warning(
+        "note: the time zone of this machine has no name; UTC is used. TZ=Europe/Paris or --timezone names it"
+    )
+    return "UTC"
+
+
+def _zone_of_variable(variable: str) -> str:
+    name = variable.removeprefix(":").split("zoneinfo/", 1)[-1]
+    if not name or re.fullmatch(r"(UTC|GMT)[+-]?0+", name):
         return "UTC"
+    if not _is_zone(name):
+        raise UsageError(
+            f"TZ={variable!r} is no IANA time zone; set TZ to a name such as Europe/Paris, or give the camera's zone with --timezone"
+        )
+    return name
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return False
+    return True
 
 
 def new_camera(name: str, *, fps: float, timezone: str | None = None, random_constant: int = 0) -> CameraInfo:

@@ -62,11 +62,9 @@ class Repair:
         times = np.sort(self._second_times())
         steps = np.diff(times[np.isfinite(times)])
         fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0
-        name = self._camera.name
-        write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
-        return (
-            f"rebuilt: name '{name}' (record with --camera {name}), {fps:g} frames per second, this machine's time zone"
-        )
+        name, zone = self._camera.name, local_timezone()
+        write_camera(self._camera, CameraInfo(name, name, fps, zone, 0, creation_time()))
+        return f"rebuilt: name '{name}' (record with --camera {name}), {fps:g} frames per second, time zone {zone}"
 
     def rebuild_manifest(self) -> str:
         """`committed` from the existing files: the seals whose images exist, and the newest generation with a spec.

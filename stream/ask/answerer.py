@@ -58,8 +58,10 @@ class _Asked:
 class Answerer:
     """Answers questions to one memory with one model."""
 
-    def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
+    def __init__(self, memory: Memory, model: "AfterviewModel", *, times_since_start: bool = False) -> None:
+        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's."""
         self.memory, self.model = memory, model
+        self._times_since_start = times_since_start
         self._planner = Planner(memory, model, self._embed)
 
     def ask(
@@ -152,7 +154,7 @@ class Answerer:
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
-                moments=[_moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
+                moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
                 seed=question.seed,
                 max_new_tokens=question.max_new_tokens,
             )
@@ -166,6 +168,17 @@ class Answerer:
                 else:
                     texts.push(first + row, piece)
         return timings
+
+    def _moment(self, context: Context, made: "VideoInputs") -> str:
+        """When the evidence begins; nothing without evidence."""
+        if made.frame_weights is None:
+            return ""
+        snapshot = context.snapshot
+        frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
+        time_s = snapshot.time_of(int(frame))
+        if self._times_since_start:
+            return clock(time_s - snapshot.time_of(int(context.ids[0])))
+        return snapshot.info.show(time_s)
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
@@ -237,15 +250,6 @@ def _with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryE
 
 def _titles(asked: Sequence[_Asked]) -> list[str]:
     return [f"{item.name}: " if len(asked) > 1 else "" for item in asked]
-
-
-def _moment(context: Context, made: "VideoInputs") -> str:
-    """When the evidence began, since the span did; nothing without evidence."""
-    if made.frame_weights is None:
-        return ""
-    frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
-    began = context.snapshot.time_of(int(context.ids[0]))
-    return clock(context.snapshot.time_of(int(frame)) - began)
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:

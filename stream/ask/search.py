@@ -1,7 +1,7 @@
 """Searches a memory for the frames that are most similar to a text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
@@ -18,13 +18,17 @@ TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a sid
 
 @dataclass(frozen=True)
 class Hit:
-    """A frame that was found. score: cosine of the angle between its embedding and the text's. time_iso: in the camera's zone."""
+    """A frame that was found. score: cosine of the angle between its embedding and the text's. time_iso: in the camera's zone.
+
+    image: JPEG, where it was asked for.
+    """
 
     camera: str
     frame: int
     time: float
     score: float
     time_iso: str
+    image: bytes = field(default=b"", repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""

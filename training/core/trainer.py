@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from afterview.configs import Schema
 from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
+from afterview.training.base.progress import Report
 from afterview.training.core.parts import parameter_groups, rates_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -95,15 +96,24 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._summed, self._timed, self._waited, self._since = 0, 0, 0.0, time.monotonic()
 
-    def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
+    def run(
+        self,
+        batch_of: BatchOf,
+        *,
+        until: int | None = None,
+        deadline: float = math.inf,
+        report: Report | None = None,
+    ) -> bool:
         """Train from the present step up to step `until` (default: all steps), then save.
 
-        deadline: time.monotonic() after which no new step starts. Returns whether all steps are done.
+        deadline: time.monotonic() after which no new step starts. report: called after each step. Returns whether all steps are done.
         """
         end = self.config.steps if until is None else min(until, self.config.steps)
         self.objective.train()
         while self.step < end and time.monotonic() < deadline:
             self._take_step(batch_of)
+            if report:
+                report(self.step, end)
             if self.step % self.config.log_every == 0 or self.step == end:
                 self._log()
             if self.config.save_every and self.step % self.config.save_every == 0:

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import DataError
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,27 +49,27 @@ def extract(
     directory: Path,
     *,
     frames: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = unseen,
 ) -> Extraction:
     """Extract videos, and all cameras of memories, into the bank `directory`. Sources that the bank has already are skipped.
 
-    model: a preset's name or path; its encoders run. frames: keep frames instead of features. progress: sources done, sources in all.
+    model: a preset's name or path; its encoders run. frames: keep frames instead of features. progress: how long work is shown.
     Raises UsageError for two sources of one name, DataError for a bank that does not fit.
     """
     _require_names(sources)
     began, made, skipped = time.monotonic(), list[str](), dict[str, str]()
-    encoders = load_encoders(model)
+    with progress(f"loading model {model}"):
+        encoders = load_encoders(model)
     require_bank(directory, encoders, frames=frames)
     for number, source in enumerate(sources, 1):
-        if source.is_dir():
-            done = Memory(source).each(lambda reader: _extract_new(reader, directory, frames=frames))
-            made += [name for name, new in done.results.items() if new]
-            skipped |= done.skipped
-        elif extract_video(source, encoders, directory, frames=frames):
-            made.append(source.name)
+        with progress(f"{source} ({number} of {len(sources)})"):
+            if source.is_dir():
+                done = Memory(source).each(lambda reader: _extract_new(reader, directory, frames=frames))
+                made += [name for name, new in done.results.items() if new]
+                skipped |= done.skipped
+            elif extract_video(source, encoders, directory, frames=frames):
+                made.append(source.name)
         _LOGGER.info("%s: in %s", source, directory)
-        if progress:
-            progress(number, len(sources))
     return Extraction(directory, made, time.monotonic() - began, skipped)
 
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from afterview.memory.base.durable import replacing
 from afterview.training.base.errors import TrainingError
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
 
 _FINISHED = "learnt.safetensors"
@@ -20,12 +21,13 @@ _FINISHED = "learnt.safetensors"
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where and how a stage runs. deadline: time.monotonic() after which it stops."""
+    """Where and how a stage runs. deadline: time.monotonic() after which it stops. progress: how it is shown."""
 
     directory: Path
     seed: int
     device: torch.device
     deadline: float
+    progress: ShowProgress = unseen
 
 
 def learn_stage(
@@ -50,7 +52,10 @@ def learn_stage(
         return True
     trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()
-    done = trainer.step >= config.steps or trainer.run(batches(), deadline=context.deadline)
+    done = trainer.step >= config.steps
+    if not done:
+        with context.progress(context.directory.name, "steps", bar=False) as report:
+            done = trainer.run(batches(), deadline=context.deadline, report=report)
     kept.eval().requires_grad_(False)
     # Only parameters: buffers (rotary frequencies) are not in the checkpoint and stay exact.
     for parameter in kept.parameters():

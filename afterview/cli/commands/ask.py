@@ -3,15 +3,17 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from afterview import __version__
 from afterview.cli.arguments import readable_memory, seed
+from afterview.cli.models import load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import agreed_time, parse_duration
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -45,14 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
-
-    from afterview.model.checkpoint.loading import (
-        load_pretrained,  # loads torch: not before the question is known to make sense
-    )
-
-    model = load_pretrained(arguments.model or cameras[0].spec.model)
+    model = load_model(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()
-    answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
+    with announced("answering") as end:
+        answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)
     if streamed:
         print()
     zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
@@ -62,14 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
     """A time as its camera's zone understands it. Raises UsageError where the cameras asked do not agree on what it means."""
-    moments = {zone: parse_time(text, timezone=zone, now=now) for zone in sorted({c.info.timezone for c in cameras})}
-    if len(set(moments.values())) > 1:
-        zones = ", ".join(moments)
-        raise UsageError(
-            f"'{text}' means different moments in the cameras' zones ({zones}); add an offset, such as +01:00"
-        )
-    return next(iter(moments.values()))
+    return agreed_time(text, (reader.info.timezone for reader in cameras), now=now)
 
 
-def _stream(piece: str) -> None:
-    print(printable(piece), end="", flush=True)
+def _streamer(before: Callable[[], None]) -> Callable[[str], None]:
+    """Prints an answer in pieces. before: called before each."""
+
+    def stream(piece: str) -> None:
+        before()
+        print(printable(piece), end="", flush=True)
+
+    return stream

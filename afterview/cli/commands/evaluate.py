@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from afterview.cli.output.documents import dump
-from afterview.cli.progress import progress
+from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
 from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
 from afterview.training.evaluation.tables import Evaluation, markdown
@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(model: str, test: WorldTest, directory: Path) -> Evaluation:
-    from afterview.training.evaluation.worlds import evaluate  # late: loads torch
+    with announced("starting"):
+        from afterview.training.evaluation.worlds import evaluate  # late: loads torch
 
-    with progress("ask", "questions") as report:
-        return evaluate(test, model, directory, progress=report)
+    return evaluate(test, model, directory, progress=progress)
 
 
 def parse_seeds(text: str) -> range:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
-from afterview.cli.progress import progress
+from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
 
 
@@ -17,10 +17,10 @@ def run(arguments: argparse.Namespace) -> int:
     for source in sources:
         if not source.exists():
             raise UsageError(f"{source}: no such file or directory; give videos, or memories")
-    from afterview.training.data.extraction import extract  # late: loads torch
+    with announced("starting"):
+        from afterview.training.data.extraction import extract  # late: loads torch
 
-    with progress("extract", "sources") as report:
-        extracted = extract(sources, arguments.model, Path(arguments.out), frames=arguments.frames, progress=report)
+    extracted = extract(sources, arguments.model, Path(arguments.out), frames=arguments.frames, progress=progress)
     if arguments.json:
         dump(extracted.to_dict(), arguments.memory)
     else:

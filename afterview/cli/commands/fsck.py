@@ -5,6 +5,7 @@ import logging
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
+from afterview.cli.progress import announced
 from afterview.configs import ExitStatus
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
 from afterview.memory.directory import none_left
@@ -27,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     for camera in cameras:
         _LOGGER.info("%s: checking", camera.name)
         try:
-            reports.append(fsck(camera, repair=arguments.repair, deep=arguments.deep, progress=_LOGGER.info))
+            with announced(f"{camera.name}: checking"):
+                reports.append(fsck(camera, repair=arguments.repair, deep=arguments.deep, progress=_LOGGER.info))
         except (RepositoryError, OSError) as error:  # such as another process that writes it: no repair now
             failures[camera.name] = in_words(error)
     if not reports:

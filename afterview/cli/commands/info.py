@@ -14,9 +14,8 @@ from afterview.cli.output.documents import (
 )
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.configs import ExitStatus
-from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.description import CameraDescription
+from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
 
@@ -25,15 +24,13 @@ _MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --j
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
-    found = Memory(readable_memory(arguments.memory, measured=True)).each(CameraDescription.of)
-    cameras = list(found.results.values())
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
-        documents = [camera.to_dict() for camera in cameras]
-        dump({"format": FORMAT_VERSION, "cameras": documents, "skipped": found.skipped}, arguments.memory)
+        dump(memory.to_dict(), arguments.memory)
         return ExitStatus.OK
-    for camera in cameras:
+    for camera in memory:
         _print(camera)
-    print_skipped(found.skipped, "not shown")
+    print_skipped(memory.skipped, "not shown")
     return ExitStatus.OK
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump
 from afterview.configs import ExitStatus, UsageError
-from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.camera import CameraInfo, local_timezone, read_camera
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec
@@ -49,20 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterview {other}`")
     memory = memory_path(arguments.memory)
     name = camera_name(arguments.camera, address.suggested_name)
-    config = _config(arguments, address)
-    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
     directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
+    config = _config(arguments, address, _timezone(arguments.timezone, directory))
+    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
     stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(
             f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
-
-    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
+    encoders = load_model_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
     with _AckFile(arguments.ack_file) as acks:
@@ -83,10 +80,22 @@ def _stored_spec(camera: Path) -> FeatureSpec | None:
         return None
 
 
-def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
+def _timezone(given: str | None, camera: Path) -> str:
+    """The zone of the camera to record into: its own, or that of a new camera. Raises UsageError."""
+    if given is not None:
+        find_zone(given)
+    if not (camera / "camera.json").exists():
+        return local_timezone() if given is None else given
+    info = read_camera(camera)
+    if given not in (None, info.timezone):
+        raise UsageError(
+            f"camera '{info.id}' has the time zone {info.timezone}, which cannot change; leave out --timezone"
+        )
+    return info.timezone
+
+
+def _config(arguments: argparse.Namespace, address: SourceAddress, zone: str) -> IngestConfig:
     fps, sync_every_s = sampling_rate(arguments.fps), sync_interval(arguments.sync_every)
-    if arguments.timezone is not None:
-        find_zone(arguments.timezone)
     if arguments.live:
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
@@ -96,7 +105,6 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
         )
-    zone = arguments.timezone or local_timezone()
     start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
     speed = _speed(arguments.speed)
     return IngestConfig(address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s)

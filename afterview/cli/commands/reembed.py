@@ -4,8 +4,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump, for_programs, print_skipped
-from afterview.cli.progress import progress
+from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
@@ -27,9 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
     memory = Memory(memory_path(arguments.memory))
     memory.each(lambda reader: reader, arguments.camera)  # raises for what cannot be read, before the model is loaded
-    from afterview.model.checkpoint.loading import load_encoders  # loads torch
-
-    encoders = load_encoders(arguments.model)
+    encoders = load_model_encoders(arguments.model)
     done = memory.each(lambda reader: _reembed(reader, encoders, arguments), arguments.camera)
     documents = list(done.results.values())
     if arguments.json:
@@ -60,7 +59,8 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
     with progress(reader.info.id, "frames") as report:
         build_sealed(camera, generation, spec, encode, report)
     try:
-        done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
+        with announced(f"{reader.info.id}: switching"):
+            done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
     except (CameraBusy, RequestRefused) as error:
         said = (
             f"{Manifest.read(camera).frames} frames are re-embedded, but the switch failed: {error}; "

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from afterview import __version__
 from afterview.cli.arguments import readable_memory
+from afterview.cli.models import load_model_encoders
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
@@ -36,14 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     opened = memory.each(lambda reader: reader, arguments.camera)
     readers = list(opened.results.values())
     spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
-
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
-
-    encoders = load_encoders(arguments.model or readers[0].spec.model)
+    encoders = load_model_encoders(arguments.model or readers[0].spec.model)
     asked = time.time()
-    found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+    with announced("searching, and indexing what is new"):
+        found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
     found = replace(found, skipped={**opened.skipped, **found.skipped})
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)

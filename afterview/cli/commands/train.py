@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from afterview.cli.output.documents import dump
+from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError, missing_extra
 
 
@@ -13,13 +14,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.is_file():
         raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
     try:
-        from afterview.training.run import train  # late: loads torch
+        with announced("starting"):
+            from afterview.training.run import train  # late: loads torch
     except ModuleNotFoundError as error:
         if error.name != "accelerate":
             raise
         raise missing_extra("train", "training") from None
 
-    trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu)
+    trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu, progress=progress)
     if arguments.json:
         dump(trained.to_dict())
         return ExitStatus.OK

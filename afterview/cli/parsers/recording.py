@@ -1,0 +1,86 @@
+"""Arguments of `watch` and `replay`."""
+
+import argparse
+
+from afterview.cli.parsers.common import MODEL, Commands, add_command
+
+
+def add_recording_commands(commands: Commands) -> None:
+    """Add `watch` and `replay`."""
+    _add_watch(commands)
+    _add_replay(commands)
+
+
+def _add_watch(commands: Commands) -> None:
+    parser = add_command(
+        commands, "watch", "record a live source",
+        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
+        "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Ctrl-C ends it cleanly.\n\nexample:\n"
+        "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s", module="record",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="SOURCE")
+    _add_recording(parser)
+    parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
+    parser.add_argument("--keep-trying", action="store_true", help="keep trying when the first connection fails")
+    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
+    parser.add_argument(
+        "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
+    )
+    parser.add_argument(
+        "--read-timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds without data after which the connection counts as lost (default: 10)",
+    )
+    parser.set_defaults(live=True)
+
+
+def _add_replay(commands: Commands) -> None:
+    parser = add_command(
+        commands, "replay", "record a video file, through the same path as a live stream",
+        "Frames keep the times of the\nrecording.\n\nexample:\n"
+        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="FILE")
+    _add_recording(parser)
+    parser.add_argument(
+        "--speed", default="max", help="1 for the speed of the recording, 10 for ten times as fast, or max (default)"
+    )
+    parser.add_argument(
+        "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"
+    )
+    parser.set_defaults(live=False)
+
+
+def _add_recording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory", required=True, metavar="DIR", help="directory to record into; created if it does not exist"
+    )
+    parser.add_argument("--camera", metavar="NAME", help="name of the camera (default: taken from the source)")
+    parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
+    parser.add_argument(
+        "--model", metavar=MODEL,
+        help="model whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
+        "hub id (default: the model the camera was recorded with, or tiny for a new camera)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", choices=["float16", "int8"],
+        help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.35 %% "
+        "(default: as the model's preset says)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="time zone of the camera, e.g. Europe/Paris (default: the zone of this machine)",
+    )
+    parser.add_argument(
+        "--ack-file",
+        metavar="FILE",
+        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content",
+    )
+    parser.add_argument(
+        "--sync-every", type=float, default=0.0, metavar="S",
+        help="sync frames to disk every S seconds, 0 to 60, instead of one by one: less wear on the disk, but a power cut loses the frames "
+        "of up to S seconds (default: 0)",
+    )  # fmt: skip

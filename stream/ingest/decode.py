@@ -11,7 +11,7 @@ from afterview.configs import UsageError
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption
-from afterview.stream.ingest.preprocess import Sampled, preprocess
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
@@ -25,7 +25,7 @@ Item = Sampled | Interruption | Dropped
 
 
 class CameraDecoder:
-    """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people."""
+    """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class CameraDecoder:
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
         self.end_reason = "stopped"
+        self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
@@ -147,7 +148,8 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                self._inbox.put(preprocess(event, when, self._clock.basis, controls.encoders, controls.settings.masks))
+                basis, masks = self._clock.basis, controls.settings.masks
+                self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
 
 

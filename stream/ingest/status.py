@@ -8,9 +8,45 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
+
+
+@dataclass(frozen=True)
+class ImageStatus:
+    """What stored images take. size: short side in pixels, of larger pictures. bytes: mean of one image; NaN before the first."""
+
+    size: int
+    bytes: float
+    default_bytes: float  # of the same image at DEFAULT_IMAGE_SIZE
+    fps: float
+
+    @classmethod
+    def of(cls, cost: ImageCost, fps: float) -> "ImageStatus":
+        """At this moment."""
+        return cls(cost.size, cost.mean_bytes(), cost.default_mean_bytes(), fps)
+
+    @property
+    def gigabytes_per_day(self) -> float:
+        """1e9 bytes of images in a day without gaps."""
+        return self.bytes * self.fps * 86400 / 1e9
+
+    @property
+    def default_gigabytes_per_day(self) -> float:
+        """The same at the default size."""
+        return self.default_bytes * self.fps * 86400 / 1e9
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; null before the first image."""
+        known = not math.isnan(self.bytes)
+        return {
+            "size": self.size,
+            "gigabytes_per_day": round(self.gigabytes_per_day, 3) if known else None,
+            "default_size": DEFAULT_IMAGE_SIZE,
+            "default_gigabytes_per_day": round(self.default_gigabytes_per_day, 3) if known else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -33,6 +69,7 @@ class CameraStatus:
     median_latency_s: float
     clock: str | None
     upload: UploadProgress | None
+    images: ImageStatus
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -49,6 +86,7 @@ class CameraStatus:
             "detail": self.detail,
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
+            "images": self.images.to_dict(),
         }
 
 
@@ -67,6 +105,7 @@ class IngestStats:
     clock: str = ""  # why the source's own clock is rejected
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
+    was_online: bool = False
     _source: tuple[State, str] = ("starting", "")  # set by the decode thread
     _disk_full: str | None = None  # set by the write thread
     _end: tuple[State, str] | None = None
@@ -92,6 +131,7 @@ class IngestStats:
         """The source is online, offline or paused."""
         with self._lock:
             self._source = state, detail
+            self.was_online = self.was_online or state == "online"
         self.on_change()
 
     def set_detail(self, detail: str) -> None:
@@ -112,6 +152,11 @@ class IngestStats:
         with self._lock:
             self._end = state, detail
         self.on_change()
+
+    @property
+    def never_online(self) -> str:
+        """Why the source could not be reached in all this time; empty if it was, or if nothing is known."""
+        return "" if self.was_online else self._source[1]
 
     @property
     def source_state(self) -> State:

@@ -98,6 +98,7 @@ class CameraIngest:
             reconnects=stats.reconnects,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
+            lag_s=stats.latest_latency(),
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),

@@ -54,7 +54,7 @@ class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
     detail: for people. cause: why the camera failed. clock: why the source's own clock is rejected. upload: None without a store.
-    median_latency_s: from arrival to durable; NaN before the first frame.
+    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
     camera: str
@@ -67,6 +67,7 @@ class CameraStatus:
     reconnects: int
     last_time: float | None
     median_latency_s: float
+    lag_s: float
     clock: str | None
     upload: UploadProgress | None
     images: ImageStatus
@@ -83,6 +84,7 @@ class CameraStatus:
             "reconnects": self.reconnects,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
+            "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
             "detail": self.detail,
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
@@ -167,6 +169,10 @@ class IngestStats:
     def disk_full(self) -> bool:
         """Whether frames cannot be written at present."""
         return self._disk_full is not None
+
+    def latest_latency(self) -> float:
+        """Of the newest frame, seconds; NaN before the first frame."""
+        return self.latencies[-1] if self.latencies else math.nan
 
     def median_latency(self) -> float:
         """Median of the latest latencies, seconds; NaN before the first frame."""

@@ -4,10 +4,10 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Callable
 
 from afterview.cli.output.documents import printable
 from afterview.cli.progress import write_line
-from afterview.stream.source.redact import redact_values
 
 LEVELS = {-2: logging.ERROR, -1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG}
 
@@ -15,10 +15,11 @@ LEVELS = {-2: logging.ERROR, -1: logging.WARNING, 0: logging.INFO, 1: logging.DE
 class _StatusLines(logging.Handler):
     """Status lines for people: the text alone; with -v each says which module it is from.
 
-    timed: each line begins with the local time.
+    timed: each line begins with the local time. clean: hides what must not be shown.
     """
 
     timed = False
+    clean: Callable[[str], str] = staticmethod(str)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line to what is standard error at this moment."""
@@ -28,7 +29,7 @@ class _StatusLines(logging.Handler):
         if record.exc_info and os.environ.get("AFTERVIEW_DEBUG"):
             trace = "\n" + "".join(traceback.format_exception(record.exc_info[1])).rstrip()
         try:
-            write_line(printable(redact_values(f"{when}{where}{record.getMessage()}{trace}")))
+            write_line(printable(self.clean(f"{when}{where}{record.getMessage()}{trace}")))
         except (OSError, ValueError):
             pass  # the terminal has gone: a recording goes on without it
 
@@ -43,8 +44,8 @@ def show_logs(verbosity: int) -> None:
     logger.setLevel(LEVELS[min(max(verbosity, min(LEVELS)), max(LEVELS))])
 
 
-def show_times() -> None:
-    """From now on each line begins with the local time: for commands that run long."""
+def show_times(clean: Callable[[str], str]) -> None:
+    """From now on each line begins with the local time: for commands that run long. clean: hides secrets in a text."""
     for handler in logging.getLogger("afterview").handlers:
         if isinstance(handler, _StatusLines):
-            handler.timed = True
+            handler.timed, handler.clean = True, clean

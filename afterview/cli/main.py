@@ -141,7 +141,9 @@ def _fail(error: Exception, status: int) -> int:
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
+        from afterview.stream.source.redact import redact  # late: the traceback may quote an address
+
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     text = str(error).splitlines()[0] if str(error) else ""
     named = isinstance(error, AfterviewError)
     message = (

@@ -79,7 +79,8 @@ def write_line(text: str) -> None:
 def live_lines() -> Iterator["LiveLines | None"]:
     """Lines that are redrawn in place until the end, when they are erased. None with -q, and where no terminal can do this."""
     global _live
-    if not (_LOGGER.isEnabledFor(logging.INFO) and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+    dumb = (os.environ.get("TERM") or "dumb") == "dumb"
+    if dumb or not sys.stderr.isatty() or not _LOGGER.isEnabledFor(logging.INFO):
         yield None
         return
     live = _live = LiveLines()

@@ -143,11 +143,15 @@ def _require_one_source_each(cameras: Sequence[PlannedCamera], *, given: bool) -
     for camera in cameras:
         other = known.setdefault(camera.directory, camera)
         if other is not camera:
-            remedy = "give each its own" if given else "give every source a name: --camera NAME, in their order"
-            same = f"'{other.name}' and '{camera.name}' are" if other.name != camera.name else f"'{camera.name}' is"
+            remedy = (
+                "give each source a camera of its own"
+                if given
+                else "give every source a name: --camera NAME, in their order"
+            )
+            names = f"'{other.name}'" if other.name == camera.name else f"'{other.name}' and '{camera.name}'"
             raise UsageError(
-                f"two sources would record into one camera, '{camera.id}' ({same} its name); {remedy} (the sources: "
-                f"{other.config.address} and {camera.config.address})"
+                f"{other.config.address} and {camera.config.address} would both record into camera '{camera.id}' (from the "
+                f"{'name' if other.name == camera.name else 'names'} {names}); {remedy}"
             )
 
 

@@ -84,6 +84,11 @@ class CameraIngest:
         """The camera's id."""
         return self.repository.info.id
 
+    @property
+    def never_connected(self) -> str:
+        """Why the source could not be opened so far; empty once it was."""
+        return self._decoder.never_connected
+
     def status(self) -> CameraStatus:
         """How the camera is doing. From any thread."""
         stats, upload = self.stats, self.uploader.state if self.uploader else None
@@ -118,8 +123,8 @@ class CameraIngest:
     def finish(self) -> None:
         """All stages have ended: set the last state."""
         if self.failure is None:
-            stopped, problem = self._decoder.end_reason, self.stats.never_online
-            self.stats.set_end("ended", f"{stopped}; never connected: {problem}" if problem else stopped)
+            never = f"; never connected: {self.never_connected}" if self.never_connected else ""
+            self.stats.set_end("ended", self._decoder.end_reason + never)
         else:
             self.stats.set_end("failed", "")
 

@@ -107,7 +107,6 @@ class IngestStats:
     clock: str = ""  # why the source's own clock is rejected
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
-    was_online: bool = False
     _source: tuple[State, str] = ("starting", "")  # set by the decode thread
     _disk_full: str | None = None  # set by the write thread
     _end: tuple[State, str] | None = None
@@ -133,7 +132,6 @@ class IngestStats:
         """The source is online, offline or paused."""
         with self._lock:
             self._source = state, detail
-            self.was_online = self.was_online or state == "online"
         self.on_change()
 
     def set_detail(self, detail: str) -> None:
@@ -154,11 +152,6 @@ class IngestStats:
         with self._lock:
             self._end = state, detail
         self.on_change()
-
-    @property
-    def never_online(self) -> str:
-        """Why the source could not be reached in all this time; empty if it was, or if nothing is known."""
-        return "" if self.was_online else self._source[1]
 
     @property
     def source_state(self) -> State:

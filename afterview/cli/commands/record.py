@@ -25,6 +25,7 @@ from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.reachable import require_reachable
+from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
     from afterview.model.checkpoint.models import Encoders
@@ -43,7 +44,7 @@ class _Recording:
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the sources end, the time is up, or Ctrl-C. With several cameras, one that fails does not end the others."""
-    show_times()
+    show_times(redact_values)
     seconds = _seconds(arguments)
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
@@ -204,13 +205,14 @@ def _document(recording: _Recording) -> dict[str, Any]:
 def _summary(recording: _Recording, memory: str) -> list[str]:
     """What became of one camera, for people."""
     failed = f"failed: {describe_failure(recording.failure)}; " if recording.failure is not None else ""
+    if recording.ingest is not None and recording.ingest.never_connected:
+        failed = failed or f"never connected: {recording.ingest.never_connected}; "
     if recording.ingest is None:
         return [f"{recording.camera.id}: {failed}nothing recorded"]
     status, info = recording.ingest.status(), recording.ingest.repository.info
     span, images = spell_duration(status.frames / info.fps), status.images
-    problem = f" ({status.detail})" if "never connected" in status.detail else ""
     lines = [
-        f"{status.camera}: {failed}{status.recorded} frames recorded{problem}, {status.frames} in memory ({span}) at {memory}"
+        f"{status.camera}: {failed}{status.recorded} frames recorded, {status.frames} in memory ({span}) at {memory}"
     ]
     if status.dropped:
         lines.append(f"  {status.dropped} frames dropped; `afterview info` lists the gaps")

@@ -108,7 +108,7 @@ class RecordingView:
 
     def _draw(self) -> None:
         if self._live is not None:
-            rows = [(ingest.repository.info, ingest.status(), meter) for ingest, meter in self._meters.items()]
+            rows = [(ingest, ingest.status(), meter) for ingest, meter in self._meters.items()]
             self._live.show(lambda columns: live_rows(rows, columns))
 
     def _log(self, ingest: CameraIngest, meter: Meter) -> None:
@@ -126,20 +126,34 @@ class RecordingView:
         _LOGGER.info("%s", ", ".join(filter(None, parts)) + (f"; {waiting}" if waiting else ""))
 
 
-def live_rows(rows: Sequence[tuple[CameraInfo, CameraStatus, Meter]], columns: int) -> list[str]:
+def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns: int) -> list[str]:
     """A line per camera, columns aligned: name, state, rate, lag, drops, frames of this session, and what is the matter."""
-    names = [printable(info.name).replace("\n", " ") for info, _, _ in rows]
-    widest = min(max(map(cells, names), default=0), max(8, columns // 4))
-    lines = []
-    for name, (info, status, meter) in zip(names, rows, strict=True):
+    table = []
+    for ingest, status, meter in rows:
+        info = ingest.repository.info
         known = status.detail if status.state not in ("online", "ended") else ""
-        details = "; ".join(filter(None, (status.cause, known, describe_waiting(status.upload, info))))
-        line = (
-            f"{pad(name, widest)}  {status.state:9}  {meter.rate():5.1f}/s  lag {_lag(status, meter):>6}  "
-            f"{status.dropped:3d} dropped  {status.recorded:6d} frames  {printable(details)}"
-        )
-        lines.append(" ".join(line.splitlines()).rstrip())
+        problems = (status.cause, known, describe_waiting(status.upload, info))
+        matter = "; ".join(problem.removeprefix(f"{ingest.config.address}: ") for problem in problems if problem)
+        figures = [
+            f"{meter.rate():.1f}/s",
+            f"lag {_lag(status, meter)}",
+            f"{status.dropped} dropped",
+            f"{status.recorded} frames",
+        ]
+        table.append([_one_line(info.name), status.state, *figures, _one_line(matter)])
+    widths = [max(map(cells, column), default=0) for column in zip(*table, strict=True)]
+    if widths:
+        widths[0] = min(widths[0], max(8, columns // 4))
+    lines = []
+    for name, state, *figures, matter in table:
+        padded = [pad(name, widths[0]), pad(state, widths[1])]
+        padded += [figure.rjust(width) for figure, width in zip(figures, widths[2:-1], strict=True)]
+        lines.append("  ".join([*padded, matter]).rstrip())
     return lines
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _lag(status: CameraStatus, meter: Meter) -> str:

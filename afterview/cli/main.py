@@ -29,7 +29,8 @@ first steps (synthetic video, no camera needed):
   afterview info ./cameras
 
 a live camera:
-  afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
+  export AFTERVIEW_PASSWORD=...    # read by this process alone; a password in the address is visible to all users (ps)
+  afterview watch 'rtsp://user:{AFTERVIEW_PASSWORD}@camera/stream' --memory ./cameras --camera "front door"
   afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).

@@ -33,8 +33,8 @@ _LOGGER = logging.getLogger(__name__)
 class Meter:
     """Rate and lag of one camera, from counts of its frames. Times are monotonic seconds."""
 
-    def __init__(self, fps: float, now: float) -> None:
-        self._step_s = 1 / fps
+    def __init__(self, fps: float, now: float, *, sync_every_s: float = 0.0) -> None:
+        self._expected_s = 2 / fps + sync_every_s + 2 * REDRAW_S  # between two new counts, at most
         self._counts: deque[tuple[float, int]] = deque([(now, 0)])  # of the last RATE_S, and the one before
         self._changed = now
 
@@ -54,7 +54,7 @@ class Meter:
     def lag_s(self, latest_s: float) -> float:
         """How far the memory is behind its source: the lag of the newest frame, or the time without one if the next is overdue."""
         quiet = self._counts[-1][0] - self._changed
-        overdue = quiet > 2 * self._step_s + 2 * REDRAW_S
+        overdue = quiet > self._expected_s
         return max(quiet, 0.0 if math.isnan(latest_s) else latest_s) if overdue else latest_s
 
 
@@ -69,7 +69,8 @@ class RecordingView:
 
     def add(self, ingest: CameraIngest) -> None:
         """Show this camera from now on."""
-        self._meters[ingest] = Meter(ingest.config.fps, time.monotonic())
+        config = ingest.config
+        self._meters[ingest] = Meter(config.fps, time.monotonic(), sync_every_s=config.sync_every_s)
         self._draw()
 
     def changed(self, ingest: CameraIngest) -> None:

@@ -16,10 +16,12 @@ from afterview.memory.base.camera import local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.settings import read_settings
 from afterview.memory.base.typed_times import find_zone, parse_time
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.redact import shows_password
@@ -105,7 +107,17 @@ def _plan_camera(
                 f"--fps {reader.info.fps:g}"
             )
         fps = reader.info.fps
+    if reader is not None and arguments.image_size is not None:
+        _note_other_size(directory, arguments.image_size)
     return PlannedCamera(name, directory, _config(arguments, address, fps), stored, acks)
+
+
+def _note_other_size(directory: Path, image_size: int) -> None:
+    kept = read_settings(directory).image_size or DEFAULT_IMAGE_SIZE
+    if kept != image_size:
+        _LOGGER.info(
+            "note: from now on images of camera '%s' have %d lines at most, not %d", directory.name, image_size, kept
+        )
 
 
 def _reader(directory: Path, *, alone: bool) -> CameraReader | None:

@@ -215,8 +215,12 @@ def test_the_size_of_images_is_kept_for_the_camera_and_its_cost_is_said(
     assert decode_jpeg(Memory(memory).camera("small").snapshot().image(5)).shape[:2] == (200, 240)
     assert [read_settings(memory / camera).image_size for camera in sizes] == [None, 200, 2000]
     assert "image_size" not in (memory / "default" / "camera.json").read_text()
-    out = run(capsys, "replay", clip, "--memory", memory, "--camera", "small", "--start", START + 2000)[1]
-    assert re.search(r"images of 200 lines at most: \d\.\d\d GB a day; of 480, the default: \d\.\d\d GB a day", out)
+    _, out, error = run(
+        capsys, "replay", clip, "--memory", memory, "--camera", "small", "--start", START + 2000, "--image-size", "240"
+    )
+    assert "images of camera 'small' have 240 lines at most, not 200" in error
+    assert read_settings(memory / "small").image_size == 240
+    assert re.search(r"images of 240 lines at most: \d\.\d\d GB a day; of 480, the default: \d\.\d\d GB a day", out)
 
     snapshots = [Memory(memory).camera(camera).snapshot() for camera in sizes]
     for snapshot in snapshots:  # features are computed from the frame, not from the stored image

@@ -35,7 +35,8 @@ first steps (synthetic video, no camera needed):
   afterview info ./cameras
 
 a live camera:
-  afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
+  export AFTERVIEW_PASSWORD=...    # read by this process alone; a password in the address is visible to all users (ps)
+  afterview watch 'rtsp://user:{AFTERVIEW_PASSWORD}@camera/stream' --memory ./cameras --camera "front door"
   afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
@@ -168,7 +169,9 @@ def _words(error: Exception) -> str:
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
+        from afterview.stream.source.redact import redact  # late: the traceback may quote an address
+
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     text = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, AfterviewError):
         return text

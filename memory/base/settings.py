@@ -27,6 +27,7 @@ class CameraSettings(Schema):
     keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or downsampled
     paused: bool = False  # nothing is recorded
     masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
+    image_size: int | None = Field(default=None, gt=0)  # pixels, short side of stored images; None: the default
 
     @field_validator("masks")
     @classmethod
@@ -69,7 +70,10 @@ def has_settings(camera: Path) -> bool:
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
-    write_json(camera / FILE, settings.model_dump(mode="json"))
+    values = settings.model_dump(mode="json")
+    if settings.image_size is None:
+        del values["image_size"]  # so that versions without it, which refuse unknown keys, read these settings
+    write_json(camera / FILE, values)
 
 
 def read_memory_settings(memory: Path) -> MemorySettings:

@@ -13,12 +13,18 @@ def add_recording_commands(commands: Commands) -> None:
 
 def _add_watch(commands: Commands) -> None:
     parser = add_command(
-        commands, "watch", "record a live source",
+        commands, "watch", "record live sources",
         "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
-        "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Ctrl-C ends it cleanly.\n\nexample:\n"
-        "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s", module="record",
+        "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Several sources are recorded at once; "
+        "one that fails does not end the others, and the exit status\nis then not 0. Ctrl-C ends all of them cleanly.\n\n"
+        "A password in an address is visible to other users of this machine (`ps`). Instead, name a variable that begins\nwith AFTERVIEW_: "
+        "its value is put in inside this process.\n\nexamples:\n"
+        "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s\n"
+        "  export AFTERVIEW_CAM1_PASSWORD=...\n"
+        "  afterview watch 'rtsp://user:{AFTERVIEW_CAM1_PASSWORD}@10.0.0.7/stream' rtsp://10.0.0.8/stream \\\n"
+        "      --camera hall --camera yard --memory ./cameras", module="record",
     )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE", help="what to record, see above")
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to record; options come after all sources")
     _add_recording(parser)
     parser.add_argument(
         "--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h (default: at Ctrl-C)"
@@ -46,7 +52,7 @@ def _add_replay(commands: Commands) -> None:
         "Frames keep the times of the\nrecording.\n\nexample:\n"
         "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
     )  # fmt: skip
-    parser.add_argument("source", metavar="FILE", help="the recording")
+    parser.add_argument("sources", metavar="FILE", nargs=1, help="the recording")
     _add_recording(parser)
     parser.add_argument(
         "--speed",
@@ -62,8 +68,13 @@ def _add_replay(commands: Commands) -> None:
 
 def _add_recording(parser: argparse.ArgumentParser) -> None:
     add_memory(parser, "directory to record into, created if it does not exist")
-    parser.add_argument("--camera", metavar="NAME", help="name of the camera (default: taken from the source)")
-    parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
+    parser.add_argument(
+        "--camera", metavar="NAME", action="append", default=[],
+        help="name of the camera (default: taken from the source); with several sources once for each, in their order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fps", type=float, help="frames to keep per second of video (default: as the camera does, 1 for a new camera)"
+    )
     parser.add_argument(
         "--model", metavar=MODEL,
         help="model whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
@@ -80,10 +91,16 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
         help="time zone of the camera, e.g. Europe/Paris (default: the zone of this machine)",
     )
     parser.add_argument(
-        "--ack-file",
-        metavar="FILE",
-        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content",
-    )
+        "--ack-file", metavar="FILE", action="append", default=[],
+        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content; with several sources "
+        "once for each, in their order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--image-size", type=int, metavar="N",
+        help="short side of stored images in pixels; smaller pictures keep their size, and the number is kept for the camera. GB a day at "
+        "1 frame per second, on real footage: 240: 0.9 to 1.7; 360: 1.5 to 3.0; 480: 1.5 to 3.8; estimated: 720: 5 to 8; 1080: 9 to 14. "
+        "Tokens take 1.5 (tiny) or 13 (hour-llava-3b) beside them (default: as the camera does, 480 for a new camera)",
+    )  # fmt: skip
     parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",
         help="sync frames to disk every S seconds, 0 to 60, instead of one by one: less wear on the disk, but a power cut loses the frames "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.record import describe_waiting
 from afterview.cli.main import main
+from afterview.cli.output.recording import describe_waiting
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory

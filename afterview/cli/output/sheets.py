@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import require_new
-from afterview.cli.output.answers import split_evidence
-from afterview.cli.output.iso_times import zone_of
+from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.camera import CameraInfo
 
 TIMES = frozenset(
     [
@@ -21,11 +21,6 @@ TIMES = frozenset(
         "unreachable_since",
     ]
 )
-
-
-def zone_of(cameras: Mapping[str, CameraInfo]) -> CameraInfo:
-    """The camera in whose zone the time of a question is shown: the first one; without cameras, one in the zone of this machine."""
-    return next(iter(cameras.values()), CameraInfo("", "", timezone=local_timezone()))
 
 
 def with_iso(document: Any, cameras: Mapping[str, CameraInfo], info: CameraInfo | None = None) -> Any:

@@ -1,23 +1,23 @@
 """`afterview answers`: saved answers and searches. Loads no model."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.output.answers import print_origin
+from afterview.cli.confirm import confirm
+from afterview.cli.output.answers import print_origin, zone_of
 from afterview.cli.output.documents import dump, printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
-from afterview.memory.base.iso_times import zone_of
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
 from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.saved_answers import KEPT, KEPT_BYTES, Saved, changes_since, find_saved, open_saved
 
 _LONGEST = 60  # characters of a text in the list
+_MOST_PREVIEWED = 10  # answers that are listed before they are deleted
 _IMAGES_ONLY = "an earlier version saved only its images"
 
 
@@ -130,9 +130,8 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
     )
     size = sum(one.bytes for one in chosen)
     what = f"{len(chosen)} saved answer{'' if len(chosen) == 1 else 's'} ({size / 1e6:.1f} MB)"
-    if chosen and not arguments.dry_run and not arguments.yes and not _agreed(chosen, what):
-        print("nothing was deleted", file=sys.stderr)
-        return ExitStatus.FAILURE
+    if chosen and not arguments.dry_run:
+        confirm([*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{what} would be deleted"], arguments)
     if not arguments.dry_run:
         for one in chosen:
             try:
@@ -149,13 +148,3 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
             print(_line(_about(one)))
     print(f"{what} would be deleted" if arguments.dry_run else f"{what} deleted")
     return ExitStatus.OK
-
-
-def _agreed(chosen: list[SavedDirectory], what: str) -> bool:
-    """Ask on the terminal. Raises UsageError where there is none."""
-    if not sys.stdin.isatty():
-        raise UsageError(f"{what} would be deleted; give --yes to delete without asking, or --dry-run to see them")
-    for one in chosen[:10]:
-        print(_line(_about(one)), file=sys.stderr)
-    print(f"delete {what}? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

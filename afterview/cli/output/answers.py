@@ -1,12 +1,12 @@
 """Answers and searches as text for people."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
-from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.iso_times import zone_of
+from afterview.configs import UsageError
+from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.span import describe_removal
@@ -20,6 +20,16 @@ _LEAST = f"{100 * LEAST_WEIGHT:g} %"
 _FEWEST = 3  # frames shown where all are below it
 _MOST_GAPS = 10  # printed per camera; --json has all
 _PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are similar to the question
+
+
+def zone_of(cameras: Mapping[str, CameraInfo]) -> CameraInfo:
+    """The camera in whose zone the time of a question is shown: the first one; without cameras, one in the zone of this machine."""
+    for info in cameras.values():
+        return info
+    try:
+        return CameraInfo("", "", timezone=local_timezone())
+    except UsageError:  # the variable TZ is no name of a zone
+        return CameraInfo("", "")
 
 
 def print_origin(record: "AnswerRecord | SearchRecord") -> None:

@@ -5,12 +5,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from afterview.cli.output.answers import print_answer, print_search
+from afterview.cli.output.answers import print_answer, print_search, zone_of
 from afterview.cli.output.documents import dump
 from afterview.cli.output.sheets import picture_place, write_record_sheet
 from afterview.cli.viewer import open_picture
 from afterview.configs import ExitStatus
-from afterview.memory.base.iso_times import with_iso, zone_of
+from afterview.memory.base.iso_times import with_iso
 from afterview.stream.ask.answer_record import AnswerRecord, Record
 from afterview.stream.ask.saved_answers import Saved
 

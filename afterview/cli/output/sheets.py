@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import require_new
-from afterview.cli.output.answers import split_evidence
+from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
-from afterview.memory.base.iso_times import zone_of
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord

@@ -19,7 +19,6 @@ from afterview.cli.main import main
 from afterview.cli.output.answers import by_reason, describe_gaps, split_evidence
 from afterview.cli.viewer import open_picture
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
@@ -335,18 +334,3 @@ def test_a_reason_is_said_once() -> None:
         "a (place 1 of 5, similarity 0.90), b (place 2 of 5, similarity 0.80): asked: its frames are the most similar to the question",
         "c: asked: it was named",
     ]
-
-
-def test_iso_times_are_in_the_zone_of_their_camera() -> None:
-    cameras = {"a": CameraInfo("a", "a", timezone="Europe/Paris"), "b": CameraInfo("b", "b", timezone="Asia/Tokyo")}
-    document = {"asked": 0, "parts": [{"camera": "a", "gap": {"start": 0, "end": None}}, {"camera": "b", "time": 0.25}]}
-    assert with_iso(document, cameras, None) == {
-        "asked": 0,
-        "parts": [
-            {
-                "camera": "a",
-                "gap": {"start": 0, "start_iso": "1970-01-01T01:00:00.000+01:00", "end": None, "end_iso": None},
-            },
-            {"camera": "b", "time": 0.25, "time_iso": "1970-01-01T09:00:00.250+09:00"},
-        ],
-    }

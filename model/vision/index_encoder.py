@@ -26,7 +26,8 @@ def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
     """Both towers of a SigLIP configuration, parameters on the meta device. Raises CheckpointError for another model type."""
     if config.get("model_type") != "siglip" or "text_config" not in config:
         raise CheckpointError(
-            f"index encoder of type '{config.get('model_type')}' is not supported; use a SigLIP checkpoint with both towers"
+            f"an index encoder of type {config.get('model_type') or 'that config.json does not name'} is not supported; use a SigLIP "
+            "checkpoint with both towers"
         )
     with torch.device("meta"):
         model = SiglipModel(SiglipConfig(**{k: v for k, v in config.items() if k != "model_type"}))

@@ -37,11 +37,11 @@ def test_reads_nested_values(tmp_path: Path) -> None:
         ("camera: a\nforgetting: {strid: 2}", "live.yaml: forgetting.strid: unknown key; did you mean 'stride'?"),
         ("camera: a\nlayers: [{ratoi: 2}]", "live.yaml: layers.0.ratoi: unknown key; did you mean 'ratio'?"),
         ("camera: a\nzzz: 1", "live.yaml: zzz: unknown key"),
-        ("forgetting: {}", "live.yaml: camera: missing"),
+        ("forgetting: {}", "live.yaml: camera: is missing"),
         ("camera: a\nforgetting: {stride: many}", "live.yaml: forgetting.stride: .*many"),
-        ("- a\n- b", "live.yaml: expected keys and values"),
+        ("- a\n- b", "live.yaml: must hold keys with values"),
         ("camera: [", "live.yaml: not valid YAML"),
-        ("", "camera: missing"),
+        ("", "camera: is missing"),
     ],
 )
 def test_errors_are_one_line_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from afterview.configs import first_problem, kind_of, why_unreadable
 from afterview.model.language.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
 from afterview.training.base.errors import DataError
 from afterview.training.world.annotations import MOST_PAIRS
@@ -68,9 +69,10 @@ def read_annotations(path: Path) -> list[Annotation]:
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+        raise DataError(f"{path}: cannot be read ({why_unreadable(error)}); annotations are a JSON list") from None
     if not isinstance(items, list) or not items:
-        raise DataError(f"{path}: expected a list of annotations with at least one item")
+        what = "an empty list" if items == [] else kind_of(items)
+        raise DataError(f"{path}: must hold a list of annotations with at least one item, holds {what}")
     return [_parse(path, number, item) for number, item in enumerate(items)]
 
 
@@ -78,8 +80,7 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
     try:
         annotation = Annotation.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise DataError(f"{path}: item {number}: {first_problem(error)}") from None
     if any(turn.value != turn.value.encode(errors="ignore").decode() for turn in annotation.conversations):
         raise DataError(f"{path}: item {number}: conversations: contains a lone surrogate, which is not valid Unicode")
     speakers = [turn.speaker for turn in annotation.conversations]

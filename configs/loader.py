@@ -69,7 +69,9 @@ def read_yaml(path: Path) -> Any:
             hint = "indent by blanks, not by tabs"
         raise ConfigError(f"{path.name}: not valid YAML in line {mark.line + 1 if mark else 1}; {hint}") from None
     except (yaml.YAMLError, ValueError, RecursionError):  # a character that no text has, a date that does not exist
-        raise ConfigError(f"{path.name}: not valid YAML; it is not text, or holds a value that YAML does not know") from None
+        raise ConfigError(
+            f"{path.name}: not valid YAML; it is not text, or holds a value that YAML does not know"
+        ) from None
 
 
 @cache
@@ -112,7 +114,9 @@ def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> I
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(location[-1], _keys_at(schema, location[:-1]), n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-        yield f"{source}: {name}: {describe_problem(problem)}{hint}" if name else f"{source}: {describe_problem(problem)}"
+        yield (
+            f"{source}: {name}: {describe_problem(problem)}{hint}" if name else f"{source}: {describe_problem(problem)}"
+        )
 
 
 def _keys_at(schema: type[BaseModel], location: list[Any]) -> list[str]:

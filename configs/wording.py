@@ -1,4 +1,4 @@
-"""What is wrong with a value or a file, in plain words: no wording of pydantic, json or the operating system's exceptions reaches a user."""
+"""What is wrong with a value or a file, in plain words instead of those of pydantic and json."""
 
 import json
 import math

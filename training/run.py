@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from afterview.configs import UsageError, load
-from afterview.memory.base.durable import write_file
+from afterview.configs import ConfigError, UsageError, load, read_yaml
+from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
@@ -17,7 +15,7 @@ from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
-from afterview.training.core.stages import StageConfig, StageData, StageObjective
+from afterview.training.core.stages import StageConfig, StageData, StageObjective, read_streams
 from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
@@ -58,13 +56,16 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
     new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
-        make(recipe, out, cpu=cpu)
+        with removed_if_unused(out):
+            make(recipe, out, cpu=cpu)
         return _finished(out / "study", out / "model", recipe.study.trainer.steps)
-    return train_stage(load(config, StageConfig), out, cpu=cpu)
+    with removed_if_unused(out):
+        return train_stage(load(config, StageConfig), out, cpu=cpu)
 
 
 def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
+    items = read_streams(config)
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
         StageObjective(model, config),
@@ -73,12 +74,14 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trainin
         out,
         cpu=cpu,
     )
+    processes = trainer.accelerator.num_processes
+    data = StageData(config, model, items=items, processes=processes)
+    data(0)  # raises DataError for a sample that does not fit, before anything is written
     if trainer.accelerator.is_main_process:
         keep_configuration(config, out)
     if trainer.resume() and trainer.accelerator.is_main_process:
         _LOGGER.info("%s: resumes after step %d", out, trainer.step)
-    processes = trainer.accelerator.num_processes
-    batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
+    batches = Prefetcher(data, stride=processes)
     try:
         trainer.run(batches)
     finally:
@@ -113,8 +116,8 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
 def is_recipe(config: Path) -> bool:
     """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
     try:
-        found = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = read_yaml(config)
+    except ConfigError:
         return False  # the strict loader reports the error
     return isinstance(found, dict) and "architecture" in found
 

@@ -104,9 +104,7 @@ def instead_of(location: Location) -> str:
     return f"did you mean {' or '.join(map(str, found[:3]))}?" if found else ""
 
 
-def parse_config(
-    raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True, instead: str = ""
-) -> PublishedConfig:
+def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True, instead: str = "") -> PublishedConfig:
     """Check that the configuration can be run. Decides by the configured parts, never by `model_type`.
 
     instead: the remedy to name for a configuration of something else. Raises CheckpointError unless it is a LLaVA on Qwen; also for
@@ -151,7 +149,9 @@ def tower_config(location: Location, tower: str) -> Mapping[str, Any]:
     if isinstance(location, Directory) and (location.path / tower).is_dir():
         return read_config(Directory(location.path / tower))
     if tower.startswith("."):
-        raise CheckpointError(f"{location.name}: lacks the directory {tower} of its vision tower; copy the whole checkpoint")
+        raise CheckpointError(
+            f"{location.name}: lacks the directory {tower} of its vision tower; copy the whole checkpoint"
+        )
     return KNOWN_TOWERS[tower] if tower in KNOWN_TOWERS else read_config(locate(tower))
 
 

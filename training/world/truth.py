@@ -59,7 +59,9 @@ def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TruthError(f"{path}: cannot be read ({why_unreadable(error)}); `afterview world make` writes it again") from None
+        raise TruthError(
+            f"{path}: cannot be read ({why_unreadable(error)}); `afterview world make` writes it again"
+        ) from None
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video again")

@@ -5,11 +5,21 @@ import sys
 import time
 from collections.abc import Sequence
 
-from afterview.cli.arguments import readable_memory, seed
+from afterview.cli.arguments import (
+    newest_frame,
+    positive_duration,
+    readable_memory,
+    require_count,
+    require_model,
+    require_order,
+    require_past,
+    require_question,
+    seed,
+)
 from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answerer import Answerer
@@ -26,26 +36,31 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
+    require_question("the question", arguments.question)
+    require_model(arguments.model)
     memory = Memory(readable_memory(arguments.memory))
     cameras = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     now = time.time()
+    start, at = (_time(text, cameras, now) if text else None for text in (arguments.start, arguments.at))
+    for option, text, moment in (("--from", arguments.start, start), ("--at", arguments.at, at)):
+        if moment is not None:
+            require_past(option, text, moment, now, lambda: newest_frame(cameras))
+    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
     question = Question(
         arguments.question,
         tuple(arguments.camera),
-        start=_time(arguments.start, cameras, now) if arguments.start else None,
-        at=_time(arguments.at, cameras, now) if arguments.at else None,
-        last_s=parse_duration(arguments.last) if arguments.last else None,
+        start=start,
+        at=at,
+        last_s=positive_duration("--last", arguments.last) if arguments.last else None,
         seed=seed(arguments.seed),
-        evidence=max(0, arguments.evidence),
+        evidence=require_count("--evidence", arguments.evidence, 0),
     )
     if len(cameras) == 1:
         find_span(cameras[0].snapshot(), question, now)
 
-    from afterview.model.checkpoint.loading import (
-        load_pretrained,  # loads torch: not before the question is known to make sense
-    )
+    from afterview.model.checkpoint import loading  # loads torch: not before the question is known to make sense
 
-    model = load_pretrained(arguments.model or cameras[0].spec.model)
+    model = loading.load_pretrained(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()
     answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
     images = save_evidence(answer, memory.path)

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from afterview.cli.arguments import require_count, require_directory, seed
 from afterview.configs import UsageError
 from afterview.demo.demo import LIVE_S, STORY_S, play
 from afterview.demo.report import Show
@@ -14,7 +15,9 @@ from afterview.training.world.vocabulary import split_of
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the world and the questions, then play the demo."""
-    if split_of(arguments.seed) == "train":
+    require_count("--questions", arguments.questions, 1)
+    require_directory("--output", arguments.output)
+    if split_of(seed(arguments.seed)) == "train":
         raise UsageError(f"--seed {arguments.seed}: this world is in the training split; use a seed below {2**32}")
     world = World(arguments.seed, STORY_S)
     live_s = STORY_S - LIVE_S

@@ -14,13 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.arguments import (
+    camera_name,
+    memory_path,
+    positive_duration,
+    require_model,
+    sampling_rate,
+    sync_interval,
+    timeout,
+)
+from afterview.cli.before_recording import require_ack_file, require_same_camera
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
+from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec
-from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
+from afterview.memory.base.typed_times import find_zone, parse_time, spell_duration
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
@@ -30,13 +40,13 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.probe import probe
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
     from afterview.model.checkpoint.models import Encoders
 
+SLOWEST_REPLAY = 0.01  # times the recording's own pace
 PROGRESS_EVERY = 5.0  # seconds between two progress lines
-_ACK_HEAD = 64  # bytes of an ack file that are checked: at least one line of id, time and CRC
-_ACK_BYTES = frozenset(b"0123456789abcdef.+- \n\0")  # a power cut can leave zeros
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -50,22 +60,25 @@ def run(arguments: argparse.Namespace) -> int:
     memory = memory_path(arguments.memory)
     name = camera_name(arguments.camera, address.suggested_name)
     config = _config(arguments, address)
-    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
+    seconds = positive_duration("--for", arguments.seconds) if arguments.live and arguments.seconds else None
+    require_ack_file(arguments.ack_file)
+    require_model(arguments.model)
     directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
+    require_same_camera(directory, fps=config.fps, timezone=arguments.timezone)
     stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(
             f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
             f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
         )
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
+    if not config.keep_trying:
+        probe(address, config.source)
+    from afterview.model.checkpoint import loading  # loads torch: not before the arguments are known to make sense
 
-    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
+    encoders = loading.load_encoders(arguments.model or (stored.model if stored else "tiny"))
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
-    with _AckFile(arguments.ack_file) as acks:
+    with removed_if_unused(memory), _AckFile(arguments.ack_file) as acks:
         session = Session(
             memory, encoders, timezone=arguments.timezone, token_storage=arguments.tokens, on_durable=acks.write,
             on_state=_log_state,
@@ -104,11 +117,11 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
 
 def _speed(text: str) -> float:
     try:
-        speed = math.inf if text == "max" else float(text)
+        speed = math.inf if text == "max" else float(text if text.isascii() else "")
     except ValueError:
         speed = 0.0
-    if not speed > 0:
-        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times, or max")
+    if text != "max" and not SLOWEST_REPLAY <= speed < math.inf:
+        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times (at least {SLOWEST_REPLAY:g}), or max")
     return speed
 
 
@@ -187,19 +200,10 @@ class _AckFile:
     def __enter__(self) -> "_AckFile":
         if self.path:
             try:
-                self._require_own(Path(self.path))
                 self._file = open(self.path, "a", encoding="ascii")
             except OSError as error:
                 raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
         return self
-
-    @staticmethod
-    def _require_own(path: Path) -> None:
-        """Raise UsageError for a file of other content. Lines that a crash cut off are accepted: the next watch must start."""
-        if path.is_file():
-            with path.open("rb") as file:
-                if set(file.read(_ACK_HEAD)) - _ACK_BYTES:
-                    raise UsageError(f"--ack-file {path}: is not an ack file; give another name")
 
     def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Called in the camera's write thread."""

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import memory_path
+from afterview.cli.arguments import memory_path, require_model
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
 from afterview.memory.base.errors import CameraBusy, RequestRefused
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
+    require_model(arguments.model)
     memory = Memory(memory_path(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    from afterview.model.checkpoint.loading import load_encoders  # loads torch
+    from afterview.model.checkpoint import loading  # loads torch
 
-    encoders = load_encoders(arguments.model)
+    encoders = loading.load_encoders(arguments.model)
     documents = [_reembed(reader, encoders, arguments) for reader in readers]
     if arguments.json:
         dump({"cameras": documents})

@@ -3,12 +3,23 @@
 import argparse
 import logging
 import time
+from collections.abc import Sequence
 
-from afterview.cli.arguments import readable_memory
+from afterview.cli.arguments import (
+    newest_frame,
+    positive_duration,
+    readable_memory,
+    require_count,
+    require_model,
+    require_order,
+    require_past,
+    require_question,
+)
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
+from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.search import SearchResult, TimeRange, search
 
 _LOGGER = logging.getLogger(__name__)
@@ -18,19 +29,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Search one camera, or all."""
     if not arguments.text.strip():
         raise UsageError('the text is empty; write, for example: afterview search "a red ring" --memory DIR')
-    if arguments.top < 1:
-        raise UsageError(f"--top {arguments.top}: must be at least 1")
+    require_question("the text", arguments.text)
+    require_count("--top", arguments.top, 1)
+    require_model(arguments.model)
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     memory = Memory(readable_memory(arguments.memory))
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
+    spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
 
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
+    from afterview.model.checkpoint import loading  # loads torch: not before the arguments are known to make sense
 
-    encoders = load_encoders(arguments.model or readers[0].spec.model)
+    encoders = loading.load_encoders(arguments.model or readers[0].spec.model)
     found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
@@ -41,12 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:
+def _span(arguments: argparse.Namespace, zone: str, readers: Sequence[CameraReader]) -> TimeRange:
     now = time.time()
-    at = parse_time(arguments.at, timezone=zone, now=now) if arguments.at else None
+    given = (("--from", arguments.start), ("--at", arguments.at))
+    start, at = (parse_time(text, timezone=zone, now=now) if text else None for _, text in given)
+    for (option, text), moment in zip(given, (start, at), strict=True):
+        if moment is not None:
+            require_past(option, text, moment, now, lambda: newest_frame(readers))
+    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
     if arguments.last:
-        return (now if at is None else at) - parse_duration(arguments.last), at
-    return (parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None), at
+        return (now if at is None else at) - positive_duration("--last", arguments.last), at
+    return start, at
 
 
 def _print(found: SearchResult, memory: Memory) -> None:

@@ -1,8 +1,10 @@
 """`afterview train`: a training configuration, from start to end."""
 
 import argparse
+import os
 from pathlib import Path
 
+from afterview.cli.arguments import require_directory
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError, missing_extra
 
@@ -10,8 +12,9 @@ from afterview.configs import UsageError, missing_extra
 def run(arguments: argparse.Namespace) -> int:
     """Train, or resume a training."""
     config = Path(arguments.config)
-    if not config.is_file():
-        raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
+    if not os.path.isfile(config):
+        raise UsageError(f"{arguments.config or 'CONFIG'}: is not a file; configurations lie in configs/training/")
+    require_directory("--out", arguments.out)
     try:
         from afterview.training.run import train  # late: loads torch
     except ModuleNotFoundError as error:

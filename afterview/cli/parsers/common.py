@@ -3,6 +3,8 @@
 import argparse
 from typing import TypeAlias
 
+from afterview.cli.parsers.strict import strict
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
@@ -20,6 +22,7 @@ def add_command(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    strict(parser)
     parser.set_defaults(module=f"afterview.cli.commands.{module or name}")
     if json:
         add_json(parser)

@@ -1,6 +1,7 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_verbosity
+from afterview.cli.parsers.strict import strict
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -19,6 +20,7 @@ def _add_world(commands: Commands) -> None:
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
+    strict(make)
     make.add_argument("output", metavar="FILE", help="for example story.mp4")
     make.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
     make.add_argument(

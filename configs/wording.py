@@ -49,7 +49,8 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
         said = "must be a number"
     elif kind in _BOUNDS:
         key, word = _BOUNDS[kind]
-        said = f"must be {word} {context[key]}"
+        bound = context[key]
+        said = f"must be {word} {f'{bound:g}' if isinstance(bound, float) else bound}"
     elif kind in ("literal_error", "enum"):
         said = f"must be {context['expected']}"
     elif kind in ("too_short", "too_long"):

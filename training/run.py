@@ -10,6 +10,7 @@ from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
@@ -65,6 +66,7 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
 
 def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
+    find_preset(config.model)  # raises ModelNotFound
     items = read_streams(config)
     model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(

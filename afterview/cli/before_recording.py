@@ -1,11 +1,15 @@
 """What `watch` and `replay` check before they load a model or create anything: a mistake then costs no time and leaves nothing behind."""
 
+import math
 import os
 from pathlib import Path
 
+from afterview.cli.arguments import newest_frame
 from afterview.configs import UsageError
 from afterview.memory.base.camera import read_camera
+from afterview.memory.reading.reader import CameraReader
 
+DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 _ACK_HEAD = 64  # bytes of an ack file that are checked: at least one line of id, time and CRC
 _ACK_BYTES = frozenset(b"0123456789abcdef.+- \n\0")  # a power cut can leave zeros
 
@@ -32,10 +36,17 @@ def require_ack_file(text: str | None) -> None:
             raise UsageError(f"--ack-file {text}: is not an ack file; give another name")
 
 
-def require_same_camera(camera: Path, *, fps: float, timezone: str | None) -> None:
+def require_start(text: str, moment: float, now: float) -> float:
+    """Check --start. Raises UsageError for a time in the future: the camera could record nothing until then."""
+    if moment > now + DAY_S:
+        raise UsageError(f"--start {text}: lies in the future; give the time at which the recording began")
+    return moment
+
+
+def require_same_camera(camera: Path, *, fps: float, timezone: str | None, start: float | None = None) -> None:
     """Raise UsageError where a camera that exists was created with other values: they never change, so the given ones would have no effect.
 
-    camera: its directory. timezone: as given, or None.
+    camera: its directory. timezone and start: as given, or None; a recording cannot start before the camera's newest frame.
     """
     if not os.path.isfile(camera / "camera.json"):
         return
@@ -47,4 +58,10 @@ def require_same_camera(camera: Path, *, fps: float, timezone: str | None) -> No
     if timezone is not None and timezone != info.timezone:
         raise UsageError(
             f"camera '{info.id}' has the time zone {info.timezone}; leave out --timezone, or give another --camera"
+        )
+    newest = newest_frame([CameraReader(camera)]) if start is not None else -math.inf
+    if start is not None and start < newest:
+        raise UsageError(
+            f"--start lies at {info.show(start)}, before the newest frame of camera '{info.id}' ({info.show(newest)}); give a later "
+            "--start or another --camera"
         )

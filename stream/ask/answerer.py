@@ -5,6 +5,7 @@ which cameras -> what the model sees of each (stream.ask.context) -> MemAug -> d
 The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
 """
 
+import logging
 import threading
 import time
 import unicodedata
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # a model is handed in: importing this module must not load t
     from afterview.model.checkpoint.models import AfterviewModel
     from afterview.model.video_language import VideoInputs
 
+_LOGGER = logging.getLogger(__name__)
+
 LONGEST_QUESTION = 2000  # characters
 FEATURES_HELD = 64e6  # bytes of features that are given to the model together
 CAMERAS_TOGETHER = 8  # answers generated in one batch; the keys and values of each prompt stay in memory meanwhile
@@ -52,6 +55,7 @@ class Answerer:
 
     def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
         self.memory, self.model = memory, model
+        self._said_surplus = False  # that a question is longer than the index reads; said once
         self._planner = Planner(memory, model, self._embed)
 
     def ask(
@@ -114,7 +118,14 @@ class Answerer:
         return Answer(uuid.uuid4().hex[:12], question, text, (), self.model.notice, skipped, total_s, declined=True)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([text])[0]
+        index = self.model.encoders.index
+        if (surplus := index.surplus_tokens(text)) and not self._said_surplus:
+            self._said_surplus = True
+            _LOGGER.warning(
+                "note: frames are recalled by the first %d tokens of the question; the index ignores the other %d",
+                index.longest_text - 1, surplus,
+            )  # fmt: skip
+        return index.encode_texts([text])[0]
 
     def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
         """What the language model is given for each of asked[done:]; their features are released."""

@@ -23,7 +23,7 @@ from afterview.cli.arguments import (
     sync_interval,
     timeout,
 )
-from afterview.cli.before_recording import require_ack_file, require_same_camera
+from afterview.cli.before_recording import require_ack_file, require_same_camera, require_start
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_ack_file(arguments.ack_file)
     require_model(arguments.model)
     directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
-    require_same_camera(directory, fps=config.fps, timezone=arguments.timezone)
+    require_same_camera(directory, fps=config.fps, timezone=arguments.timezone, start=config.start)
     stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(
@@ -110,7 +110,9 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
         )
     zone = arguments.timezone or local_timezone()
-    start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
+    now, start = time.time(), None
+    if arguments.start:
+        start = require_start(arguments.start, parse_time(arguments.start, timezone=zone, now=now), now)
     speed = _speed(arguments.speed)
     return IngestConfig(address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s)
 

@@ -38,13 +38,13 @@ def record(memory: Path, model: AfterviewModel, change: float) -> None:
 
 COMMANDS = {
     "info": ["info", "{memory}"],
-    "ask": ["ask", "What was there?", "--memory", "{memory}", "--evidence", "5"],
+    "ask": ["ask", "What thing was there?", "--memory", "{memory}", "--evidence", "5"],
     "search": ["search", "a red square", "--memory", "{memory}"],
     "fsck": ["fsck", "{memory}"],
     "keep": ["keep", "--memory", "{memory}", "--from", "{change}", "--to", "{last}"],
     "retain": ["retain", "--memory", "{memory}", "--days", "30"],
     "forget": ["forget", "--memory", "{memory}", "--from", "{change}", "--to", "{last}"],
-    "ask what is gone": ["ask", "What was there?", "--memory", "{memory}", "--from", "{change}"],
+    "ask what is gone": ["ask", "What thing was there?", "--memory", "{memory}", "--from", "{change}"],
 }
 
 

@@ -270,8 +270,8 @@ def test_who_makes_a_camera_says_how_its_tokens_are_kept(tmp_path: Path, capsys:
     assert stored == {"float16": "float16", "int8": "int8", "unsaid": "float16"}  # the tiny preset's own
     assert main(["info", memory]) == 0
     assert "tokens of 128 a frame, int8" in capsys.readouterr().out
-    assert main(["ask", "What is shown?", "--memory", memory, "--camera", "float16"]) == 0  # one model reads both
-    assert main(["ask", "What is shown?", "--memory", memory, "--camera", "int8"]) == 0
+    assert main(["ask", "What is shown now?", "--memory", memory, "--camera", "float16"]) == 0  # one model reads both
+    assert main(["ask", "What is shown now?", "--memory", memory, "--camera", "int8"]) == 0
     capsys.readouterr()
     again = ["replay", clip, "--memory", memory, "--camera", "float16", "--start", "2020-01-02"]
     assert main([*again, "--tokens", "int8"]) == 2

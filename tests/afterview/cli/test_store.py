@@ -207,7 +207,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
             said = run(capsys, *command, *where, status=1)
             assert "does not answer" in said
             assert "damage" not in said
-        assert f"{away} frames are on the memory's store, which does not answer" in run(capsys, "ask", "What?", *where)
+        assert f"{away} frames are on the memory's store, which does not answer" in run(capsys, "ask", "What now?", *where)
         early = repr(float(snapshot.times[5]))
         said = run(capsys, "ask", "What is there now?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said
@@ -371,7 +371,7 @@ def test_another_machine_answers_from_the_store_alone(
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
-    assert "no memory is published at" in run(capsys, "ask", "What?", "--memory", URL, status=2)
+    assert "no memory is published at" in run(capsys, "ask", "What now?", "--memory", URL, status=2)
     run(capsys, "store", "flush", *where)
     snapshot = CameraReader(memory / "yard").snapshot()
     sealed = Manifest.read(memory / "yard").frames
@@ -396,7 +396,7 @@ def test_another_machine_answers_from_the_store_alone(
     said = run(
         capsys,
         "ask",
-        "What?",
+        "What now?",
         "--memory",
         URL,
         "--from",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SLOWEST = 1 / 86_400  # frames per second; one a day
 FASTEST = 1000.0  # frames per second; above the rate of any camera
+LONGEST_TIMEOUT = 86_400.0  # seconds
 LONGEST_SYNC = 60.0  # seconds; the most that a power cut may cost
 LONGEST_NAME = 255  # bytes of a file's or directory's name
 LONGEST_QUESTION = 2000  # characters; stream.ask.answerer has the same limit
@@ -79,8 +80,8 @@ def sampling_rate(fps: float) -> float:
 
 def timeout(option: str, seconds: float) -> float:
     """Check a timeout in seconds."""
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"{option} {seconds:g}: must be a positive number of seconds")
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise UsageError(f"{option} {seconds:g}: must be a positive number of seconds, at most {LONGEST_TIMEOUT:g}")
     return seconds
 
 

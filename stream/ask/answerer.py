@@ -73,7 +73,7 @@ class Answerer:
         span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question.text, self.model.preset.suggestion)
+        text = _checked(question, self.model.preset.suggestion)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
@@ -246,9 +246,11 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: str, suggestion: str) -> str:
-    """The question without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
-    text = question.strip()
+def _checked(question: Question, suggestion: str) -> str:
+    """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
+    text = question.text.strip()
+    if question.evidence < 0:
+        raise UsageError(f"evidence is {question.evidence}; give the largest number of evidence frames, 0 or more")
     if not text:
         raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):

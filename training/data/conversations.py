@@ -10,6 +10,7 @@ template does. In training only tokens whose label is ignored join MemAug's quer
 Legend: n tokens before the video, m after it.
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Final, Literal
@@ -90,6 +91,8 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
         raise DataError(
             f"{path}: item {number}: conversations: an answer of gpt is empty; it would train the model to say nothing"
         )
+    if problem := _missed_media(item, annotation):
+        raise DataError(f"{path}: item {number}: {problem}")
     if annotation.video is not None and annotation.image is not None:
         raise DataError(f"{path}: item {number}: has both a video and an image; a sample is about one of them")
     if annotation.image is not None and not all(annotation.pictures):
@@ -99,6 +102,19 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
             f"{path}: item {number}: {len(speakers) // 2} questions; one sample may have at most {MOST_PAIRS}"
         )
     return annotation
+
+
+def _missed_media(item: object, annotation: Annotation) -> str | None:
+    """Why a sample without video and pictures may not be meant as one of text: it would be trained on without them. None if it is."""
+    if annotation.video is not None or annotation.image is not None or not isinstance(item, dict):
+        return None
+    for key in item:
+        near = difflib.get_close_matches(str(key), ("video", "image"), n=1, cutoff=0.8)
+        if near and key not in ("video", "image"):
+            return f"unknown key '{key}'; did you mean '{near[0]}'?"
+    if any(IMAGE_TAG in turn.value for turn in annotation.conversations):
+        return f"a question holds {IMAGE_TAG}, but there is neither a key 'video' nor a key 'image'"
+    return None
 
 
 def read_conversation(

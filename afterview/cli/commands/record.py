@@ -101,6 +101,8 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
     if arguments.timezone is not None:
         find_zone(arguments.timezone)
     if arguments.live:
+        if arguments.udp and address.kind != "rtsp":
+            raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
@@ -123,7 +125,9 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if text != "max" and not SLOWEST_REPLAY <= speed < math.inf:
-        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times (at least {SLOWEST_REPLAY:g}), or max")
+        raise UsageError(
+            f"--speed {text}: write 1 for the recording's own pace, 10 for ten times (at least {SLOWEST_REPLAY:g}), or max"
+        )
     return speed
 
 

@@ -129,11 +129,15 @@ def test_info(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
 MISTAKES = [
     (["replay", "nowhere.mp4", "--memory", "{new}"], 2, "nowhere.mp4: no such file"),
     (["replay", "{text}", "--memory", "{new}"], 2, "{text}"),
-    (["replay", "{clip}", "--memory", "/dev/null/m"], 2, "cannot be written"),
+    (["replay", "{clip}", "--memory", "/dev/null/m"], 2, "is not a directory"),
     (["replay", "{clip}", "--memory", "{new}", "--model", "tinny"], 2, "did you mean 'tiny'"),
     (["replay", "{clip}", "--memory", "{new}", "--speed", "fast"], 2, "--speed fast"),
     (["replay", "{clip}", "--memory", "{new}", "--fps", "0"], 2, "above 0"),
-    (["replay", "{clip}", "--memory", "{memory}", "--camera", "Front door", "--start", "1600000000"], 2, "lies before"),
+    (
+        ["replay", "{clip}", "--memory", "{memory}", "--camera", "Front door", "--start", "1600000000"],
+        2,
+        "before the newest frame",
+    ),
     (["replay", "rtsp://127.0.0.1/x", "--memory", "{new}"], 2, "use `afterview watch`"),
     (["watch", "{clip}", "--memory", "{new}"], 2, "use `afterview replay`"),
     (["watch", "rtsp://", "--memory", "{new}"], 2, "malformed"),

@@ -65,7 +65,14 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     camera, where = memory / "yard", ["--memory", str(memory)]
     before = {path.relative_to(camera): path.read_bytes() for path in moving(camera)}
     frames = CameraReader(camera).snapshot().frames
-    ask = ["ask", "What is there now?", *where, "--at", repr(float(CameraReader(camera).snapshot().times[-1])), "--json"]
+    ask = [
+        "ask",
+        "What is there now?",
+        *where,
+        "--at",
+        repr(float(CameraReader(camera).snapshot().times[-1])),
+        "--json",
+    ]
     first = json.loads(run(capsys, *ask))
     assert "go to s3://" in run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
     assert "everything sealed is on s3://" in run(capsys, "store", "flush", *where)
@@ -207,7 +214,9 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
             said = run(capsys, *command, *where, status=1)
             assert "does not answer" in said
             assert "damage" not in said
-        assert f"{away} frames are on the memory's store, which does not answer" in run(capsys, "ask", "What now?", *where)
+        assert f"{away} frames are on the memory's store, which does not answer" in run(
+            capsys, "ask", "What now?", *where
+        )
         early = repr(float(snapshot.times[5]))
         said = run(capsys, "ask", "What is there now?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said

@@ -64,7 +64,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "twice.yaml").write_text("name: x\nseed: 1\nseed: 2\n")
     (place / "list.yaml").write_text("- a\n- b\n")
     (place / "unknown.yaml").write_text("name: x\nchekpoint: tiny\n")
-    (place / "kinds.yaml").write_text("name: x\ncheckpoint: tiny\nseed: lots\npositions: sideways\nmax_new_tokens: -1\n")
+    (place / "kinds.yaml").write_text(
+        "name: x\ncheckpoint: tiny\nseed: lots\npositions: sideways\nmax_new_tokens: -1\n"
+    )
     return place
 
 
@@ -233,12 +235,23 @@ POLYGONS = ("0,0 640,0 640,360", "0,0 100,0 100,50", "nan,0 1,0 1,1", "1e400,0 1
 MANAGING: list[Row] = [
     *((["mask", "--memory", "mem", "--camera", "yard", "--polygon", text], 2, "not pixels") for text in POLYGONS),
     (["mask", "--memory", "mem", "--camera", "yard", "--polygon", "0,0 0.5,0.5 1,1"], 2, "hide nothing"),
-    (["export", "out", "--memory", "mem", "--camera", "yard", "--from", "2026-01-02", "--to", "2026-01-01"], 2, "before it begins"),
-    (["export", "out", "--memory", "mem", "--camera", "yard", "--from", "2026-01-02", "--last", "1h"], 2, "leave out --from"),
+    (
+        ["export", "out", "--memory", "mem", "--camera", "yard", "--from", "2026-01-02", "--to", "2026-01-01"],
+        2,
+        "before it begins",
+    ),
+    (
+        ["export", "out", "--memory", "mem", "--camera", "yard", "--from", "2026-01-02", "--last", "1h"],
+        2,
+        "leave out --from",
+    ),
     (["export", "out", "--memory", "mem", "--camera", "yard", "--last", "0"], 2, "longer than 0"),
     (["export", "", "--memory", "mem", "--camera", "yard"], 2, "is empty"),
     (["export", "none/x", "--memory", "mem", "--camera", "yard"], 2, "no directory"),
-    *((["import", text, "--memory", "new"], 2, "afterview export") for text in ("", "dir", "text.txt", "clip.mp4", "empty.mp4")),
+    *(
+        (["import", text, "--memory", "new"], 2, "afterview export")
+        for text in ("", "dir", "text.txt", "clip.mp4", "empty.mp4")
+    ),
     (["reembed", "--memory", "mem", "--model", "tinny"], 2, "did you mean 'tiny'"),
     (["reembed", "--memory", "none", "--model", "tiny"], 2, "no memory"),
 ]
@@ -332,10 +345,17 @@ def test_a_training_that_cannot_start_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     ("changes", "part"),
-    [({"max_length": 1}, "max_length is 1"), ({"streams": [{"annotations": "ann.json", "weight": 1e-9}]}, "leave no item")],
+    [
+        ({"max_length": 1}, "max_length is 1"),
+        ({"streams": [{"annotations": "ann.json", "weight": 1e-9}]}, "leave no item"),
+    ],
 )
 def test_nor_does_one_whose_samples_do_not_fit_the_model(
-    changes: dict[str, Any], part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any],
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "c.yaml").write_text(stage(**changes))
     (tmp_path / "ann.json").write_text(json.dumps([SAMPLE]))
@@ -351,7 +371,11 @@ CHECKPOINTS: dict[str, tuple[dict[str, Any] | str | None, bytes | None, str]] = 
     "a list": ("[]", b"", "holds a list"),
     "a word for a number": ({**CONFIG, "hidden_size": "x"}, b"", "hidden_size: must be a whole number (got 'x')"),
     "no width": ({**CONFIG, "hidden_size": 0}, b"", "hidden_size: must be at least 1"),
-    "no tower": ({**CONFIG, "mm_vision_tower": "./none"}, (TINY / "model.safetensors").read_bytes(), "lacks the directory ./none"),
+    "no tower": (
+        {**CONFIG, "mm_vision_tower": "./none"},
+        (TINY / "model.safetensors").read_bytes(),
+        "lacks the directory ./none",
+    ),
     "a header too large": (CONFIG, struct.pack("<Q", 10**15) + b"{}", "truncated, or no safetensors file"),
     "a header cut off": (CONFIG, (TINY / "model.safetensors").read_bytes()[:1000], "truncated, or no safetensors file"),
     "an empty file": (CONFIG, b"", "truncated, or no safetensors file"),

@@ -97,7 +97,15 @@ def test_questions_about_nothing_in_particular_are_declined(question: str) -> No
 
 
 @pytest.mark.parametrize(
-    "question", ["What is red?", "What is shown now?", "What is on the left?", "What is yelow?", "What was written?", "Sum up the video"]
+    "question",
+    [
+        "What is red?",
+        "What is shown now?",
+        "What is on the left?",
+        "What is yelow?",
+        "What was written?",
+        "Sum up the video",
+    ],
 )
 def test_a_value_or_the_present_is_something_in_particular(question: str) -> None:
     assert not tiny().declines(question)

@@ -61,10 +61,14 @@ def test_forgotten_never_recorded_and_not_recording_are_three_different_answers(
     with pytest.raises(NothingRecorded, match="nothing was recorded before") as never:
         answerer.ask(Question("What now?", ("a",), at=START - 60))
     assert not isinstance(never.value, NoLongerRemembered)
-    coverage = answerer.ask(Question("What now?", ("a",), start=START, at=START + 149, max_new_tokens=2)).parts[0].coverage
+    coverage = (
+        answerer.ask(Question("What now?", ("a",), start=START, at=START + 149, max_new_tokens=2)).parts[0].coverage
+    )
     assert coverage.frames == 100
     assert [(gone.start, gone.stop, gone.frames) for gone in coverage.removed] == [(START + 50, START + 99, 50)]
-    early = answerer.ask(Question("What now?", ("a",), start=START - 90, at=START + 9, max_new_tokens=2)).parts[0].coverage
+    early = (
+        answerer.ask(Question("What now?", ("a",), start=START - 90, at=START + 9, max_new_tokens=2)).parts[0].coverage
+    )
     assert [(gap.start, gap.end, gap.reason) for gap in early.gaps] == [(START - 90, START, "not recording")]
     assert early.removed == ()
 

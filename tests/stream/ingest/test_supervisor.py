@@ -338,7 +338,9 @@ def test_a_question_that_nobody_waits_for_is_cancelled(
                 with pytest.raises(asyncio.CancelledError):
                     await first
                 assert await asyncio.to_thread(ended.wait, 10)
-            return await session.ask(model, Question("What thing was there?", max_new_tokens=2))  # the thread is free again
+            return await session.ask(
+                model, Question("What thing was there?", max_new_tokens=2)
+            )  # the thread is free again
 
     assert run_loop(main()).parts
 
@@ -397,7 +399,9 @@ def test_watching_into_the_future_is_refused(model: AfterviewModel, clip: Path, 
 def test_a_camera_named_twice_is_asked_once(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
     name = Memory(tmp_path).camera_ids()[0]
-    answer = Answerer(Memory(tmp_path), model).ask(Question("What is there now?", cameras=(name, name.upper()), evidence=3))
+    answer = Answerer(Memory(tmp_path), model).ask(
+        Question("What is there now?", cameras=(name, name.upper()), evidence=3)
+    )
     assert len(answer.parts) == 1
     assert len(answer.evidence) == 3
 

@@ -63,7 +63,7 @@ def _is_seed(text: str) -> bool:
 
 
 def _test(arguments: argparse.Namespace) -> WorldTest:
-    modes = names_in("--recall", arguments.recall)
+    modes: tuple[Any, ...] = names_in("--recall", arguments.recall)
     if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
         raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
     require_count("--questions", arguments.questions, 1)

@@ -36,7 +36,7 @@ _KINDS = {
     "iterable": "must be a list",
 }
 _BRANCHES = ("function-", "tuple[", "list[", "constrained-", "lax-or-strict", "literal[")
-_TYPE_NAMES = {"str", "int", "float", "bool", "none", "path"}
+_TYPE_NAMES = {"str", "int", "float", "bool", "none"}
 _SHOWN = 60  # characters of a wrong value that a message quotes
 
 
@@ -67,7 +67,7 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
 def place_of(problem: Mapping[str, Any]) -> list[str]:
     """Keys and list positions that lead to the value, without pydantic's names for branches of a union."""
     parts = [str(part) for part in problem["loc"]]
-    return [part for part in parts if part not in _TYPE_NAMES and not part.startswith(_BRANCHES)]
+    return [part for part in parts if not (part in _TYPE_NAMES or part.startswith(_BRANCHES))]
 
 
 def first_problem(error: ValidationError) -> str:

@@ -59,7 +59,8 @@ def require_directory(what: str, text: str) -> None:
         )
     for place in (path, *path.parents):
         if os.path.lexists(place) and not os.path.isdir(place):
-            raise UsageError(f"{what} {text}: {'it' if place == path else place} is not a directory; give a directory")
+            which = "" if place == path else f"{place} "
+            raise UsageError(f"{what} {text}: {which}is not a directory; give a directory")
 
 
 def readable_memory(text: str) -> Path:

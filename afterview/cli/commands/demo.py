@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from afterview.cli.arguments import require_count, require_directory, seed
+from afterview.cli.arguments import require_directory, seed
 from afterview.configs import UsageError
 from afterview.demo.demo import LIVE_S, STORY_S, play
 from afterview.demo.report import Show
@@ -12,10 +12,13 @@ from afterview.training.evaluation.quiz import draw_quiz
 from afterview.training.world import World
 from afterview.training.world.vocabulary import split_of
 
+MOST_QUESTIONS = 60  # one a second
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the world and the questions, then play the demo."""
-    require_count("--questions", arguments.questions, 1)
+    if not 1 <= arguments.questions <= MOST_QUESTIONS:
+        raise UsageError(f"--questions {arguments.questions}: 1 to {MOST_QUESTIONS} fit into the live minute")
     require_directory("--output", arguments.output)
     if split_of(seed(arguments.seed)) == "train":
         raise UsageError(f"--seed {arguments.seed}: this world is in the training split; use a seed below {2**32}")

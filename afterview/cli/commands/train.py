@@ -13,7 +13,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, or resume a training."""
     config = Path(arguments.config)
     if not os.path.isfile(config):
-        raise UsageError(f"{arguments.config or 'CONFIG'}: is not a file; configurations lie in configs/training/")
+        what = "is not a file" if os.path.exists(config) else "no such file"
+        raise UsageError(f"{arguments.config or 'CONFIG'}: {what}; configurations lie in configs/training/")
     require_directory("--out", arguments.out)
     try:
         from afterview.training.run import train  # late: loads torch

@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from afterview.cli.arguments import names_in, require_count, require_new, seed
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import UsageError, first_problem
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, spell_duration
 from afterview.training.world import WorldConfig
 from afterview.training.world.make import WorldFiles, WorldRequest, make_world
@@ -90,10 +88,10 @@ def _print(files: WorldFiles) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> WorldConfig:
-    try:
-        return WorldConfig(changing=arguments.changing, hidden=arguments.hidden)
-    except ValidationError as error:
-        raise UsageError(f"--{first_problem(error)}") from None
+    for option, share in (("--changing", arguments.changing), ("--hidden", arguments.hidden)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"{option} {share:g}: must be a share from 0 to 1, such as 0.5")
+    return WorldConfig(changing=arguments.changing, hidden=arguments.hidden)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Values of options, checked while they are parsed: numbers are finite, texts are not empty, and nothing is given twice.
+"""Values of options, checked while they are parsed: numbers are finite, texts are not empty, and no text is given twice.
 
 argparse alone accepts `nan`, digits of any script and an empty text (an unset shell variable), and of two values it takes the last without
 a word. Loads only argparse.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LONGEST = 4096  # characters of one value; the longest path of Linux
-_MOST_DIGITS = 20  # of a whole number; more than any option takes
+_MOST_DIGITS = 19  # of a whole number: those of the largest seed, 2^63 - 1
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SHOWN = 40  # characters of a wrong value that a message quotes
@@ -50,7 +50,7 @@ def _whole(text: str) -> int:
 
 
 class _Store(argparse.Action):
-    """Stores one value. A second, different one is an error."""
+    """Stores one value. A second, different text is an error: it names another memory, camera, time or file. Of numbers the last one wins."""
 
     def __call__(
         self,
@@ -61,7 +61,7 @@ class _Store(argparse.Action):
     ) -> None:
         """Called by the parser."""
         _require_sense(self, values)
-        if self.option_strings:
+        if self.option_strings and isinstance(values, str) and self.choices is None:
             given = namespace.__dict__.setdefault(_GIVEN, {})
             if given.setdefault(self.dest, values) != values:
                 first = shorten(str(given[self.dest]))

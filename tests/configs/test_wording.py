@@ -21,7 +21,7 @@ class Every(Schema):
     path: Path = Path("x")
     one_of: Literal["a", "b"] = "a"
     names: tuple[str, ...] = Field(default=("x",), min_length=1, max_length=2)
-    rates: dict[str, float] = {}
+    rates: dict[str, float] = Field(default_factory=dict)
     part: Part = Part()
     either: str | tuple[str, ...] = "x"
 

@@ -21,6 +21,8 @@ LARGEST_SIDE = 8192  # pixels; libx264 and players take no more for certain
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the video, or one for each camera."""
+    if not arguments.output.strip():
+        raise UsageError("FILE is empty; give the name of the video, for example story.mp4")
     path = Path(arguments.output)
     annotations = Path(arguments.annotations) if arguments.annotations else None
     _check_paths(path, annotations)
@@ -38,13 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_paths(path: Path, annotations: Path | None) -> None:
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}")
     for written in (path, *([annotations] if annotations else [])):
         if not written.parent.is_dir():
             raise UsageError(f"{written.parent}: no such directory; make it first")
         if written.is_dir():
             raise UsageError(f"{written}: is a directory; give the name of a file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: give a name that ends in {', '.join(SUFFIXES)}")
     if annotations and annotations.resolve() in (path.resolve(), truth_path(path).resolve()):
         raise UsageError(
             f"--annotations {annotations}: is the video's own file, or that of its truth; give another name"

@@ -50,7 +50,7 @@ def _whole(text: str) -> int:
 
 
 class _Store(argparse.Action):
-    """Stores one value. A second, different text is an error: it names another memory, camera, time or file. Of numbers the last one wins."""
+    """Stores one value. A second, different text is an error: it names another memory, camera or time. Of numbers the last one wins."""
 
     def __call__(
         self,

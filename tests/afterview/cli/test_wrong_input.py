@@ -268,7 +268,8 @@ MAKING: list[Row] = [
         (["--questions", "3", "--kinds", "colour,colour"], "different names"), (["--questions", "3", "--choices", "9"], "2 to 8"),
         (["--cameras", "0"], "--cameras"), (["--cameras", "9"], "2 to 4"), (["--codec", "h264"], "libx264"),
     )),
-    *((["world", "make", name, "--for", "10s"], 2, ".mp4, .mkv") for name in ("", "w", "w.xyz", "w.gif", "w.webm", "w.png")),
+    *((["world", "make", name, "--for", "10s"], 2, part) for name, part in (("", "is empty"), ("dir", "is a directory"))),
+    *((["world", "make", name, "--for", "10s"], 2, ".mp4, .mkv") for name in ("w", "w.xyz", "w.gif", "w.webm", "w.png")),
     *((["evaluate", "world", *options], 2, part) for options, part in (
         (["--kinds", "nonsense"], "there are: colour"), (["--seeds", "5..1"], "--seeds"), (["--seeds", "1..99999999999"], "at most 10000"),
         (["--seeds", "٣"], "--seeds"), (["--recall", "full,full"], "--recall"), (["--frames", "0"], "10 to 86400"),

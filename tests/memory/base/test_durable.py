@@ -7,11 +7,15 @@ import pytest
 from afterview.memory.base.durable import removed_if_unused
 
 
+def make_and_fail(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    directory.mkdir()
+
+
 def test_directories_that_stay_empty_are_removed_and_others_kept(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(ValueError, match="no"), removed_if_unused(tmp_path / "there" / "a" / "b"):
-        (tmp_path / "there" / "a" / "b").mkdir(parents=True)
-        raise ValueError("no")
+    with pytest.raises(FileExistsError), removed_if_unused(tmp_path / "there" / "a" / "b"):
+        make_and_fail(tmp_path / "there" / "a" / "b")
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
     with removed_if_unused(tmp_path / "there"):
         pass

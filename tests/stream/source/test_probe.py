@@ -13,7 +13,9 @@ from afterview.stream.source.probe import probe
 from tests.support.clips import make_clip, picture
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "libx265"), (".avi", "mjpeg"), (".gif", "gif")])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "libx265"), (".avi", "mjpeg"), (".gif", "gif")]
+)
 @pytest.mark.parametrize("frames", [1, 5])
 def test_videos_pass_even_of_one_picture(suffix: str, codec: str, frames: int, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / f"clip{suffix}", frames=frames, codec=codec)

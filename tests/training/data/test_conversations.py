@@ -34,7 +34,12 @@ def test_media_that_would_be_left_out_are_named(item: dict[str, Any], said: str,
 
 
 @pytest.mark.parametrize(
-    "item", [{"id": 1, "data_source": "x", "tasks": []}, {"video": "a.mp4", "images": 3}, {"image": "a.png", "conversations": TAGGED}]
+    "item",
+    [
+        {"id": 1, "data_source": "x", "tasks": []},
+        {"video": "a.mp4", "images": 3},
+        {"image": "a.png", "conversations": TAGGED},
+    ],
 )
 def test_other_keys_of_published_files_are_ignored(item: dict[str, Any], tmp_path: Path) -> None:
     assert read(tmp_path / "a.json", **item) == 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
+from afterview.cli.arguments import camera_name, memory_path, newest_frame, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
 from afterview.memory.base.camera import local_timezone
 from afterview.memory.base.camera_names import directory_to_record
@@ -27,6 +27,8 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.redact import shows_password
 from afterview.stream.source.variables import without_variables
 
+DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
+SLOWEST_REPLAY = 0.01  # times the recording's own pace
 LARGEST_IMAGE = 4320  # pixels, short side: 8K
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,8 +60,6 @@ def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     _require_different(addresses)
     _warn_of_passwords(arguments.sources)
     memory = memory_path(arguments.memory)
-    if memory.exists() and not memory.is_dir():
-        raise UsageError(f"--memory {memory}: is not a directory; give the directory of a memory")
     names, acks = _per_source("--camera", arguments.camera, addresses), _acks(arguments.ack_file, addresses)
     cameras = [
         _plan_camera(arguments, memory, address, name, ack, alone=len(addresses) == 1)
@@ -110,6 +110,8 @@ def _plan_camera(
     if reader is not None and arguments.image_size is not None:
         _note_other_size(directory, arguments.image_size)
     config = _config(arguments, address, fps, _timezone(arguments.timezone, reader))
+    if reader is not None and config.start is not None:
+        _require_later(config.start, reader)
     return PlannedCamera(name, directory, config, stored, acks)
 
 
@@ -192,6 +194,8 @@ def _warn_of_passwords(sources: Sequence[str]) -> None:
 def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
     if arguments.live:
+        if arguments.udp and address.kind != "rtsp":
+            raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
@@ -201,7 +205,9 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
             image_size=image_size,
         )  # fmt: skip
-    start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
+    now, start = time.time(), None
+    if arguments.start:
+        start = _require_start(arguments.start, parse_time(arguments.start, timezone=zone, now=now), now)
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size
@@ -216,9 +222,28 @@ def _image_size(pixels: int | None) -> int | None:
 
 def _speed(text: str) -> float:
     try:
-        speed = math.inf if text == "max" else float(text)
+        speed = math.inf if text == "max" else float(text if text.isascii() else "")
     except ValueError:
         speed = 0.0
-    if not speed > 0:
-        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times, or max")
+    if text != "max" and not SLOWEST_REPLAY <= speed < math.inf:
+        raise UsageError(
+            f"--speed {text}: write 1 for the recording's own pace, 10 for ten times (at least {SLOWEST_REPLAY:g}), or max"
+        )
     return speed
+
+
+def _require_start(text: str, moment: float, now: float) -> float:
+    """Check --start. Raises UsageError for a time in the future: the camera could record nothing until then."""
+    if moment > now + DAY_S:
+        raise UsageError(f"--start {text}: lies in the future; give the time at which the recording began")
+    return moment
+
+
+def _require_later(start: float, reader: CameraReader) -> None:
+    """Raise UsageError for a recording that starts before the camera's newest frame."""
+    newest, info = newest_frame([reader]), reader.info
+    if start < newest:
+        raise UsageError(
+            f"--start lies at {info.show(start)}, before the newest frame of camera '{info.id}' ({info.show(newest)}); give a later "
+            "--start or another --camera"
+        )

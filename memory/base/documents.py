@@ -6,6 +6,7 @@ from typing import Any
 
 import google_crc32c
 
+from afterview.configs import why_unreadable
 from afterview.configs.system_errors import is_misplaced, reason
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, Unreadable
@@ -55,7 +56,7 @@ def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, A
     try:
         value = json.loads(data.decode())
     except ValueError as error:
-        raise DamagedMemory(f"{where}: cannot be read ({error}); {remedy}") from None
+        raise DamagedMemory(f"{where}: cannot be read ({why_unreadable(error)}); {remedy}") from None
     if not isinstance(value, dict):
         raise DamagedMemory(f"{where}: not a JSON object; {remedy}")
     if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):

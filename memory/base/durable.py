@@ -67,6 +67,20 @@ def make_directory(path: Path) -> None:
         fsync_directory(directory.parent)
 
 
+@contextmanager
+def removed_if_unused(directory: Path) -> Iterator[None]:
+    """Work that creates `directory`. If nothing was put into it, it and the parents that were created with it are removed again."""
+    created = [place for place in (directory, *directory.absolute().parents) if not os.path.lexists(place)]
+    try:
+        yield
+    finally:
+        for place in created:
+            try:
+                place.rmdir()
+            except OSError:
+                break  # it is not there, or it holds something
+
+
 def write_file(path: Path, data: bytes | memoryview) -> None:
     """Replace the file at `path`. A reader, or a crash at any moment, sees the old content or the new, never a mixture."""
     with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:

@@ -3,6 +3,7 @@
 A model is named by a preset ("tiny"), a preset file, a directory in the published layout, or a hub id ("owner/name").
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -146,14 +147,14 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         raise ModelNotFound(f"the model's name is empty; presets: {', '.join(preset_names())}")
     if text in preset_names():
         return read_preset(preset_path(text)).found_at(text)
-    path = Path(text).expanduser()
-    if path.is_file() and path.suffix in (".yaml", ".yml"):
+    path = Path(os.path.expanduser(text))  # os.path takes any text, where pathlib raises for a name that is too long
+    if os.path.isfile(path) and path.suffix in (".yaml", ".yml"):
         return read_preset(path).found_at(path.resolve())
-    if (path / PRESET_FILE).is_file():
+    if os.path.isfile(path / PRESET_FILE):
         return read_preset(path / PRESET_FILE).found_at(path.resolve())
-    if path.is_dir():
+    if os.path.isdir(path):
         return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
-    if path.is_file():
+    if os.path.isfile(path):
         raise ModelNotFound(
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"

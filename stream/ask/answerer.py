@@ -5,6 +5,7 @@ which cameras -> what the model sees of each (stream.ask.context) -> MemAug -> d
 The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
 """
 
+import logging
 import threading
 import time
 import unicodedata
@@ -39,6 +40,8 @@ if TYPE_CHECKING:  # a model is handed in: importing this module must not load t
     from afterview.model.checkpoint.models import AfterviewModel
     from afterview.model.video_language import VideoInputs
 
+_LOGGER = logging.getLogger(__name__)
+
 LONGEST_QUESTION = 2000  # characters
 FEATURES_HELD = 64e6  # bytes of features that are given to the model together
 CAMERAS_TOGETHER = 8  # answers generated in one batch; the keys and values of each prompt stay in memory meanwhile
@@ -62,6 +65,7 @@ class Answerer:
         """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's."""
         self.memory, self.model = memory, model
         self._times_since_start = times_since_start
+        self._said_surplus = False  # that a question is longer than the index reads; said once
         self._planner = Planner(memory, model, self._embed)
 
     def ask(
@@ -80,7 +84,7 @@ class Answerer:
         when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question.text, self.model.preset.suggestion)
+        text = _checked(question, self.model.preset.suggestion)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
@@ -129,7 +133,14 @@ class Answerer:
         return Answer(uuid.uuid4().hex[:12], question, text, (), self.model.notice, skipped, total_s, declined=True)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([text])[0]
+        index = self.model.encoders.index
+        if (surplus := index.surplus_tokens(text)) and not self._said_surplus:
+            self._said_surplus = True
+            _LOGGER.warning(
+                "note: frames are recalled by the first %d tokens of the question; the index ignores the other %d",
+                index.longest_text - 1, surplus,
+            )  # fmt: skip
+        return index.encode_texts([text])[0]
 
     def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
         """What the language model is given for each of asked[done:]; their features are released."""
@@ -260,9 +271,11 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: str, suggestion: str) -> str:
-    """The question without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
-    text = question.strip()
+def _checked(question: Question, suggestion: str) -> str:
+    """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
+    text = question.text.strip()
+    if question.evidence < 0:
+        raise UsageError(f"evidence is {question.evidence}; give the largest number of evidence frames, 0 or more")
     if not text:
         raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory, none_left
@@ -79,8 +80,13 @@ def search(
     """The `most` frames that are most similar to `text`. spans: which cameras, by id, and which part of each.
 
     skip_others: leave out cameras that another model recorded or that cannot be read; otherwise they raise the reason. Raises it also if
-    every camera was left out because it cannot be read.
+    every camera was left out because it cannot be read. Raises UsageError for a text that is longer than the index reads.
     """
+    if surplus := encoders.index.surplus_tokens(text):
+        raise UsageError(
+            f"the text is too long to search for: the index reads {encoders.index.longest_text - 1} tokens, and it has {surplus} more; "
+            "shorten it"
+        )
     query = encoders.index.encode_texts([text.strip()])[0]
     hits: list[Hit] = []
     failures: dict[str, RepositoryError] = {}

@@ -164,8 +164,10 @@ class Trainer:
                 sums: dict[str, float] = progress.get("sums", {})
                 self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
             except Exception as error:  # pickle, safetensors, accelerate and torch raise many types for damaged files
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to start again") from error
+                _LOGGER.debug("%s: cannot be read", state, exc_info=True)
+                raise TrainingError(
+                    f"{state}: cannot be resumed from: a file of it is missing, damaged, or of another model; delete it to start again"
+                ) from error
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
             write_file(log, "".join(json.dumps(line) + "\n" for line in self.logged()).encode())
         return found

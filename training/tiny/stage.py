@@ -47,8 +47,9 @@ def learn_stage(
         try:
             load_model(kept, finished, device=str(context.device))
         except (OSError, SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
+            raise TrainingError(
+                f"{finished}: is damaged, or of another model; delete it to train this stage again"
+            ) from error
         return True
     trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()

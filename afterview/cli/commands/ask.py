@@ -6,14 +6,24 @@ import time
 from collections.abc import Callable, Sequence
 
 from afterview import __version__
-from afterview.cli.arguments import readable_memory, seed
+from afterview.cli.arguments import (
+    newest_frame,
+    positive_duration,
+    readable_memory,
+    require_count,
+    require_model,
+    require_order,
+    require_past,
+    require_question,
+    seed,
+)
 from afterview.cli.models import load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.cli.progress import announced
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import agreed_time, parse_duration
+from afterview.memory.base.typed_times import agreed_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -32,18 +42,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
+    require_question("the question", arguments.question)
+    require_model(arguments.model)
     memory = Memory(readable_memory(arguments.memory))
     opened = memory.each(lambda reader: reader, arguments.camera)
     cameras = list(opened.results.values())
     now = time.time()
+    start, at = (_time(text, cameras, now) if text else None for text in (arguments.start, arguments.at))
+    for option, text, moment in (("--from", arguments.start, start), ("--at", arguments.at, at)):
+        if moment is not None:
+            require_past(option, text, moment, now, lambda: newest_frame(cameras))
+    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
     question = Question(
         arguments.question,
         tuple(arguments.camera),
-        start=_time(arguments.start, cameras, now) if arguments.start else None,
-        at=_time(arguments.at, cameras, now) if arguments.at else None,
-        last_s=parse_duration(arguments.last) if arguments.last else None,
+        start=start,
+        at=at,
+        last_s=positive_duration("--last", arguments.last) if arguments.last else None,
         seed=seed(arguments.seed),
-        evidence=max(0, arguments.evidence),
+        evidence=require_count("--evidence", arguments.evidence, 0),
     )
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)

@@ -4,12 +4,19 @@ import argparse
 import time
 from pathlib import Path
 
+from afterview.cli.arguments import require_directory, seed
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
+
+MOST_QUESTIONS = 60  # one a second
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the world and the questions, then play the demo."""
+    if not 1 <= arguments.questions <= MOST_QUESTIONS:
+        raise UsageError(f"--questions {arguments.questions}: 1 to {MOST_QUESTIONS} fit into the live minute")
+    require_directory("--output", arguments.output)
+    seed(arguments.seed)
     with announced("starting"):  # loads torch
         from afterview.demo.demo import LIVE_S, STORY_S, play
         from afterview.demo.report import Show

@@ -141,6 +141,14 @@ def _polygon(text: str) -> list[list[float]]:
         raise UsageError(
             f"--polygon '{text}': write at least three corners as fractions of the picture: \"0,0 0.3,0 0.3,1 0,1\""
         )
+    if not all(0 <= value <= 1 for corner in corners for value in corner):
+        raise UsageError(
+            f"--polygon '{text}': corners are fractions of the picture, from 0 to 1, not pixels; divide x by the picture's width and y "
+            "by its height"
+        )
+    turned = [*corners[1:], corners[0]]
+    if not abs(sum(x * v - u * y for (x, y), (u, v) in zip(corners, turned, strict=True))) > 0:  # twice the area
+        raise UsageError(f"--polygon '{text}': its corners lie on one line, so it would hide nothing")
     return corners
 
 

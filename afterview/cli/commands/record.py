@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from afterview.cli.arguments import positive_duration, require_model
 from afterview.cli.logs import show_times
 from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump
@@ -17,15 +18,16 @@ from afterview.cli.output.recording import RecordingView, describe_failure, desc
 from afterview.cli.progress import live_lines
 from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
+from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.feature_spec import require_same
-from afterview.memory.base.typed_times import parse_duration, spell_duration
+from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.errors import SourceError
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.reachable import require_reachable
+from afterview.stream.source.probe import probe
 from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
@@ -46,12 +48,13 @@ class _Recording:
 def run(arguments: argparse.Namespace) -> int:
     """Record until the sources end, the time is up, or Ctrl-C. With several cameras, one that fails does not end the others."""
     show_times(redact_values)
-    seconds = _seconds(arguments)
+    seconds = positive_duration("--for", arguments.seconds) if arguments.live and arguments.seconds else None
+    require_model(arguments.model)
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
-    _require_one_reachable(cameras)
+    _require_one_source(cameras)
     encoders = _load(model, cameras)
-    with ExitStack() as files:
+    with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
         def on_durable(ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
@@ -69,15 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise recordings[0].failure
     _report(arguments, recordings, encoders)
     return _status(recordings)
-
-
-def _seconds(arguments: argparse.Namespace) -> float | None:
-    if not arguments.live or arguments.seconds is None:
-        return None
-    seconds = parse_duration(arguments.seconds)
-    if seconds <= 0:
-        raise UsageError(f"--for {arguments.seconds}: must be longer than nothing, e.g. 90s or 2h")
-    return seconds
 
 
 def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
@@ -98,14 +92,14 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
     return spec.model
 
 
-def _require_one_reachable(cameras: Sequence[PlannedCamera]) -> None:
-    """Loading a model takes up to minutes: find out before that nothing can be recorded. Raises SourceUnreachable."""
+def _require_one_source(cameras: Sequence[PlannedCamera]) -> None:
+    """Loading a model takes up to minutes: find out before that nothing can be recorded. Raises SourceError."""
     failure: SourceError | None = None
     for camera in cameras:
-        if not camera.config.live or camera.config.keep_trying:
+        if camera.config.keep_trying:
             return
         try:
-            require_reachable(camera.config.address, camera.config.source.open_timeout_s)
+            probe(camera.config.address, camera.config.source)
             return
         except SourceError as error:
             failure = failure or error

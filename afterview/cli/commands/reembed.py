@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import memory_path
+from afterview.cli.arguments import memory_path, require_model
 from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump, for_programs, print_skipped
 from afterview.cli.progress import announced, progress
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
+    require_model(arguments.model)
     memory = Memory(memory_path(arguments.memory))
     memory.each(lambda reader: reader, arguments.camera)  # raises for what cannot be read, before the model is loaded
     encoders = load_model_encoders(arguments.model)

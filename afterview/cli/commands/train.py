@@ -1,8 +1,10 @@
 """`afterview train`: a training configuration, from start to end."""
 
 import argparse
+import os
 from pathlib import Path
 
+from afterview.cli.arguments import require_directory
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError, missing_extra
@@ -11,8 +13,10 @@ from afterview.configs import ExitStatus, UsageError, missing_extra
 def run(arguments: argparse.Namespace) -> int:
     """Train, or resume a training."""
     config = Path(arguments.config)
-    if not config.is_file():
-        raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
+    if not os.path.isfile(config):
+        what = "is not a file" if os.path.exists(config) else "no such file"
+        raise UsageError(f"{arguments.config or 'CONFIG'}: {what}; configurations lie in configs/training/")
+    require_directory("--out", arguments.out)
     try:
         with announced("starting"):
             from afterview.training.run import train  # late: loads torch

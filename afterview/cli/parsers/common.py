@@ -3,6 +3,8 @@
 import argparse
 from typing import TypeAlias
 
+from afterview.cli.parsers.strict import strict
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _OUTPUT = "output"
@@ -20,6 +22,7 @@ def add_command(
     json: whether this parser takes --json, -v and -q; False for a command whose actions take them.
     """
     parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip())
+    strict(parser)
     parser.set_defaults(module=f"afterview.cli.commands.{module or name}")
     if json:
         add_json(parser)

@@ -1,6 +1,7 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
+from afterview.cli.parsers.strict import strict
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -24,6 +25,7 @@ def _add_world(commands: Commands) -> None:
         "examples:\n  afterview world make story.mp4 --seed 7 --for 5m\n"
         "  afterview world make home.mp4 --cameras 3 --questions 10",
     )  # fmt: skip
+    strict(make)
     make.add_argument("output", metavar="FILE", help="the video to write, for example story.mp4")
     make.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
     make.add_argument(

@@ -66,7 +66,14 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     camera, where = memory / "yard", ["--memory", str(memory)]
     before = {path.relative_to(camera): path.read_bytes() for path in moving(camera)}
     frames = CameraReader(camera).snapshot().frames
-    ask = ["ask", "What is there?", *where, "--at", repr(float(CameraReader(camera).snapshot().times[-1])), "--json"]
+    ask = [
+        "ask",
+        "What is there now?",
+        *where,
+        "--at",
+        repr(float(CameraReader(camera).snapshot().times[-1])),
+        "--json",
+    ]
     first = json.loads(run(capsys, *ask))
     assert "go to s3://" in run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
     assert "everything sealed is on s3://" in run(capsys, "store", "flush", *where)
@@ -199,7 +206,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         snapshot = CameraReader(memory / "yard").snapshot()
         away = Manifest.read(memory / "yard").frames
         assert 0 < away < snapshot.frames
-        coverage = json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]
+        coverage = json.loads(run(capsys, "ask", "What is there now?", *where, "--json"))["coverage"]
         assert (coverage["unreachable"], coverage["frames"]) == (away, snapshot.frames - away)
         assert coverage["damaged"] == 0
         assert json.loads(run(capsys, "search", "a thing", *where, "--json"))["hits"] == []  # nothing is indexed yet
@@ -213,7 +220,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
             assert "damage" not in said
         assert f"{away} frames cannot be read now and were left out: s3://" in run(capsys, "ask", "What?", *where)
         early = repr(float(snapshot.times[5]))
-        said = run(capsys, "ask", "What is there?", *where, "--at", early, status=1)
+        said = run(capsys, "ask", "What is there now?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said
         assert "does not answer" in said
         assert "does not answer" in run(capsys, "store", "status", *where)
@@ -223,7 +230,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         assert "damage:" not in said
         gate.open()
         time.sleep(0.1)
-        assert json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]["unreachable"] == 0
+        assert json.loads(run(capsys, "ask", "What is there now?", *where, "--json"))["coverage"]["unreachable"] == 0
 
 
 def run_fsck(capsys: pytest.CaptureFixture[str], memory: Path) -> str:
@@ -472,14 +479,14 @@ def test_another_machine_answers_from_the_store_alone(
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
-    assert "no memory is published at" in run(capsys, "ask", "What?", "--memory", URL, status=2)
+    assert "no memory is published at" in run(capsys, "ask", "What now?", "--memory", URL, status=2)
     run(capsys, "store", "flush", *where)
     snapshot = CameraReader(memory / "yard").snapshot()
     sealed = Manifest.read(memory / "yard").frames
     at = repr(float(snapshot.times[sealed - 1]))
-    here = json.loads(run(capsys, "ask", "What is there?", *where, "--at", at, "--json"))
+    here = json.loads(run(capsys, "ask", "What is there now?", *where, "--at", at, "--json"))
     shutil.move(memory, memory.with_name("gone"))
-    there = json.loads(run(capsys, "ask", "What is there?", "--memory", URL, "--at", at, "--json"))
+    there = json.loads(run(capsys, "ask", "What is there now?", "--memory", URL, "--at", at, "--json"))
     assert there["answer"] == here["answer"]
     assert [item["weight"] for item in there["evidence"]] == [item["weight"] for item in here["evidence"]]
     assert (
@@ -497,7 +504,7 @@ def test_another_machine_answers_from_the_store_alone(
     said = run(
         capsys,
         "ask",
-        "What?",
+        "What now?",
         "--memory",
         URL,
         "--from",
@@ -523,7 +530,7 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     kept = before.ids[
         before.ids < Manifest.read(memory / "yard").frames
     ]  # those in the journal are lost with the machine
-    asked = ["What is there?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
+    asked = ["What is there now?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
     answer = json.loads(run(capsys, "ask", *where, *asked))
     hits = json.loads(run(capsys, "search", "a red circle", *where, *asked[1:]))["hits"]
     images = list(before.images(kept))

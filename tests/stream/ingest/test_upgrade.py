@@ -241,6 +241,6 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path, capsys: pytes
     assert likeness.min() > 0.99  # later ones were encoded from the picture itself, not from its JPEG
     old = load_pretrained(models["old"])
     with pytest.raises(SpecMismatch):
-        Answerer(Memory(memory), old).ask(Question("What?", ("a",)))
-    answer = Answerer(Memory(memory), load_pretrained(models["new"])).ask(Question("What?"))
+        Answerer(Memory(memory), old).ask(Question("What now?", ("a",)))
+    answer = Answerer(Memory(memory), load_pretrained(models["new"])).ask(Question("What now?"))
     assert answer.parts[0].coverage.frames == count()

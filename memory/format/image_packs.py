@@ -1,20 +1,30 @@
 """What is stored beside the images of a seal: the offsets of each image, and the times."""
 
 import json
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.in_place import read_overwritten
 from afterview.memory.format.layout import IMAGES
 
 
 def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
     """`offsets` and `times` of one seal's images; None if they cannot be read."""
+    path = camera / IMAGES / str(seal) / "zarr.json"
+    with suppress(OSError):
+        data = path.read_bytes()
+        return _attributes(data) or _attributes(read_overwritten(camera, path))
+    return None
+
+
+def _attributes(document: bytes) -> dict[str, Any] | None:
     try:
-        about = json.loads((camera / IMAGES / str(seal) / "zarr.json").read_text())["attributes"]
+        about = json.loads(document)["attributes"]
         sound = are_offsets(about["offsets"]) and are_times(about["times"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return None
     return dict(about) if sound else None
 

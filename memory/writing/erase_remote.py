@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from afterview.memory.base.durable import make_directory, write_file
-from afterview.memory.base.errors import RepositoryError, StoreUnreachable
+from afterview.memory.base.durable import DISK_FULL, make_directory, write_file
+from afterview.memory.base.errors import RepositoryError, StoreRefused, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_arrays
@@ -57,7 +57,11 @@ def erase_everywhere(
             done.include(erase(camera, removal, removed, sealed=sealed))
             done.include(erase_objects(camera, bucket, removal, items))
         return done, None
-    except RepositoryError as error:
+    except (RepositoryError, OSError) as error:
+        if isinstance(error, OSError):
+            if error.errno not in DISK_FULL:
+                raise
+            error = StoreRefused(f"{camera}: the disk is full, so the store's state cannot be noted")
         seals = range(removal.first // SEAL_FRAMES, -(-removal.end // SEAL_FRAMES))
         remote = frozenset(seal for seal in seals if not (camera / IMAGES / str(seal) / "c.0").exists())
         done.include(erase(camera, removal, removed, sealed=sealed, spare=remote))

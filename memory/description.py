@@ -1,14 +1,39 @@
 """What one camera's memory holds, for `info` and for programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import Gap
+from afterview.memory.plans.removal import Limit, Removal
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
+
+
+@dataclass(frozen=True)
+class Evictions:
+    """What retention has deleted of a camera: `frames`. last_at: when it last did. limit: by which limit; None if unknown."""
+
+    frames: int = 0
+    last_at: float | None = None
+    limit: Limit | None = None
+
+    @classmethod
+    def of(cls, removed: Sequence[Removal]) -> "Evictions":
+        """The evictions among these removals."""
+        evicted = [gone for gone in removed if gone.reason == "evicted"]
+        if not evicted:
+            return cls()
+        last = max(evicted, key=lambda gone: gone.at)
+        return cls(sum(gone.frames for gone in evicted), last.at, last.limit)
+
+    def to_dict(self, info: CameraInfo) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        iso = None if self.last_at is None else info.local(self.last_at).isoformat()
+        return {"frames": self.frames, "last_at": self.last_at, "last_at_iso": iso, "last_limit": self.limit}
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,7 @@ class CameraDescription:
     bytes: int
     store: StoreStatus | None
     tiers: Tiers
+    evictions: Evictions
 
     @classmethod
     def of(cls, reader: CameraReader) -> "CameraDescription":
@@ -45,6 +71,7 @@ class CameraDescription:
             bytes=reader.bytes_on_disk(),
             store=store_status(reader.directory),
             tiers=Tiers.of(reader.directory, snapshot),
+            evictions=Evictions.of(snapshot.removed),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,6 +87,7 @@ class CameraDescription:
             "bytes": self.bytes,
             "store": self.store and self.store.to_dict(),
             "tiers": self.tiers.to_dict(),
+            "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,

@@ -2,8 +2,8 @@
 
     manifest slot 0 | manifest slot 1 | note slot      each: magic, length, CRC-32, sequence, base, compressed payload
 
-A manifest slot is in force while its `base` is the content of `committed`: it stands for a replacement that found no room. The two slots take
-turns, so a torn write leaves the one before in force. The note says which bytes of which file are being overwritten, and by what. It
+A manifest slot is in force while its `base` is the content of `committed`: it stands for a replacement that found no room. The two slots
+take turns, so a torn write leaves the one before in force. The note says which bytes of which file are being overwritten, and by what. It
 is durable before the first byte changes. So the next writer can finish the work of one that died, and readers can read such a file as if
 it were finished.
 """
@@ -220,4 +220,3 @@ def _read_slot(camera: Path, place: int, size: int) -> _Slot | None:
     if zlib.crc32(struct.pack("<Q8s", sequence, base) + packed) != crc:
         return None
     return _Slot(place, sequence, base, zlib.decompress(packed))
-

@@ -28,10 +28,15 @@ class Reserve:
 
     def release(self) -> None:
         """Release the space for something small that a full disk has no room for."""
-        unlink(self._path)
+        release(self._path.parent)
+
+
+def release(camera: Path) -> None:
+    """Release a camera's reserve. Its next command reserves it again."""
+    unlink(camera / FILE)
 
 
 def make_room(camera: Path) -> None:
     """Release the reserve and delete the index, which is a cache: the next question rebuilds it."""
-    unlink(camera / FILE)
+    release(camera)
     forget_all(camera / "index")

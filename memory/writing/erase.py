@@ -35,7 +35,7 @@ from afterview.memory.format.layout import (
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.plans.removal import Removal, covered_frames
+from afterview.memory.plans.removal import Removal, covered_frames, cuts
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # prefixes of unfinished chunks, image offsets and journals
 _UNREADABLE = "unreadable data where forgotten frames were"
@@ -43,17 +43,33 @@ _UNREADABLE = "unreadable data where forgotten frames were"
 
 @dataclass
 class Erased:
-    """What an erasure did. freed: bytes on the disk, and of objects that were remote only."""
+    """What an erasure did. freed: bytes on the disk, and of objects that were remote only. removals: those that it completes."""
 
     deleted: int = 0  # files
     rewritten: int = 0  # files
     overwritten: int = 0  # files, in place, because the disk had no room for a second one
     objects: int = 0  # deleted from the store
     freed: int = 0
+    removals: tuple[Removal, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """How many frames were removed."""
+        return sum(removal.frames for removal in self.removals)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
-        return {"files_deleted": self.deleted, "objects_deleted": self.objects, "bytes": self.freed}
+        return {
+            "frames": self.frames,
+            "start": min((removal.start for removal in self.removals), default=None),
+            "end": max((removal.stop for removal in self.removals), default=None),
+            "ranges": [removal.to_dict() for removal in self.removals],
+            "files_deleted": self.deleted,
+            "files_rewritten": self.rewritten,
+            "files_overwritten": self.overwritten,
+            "objects_deleted": self.objects,
+            "bytes": self.freed,
+        }
 
     def include(self, other: "Erased") -> None:
         """Add what another erasure did."""
@@ -62,6 +78,7 @@ class Erased:
         self.overwritten += other.overwritten
         self.objects += other.objects
         self.freed += other.freed
+        self.removals += other.removals
 
     def drop(self, path: Path) -> None:
         """Delete a file, if it exists."""
@@ -101,14 +118,14 @@ def erase(
     fetched, so that they cannot be blanked now.
     """
     done = delete_whole(camera, removal, removed, sealed=sealed)
-    if removal.reason != "forgotten":
+    if not cuts(removal, removed):
         return done
     end = min(removal.end, sealed)
     for array in camera_arrays(camera):
         for chunk in array.chunks(removal.first, end) if end > removal.first else ():
             if array.file(camera, chunk).is_file():
                 _blank_rows(camera, array, chunk, removal, done)
-        reach("forget.half-erased")
+        reach(f"{_verb(removal)}.half-erased")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
         directory = camera / IMAGES / str(seal)
         if directory.is_dir() and seal not in spare:

@@ -20,8 +20,8 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import blank_frame
 from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
-from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
-from afterview.memory.plans.retention import Limits, plan_eviction
+from afterview.memory.plans.removal import Limit, Removal, RemovalReason, add, cuts, present, runs
+from afterview.memory.plans.retention import Limits, plan_evictions
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.writing.disk_reserve import make_room
 from afterview.memory.writing.erase import (
@@ -100,19 +100,24 @@ def enforce(state: CameraState, limits: Limits, keep: Sequence[tuple[float, floa
     retry_removals(state)
     if limits.seconds is None and limits.bytes is None:
         return Erased()
-    sealed = state.manifest.frames
-    times = state.times()[:sealed]
-    held = np.zeros(sealed, dtype=bool)
-    held[present(sealed, state.manifest.removed)] = True
-    ranges = plan_eviction(times, held, limits=limits, used=state.usage.bytes, keep=keep)
-    done = evict(state, ranges) if ranges else Erased()
+    times = state.times()
+    held = np.zeros(len(times), dtype=bool)
+    held[present(len(times), state.manifest.removed)] = True
+    evictions = plan_evictions(
+        times, held, sealed=state.manifest.frames, limits=limits, used=state.usage.bytes, keep=keep, fps=state.info.fps
+    )
+    new = [gone for plan in evictions for gone in remove(state, plan.ranges, "evicted", limit=plan.limit)]
+    if not new:
+        return Erased()
+    committed = [  # neighbours became one
+        gone
+        for gone in state.manifest.removed
+        if not gone.erased and any(gone.first < part.end and part.first < gone.end for part in new)
+    ]
+    done = _erase_all(state, committed, BRIEF_S)[0]
+    done.removals = tuple(new)
     state.usage.freed(done.freed)
     return done
-
-
-def evict(state: CameraState, ranges: Sequence[tuple[int, int]]) -> Erased:
-    """Remove whole seals (frame ranges) that retention no longer allows."""
-    return _erase_all(state, remove(state, ranges, "evicted"), BRIEF_S)[0]
 
 
 def finish_interrupted(state: CameraState) -> None:
@@ -137,7 +142,9 @@ def _erase_all(
     done = Erased()
     left: RepositoryError | None = None
     finished = []
-    if removals and bucket_of(state.directory) is None:  # with a bucket, `erase_everywhere` keeps its uploader away first
+    if (
+        removals and bucket_of(state.directory) is None
+    ):  # with a bucket, `erase_everywhere` keeps its uploader away first
         with building_lock(state.directory):
             for removal in removals:
                 done.include(
@@ -153,7 +160,9 @@ def _erase_all(
     return done, left
 
 
-def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
+def remove(
+    state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason, *, limit: Limit | None = None
+) -> tuple[Removal, ...]:
     """Commit ranges of frames as removed: no reader sees them from here on. Their bytes still exist."""
     times = state.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
@@ -163,7 +172,8 @@ def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: Remova
         run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
     ]
     new = tuple(
-        Removal(first, end, *_ends(times[first:end], state), reason, now, erased=False) for first, end in ranges
+        Removal(first, end, *_ends(times[first:end], state), reason, now, erased=False, limit=limit)
+        for first, end in ranges
     )
     kept = [piece for removal in state.manifest.removed for piece in _not_taken_over(removal, new)]
     reach(f"{verb}.before-commit")
@@ -219,18 +229,18 @@ def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int6
 def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tuple[Erased, RepositoryError | None]:
     """Files that can be deleted go first: on a full disk, that wins the room for those that must be rewritten."""
     directory, manifest, done = state.directory, state.manifest, Erased()
+    shares = cuts(removal, manifest.removed)
     blank_unsealed(state, removal)
     identity = identity_of(state.info, state.spec, manifest.generation, manifest.removed)
-    whole = removal.reason == "evicted"
-    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
+    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=not shares)
     with building_lock(directory):  # a generation that is being built must not restore the frames
-        if removal.reason == "forgotten":
+        if shares:
             done.include(erase_leftovers(directory, removal))
         erased, left = erase_everywhere(
             directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
         )
         done.include(erased)
-    if removal.reason == "forgotten":
+    if shares:
         _blank_journal(state, removal, done)
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
     return done, left

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.confirm import confirm
 from afterview.cli.output.documents import dump
 from afterview.cli.output.stores import describe_store
 from afterview.cli.progress import progress
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.action
         ]
         readers = _readers(memory)
+        if arguments.action == "leave":
+            _confirm_leaving(readers, arguments)
         documents = [{"camera": reader.info.id, **act(reader)} for reader in readers]
         whole = all(document.pop("whole", True) for document in documents)
         if arguments.action == "leave" and whole:
@@ -222,6 +225,18 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
             "The store is kept until then"
         )
     return {"bytes": size, "damaged_chunks": bad, "whole": checked.clean, "said": said}
+
+
+def _confirm_leaving(readers: list[CameraReader], arguments: argparse.Namespace) -> None:
+    if not arguments.delete:
+        if arguments.yes:
+            raise UsageError("--yes: confirms --delete; without it, the objects stay on the store")
+        return
+    sizes = {_bucket(reader).name: UploadState.read(reader.directory).bytes for reader in readers}
+    lines = [
+        f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here" for name, size in sizes.items()
+    ]
+    confirm(lines, arguments)
 
 
 def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:

@@ -1,0 +1,56 @@
+"""`afterview forget`: remove a span of a camera, with proof, whether it is being recorded or not."""
+
+import argparse
+from typing import Any
+
+from afterview.cli.arguments import memory_path
+from afterview.cli.commands.manage import require_choice, span_of
+from afterview.cli.confirm import confirm
+from afterview.cli.output.deletions import describe_preview
+from afterview.cli.output.documents import dump
+from afterview.memory.directory import Memory
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.preview import preview_forget
+from afterview.stream.ingest.commands import BY_RECORDER, apply
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what would go, ask, forget it, and report what went."""
+    memory = Memory(memory_path(arguments.memory))
+    require_choice(memory, arguments)
+    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    spans = [span_of(reader, arguments) for reader in readers]
+    previews = [preview_forget(reader, *span) for reader, span in zip(readers, spans, strict=True)]
+    lines = [line for preview in previews for line in describe_preview(preview, "forgotten")]
+    if arguments.dry_run:
+        if arguments.json:
+            dump({"dry_run": True, "cameras": [preview.to_dict() for preview in previews]})
+        else:
+            print("\n".join([*lines, "nothing was deleted (--dry-run)"]))
+        return 0
+    if any(preview.frames for preview in previews):
+        confirm(lines, arguments)
+    documents = [
+        {**apply(reader, {"do": "forget", "start": start, "stop": stop}), "stays": {"frames": reader.snapshot().frames}}
+        for reader, (start, stop) in zip(readers, spans, strict=True)
+    ]
+    if arguments.json:
+        dump({"cameras": documents})
+        return 0
+    for reader, document in zip(readers, documents, strict=True):
+        _print(document, reader)
+    return 0
+
+
+def _print(document: dict[str, Any], reader: CameraReader) -> None:
+    proof = document["proof"]
+    who = " (executed by the recording process)" if document["by"] == BY_RECORDER else ""
+    print(f"{document['camera']}: {document['frames']} frames forgotten, {document['stays']['frames']} stay{who}")
+    for gone in document["ranges"]:
+        print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
+    objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
+    rewritten = f"{proof['files_rewritten'] + proof['files_overwritten']} rewritten"
+    print(f"  proof: {proof['files_deleted']} files deleted, {rewritten}, {proof['bytes'] / 1e6:.1f} MB freed; {objects}"
+          f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
+    if proof["bucket_keeps_versions"]:
+        print("  note: the store's bucket keeps old versions of objects; delete those there, or by a lifecycle rule")

@@ -1,0 +1,55 @@
+"""Deletions as text for people: what would go, and what went."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.plans.retention import Limits, grace_seconds
+from afterview.memory.writing.preview import Preview
+
+_MOST_RANGES = 5  # listed; --json has all
+
+
+def describe_preview(preview: Preview, verb: str) -> list[str]:
+    """What would go of one camera, and what would stay. verb: "forgotten" or "evicted"."""
+    info = preview.info
+    if not preview.frames:
+        return [f"{info.id}: no frame would be {verb} now; {preview.stays} frames stay"]
+    lines = [
+        f"{info.id}: {preview.frames} frames would be {verb} now, about {preview.bytes / 1e6:.1f} MB; {preview.stays} frames stay"
+    ]
+    lines += [
+        f"  {info.show(start)} to {info.show(end)}: {frames} frames"
+        for start, end, frames in preview.ranges[:_MOST_RANGES]
+    ]
+    if len(preview.ranges) > _MOST_RANGES:
+        lines.append(f"  and {len(preview.ranges) - _MOST_RANGES} more spans; --json lists all")
+    return lines
+
+
+def describe_limits(info: CameraInfo, limits: Limits) -> list[str]:
+    """What these limits will delete from now on."""
+    lines = []
+    if limits.seconds is not None:
+        grace = spell_duration(grace_seconds(info.fps))
+        lines.append(
+            f"  from now on frames are deleted once they are {spell_duration(limits.seconds)} older than the newest one, in whole "
+            f"chunks of frames: some stay up to {grace} of recording longer"
+        )
+    if limits.bytes is not None:
+        lines.append(f"  from now on the oldest frames are deleted beyond {limits.bytes / 1e9:.3g} GB")
+    return lines
+
+
+def describe_evicted(evicted: dict[str, Any], info: CameraInfo, by: str) -> list[str]:
+    """What an eviction took. evicted: as the writer reports it."""
+    if not evicted.get("frames"):
+        return []
+    span = f"{info.show(evicted['start'])} to {info.show(evicted['end'])}"
+    return [f"  evicted: {evicted['frames']} frames, {span}, {evicted['bytes'] / 1e6:.1f} MB freed{by}"]
+
+
+def count_cameras(names: Sequence[str]) -> str:
+    """For people: 'yard', 'door'."""
+    return ", ".join(f"'{name}'" for name in names)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from afterview.memory.base.durable import DISK_FULL, overwrite, write_file
+from afterview.memory.base.failpoints import reach
 
 FILE = "in-place"
 MANIFEST_SLOT = 1 << 14  # bytes at least: several hundred removals, compressed
@@ -145,7 +146,11 @@ def overwrite_in_place(camera: Path, path: Path, old: bytes, new: bytes) -> None
     note = _Note(str(path.relative_to(camera)), len(new), zlib.crc32(new), pieces)
     place = 2 * _manifest_slot_bytes(camera)
     _write_slot(camera, place, NOTE_SLOT, 1, _NO_BASE, note.encode())
-    overwrite(path, pieces)
+    reach("overwrite.noted")
+    overwrite(path, pieces[:1])
+    reach("overwrite.half")
+    overwrite(path, pieces[1:])
+    reach("overwrite.done")
     overwrite(camera / FILE, [(place, bytes(_HEADER.size))])
 
 

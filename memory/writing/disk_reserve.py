@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from afterview.memory.base.durable import unlink
+from afterview.memory.format import in_place
 from afterview.memory.index.files import forget_all
 
 FILE = "reserve"
@@ -34,6 +35,11 @@ class Reserve:
 def release(camera: Path) -> None:
     """Release a camera's reserve. Its next command reserves it again."""
     unlink(camera / FILE)
+
+
+def fixed_bytes(camera: Path) -> int:
+    """Bytes that a camera takes for a full disk, however many frames it has."""
+    return sum(path.stat().st_size for path in (camera / FILE, camera / in_place.FILE) if path.is_file())
 
 
 def make_room(camera: Path) -> None:

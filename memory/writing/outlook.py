@@ -15,6 +15,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.settings import read_store
 from afterview.memory.writing.commands import camera_limits
+from afterview.memory.writing.disk_reserve import fixed_bytes
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def outlooks(readers: Sequence[CameraReader]) -> dict[str, Outlook]:
         others = [alone[other].growth for other in sharing if other != name]
         expected = _forecast(reader, others, grows=name in counted)
         grace = grace_seconds(reader.info.fps)
-        found[name] = Outlook(expected, tuple(sharing), bool(recorded & running), _free(reader), grace)
+        found[name] = Outlook(expected, tuple(sharing), bool(recorded), _free(reader), grace)
     return found
 
 
@@ -63,7 +64,7 @@ def _forecast(reader: CameraReader, others: Sequence[Growth], *, grows: bool) ->
     snapshot = reader.snapshot()
     tiers = Tiers.of(reader.directory, snapshot)
     limits = camera_limits(reader.directory, read_settings(reader.directory))
-    used = reader.bytes_on_disk() + remote_bytes(reader.directory)
+    used = reader.bytes_on_disk() + remote_bytes(reader.directory) - fixed_bytes(reader.directory)
     saved = Savings(tiers.downsampled, tiers.bytes_saved_each)
     return forecast(
         used,

@@ -1,20 +1,22 @@
 """What a deletion would take and leave, before it happens. Reads a snapshot: needs no lock, and works beside a writer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import remote_bytes
 from afterview.memory.plans.downsampling import can_downsample
-from afterview.memory.plans.removal import runs
+from afterview.memory.plans.removal import runs, touching
 from afterview.memory.plans.retention import Limits, plan_evictions
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.memory.writing.disk_reserve import fixed_bytes
 from afterview.memory.writing.downsample import due
 
 
@@ -22,7 +24,8 @@ from afterview.memory.writing.downsample import due
 class Preview:
     """What would be deleted of one camera: `frames` in `ranges` (start, end, frames), about `bytes`; `stays`: frames that are left.
 
-    downsampled: frames that would keep a quarter of their tokens.
+    downsampled: frames that would keep a quarter of their tokens. lost: frames in the span that were lost to damage before; what is left of
+    them goes, too.
     """
 
     info: CameraInfo
@@ -31,12 +34,13 @@ class Preview:
     bytes: int
     stays: int
     downsampled: int = 0
+    lost: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
         ranges = [{**self._span(start, end), "frames": frames} for start, end, frames in self.ranges]
         whole = self._span(self.ranges[0][0], self.ranges[-1][1]) if ranges else {"start": None, "end": None}
-        would = {"frames": self.frames, **whole, "bytes": self.bytes, "ranges": ranges}
+        would = {"frames": self.frames, **whole, "bytes": self.bytes, "ranges": ranges, "lost_frames": self.lost}
         return {
             "camera": self.info.id,
             "would_delete": would,
@@ -54,9 +58,14 @@ class Preview:
 
 
 def preview_forget(reader: CameraReader, start: float, stop: float) -> Preview:
-    """What `forget` would delete. Frames whose time cannot be read are not counted."""
+    """What `forget` would delete. Frames whose time cannot be read count as lost if their neighbours are in the span."""
     snapshot = reader.snapshot()
-    return _preview(reader, snapshot, (snapshot.times >= start) & (snapshot.times <= stop))
+    preview = _preview(reader, snapshot, (snapshot.times >= start) & (snapshot.times <= stop))
+    lost = sum(gone.frames for gone in touching(snapshot.removed, start, stop) if gone.reason == "damaged")
+    inside = snapshot.ids[(snapshot.times >= start) & (snapshot.times <= stop)]
+    if len(inside):
+        lost += int(((snapshot.damaged > inside[0]) & (snapshot.damaged < inside[-1])).sum())
+    return replace(preview, lost=lost)
 
 
 def preview_retention(reader: CameraReader, limits: Limits, keep: Sequence[tuple[float, float]]) -> Preview:
@@ -78,8 +87,8 @@ def preview_retention(reader: CameraReader, limits: Limits, keep: Sequence[tuple
     if limits.downsample_seconds is None or not can_downsample(snapshot.spec.tokens):
         return preview
     seals = due(manifest, times[: manifest.frames], limits.downsample_seconds, keep)
-    ids = snapshot.ids[np.isin(snapshot.ids // 64, [first // 64 for first in seals])]
-    return Preview(preview.info, preview.frames, preview.ranges, preview.bytes, preview.stays, len(ids))
+    ids = snapshot.ids[np.isin(snapshot.ids // SEAL_FRAMES, [first // SEAL_FRAMES for first in seals])]
+    return replace(preview, downsampled=len(ids))
 
 
 def _used(reader: CameraReader) -> int:
@@ -92,5 +101,5 @@ def _preview(reader: CameraReader, snapshot: MemorySnapshot, gone: NDArray[np.bo
     ranges = tuple(
         (float(snapshot.times[first]), float(snapshot.times[end - 1]), end - first) for first, end in runs(rows)
     )
-    each = _used(reader) / snapshot.frames if snapshot.frames else 0.0
+    each = (_used(reader) - fixed_bytes(reader.directory)) / snapshot.frames if snapshot.frames else 0.0
     return Preview(reader.info, len(rows), ranges, round(each * len(rows)), snapshot.frames - len(rows))

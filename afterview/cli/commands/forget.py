@@ -6,7 +6,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.commands.manage import require_choice, span_of
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import describe_preview
+from afterview.cli.output.deletions import describe_preview, with_iso
 from afterview.cli.output.documents import dump
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what would go, ask, forget it, and report what went."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    readers = list(dict.fromkeys(memory.camera(name) for name in arguments.camera)) or memory.cameras()
     spans = [span_of(reader, arguments) for reader in readers]
     previews = [preview_forget(reader, *span) for reader, span in zip(readers, spans, strict=True)]
     lines = [line for preview in previews for line in describe_preview(preview, "forgotten")]
@@ -28,14 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print("\n".join([*lines, "nothing was deleted (--dry-run)"]))
         return 0
-    if any(preview.frames for preview in previews):
+    if any(preview.frames or preview.lost for preview in previews):
         confirm(lines, arguments)
     documents = [
         {**apply(reader, {"do": "forget", "start": start, "stop": stop}), "stays": {"frames": reader.snapshot().frames}}
         for reader, (start, stop) in zip(readers, spans, strict=True)
     ]
     if arguments.json:
-        dump({"cameras": documents})
+        dump(
+            {"cameras": [with_iso(document, reader.info) for reader, document in zip(readers, documents, strict=True)]}
+        )
         return 0
     for reader, document in zip(readers, documents, strict=True):
         _print(document, reader)

@@ -5,12 +5,16 @@ import time
 from typing import Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.confirm import confirm
+from afterview.cli.output.deletions import describe_evicted, describe_preview
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
 from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.writing.commands import camera_limits
+from afterview.memory.writing.preview import Preview, preview_retention
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
 _NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
@@ -21,6 +25,17 @@ def run(arguments: argparse.Namespace) -> int:
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
     readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    if arguments.command == "keep" and (arguments.clear or arguments.yes or arguments.dry_run):
+        previews = [_preview_clear(reader, arguments) for reader in readers]
+        lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
+        if arguments.dry_run:
+            if arguments.json:
+                dump({"dry_run": True, "cameras": [preview.to_dict() for preview in previews]})
+            else:
+                print("\n".join([*lines, "nothing was changed (--dry-run)"]))
+            return 0
+        if any(preview.frames for preview in previews):
+            confirm(lines, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
     if arguments.json:
         dump({"cameras": documents})
@@ -66,11 +81,19 @@ def span_of(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float,
     return start, end
 
 
+def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Preview:
+    """What the limits evict at once when no span is kept any more."""
+    if not arguments.clear:
+        raise UsageError("--yes and --dry-run belong to --clear; keeping a span deletes nothing")
+    if arguments.start or arguments.end or arguments.last:
+        raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
+    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    return preview_retention(reader, limits, keep=())
+
+
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = read_settings(reader.directory)
     if arguments.clear:
-        if arguments.start or arguments.end or arguments.last:
-            raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
         return apply(reader, {"do": "set", "settings": {"keep": []}})
     span = span_of(reader, arguments)
     return apply(reader, {"do": "set", "settings": {"keep": [*settings.keep, span]}})
@@ -117,6 +140,8 @@ def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
     state = "paused" if settings.paused else "not paused"
     changed = {_NOTHING_CHANGED: "unchanged", BY_RECORDER: "set by the recording process"}
     print(f"{document['camera']}: {state}; {changed.get(document['by'], 'set by this command')}")
+    for line in describe_evicted(document.get("evicted", {}), reader.info, ""):
+        print(line)
     for start, end in settings.keep:
         print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
     for number, polygon in enumerate(settings.masks, 1):

@@ -8,7 +8,7 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import count_cameras, describe_evicted, describe_limits, describe_preview
+from afterview.cli.output.deletions import count_cameras, describe_evicted, describe_limits, describe_preview, with_iso
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
 from afterview.memory.base.durable import DISK_FULL
@@ -36,7 +36,7 @@ from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER, apply
 def run(arguments: argparse.Namespace) -> int:
     """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
     memory = Memory(memory_path(arguments.memory))
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    readers = list(dict.fromkeys(memory.camera(name) for name in arguments.camera)) or memory.cameras()
     values = _given(arguments)
     if values.get("coarse_days"):
         for reader in readers:
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown = readers + [reader for reader in map(memory.camera, applied) if reader not in readers]
     documents = [_document(reader, applied.get(reader.info.id, {}), expected[reader.info.id]) for reader in shown]
     if arguments.json:
-        dump({"cameras": documents})
+        dump({"cameras": [with_iso(document, reader.info) for reader, document in zip(shown, documents, strict=True)]})
         return 0
     for reader, document in zip(shown, documents, strict=True):
         _print(document, reader)
@@ -198,8 +198,8 @@ def _print(document: dict[str, Any], reader: CameraReader) -> None:
         f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
     ]
     print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
-    if limits["days"]:
-        print(f"  in whole chunks of frames: some stay up to {spell_duration(document['grace_s'])} of recording longer")
+    for line in describe_limits(reader.info, camera_limits(reader.directory, read_settings(reader.directory))):
+        print(line)
     by = {BY_RECORDER: " (by the recording process)", BY_COMMAND: ""}.get(document.get("by", BY_COMMAND), "")
     for line in describe_evicted(document.get("evicted", {}), reader.info, by):
         print(line)

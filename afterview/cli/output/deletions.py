@@ -14,8 +14,9 @@ _MOST_RANGES = 5  # listed; --json has all
 def describe_preview(preview: Preview, verb: str) -> list[str]:
     """What would go of one camera, and what would stay. verb: "forgotten" or "evicted"."""
     info = preview.info
+    lost = [f"  and what is left of {preview.lost} frames that were lost to damage"] if preview.lost else []
     if not preview.frames:
-        return [f"{info.id}: no frame would be {verb} now; {preview.stays} frames stay"]
+        return [f"{info.id}: no frame would be {verb} now; {preview.stays} frames stay", *lost]
     lines = [
         f"{info.id}: {preview.frames} frames would be {verb} now, about {preview.bytes / 1e6:.1f} MB; {preview.stays} frames stay"
     ]
@@ -25,7 +26,7 @@ def describe_preview(preview: Preview, verb: str) -> list[str]:
     ]
     if len(preview.ranges) > _MOST_RANGES:
         lines.append(f"  and {len(preview.ranges) - _MOST_RANGES} more spans; --json lists all")
-    return lines
+    return [*lines, *lost]
 
 
 def describe_limits(info: CameraInfo, limits: Limits) -> list[str]:
@@ -48,6 +49,20 @@ def describe_evicted(evicted: dict[str, Any], info: CameraInfo, by: str) -> list
         return []
     span = f"{info.show(evicted['start'])} to {info.show(evicted['end'])}"
     return [f"  evicted: {evicted['frames']} frames, {span}, {evicted['bytes'] / 1e6:.1f} MB freed{by}"]
+
+
+def with_iso(value: Any, info: CameraInfo) -> Any:
+    """A JSON value with the times of its spans also in ISO 8601, in the camera's zone."""
+    if isinstance(value, list):
+        return [with_iso(item, info) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        found[key] = with_iso(item, info)
+        if key in ("start", "end", "removed_at") and isinstance(item, float):
+            found[f"{key}_iso"] = info.local(item).isoformat()
+    return found
 
 
 def count_cameras(names: Sequence[str]) -> str:

@@ -81,10 +81,12 @@ def _add_forget(commands: Commands) -> None:
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them.",
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. If --clear would let the limits "
+        "delete frames at once, it first shows which and asks.",
     )  # fmt: skip
     _add_span(parser)
     parser.add_argument("--clear", action="store_true", help="drop all kept spans")
+    add_deletion(parser)
 
 
 def _add_pause(commands: Commands) -> None:

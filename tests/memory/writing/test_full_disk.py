@@ -96,16 +96,18 @@ def assert_forgotten(camera: Path, first: int, last: int) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("reserve", [True, False])
+@pytest.mark.parametrize("room", ["reserve and index", "slots alone", "index alone"])
 @pytest.mark.parametrize(("first", "last"), SPANS)
 def test_forget_works_without_a_free_byte(
-    disk: Path, first: int, last: int, reserve: bool, capsys: pytest.CaptureFixture[str]
+    disk: Path, first: int, last: int, room: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     camera = record_frames(disk / "m", FRAMES, SPEC)
-    if reserve:
+    if room != "slots alone":
         with_index(camera)
-    else:
+    if room != "reserve and index":
         (camera / "reserve").unlink()
+    if room == "index alone":  # an earlier version made the camera
+        (camera / in_place.FILE).unlink()
     ballast = fill(disk)
     span = ["--from", repr(START + first), "--to", repr(START + last)]
     assert main(["forget", "--memory", str(camera.parent), *span, "--yes", "--json"]) == 0
@@ -132,6 +134,18 @@ def test_retain_works_without_a_free_byte(disk: Path, options: list[str], capsys
     assert document["limits"]["days"] == pytest.approx(120 / 86400)
     assert_seen(camera, without=range(128))
     assert fsck(camera).findings == []
+
+
+@pytest.mark.integration
+def test_a_camera_that_never_had_room_for_its_slots_says_so(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    camera = record_frames(disk / "m", FRAMES, SPEC)
+    (camera / "reserve").unlink()
+    (camera / in_place.FILE).unlink()
+    fill(disk)
+    span = ["--from", repr(START), "--to", repr(START + 9)]
+    assert main(["forget", "--memory", str(camera.parent), *span, "--yes"]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert_seen(camera, without=None)
 
 
 @pytest.mark.integration

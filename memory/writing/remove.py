@@ -192,6 +192,7 @@ def _commit(state: CameraState, manifest: Manifest) -> None:
             raise
         make_room(state.directory)
         state.put_manifest(manifest)
+        Manifest.settle(state.directory)  # with the room that this won
 
 
 def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:

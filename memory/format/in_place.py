@@ -15,7 +15,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +46,11 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Note:
-    """The bytes of a file that are overwritten: pieces of (offset, content). size, crc: of the whole file afterwards."""
+    """The bytes of a file that are overwritten: pieces of (offset, content). size, crc: of the whole file afterwards; None: not known."""
 
     key: str
     size: int
-    crc: int
+    crc: int | None
     pieces: tuple[tuple[int, bytes], ...]
 
     def encode(self) -> bytes:
@@ -74,7 +74,7 @@ class _Note:
         changed = bytearray(data)
         for offset, piece in self.pieces:
             changed[offset : offset + len(piece)] = piece
-        return bytes(changed) if zlib.crc32(changed) == self.crc else None
+        return bytes(changed) if self.crc in (None, zlib.crc32(changed)) else None
 
 
 def prepare(camera: Path, manifest: bytes) -> None:
@@ -119,14 +119,19 @@ def _base(committed: bytes) -> bytes:
 def _manifest_slot_bytes(camera: Path) -> int:
     """Bytes of a manifest slot; 0 without the file."""
     try:
-        return max(0, ((camera / FILE).stat().st_size - NOTE_SLOT) // 2)
+        return _slot_bytes((camera / FILE).stat().st_size)
     except OSError:
         return 0
 
 
+def _slot_bytes(size: int) -> int:
+    return max(0, (size - NOTE_SLOT) // 2)
+
+
 def _manifest_slots(camera: Path) -> list[_Slot]:
-    size = _manifest_slot_bytes(camera)
-    return [slot for place in (0, size) if size and (slot := _read_slot(camera, place, size))]
+    with _opened(camera) as file:
+        size = 0 if file is None else _slot_bytes(os.fstat(file).st_size)
+        return [slot for place in (0, size) if file is not None and size and (slot := _read_slot(file, place, size))]
 
 
 # --- overwriting ---
@@ -138,12 +143,21 @@ def overwrite_in_place(camera: Path, path: Path, old: bytes, new: bytes) -> None
     After a crash in the middle, `finish_overwriting` completes it, and `as_finished` reads it. Raises OSError (ENOSPC) if there is no
     slot for the change.
     """
+    _overwrite(camera, path, 0, old, new, size=len(new), crc=zlib.crc32(new))
+
+
+def overwrite_part(camera: Path, path: Path, offset: int, old: bytes, new: bytes) -> None:
+    """The same for a part of a file that is too large to read whole for each change. It must say itself whether it is sound."""
+    _overwrite(camera, path, offset, old, new, size=path.stat().st_size, crc=None)
+
+
+def _overwrite(camera: Path, path: Path, offset: int, old: bytes, new: bytes, *, size: int, crc: int | None) -> None:
     if len(old) != len(new):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    pieces = _pieces(old, new)
+    pieces = tuple((offset + place, data) for place, data in _pieces(old, new))
     if not pieces:
         return
-    note = _Note(str(path.relative_to(camera)), len(new), zlib.crc32(new), pieces)
+    note = _Note(str(path.relative_to(camera)), size, crc, pieces)
     place = 2 * _manifest_slot_bytes(camera)
     _write_slot(camera, place, NOTE_SLOT, 1, _NO_BASE, note.encode())
     reach("overwrite.noted")
@@ -185,8 +199,11 @@ def read_overwritten(camera: Path, path: Path) -> bytes:
 
 
 def _read_note(camera: Path) -> _Note | None:
-    slot = _read_slot(camera, 2 * _manifest_slot_bytes(camera), NOTE_SLOT)
-    return None if slot is None else _Note.decode(slot.payload)
+    with _opened(camera) as file:
+        if file is None:
+            return None
+        slot = _read_slot(file, 2 * _slot_bytes(os.fstat(file).st_size), NOTE_SLOT)
+        return None if slot is None else _Note.decode(slot.payload)
 
 
 def _pieces(old: bytes, new: bytes) -> tuple[tuple[int, bytes], ...]:
@@ -211,17 +228,27 @@ def _write_slot(camera: Path, place: int, size: int, sequence: int, base: bytes,
     overwrite(camera / FILE, [(place, header + packed)])
 
 
-def _read_slot(camera: Path, place: int, size: int) -> _Slot | None:
-    """A slot's content; None if it is empty or torn."""
+@contextlib.contextmanager
+def _opened(camera: Path) -> Iterator[int | None]:
+    """A descriptor of the file; None if there is none, or if it cannot be read."""
     try:
-        with (camera / FILE).open("rb", buffering=0) as file:
-            head = os.pread(file.fileno(), _HEADER.size, place)
-            if not head.startswith(_MAGIC) or len(head) < _HEADER.size:
-                return None
-            _, length, crc, sequence, base = _HEADER.unpack(head)
-            packed = os.pread(file.fileno(), min(length, size), place + _HEADER.size)
+        descriptor = os.open(camera / FILE, os.O_RDONLY)
     except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_slot(file: int, place: int, size: int) -> _Slot | None:
+    """A slot's content; None if it is empty or torn."""
+    head = os.pread(file, _HEADER.size, place)
+    if not head.startswith(_MAGIC) or len(head) < _HEADER.size:
         return None
+    _, length, crc, sequence, base = _HEADER.unpack(head)
+    packed = os.pread(file, min(length, size), place + _HEADER.size)
     if zlib.crc32(struct.pack("<Q8s", sequence, base) + packed) != crc:
         return None
     return _Slot(place, sequence, base, zlib.decompress(packed))

@@ -21,7 +21,7 @@ from afterview.memory.base import durable
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.failpoints import reach
-from afterview.memory.format.in_place import as_finished, overwrite_in_place
+from afterview.memory.format.in_place import as_finished, overwrite_part
 
 MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32
@@ -224,11 +224,9 @@ class Journal:
     def blank(self, times: Mapping[int, float]) -> None:
         """Blank the records of these frames where they lie, which needs no free byte. times: what each keeps, by frame id."""
         data = self.path.read_bytes()
-        for start, end in list(_sound_records(data)):
-            blank = _blanked(data[start:end], times)
-            changed = b"".join([data[:start], blank, data[end:]])
-            overwrite_in_place(self.path.parent, self.path, data, changed)
-            data = changed
+        for start, end in _sound_records(data):
+            record = data[start:end]
+            overwrite_part(self.path.parent, self.path, start, record, _blanked(record, times))
 
     def close(self) -> None:
         """Sync and close."""

@@ -235,7 +235,7 @@ def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tu
     identity = identity_of(state.info, state.spec, manifest.generation, manifest.removed)
     done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=not shares)
     with building_lock(directory):  # a generation that is being built must not restore the frames
-        if shares:
+        if removal.reason == "forgotten":
             done.include(erase_leftovers(directory, removal))
         erased, left = erase_everywhere(
             directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s

@@ -30,17 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if any(preview.frames or preview.lost for preview in previews):
         confirm(lines, arguments)
-    documents = [
-        {**apply(reader, {"do": "forget", "start": start, "stop": stop}), "stays": {"frames": reader.snapshot().frames}}
-        for reader, (start, stop) in zip(readers, spans, strict=True)
-    ]
+    documents = []
+    for reader, (start, stop) in zip(readers, spans, strict=True):
+        done = apply(reader, {"do": "forget", "start": start, "stop": stop})
+        document = with_iso({**done, "stays": {"frames": reader.snapshot().frames}}, reader.info)
+        documents.append(document)
+        if not arguments.json:  # at once: the next camera may fail
+            _print(document, reader)
     if arguments.json:
-        dump(
-            {"cameras": [with_iso(document, reader.info) for reader, document in zip(readers, documents, strict=True)]}
-        )
-        return 0
-    for reader, document in zip(readers, documents, strict=True):
-        _print(document, reader)
+        dump({"cameras": documents})
     return 0
 
 

@@ -24,14 +24,21 @@ FRAMES = 300
 _Usage = namedtuple("_Usage", "total used free")
 
 
-@pytest.fixture
-def memory(tmp_path: Path) -> Path:
-    """Two cameras of 300 frames."""
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cameras of 300 frames, to copy."""
+    memory = tmp_path_factory.mktemp("recorded")
     for name in ("a", "b"):
-        with open_camera(tmp_path / "m", name, SPEC) as repository:
+        with open_camera(memory, name, SPEC) as repository:
             for number in range(FRAMES):
                 repository.append(make_frame(number, SPEC))
-    return tmp_path / "m"
+    return memory
+
+
+@pytest.fixture
+def memory(tmp_path: Path, recorded: Path) -> Path:
+    """Two cameras of 300 frames."""
+    return Path(shutil.copytree(recorded, tmp_path / "m"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:

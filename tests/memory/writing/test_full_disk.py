@@ -59,11 +59,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_segments() -> Iterator[None]:
+    """An index that is saved."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("afterview.memory.index.frame_index.SMALL", 64)
+        yield
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory to copy."""
     memory = tmp_path_factory.mktemp("recorded")
-    with_index(record_frames(memory, FRAMES, SPEC))
+    assert list((with_index(record_frames(memory, FRAMES, SPEC)) / "index").glob("*.faiss"))
     return memory
 
 
@@ -87,7 +95,8 @@ def assert_seen(camera: Path, *, without: range | None) -> None:
 
 
 def assert_forgotten(camera: Path, first: int, last: int) -> None:
-    assert [files_with(camera.parent, number) for number in range(first, last + 1)] == [[]] * (last + 1 - first)
+    for number in {first, *range(first, last, 16), last}:
+        assert files_with(camera.parent, number) == []
     assert_seen(camera, without=range(first, last + 1))
     assert [finding.what for finding in fsck(camera).findings] == []
 
@@ -99,11 +108,11 @@ def assert_forgotten(camera: Path, first: int, last: int) -> None:
 @pytest.mark.parametrize("room", ["reserve and index", "slots alone", "reserve alone"])
 @pytest.mark.parametrize(("first", "last"), SPANS)
 def test_forget_works_without_a_free_byte(
-    disk: Path, first: int, last: int, room: str, capsys: pytest.CaptureFixture[str]
+    disk: Path, recorded: Path, first: int, last: int, room: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    camera = record_frames(disk / "m", FRAMES, SPEC)
-    if room == "reserve and index":
-        with_index(camera)
+    camera = shutil.copytree(recorded, disk / "m") / "a"
+    if room != "reserve and index":
+        shutil.rmtree(camera / "index")
     if room == "slots alone":
         (camera / "reserve").unlink()
     if room == "reserve alone":  # an earlier version made the camera

@@ -1,7 +1,7 @@
 """What one camera's memory holds, for `info` and for programs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,34 @@ from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.lock import Writer, may_be_written_here, writer_of
 from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
-from afterview.memory.plans.removal import Removal
+from afterview.memory.plans.removal import Limit, Removal
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import CameraRules
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
+
+
+@dataclass(frozen=True)
+class Evictions:
+    """What retention has deleted of a camera: `frames`. last_at: when it last did. limit: by which limit; None if unknown."""
+
+    frames: int = 0
+    last_at: float | None = None
+    limit: Limit | None = None
+
+    @classmethod
+    def of(cls, removed: Sequence[Removal]) -> "Evictions":
+        """The evictions among these removals."""
+        evicted = [gone for gone in removed if gone.reason == "evicted"]
+        if not evicted:
+            return cls()
+        last = max(evicted, key=lambda gone: gone.at)
+        return cls(sum(gone.frames for gone in evicted), last.at, last.limit)
+
+    def to_dict(self, info: CameraInfo) -> dict[str, Any]:
+        """As JSON for people and programs."""
+        iso = None if self.last_at is None else info.local(self.last_at).isoformat()
+        return {"frames": self.frames, "last_at": self.last_at, "last_at_iso": iso, "last_limit": self.limit}
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,7 @@ class CameraDescription:
     writer: Writer | None
     recording: bool | None
     lag_s: float | None
+    evictions: Evictions
 
     @classmethod
     def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
@@ -68,6 +92,7 @@ class CameraDescription:
             writer=writer,
             recording=bool(writer and writer.recording) if may_be_written_here(reader.directory) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
+            evictions=Evictions.of(snapshot.removed),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +110,7 @@ class CameraDescription:
             "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
             "journal_damage": self.journal_damage or None,
+            "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,

@@ -4,15 +4,21 @@ Every change that a memory makes to the disk goes through this module, one step 
 stop at any of them as a crash would, or replay them without what was never fsync'd.
 """
 
+import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
-StepKind = Literal["create", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir", "fsync-directory"]
-Observer = Callable[[StepKind, Path, bytes | int | Path | None], None]  # called before each step
+StepKind = Literal[
+    "create", "write", "truncate", "overwrite", "fsync", "rename", "unlink", "mkdir", "rmdir", "fsync-directory"
+]
+Detail = bytes | int | Path | tuple[int, bytes] | None
+Observer = Callable[[StepKind, Path, Detail], None]  # called before each step
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError
 
 PARTIAL = ".partial"  # suffix of files that are being written; a crash may leave them, and no reader opens them
 
@@ -40,7 +46,7 @@ def observed(observer: Observer) -> Iterator[None]:
         _observer = before
 
 
-def _about_to(kind: StepKind, path: Path, detail: bytes | int | Path | None = None) -> None:
+def _about_to(kind: StepKind, path: Path, detail: Detail = None) -> None:
     if _observer is not None:
         _observer(kind, path, detail)
 
@@ -126,6 +132,18 @@ def truncate(file: IO[bytes], path: Path, size: int) -> None:
     _about_to("truncate", path, size)
     file.truncate(size)
     file.seek(size)
+
+
+def overwrite(path: Path, pieces: Sequence[tuple[int, bytes]]) -> None:
+    """Overwrite parts of a file, (offset, content), durably. Needs no room. NOT atomic: a crash leaves some old and some new bytes."""
+    with path.open("r+b", buffering=0) as file:
+        for offset, data in pieces:
+            _about_to("overwrite", path, (offset, data))
+            view, place = memoryview(data), offset
+            while view.nbytes:
+                done = os.pwrite(file.fileno(), view, place)
+                view, place = view[done:], place + done
+        fsync_file(file, path)
 
 
 def fsync_file(file: IO[bytes], path: Path) -> None:

@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from afterview.memory.base.camera import read_camera
+from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import CameraBusy, RepositoryError
 
 CONTROL = "control"  # the socket of a process that records the camera, in the camera's directory
+_TEXT_BYTES = 512  # of the holder's text and blanks: a full disk has no room for a file that grows
 _POLL_S = 0.02  # between two tries of a lock with limited patience
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 
@@ -33,7 +35,8 @@ class CameraLock:
     """
 
     def __init__(self, path: Path, *, camera: str) -> None:
-        self._file = path.open("a+")
+        path.touch()
+        self._file = path.open("r+b", buffering=0)
         try:
             fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except OSError:
@@ -42,18 +45,22 @@ class CameraLock:
             raise CameraBusy(
                 f"camera '{camera}' is being written by {holder}; stop that process or choose another --camera"
             ) from None
-        self._file.seek(0)
-        self.last_died = bool(self._file.read())
+        self.last_died = bool(self._file.read().strip())
         identity = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        self._file.truncate(0)
-        self._file.write(json.dumps(identity))
-        self._file.flush()
-        os.fsync(self._file.fileno())  # the text must survive a power cut
+        self._write(json.dumps(identity))
+
+    def _write(self, text: str) -> None:
+        try:
+            os.pwrite(self._file.fileno(), text.encode().ljust(_TEXT_BYTES), 0)
+            os.fsync(self._file.fileno())  # the text must survive a power cut
+        except OSError as error:
+            if error.errno not in DISK_FULL:  # an empty file of an earlier version: the lock holds without a text, too
+                raise
 
     def close(self) -> None:
         """Release the lock. The file stays: if it were removed, two writers could lock two files of one name."""
         if not self._file.closed:
-            self._file.truncate(0)
+            self._write("")
             self._file.close()
 
     def __enter__(self) -> Self:

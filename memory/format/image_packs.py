@@ -7,6 +7,7 @@ from typing import Any
 
 from afterview.memory.base.errors import require_content
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.in_place import read_overwritten
 from afterview.memory.format.layout import IMAGES
 
 
@@ -14,10 +15,18 @@ def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
     """`offsets` and `times` of one seal's images; None if they are missing or damaged. Raises Unreadable."""
     path = camera / IMAGES / str(seal) / "zarr.json"
     try:
-        about = json.loads(path.read_text())["attributes"]
-        sound = are_offsets(about["offsets"]) and are_times(about["times"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         require_content(error, path)
+        return None
+    return _attributes(data) or _attributes(read_overwritten(camera, path))
+
+
+def _attributes(document: bytes) -> dict[str, Any] | None:
+    try:
+        about = json.loads(document)["attributes"]
+        sound = are_offsets(about["offsets"]) and are_times(about["times"])
+    except (ValueError, LookupError, TypeError):
         return None
     return dict(about) if sound else None
 

@@ -22,6 +22,7 @@ from afterview.memory.base import durable
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedMemory, Unreadable
 from afterview.memory.base.failpoints import reach
+from afterview.memory.format.in_place import as_finished, overwrite_part
 
 MAGIC = b"AFTRJNL1"
 _PREFIX = struct.Struct("<II")  # length, crc32
@@ -103,7 +104,7 @@ def scan(data: bytes, *, where: str) -> Scan:
 def read_journal(path: Path) -> bytes:
     """A journal's bytes. Raises Unreadable; DamagedMemory if it is missing: a camera has one from its creation, and it is only replaced."""
     try:
-        return path.read_bytes()
+        return as_finished(path.parent, path, path.read_bytes())
     except FileNotFoundError:
         raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` records the frames in it as lost") from None
     except OSError as error:
@@ -113,6 +114,34 @@ def read_journal(path: Path) -> bytes:
         raise DamagedMemory(
             f"{path}: cannot be read: {why}; move it away, then `afterview fsck --repair` records the frames in it as lost"
         ) from None
+
+
+def frames_in(data: bytes, first: int, end: int) -> Iterator[Record]:
+    """The records of the frames [first, end) in a journal's bytes, also those that are sealed already."""
+    for begin, stop in _sound_records(data):
+        record = _decode(data[begin + _PREFIX.size : stop])
+        if record.header["type"] == "frame" and first <= record.header["id"] < end:
+            yield record
+
+
+def _blanked(data: bytes, times: Mapping[int, float]) -> bytes:
+    """A record of the same length without content, if it is a frame of `times`; otherwise the record as it is."""
+    record = _decode(data[_PREFIX.size :])
+    header, parts = record.header, record.parts
+    if header["type"] != "frame" or header["id"] not in times or not any(map(any, parts.values())):
+        return data
+    (size,) = _HEADER_LENGTH.unpack_from(data, _PREFIX.size)
+    wanted, lengths = times[header["id"]], {name: len(part) for name, part in parts.items()}
+    for time in (wanted, round(wanted, 3), round(wanted), header["time"]):  # a long fraction may not fit
+        new = {**header, "time": time, "arrival": 0, "source": None, "basis": 0, "parts": lengths}
+        text = json.dumps(new).encode()
+        if len(text) <= size:
+            break
+    else:
+        text = data[_PREFIX.size + _HEADER_LENGTH.size :][:size]
+    content = bytes(sum(lengths.values()))
+    payload = b"".join([_HEADER_LENGTH.pack(size), text.ljust(size), content])
+    return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def _durable_bytes(record: Record, end: int) -> int:
@@ -199,6 +228,13 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         self._end = self._durable = len(data)
         self._suspect = False
+
+    def blank(self, times: Mapping[int, float]) -> None:
+        """Blank the records of these frames where they lie, which needs no free byte. times: what each keeps, by frame id."""
+        data = self.path.read_bytes()
+        for start, end in _sound_records(data):
+            record = data[start:end]
+            overwrite_part(self.path.parent, self.path, start, record, _blanked(record, times))
 
     def close(self) -> None:
         """Sync and close."""

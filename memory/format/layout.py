@@ -23,6 +23,7 @@ from afterview.memory.base.errors import Unreadable
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import MISSING_CODE
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.in_place import read_overwritten
 from afterview.memory.plans.downsampling import ARRAYS, FEWER
 
 TOKEN_CHUNK = 16  # frames; a single frame is read 4 times faster than from chunks of 64 (measured, 64x1152 float16)
@@ -123,6 +124,8 @@ class StoredArray:
             return b"", f"cannot be read ({reason(error, path)})"
         if len(data) != self.chunk_bytes:
             return b"", f"has {len(data)} bytes instead of {self.chunk_bytes}"
+        if not checksum_holds(data):
+            data = read_overwritten(camera, self.file(camera, chunk))
         return (data[:-4], None) if checksum_holds(data) else (b"", "fails its checksum")
 
     def _shaped(self, data: bytes) -> NDArray[Any]:

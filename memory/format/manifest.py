@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.documents import REPAIR, decode_json, encode_json, read_json
-from afterview.memory.base.durable import write_file
+from afterview.memory.base.durable import DISK_FULL, write_file
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.format import in_place
 from afterview.memory.plans.downsampling import Downsampled
 from afterview.memory.plans.removal import Removal
 
@@ -27,7 +28,13 @@ class Manifest:
 
     @classmethod
     def read(cls, camera: Path) -> "Manifest":
-        """The manifest of the camera at `camera`. Raises MemoryNotFound, DamagedMemory, Unreadable."""
+        """The manifest in force of the camera at `camera`. Raises MemoryNotFound, DamagedMemory, Unreadable."""
+        committed = cls._committed(camera)
+        newer = in_place.manifest_over(camera, committed.encode)
+        return committed if newer is None else cls.decode(newer, where=str(camera / in_place.FILE))
+
+    @classmethod
+    def _committed(cls, camera: Path) -> "Manifest":
         path = camera / "committed"
         return cls._from(read_json(path, missing=f"{camera}: not a camera of a memory"), where=str(path))
 
@@ -53,5 +60,26 @@ class Manifest:
         return encode_json({**counts, "removed": [removal.to_json() for removal in self.removed], **downsampled})
 
     def write(self, camera: Path) -> None:
-        """Replace the manifest, durably: from here on this one counts."""
-        write_file(camera / "committed", self.encode())
+        """Replace the manifest, durably: from here on this one counts. On a full disk it takes a slot of `in-place`.
+
+        Raises OSError if there is no slot either.
+        """
+        try:
+            write_file(camera / "committed", self.encode())
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            in_place.put_manifest(camera, self._committed(camera).encode(), self.encode())
+
+    @classmethod
+    def settle(cls, camera: Path) -> None:
+        """Let `committed` be the manifest in force, and prepare for a full disk. Call it as the camera's writer."""
+        manifest = cls.read(camera)
+        try:
+            if manifest != cls._committed(camera):
+                write_file(camera / "committed", manifest.encode())
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            return  # it stays in its slot
+        in_place.prepare(camera, manifest.encode())

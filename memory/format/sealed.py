@@ -25,10 +25,11 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, SEAL_FRAMES, Gap
-from afterview.memory.format.image_packs import are_offsets
+from afterview.memory.format.image_packs import are_offsets, image_attributes
 from afterview.memory.format.layout import (
     IMAGES,
     TOKEN_CHUNK,
+    StoredArray,
     gaps_array,
     generation_name,
     is_missing,
@@ -241,7 +242,19 @@ class SealedFrames:
         except Unreadable as error:
             raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError, MemoryError):
-            raise self._lost(name, [frame]) from None
+            found = self._overwritten_pack(frame // SEAL_FRAMES)
+            if found is None:
+                raise self._lost(name, [frame]) from None
+            return found
+
+    def _overwritten_pack(self, seal: int) -> tuple[list[int], NDArray[np.uint8]] | None:
+        """The same, if its metadata could not be read because a writer overwrites them in place (memory.format.in_place)."""
+        about = image_attributes(self._camera, seal)
+        if about is None:
+            return None
+        offsets = about["offsets"]
+        pack = StoredArray(f"{IMAGES}/{seal}", max(1, offsets[-1]), (), "u1")
+        return None if pack.check(self._camera, 0) else (offsets, pack.read(self._camera, 0, offsets[-1]))
 
     def _lost(self, name: str, frames: Iterable[int]) -> DamagedFrames:
         ids = np.array(sorted(frames), dtype=np.int64)
@@ -260,7 +273,10 @@ class SealedFrames:
             rows = np.asarray(array[first:end])
         except (ValueError, OSError) as error:  # Zarr raises ValueError for a wrong checksum or length
             require_content(error, self._camera / name)
-            raise self._damaged(name, f"{error}") from error
+            stored = StoredArray(name, array.chunks[0], array.shape[1:], array.dtype.str)
+            if any(stored.check(self._camera, chunk) for chunk in stored.chunks(first, end)):
+                raise self._damaged(name, f"{error}") from error
+            return stored.read(self._camera, first, end)  # it was being overwritten in place (memory.format.in_place)
         short = end - first - len(rows)  # arrays of downsampled tokens have rows for old frames only
         return (
             np.concatenate([rows, np.full((short, *rows.shape[1:]), array.fill_value, rows.dtype)]) if short else rows

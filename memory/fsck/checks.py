@@ -29,6 +29,7 @@ from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.feature_spec_file import read_spec, spec_path
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import are_offsets, are_times
+from afterview.memory.format.in_place import as_finished
 from afterview.memory.format.layout import (
     GAP_CHUNK,
     IMAGES,
@@ -222,9 +223,9 @@ def _unchecked(error: Unreadable, frames: NDArray[np.int64]) -> Finding:
 def check_images(directory: Path, remote: RemoteChunks) -> str | None:
     """What is wrong with one seal's images, or None. Raises Unreadable."""
     try:
-        about = json.loads((directory / "zarr.json").read_text())["attributes"]
+        about = json.loads(_read(directory / "zarr.json"))["attributes"]
         offsets, times = about["offsets"], about["times"]
-        data = (directory / "c.0").read_bytes() if (directory / "c.0").exists() else None
+        data = _read(directory / "c.0") if (directory / "c.0").exists() else None
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -237,6 +238,11 @@ def check_images(directory: Path, remote: RemoteChunks) -> str | None:
     if len(data) != max(1, offsets[-1]) + 4:
         return f"has {len(data)} bytes instead of {max(1, offsets[-1]) + 4}"
     return None if checksum_holds(data) else "fails its checksum"
+
+
+def _read(path: Path) -> bytes:
+    camera = path.parents[len(Path(IMAGES).parts) + 1]
+    return as_finished(camera, path, path.read_bytes())
 
 
 def _within(ids: NDArray[np.int64], first: int, end: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from afterview.memory.base.documents import exists
 from afterview.memory.base.durable import PARTIAL
 from afterview.memory.base.errors import RepositoryError, StoreError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
+from afterview.memory.format.in_place import finish_overwriting
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import frames_remote
@@ -86,6 +87,7 @@ def fsck(
     if not repair:
         return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
     with CameraLock(camera / "lock", camera=camera.name):
+        finish_overwriting(camera)
         report = Report(camera, 0)
         for _ in range(_PASSES):
             report.findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]

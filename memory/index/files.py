@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.documents import decode_json, write_json
-from afterview.memory.base.durable import fsync_directory, make_directory, unfinished_files, unlink
+from afterview.memory.base.durable import DISK_FULL, fsync_directory, make_directory, unfinished_files, unlink
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import file_lock
@@ -49,7 +49,7 @@ def index_lock(directory: Path) -> AbstractContextManager[None]:
 def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any], *, whole: bool = False) -> int:
     """Delete every segment that holds one of the frames [first, end), or with `whole` those that hold no others; returns how many.
 
-    The others stay and get the new identity.
+    The others stay and get the new identity, unless the disk has no room for the list of them: then they go, too.
     """
     if not directory.is_dir():
         return 0
@@ -62,8 +62,23 @@ def forget_files(directory: Path, first: int, end: int, identity: dict[str, Any]
             kept = [file for file in names if file.first < first or file.end > end]
         else:
             kept = [file for file in names if file.end <= first or file.first >= end]
-        write_list(directory, identity, kept)
+        try:
+            write_list(directory, identity, kept)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            kept = []  # the next question rebuilds the index
+            unlink(directory / "about.json")
         return drop_files(directory, keep={file.name for file in kept})
+
+
+def forget_all(directory: Path) -> int:
+    """Delete every file of an index; the next question rebuilds it. Returns how many segments that were."""
+    if not directory.is_dir():
+        return 0
+    with index_lock(directory):
+        unlink(directory / "about.json")
+        return drop_files(directory, keep=set())
 
 
 def drop_files(directory: Path, *, keep: set[str]) -> int:

@@ -11,7 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.records import SEAL_FRAMES
+
 RemovalReason = Literal["evicted", "forgotten", "damaged"]
+Limit = Literal["days", "gigabytes"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Removal:
     reason: RemovalReason
     at: float
     erased: bool = False
+    limit: Limit | None = (
+        None  # that the newest evicted frames of the range exceeded; None: not evicted, or by an earlier version
+    )
 
     @property
     def frames(self) -> int:
@@ -37,7 +43,7 @@ class Removal:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest keeps it on disk."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Removal":
@@ -53,6 +59,7 @@ class Removal:
             "first_frame": self.first,
             "reason": self.reason,
             "removed_at": self.at,
+            **({"limit": self.limit} if self.limit else {}),
         }
 
 
@@ -91,7 +98,8 @@ def add(removals: Iterable[Removal], new: Iterable[Removal]) -> tuple[Removal, .
             and last.reason == removal.reason == "evicted"
             and last.erased == removal.erased
         ):
-            merged[-1] = replace(last, end=removal.end, stop=removal.stop, at=removal.at)
+            newer = max(last, removal, key=lambda gone: gone.at)
+            merged[-1] = replace(last, end=removal.end, stop=removal.stop, at=newer.at, limit=newer.limit)
         else:
             merged.append(removal)
     return tuple(merged)
@@ -105,6 +113,12 @@ def touching(removals: Sequence[Removal], start: float, end: float) -> tuple[Rem
 def forgotten_frames(removed: Sequence[Removal]) -> list[list[int]]:
     """Ranges of frames that were forgotten on request."""
     return [[gone.first, gone.end] for gone in removed if gone.reason == "forgotten"]
+
+
+def cuts(removal: Removal, removed: Sequence[Removal]) -> bool:
+    """Whether a removal may share a seal with frames that stay. Eviction takes whole seals, except those that span an interruption."""
+    first, end = removal.first // SEAL_FRAMES * SEAL_FRAMES, -(-removal.end // SEAL_FRAMES) * SEAL_FRAMES
+    return removal.reason == "forgotten" or not covered_frames(removed, end)[first:].all()
 
 
 def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:

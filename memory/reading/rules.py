@@ -1,12 +1,19 @@
 """What a person has set for a camera: limits, kept spans, masks, pause."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.lock import may_be_written_here
-from afterview.memory.base.settings import CameraSettings, has_settings, read_memory_settings, read_settings
+from afterview.memory.base.settings import (
+    CameraSettings,
+    MemorySettings,
+    has_settings,
+    read_memory_settings,
+    read_settings,
+)
 from afterview.memory.plans.retention import Limits, limits_of
 
 
@@ -43,13 +50,22 @@ class CameraRules:
         }
 
 
-def camera_limits(camera: Path, settings: CameraSettings) -> Limits:
-    """The limits of a camera: its own, else its share of the memory's."""
-    shared = read_memory_settings(camera.parent)
+def camera_limits(
+    camera: Path,
+    settings: CameraSettings,
+    shared: MemorySettings | None = None,
+    changed: Mapping[str, float | None] | None = None,
+) -> Limits:
+    """The limits of a camera: its own, else its share of the memory's.
+
+    shared: of the memory, instead of those on the disk. changed: gigabytes of other cameras, by id, instead of those on the disk.
+    """
+    shared = read_memory_settings(camera.parent) if shared is None else shared
     if shared.gigabytes is None:
         return limits_of(settings, shared, sharing=1)
     others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent.name != camera.name]
-    own = [_own_gigabytes(other) for other in others]
+    changed = changed or {}
+    own = [changed[other.name] if other.name in changed else _own_gigabytes(other) for other in others]
     left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))
     rest = shared.model_copy(update={"gigabytes": left})
     return limits_of(settings, rest, sharing=1 + sum(size is None for size in own))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.durable import make_directory, write_file
+from afterview.memory.base.durable import DISK_FULL, make_directory, write_file
 from afterview.memory.base.errors import (
     DamagedFrames,
     DamagedMemory,
@@ -68,8 +68,13 @@ def downsample_oldest(
     times = state.times()[: manifest.frames]
     done: list[Downsampled] = []
     for first in _within_reach(state, due(manifest, times, seconds, keep)):
-        if len(done) < at_most and _write(state, first):
-            done.append(Downsampled(first, first + SEAL_FRAMES, erased=False))
+        try:
+            if len(done) < at_most and _write(state, first):
+                done.append(Downsampled(first, first + SEAL_FRAMES, erased=False))
+        except OSError as error:
+            if error.errno not in DISK_FULL or not done:
+                raise
+            break  # those that are done make room for the next ones
     reach("thin.before-commit")
     if done:
         manifest = state.manifest

@@ -5,7 +5,6 @@ repeated: the next writer does so after a crash. Chunks that hold only removed f
 rows blank. (This software cannot control what a file system or a disk keeps of deleted blocks.)
 """
 
-import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.durable import fsync_directory, remove_tree, unfinished_files, unlink, write_file
+from afterview.memory.base.durable import DISK_FULL, fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from afterview.memory.base.errors import require_content
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.answer_files import AnswerErasure, plan_answer_erasure
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
+from afterview.memory.format.in_place import overwrite_in_place
+from afterview.memory.format.journal import frames_in
 from afterview.memory.format.layout import (
     IMAGES,
     StoredArray,
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.plans.removal import Removal, covered_frames, touching
+from afterview.memory.plans.removal import Removal, covered_frames, cuts, touching
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # prefixes of unfinished chunks, image offsets and journals
 _UNREADABLE = "unreadable data where forgotten frames were"
@@ -36,23 +37,42 @@ _UNREADABLE = "unreadable data where forgotten frames were"
 
 @dataclass
 class Erased:
-    """What an erasure did. freed: bytes on the disk, and of objects that were remote only."""
+    """What an erasure did. freed: bytes on the disk, and of objects that were remote only. removals: those that it completes."""
 
     deleted: int = 0  # files
     rewritten: int = 0  # files
+    overwritten: int = 0  # files, in place, because the disk had no room for a second one
     objects: int = 0  # deleted from the store
     freed: int = 0
+    removals: tuple[Removal, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """How many frames were removed."""
+        return sum(removal.frames for removal in self.removals)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
-        return {"files_deleted": self.deleted, "objects_deleted": self.objects, "bytes": self.freed}
+        return {
+            "frames": self.frames,
+            "start": min((removal.start for removal in self.removals), default=None),
+            "end": max((removal.stop for removal in self.removals), default=None),
+            "ranges": [removal.to_dict() for removal in self.removals],
+            "files_deleted": self.deleted,
+            "files_rewritten": self.rewritten,
+            "files_overwritten": self.overwritten,
+            "objects_deleted": self.objects,
+            "bytes": self.freed,
+        }
 
     def include(self, other: "Erased") -> None:
         """Add what another erasure did."""
         self.deleted += other.deleted
         self.rewritten += other.rewritten
+        self.overwritten += other.overwritten
         self.objects += other.objects
         self.freed += other.freed
+        self.removals += other.removals
 
     def drop(self, path: Path) -> None:
         """Delete a file, if it exists."""
@@ -65,10 +85,17 @@ class Erased:
             self.freed += size
             fsync_directory(path.parent)
 
-    def rewrite(self, path: Path, data: bytes) -> None:
-        """Replace a file."""
-        write_file(path, data)
-        self.rewritten += 1
+    def rewrite(self, camera: Path, path: Path, data: bytes, *, in_place: bytes | None = None) -> None:
+        """Replace a file; on a full disk, overwrite it where it lies. in_place: the content for that, of the file's present length."""
+        try:
+            write_file(path, data)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            overwrite_in_place(camera, path, path.read_bytes(), data if in_place is None else in_place)
+            self.overwritten += 1
+        else:
+            self.rewritten += 1
 
 
 def blank_times(removal: Removal) -> NDArray[np.float64]:
@@ -81,28 +108,41 @@ def erase(
 ) -> Erased:
     """Erase the sealed frames of `removal`; the writer erases the journal. removed: all removals of the camera.
 
-    spare: seals whose images are remote only and could not be fetched, so that they cannot be blanked now.
+    Whole chunks go first: that wins the room in which the others are rewritten. spare: seals whose images are remote only and could not be
+    fetched, so that they cannot be blanked now.
     """
+    done = delete_whole(camera, removal, removed, sealed=sealed)
+    if not cuts(removal, removed):
+        return done
+    end = min(removal.end, sealed)
+    for array in camera_arrays(camera):
+        for chunk in array.chunks(removal.first, end) if end > removal.first else ():
+            if array.file(camera, chunk).is_file():
+                _blank_rows(camera, array, chunk, removal, done)
+        reach(f"{_verb(removal)}.half-erased")
+    for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
+        directory = camera / IMAGES / str(seal)
+        if directory.is_dir() and seal not in spare:
+            _blank_images(camera, seal, removal, done)
+    return done
+
+
+def delete_whole(camera: Path, removal: Removal, removed: Sequence[Removal], *, sealed: int) -> Erased:
+    """Delete the chunks around `removal` that hold only removed frames."""
     done = Erased()
     end = min(removal.end, sealed)
     covered = covered_frames(removed, max(sealed, removal.end) + 1)
     for array in camera_arrays(camera):
         for chunk in array.chunks(removal.first, end) if end > removal.first else ():
             low, high = chunk * array.chunk, min((chunk + 1) * array.chunk, sealed)
-            path = array.file(camera, chunk)
             if covered[low:high].all() and high == (chunk + 1) * array.chunk:
-                done.drop(path)
-            elif removal.reason == "forgotten" and path.is_file():
-                _blank_rows(camera, array, chunk, removal, done)
+                done.drop(array.file(camera, chunk))
         reach(f"{_verb(removal)}.half-erased")
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
-        low, high = seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES
         directory = camera / IMAGES / str(seal)
-        if covered[low:high].all() and directory.is_dir():
+        if covered[seal * SEAL_FRAMES : (seal + 1) * SEAL_FRAMES].all() and directory.is_dir():
             done.freed += sum(path.stat().st_size for path in directory.iterdir())
             done.deleted += remove_tree(directory)
-        elif removal.reason == "forgotten" and directory.is_dir() and seal not in spare:
-            _blank_images(directory, seal, removal, done)
     return done
 
 
@@ -120,7 +160,7 @@ def _blank_rows(camera: Path, array: StoredArray, chunk: int, removal: Removal, 
     rows[first - chunk * array.chunk : end - chunk * array.chunk] = blank_rows(array, removal, first, end)
     data = with_checksum(rows.tobytes())
     if data != path.read_bytes():
-        done.rewrite(path, data)
+        done.rewrite(camera, path, data)
 
 
 def blank_rows(array: StoredArray, removal: Removal, first: int, end: int) -> Any:
@@ -130,12 +170,14 @@ def blank_rows(array: StoredArray, removal: Removal, first: int, end: int) -> An
     return np.nan if array.name == "frames/source_times" else 0
 
 
-def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) -> None:
+def _blank_images(camera: Path, seal: int, removal: Removal, done: Erased) -> None:
+    directory = camera / IMAGES / str(seal)
     about, blob = directory / "zarr.json", directory / "c.0"
     first, end = max(removal.first, seal * SEAL_FRAMES), min(removal.end, (seal + 1) * SEAL_FRAMES)
     low, high = first - seal * SEAL_FRAMES, end - seal * SEAL_FRAMES
     try:
-        metadata = json.loads(about.read_text())
+        document = about.read_bytes()
+        metadata = json.loads(document)
         offsets, times = metadata["attributes"]["offsets"], metadata["attributes"]["times"]
         data = bytearray(blob.read_bytes())
         sound = checksum_holds(bytes(data)) and len(offsets) == SEAL_FRAMES + 1
@@ -149,11 +191,23 @@ def _blank_images(directory: Path, seal: int, removal: Removal, done: Erased) ->
     data[offsets[low] : offsets[high]] = bytes(offsets[high] - offsets[low])
     content = with_checksum(bytes(data[:-4]))
     if content != blob.read_bytes():
-        done.rewrite(blob, content)
+        done.rewrite(camera, blob, content)
     blank = blank_times(removal)[first - removal.first : end - removal.first].tolist()
     if times[low:high] != blank:
         times[low:high] = blank
-        done.rewrite(about, json.dumps(metadata).encode())
+        fitted = _fitted(metadata, slice(low, high), len(document))
+        done.rewrite(camera, about, json.dumps(metadata).encode(), in_place=fitted)
+
+
+def _fitted(metadata: dict[str, Any], rows: slice, size: int) -> bytes:
+    """Metadata in exactly so many bytes; longer if they do not fit. These rows' times are rounded where their fractions are too long."""
+    short = json.loads(json.dumps(metadata))
+    text = json.dumps(short, separators=(",", ":")).encode()
+    for digits in (3, 0):
+        if len(text) > size:
+            short["attributes"]["times"][rows] = [round(time, digits) for time in metadata["attributes"]["times"][rows]]
+            text = json.dumps(short, separators=(",", ":")).encode()
+    return text.ljust(size)
 
 
 def erase_leftovers(camera: Path, removal: Removal) -> Erased:
@@ -190,9 +244,10 @@ def _erase_answers(plan: AnswerErasure, done: Erased) -> None:
         done.drop(path)
     for path, data in plan.rewrite.items():
         try:
-            done.rewrite(path, data)
+            write_file(path, data)
+            done.rewritten += 1
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in DISK_FULL:
                 raise
             done.drop(path)  # no room for what is left of the answer
 
@@ -221,6 +276,12 @@ def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
     for seal in range(removal.first // SEAL_FRAMES, -(-end // SEAL_FRAMES)):
         found += _image_traces(camera, seal, removal, end)
     return found
+
+
+def journal_traces(journal: Path, removal: Removal) -> list[str]:
+    """The same for the journal, also for frames that are sealed already."""
+    records = frames_in(journal.read_bytes(), removal.first, removal.end)
+    return [f"{journal}: a forgotten frame" for record in records if any(map(any, record.parts.values()))]
 
 
 def _image_traces(camera: Path, seal: int, removal: Removal, end: int) -> list[str]:

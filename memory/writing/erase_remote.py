@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from afterview.memory.base.durable import make_directory, write_file
-from afterview.memory.base.errors import RepositoryError, StoreUnreachable
+from afterview.memory.base.durable import DISK_FULL, make_directory, write_file
+from afterview.memory.base.errors import RepositoryError, StoreRefused, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_arrays
@@ -20,7 +20,7 @@ from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import IMAGES, StoredArray, checksum_holds
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import FRAMES, PATIENCE_S, UploadState, upload_lock
-from afterview.memory.plans.removal import Removal, covered_frames
+from afterview.memory.plans.removal import Removal, covered_frames, cuts
 from afterview.memory.remote.bucket import BucketClient, bucket_of
 from afterview.memory.writing.erase import Erased, blank_rows, erase
 
@@ -52,12 +52,16 @@ def erase_everywhere(
             raise StoreUnreachable(f"{bucket.name}: not contacted while the camera is opened")
         with upload_lock(camera, patience_s=patience_s):
             items = touched(camera, UploadState.read(camera), removal, removed, sealed=sealed)
-            if removal.reason == "forgotten":
+            if cuts(removal, removed):
                 fetch_shared(camera, bucket, items)
             done.include(erase(camera, removal, removed, sealed=sealed))
             done.include(erase_objects(camera, bucket, removal, items))
         return done, None
-    except RepositoryError as error:
+    except (RepositoryError, OSError) as error:
+        if isinstance(error, OSError):
+            if error.errno not in DISK_FULL:
+                raise
+            error = StoreRefused(f"{camera}: the disk is full, so the store's state cannot be noted")
         seals = range(removal.first // SEAL_FRAMES, -(-removal.end // SEAL_FRAMES))
         remote = frozenset(seal for seal in seals if not (camera / IMAGES / str(seal) / "c.0").exists())
         done.include(erase(camera, removal, removed, sealed=sealed, spare=remote))
@@ -99,9 +103,8 @@ def fetch_shared(camera: Path, bucket: BucketClient, items: Sequence[Touched]) -
 
 
 def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: Sequence[Touched]) -> Erased:
-    """Delete every object that held frames of a removal, after the files were erased, and check that the objects are gone."""
-    forgotten = removal.reason == "forgotten"
-    items = [item for item in items if item.whole or forgotten]
+    """Delete every object that held frames of a removal, after the files were erased. If they were blanked, check that it is gone."""
+    blanked = removal.reason == "forgotten" or not all(item.whole for item in items)
     keys = [item.key for item in items]
     sizes: list[int | None] = bucket.each(bucket.size, keys)
     held = [(item, size) for item, size in zip(items, sizes, strict=True) if size is not None]
@@ -121,8 +124,8 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
         )
         done.objects += 1
         done.freed += remote_only
-    _replace_scalars(camera, bucket, removal)
-    if forgotten:
+    _replace_scalars(camera, bucket, removal, blanked=blanked)
+    if blanked:
         left: list[int | None] = bucket.each(bucket.size, keys)
         if any(size is not None for size in left):
             raise StoreUnreachable(f"{bucket.name}: deleted objects are still listed; run the command again")
@@ -130,14 +133,14 @@ def erase_objects(camera: Path, bucket: BucketClient, removal: Removal, items: S
     return done
 
 
-def _replace_scalars(camera: Path, bucket: BucketClient, removal: Removal) -> None:
+def _replace_scalars(camera: Path, bucket: BucketClient, removal: Removal, *, blanked: bool) -> None:
     """Times are published, too: replace them by blanked ones, and delete chunks that no longer exist here."""
     arrays = [array for array in camera_arrays(camera) if array.chunk > SEAL_FRAMES]
     end = min(removal.end, Manifest.read(camera).frames)
     chunks = [(array, c) for array in arrays for c in array.chunks(removal.first, end) if end > removal.first]
     paths = [array.file(camera, chunk) for array, chunk in chunks]
     bucket.delete([str(path.relative_to(camera)) for path in paths if not path.exists()])
-    if removal.reason != "forgotten":
+    if not blanked:
         return
 
     def put(path: Path) -> None:

@@ -10,7 +10,7 @@ from afterview.memory.format.generation_build import building_lock
 from afterview.memory.format.upload_state import upload_lock
 from afterview.memory.writing.erase import HOLD_FRAMES
 
-_NAMES = (".committed.", *HOLD_FRAMES)
+_NAMES = (".committed.", ".in-place.", *HOLD_FRAMES)
 _PATIENCE_S = 1.0  # to wait for a process that is sending; a file that stays does no harm
 
 

@@ -12,15 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import RepositoryError, StoreUnreachable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.generation_build import building_lock
+from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import blank_frame
 from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
-from afterview.memory.plans.removal import Removal, RemovalReason, add, present, runs
-from afterview.memory.plans.retention import Limits, plan_eviction
-from afterview.memory.writing.erase import Erased, blank_times, erase_evicted_answers, erase_leftovers, traces
+from afterview.memory.plans.removal import Limit, Removal, RemovalReason, add, cuts, present, runs
+from afterview.memory.plans.retention import Limits, plan_evictions
+from afterview.memory.remote.bucket import bucket_of
+from afterview.memory.writing.disk_reserve import make_room
+from afterview.memory.writing.erase import (
+    Erased,
+    blank_times,
+    delete_whole,
+    erase_evicted_answers,
+    erase_leftovers,
+    journal_traces,
+    traces,
+)
 from afterview.memory.writing.erase_remote import erase_everywhere
 from afterview.memory.writing.state import CameraState
 
@@ -51,6 +63,8 @@ class Forgotten:
             "proof": {
                 "files_deleted": self.erased.deleted,
                 "files_rewritten": self.erased.rewritten,
+                "files_overwritten": self.erased.overwritten,
+                "bytes": self.erased.freed,
                 "objects_deleted": self.erased.objects,
                 "frames_checked": self.checked,
                 "traces": 0,
@@ -78,6 +92,7 @@ def prove_forgotten(state: CameraState, removals: Sequence[Removal]) -> int:
     """Read every file that could hold these frames. Raises OSError naming one that does; returns the number of frames."""
     for removal in removals:
         left = traces(state.directory, removal, sealed=state.manifest.frames)
+        left += journal_traces(state.journal.path, removal)
         if left:
             raise OSError(f"{left[0]}; forgetting did not finish, run it again")
     return sum(removal.frames for removal in removals)
@@ -88,23 +103,31 @@ def enforce(state: CameraState, limits: Limits, keep: Sequence[tuple[float, floa
     retry_removals(state)
     if limits.seconds is None and limits.bytes is None:
         return Erased()
-    sealed = state.manifest.frames
-    times = state.times()[:sealed]
-    held = np.zeros(sealed, dtype=bool)
-    held[present(sealed, state.manifest.removed)] = True
-    ranges = plan_eviction(times, held, limits=limits, used=state.usage.bytes, keep=keep)
-    done = evict(state, ranges) if ranges else Erased()
+    times = state.times()
+    held = np.zeros(len(times), dtype=bool)
+    held[present(len(times), state.manifest.removed)] = True
+    evictions = plan_evictions(
+        times, held, sealed=state.manifest.frames, limits=limits, used=state.usage.bytes, keep=keep, fps=state.info.fps
+    )
+    new = [gone for plan in evictions for gone in remove(state, plan.ranges, "evicted", limit=plan.limit)]
+    if not new:
+        return Erased()
+    committed = [  # neighbours became one
+        gone
+        for gone in state.manifest.removed
+        if not gone.erased and any(gone.first < part.end and part.first < gone.end for part in new)
+    ]
+    done = _erase_all(state, committed, BRIEF_S)[0]
+    done.removals = tuple(new)
     state.usage.freed(done.freed)
     return done
 
 
-def evict(state: CameraState, ranges: Sequence[tuple[int, int]]) -> Erased:
-    """Remove whole seals (frame ranges) that retention no longer allows."""
-    return _erase_all(state, remove(state, ranges, "evicted"), BRIEF_S)[0]
-
-
 def finish_interrupted(state: CameraState) -> None:
     """Complete interrupted removals on this machine. `retry_removals` does so in the bucket, so that opening never waits for it."""
+    for removal in state.manifest.removed:
+        if removal.erased and removal.end > state.unsealed.first:
+            blank_unsealed(state, removal)  # their records may have been blanked in place
     _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], None)
 
 
@@ -122,6 +145,14 @@ def _erase_all(
     done = Erased()
     left: RepositoryError | None = None
     finished = []
+    if (
+        removals and bucket_of(state.directory) is None
+    ):  # with a bucket, `erase_everywhere` keeps its uploader away first
+        with building_lock(state.directory):
+            for removal in removals:
+                done.include(
+                    delete_whole(state.directory, removal, state.manifest.removed, sealed=state.manifest.frames)
+                )
     for removal in removals:
         erased, error = _erase(state, removal, patience_s)
         done.include(erased)
@@ -132,7 +163,9 @@ def _erase_all(
     return done, left
 
 
-def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason) -> tuple[Removal, ...]:
+def remove(
+    state: CameraState, ranges: Sequence[tuple[int, int]], reason: RemovalReason, *, limit: Limit | None = None
+) -> tuple[Removal, ...]:
     """Commit ranges of frames as removed: no reader sees them from here on. Their bytes still exist."""
     times = state.times()
     now, verb = time.time(), "forget" if reason == "forgotten" else "evict"
@@ -142,14 +175,27 @@ def remove(state: CameraState, ranges: Sequence[tuple[int, int]], reason: Remova
         run for first, end in ranges for run in runs(held[np.searchsorted(held, first) : np.searchsorted(held, end)])
     ]
     new = tuple(
-        Removal(first, end, *_ends(times[first:end], state), reason, now, erased=False) for first, end in ranges
+        Removal(first, end, *_ends(times[first:end], state), reason, now, erased=False, limit=limit)
+        for first, end in ranges
     )
     kept = [piece for removal in state.manifest.removed for piece in _not_taken_over(removal, new)]
     reach(f"{verb}.before-commit")
     if new:
-        state.put_manifest(replace(state.manifest, removed=add(kept, new)))
+        _commit(state, replace(state.manifest, removed=add(kept, new)))
     reach(f"{verb}.after-commit")
     return new
+
+
+def _commit(state: CameraState, manifest: Manifest) -> None:
+    """Put the manifest in force. A full disk is no obstacle, unless it was full before this camera could prepare for that."""
+    try:
+        state.put_manifest(manifest)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        make_room(state.directory)
+        state.put_manifest(manifest)
+        Manifest.settle(state.directory)  # with the room that this won
 
 
 def _not_taken_over(removal: Removal, new: Sequence[Removal]) -> list[Removal]:
@@ -185,31 +231,45 @@ def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int6
 
 
 def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tuple[Erased, RepositoryError | None]:
-    directory, manifest = state.directory, state.manifest
-    _blank_unsealed(state, removal)
+    """Files that can be deleted go first: on a full disk, that wins the room for those that must be rewritten."""
+    directory, manifest, done = state.directory, state.manifest, Erased()
+    shares = cuts(removal, manifest.removed)
+    blank_unsealed(state, removal)
+    identity = identity_of(state.info, state.spec, manifest.generation, manifest.removed)
+    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=not shares)
     with building_lock(directory):  # a generation that is being built must not restore the frames
-        done, left = erase_everywhere(
-            directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
-        )
         if removal.reason == "forgotten":
             done.include(erase_leftovers(directory, removal))
-    identity = identity_of(state.info, state.spec, manifest.generation, manifest.removed)
-    whole = removal.reason == "evicted"
-    done.deleted += forget_files(directory / "index", removal.first, removal.end, identity, whole=whole)
+        erased, left = erase_everywhere(
+            directory, removal, manifest.removed, sealed=manifest.frames, patience_s=patience_s
+        )
+        done.include(erased)
+    if shares:
+        _blank_journal(state, removal, done)
     reach("forget.after-erase" if removal.reason == "forgotten" else "evict.after-erase")
     return done, left
 
 
-def _blank_unsealed(state: CameraState, removal: Removal) -> None:
-    """Blank removed frames in the journal; their places stay."""
+def blank_unsealed(state: CameraState, removal: Removal) -> None:
+    """Blank removed frames that are not sealed, in memory; their places stay."""
     unsealed, blank = state.unsealed, blank_times(removal)
     rows = range(max(0, removal.first - unsealed.first), min(len(unsealed.frames), removal.end - unsealed.first))
     for row in rows:
         when = float(blank[unsealed.first + row - removal.first])
         unsealed.frames[row] = blank_frame(state.spec, time=when)
     state.set_sealed_times(removal.first, blank)
-    if removal.reason == "forgotten":
-        state.journal.replace(unsealed.entries())
+
+
+def _blank_journal(state: CameraState, removal: Removal, done: Erased) -> None:
+    """Blank removed frames in the journal; on a full disk where they lie."""
+    try:
+        state.journal.replace(state.unsealed.entries())
+    except OSError as error:
+        if error.errno not in DISK_FULL or state.journal.suspect:
+            raise
+        times = blank_times(removal).tolist()
+        state.journal.blank(dict(zip(range(removal.first, removal.end), times, strict=True)))
+        done.overwritten += 1
 
 
 def _mark_erased(state: CameraState, removals: Sequence[Removal]) -> None:

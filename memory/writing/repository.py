@@ -4,7 +4,6 @@ A frame is durable once `sync` has returned: it survives a kill at any moment an
 be lost and is never acknowledged. Threads: one at a time (the caller's writer thread).
 """
 
-import errno
 import math
 import statistics
 from collections import deque
@@ -17,7 +16,7 @@ from typing import Self
 import numpy as np
 
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.durable import remove_tree
+from afterview.memory.base.durable import DISK_FULL, remove_tree
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import CameraLock
@@ -36,8 +35,6 @@ from afterview.memory.writing.leftovers import drop_unfinished_writes
 from afterview.memory.writing.reembed import Encode, Reembedded, switch
 from afterview.memory.writing.remove import Forgotten, enforce, finish_interrupted, forget
 from afterview.memory.writing.state import CameraState
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -245,13 +242,23 @@ class Repository:
         self._closed = True
         try:
             acknowledged = self.sync()
-            self.interrupted("not recording")
+            self._note_end()
             self._state.journal.close()
             if not self.frames and not has_settings(self.directory):
                 remove_tree(self.directory)
         finally:
             self._lock.close()
         return acknowledged
+
+    def _note_end(self) -> None:
+        try:
+            self.interrupted("not recording")
+        except OSError as error:
+            if error.errno not in DISK_FULL or self._state.unsealed.open_gap is None:
+                raise
+            self.reserve.release()
+            self._state.journal.append(*gap_record(self._state.unsealed.open_gap))
+            self._make_durable()
 
     def __enter__(self) -> Self:
         return self

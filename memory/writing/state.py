@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.generation import GenerationFiles
+from afterview.memory.format.in_place import finish_overwriting
 from afterview.memory.format.journal import Journal
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
@@ -36,6 +37,8 @@ class CameraState:
     @classmethod
     def open(cls, directory: Path, info: CameraInfo, spec: FeatureSpec) -> "CameraState":
         """Read the state of the camera at `directory`. Cuts off an unfinished record of the journal. Raises DamagedMemory."""
+        finish_overwriting(directory)
+        Manifest.settle(directory)
         manifest = Manifest.read(directory)
         state = cls(directory, info, manifest, GenerationFiles.open(directory, manifest, spec), Usage(directory))
         state.last_time = state._newest_time()

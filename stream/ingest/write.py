@@ -12,11 +12,12 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
-from afterview.memory.writing.repository import DISK_FULL, Acknowledgement, Repository
+from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls
 from afterview.stream.ingest.items import Dropped, FeaturesOf, Interruption
 from afterview.stream.ingest.queues import Blocking, Closed
@@ -172,7 +173,6 @@ class CameraWriter:
         self._stats.set_disk_full(
             f"the disk is full ({error.strerror}); {waiting} frames wait, recording continues when there is space"
         )
-        self._repository.reserve.release()  # forgetting and evicting make space, but must write a little first
         self._keep_retention(now=True)
         deadline = time.monotonic() + RETRY_FULL_S
         while (left_s := deadline - time.monotonic()) > 0:
@@ -184,7 +184,6 @@ class CameraWriter:
                     f"{self._repository.directory}: the disk is full; {lost} frames that were never acknowledged are lost"
                 )
             self._outbox.wait_for_wake(left_s)
-        self._repository.reserve.hold()
 
     def _execute_commands(self) -> None:
         while True:

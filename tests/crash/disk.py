@@ -4,15 +4,19 @@ A file's content is durable after its fsync; a name (created, renamed, removed) 
 not durable may survive or not, each on its own: POSIX promises nothing.
 """
 
+import errno
+import os
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from afterview.memory.base.durable import StepKind
+from afterview.memory.base.durable import Detail, StepKind
 
+_SECTOR = 512  # bytes that a disk writes as a whole
 Survival = Literal["nothing", "names", "chance"]
 """Of what was not fsync'd: nothing survives; names survive and data does not; each write and each name by chance."""
 
@@ -23,7 +27,13 @@ class Step:
 
     kind: StepKind | Literal["ack", "log"]
     path: Path
-    detail: bytes | int | Path | str | None = None
+    detail: Detail | str = None
+
+
+def refuse_growth(kind: StepKind, path: Path, detail: Detail) -> None:
+    """An observer: no step finds a free byte."""
+    if kind in ("create", "write", "mkdir"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 class Recorder:
@@ -31,11 +41,21 @@ class Recorder:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self._full = False
         self._lock = threading.Lock()
 
-    def __call__(self, kind: StepKind, path: Path, detail: bytes | int | Path | None) -> None:
+    def __call__(self, kind: StepKind, path: Path, detail: Detail) -> None:
+        if self._full:
+            refuse_growth(kind, path, detail)
         with self._lock:
             self.steps.append(Step(kind, path, detail))
+
+    @contextmanager
+    def full(self, full: bool) -> Iterator[None]:
+        """No step finds a free byte meanwhile, if so."""
+        self._full = full
+        yield
+        self._full = False
 
     def promise(self, kind: Literal["ack", "log"], line: str) -> None:
         """A promise made at this moment."""
@@ -64,7 +84,7 @@ class Disk:
                 inode = _Inode() if step.kind == "create" else None
                 self.names[step.path] = inode
                 self.pending_names.append((step.path.parent, step, inode))
-            case "write" | "truncate":
+            case "write" | "truncate" | "overwrite":
                 self._file(step.path).pending.append(step)
             case "fsync":
                 inode = self._file(step.path)
@@ -130,10 +150,24 @@ def content(inode: _Inode, pending: Sequence[Step]) -> bytes:
         if step.kind == "write":
             assert isinstance(step.detail, bytes)
             data += step.detail
+        elif step.kind == "overwrite":
+            data = _overwritten(data, step, lambda: True)
         else:
             assert isinstance(step.detail, int)
             data = data[: step.detail]
     return data
+
+
+def _overwritten(data: bytes, step: Step, survives: Callable[[], bool]) -> bytes:
+    """A file after an overwrite, of which each sector survives or not."""
+    assert isinstance(step.detail, tuple)
+    (offset, new), changed = step.detail, bytearray(data)
+    for place in range(offset, offset + len(new)):
+        if place == offset or place % _SECTOR == 0:
+            taken = survives()
+        if taken:
+            changed[place] = new[place - offset]
+    return bytes(changed)
 
 
 def _torn(inode: _Inode, survival: Survival, dice: random.Random) -> bytes:
@@ -144,6 +178,9 @@ def _torn(inode: _Inode, survival: Survival, dice: random.Random) -> bytes:
         if step.kind == "truncate":
             assert isinstance(step.detail, int)
             data = data[: step.detail]
+            continue
+        if step.kind == "overwrite":
+            data = _overwritten(data, step, lambda: dice.random() < 0.5)
             continue
         assert isinstance(step.detail, bytes)
         fate = dice.random()

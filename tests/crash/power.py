@@ -35,7 +35,7 @@ NOT_TRACED = (
 
 
 def record(memory: Path, spec: FeatureSpec, *, frames: int, seed: int) -> list[Step]:
-    """A run of a writer: appends, seals, index saves, forgetting, eviction, closing and reopening. Every step that it took."""
+    """A run of a writer: appends, seals, index saves, forgetting (also on a full disk), eviction, reopening. Every step that it took."""
     recorder, dice = Recorder(), random.Random(seed)
     small_segments()
     with observed(recorder):
@@ -61,7 +61,8 @@ def _work(repository: Repository, recorder: Recorder, dice: random.Random, *, un
             stop = repository.last_time - dice.randint(0, 100)
             start = stop - dice.randint(1, 30)
             recorder.promise("log", f"forget {start!r} {stop!r}")
-            repository.forget(start, stop)
+            with recorder.full(dice.random() < 0.5):
+                repository.forget(start, stop)
             recorder.promise("log", f"forgotten {start!r} {stop!r}")
         elif what < 0.5:
             recorder.promise("log", f"evict {KEEP_S / 4!r}")

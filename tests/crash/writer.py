@@ -10,9 +10,11 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
+from afterview.memory.base.durable import observed
 from afterview.memory.base.feature_spec import FeatureSpec, Storage
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
@@ -21,8 +23,10 @@ from afterview.memory.index import segments
 from afterview.memory.index.frame_index import FrameIndex
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
+from tests.crash.disk import refuse_growth
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPECS: dict[Storage, FeatureSpec] = {storage: make_spec(storage=storage) for storage in get_args(Storage)}
@@ -61,7 +65,7 @@ def write_for_ever(
     spared: tuple[float, float] | None = None,
     after_each: Callable[[Repository], None] = lambda repository: None,
 ) -> None:
-    """Append, sync, index, forget and evict in a random order. spared: the oldest span, which stays as it is."""
+    """Append, sync, index, forget (half the time on a full disk) and evict in a random order. spared: the oldest span, which stays."""
     index = FrameIndex(repository.directory / "index")
     keep = [spared] if spared else []
     while True:
@@ -78,7 +82,9 @@ def write_for_ever(
             if spared and start <= spared[1]:
                 continue
             log.write(f"forget {start!r} {stop!r}")
-            repository.forget(start, stop)
+            full = bucket_of(repository.directory) is None and dice.random() < 0.5
+            with observed(refuse_growth) if full else nullcontext():
+                repository.forget(start, stop)
             log.write(f"forgotten {start!r} {stop!r}")
         elif what < 0.35:
             log.write(f"evict {KEEP_S!r}")

@@ -68,7 +68,7 @@ def make_memory(clips: Path) -> None:
     run("replay", str(clips / "short.mp4"), *door, *record, "--start", str(START + 200))
     run("replay", str(clips / "middle.mp4"), "--memory", "memory", "--camera", "yard", *record, "--tokens", "int8",
         "--start", str(START))  # fmt: skip
-    run("forget", *door, "--from", str(START + 10), "--to", str(START + 14))
+    run("forget", *door, "--yes", "--from", str(START + 10), "--to", str(START + 14))
     run("keep", *door, "--from", str(START + 20), "--to", str(START + 30))
     run("keep", *door, "--clear")
     run("keep", *door, "--from", str(START + 100), "--to", str(START + 110))

@@ -51,6 +51,9 @@ def _print(camera: CameraDescription) -> None:
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
     if camera.tiers.downsampled:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
+    if (evictions := camera.evictions).last_at is not None:
+        limit = f" by the limit in {evictions.limit}" if evictions.limit else ""
+        print(f"  {evictions.frames} frames were evicted; last at {info.show(evictions.last_at)}{limit}")
     if camera.store:
         print(f"  {describe_store(camera.store, info)}")
         if camera.store.place is not None:

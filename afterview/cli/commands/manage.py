@@ -1,31 +1,23 @@
-"""`afterview forget|keep|pause|resume|retain|mask`: change what is remembered, whether a camera is being recorded or not."""
+"""`afterview keep|pause|resume|mask`: change what is remembered from now on, whether a camera is being recorded or not."""
 
 import argparse
-import math
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.confirm import confirm
+from afterview.cli.output.deletions import describe_evicted, describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.settings import (
     CameraSettings,
-    MemorySettings,
-    read_memory_settings,
     read_settings,
-    write_memory_settings,
 )
-from afterview.memory.base.typed_times import parse_duration, parse_time, spell_duration
+from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
-from afterview.memory.format.upload_state import UploadState
-from afterview.memory.plans.downsampling import can_downsample
-from afterview.memory.plans.retention import Savings, forecast
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import camera_limits
-from afterview.memory.reading.tiers import Tiers
-from afterview.memory.remote.settings import read_store
+from afterview.memory.writing.preview import Preview, preview_retention
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
 _NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON
@@ -34,11 +26,15 @@ _NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON
 def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
-    _require_choice(memory, arguments)
-    if arguments.command == "retain" and arguments.coarse_days:
-        memory.each(_require_downsampling, arguments.camera)
-    if arguments.command == "retain" and not arguments.camera:
-        _set_shared(memory.path, arguments)
+    require_choice(memory, arguments)
+    if arguments.command == "keep" and (arguments.clear or arguments.yes or arguments.dry_run):
+        found = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
+        previews = list(found.results.values())
+        lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
+        if arguments.dry_run:
+            return show_previews(arguments, found, lines)
+        if any(preview.frames for preview in previews):
+            confirm(lines, arguments)
     done = memory.each(lambda reader: _COMMANDS[arguments.command](reader, arguments), arguments.camera)
     if arguments.json:
         infos = [memory.camera(name).info for name in done.results]
@@ -47,15 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
         for name, document in done.results.items():
             _PRINT[arguments.command](document, memory.camera(name))
         print_skipped(done.skipped, "left out, and unchanged")
-    return (
-        ExitStatus.FAILURE if done.skipped else ExitStatus.OK
-    )  # a mask or a limit that one camera lacks is no success
+    return ExitStatus.FAILURE if done.skipped else ExitStatus.OK  # a mask that one camera lacks is no success
 
 
-def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
+def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
     """Raise UsageError where a change would touch several cameras and nobody said so."""
     known = memory.camera_ids()
-    if arguments.command == "retain" or len(arguments.camera or known) == 1 or _only_shows(arguments):
+    if len(arguments.camera or known) == 1 or _only_shows(arguments):
         return
     if arguments.command in ("forget", "keep"):
         if not arguments.camera:
@@ -75,7 +69,8 @@ def _only_shows(arguments: argparse.Namespace) -> bool:
     return arguments.command == "mask" and not (arguments.polygon or arguments.remove or arguments.clear)
 
 
-def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
+def span_of(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, float]:
+    """The span that --from and --to, or --last, name. Raises UsageError."""
     now, zone = time.time(), reader.info.timezone
     if arguments.last:
         if arguments.start or arguments.end:
@@ -89,9 +84,14 @@ def _span(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float, f
     return start, end
 
 
-def _forget(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    start, end = _span(reader, arguments)
-    return apply(reader, {"do": "forget", "start": start, "stop": end})
+def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Preview:
+    """What the limits evict at once when no span is kept any more."""
+    if not arguments.clear:
+        raise UsageError("--yes and --dry-run belong to --clear; keeping a span deletes nothing")
+    if arguments.start or arguments.end or arguments.last:
+        raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
+    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    return preview_retention(reader, limits, keep=())
 
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
         return _unchanged(reader, settings)
     if arguments.clear:
         return apply(reader, {"do": "set", "settings": {"keep": []}})
-    span = _span(reader, arguments)
+    span = span_of(reader, arguments)
     return apply(reader, {"do": "set", "settings": {"keep": [*settings.keep, span]}})
 
 
@@ -152,105 +152,23 @@ def _polygon(text: str) -> list[list[float]]:
     return corners
 
 
-def _set_shared(memory: Path, arguments: argparse.Namespace) -> None:
-    shared = read_memory_settings(memory)
-    values = {**shared.model_dump(), **_limits(arguments)}
-    if values != shared.model_dump():
-        write_memory_settings(memory, MemorySettings(**values))
-
-
-def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
-    for name in ("days", "gb", "coarse_days"):
-        value = getattr(arguments, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(
-                f"--{name.replace('_', '-')} {value:g}: must be above 0; use --forever to remove all limits"
-            )
-    if arguments.forever:
-        return {"days": None, "gigabytes": None, "coarse_days": None}
-    given = {"days": arguments.days, "gigabytes": arguments.gb, "coarse_days": arguments.coarse_days}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _retain(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    values = _limits(arguments)
-    own = values if arguments.camera else {}
-    command = {"do": "set", "settings": own}
-    document = {"camera": reader.info.id}
-    if values:
-        document = apply(reader, command, finish_downsampling=bool(values.get("coarse_days")))
-    settings = read_settings(reader.directory)
-    limits = camera_limits(reader.directory, settings)
-    snapshot = reader.snapshot()
-    stored = read_store(reader.directory.parent) is not None
-    free = math.inf if stored else shutil.disk_usage(reader.directory).free  # old chunks move to the bucket
-    used = reader.bytes_on_disk() + UploadState.read(reader.directory).remote_only
-    tiers = Tiers.of(reader.directory, snapshot)
-    saved = Savings(tiers.downsampled, tiers.bytes_saved_each)
-    outlook = forecast(used, snapshot.frames, reader.info.fps, limits, free=free, downsampled=saved)
-    return {
-        **document,
-        "limits": limits.to_dict(),
-        "coarse_frames": tiers.downsampled,
-        "forecast": outlook.to_dict(),
-    }
-
-
-def _require_downsampling(reader: CameraReader) -> None:
-    """Raise UsageError for a camera whose frames cannot be downsampled."""
-    if not can_downsample(reader.spec.tokens):
-        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
-
-
-def _print_forgotten(document: dict[str, Any], reader: CameraReader) -> None:
-    proof = document["proof"]
-    who = " (executed by the recording process)" if document["by"] == BY_RECORDER else ""
-    print(f"{document['camera']}: {document['frames']} frames forgotten{who}")
-    for gone in document["ranges"]:
-        print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
-    objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
-    print(f"  proof: {proof['files_deleted']} files deleted, {proof['files_rewritten']} rewritten; {objects}"
-          f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
-    if proof["bucket_keeps_versions"]:
-        print("  note: the store's bucket keeps old versions of objects; delete those there, or by a lifecycle rule")
-
-
 def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
     settings = CameraSettings.model_validate(document["settings"])
     state = "paused" if settings.paused else "not paused"
     changed = {_NOTHING_CHANGED: "unchanged", BY_RECORDER: "set by the recording process"}
     print(f"{document['camera']}: {state}; {changed.get(document['by'], 'set by this command')}")
+    for line in describe_evicted(document.get("evicted", {}), reader.info, ""):
+        print(line)
     for start, end in settings.keep:
         print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
     for number, polygon in enumerate(settings.masks, 1):
         print(f"  mask {number}: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
 
 
-def _print_retention(document: dict[str, Any], reader: CameraReader) -> None:
-    limits, outlook = document["limits"], document["forecast"]
-    said = [
-        f"{limits['days']:g} days" if limits["days"] else "",
-        f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
-    ]
-    print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
-    if limits["coarse_days"] or document["coarse_frames"]:
-        more = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "is off"
-        print(f"  {document['coarse_frames']} frames downsampled to a quarter of their tokens; downsampling {more}")
-    rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day"
-    full = (
-        f"full in {spell_duration(outlook['full_in_s'])} at this rate"
-        if outlook["full_in_s"] is not None
-        else "the limit is not reached at this rate"
-    )
-    print(f"  {rate}; {full}")
-
-
-_COMMANDS = {"forget": _forget, "keep": _keep, "pause": _pause, "resume": _pause, "mask": _mask, "retain": _retain}
+_COMMANDS = {"keep": _keep, "pause": _pause, "resume": _pause, "mask": _mask}
 _PRINT = {
-    "forget": _print_forgotten,
     "keep": _print_settings,
     "pause": _print_settings,
     "resume": _print_settings,
     "mask": _print_settings,
-    "retain": _print_retention,
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.confirm import confirm
 from afterview.cli.output.documents import dump, for_programs, print_skipped
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.cli.progress import progress
@@ -64,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     act = {"status": _status, "flush": _flush, "leave": _leave}.get(action)
     done: EachCamera[dict[str, Any]] = EachCamera({}, {})
     if act and settings:
+        if action == "leave":
+            _confirm_leaving(memory, arguments)
         done = _each(memory, lambda reader: {"camera": reader.info.id, **act(reader)})
     documents = list(done.results.values())
     wholes = [document.pop("whole", True) for document in documents]
@@ -292,6 +295,19 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
             "The store is kept until then"
         )
     return {"bytes": size, "damaged_chunks": bad, "whole": checked.clean, "said": said}
+
+
+def _confirm_leaving(memory: Path, arguments: argparse.Namespace) -> None:
+    if not arguments.delete:
+        if arguments.yes:
+            raise UsageError("--yes: confirms --delete; without it, the objects stay on the store")
+        return
+    sizes = _each(memory, lambda reader: (_bucket(reader).name, UploadState.read(reader.directory).bytes)).results
+    lines = [
+        f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here"
+        for name, size in dict(sizes.values()).items()
+    ]
+    confirm(lines, arguments)
 
 
 def _end(memory: Path, cameras: list[str], *, delete: bool) -> None:

@@ -74,6 +74,12 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace files that exist already (default: refuse)")
 
 
+def add_deletion(parser: argparse.ArgumentParser) -> None:
+    """Add --yes and --dry-run."""
+    parser.add_argument("--yes", action="store_true", help="delete without asking; needed where there is no terminal")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be deleted")
+
+
 def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None:
     """Add the memory, the cameras, the span and the model of a question."""
     add_memory(parser, STORED)

@@ -2,7 +2,16 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, STORED, Commands, add_command, add_force, add_memory, add_question
+from afterview.cli.parsers.common import (
+    MODEL,
+    STORED,
+    Commands,
+    add_command,
+    add_deletion,
+    add_force,
+    add_memory,
+    add_question,
+)
 from afterview.cli.parsers.looking import add_pictures
 from afterview.cli.parsers.store import add_store_command
 
@@ -60,9 +69,11 @@ _WHICH = {
 }
 
 
-def _manage(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
-    parser = add_command(commands, name, summary, more, module="manage")
-    add_memory(parser, deletes=name in ("forget", "retain"))
+def _manage(
+    commands: Commands, name: str, summary: str, more: str, *, module: str = "manage"
+) -> argparse.ArgumentParser:
+    parser = add_command(commands, name, summary, more, module=module)
+    add_memory(parser, deletes=name in ("forget", "retain", "keep"))
     which = _WHICH.get(name, "the only one")
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help=f"which camera (repeatable; default: {which})"
@@ -81,20 +92,24 @@ def _add_forget(commands: Commands) -> None:
         commands, "forget", "remove a span from a camera's memory, with proof",
         "Deletes frames, images, features, index entries and saved\nevidence from every file, then reads every chunk again to prove "
         "it. The memory still knows that the span\nwas recorded, so answers say 'no longer remembered'. Works beside a "
-        "live watch.\n\nexample:\n  afterview forget --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
+        "live watch, and on a full disk.\nFirst it shows what would go and asks.\n\nexample:"
+        "\n  afterview forget --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
+        module="forget",
     )  # fmt: skip
     _add_span(parser)
+    add_deletion(parser)
 
 
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. Without options it shows "
-        "the kept spans.\n\nexample:\n"
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. If --clear would let the limits "
+        "delete frames at once, it first shows which and asks. Without options it shows\nthe kept spans.\n\nexample:\n"
         "  afterview keep --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)
     parser.add_argument("--clear", action="store_true", help="drop all kept spans")
+    add_deletion(parser)
 
 
 def _add_pause(commands: Commands) -> None:
@@ -115,8 +130,11 @@ def _add_retain(commands: Commands) -> None:
         commands, "retain", "limit how much of the past is kept; shows when the disk will be full",
         "Without limits nothing is ever deleted. With\n--camera the limits are that camera's own; without, they apply to the whole "
         "memory: days to every camera, and\ngigabytes divided evenly among the cameras without a limit of their own. The oldest frames are "
-        "evicted first.\nWithout options it shows the limits and a forecast.\n\n"
+        "evicted first.\nWithout options it shows the limits and a forecast. If new limits would delete frames at once, it first "
+        "shows which\nand asks. Frames go in whole chunks, so some stay longer than --days: up to the time of 128 frames, about two "
+        "minutes\nat one a second.\n\n"
         "example:\n  afterview retain --memory ./cameras --days 30 --gb 500",
+        module="retain",
     )  # fmt: skip
     parser.add_argument("--days", type=float, metavar="N", help="evict frames that are this much older than the newest")
     parser.add_argument("--gb", type=float, metavar="N", help="evict the oldest beyond so many gigabytes (1e9 bytes)")
@@ -126,6 +144,7 @@ def _add_retain(commands: Commands) -> None:
         "search stay the same; `reembed --again` rebuilds the tokens from the images",
     )  # fmt: skip
     parser.add_argument("--forever", action="store_true", help="remove the limits; downsampled frames stay downsampled")
+    add_deletion(parser)
 
 
 def _add_mask(commands: Commands) -> None:

@@ -58,6 +58,7 @@ def add_store_command(commands: Commands) -> None:
         "Needs the watch to be stopped. An\ninterrupted run continues.",
     )  # fmt: skip
     parser.add_argument("--delete", action="store_true", help="then delete the objects; otherwise they stay there")
+    parser.add_argument("--yes", action="store_true", help="--delete without asking; needed where there is no terminal")
 
 
 def _action(actions: Commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:

@@ -88,7 +88,7 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     run(capsys, "fsck", str(memory), "--deep")
     exported = str(memory.parent / "span")
     assert json.loads(run(capsys, "export", exported, *where, "--json"))["frames"] == frames
-    run(capsys, "store", "leave", "--delete", *where)
+    run(capsys, "store", "leave", "--delete", "--yes", *where)
     assert {path.relative_to(camera): path.read_bytes() for path in moving(camera)} == before
     assert server.objects() == {}
     assert not (memory / "store.json").exists()
@@ -110,12 +110,12 @@ def test_a_store_is_kept_until_everything_is_back(
     (lost,) = [key for key in server.objects() if key.endswith("tokens/c.0.0.0")]
     server.remove(lost)
     kept = server.objects()
-    assert main(["store", "leave", "--delete", *where]) == 1
+    assert main(["store", "leave", "--delete", "--yes", *where]) == 1
     assert "The store is kept" in capsys.readouterr().out
     assert server.objects() == kept
     assert (memory / "store.json").exists()
     run(capsys, "fsck", str(memory), "--repair")
-    run(capsys, "store", "leave", "--delete", *where)
+    run(capsys, "store", "leave", "--delete", "--yes", *where)
     assert server.objects() == {}
     run(capsys, "fsck", str(memory))
 
@@ -129,7 +129,7 @@ def test_another_memorys_chunks_are_not_brought_back(
     about = json.loads(server.read(name))
     about.pop("checksum", None)
     server.write(name, json.dumps({**about, "created": about["created"] + 1}).encode())
-    assert main(["store", "leave", "--delete", *where]) != 0
+    assert main(["store", "leave", "--delete", "--yes", *where]) != 0
     assert "another memory's camera" in capsys.readouterr().err
     assert moving(memory / "yard") == []
 
@@ -248,7 +248,7 @@ def test_forget_says_how_many_objects_went_and_whether_old_versions_stay(
         run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
         run(capsys, "store", "flush", *where)
         times = CameraReader(memory / "yard").snapshot().times
-        said = run(capsys, "forget", *where, "--from", repr(float(times[3])), "--to", repr(float(times[70])))
+        said = run(capsys, "forget", *where, "--yes", "--from", repr(float(times[3])), "--to", repr(float(times[70])))
         assert "objects deleted from the store" in said
         assert "keeps old versions" in said
     finally:
@@ -497,7 +497,7 @@ def test_another_machine_answers_from_the_store_alone(
     assert "needs the directory" in run(capsys, "forget", "--memory", URL, "--last", "1h", status=2)
     shutil.move(memory.with_name("gone"), memory)
     times = snapshot.times
-    run(capsys, "forget", *where, "--from", repr(float(times[10])), "--to", repr(float(times[90])))
+    run(capsys, "forget", *where, "--yes", "--from", repr(float(times[10])), "--to", repr(float(times[90])))
     run(capsys, "store", "flush", *where)
     known = json.loads(run(capsys, "info", URL, "--json"))["cameras"][0]
     assert known["frames"] == sealed - 81
@@ -524,7 +524,7 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     where, back, file = ["--memory", str(memory)], memory.parent / "back", str(memory.parent / "yard.span")
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
     first = CameraReader(memory / "yard").snapshot()
-    run(capsys, "forget", *where, "--from", repr(float(first.times[20])), "--to", repr(float(first.times[30])))
+    run(capsys, "forget", *where, "--yes", "--from", repr(float(first.times[20])), "--to", repr(float(first.times[30])))
     run(capsys, "store", "flush", *where)
     before = CameraReader(memory / "yard").snapshot()
     kept = before.ids[

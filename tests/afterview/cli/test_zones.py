@@ -43,7 +43,7 @@ COMMANDS = {
     "fsck": ["fsck", "{memory}"],
     "keep": ["keep", "--memory", "{memory}", "--from", "{change}", "--to", "{last}"],
     "retain": ["retain", "--memory", "{memory}", "--days", "30"],
-    "forget": ["forget", "--memory", "{memory}", "--from", "{change}", "--to", "{last}"],
+    "forget": ["forget", "--memory", "{memory}", "--yes", "--from", "{change}", "--to", "{last}"],
     "ask what is gone": ["ask", "What thing was there?", "--memory", "{memory}", "--from", "{change}"],
 }
 

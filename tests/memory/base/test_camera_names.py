@@ -90,7 +90,7 @@ def test_a_renamed_directory_is_found_and_changed_by_its_name_and_its_id(tmp_pat
     assert record(tmp_path, "Hall") == record(tmp_path, "lobby") == tmp_path / "lobby"
     assert (frames(tmp_path, "Hall"), Memory(tmp_path).camera("lobby").info.id) == (9, "lobby")
     where = ["--memory", str(tmp_path), "--camera", "lobby"]
-    assert main(["forget", *where, "--from", str(START), "--to", str(START + 1)]) == 0
+    assert main(["forget", *where, "--yes", "--from", str(START), "--to", str(START + 1)]) == 0
     assert frames(tmp_path, "Hall") == 7
     assert [entry.name for entry in tmp_path.iterdir()] == ["lobby"]
 

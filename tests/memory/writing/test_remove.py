@@ -242,15 +242,15 @@ def test_ranges() -> None:
 
 def test_commands_work_without_a_writer_and_say_what_is_left(camera: Path, capsys: pytest.CaptureFixture[str]) -> None:
     memory = ["--memory", str(camera.parent)]
-    assert main(["forget", *memory, "--from", str(START + 100), "--to", str(START + 149), "--json"]) == 0
+    assert main(["forget", *memory, "--yes", "--from", str(START + 100), "--to", str(START + 149), "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
     assert (document["frames"], document["proof"]["traces"], document["by"]) == (50, 0, "command")
-    assert main(["forget", *memory, "--from", str(START + 1), "--to", str(START + 2)]) == 0
+    assert main(["forget", *memory, "--yes", "--from", str(START + 1), "--to", str(START + 2)]) == 0
     assert "0 traces left" in capsys.readouterr().out
     assert main(["forget", *memory]) == 2
     assert "which span" in capsys.readouterr().err
     assert main(["keep", *memory, "--from", str(START), "--to", str(START + 30)]) == 0
-    assert main(["retain", *memory, "--days", "0.001", "--json"]) == 0  # 86 seconds
+    assert main(["retain", *memory, "--yes", "--days", "0.001", "--json"]) == 0  # 86 seconds
     capsys.readouterr()
     snapshot = CameraReader(camera).snapshot()
     assert set(snapshot.ids.tolist()) >= set(range(3, 64))  # kept

@@ -153,7 +153,7 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_by_its_socket(
         recording.wait_for(20)
         first = recording.acks[5].time
         arguments = ["--memory", str(memory), "--camera", "a"]
-        assert main(["forget", *arguments, "--from", repr(first), "--to", repr(first + 1), "--json"]) == 0
+        assert main(["forget", *arguments, "--yes", "--from", repr(first), "--to", repr(first + 1), "--json"]) == 0
         done = json.loads(capsys.readouterr().out)["cameras"][0]
         assert done["frames"] >= 3
         assert done["by"] == "recorder"

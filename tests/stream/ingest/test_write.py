@@ -155,6 +155,34 @@ def test_forgetting_through_the_writer_frees_a_full_disk_and_recording_goes_on(s
 
 
 @pytest.mark.integration
+def test_a_writer_that_stands_still_on_a_full_disk_forgets_within_one_chunk(small_disk: Path) -> None:
+    running = Running(small_disk / "m")
+    camera, number = small_disk / "m" / "a", 0
+    while "the disk is full" not in running.stats.detail:
+        if len(running.outbox) < 16:
+            running.outbox.put(make_frame(number, SPEC))
+            number += 1
+    (camera / "reserve").unlink(missing_ok=True)
+    with (small_disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    stuck = len(running.acks)
+    done = running.writer.command({"do": "forget", "start": START + 70, "stop": START + 74})
+    assert (done["frames"], done["proof"]["files_rewritten"], done["proof"]["traces"]) == (5, 0, 0)
+    assert done["proof"]["files_overwritten"] > 0
+    assert "the disk is full" in running.stats.detail
+    snapshot = CameraReader(camera).snapshot()
+    assert snapshot.frames >= stuck - 5
+    assert not set(range(70, 75)) & set(snapshot.ids.tolist())
+    (small_disk / "ballast").unlink()
+    running.close()
+    assert fsck(camera).damage == []
+
+
+@pytest.mark.integration
 def test_stopping_on_a_full_disk_says_what_was_lost(small_disk: Path) -> None:
     running = Running(small_disk / "m")
     number = 0

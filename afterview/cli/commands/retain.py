@@ -1,0 +1,232 @@
+"""`afterview retain`: limit how much of the past is kept, and forecast when the disk will be full."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from afterview.cli.arguments import memory_path
+from afterview.cli.confirm import confirm
+from afterview.cli.output.deletions import (
+    count_cameras,
+    describe_evicted,
+    describe_limits,
+    describe_preview,
+    show_previews,
+)
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus, UsageError
+from afterview.memory.base.durable import DISK_FULL
+from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.settings import (
+    CameraSettings,
+    MemorySettings,
+    read_memory_settings,
+    read_settings,
+    write_memory_settings,
+)
+from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.directory import EachCamera, Memory
+from afterview.memory.plans.downsampling import can_downsample
+from afterview.memory.plans.retention import Limits
+from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import camera_limits
+from afterview.memory.reading.tiers import Tiers
+from afterview.memory.writing.disk_reserve import release
+from afterview.memory.writing.outlook import Outlook, outlooks
+from afterview.memory.writing.preview import preview_retention
+from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER, apply
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
+    memory = Memory(memory_path(arguments.memory))
+    values = _given(arguments)
+    found = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(found.results.values())
+    if values.get("coarse_days"):
+        for reader in readers:
+            _require_downsampling(reader)
+    applied: dict[str, dict[str, Any]] = {}
+    if values:
+        affected = memory.cameras() if _shares(memory.path, values) else readers
+        planned = _planned(memory.path, affected, readers if arguments.camera else [], values)
+        previews = {
+            reader.info.id: preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned
+        }
+        lines = [
+            line
+            for reader, _, limits in planned
+            for line in [
+                *describe_preview(previews[reader.info.id], "evicted"),
+                *describe_limits(reader.info, limits),
+            ]
+        ]
+        if arguments.dry_run:
+            shown = EachCamera(previews, found.skipped)
+            return show_previews(arguments, shown, lines, [limits for _, _, limits in planned])
+        if any(preview.frames for preview in previews.values()):
+            confirm(lines, arguments)
+        applied = _apply(memory.path, readers, affected, values, own=bool(arguments.camera))
+    elif arguments.dry_run:
+        raise UsageError("--dry-run: of what? give --days, --gb, --coarse-days or --forever")
+    _report(arguments, memory, found, applied)
+    return ExitStatus.FAILURE if found.skipped else ExitStatus.OK  # a limit that one camera lacks is no success
+
+
+def _report(
+    arguments: argparse.Namespace,
+    memory: Memory,
+    found: EachCamera[CameraReader],
+    applied: dict[str, dict[str, Any]],
+) -> None:
+    """The limits, what went by them, and the forecast."""
+    readers = list(found.results.values())
+    expected = outlooks(memory.cameras())
+    shown = readers + [reader for reader in map(memory.camera, applied) if reader not in readers]
+    documents = [_document(reader, applied.get(reader.info.id, {}), expected[reader.info.id]) for reader in shown]
+    if arguments.json:
+        document = {"cameras": documents, "skipped": found.skipped}
+        dump(document, arguments.memory, [reader.info for reader in shown])
+        return
+    for reader, document in zip(shown, documents, strict=True):
+        _print(document, reader)
+    print_skipped(found.skipped, "left out, and unchanged")
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """The limits that the options change, by the names of the settings. Raises UsageError."""
+    given = {"days": arguments.days, "gigabytes": arguments.gb, "coarse_days": arguments.coarse_days}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        option = {"days": "--days", "gigabytes": "--gb", "coarse_days": "--coarse-days"}[name]
+        if arguments.forever:
+            raise UsageError(f"--forever removes all limits; leave out {option}, or leave out --forever")
+        if not 0 < value < math.inf:
+            raise UsageError(f"{option} {value:g}: must be above 0; use --forever to remove all limits")
+    return {"days": None, "gigabytes": None, "coarse_days": None} if arguments.forever else given
+
+
+def _shares(memory: Path, values: dict[str, float | None]) -> bool:
+    """Whether these limits of some cameras change those of others: cameras share the memory's gigabytes."""
+    return "gigabytes" in values and read_memory_settings(memory).gigabytes is not None
+
+
+def _planned(
+    memory: Path, affected: Sequence[CameraReader], own: Sequence[CameraReader], values: dict[str, float | None]
+) -> list[tuple[CameraReader, CameraSettings, Limits]]:
+    """Each camera with its settings and limits once these values are set: for the cameras `own`, or for the memory."""
+    changes = {reader.info.id for reader in own}
+    shared = read_memory_settings(memory)
+    if not own:
+        shared = MemorySettings(**{**shared.model_dump(), **values})
+    gigabytes = {camera: values["gigabytes"] for camera in changes if "gigabytes" in values}
+    planned = []
+    for reader in affected:
+        settings = read_settings(reader.directory)
+        if reader.info.id in changes:
+            settings = settings.changed(**values)
+        planned.append((reader, settings, camera_limits(reader.directory, settings, shared, gigabytes)))
+    return planned
+
+
+def _apply(
+    memory: Path,
+    readers: Sequence[CameraReader],
+    affected: Sequence[CameraReader],
+    values: dict[str, float | None],
+    *,
+    own: bool,
+) -> dict[str, dict[str, Any]]:
+    """Set the limits and evict by them; what the writer of each camera reports."""
+    first = {} if own else _set_shared(memory, affected, values)
+    done = {}
+    for reader in readers:
+        command = {"do": "set", "settings": values if own else {}}
+        done[reader.info.id] = apply(reader, command, finish_downsampling=bool(values.get("coarse_days")))
+    for reader in affected:
+        if reader not in readers:
+            done[reader.info.id] = apply(reader, {"do": "enforce"})
+    for camera, document in first.items():
+        if document["evicted"]["frames"]:
+            done[camera]["evicted"] = document["evicted"]
+    return done
+
+
+def _set_shared(
+    memory: Path, readers: Sequence[CameraReader], values: dict[str, float | None]
+) -> dict[str, dict[str, Any]]:
+    """Write the limits of the memory. On a full disk, evict by them first; then, what the writer of each camera reports."""
+    shared = read_memory_settings(memory)
+    new = MemorySettings(**{**shared.model_dump(), **values})
+    evicted: dict[str, dict[str, Any]] = {}
+    for attempt in ("as it is", "without reserves", "after evicting"):
+        if attempt == "without reserves":
+            for reader in readers:
+                release(reader.directory)
+        elif attempt == "after evicting":
+            command = {"do": "enforce", "shared": new.model_dump(mode="json")}
+            evicted = {reader.info.id: apply(reader, command) for reader in readers}
+            for reader in readers:
+                release(reader.directory)
+        try:
+            if new != shared:
+                write_memory_settings(memory, new)
+            return evicted
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+    raise NotWritable(
+        f"{memory}: the disk is full, and the limits could not be written; delete other files and run it again"
+    )
+
+
+def _require_downsampling(reader: CameraReader) -> None:
+    """Raise UsageError for a camera whose frames cannot be downsampled."""
+    if not can_downsample(reader.spec.tokens):
+        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
+
+
+def _document(reader: CameraReader, applied: dict[str, Any], outlook: Outlook) -> dict[str, Any]:
+    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    return {
+        "camera": reader.info.id,
+        **applied,
+        "limits": limits.to_dict(),
+        "grace_s": None if limits.seconds is None else outlook.grace_s,
+        "coarse_frames": Tiers.of(reader.directory, reader.snapshot()).downsampled,
+        "forecast": outlook.to_dict(),
+    }
+
+
+def _print(document: dict[str, Any], reader: CameraReader) -> None:
+    limits, outlook = document["limits"], document["forecast"]
+    said = [
+        f"{limits['days']:g} days" if limits["days"] else "",
+        f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
+    ]
+    print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
+    for line in describe_limits(reader.info, camera_limits(reader.directory, read_settings(reader.directory))):
+        print(line)
+    by = {BY_RECORDER: " (by the recording process)", BY_COMMAND: ""}.get(document.get("by", BY_COMMAND), "")
+    for line in describe_evicted(document.get("evicted", {}), reader.info, by):
+        print(line)
+    if limits["coarse_days"] or document["coarse_frames"]:
+        more = f"after {limits['coarse_days']:g} days" if limits["coarse_days"] else "is off"
+        print(f"  {document['coarse_frames']} frames downsampled to a quarter of their tokens; downsampling {more}")
+    if document.get("coarse_waits"):
+        print(f"  not all that are due: {document['coarse_waits']}")
+    rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day while it is recorded"
+    print(f"  {rate}; {_full(outlook)}")
+
+
+def _full(outlook: dict[str, Any]) -> str:
+    """When there is no more room, and who uses it up."""
+    limit, disk = outlook["limit_in_s"], outlook["disk_full_in_s"]
+    if limit is not None and (disk is None or limit <= disk):
+        return f"its limit is reached in {spell_duration(limit)} at this rate"
+    if disk is None:
+        return "the limit is not reached at this rate"
+    counted = "those that are recorded now" if outlook["recorded_now"] else "none is recorded now: as if all were"
+    return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(outlook['disk_cameras'])} together ({counted})"

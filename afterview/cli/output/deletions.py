@@ -1,0 +1,77 @@
+"""Deletions as text for people: what would go, and what went."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.directory import EachCamera
+from afterview.memory.plans.retention import Limits, grace_seconds
+from afterview.memory.writing.preview import Preview
+
+_MOST_RANGES = 5  # listed; --json has all
+
+
+def describe_preview(preview: Preview, verb: str) -> list[str]:
+    """What would go of one camera, and what would stay. verb: "forgotten" or "evicted"."""
+    info = preview.info
+    lost = [f"  and what is left of {preview.lost} frames that were lost to damage"] if preview.lost else []
+    if not preview.frames:
+        return [f"{info.id}: no frame would be {verb} now; {preview.stays} frames stay", *lost]
+    lines = [
+        f"{info.id}: {preview.frames} frames would be {verb} now, about {preview.bytes / 1e6:.1f} MB; {preview.stays} frames stay"
+    ]
+    lines += [
+        f"  {info.show(start)} to {info.show(end)}: {frames} frames"
+        for start, end, frames in preview.ranges[:_MOST_RANGES]
+    ]
+    if len(preview.ranges) > _MOST_RANGES:
+        lines.append(f"  and {len(preview.ranges) - _MOST_RANGES} more spans; --json lists all")
+    return [*lines, *lost]
+
+
+def describe_limits(info: CameraInfo, limits: Limits) -> list[str]:
+    """What these limits will delete from now on."""
+    lines = []
+    if limits.seconds is not None:
+        grace = spell_duration(grace_seconds(info.fps))
+        lines.append(
+            f"  from now on frames are deleted once they are {spell_duration(limits.seconds)} older than the newest one, in whole "
+            f"chunks of frames: some stay up to {grace} of recording longer"
+        )
+    if limits.bytes is not None:
+        lines.append(f"  from now on the oldest frames are deleted beyond {limits.bytes / 1e9:.3g} GB")
+    return lines
+
+
+def describe_evicted(evicted: dict[str, Any], info: CameraInfo, by: str) -> list[str]:
+    """What an eviction took. evicted: as the writer reports it."""
+    if not evicted.get("frames"):
+        return []
+    span = f"{info.show(evicted['start'])} to {info.show(evicted['end'])}"
+    return [f"  evicted: {evicted['frames']} frames, {span}, {evicted['bytes'] / 1e6:.1f} MB freed{by}"]
+
+
+def show_previews(
+    arguments: argparse.Namespace, found: EachCamera[Preview], lines: Sequence[str], limits: Sequence[Limits] = ()
+) -> int:
+    """What --dry-run prints. limits: that would be set, for each camera."""
+    previews = list(found.results.values())
+    if arguments.json:
+        documents = [preview.to_dict() for preview in previews]
+        for document, limit in zip(documents, limits, strict=False):
+            document["limits"] = limit.to_dict()
+        whole = {"dry_run": True, "cameras": documents, "skipped": found.skipped}
+        dump(whole, arguments.memory, [preview.info for preview in previews])
+    else:
+        print("\n".join([*lines, "nothing was changed (--dry-run)"]))
+        print_skipped(found.skipped, "left out")
+    return ExitStatus.FAILURE if found.skipped else ExitStatus.OK
+
+
+def count_cameras(names: Sequence[str]) -> str:
+    """For people: 'yard', 'door'."""
+    return ", ".join(f"'{name}'" for name in names)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Reads every camera of a memory, from any number of threads. The next `cameras` or `camera` finds cameras that appear later."""
+    """Reads every camera of a memory, from any number of threads.
+
+    The next `cameras` or `camera` finds cameras that appear later, and opens those anew whose directory was replaced.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises MemoryNotFound unless `path` is a directory that holds at least one camera."""
         self.path = path
         self._readers: dict[str, CameraReader] = {}
-        self._indexes: dict[str, FrameIndex] = {}
+        self._indexes: dict[str, tuple[CameraReader, FrameIndex]] = {}
         self._found: dict[str, str] = {}  # ids of cameras by the texts that were given for them
         self._lock = threading.Lock()  # of these dictionaries
         if not path.is_dir():
@@ -38,11 +41,16 @@ class Memory:
         """
         with self._lock:
             wanted = self._found.get(name, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 wanted = self._found[name] = find_camera(self.path, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 self._readers[wanted] = CameraReader(self.path / wanted)
             return self._readers[wanted]
+
+    def _is_open(self, name: str) -> bool:
+        """Whether there is a reader of the directory that lies there now."""
+        reader = self._readers.get(name)
+        return reader is not None and reader.held.in_place
 
     def cameras(self) -> list[CameraReader]:
         """Every camera."""
@@ -54,4 +62,7 @@ class Memory:
 
         reader = self.camera(name)
         with self._lock:
-            return self._indexes.setdefault(reader.info.id, FrameIndex(reader.directory / "index"))
+            known = self._indexes.get(reader.info.id)
+            if known is None or known[0] is not reader:
+                known = self._indexes[reader.info.id] = reader, FrameIndex(reader.held.path / "index")
+            return known[1]

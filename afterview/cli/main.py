@@ -217,7 +217,9 @@ def _fail(error: Exception, status: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-    text = str(error).splitlines()[0] if str(error) else ""
+    from afterview.memory.base.held_directory import shown  # late: `--help` does not need it
+
+    text = shown(str(error)).splitlines()[0] if str(error) else ""
     named = isinstance(error, AfterviewError)
     message = (
         text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"

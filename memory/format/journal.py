@@ -192,6 +192,11 @@ class Journal:
         self._end = self._durable = len(data)
         self._suspect = False
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file was deleted while it was open. What is written to it is lost then, though no write fails."""
+        return os.fstat(self._file.fileno()).st_nlink == 0 and not self.path.exists()
+
     def close(self) -> None:
         """Sync and close."""
         if not self._file.closed:

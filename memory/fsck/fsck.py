@@ -1,13 +1,15 @@
 """`fsck`: check a camera, and repair what can be repaired. Beside a running writer it only checks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.durable import PARTIAL
 from afterview.memory.base.errors import RepositoryError, StoreError
+from afterview.memory.base.held_directory import hold, place_of
 from afterview.memory.base.lock import CameraLock, is_held
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import frames_remote
@@ -67,15 +69,20 @@ def camera_directories(memory: Path) -> list[Path]:
 def fsck(
     camera: Path, *, repair: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda text: None
 ) -> Report:
-    """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer.
+    """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer, CameraMoved, OSError.
 
     deep: remote-only chunks are read, not only listed.
     """
+    held = hold(camera)  # one directory is checked and repaired, whatever happens to its name
+    report, camera = Report(held.place, 0), held.path
     if not repair:
-        return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
+        report.frames, report.findings = _frames(camera), _check_beside_writer(camera, deep=deep)
+        report.findings = [_named(finding) for finding in report.findings]
+        require_in_place(camera)
+        return report
     with CameraLock(camera / "lock", camera=camera.name):
-        report = Report(camera, 0)
         for _ in range(_PASSES):
+            require_in_place(camera)
             report.findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
             fixable = [finding for finding in report.findings if finding.fix]
             if not fixable:
@@ -88,7 +95,15 @@ def fsck(
                 except (RepositoryError, OSError) as error:
                     progress(f"{camera.name}: {error}")
         report.frames = _frames(camera)
+        require_in_place(camera)
+    report.findings = [_named(finding) for finding in report.findings]
+    report.repaired = [(_named(finding), result) for finding, result in report.repaired]
     return report
+
+
+def _named(finding: Finding) -> Finding:
+    """With its path as people know it."""
+    return replace(finding, where=place_of(finding.where))
 
 
 def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import read_camera
-from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import is_held
+from afterview.memory.base.moved import require_in_place, require_one
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import Scan, read_journal, scan
@@ -29,52 +31,66 @@ _ATTEMPTS = 20  # a seal can replace the journal between two reads; a writer sea
 class CameraReader:
     """Takes snapshots of one camera. Keeps the times of sealed frames, so that a later snapshot reads only what is new.
 
-    Any number of threads may take snapshots from one reader, and read their snapshots at the same time.
+    Any number of threads may take snapshots from one reader, and read their snapshots at the same time. A reader reads one directory,
+    which it keeps open: if that is moved, its snapshots stay what they are, and the next one raises CameraMoved.
+
+    directory: where it lay when it was opened. held: what to open files through.
     """
 
     def __init__(self, directory: Path) -> None:
         """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
-        self.directory = directory
+        try:
+            self.held = hold(directory)
+        except OSError:
+            read_camera(directory)  # raises the error that names the reason
+            raise MemoryNotFound(f"{directory}: not a camera of a memory") from None
+        self.directory, self._path = self.held.place, self.held.path
         self._lock = threading.Lock()  # of everything that `_open` sets
-        self.info = read_camera(directory)
-        self._open(Manifest.read(directory).generation)
+        self.info = read_camera(self._path)
+        self._open(Manifest.read(self._path).generation)
 
     def _open(self, generation: int) -> None:
         self._generation = generation
-        self.spec = read_spec(self.directory, generation)
-        self._sealed = SealedFrames(self.directory, generation)
+        self.spec = read_spec(self._path, generation)
+        self._sealed = SealedFrames(self._path, generation)
         self._times = GrowingTimes()
         self._gaps: list[Gap] = []
         self._gaps_known = 0
         self._removed: Sequence[Removal] = ()
 
     def snapshot(self) -> MemorySnapshot:
-        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out."""
+        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out. Raises CameraMoved."""
+        require_in_place(self._path)
         with self._lock:
             return self._snapshot()
 
     def _snapshot(self) -> MemorySnapshot:
         for _ in range(_ATTEMPTS):
             written = self._may_be_written()
-            before = Manifest.read(self.directory)
+            before = Manifest.read(self._path)
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
             journal = self._read_journal(before.generation)
             unsealed = self._restore(journal, before)
-            if Manifest.read(self.directory) == before:
+            if Manifest.read(self._path) == before:
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
                 return self._build(before, unsealed, crashed)
         raise DamagedMemory(f"{self.directory}: the manifest changed repeatedly during reading; try again")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
-        """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank."""
-        return forgotten_frames(Manifest.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+        """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank. Raises CameraMoved."""
+        self.require_own(snapshot)
+        return forgotten_frames(Manifest.read(self._path).removed) != forgotten_frames(snapshot.removed)
+
+    def require_own(self, snapshot: MemorySnapshot) -> None:
+        """Raise CameraMoved if the snapshot was taken from a directory whose place this reader's took."""
+        require_one(self.held, snapshot.held)
 
     def _may_be_written(self) -> bool:
         """False if certainly no process writes this camera."""
-        return is_held(self.directory / "lock") is not False
+        return is_held(self._path / "lock") is not False
 
     def _catch_up(self, manifest: Manifest) -> None:
         self._sealed.downsampled = manifest.downsampled
@@ -90,7 +106,7 @@ class CameraReader:
             self._gaps, self._gaps_known = self._sealed.gaps(manifest.gaps), manifest.gaps
 
     def _read_journal(self, generation: int) -> Scan:
-        path = self.directory / journal_name(generation)
+        path = self._path / journal_name(generation)
         try:
             return scan(read_journal(path), where=str(path))
         except DamagedMemory:
@@ -113,7 +129,7 @@ class CameraReader:
 
     def bytes_on_disk(self) -> int:
         """Total size of the files under the camera's directory, bytes."""
-        return bytes_under(self.directory)
+        return bytes_under(self._path)
 
 
 def frames_between(times: NDArray[np.float64], start: float | None, end: float | None) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def camera_limits(camera: Path, settings: CameraSettings) -> Limits:
     shared = read_memory_settings(camera.parent)
     if shared.gigabytes is None:
         return limits_of(settings, shared, sharing=1)
-    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent != camera]
+    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent.name != camera.name]
     own = [_own_gigabytes(other) for other in others]
     left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))
     rest = shared.model_copy(update={"gigabytes": left})

@@ -72,6 +72,7 @@ class Planner:
         Raises NothingRecorded, SpecMismatch, StoreUnreachable, Cancelled.
         """
         reader = self._memory.camera(snapshot.info.id)
+        reader.require_own(snapshot)
         silent: UnreachableFrames | None = None
         whole = snapshot
         for _ in range(_MOST_DAMAGE):

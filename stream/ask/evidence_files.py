@@ -17,7 +17,8 @@ def save_evidence(answer: Answer, memory: Path) -> dict[tuple[str, int], str]:
         return {}
     directory = memory / ANSWERS / answer.id
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.parent.mkdir(exist_ok=True)
+        directory.mkdir(exist_ok=True)  # not the memory: where it was deleted, nothing is made in its place
         writable = os.access(directory, os.W_OK)
     except OSError:
         writable = False

@@ -170,8 +170,8 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
         apply(reader, {"do": "enforce"})  # complete removals that wait for the store
     except RepositoryError as error:
         _LOGGER.warning("%s: %s", reader.info.id, error)
-    settings, bucket = read_store(reader.directory.parent), _bucket(reader)
-    upload = Upload(reader.directory, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
+    settings, bucket = read_store(reader.held.path.parent), _bucket(reader)
+    upload = Upload(reader.held.path, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
     failure = _send(reader.info.id, upload)
     seals, size = upload.waiting()
     if failure is None:
@@ -210,9 +210,9 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 
 def _leave(reader: CameraReader) -> dict[str, Any]:
     with progress(reader.info.id, "MB", scale=1e-6) as report:
-        size, bad = restore_camera(reader.directory, _bucket(reader), report)
+        size, bad = restore_camera(reader.held.path, _bucket(reader), report)
     said = f"{reader.info.id}: {size / 1e6:.1f} MB downloaded"
-    checked = fsck(reader.directory)
+    checked = fsck(reader.held.path)
     if checked.unchecked:  # chunks that did not come back would not be noticed
         said += f"; {checked.unchecked[0].what}. The store is kept; run the command again"
     elif checked.damage:
@@ -234,7 +234,7 @@ def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
 
 
 def _bucket(reader: CameraReader) -> BucketClient:
-    bucket = bucket_of(reader.directory)
+    bucket = bucket_of(reader.held.path)
     if bucket is None:
         raise UsageError(f"{reader.directory.parent}: has no store")
     return bucket

@@ -1,5 +1,7 @@
 """What happens when a camera's directory is moved, replaced or deleted while a process has it open."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from afterview.memory.base.errors import CameraMoved
@@ -11,6 +13,16 @@ def require_in_place(camera: Path) -> None:
     held = holder(camera)
     if held is not None and not held.in_place:
         raise moved(held)
+
+
+@contextmanager
+def explained(camera: Path) -> Iterator[None]:
+    """If some work fails because the directory is gone, raise CameraMoved instead."""
+    try:
+        yield
+    except Exception:
+        require_in_place(camera)
+        raise
 
 
 def require_one(reader: HeldDirectory | None, snapshot: HeldDirectory | None) -> None:

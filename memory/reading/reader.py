@@ -12,7 +12,7 @@ from afterview.memory.base.camera import read_camera
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
 from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import is_held
-from afterview.memory.base.moved import require_in_place, require_one
+from afterview.memory.base.moved import explained, require_in_place, require_one
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import Scan, read_journal, scan
@@ -61,7 +61,7 @@ class CameraReader:
     def snapshot(self) -> MemorySnapshot:
         """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out. Raises CameraMoved."""
         require_in_place(self._path)
-        with self._lock:
+        with self._lock, explained(self._path):
             return self._snapshot()
 
     def _snapshot(self) -> MemorySnapshot:

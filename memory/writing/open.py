@@ -59,11 +59,12 @@ def open_camera(
         stored = read_spec(directory, Manifest.read(directory).generation)
         require_same(stored, spec, where=f"camera '{info.id}'")
         return Repository(CameraState.open(directory, info, stored), lock)
-    except OSError as error:
+    except BaseException as error:
         lock.close()
-        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
-    except BaseException:
-        lock.close()
+        if isinstance(error, Exception) and not held.in_place:
+            raise moved(held) from None
+        if isinstance(error, OSError):
+            raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
         raise
 
 

@@ -272,6 +272,7 @@ class Repository:
         try:
             acknowledged = self.sync()
             self._end()
+            self.require_in_place()
             if not self.frames and not has_settings(self.directory):
                 remove_held(self._held)
         except CameraMoved:
@@ -284,8 +285,10 @@ class Repository:
         return acknowledged
 
     def _end(self) -> None:
-        self.interrupted("not recording")
-        self._state.journal.close()
+        if not self._closed:
+            self.interrupted("not recording")
+            self._state.journal.close()
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self

@@ -111,23 +111,8 @@ class WatchKills:
             return ["the watch never acknowledged a frame"]
         spec = Memory(self.memory).camera("a").spec
         self._answer = self._answer or FixedAnswer(load_pretrained("tiny"))
-        return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
-
-    def _broken_by(self, spec: Any) -> list[str]:
-        from afterview.memory.writing.open import open_camera
-
-        opened = open_camera  # the watch keeps 25 frames per second, made-up writers one
-
-        def at_25(memory: Path, name: str, given: Any) -> Any:
-            return opened(memory, name, given, fps=25.0)
-
-        import tests.crash.promises as promises
-
-        promises.open_camera = at_25  # type: ignore[assignment]
-        try:
-            return broken_promises(self.memory, "a", self.acks, self.log, spec)
-        finally:
-            promises.open_camera = opened
+        broken = broken_promises(self.memory, "a", self.acks, self.log, spec, fps=25.0)
+        return [*broken, *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
 
 def kill_watches(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:

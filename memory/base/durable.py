@@ -145,8 +145,8 @@ def remove_held(held: HeldDirectory) -> None:
     for entry in sorted(held.path.iterdir()):
         if entry.is_dir():
             remove_tree(entry)
-        else:
-            unlink(entry)
+        elif not unlink(entry):
+            entry.unlink(missing_ok=True)  # the control socket
     if held.above is None or not held.in_place:
         return
     _about_to("rmdir", held.path)

@@ -271,8 +271,9 @@ class Repository:
             return []
         try:
             acknowledged = self.sync()
-            self._end()
+            self.interrupted("not recording")
             self.require_in_place()
+            self._end()
             if not self.frames and not has_settings(self.directory):
                 remove_held(self._held)
         except CameraMoved:

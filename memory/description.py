@@ -43,8 +43,8 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory),
-            tiers=Tiers.of(reader.directory, snapshot),
+            store=store_status(reader.held.path),
+            tiers=Tiers.of(reader.held.path, snapshot),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def require_one(reader: HeldDirectory | None, snapshot: HeldDirectory | None) ->
 
 
 def moved(held: HeldDirectory, *, frames: int | None = None) -> CameraMoved:
-    """The error that says what happened. frames: how many were made durable there, if a recorder asks."""
+    """The error that says what happened. frames: how many a recorder has made durable there."""
     if held.is_deleted:
         return deleted(held.place, frames=frames)
     if held.is_named and held.above is not None:
@@ -41,10 +41,16 @@ def moved(held: HeldDirectory, *, frames: int | None = None) -> CameraMoved:
     what = f"was moved to {where}" if where is not None else "was moved or replaced"
     other = "; another directory is in its place now, and was not touched" if held.is_replaced else ""
     kept = f"; the frames up to {frames - 1} are in the moved directory" if frames else ""
-    return CameraMoved(f"{held.place}: {what} while it was in use{other}{kept}; run the command again to use this path")
+    return CameraMoved(
+        f"{held.place}: {what} while it was {_doing(frames)}{other}{kept}; run the command again to use this path"
+    )
 
 
 def deleted(place: Path, *, frames: int | None = None) -> CameraMoved:
     """The error for a directory whose files are gone."""
-    lost = f", with its {frames} frames" if frames else ""
-    return CameraMoved(f"{place}: was deleted while it was in use{lost}; run the command again to begin a new one")
+    lost = f"; the frames up to {frames - 1} are lost" if frames else ""
+    return CameraMoved(f"{place}: was deleted while it was {_doing(frames)}{lost}; run the command again to begin anew")
+
+
+def _doing(frames: int | None) -> str:
+    return "in use" if frames is None else "recorded"

@@ -195,7 +195,13 @@ class Journal:
     @property
     def is_deleted(self) -> bool:
         """Whether the file was deleted while it was open. What is written to it is lost then, though no write fails."""
-        return os.fstat(self._file.fileno()).st_nlink == 0 and not self.path.exists()
+        try:
+            os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # it cannot be known; the next write or fsync fails
+        return False
 
     def close(self) -> None:
         """Sync and close."""

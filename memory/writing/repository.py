@@ -276,10 +276,10 @@ class Repository:
             self._end()
             if not self.frames and not has_settings(self.directory):
                 remove_held(self._held)
-        except CameraMoved:
+        except CameraMoved as error:
             with suppress(OSError):  # the move is what must be told
                 self._end()
-            raise
+            raise (error if self._held.in_place else moved(self._held, frames=self._synced)) from None
         finally:
             self._closed = True
             self._lock.close()

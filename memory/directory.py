@@ -22,7 +22,7 @@ class Memory:
         """Raises MemoryNotFound unless `path` is a directory that holds at least one camera."""
         self.path = path
         self._readers: dict[str, CameraReader] = {}
-        self._indexes: dict[str, tuple[CameraReader, FrameIndex]] = {}
+        self._indexes: dict[str, FrameIndex] = {}
         self._found: dict[str, str] = {}  # ids of cameras by the texts that were given for them
         self._lock = threading.Lock()  # of these dictionaries
         if not path.is_dir():
@@ -63,6 +63,6 @@ class Memory:
         reader = self.camera(name)
         with self._lock:
             known = self._indexes.get(reader.info.id)
-            if known is None or known[0] is not reader:
-                known = self._indexes[reader.info.id] = reader, FrameIndex(reader.held.path / "index")
-            return known[1]
+            if known is None or known.held not in (None, reader.held):
+                known = self._indexes[reader.info.id] = FrameIndex(reader.held.path / "index")
+            return known

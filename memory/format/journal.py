@@ -186,8 +186,10 @@ class Journal:
         """Replace the journal by one with only `records`; atomic, durable."""
         data = encode_file(records)
         write_file(self.path, data)
+        self._suspect = True  # until the new file is open: what the old one takes is lost
+        file = self.path.open("r+b", buffering=0)
         self._file.close()
-        self._file = self.path.open("r+b", buffering=0)
+        self._file = file
         self._file.seek(0, os.SEEK_END)
         self._end = self._durable = len(data)
         self._suspect = False

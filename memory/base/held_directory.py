@@ -12,6 +12,7 @@ from pathlib import Path, PosixPath
 
 _DESCRIPTORS = "/proc/self/fd"
 _PARTS = Path(_DESCRIPTORS).parts
+_ROOT = len(_PARTS) + 1  # parts of the path of a held directory itself
 _NAMED = re.compile(rf"{_DESCRIPTORS}/(\d+)")
 
 _held: "weakref.WeakValueDictionary[int, HeldDirectory]" = weakref.WeakValueDictionary()  # by descriptor
@@ -21,26 +22,34 @@ _memories: "weakref.WeakValueDictionary[str, HeldDirectory]" = weakref.WeakValue
 class HeldPath(PosixPath):
     """A path through a descriptor. That of a held camera keeps the camera's name, and its parent is the held memory.
 
-    It is valid as long as its HeldDirectory exists; whatever keeps such a path also keeps `holder(path)`.
+    `HeldDirectory.path` keeps the directory open; paths that are derived from it do not. What keeps such a path keeps `holder(path)`, too.
     """
 
-    __slots__ = ()
+    __slots__ = ("keeps",)
+    keeps: "HeldDirectory"
 
     @property
     def name(self) -> str:
         """The last part: for the held directory itself its name when it was opened, not the number of the descriptor."""
-        held = holder(self) if len(self.parts) == len(_PARTS) + 1 else None
-        return super().name if held is None else held.place.name
+        return self._opened().place.name if len(self.parts) == _ROOT else super().name
 
     @property
     def parent(self) -> Path:  # type: ignore[override]
         """The directory above: for a held camera its memory."""
-        held = holder(self) if len(self.parts) == len(_PARTS) + 1 else None
-        return super().parent if held is None or held.above is None else held.above.path
+        if len(self.parts) != _ROOT:
+            return super().parent
+        held = self._opened()
+        return held.place.parent if held.above is None else held.above.path
+
+    def _opened(self) -> "HeldDirectory":
+        held = holder(self)
+        if held is None:  # the number may be another directory's by now
+            raise ValueError(f"{self}: the directory was closed; keep its HeldDirectory")
+        return held
 
 
 class HeldDirectory:
-    """An open directory. place: its path when it was opened, for people. path: for every access. above: a camera's memory.
+    """An open directory. place: its path when it was opened, for people. above: a camera's memory.
 
     It is closed when nothing refers to it any more.
     """
@@ -57,7 +66,15 @@ class HeldDirectory:
         weakref.finalize(self, os.close, self.descriptor).atexit = False  # at exit, other threads may still use it
         _held[self.descriptor] = self
         self.is_stable = os.path.isdir(_DESCRIPTORS)
-        self.path: Path = HeldPath(f"{_DESCRIPTORS}/{self.descriptor}") if self.is_stable else place
+
+    @property
+    def path(self) -> Path:
+        """The path for every access. It keeps the directory open."""
+        if not self.is_stable:
+            return self.place
+        path = HeldPath(f"{_DESCRIPTORS}/{self.descriptor}")
+        path.keeps = self
+        return path
 
     @property
     def in_place(self) -> bool:
@@ -117,7 +134,7 @@ def _hold_memory(place: Path) -> HeldDirectory:
 def holder(path: Path) -> HeldDirectory | None:
     """The HeldDirectory through which a path leads; None for an ordinary path."""
     parts = path.parts
-    if len(parts) <= len(_PARTS) or parts[: len(_PARTS)] != _PARTS or not parts[len(_PARTS)].isdigit():
+    if len(parts) < _ROOT or parts[: len(_PARTS)] != _PARTS or not parts[len(_PARTS)].isdigit():
         return None
     return _held.get(int(parts[len(_PARTS)]))
 
@@ -125,7 +142,7 @@ def holder(path: Path) -> HeldDirectory | None:
 def place_of(path: Path) -> Path:
     """The path as people know it: as it was when the directory was opened."""
     held = holder(path)
-    return path if held is None else held.place.joinpath(*path.parts[len(_PARTS) + 1 :])
+    return path if held is None else held.place.joinpath(*path.parts[_ROOT:])
 
 
 def shown(text: str) -> str:

@@ -3,8 +3,10 @@
 `python -m tests.crash.moved` takes every step, and moves more watches.
 """
 
+import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from afterview.memory.writing.commands import camera_limits, execute
 from afterview.memory.writing.open import open_camera
 from afterview.stream.ingest.commands import apply
 from tests.crash.moved import KINDS, Kind, Prepared, WatchKind, move_watch, move_writers
-from tests.support.memory_world import START, assert_holds, make_frame, make_spec, record_frames
+from tests.support.memory_world import START, assert_holds, kill_writer, make_frame, make_spec, record_frames
 
 SPEC = make_spec()
 EVERY = 9  # steps
@@ -78,11 +80,15 @@ def test_a_held_path_keeps_name_and_memory_and_leads_to_the_directory_that_was_o
 def test_a_descriptor_is_closed_when_nothing_refers_to_the_directory_any_more(tmp_path: Path) -> None:
     camera = record_frames(tmp_path, 3, SPEC)
     held = hold(camera)
-    path = held.path
-    assert holder(path) is held
+    path, below = held.path, held.path / "journal"
+    assert holder(below) is held
     del held
-    assert holder(path) is None
-    assert not path.is_dir() or not (path / "journal").exists()
+    assert below.exists()  # the path of the directory itself keeps it open
+    del path
+    assert holder(below) is None
+    assert not below.exists()
+    with pytest.raises(ValueError, match="closed"):
+        assert below.parent.name
 
 
 def test_a_system_without_proc_cannot_record_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +172,31 @@ def test_a_frameless_camera_that_was_moved_is_not_deleted_nor_what_lies_in_its_p
 def test_a_frameless_camera_in_its_place_is_deleted(tmp_path: Path) -> None:
     open_camera(tmp_path / "m", "a", SPEC).close()
     assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_a_journal_that_cannot_be_reopened_after_a_seal_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames must not go on into the file that was replaced, nor into a closed one."""
+    repository = open_camera(tmp_path, "a", SPEC)
+    for number in range(64):
+        repository.append(make_frame(number, SPEC))
+    opened = Path.open
+
+    def no_descriptor(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "journal":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", no_descriptor)
+        with pytest.raises(OSError, match="Too many"):
+            repository.sync()
+    repository.append(make_frame(64, SPEC))
+    assert [ack.frame for ack in repository.sync()] == list(range(65))
+    kill_writer(repository)
+    assert_holds(CameraReader(tmp_path / "a").snapshot(), range(65))
+    assert fsck(tmp_path / "a").damage == []
 
 
 # --- readers ---

@@ -148,7 +148,7 @@ class Run:
         elif self.kind == "half deleted":  # `rm -r` takes the files one by one
             (camera / "journal").unlink()
         else:
-            shutil.rmtree(camera if self.kind == "camera deleted" else self.memory)
+            _delete(camera if self.kind == "camera deleted" else self.memory)
         self._promised, self._there = read_acks(self.directory / "acks"), _content(self.memory)
 
     def _check(self) -> list[str]:
@@ -182,6 +182,11 @@ class Run:
     def _promises(self, memory: Path, acks: str = "acks") -> list[str]:
         log = self.directory / ("log" if acks == "acks" else "no log")
         return broken_promises(memory, "a", self.directory / acks, log, SPEC, keep_s=KEEP_S)
+
+
+def _delete(directory: Path) -> None:
+    while directory.exists():  # a thread that writes at the same moment can make `rm` fail
+        subprocess.run(["rm", "-rf", directory], check=False, stderr=subprocess.DEVNULL)
 
 
 def _content(directory: Path) -> dict[str, bytes]:
@@ -226,8 +231,7 @@ def move_watch(directory: Path, kind: WatchKind, delay_s: float) -> list[str]:
                 second.send_signal(signal.SIGINT)
                 found += _ended(second, 0, "")
             return [*found, *_kept(away, directory / "acks-1"), *_kept(memory, directory / "acks-2")]
-        while (memory / "a").exists():  # one that writes at the same moment can make `rm` fail
-            subprocess.run(["rm", "-rf", memory / "a"], check=False, stderr=subprocess.DEVNULL)
+        _delete(memory / "a")
         promised = len(read_acks(directory / "acks-1"))
         found = _ended(first, 1, "was deleted")
         late = len(read_acks(directory / "acks-1")) - promised
@@ -278,7 +282,9 @@ def main() -> int:
     for kind in KINDS:
         for at, found in move_writers(prepared, kind, every=arguments.every):
             tally.kills[f"{kind}, before a step"] += 1
-            tally.broken += [f"{kind}, before step {at} of {prepared.steps}: {what}" for what in found]
+            for what in found:
+                tally.broken.append(f"{kind}, before step {at} of {prepared.steps}: {what}")
+                say(tally.broken[-1])
         say(f"{kind}: {len(tally.broken)} promises broken")
     shutil.rmtree(root)
     move_watches(tally, arguments.watches, random.Random(arguments.seed), say)

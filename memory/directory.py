@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from afterview.memory.base.camera_names import camera_ids, find_camera
 from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.base.held_directory import hold_memory
 from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Memory:
         self._lock = threading.Lock()  # of these dictionaries
         if not path.is_dir():
             raise MemoryNotFound(f"no memory at {path}; `afterview watch` or `afterview replay` makes one")
+        self.held = hold_memory(path)  # what to write the files beside the cameras through
         if not self.camera_ids():
             raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
 

@@ -119,11 +119,11 @@ def hold(directory: Path) -> HeldDirectory:
     known = holder(directory)
     if known is not None and known.path == directory:
         return known
-    return HeldDirectory(directory, above=_hold_memory(directory.parent))
+    return HeldDirectory(directory, above=hold_memory(directory.parent))
 
 
-def _hold_memory(place: Path) -> HeldDirectory:
-    """One descriptor for all cameras of a memory."""
+def hold_memory(place: Path) -> HeldDirectory:
+    """Open a memory's directory: one descriptor for all of its cameras. Raises OSError."""
     key = str(place.absolute())
     known = _memories.get(key)
     if known is None or not known.in_place:

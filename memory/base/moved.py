@@ -8,9 +8,9 @@ from afterview.memory.base.errors import CameraMoved
 from afterview.memory.base.held_directory import HeldDirectory, holder
 
 
-def require_in_place(camera: Path) -> None:
-    """Raise CameraMoved if a held directory no longer lies where it was opened. Does nothing for an ordinary path."""
-    held = holder(camera)
+def require_in_place(directory: Path) -> None:
+    """Raise CameraMoved if a held camera or memory no longer lies where it was opened. Does nothing for an ordinary path."""
+    held = holder(directory)
     if held is not None and not held.in_place:
         raise moved(held)
 

@@ -10,6 +10,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.configs import UsageError
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         for reader in readers:
             _require_downsampling(reader)
     if arguments.command == "retain" and not arguments.camera:
-        _set_shared(memory.path, arguments)
+        require_in_place(memory.held.path)
+        _set_shared(memory.held.path, arguments)
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
     if arguments.json:
         dump({"cameras": documents})

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from afterview.cli.commands import manage
+from afterview.cli.main import main
 from afterview.memory.base.errors import CameraMoved, MemoryNotFound
 from afterview.memory.base.held_directory import hold, holder, place_of, shown
 from afterview.memory.base.settings import CameraSettings, MemorySettings, write_memory_settings
@@ -157,6 +159,22 @@ def test_a_command_for_a_camera_that_was_read_does_not_reach_the_one_that_took_i
     with pytest.raises(CameraMoved, match="moved to"):
         open_camera(tmp_path / "m", "a", SPEC, expected=reader.held)
     assert content(reader.directory) == before
+
+
+def test_limits_for_a_memory_do_not_reach_the_one_that_took_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_frames(tmp_path / "m", 3, SPEC)
+
+    def replace_memory(*unused: object) -> None:
+        (tmp_path / "m").rename(tmp_path / "away")
+        record_frames(tmp_path / "m", 5, SPEC)
+
+    monkeypatch.setattr(manage, "_require_choice", replace_memory)  # after the memory was opened
+    assert main(["retain", "--memory", str(tmp_path / "m"), "--days", "3"]) == 1
+    assert f"moved to {tmp_path / 'away'}" in capsys.readouterr().err
+    for memory in ("m", "away"):
+        assert not (tmp_path / memory / "settings.json").exists()
 
 
 def test_a_frameless_camera_that_was_moved_is_not_deleted_nor_what_lies_in_its_place(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class CameraDescription:
     @classmethod
     def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
         """Describe a camera as it is now, Unix seconds (default: the present)."""
-        writer, now = writer_of(reader.directory), time.time() if now is None else now
+        writer, now = writer_of(reader.held.path), time.time() if now is None else now
         snapshot = reader.snapshot()
         lasting = (snapshot.open_gap,) if snapshot.open_gap else ()
         return cls(
@@ -84,13 +84,13 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory, snapshot),
-            tiers=Tiers.of(reader.directory, snapshot),
+            store=store_status(reader.held.path, snapshot),
+            tiers=Tiers.of(reader.held.path, snapshot),
             journal_damage=reader.journal_damage,
             removed=snapshot.removed,
-            rules=CameraRules.of(reader.directory),
+            rules=CameraRules.of(reader.held.path),
             writer=writer,
-            recording=bool(writer and writer.recording) if may_be_written_here(reader.directory) else None,
+            recording=bool(writer and writer.recording) if may_be_written_here(reader.held.path) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
             evictions=Evictions.of(snapshot.removed),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from afterview.memory.base.camera_names import camera_ids, find_camera
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
+from afterview.memory.base.held_directory import hold_memory
 from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ class EachCamera(Generic[_Result]):
 
 
 class Memory:
-    """Reads every camera of a memory, from any number of threads. The next `cameras` or `camera` finds cameras that appear later."""
+    """Reads every camera of a memory, from any number of threads.
+
+    The next `cameras` or `camera` finds cameras that appear later, and opens those anew whose directory was replaced.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises MemoryNotFound unless `path` is a directory that holds at least one camera, Unreadable if it cannot be listed.
@@ -39,6 +43,7 @@ class Memory:
         self._lock = threading.Lock()  # of these dictionaries
         if not self.camera_ids():
             raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
+        self.held = hold_memory(path)  # what to write the files beside the cameras through
 
     def camera_ids(self) -> list[str]:
         """Ids of the cameras, sorted; also of those that cannot be read."""
@@ -51,11 +56,16 @@ class Memory:
         """
         with self._lock:
             wanted = self._found.get(name, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 wanted = self._found[name] = find_camera(self.path, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 self._readers[wanted] = CameraReader(self.path / wanted)
             return self._readers[wanted]
+
+    def _is_open(self, name: str) -> bool:
+        """Whether there is a reader of the directory that lies there now."""
+        reader = self._readers.get(name)
+        return reader is not None and reader.held.in_place
 
     def cameras(self) -> list[CameraReader]:
         """Every camera that can be opened; `skipped` names the others. Raises RepositoryError, which names each, if there is none."""
@@ -94,7 +104,10 @@ class Memory:
 
         reader = self.camera(name)
         with self._lock:
-            return self._indexes.setdefault(reader.info.id, FrameIndex(reader.directory / "index"))
+            known = self._indexes.get(reader.info.id)
+            if known is None or known.held not in (None, reader.held):
+                known = self._indexes[reader.info.id] = FrameIndex(reader.held.path / "index")
+            return known
 
 
 def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryError:

@@ -7,35 +7,49 @@ from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.camera_names import directory_to_record, name_taken
 from afterview.memory.base.durable import make_directory
-from afterview.memory.base.errors import NotWritable, RepositoryError
+from afterview.memory.base.errors import CameraMoved, NotWritable, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
+from afterview.memory.base.held_directory import HeldDirectory, hold
 from afterview.memory.base.lock import CameraLock
+from afterview.memory.base.moved import moved
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.writing.create import create_camera
 from afterview.memory.writing.repository import Repository
 from afterview.memory.writing.state import CameraState
 
+_ATTEMPTS = 5  # to open a directory that others create, delete or replace meanwhile
+
 
 def open_camera(
-    memory: Path, name: str, spec: FeatureSpec, *, fps: float = 1.0, timezone: str | None = None
+    memory: Path,
+    name: str,
+    spec: FeatureSpec,
+    *,
+    fps: float = 1.0,
+    timezone: str | None = None,
+    expected: HeldDirectory | None = None,
 ) -> Repository:
     """Open the camera with exactly this name or id in the memory at `memory` for writing; creates what is missing.
 
-    Raises NameTaken (the id of this name belongs to another one), NotWritable, CameraBusy (names the process), SpecMismatch (names
-    `reembed`), FormatMismatch, DamagedMemory.
+    expected: the directory that the caller has read. Raises CameraMoved if another one lies there now, NameTaken (the id of this name
+    belongs to another one), NotWritable, CameraBusy (names the process), SpecMismatch (names `reembed`), FormatMismatch, DamagedMemory.
     """
+    if expected is not None and not expected.in_place:
+        raise moved(expected)
     directory = directory_to_record(memory, name)
     if os.path.exists(
         memory / "__init__.py"
     ):  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
-        make_directory(directory)
-        lock = CameraLock(directory / "lock", camera=directory.name)
+        held, lock = _take(directory)
     except OSError as error:
         raise NotWritable(f"memory {describe(error, directory / 'lock', action='written')}") from None
+    directory = held.path  # from here on nothing is looked up by the camera's place
     try:
+        if expected is not None and not expected.is_same(held):
+            raise moved(expected)
         if not (directory / "camera.json").exists():
             create_camera(directory, name, spec, fps=fps, timezone=timezone)
         info = read_camera(directory)
@@ -48,9 +62,29 @@ def open_camera(
         stored = read_spec(directory, Manifest.read(directory).generation)
         require_same(stored, spec, where=f"camera '{info.id}'")
         return Repository(CameraState.open(directory, info, stored), lock)
-    except OSError as error:
+    except BaseException as error:
         lock.close()
-        raise NotWritable(f"memory {describe(error, action='written')}") from None
-    except BaseException:
-        lock.close()
+        if isinstance(error, Exception) and not held.in_place:
+            raise moved(held) from None
+        if isinstance(error, OSError):
+            raise NotWritable(f"memory {describe(error, action='written')}") from None
         raise
+
+
+def _take(directory: Path) -> tuple[HeldDirectory, CameraLock]:
+    """Hold and lock the directory at this place, which is created if it is missing. Raises OSError, CameraBusy, CameraMoved."""
+    for _ in range(_ATTEMPTS):
+        try:
+            make_directory(directory)
+            held = hold(directory)
+            if not held.is_stable:
+                raise NotWritable(
+                    f"{directory}: cannot be written, because this system has no /proc/self/fd; mount /proc"
+                )
+            lock = CameraLock(held.path / "lock", camera=directory.name)
+        except FileNotFoundError:  # deleted meanwhile: by its last writer, if it never held a frame
+            continue
+        if held.in_place:
+            return held, lock
+        lock.close()
+    raise CameraMoved(f"{directory}: is moved, replaced or deleted again and again; stop the process that does it")

@@ -90,12 +90,12 @@ def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Previ
         raise UsageError("--yes and --dry-run belong to --clear; keeping a span deletes nothing")
     if arguments.start or arguments.end or arguments.last:
         raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
-    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    limits = camera_limits(reader.held.path, read_settings(reader.held.path))
     return preview_retention(reader, limits, keep=())
 
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = read_settings(reader.directory)
+    settings = read_settings(reader.held.path)
     if _only_shows(arguments):
         return _unchanged(reader, settings)
     if arguments.clear:
@@ -109,7 +109,7 @@ def _pause(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = read_settings(reader.directory)
+    settings = read_settings(reader.held.path)
     if _only_shows(arguments):
         if arguments.replace:
             raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")

@@ -19,6 +19,7 @@ from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -50,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
             _require_downsampling(reader)
     applied: dict[str, dict[str, Any]] = {}
     if values:
-        affected = memory.cameras() if _shares(memory.path, values) else readers
-        planned = _planned(memory.path, affected, readers if arguments.camera else [], values)
+        affected = memory.cameras() if _shares(memory.held.path, values) else readers
+        planned = _planned(memory.held.path, affected, readers if arguments.camera else [], values)
         previews = {
             reader.info.id: preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned
         }
@@ -68,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             return show_previews(arguments, shown, lines, [limits for _, _, limits in planned])
         if any(preview.frames for preview in previews.values()):
             confirm(lines, arguments)
-        applied = _apply(memory.path, readers, affected, values, own=bool(arguments.camera))
+        require_in_place(memory.held.path)
+        applied = _apply(memory.held.path, readers, affected, values, own=bool(arguments.camera))
     elif arguments.dry_run:
         raise UsageError("--dry-run: of what? give --days, --gb, --coarse-days or --forever")
     _report(arguments, memory, found, applied)
@@ -124,10 +126,10 @@ def _planned(
     gigabytes = {camera: values["gigabytes"] for camera in changes if "gigabytes" in values}
     planned = []
     for reader in affected:
-        settings = read_settings(reader.directory)
+        settings = read_settings(reader.held.path)
         if reader.info.id in changes:
             settings = settings.changed(**values)
-        planned.append((reader, settings, camera_limits(reader.directory, settings, shared, gigabytes)))
+        planned.append((reader, settings, camera_limits(reader.held.path, settings, shared, gigabytes)))
     return planned
 
 
@@ -164,12 +166,12 @@ def _set_shared(
     for attempt in ("as it is", "without reserves", "after evicting"):
         if attempt == "without reserves":
             for reader in readers:
-                release(reader.directory)
+                release(reader.held.path)
         elif attempt == "after evicting":
             command = {"do": "enforce", "shared": new.model_dump(mode="json")}
             evicted = {reader.info.id: apply(reader, command) for reader in readers}
             for reader in readers:
-                release(reader.directory)
+                release(reader.held.path)
         try:
             if new != shared:
                 write_memory_settings(memory, new)
@@ -189,13 +191,13 @@ def _require_downsampling(reader: CameraReader) -> None:
 
 
 def _document(reader: CameraReader, applied: dict[str, Any], outlook: Outlook) -> dict[str, Any]:
-    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    limits = camera_limits(reader.held.path, read_settings(reader.held.path))
     return {
         "camera": reader.info.id,
         **applied,
         "limits": limits.to_dict(),
         "grace_s": None if limits.seconds is None else outlook.grace_s,
-        "coarse_frames": Tiers.of(reader.directory, reader.snapshot()).downsampled,
+        "coarse_frames": Tiers.of(reader.held.path, reader.snapshot()).downsampled,
         "forecast": outlook.to_dict(),
     }
 
@@ -207,7 +209,7 @@ def _print(document: dict[str, Any], reader: CameraReader) -> None:
         f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
     ]
     print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
-    for line in describe_limits(reader.info, camera_limits(reader.directory, read_settings(reader.directory))):
+    for line in describe_limits(reader.info, camera_limits(reader.held.path, read_settings(reader.held.path))):
         print(line)
     by = {BY_RECORDER: " (by the recording process)", BY_COMMAND: ""}.get(document.get("by", BY_COMMAND), "")
     for line in describe_evicted(document.get("evicted", {}), reader.info, by):

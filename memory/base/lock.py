@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.errors import CameraBusy, RepositoryError
 
-CONTROL = "control"  # the socket of a process that records the camera, in the camera's directory
+_CONTROL = "control"  # stream.ingest.control.NAME: the socket of a process that records the camera
 _POLL_S = 0.02  # between two tries of a lock with limited patience
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 
@@ -126,7 +126,7 @@ def writer_of(camera: Path) -> Writer | None:
     """Who writes the camera at `camera`; None if nobody does, or if that is unknown."""
     if not is_held(camera / "lock"):
         return None
-    recording = (camera / CONTROL).exists()
+    recording = (camera / _CONTROL).exists()
     try:
         holder = json.loads((camera / "lock").read_text())
         return Writer(int(holder["pid"]), str(holder["host"]), float(holder["since"]), recording)

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import RequestRefused
-from afterview.memory.base.lock import CONTROL
 
+NAME = "control"
 LONGEST = 1 << 20  # bytes of a command
 _PATIENCE_S = 600.0  # for a command to be executed: forgetting hours on a slow disk takes minutes
 
@@ -29,7 +29,7 @@ class ControlServer:
 
     def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
         self._handle = handle
-        self._path = camera / CONTROL
+        self._path = camera / NAME
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path.unlink(missing_ok=True)
         with _short_path(camera) as short:
@@ -129,6 +129,6 @@ def _short_path(camera: Path) -> Iterator[str]:
     """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
     descriptor = os.open(camera, os.O_RDONLY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{CONTROL}" if os.path.isdir("/proc/self/fd") else str(camera / CONTROL)
+        yield f"/proc/self/fd/{descriptor}/{NAME}" if os.path.isdir("/proc/self/fd") else str(camera / NAME)
     finally:
         os.close(descriptor)

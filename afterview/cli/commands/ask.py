@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from afterview.cli.arguments import readable_memory, seed
 from afterview.cli.output.answers import print_answer
 from afterview.cli.output.documents import dump, printable
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
@@ -51,12 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
     images = save_evidence(answer, memory.path)
     if arguments.json:
         dump(answer.to_dict(images), arguments.memory, [reader.info for reader in cameras])
-        return ExitStatus.OK
+        return 0
     if streamed:
         print()
     zones = {reader.info.id: reader.info for reader in cameras}
     print_answer(answer, images, zones, text=not streamed)
-    return ExitStatus.OK
+    return 0
 
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:

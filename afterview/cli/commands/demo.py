@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.demo.demo import LIVE_S, STORY_S, play
 from afterview.demo.report import Show
 from afterview.training.evaluation.quiz import draw_quiz
@@ -25,4 +25,4 @@ def run(arguments: argparse.Namespace) -> int:
             f"{directory}: exists already, from a demo that started in the same second; run the command again"
         )
     play(Show(directory, world, quiz, live_s, quiet=arguments.json))
-    return ExitStatus.OK
+    return 0

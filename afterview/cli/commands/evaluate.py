@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
 from afterview.training.evaluation.tables import Evaluation, markdown
 from afterview.training.world.questions import MOST_CHOICES
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             evaluation = _evaluate(arguments.model, test, Path(directory))
     if arguments.json:
         dump(evaluation.to_dict())
-        return ExitStatus.OK
+        return 0
     for mode, table in evaluation.summaries.items():
         print(
             f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {mode} recall; "
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(markdown(table))
         _print_mistakes(table)
-    return ExitStatus.OK
+    return 0
 
 
 def _evaluate(model: str, test: WorldTest, directory: Path) -> Evaluation:

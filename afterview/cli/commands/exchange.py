@@ -8,7 +8,7 @@ from typing import Any
 from afterview.cli.arguments import memory_path, readable_memory, require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.base.typed_times import parse_duration, parse_time
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
         )
-    return ExitStatus.OK
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,4 +28,4 @@ def run(arguments: argparse.Namespace) -> int:
         print(
             f'{out}  {len(extracted.made)} new; name them as "video" in annotations, and {out} in a training configuration'
         )
-    return ExitStatus.OK
+    return 0

@@ -5,7 +5,6 @@ import logging
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
-from afterview.configs import ExitStatus
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.fsck.findings import Finding
 from afterview.memory.fsck.fsck import Report, camera_directories, fsck
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for report in reports:
             _print(report, arguments)
-    return ExitStatus.OK if clean else ExitStatus.FAILURE
+    return 0 if clean else 1
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import describe_gap, describe_limits, describe_time_basis, dump, printable
 from afterview.cli.output.stores import describe_store
-from afterview.configs import ExitStatus
 from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription
@@ -21,10 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
     cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
     if arguments.json:
         dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]}, arguments.memory)
-        return ExitStatus.OK
+        return 0
     for camera in cameras:
         _print(camera)
-    return ExitStatus.OK
+    return 0
 
 
 def _print(camera: CameraDescription) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
     if arguments.json:
         dump({"cameras": documents}, arguments.memory, [reader.info for reader in readers])
-        return ExitStatus.OK
+        return 0
     for document in documents:
         _PRINT[arguments.command](document, memory.camera(document["camera"]))
-    return ExitStatus.OK
+    return 0
 
 
 def _require_choice(memory: Memory, arguments: argparse.Namespace) -> None:

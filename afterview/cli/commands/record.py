@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
 from afterview.cli.output.documents import dump
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
         ingest = run_loop(_record(session, name, config, seconds))
     _report(arguments, ingest, encoders)
-    return ExitStatus.OK
+    return 0
 
 
 def _stored_spec(camera: Path) -> FeatureSpec | None:

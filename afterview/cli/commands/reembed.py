@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, for_programs
 from afterview.cli.progress import progress
-from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")
-    return ExitStatus.OK if all(document["switched"] for document in documents) else ExitStatus.FAILURE
+    return 0 if all(document["switched"] for document in documents) else 1
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 
 from afterview.cli.arguments import readable_memory
 from afterview.cli.output.documents import dump
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.stream.ask.search import SearchResult, TimeRange, search
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         dump(found.to_dict(), arguments.memory, [reader.info for reader in readers])
     else:
         _print(found, memory)
-    return ExitStatus.OK
+    return 0
 
 
 def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:

@@ -10,7 +10,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, for_programs
 from afterview.cli.output.stores import describe_store
 from afterview.cli.progress import progress
-from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
+from afterview.configs import ConfigError, UsageError, load_mapping
 from afterview.memory.base.durable import fsync_directory, make_directory, unlink
 from afterview.memory.base.errors import (
     DamagedMemory,
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         document = _set(memory, arguments)
         said = document.pop("said")
         dump(document, arguments.memory) if arguments.json else print(said)
-        return ExitStatus.OK
+        return 0
     if not memory.is_dir():
         raise MemoryNotFound(f"no memory at {memory}; `afterview watch` or `afterview replay` makes one")
     settings = read_store(memory)
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(_describe(memory, settings))
         for document in documents:
             print(document["said"])
-    return ExitStatus.OK if whole else ExitStatus.FAILURE
+    return 0 if whole else 1
 
 
 def _describe(memory: Path, settings: StoreSettings | None) -> str:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from afterview.cli.output.documents import dump
-from afterview.configs import ExitStatus, UsageError, missing_extra
+from afterview.configs import UsageError, missing_extra
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu)
     if arguments.json:
         dump(trained.to_dict())
-        return ExitStatus.OK
+        return 0
     print(f"{trained.model}  after {trained.steps} steps; use it as --model {trained.model}")
     print(f"{trained.curves}  loss and accuracy")
-    return ExitStatus.OK
+    return 0

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from afterview.cli.arguments import require_new
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import UsageError
 from afterview.memory.base.typed_times import parse_duration, spell_duration
 from afterview.training.world import WorldConfig
 from afterview.training.world.make import WorldFiles, WorldRequest, make_world
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         dump(files.to_dict())
     else:
         _print(files)
-    return ExitStatus.OK
+    return 0
 
 
 def _check_paths(path: Path, annotations: Path | None) -> None:

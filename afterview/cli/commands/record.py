@@ -19,7 +19,6 @@ from afterview.configs import AfterviewError, UsageError
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.base.typed_times import parse_duration, spell_duration
 from afterview.memory.writing.repository import Acknowledgement
-from afterview.stream.errors import SourceError
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = _seconds(arguments)
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
-    _require_one_reachable(cameras)
+    _require_reachable(cameras)
     encoders = _load(model, cameras)
     with ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
@@ -97,19 +96,11 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
     return spec.model
 
 
-def _require_one_reachable(cameras: Sequence[PlannedCamera]) -> None:
-    """Loading a model takes up to minutes: find out before that nothing can be recorded. Raises SourceUnreachable."""
-    failure: SourceError | None = None
-    for camera in cameras:
-        if not camera.config.live or camera.config.keep_trying:
-            return
-        try:
-            require_reachable(camera.config.address, camera.config.source.open_timeout_s)
-            return
-        except SourceError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+def _require_reachable(cameras: Sequence[PlannedCamera]) -> None:
+    """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceUnreachable."""
+    config = cameras[0].config
+    if len(cameras) == 1 and config.live and not config.keep_trying:
+        require_reachable(config.address, config.source.open_timeout_s)
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":

@@ -15,6 +15,7 @@ from afterview.memory.writing.open import open_camera
 from afterview.stream.media import decode_jpeg
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
+from tests.support.servers import RtspServer, need_rtsp
 
 PATTERN, OTHER = "lavfi:testsrc2=size=160x120:rate=20", "lavfi:testsrc=size=160x120:rate=20"
 DEAD = "rtsp://127.0.0.1:1/x"
@@ -183,6 +184,22 @@ def test_the_value_of_a_variable_is_shown_nowhere(
         assert hidden not in said
         assert hidden.encode() not in kept
         assert not [path for path in (tmp_path / "m").rglob("*") if hidden in path.name]
+
+
+@pytest.mark.integration
+def test_a_camera_takes_a_password_with_any_letter_from_a_variable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_rtsp()
+    secret = "p@ss:w/rd?%41#"
+    monkeypatch.setenv("AFTERVIEW_P", secret)
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, rate=10)
+    with RtspServer(clip, loop=True, user="guard", password=secret) as server:
+        url = server.url_with("guard", "{AFTERVIEW_P}")
+        status, out, error = run(capsys, "watch", url, "--camera", "a", "--memory", tmp_path / "m", "--for", "5s")
+    assert status == 0
+    assert re.search(r"^a: [1-9] frames recorded", out, re.MULTILINE)
+    assert secret not in out + error
 
 
 def replay(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:

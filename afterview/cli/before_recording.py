@@ -6,7 +6,7 @@ from pathlib import Path
 
 from afterview.cli.arguments import newest_frame
 from afterview.configs import UsageError
-from afterview.memory.base.camera import read_camera
+from afterview.memory.base.camera import local_timezone, read_camera
 from afterview.memory.reading.reader import CameraReader
 
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
@@ -41,6 +41,13 @@ def require_start(text: str, moment: float, now: float) -> float:
     if moment > now + DAY_S:
         raise UsageError(f"--start {text}: lies in the future; give the time at which the recording began")
     return moment
+
+
+def zone_of(camera: Path, given: str | None) -> str:
+    """The zone of typed times: the given one, else that of a camera that exists, else this machine's. camera: its directory."""
+    if given is None and os.path.isfile(camera / "camera.json"):
+        return read_camera(camera).timezone
+    return given or local_timezone()
 
 
 def require_same_camera(camera: Path, *, fps: float, timezone: str | None, start: float | None = None) -> None:

@@ -23,9 +23,9 @@ from afterview.cli.arguments import (
     sync_interval,
     timeout,
 )
-from afterview.cli.before_recording import require_ack_file, require_same_camera, require_start
+from afterview.cli.before_recording import require_ack_file, require_same_camera, require_start, zone_of
 from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.errors import MemoryNotFound
@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterview {other}`")
     memory = memory_path(arguments.memory)
     name = camera_name(arguments.camera, address.suggested_name)
-    config = _config(arguments, address)
+    directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
+    config = _config(arguments, address, directory)
     seconds = positive_duration("--for", arguments.seconds) if arguments.live and arguments.seconds else None
     require_ack_file(arguments.ack_file)
     require_model(arguments.model)
-    directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
     require_same_camera(directory, fps=config.fps, timezone=arguments.timezone, start=config.start)
     stored = _stored_spec(directory)
     if stored and arguments.tokens not in (None, stored.tokens.storage):
@@ -96,7 +96,7 @@ def _stored_spec(camera: Path) -> FeatureSpec | None:
         return None
 
 
-def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
+def _config(arguments: argparse.Namespace, address: SourceAddress, camera: Path) -> IngestConfig:
     fps, sync_every_s = sampling_rate(arguments.fps), sync_interval(arguments.sync_every)
     if arguments.timezone is not None:
         find_zone(arguments.timezone)
@@ -111,8 +111,7 @@ def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConf
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
         )
-    zone = arguments.timezone or local_timezone()
-    now, start = time.time(), None
+    zone, now, start = zone_of(camera, arguments.timezone), time.time(), None
     if arguments.start:
         start = require_start(arguments.start, parse_time(arguments.start, timezone=zone, now=now), now)
     speed = _speed(arguments.speed)
@@ -202,10 +201,12 @@ class _AckFile:
 
     path: str | None
     _file: IO[str] | None = None
+    _created: bool = False
 
     def __enter__(self) -> "_AckFile":
         if self.path:
             try:
+                self._created = not os.path.lexists(self.path)
                 self._file = open(self.path, "a", encoding="ascii")
             except OSError as error:
                 raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
@@ -219,5 +220,7 @@ class _AckFile:
             os.fsync(self._file.fileno())
 
     def __exit__(self, *unused: Any) -> None:
-        if self._file:
+        if self._file and self.path:
             self._file.close()
+            if self._created and not os.path.getsize(self.path):
+                os.unlink(self.path)  # nothing was recorded

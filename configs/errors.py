@@ -1,4 +1,4 @@
-"""The root of every package's error tree.
+"""The exit statuses of all commands, and the root of every package's error tree.
 
 AfterviewError             exit status 1: something failed
 |- UsageError               exit status 2: bad usage or input
@@ -6,17 +6,28 @@ AfterviewError             exit status 1: something failed
 `- (memory.base.errors, model.base.errors, stream.errors and training.base.errors continue the tree)
 """
 
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How a command ends. docs/cli.md has the same table for users. (128 + N means that signal N killed the process.)"""
+
+    OK = 0  # everything was done
+    FAILURE = 1  # something failed, or was done in part, or damage is left
+    USAGE = 2  # wrong usage or input; nothing was done
+    INTERRUPTED = 130  # Ctrl-C
+
 
 class AfterviewError(Exception):
     """Base of all errors that this project raises on purpose. The text is one line: what failed, and the remedy."""
 
-    exit_status = 1
+    exit_status: int = ExitStatus.FAILURE
 
 
 class UsageError(AfterviewError):
     """The caller asked for something impossible: a bad argument, a missing file, a malformed URL."""
 
-    exit_status = 2
+    exit_status: int = ExitStatus.USAGE
 
 
 class ConfigError(UsageError):

@@ -1,13 +1,18 @@
-"""Reads a YAML file into a frozen pydantic schema. Unknown keys are fatal, and the nearest known key is named."""
+"""Reads a YAML file into a frozen pydantic schema. Unknown and repeated keys are fatal, and the nearest known key is named."""
 
-import difflib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from afterview.configs.errors import ConfigError
+from afterview.configs.suggestions import did_you_mean
+from afterview.configs.wording import describe_problem, kind_of, place_of, why_unreadable
+
+if TYPE_CHECKING:
+    import yaml
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -15,7 +20,7 @@ PRESETS = Path(__file__).parent / "presets"
 class Schema(BaseModel):
     """Base of all configuration schemas: frozen; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False, protected_namespaces=())
 
 
 S = TypeVar("S", bound=Schema)
@@ -32,34 +37,68 @@ def preset_path(name: str) -> Path:
     if path.is_file():
         return path
     known = preset_names()
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
-    raise ConfigError(f"unknown preset '{name}'; {hint}")
+    hint = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+    raise ConfigError(f"unknown preset '{name}'{hint}")
 
 
 def load(path: str | Path, schema: type[S]) -> S:
     """Read the YAML file at `path` as `schema`. Raises ConfigError: `live.yaml: forgetting.strid: unknown key; did you mean 'stride'?`"""
+    values = read_yaml(Path(path))
+    return load_mapping({} if values is None else values, schema, source=Path(path).name)
+
+
+def read_yaml(path: Path) -> Any:
+    """The values of a YAML file. Raises ConfigError naming the line, also for a key that is given twice."""
     import yaml  # late: commands that read no configuration must not wait for it
 
-    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {why_unreadable(error)}") from None
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path.name}: not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    return load_mapping({} if values is None else values, schema, source=path.name)
+        return yaml.load(text, Loader=_strict_loader())  # a subclass of SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        lines = text.splitlines()
+        there = lines[mark.line] if mark and mark.line < len(lines) else ""
+        if mark and (error.problem or "").startswith("key '"):
+            raise ConfigError(f"{path.name}: {error.problem}, again in line {mark.line + 1}") from None
+        hint = "check colons, indentation, quotes and brackets there and in the line before"
+        if "\t" in there[: len(there) - len(there.lstrip())]:
+            hint = "indent by blanks, not by tabs"
+        raise ConfigError(f"{path.name}: not valid YAML in line {mark.line + 1 if mark else 1}; {hint}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # a character that no text has, a date that does not exist
+        raise ConfigError(
+            f"{path.name}: not valid YAML; it is not text, or holds a value that YAML does not know"
+        ) from None
+
+
+@cache
+def _strict_loader() -> "type[yaml.SafeLoader]":
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        """YAML in which a key may be given once: otherwise the last value would win without a word."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            """The mapping of a node. Raises ConstructorError for a repeated key."""
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"key '{key.value}' is given twice", problem_mark=key.start_mark
+                    )
+                if isinstance(key.value, str):
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    return Strict
 
 
 def load_mapping(values: Any, schema: type[S], *, source: str) -> S:
     """Check `values` against `schema`. source: the name of their origin in error messages."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{source}: expected keys and values at the top, got {type(values).__name__}")
+        raise ConfigError(f"{source}: must hold keys with values, such as `name: mine`; it holds {kind_of(values)}")
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -68,18 +107,14 @@ def load_mapping(values: Any, schema: type[S], *, source: str) -> S:
 
 def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> Iterator[str]:
     for problem in error.errors():
-        location = [part for part in problem["loc"] if not str(part).startswith("function-")]
-        name = ".".join(str(part) for part in location)
+        location = place_of(problem)
+        name = ".".join(location)
+        hint = ""
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), _keys_at(schema, location[:-1]), n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            yield f"{source}: {name}: unknown key{hint}"
-        elif problem["type"] == "missing":
-            yield f"{source}: {name}: missing"
-        else:
-            got = problem.get("input")
-            shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | None) else ""
-            yield f"{source}: {name or 'whole file'}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+            hint = did_you_mean(str(location[-1]), _keys_at(schema, location[:-1]))
+        yield (
+            f"{source}: {name}: {describe_problem(problem)}{hint}" if name else f"{source}: {describe_problem(problem)}"
+        )
 
 
 def _keys_at(schema: type[BaseModel], location: list[Any]) -> list[str]:

@@ -1,14 +1,20 @@
 """What one camera's memory holds, for `info` and for programs."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.iso_times import with_iso
+from afterview.memory.base.lock import Writer, may_be_written_here, writer_of
 from afterview.memory.base.records import Gap
+from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import Limit, Removal
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import CameraRules
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
 
@@ -41,6 +47,8 @@ class CameraDescription:
     """One camera. first_time, last_time: of the frames that are remembered; None without frames. bytes: on this machine.
 
     time_basis: how many frames have their time from which clock. gaps: the lasting one last. store: None where there is none.
+    removed: spans that are no longer remembered. writer: the process that records or changes the camera now. recording: whether one records
+    it; None for a copy, which does not know. lag_s: age of the newest frame, seconds; None without frames.
     """
 
     info: CameraInfo
@@ -54,10 +62,17 @@ class CameraDescription:
     store: StoreStatus | None
     tiers: Tiers
     evictions: Evictions
+    journal_damage: str  # why frames that are not sealed are missing here; empty if none is
+    removed: tuple[Removal, ...]
+    rules: CameraRules
+    writer: Writer | None
+    recording: bool | None
+    lag_s: float | None
 
     @classmethod
-    def of(cls, reader: CameraReader) -> "CameraDescription":
-        """Describe a camera as it is now."""
+    def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
+        """Describe a camera as it is now, Unix seconds (default: the present)."""
+        writer, now = writer_of(reader.directory), time.time() if now is None else now
         snapshot = reader.snapshot()
         lasting = (snapshot.open_gap,) if snapshot.open_gap else ()
         return cls(
@@ -69,14 +84,21 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory),
+            store=store_status(reader.directory, snapshot),
             tiers=Tiers.of(reader.directory, snapshot),
             evictions=Evictions.of(snapshot.removed),
+            journal_damage=reader.journal_damage,
+            removed=snapshot.removed,
+            rules=CameraRules.of(reader.directory),
+            writer=writer,
+            recording=bool(writer and writer.recording) if may_be_written_here(reader.directory) else None,
+            lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
+        """As JSON, with ISO times in the camera's zone."""
+        document = {
+            "camera": self.info.id,
             "id": self.info.id,
             "name": self.info.name,
             "frames": self.frames,
@@ -85,10 +107,45 @@ class CameraDescription:
             "time_basis": self.time_basis,
             "gaps": [gap.to_dict() for gap in self.gaps],
             "bytes": self.bytes,
-            "store": self.store and self.store.to_dict(),
+            "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
             "evictions": self.evictions.to_dict(self.info),
+            "journal_damage": self.journal_damage or None,
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,
+            "no_longer_remembered": [removal.to_dict() for removal in self.removed],
+            **self.rules.to_dict(),
+            "recording": self.recording,
+            "writer": self.writer and self.writer.to_dict(),
+            "lag_s": None if self.lag_s is None else round(self.lag_s, 3),
+        }
+        return dict(with_iso(document, {}, self.info))
+
+
+@dataclass(frozen=True)
+class MemoryDescription:
+    """The cameras of a memory, sorted by id. skipped: those that cannot be read, by id, and why. Iterating gives the cameras."""
+
+    cameras: tuple[CameraDescription, ...]
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, memory: Memory) -> "MemoryDescription":
+        """Describe a memory as it is now. Raises RepositoryError, which names each camera, if none can be read."""
+        found = memory.each(CameraDescription.of)
+        return cls(tuple(found.results.values()), found.skipped)
+
+    def __iter__(self) -> Iterator[CameraDescription]:
+        return iter(self.cameras)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the document that `afterview info --json` prints."""
+        return {
+            "format": FORMAT_VERSION,
+            "cameras": [camera.to_dict() for camera in self.cameras],
+            "skipped": self.skipped,
         }

@@ -1,40 +1,53 @@
 """A memory: a directory of cameras."""
 
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from afterview.memory.base.camera_names import camera_ids, find_camera
-from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
 from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
     from afterview.memory.index.frame_index import FrameIndex
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class EachCamera(Generic[_Result]):
+    """What a function returned for each camera by id, and why each other camera was left out."""
+
+    results: dict[str, _Result]
+    skipped: dict[str, str]
 
 
 class Memory:
     """Reads every camera of a memory, from any number of threads. The next `cameras` or `camera` finds cameras that appear later."""
 
     def __init__(self, path: Path) -> None:
-        """Raises MemoryNotFound unless `path` is a directory that holds at least one camera."""
+        """Raises MemoryNotFound unless `path` is a directory that holds at least one camera, Unreadable if it cannot be listed.
+
+        The camera may be one that cannot be read: `each` names it, and `camera` raises the reason.
+        """
         self.path = path
         self._readers: dict[str, CameraReader] = {}
         self._indexes: dict[str, FrameIndex] = {}
         self._found: dict[str, str] = {}  # ids of cameras by the texts that were given for them
         self._lock = threading.Lock()  # of these dictionaries
-        if not path.is_dir():
-            raise MemoryNotFound(f"no memory at {path}; `afterview watch` or `afterview replay` makes one")
         if not self.camera_ids():
             raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
 
     def camera_ids(self) -> list[str]:
-        """Ids of the cameras, sorted."""
+        """Ids of the cameras, sorted; also of those that cannot be read."""
         return camera_ids(self.path)
 
     def camera(self, name: str) -> CameraReader:
         """The camera with this id or name, or with one that differs only in case or white space (then a note in the log says which).
 
-        Raises MemoryNotFound, which names the existing ones. memory.base.camera_names has the rules.
+        Raises MemoryNotFound, which names the existing ones, or what opening the camera raises. memory.base.camera_names has the rules.
         """
         with self._lock:
             wanted = self._found.get(name, name)
@@ -45,8 +58,35 @@ class Memory:
             return self._readers[wanted]
 
     def cameras(self) -> list[CameraReader]:
-        """Every camera."""
-        return [self.camera(name) for name in self.camera_ids()]
+        """Every camera that can be opened; `skipped` names the others. Raises RepositoryError, which names each, if there is none."""
+        return list(self.each(lambda reader: reader).results.values())
+
+    def skipped(self) -> dict[str, str]:
+        """The cameras that cannot be opened now, by id, and why."""
+        return {name: str(error) for name, error in self._all(lambda reader: reader)[1].items()}
+
+    def each(self, act: Callable[[CameraReader], _Result], names: Sequence[str] = ()) -> EachCamera[_Result]:
+        """Call `act` for each named camera, or for all. A failure costs its camera alone, unless it is named: then it is raised.
+
+        Failures are RepositoryError and OSError. Raises RepositoryError, which names each camera, if all fail.
+        """
+        if names:
+            named = dict.fromkeys(self.camera(name).info.id for name in names)
+            return EachCamera({name: act(self.camera(name)) for name in named}, {})
+        results, failures = self._all(act)
+        if not results:
+            raise none_left(self.path, failures)
+        return EachCamera(results, {name: str(error) for name, error in failures.items()})
+
+    def _all(self, act: Callable[[CameraReader], _Result]) -> tuple[dict[str, _Result], dict[str, RepositoryError]]:
+        results: dict[str, _Result] = {}
+        failures: dict[str, RepositoryError] = {}
+        for name in self.camera_ids():
+            try:
+                results[name] = act(self.camera(name))
+            except (RepositoryError, OSError) as error:
+                failures[name] = in_words(error)
+        return results, failures
 
     def index(self, name: str) -> "FrameIndex":
         """The frame index of a camera: one for all callers. Call its `catch_up` before `search`. Raises MemoryNotFound."""
@@ -55,3 +95,13 @@ class Memory:
         reader = self.camera(name)
         with self._lock:
             return self._indexes.setdefault(reader.info.id, FrameIndex(reader.directory / "index"))
+
+
+def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryError:
+    """The error where every camera failed: the only one's own, or one that names each."""
+    if not failures:
+        return MemoryNotFound(f"{memory} holds no camera; `afterview watch` or `afterview replay` records one")
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    each = "; ".join(f"{name}: {error}" for name, error in failures.items())
+    return RepositoryError(f"{memory}: none of its {len(failures)} cameras can be used: {each}")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from afterview.configs import ConfigError, load_mapping
+from afterview.configs import ConfigError, load_mapping, why_unreadable
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.durable import replacing
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch
@@ -145,12 +145,13 @@ class SpanFile:
         try:
             self._file = safe_open(path, framework="numpy")
             about = self._file.metadata() or {}
-        except (SafetensorError, OSError) as error:
-            raise DamagedMemory(f"{path}: not an exported span ({str(error).splitlines()[0]})") from None
+        except OSError as error:
+            raise DamagedMemory(f"{path}: cannot be read ({why_unreadable(error)})") from None
+        except SafetensorError:
+            raise FormatMismatch(f"{path}: not an exported span, or cut off; `afterview export` writes one") from None
         if about.get("format") != FORMAT:
-            raise FormatMismatch(
-                f"{path}: not an exported span of format {FORMAT}; its format is {about.get('format')}"
-            )
+            other = f"; its format is '{about['format']}'" if "format" in about else ""
+            raise FormatMismatch(f"{path}: not an exported span of format {FORMAT}{other}")
         said = about.get("checksum")  # earlier versions wrote none
         if said is not None and not _checksum_holds(path, said):
             raise DamagedMemory(f"{path}: was damaged after the export (its checksum is wrong); export it again")
@@ -158,7 +159,8 @@ class SpanFile:
             self.info = CameraInfo(**json.loads(about["camera"]))
             self.spec = load_mapping(json.loads(about["spec"]), FeatureSpec, source=str(path))
         except (ConfigError, KeyError, TypeError, ValueError) as error:
-            raise FormatMismatch(f"{path}: {error}") from None
+            reason = str(error) if isinstance(error, ConfigError) else "the description of its camera is not readable"
+            raise FormatMismatch(f"{path}: {reason}; export it again") from None
         self.times: NDArray[np.float64] = self._file.get_tensor("times")
 
     def gaps(self) -> dict[int, Gap]:

@@ -70,7 +70,7 @@ class VideoWriter:
             self._container = av.open(str(self._path), "w")
         except (av.FFmpegError, ValueError) as error:
             raise WriterError(
-                f"{self._path}: cannot be written: no container is known by the suffix '{self._path.suffix}'; take .mp4 or .mkv"
+                f"{self._path}: cannot be written: no video file has the suffix '{self._path.suffix}'; take .mp4 or .mkv"
             ) from error
         try:
             self._stream = self._add_stream(codec, pixel_format, {**_OPTIONS.get(codec, {}), **(options or {})})
@@ -80,7 +80,9 @@ class VideoWriter:
             self._container.start_encoding()  # opens the file and the encoder now, so that their errors are raised here
         except (av.FFmpegError, ValueError, TypeError, OSError) as error:
             self._container.close()
-            reason = getattr(error, "strerror", None) or error
+            reason = f"a {self._path.suffix} file cannot hold it, or FFmpeg has no such encoder"
+            if isinstance(error, OSError) and error.strerror:
+                reason = error.strerror
             raise WriterError(f"{self._path}: cannot be written with the encoder {codec}: {reason}") from error
 
     def _add_stream(self, codec: str, pixel_format: str, options: dict[str, str]) -> av.VideoStream:

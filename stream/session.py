@@ -52,6 +52,10 @@ class Session:
         """Stop one camera, wait until everything of it is written, and remove it from the session."""
         await self._supervisor.remove(camera)
 
+    async def wait(self) -> None:
+        """Wait until every camera has ended, of itself or by `stop`. `failure` of each says whether it failed."""
+        await self._supervisor.wait()
+
     async def run(self) -> None:
         """Wait until every camera has ended, of itself or by `stop`. Then raise the failure of the first that failed, if any."""
         await self._supervisor.run()

@@ -19,6 +19,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 # For the programs that tests start: threads of several processes that wait actively on two cores cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("AFTERVIEW_MEMORY", None)  # no test may work on the memory of whoever runs it
+
 BARE_NAMES = {"configs", "memory", "model", "stream", "training"}
 
 

@@ -46,8 +46,10 @@ def test_the_model_room_loads_without_the_store_and_without_video() -> None:
     "code",
     [
         "import afterview",
+        "import afterview; afterview.open, afterview.ask, afterview.search, afterview.info, afterview.UsageError, afterview.DamagedMemory",
         "import afterview.cli.main as m; m.build_parser().format_help()",
         "import afterview.cli.commands.info",
+        "import afterview.cli.commands.show, afterview.cli.commands.answers",
         "import afterview.cli.commands.fsck, afterview.cli.commands.manage, afterview.cli.commands.exchange",
         "import afterview.stream.ask.answerer, afterview.stream.session, afterview.stream.ingest.camera",
         "import afterview.memory.directory, afterview.memory.writing.repository",

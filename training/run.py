@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from afterview.configs import UsageError, load
-from afterview.memory.base.durable import write_file
+from afterview.configs import ConfigError, UsageError, load, read_yaml
+from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
-from afterview.training.core.stages import StageConfig, StageData, StageObjective
+from afterview.training.core.stages import StageConfig, StageData, StageObjective, read_streams
 from afterview.training.core.trainer import LOG, STATE, Trainer
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
@@ -42,8 +42,10 @@ class TrainingResult:
         return {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
 
 
-def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -> TrainingResult:
-    """Train as the configuration says.
+def train(
+    config: Path, out: Path, *, resume: bool = False, cpu: bool = False, progress: ShowProgress = unseen
+) -> TrainingResult:
+    """Train as the configuration says. progress: how long work is shown.
 
     Raises UsageError if `out` holds a training and resume is False, or if that training started with another
     configuration; ConfigError, DataError, TrainingError.
@@ -55,17 +57,26 @@ def train(config: Path, out: Path, *, resume: bool = False, cpu: bool = False) -
         raise UsageError(f"{out}: holds a training already; give --resume to continue it, or another --out")
     if resume and not in_use:
         _LOGGER.info("%s: no checkpoint; training starts at step 0", out)
-    new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
+    with progress("starting"):
+        new_figure(1, 1)  # raises if matplotlib is missing, before days of training and not after them
     if is_recipe(config):
         recipe = load(config, Recipe)
-        make(recipe, out, cpu=cpu)
+        with removed_if_unused(out):
+            make(recipe, out, cpu=cpu, progress=progress)
         return _finished(out / "study", out / "model", recipe.study.trainer.steps)
-    return train_stage(load(config, StageConfig), out, cpu=cpu)
+    with removed_if_unused(out):
+        return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
 
-def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> TrainingResult:
+def train_stage(
+    config: StageConfig, out: Path, *, cpu: bool = False, progress: ShowProgress = unseen
+) -> TrainingResult:
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
-    model = _load(config, device="cpu" if cpu else None)
+    find_preset(config.model)  # raises ModelNotFound
+    with progress("reading the annotations"):
+        items = read_streams(config)
+    with progress(f"loading model {config.model}"):
+        model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
         StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
@@ -73,14 +84,17 @@ def train_stage(config: StageConfig, out: Path, *, cpu: bool = False) -> Trainin
         out,
         cpu=cpu,
     )
+    processes = trainer.accelerator.num_processes
+    data = StageData(config, model, items=items, processes=processes)
+    data(0)  # raises DataError for a sample that does not fit, before anything is written
     if trainer.accelerator.is_main_process:
         keep_configuration(config, out)
     if trainer.resume() and trainer.accelerator.is_main_process:
         _LOGGER.info("%s: resumes after step %d", out, trainer.step)
-    processes = trainer.accelerator.num_processes
-    batches = Prefetcher(StageData(config, model, processes=processes), stride=processes)
+    batches = Prefetcher(data, stride=processes)
     try:
-        trainer.run(batches)
+        with progress("training", "steps", bar=False) as report:
+            trainer.run(batches, report=report)
     finally:
         batches.close()
     whole = _whole(trainer, model, config)
@@ -113,8 +127,8 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
 def is_recipe(config: Path) -> bool:
     """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
     try:
-        found = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = read_yaml(config)
+    except ConfigError:
         return False  # the strict loader reports the error
     return isinstance(found, dict) and "architecture" in found
 

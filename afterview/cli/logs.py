@@ -1,19 +1,35 @@
-"""What the command line shows of the log: one handler, which writes to standard error."""
+"""What the command line shows of the log: one handler, which writes to standard error, above live lines if there are any."""
 
 import logging
-import sys
+import os
+import time
+import traceback
+from collections.abc import Callable
+
+from afterview.cli.output.documents import printable
+from afterview.cli.progress import write_line
 
 LEVELS = {-2: logging.ERROR, -1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG}
 
 
 class _StatusLines(logging.Handler):
-    """Status lines for people: the text alone; with -v each says which module it is from."""
+    """Status lines for people: the text alone; with -v each says which module it is from.
+
+    timed: each line begins with the local time. clean: hides what must not be shown.
+    """
+
+    timed = False
+    clean: Callable[[str], str] = staticmethod(str)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line to what is standard error at this moment."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(record.created)) if self.timed else ""
         where = f"{record.name}: " if record.levelno <= logging.DEBUG else ""
+        trace = ""
+        if record.exc_info and os.environ.get("AFTERVIEW_DEBUG"):
+            trace = "\n" + "".join(traceback.format_exception(record.exc_info[1])).rstrip()
         try:
-            print(f"{where}{record.getMessage()}", file=sys.stderr, flush=True)
+            write_line(printable(self.clean(f"{when}{where}{record.getMessage()}{trace}")))
         except (OSError, ValueError):
             pass  # the terminal has gone: a recording goes on without it
 
@@ -26,3 +42,10 @@ def show_logs(verbosity: int) -> None:
             logger.removeHandler(handler)
     logger.addHandler(_StatusLines())
     logger.setLevel(LEVELS[min(max(verbosity, min(LEVELS)), max(LEVELS))])
+
+
+def show_times(clean: Callable[[str], str]) -> None:
+    """From now on each line begins with the local time: for commands that run long. clean: hides secrets in a text."""
+    for handler in logging.getLogger("afterview").handlers:
+        if isinstance(handler, _StatusLines):
+            handler.timed, handler.clean = True, clean

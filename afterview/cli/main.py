@@ -1,23 +1,30 @@
 """Command line: parse the arguments, run one command, report errors.
 
 Imports only argparse and the parsers until a command runs, so that `--help` and `info` start quickly. Every command takes --json: one JSON
-document on standard output, progress on standard error. Exit status: 0 success, 1 failure, 2 wrong usage or input, 130 interrupted.
+document on standard output, progress on standard error. configs.errors.ExitStatus has the exit statuses.
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
-import io
+import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from afterview import __version__
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_question
+from afterview.cli.failures import say, with_streams, words
+from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
+from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.memory import add_memory_commands
+from afterview.cli.parsers.parser import Parser, WrongArguments
+from afterview.cli.parsers.recording import add_recording_commands
+from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
-from afterview.configs.errors import AfterviewError
+from afterview.configs.errors import AfterviewError, ExitStatus
 
 _EXAMPLES = """\
 first steps (synthetic video, no camera needed):
@@ -28,121 +35,53 @@ first steps (synthetic video, no camera needed):
   afterview info ./cameras
 
 a live camera:
-  afterview watch rtsp://user:password@camera/stream --memory ./cameras --camera "front door"
+  export AFTERVIEW_PASSWORD=...    # read by this process alone; a password in the address is visible to all users (ps)
+  afterview watch 'rtsp://user:{AFTERVIEW_PASSWORD}@camera/stream' --memory ./cameras --camera "front door"
   afterview ask "Which scene do you see now?" --memory ./cameras --camera "front door" --last 2h --json
 
 The default model, tiny, understands only synthetic video. For real footage use --model hour-llava-3b (on a GPU).
-Times: 2026-11-20T14:03:00 (in the camera's time zone, unless the time names another), 14:03 (today), now, or Unix seconds.
-Durations: 90s, 15m, 2h, 3d.
-`afterview COMMAND --help` explains a command. AFTERVIEW_DEBUG=1 shows the traceback of a failure.
+
+Times: 2026-11-20T14:03:00, 2026-11-20, 14:03 (today), "yesterday 14:00", "monday 14:00", "10 minutes ago", now, or Unix seconds; in
+the camera's time zone, unless the time has an offset (14:03+01:00). Durations: 90s, 15m, 2h, 3d, "10 minutes".
+
+Without --memory the memory is the directory in the variable AFTERVIEW_MEMORY, otherwise afterview/memory in the user's data directory
+($XDG_DATA_HOME, or ~/.local/share).
+
+`afterview COMMAND --help` explains a command. AFTERVIEW_DEBUG=1 shows the traceback of a failure. Exit status: 0 done, 1 failure, 2 wrong
+usage or input, 130 interrupted.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="afterview",
         description="Watch live video, remember every second of it, and answer questions about anything it has seen.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"afterview {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_watch(commands)
-    _add_replay(commands)
+    add_recording_commands(commands)
     _add_ask(commands)
+    add_looking_commands(commands)
     _add_info(commands)
     _add_demo(commands)
     add_memory_commands(commands)
     add_training_commands(commands)
+    add_completion_command(commands)
     return parser
-
-
-def _add_recording(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--memory", required=True, metavar="DIR", help="directory to record into; created if it does not exist"
-    )
-    parser.add_argument("--camera", metavar="NAME", help="name of the camera (default: taken from the source)")
-    parser.add_argument("--fps", type=float, default=1.0, help="frames to keep per second of video (default: 1)")
-    parser.add_argument(
-        "--model", metavar=MODEL,
-        help="model whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
-        "hub id (default: the model the camera was recorded with, or tiny for a new camera)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--tokens", choices=["float16", "int8"],
-        help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.35 %% "
-        "(default: as the model's preset says)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--timezone",
-        metavar="ZONE",
-        help="time zone of the camera, e.g. Europe/Paris (default: the zone of this machine)",
-    )
-    parser.add_argument(
-        "--ack-file",
-        metavar="FILE",
-        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content",
-    )
-    parser.add_argument(
-        "--sync-every", type=float, default=0.0, metavar="S",
-        help="sync frames to disk every S seconds, 0 to 60, instead of one by one: less wear on the disk, but a power cut loses the frames "
-        "of up to S seconds (default: 0)",
-    )  # fmt: skip
-
-
-def _add_watch(commands: Commands) -> None:
-    parser = add_command(
-        commands, "watch", "record a live source",
-        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
-        "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Ctrl-C ends it cleanly.\n\nexample:\n"
-        "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s", module="record",
-    )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE")
-    _add_recording(parser)
-    parser.add_argument("--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h")
-    parser.add_argument("--keep-trying", action="store_true", help="keep trying when the first connection fails")
-    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
-    parser.add_argument(
-        "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
-    )
-    parser.add_argument(
-        "--read-timeout",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="seconds without data after which the connection counts as lost (default: 10)",
-    )
-    parser.set_defaults(live=True)
-
-
-def _add_replay(commands: Commands) -> None:
-    parser = add_command(
-        commands, "replay", "record a video file, through the same path as a live stream",
-        "Frames keep the times of the\nrecording.\n\nexample:\n"
-        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
-    )  # fmt: skip
-    parser.add_argument("source", metavar="FILE")
-    _add_recording(parser)
-    parser.add_argument(
-        "--speed", default="max", help="1 for the speed of the recording, 10 for ten times as fast, or max (default)"
-    )
-    parser.add_argument(
-        "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"
-    )
-    parser.set_defaults(live=False)
 
 
 def _add_ask(commands: Commands) -> None:
     parser = add_command(
         commands, "ask", "ask about anything a memory has seen",
         "Works during a live watch. Prints the answer, the\nframes that prove it (evidence), and which frames it is based on"
-        " (coverage).\n\n"
+        " (coverage). `afterview answers` opens it again.\n\n"
         "examples:\n  afterview ask \"Did you see a red ring?\" --memory ./cameras --camera hall\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --last 2h\n"
         "  afterview ask \"Which scene do you see now?\" --memory ./cameras --at 14:03",
     )  # fmt: skip
-    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument("question", metavar="QUESTION", help='in quotes, for example "Did you see a red ring?"')
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
     parser.add_argument("--seed", type=int, default=0, help="seed for models that sample their answer (default: 0)")
     parser.add_argument(
@@ -152,11 +91,16 @@ def _add_ask(commands: Commands) -> None:
         metavar="N",
         help="maximum number of evidence frames per camera (default: 8)",
     )
+    add_pictures(parser, "question, answer and evidence")
 
 
 def _add_info(commands: Commands) -> None:
-    parser = add_command(commands, "info", "show cameras, frames, times, gaps and disk use of a memory")
-    parser.add_argument("memory", metavar="DIR", help="the memory, or its object store: s3://bucket/prefix")
+    parser = add_command(
+        commands, "info", "show cameras, frames, times, gaps, limits and disk use of a memory",
+        "Also shows which process records a camera, how old\nthe newest frame is, masks, and what is no longer remembered.\n\n"
+        "examples:\n  afterview info ./cameras\n  afterview info --memory s3://bucket/home --json",
+    )  # fmt: skip
+    add_memory(parser, STORED, positional=True)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -178,29 +122,37 @@ def _add_demo(commands: Commands) -> None:
     parser.add_argument("--questions", type=int, default=10, metavar="N", help="number of questions (default: 10)")
 
 
+@with_streams
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack a character
-    chosen = build_parser().parse_args(arguments)
-    from afterview.cli.logs import show_logs  # late: `--help` does not need it
-
-    show_logs(chosen.verbose - chosen.quiet)
+    """Run one command and return its exit status (configs.errors.ExitStatus). With --json an error is a document, too."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in given[: given.index("--") if "--" in given else None]
+    chosen = argparse.Namespace()
     try:
-        status: int = _load(chosen.module).run(chosen)
-        sys.stdout.flush()
-        return status
+        build_parser().parse_args(given, chosen)
+        from afterview.cli.logs import show_logs  # late: `--help` does not need it
+
+        show_logs(chosen.verbose - chosen.quiet)
+        if hasattr(chosen, "memory"):
+            _resolve_memory(chosen)
+        return int(_load(chosen.module).run(chosen))
+    except WrongArguments as error:
+        return _report("usage", str(error), ExitStatus.USAGE, as_json=as_json)
     except AfterviewError as error:
-        return _fail(error, error.exit_status)
+        hint = _memory_hint(error, chosen)
+        return _report(_kind(error), f"{_words(error)}{hint}", error.exit_status, as_json=as_json)
     except KeyboardInterrupt:
-        print("afterview: interrupted", file=sys.stderr)
-        return 130
+        return _report("interrupted", "interrupted", ExitStatus.INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing stdout at exit fails again
-        return 1
+        return ExitStatus.FAILURE
     except Exception as error:  # any other failure: one line, and the traceback on request
-        return _fail(error, 1)
+        return _report("unexpected", _words(error), ExitStatus.FAILURE, as_json=as_json)
+
+
+def _resolve_memory(chosen: argparse.Namespace) -> None:
+    """Put the memory that the command works on into `chosen.memory`. Raises UsageError."""
+    arguments = _load("afterview.cli.arguments")  # late: `--help` does not need it
+    arguments.resolve_memory(chosen)
 
 
 def _load(module: str) -> ModuleType:
@@ -212,15 +164,40 @@ def _load(module: str) -> ModuleType:
         gc.enable()
 
 
-def _fail(error: Exception, status: int) -> int:
+def _words(error: Exception) -> str:
+    """An error in one line; the traceback first, if it is wanted."""
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
+        from afterview.stream.source.redact import redact  # late: the traceback may quote an address
+
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     text = str(error).splitlines()[0] if str(error) else ""
-    named = isinstance(error, AfterviewError)
-    message = (
-        text if named else f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
-    )
-    print(f"afterview: error: {message}", file=sys.stderr)
+    if isinstance(error, AfterviewError):
+        return text
+    known = words(error)
+    if known is not None:
+        return known
+    return f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
+
+
+def _memory_hint(error: AfterviewError, chosen: argparse.Namespace) -> str:
+    """If no memory is there, and nobody named it on the command line: how to name another."""
+    from afterview.memory.base.errors import MemoryNotFound  # late: `--help` does not need it
+
+    return getattr(chosen, "memory_hint", "") if isinstance(error, MemoryNotFound) else ""
+
+
+def _kind(error: AfterviewError) -> str:
+    """The class of an error as a word for programs: `memory_not_found`, `usage`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower().removesuffix("_error")
+
+
+def _report(kind: str, text: str, status: int, *, as_json: bool) -> int:
+    """Say on standard error what went wrong; with --json also as the command's one document. Returns the exit status."""
+    say(text, kind=kind)
+    if as_json:
+        error = {"kind": kind, "message": text, "exit_status": int(status)}
+        with contextlib.suppress(OSError):  # nobody reads it
+            print(json.dumps({"error": error}, ensure_ascii=False), flush=True)
     return status

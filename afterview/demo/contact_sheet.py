@@ -1,6 +1,7 @@
-"""Contact sheet of an answer: question, answer and evidence frames in one PNG, highest weight first. Uses Pillow only."""
+"""Contact sheet of an answer: the question, what is known about the answer, and its evidence frames, in one PNG. Uses Pillow only."""
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +20,11 @@ _BRIGHT: Colour = (240, 242, 246)
 _MUTED: Colour = (146, 154, 170)
 _AMBER: Colour = (255, 183, 77)
 _TRACK: Colour = (52, 57, 69)
+_GREEN: Colour = (102, 187, 106)
+_RED: Colour = (239, 83, 80)
 
 _MARGIN, _GAP, _PADDING, _RADIUS = 36, 20, 16, 12  # pixels
+_LABEL_WIDTH, _MARK_WIDTH = 96, 130  # of the rows under the question
 _CARD_WIDTH = 384
 _PICTURE_HEIGHT = _CARD_WIDTH * 9 // 16  # frames of other aspect ratios are letterboxed
 _CAPTION_HEIGHT = 100
@@ -32,38 +36,45 @@ _FEWEST_COLUMNS = 2  # leaves enough width for a question
 class SheetItem:
     """One evidence frame."""
 
-    image: bytes | NDArray[np.uint8]  # JPEG or another format that Pillow reads, or uint8 [H, W, 3]
+    image: (
+        bytes | NDArray[np.uint8]
+    )  # JPEG or another format that Pillow reads, or uint8 [H, W, 3]; empty: the card says so
     camera: str
     time: str  # in the camera's time zone: "2026-11-20 14:02:11 +01:00"
     weight: float | None = None  # share of the attention, 0..1
 
 
-def contact_sheet(items: Sequence[SheetItem], title: str, *, subtitle: str = "", footer: str = "") -> bytes:
+def contact_sheet(
+    items: Sequence[SheetItem],
+    title: str,
+    *,
+    rows: Sequence[tuple[str, str]] = (),
+    right: bool | None = None,
+    caption: str = "",
+    footer: str = "",
+) -> bytes:
     """Return a PNG that shows the items in the given order.
 
-    title: the question. subtitle: the answer. footer: small print, such as the model's notice. The length of a weight bar is relative
-    to the highest weight; its label is the weight itself. Without items the sheet states that there is no evidence.
+    title: the question. rows: label and text, such as ("answer", "red"), with lines between them. right: a mark beside the first row.
+    caption: above the frames. footer: small print, such as the model's notice. A full bar is a weight of 1, on every sheet.
     """
     columns = min(max(_columns(len(items)), _FEWEST_COLUMNS), _MOST_COLUMNS)
-    rows = -(-len(items) // columns)
+    lines = -(-len(items) // columns)
     width = 2 * _MARGIN + columns * _CARD_WIDTH + (columns - 1) * _GAP
-    header = _Paragraphs(width - 2 * _MARGIN)
-    header.add(title, _font(34), _BRIGHT)
-    header.add(subtitle, _font(24), _AMBER)
+    header = _Header(title, rows, right, caption, width - 2 * _MARGIN)
     closing = _Paragraphs(width - 2 * _MARGIN)
-    closing.add(footer if items else f"There is no evidence for this answer. {footer}".strip(), _font(16), _MUTED)
+    closing.add(footer, _font(16), _MUTED)
 
     card_height = _PICTURE_HEIGHT + _CAPTION_HEIGHT
     top = _MARGIN + header.height + (_GAP if header.height else 0)
-    height = top + rows * (card_height + _GAP) + closing.height + _MARGIN - (0 if closing.height else _GAP)
+    height = top + lines * (card_height + _GAP) + closing.height + _MARGIN - (0 if closing.height else _GAP)
     sheet = Image.new("RGB", (width, height), _GROUND)
     header.draw(sheet, _MARGIN, _MARGIN)
-    heaviest = max((item.weight or 0.0 for item in items), default=0.0)
     for number, item in enumerate(items):
         left = _MARGIN + number % columns * (_CARD_WIDTH + _GAP)
-        card = _card(item, number + 1, heaviest)
+        card = _card(item, number + 1)
         sheet.paste(card, (left, top + number // columns * (card_height + _GAP)), _rounded(card.size))
-    closing.draw(sheet, _MARGIN, top + rows * (card_height + _GAP))
+    closing.draw(sheet, _MARGIN, top + lines * (card_height + _GAP))
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -76,21 +87,23 @@ def _columns(count: int) -> int:
     return min(range(3, _MOST_COLUMNS + 1), key=lambda columns: (-count % columns, -columns))
 
 
-def _card(item: SheetItem, rank: int, heaviest: float) -> Image.Image:
+def _card(item: SheetItem, rank: int) -> Image.Image:
     card = Image.new("RGB", (_CARD_WIDTH, _PICTURE_HEIGHT + _CAPTION_HEIGHT), _CARD)
-    picture = _picture(item.image)
-    frame = Image.new("RGB", (_CARD_WIDTH, _PICTURE_HEIGHT), (0, 0, 0))
-    frame.paste(picture, ((_CARD_WIDTH - picture.width) // 2, (_PICTURE_HEIGHT - picture.height) // 2))
-    card.paste(frame, (0, 0))
+    card.paste((0, 0, 0), (0, 0, _CARD_WIDTH, _PICTURE_HEIGHT))
     draw = ImageDraw.Draw(card, "RGBA")
+    if len(item.image):
+        picture = _picture(item.image)
+        card.paste(picture, ((_CARD_WIDTH - picture.width) // 2, (_PICTURE_HEIGHT - picture.height) // 2))
+    else:
+        middle = _CARD_WIDTH / 2, _PICTURE_HEIGHT / 2
+        draw.text(middle, "the picture cannot be read", _MUTED, _font(17), anchor="mm")
     _badge(draw, str(rank))
 
     top, right = _PICTURE_HEIGHT + 13, _CARD_WIDTH - _PADDING
     draw.text((_PADDING, top), _fitted(item.time, _font(19), right - _PADDING), _BRIGHT, _font(19))
     draw.text((_PADDING, top + 28), _fitted(item.camera, _font(16), right - _PADDING), _MUTED, _font(16))
     if item.weight is not None:
-        share = min(max(item.weight / heaviest, 0.0), 1.0) if heaviest > 0 else 0.0
-        _bar(draw, (_PADDING, top + 62, right - 66, top + 70), share)
+        _bar(draw, (_PADDING, top + 62, right - 66, top + 70), min(max(item.weight, 0.0), 1.0))
         draw.text((right, top + 66), _percent(item.weight), _AMBER, _font(17), anchor="rm")
     draw.rounded_rectangle((0, 0, card.width - 1, card.height - 1), _RADIUS, outline=_EDGE)
     return card
@@ -145,9 +158,59 @@ def _fitted(text: str, font: Font, width: float) -> str:
     """Shorten the text to fit one line, with an ellipsis."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."
+    fits = bisect_right(range(1, len(text)), width, key=lambda length: font.getlength(f"{text[:length]}..."))
+    return f"{text[:fits].rstrip()}..."
+
+
+class _Header:
+    """The question, and under it rows with lines between them, a mark and a caption. Its height is known before the sheet exists."""
+
+    def __init__(
+        self, title: str, rows: Sequence[tuple[str, str]], right: bool | None, caption: str, width: int
+    ) -> None:
+        self._width, self._right = width, right
+        self._title = _Paragraphs(width)
+        self._title.add(title, _font(34), _BRIGHT)
+        self._caption = _Paragraphs(width)
+        self._caption.add(caption, _font(18), _MUTED)
+        self._rows: list[tuple[str, _Paragraphs]] = []
+        for label, text in rows:
+            value = _Paragraphs(width - _LABEL_WIDTH - (_MARK_WIDTH if right is not None else 0))
+            value.add(text, _font(24), _BRIGHT if self._rows else _AMBER)
+            self._rows.append((label, value))
+        self.height = (
+            self._title.height + sum(value.height + _PADDING for _, value in self._rows) + self._caption.height
+        )
+        self.height += _PADDING if rows and caption else 0
+
+    def draw(self, sheet: Image.Image, left: int, top: int) -> None:
+        """Draw with the upper left corner at (left, top)."""
+        draw = ImageDraw.Draw(sheet)
+        self._title.draw(sheet, left, top)
+        top += self._title.height
+        for number, (label, value) in enumerate(self._rows):
+            if number:
+                draw.line((left, top + _PADDING // 2, left + self._width - 1, top + _PADDING // 2), _EDGE, 2)
+            top += _PADDING
+            draw.text((left, top + 7), _fitted(label, _font(17), _LABEL_WIDTH - 8), _MUTED, _font(17))
+            value.draw(sheet, left + _LABEL_WIDTH, top)
+            if not number and self._right is not None:
+                _mark(draw, left + self._width, top, right=self._right)
+            top += value.height
+        self._caption.draw(sheet, left, top + (_PADDING if self._rows else 0))
+
+
+def _mark(draw: ImageDraw.ImageDraw, edge: int, top: int, *, right: bool) -> None:
+    """Draw a tick and "right", or a cross and "wrong", that end at x = edge. Drawn, because the font has no such signs."""
+    colour, word = (_GREEN, "right") if right else (_RED, "wrong")
+    draw.rounded_rectangle((edge - 116, top, edge - 1, top + 32), 16, outline=colour, width=2)
+    left, middle = edge - 100, top + 16
+    if right:
+        draw.line([(left, middle + 1), (left + 6, middle + 7), (left + 17, middle - 7)], colour, 4, joint="curve")
+    else:
+        draw.line((left + 2, middle - 7, left + 16, middle + 7), colour, 4)
+        draw.line((left + 2, middle + 7, left + 16, middle - 7), colour, 4)
+    draw.text((left + 28, middle), word, colour, _font(18), anchor="lm")
 
 
 class _Paragraphs:

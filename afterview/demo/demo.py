@@ -9,27 +9,31 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview import __version__
 from afterview.configs import AfterviewError
 from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
+from afterview.memory.base.iso_times import with_iso
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.stream.ask.evidence_files import save_evidence
+from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.question import Question
+from afterview.stream.ask.saved_answers import save
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.testing.serve import rtsp_missing
+from afterview.training.base.progress import Report
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world.video import write_video
 from afterview.training.world.vocabulary import length
@@ -39,6 +43,7 @@ CAMERA = "synthetic world"
 EVIDENCE = 6  # frames of an answer
 LAST_FRAME_S = 1.0  # before the end of a story, its last frame begins
 MOST_MISSING_S = 3.0  # frames that may be missing at the end of the live stream
+REPORT_EVERY_S = 0.2
 LIVE_PATIENCE_S = 40.0  # that the live part may take beyond its length
 
 
@@ -51,10 +56,13 @@ def play(show: Show) -> list[Asked]:
         f"1. {length(script.duration_s)} of a synthetic world (seed {script.seed}), as H.264 with its truth beside it"
     )
     history, live = _make_videos(show)
-    asked, ingest = run_loop(_watch(show, load_pretrained("tiny"), history, live))
+    with show.progress("loading model tiny"):
+        model = load_pretrained("tiny")
+    asked, ingest = run_loop(_watch(show, model, history, live))
     seconds = time.monotonic() - began
     if show.quiet:
-        print(json.dumps(document(show, asked, ingest, seconds), ensure_ascii=False))
+        shown = with_iso(document(show, asked, ingest, seconds), {}, ingest.repository.info)
+        print(json.dumps(shown, ensure_ascii=False))
     tell_score(show, asked, ingest, seconds)
     return asked
 
@@ -63,7 +71,8 @@ def _make_videos(show: Show) -> tuple[Path, Path]:
     began, end_s = time.monotonic(), show.world.script.duration_s
     parts = (show.directory / "history.mp4", 0.0, show.live_s), (show.directory / "live.mp4", show.live_s, end_s)
     for path, start, end in parts:
-        write_video(show.world, path, start_s=start, end_s=end)
+        with show.progress(path.name, "frames") as report:
+            write_video(show.world, path, start_s=start, end_s=end, progress=report)
         show.say(f"   {path}  {path.stat().st_size / 1e6:.1f} MB, {length(end - start)}")
     show.say(f"   drawn and encoded in {time.monotonic() - began:.1f} s\n")
     return parts[0][0], parts[1][0]
@@ -100,25 +109,49 @@ async def _watch(show: Show, model: AfterviewModel, history: Path, video: Path) 
         )
         async with Session(show.memory, model.encoders) as session:
             ingest = session.add(CAMERA, IngestConfig(parse_source(url), live=True))
-            live = _Live(show, model, session, ingest, began)
-            task = asyncio.create_task(session.run())
-            try:
-                await live.first_frame(task, server.get("began"))
-                asked = await live.quiz(task)
-                await live.until(show.world.script.duration_s - LAST_FRAME_S, task)
-            finally:
-                session.stop()
-            await task
+            with show.progress("live", "frames", bar=False) as report:  # answers are printed meanwhile
+                async with _reporting(report, ingest, round(show.world.script.duration_s - show.live_s)):
+                    asked = await _watch_live(_Live(show, model, session, ingest, began), session, server.get("began"))
     return asked, ingest
+
+
+async def _watch_live(live: "_Live", session: Session, broadcast_began: float | None) -> list[Asked]:
+    task = asyncio.create_task(session.run())
+    try:
+        await live.first_frame(task, broadcast_began)
+        asked = await live.quiz(task)
+        await live.until(live.end_s - LAST_FRAME_S, task)
+    finally:
+        session.stop()
+    await task
+    return asked
+
+
+@asynccontextmanager
+async def _reporting(report: Report, ingest: CameraIngest, frames: int) -> AsyncIterator[None]:
+    """Report the frames recorded so far, several times a second."""
+
+    async def run() -> None:
+        while True:
+            report(ingest.stats.recorded, frames)
+            await asyncio.sleep(REPORT_EVERY_S)
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def _replay(show: Show, model: AfterviewModel, history: Path) -> float:
     """Record the history; returns the Unix time at which it begins."""
     began, start = time.monotonic(), time.time() - show.live_s
     show.say(f"2. The first {length(show.live_s)} replayed as history, at full speed, into {show.memory}")
-    async with Session(show.memory, model.encoders) as session:
-        ingest = session.add(CAMERA, IngestConfig(parse_source(str(history)), live=False, start=start))
-        await session.run()
+    with show.progress("replay", "frames") as report:
+        async with Session(show.memory, model.encoders) as session:
+            ingest = session.add(CAMERA, IngestConfig(parse_source(str(history)), live=False, start=start))
+            async with _reporting(report, ingest, round(show.live_s)):
+                await session.run()
     seconds = time.monotonic() - began
     show.say(f"   {ingest.stats.recorded} frames in {seconds:.1f} s ({show.live_s / seconds:.0f} times real time)\n")
     return start
@@ -131,7 +164,8 @@ class _Live:
         """began: Unix time at which the story began; the live part has a clock of its own."""
         self._show, self._model, self._session, self._ingest = show, model, session, ingest
         self._began, self._first_s = began, show.live_s  # story time of the first live frame
-        self._deadline = time.monotonic() + show.world.script.duration_s - show.live_s + LIVE_PATIENCE_S
+        self.end_s = show.world.script.duration_s  # story time
+        self._deadline = time.monotonic() + self.end_s - show.live_s + LIVE_PATIENCE_S
 
     async def first_frame(self, ingesting: "asyncio.Task[None]", broadcast_began: float | None) -> None:
         """Wait until the live part has begun. broadcast_began: Unix time of its first picture, if the server did not wait for a client."""
@@ -190,10 +224,15 @@ class _Live:
     async def _ask(self, number: int, put: Put) -> Asked:
         show, put_at, at = self._show, self._ingest.stats.last_time, self._unix(put.question.at_s)
         assert put_at is not None, "frames have been recorded"
-        answer = await self._session.ask(self._model, Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE))
+        question = Question(put.question.text, (CAMERA,), at=at, evidence=EVIDENCE)
+        began = time.time()
+        answer = await self._session.ask(self._model, question)
         info, sheet = self._ingest.repository.info, show.directory / f"evidence-{number}.png"
-        images = await asyncio.to_thread(save_evidence, answer, show.memory)
-        await asyncio.to_thread(draw_sheet, put, answer, info, sheet)
+        record = AnswerRecord.of(
+            answer, question, asked=began, memory=show.memory, cameras={info.id: info}, version=__version__
+        )
+        images = dict((await asyncio.to_thread(save, record, show.memory)).images)
+        await asyncio.to_thread(draw_sheet, put, answer, info, at, sheet)
         asked = Asked(number, put, answer, put_at, images, sheet)
         tell(show, asked, info)
         return asked

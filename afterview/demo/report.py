@@ -9,26 +9,32 @@ from typing import TYPE_CHECKING, Any
 from afterview.demo.contact_sheet import SheetItem, contact_sheet
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.typed_times import spell_duration
-from afterview.training.evaluation.judge import is_right
+from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.evaluation.judge import is_right, says_not_seen
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world import World
 
 if TYPE_CHECKING:
-    from afterview.stream.ask.question import Answer
+    from afterview.stream.ask.question import Answer, Evidence
     from afterview.stream.ingest.camera import CameraIngest
 
+LEAST_WEIGHT = 0.01  # of a frame that is shown as evidence
 _LONGEST_ANSWER = 60  # characters; an untrained model may generate long text
 
 
 @dataclass(frozen=True)
 class Show:
-    """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON."""
+    """Values that the steps of the demo share. quiet: write status lines to standard error, because standard output is for JSON.
+
+    progress: how long work is shown (training.base.progress).
+    """
 
     directory: Path
     world: World
     quiz: list[Put]
     live_s: float  # seconds of the story before the live part
     quiet: bool = False
+    progress: ShowProgress = unseen
 
     @property
     def memory(self) -> Path:
@@ -57,11 +63,36 @@ class Asked:
         return is_right(self.put.question, self.answer.text)
 
 
-def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, path: Path) -> None:
-    """Write the contact sheet of an answer."""
-    items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in answer.evidence]
-    subtitle = f"answer: {printable(answer.text)}, truth: {put.question.answer}"
-    path.write_bytes(contact_sheet(items, put.question.text, subtitle=subtitle, footer=answer.notice or ""))
+def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, at: float, path: Path) -> None:
+    """Write the contact sheet of an answer. at: Unix time that the question is about."""
+    shown = _weighty(answer)
+    items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in shown]
+    ago = put.put_s - put.question.at_s
+    before = f", {spell_duration(ago)} before the question" if ago >= 1 else ""
+    rows = [("answer", printable(answer.text)), ("truth", put.question.answer), ("as of", f"{info.show(at)}{before}")]
+    right = is_right(put.question, answer.text)
+    caption = _describe_frames(answer, len(shown))
+    path.write_bytes(
+        contact_sheet(items, put.question.text, rows=rows, right=right, caption=caption, footer=answer.notice or "")
+    )
+
+
+def _weighty(answer: "Answer") -> "list[Evidence]":
+    """The evidence that counts: frames of less weight look like any other."""
+    return [item for item in answer.evidence if item.weight >= LEAST_WEIGHT]
+
+
+def _describe_frames(answer: "Answer", shown: int) -> str:
+    """What the frames of a sheet are, or why there are none."""
+    if answer.declined:
+        return "The model does not know such questions, so it looked at no frame."
+    if not shown:
+        return f"There is no evidence: no frame has {LEAST_WEIGHT:.0%} of the model's attention."
+    if says_not_seen(answer.text):
+        return (
+            "It was not found. These are the frames that the model looked at most, with their share of its attention:"
+        )
+    return "The evidence: the frames with their share of the model's attention:"
 
 
 def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
@@ -69,7 +100,7 @@ def tell(show: Show, asked: Asked, info: CameraInfo) -> None:
     question, answer = asked.put.question, asked.answer
     ago = asked.put.put_s - question.at_s
     before = f", as of {spell_duration(ago)} earlier" if ago >= 1 else ""
-    proof = ", ".join(f"{info.show_clock(item.time)} ({item.weight:.2f})" for item in answer.evidence[:3])
+    proof = ", ".join(f"{info.show_clock(item.time)} ({item.weight:.2f})" for item in _weighty(answer)[:3])
     clock = info.show_clock(asked.put_at)
     margin = " " * len(f"   {clock}  ")
     show.say(f"\n   {clock}  question {asked.number}{before}: {question.text}")

@@ -1,6 +1,8 @@
 """The description of one camera: `camera.json`, its id, its directory."""
 
+import logging
 import math
+import os
 import re
 import time
 import unicodedata
@@ -11,12 +13,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from afterview.configs import UsageError
 from afterview.memory.base.documents import FORMAT_VERSION, read_json, require_format, write_json
-from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.errors import DamagedMemory, RepositoryError
 
 # Unix seconds: years 1 to 9999 without the first and the last days, which some zones do not have.
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
 LONGEST_ID = 120  # bytes; a file name has at most 255
+_LOCALTIME, _TIMEZONE = Path("/etc/localtime"), Path("/etc/timezone")
 ANSWERS = "answers"  # a memory's directory for evidence frames; no camera may have this id
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,16 @@ class CameraInfo:
     def show(self, seconds: float) -> str:
         """A Unix time for people, with this camera's zone, which distinguishes the hour that is repeated in autumn."""
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
+
+    def iso(self, seconds: float) -> str:
+        """The same for programs: ISO 8601 with the offset from UTC, to the millisecond. `--at` and `--from` take it."""
+        return self.local(seconds).isoformat(timespec="milliseconds")
+
+    def show_exact(self, seconds: float) -> str:
+        """`show` to the millisecond where it is not a whole second: `show --at` finds the frame by it."""
+        local = self.local(seconds)
+        part = f".{local.microsecond // 1000:03d}" if local.microsecond >= 1000 else ""
+        return f"{local:%Y-%m-%d %H:%M:%S}{part} {local:%Z}"
 
     def show_clock(self, seconds: float) -> str:
         """The same without the date, for live messages."""
@@ -62,14 +77,48 @@ def camera_id(name: str) -> str:
 
 
 def local_timezone() -> str:
-    """The IANA name of this machine's zone, or UTC if it has none."""
+    """The IANA name of this machine's zone: of the variable TZ if it is set, else of /etc/localtime, else UTC.
+
+    Raises UsageError for a TZ that is no IANA name (such as CET-1CEST or UTC+3), because a camera keeps the name of its zone.
+    """
+    variable = os.environ.get("TZ")
+    if variable is not None:
+        return _zone_of_variable(variable)
     try:
-        target = str(Path("/etc/localtime").resolve())
-        name = target.split("zoneinfo/", 1)[1]
-        ZoneInfo(name)
+        target = str(_LOCALTIME.resolve(strict=True))
+    except OSError:
+        return "UTC"  # as the C library does
+    name = target.split("zoneinfo/", 1)[-1]
+    if name == target:  # a copy, whose name is lost
+        try:
+            name = _TIMEZONE.read_text().strip()
+        except OSError:
+            name = ""
+    if _is_zone(name):
         return name
-    except (IndexError, OSError, ValueError, ZoneInfoNotFoundError):
+    _LOGGER.warning(
+        "note: the time zone of this machine has no name; UTC is used. TZ=Europe/Paris or --timezone names it"
+    )
+    return "UTC"
+
+
+def _zone_of_variable(variable: str) -> str:
+    name = variable.removeprefix(":").split("zoneinfo/", 1)[-1]
+    if not name or re.fullmatch(r"(UTC|GMT)[+-]?0+", name):
         return "UTC"
+    if not _is_zone(name):
+        raise UsageError(
+            f"TZ={variable!r} is no IANA time zone; set TZ to a name such as Europe/Paris, or give the camera's zone with --timezone"
+        )
+    return name
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        return False
+    return True
 
 
 def new_camera(name: str, *, fps: float, timezone: str | None = None, random_constant: int = 0) -> CameraInfo:
@@ -88,7 +137,7 @@ def creation_time() -> float:
 
 
 def read_camera(directory: Path) -> CameraInfo:
-    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound or DamagedMemory.
+    """Read `camera.json`. Raises FormatMismatch, MemoryNotFound, DamagedMemory or Unreadable.
 
     The id is the name of the directory, so a directory that was copied or renamed is a camera of its own.
     """
@@ -101,9 +150,15 @@ def read_camera(directory: Path) -> CameraInfo:
             raise TypeError("no text")
         if not (info.fps > 0 and math.isfinite(info.fps + info.created + info.random_constant)):
             raise TypeError("no number")
-        return replace(info, id=directory.name or info.id)
     except (KeyError, TypeError, OverflowError):
         raise DamagedMemory(f"{path}: does not describe a camera; `afterview fsck --repair` rebuilds it") from None
+    try:
+        _zone(info.timezone)
+    except UsageError:
+        raise RepositoryError(
+            f"{path}: names the time zone '{info.timezone}', which this machine does not know; update its time zones (tzdata)"
+        ) from None
+    return replace(info, id=directory.name or info.id)
 
 
 def write_camera(directory: Path, info: CameraInfo) -> None:

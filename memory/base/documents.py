@@ -6,8 +6,10 @@ from typing import Any
 
 import google_crc32c
 
+from afterview.configs import why_unreadable
+from afterview.configs.system_errors import is_misplaced, reason
 from afterview.memory.base.durable import write_file
-from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound
+from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, Unreadable
 
 FORMAT_VERSION = 1
 
@@ -17,14 +19,36 @@ _CHECKSUM = "checksum"
 
 
 def read_json(path: Path, *, missing: str, remedy: str = REPAIR) -> dict[str, Any]:
-    """A JSON object of this memory. Raises MemoryNotFound with `missing`, or DamagedMemory with `remedy`."""
+    """A JSON object of this memory. Raises MemoryNotFound with `missing`, DamagedMemory with `remedy`, or Unreadable."""
     try:
         data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise MemoryNotFound(missing) from None
     except OSError as error:
-        raise DamagedMemory(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_symlink():
+            raise MemoryNotFound(missing) from None
+        if is_misplaced(error):
+            why = reason(error, path)
+            raise DamagedMemory(f"{path}: cannot be read: {why}; move it away, then {remedy}") from None
+        raise Unreadable.from_system(error, path) from None
     return decode_json(data, where=str(path), remedy=remedy)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that a missing one is an error of. Raises Unreadable."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable.from_system(error, path) from None
+
+
+def exists(path: Path) -> bool:
+    """Whether anything lies at `path`, a dangling link included: reading that must fail. Raises Unreadable."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Unreadable.from_system(error, path) from None
+    return True
 
 
 def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, Any]:
@@ -32,7 +56,7 @@ def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, A
     try:
         value = json.loads(data.decode())
     except ValueError as error:
-        raise DamagedMemory(f"{where}: cannot be read ({error}); {remedy}") from None
+        raise DamagedMemory(f"{where}: cannot be read ({why_unreadable(error)}); {remedy}") from None
     if not isinstance(value, dict):
         raise DamagedMemory(f"{where}: not a JSON object; {remedy}")
     if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):

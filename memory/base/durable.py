@@ -73,6 +73,20 @@ def make_directory(path: Path) -> None:
         fsync_directory(directory.parent)
 
 
+@contextmanager
+def removed_if_unused(directory: Path) -> Iterator[None]:
+    """Work that creates `directory`. If nothing was put into it, it and the parents that were created with it are removed again."""
+    created = [place for place in (directory, *directory.absolute().parents) if not os.path.lexists(place)]
+    try:
+        yield
+    finally:
+        for place in created:
+            try:
+                place.rmdir()
+            except OSError:
+                break  # it is not there, or it holds something
+
+
 def write_file(path: Path, data: bytes | memoryview) -> None:
     """Replace the file at `path`. A reader, or a crash at any moment, sees the old content or the new, never a mixture."""
     with replacing(path) as temporary, temporary.open("wb", buffering=0) as file:
@@ -93,8 +107,13 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
             fsync_file(file, temporary)
         _about_to("rename", temporary, path)
         temporary.replace(path)
-    except (Exception, KeyboardInterrupt):  # not the end of a process that a test simulates: that would leave the file
+    except (
+        Exception,
+        KeyboardInterrupt,
+    ) as error:  # not the end of a process that a test simulates: that would leave the file
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # writing itself names none
         raise
     fsync_directory(path.parent)
 

@@ -8,21 +8,26 @@ AfterviewError (configs.errors)
    |- CameraBusy          usage    another process writes this camera
    |- FormatMismatch      usage    written by another format version
    |- SpecMismatch        usage    features of another model; names `reembed`
+   |- Unreadable                   the system refuses to read a file (permission, input/output error): nothing is known about its content
    |- NothingRecorded     usage    the span asked for holds no frame
    |  `- NoLongerRemembered        its frames were evicted, forgotten or lost to damage
    |- RequestRefused      usage    the process that writes the camera cannot execute the command
-   |- StoreError                   the object store cannot be used: base of the next three
+   |- StoreError                   the object store cannot be used: base of the next two, and of UnreachableOnStore
    |  |- StoreRefused     usage    it answers with a refusal: no such bucket, no access, another memory's objects
-   |  |- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
-   |  `- UnreachableFrames         the frames that it names lie on a store that cannot be used now; they are not damaged
+   |  `- StoreUnreachable          it does not answer, or answers with a server error; trying again later may help
+   |- UnreachableFrames            the frames that it names cannot be read now (the system refuses); they are not damaged
+   |  `- UnreachableOnStore        they lie on a store that cannot be used now; also a StoreError
    `- DamagedMemory                a file is missing, truncated or fails its checksum
       `- DamagedFrames             the same, for the frames that it names; the others can be read
 """
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs.errors import AfterviewError, UsageError
+from afterview.configs.system_errors import describe, is_misplaced
 
 
 class RepositoryError(AfterviewError):
@@ -65,6 +70,19 @@ class SpecMismatch(RepositoryError, UsageError):
     exit_status = 2
 
 
+class Unreadable(RepositoryError):
+    """The system refuses to read a file or directory of the memory. Nothing is known about its content: this is not damage."""
+
+    @classmethod
+    def from_system(cls, error: OSError, path: Path) -> "Unreadable":
+        """The error for what the system said about `path`."""
+        return cls(describe(error, path, action="read"), path)
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class NothingRecorded(RepositoryError, UsageError):
     """No frame lies in the span that was asked for."""
 
@@ -95,8 +113,8 @@ class StoreUnreachable(StoreError):
     """The store does not answer."""
 
 
-class UnreachableFrames(StoreError):
-    """These frames lie on the store alone, and cannot be read until it can be used again. frames: int64, ascending ids.
+class UnreachableFrames(RepositoryError):
+    """These frames cannot be read now, for example because the system refuses. frames: int64, ascending ids.
 
     Not a kind of DamagedFrames, so that no handler of damage can take them for lost.
     """
@@ -104,6 +122,10 @@ class UnreachableFrames(StoreError):
     def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
         super().__init__(message)
         self.frames = frames
+
+
+class UnreachableOnStore(UnreachableFrames, StoreError):
+    """The same, because they lie on a store that cannot be used."""
 
 
 class DamagedMemory(RepositoryError):
@@ -116,3 +138,16 @@ class DamagedFrames(DamagedMemory):
     def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
         super().__init__(message)
         self.frames = frames
+
+
+def in_words(error: RepositoryError | OSError) -> RepositoryError:
+    """The error itself; for one of the system, what it says in words: it is no damage, and nobody's mistake."""
+    if isinstance(error, RepositoryError):
+        return error
+    return Unreadable(describe(error), Path(str(error.filename or "")))
+
+
+def require_content(error: Exception, path: Path) -> None:
+    """Raise Unreadable if an error of reading `path` says nothing about its content; other errors mean that the content is wrong."""
+    if isinstance(error, OSError) and not is_misplaced(error):
+        raise Unreadable.from_system(error, Path(str(error.filename or path))) from None

@@ -13,15 +13,17 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import CameraBusy, RepositoryError
 
 _TEXT_BYTES = 512  # of the holder's text and blanks: a full disk has no room for a file that grows
+CONTROL = "control"  # the socket of a process that records the camera, in the camera's directory
 _POLL_S = 0.02  # between two tries of a lock with limited patience
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 
@@ -103,6 +105,40 @@ def is_held(path: Path) -> bool | None:
     except OSError:
         return None
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The process that holds a camera's lock: since when, Unix seconds; None where it has not said so.
+
+    recording: it records the camera and takes commands (a forget or a repair holds the lock, too).
+    """
+
+    pid: int | None
+    host: str | None
+    since: float | None
+    recording: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def may_be_written_here(camera: Path) -> bool:
+    """Whether this directory is where the camera is recorded. Elsewhere, as in a replica of a store, nobody ever held its lock."""
+    return (camera / "lock").exists()
+
+
+def writer_of(camera: Path) -> Writer | None:
+    """Who writes the camera at `camera`; None if nobody does, or if that is unknown."""
+    if not is_held(camera / "lock"):
+        return None
+    recording = (camera / CONTROL).exists()
+    try:
+        holder = json.loads((camera / "lock").read_text())
+        return Writer(int(holder["pid"]), str(holder["host"]), float(holder["since"]), recording)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Writer(None, None, None, recording)
 
 
 def _describe(path: Path) -> str:

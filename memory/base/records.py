@@ -35,6 +35,8 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "crashed",  # no process recorded, and the last one did not stop cleanly
 )  # stored by position: append only
 
+HOLE_STEPS = 2.5  # a silence of more than so many usual steps between frames is a gap, even without a known reason
+
 
 @dataclass(frozen=True)
 class FrameRecord:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from afterview.configs import ConfigError, Schema, load_mapping
-from afterview.memory.base.documents import read_json, write_json
+from afterview.memory.base.documents import exists, read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
 
 FILE = "settings.json"
@@ -27,6 +27,7 @@ class CameraSettings(Schema):
     keep: tuple[tuple[float, float], ...] = ()  # spans [from, to], Unix seconds, that are never evicted or downsampled
     paused: bool = False  # nothing is recorded
     masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
+    image_size: int | None = Field(default=None, gt=0)  # pixels, short side of stored images; None: the default
 
     @field_validator("masks")
     @classmethod
@@ -54,7 +55,7 @@ class MemorySettings(Schema):
 def read_settings(camera: Path) -> CameraSettings:
     """A camera's settings; the defaults if it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
     path = camera / FILE
-    if not path.exists():
+    if not exists(path):
         return CameraSettings()
     try:
         return load_mapping(read_json(path, missing=str(path), remedy=_REMEDY), CameraSettings, source=str(path))
@@ -64,18 +65,21 @@ def read_settings(camera: Path) -> CameraSettings:
 
 def has_settings(camera: Path) -> bool:
     """Whether a person has set anything for this camera."""
-    return (camera / FILE).exists()
+    return exists(camera / FILE)
 
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
-    write_json(camera / FILE, settings.model_dump(mode="json"))
+    values = settings.model_dump(mode="json")
+    if settings.image_size is None:
+        del values["image_size"]  # so that versions without it, which refuse unknown keys, read these settings
+    write_json(camera / FILE, values)
 
 
 def read_memory_settings(memory: Path) -> MemorySettings:
     """The settings of a whole memory. Raises DamagedMemory."""
     path = memory / FILE
-    if not path.exists():
+    if not exists(path):
         return MemorySettings()
     try:
         values = read_json(path, missing=str(path), remedy=_SHARED_REMEDY)

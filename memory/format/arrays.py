@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
+from afterview.memory.base.errors import require_content
 from afterview.memory.format.layout import StoredArray, missing_value
 from afterview.memory.format.zarr_store import CameraStore
 
@@ -61,15 +62,17 @@ class ZarrArrays:
             return zarr.open_array(self._store, path=path, mode="r+")
 
     def wrong(self, array: StoredArray, rows: int) -> str | None:
-        """What is wrong with the metadata of an array that should have that many rows, or None."""
+        """What is wrong with the metadata of an array that should have that many rows, or None. Raises Unreadable."""
+        path = self._store.root / array.name / "zarr.json"
         try:
-            metadata = json.loads((self._store.root / array.name / "zarr.json").read_text())
+            metadata = json.loads(path.read_text())
             chunk = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             if list(chunk) != [array.chunk, *array.row] or np.dtype(metadata["data_type"]) != np.dtype(array.dtype):
                 return f"says chunks of {chunk} {metadata['data_type']}, expected {[array.chunk, *array.row]} {array.dtype}"
             if metadata["shape"][0] < rows:
                 return f"says {metadata['shape'][0]} rows, but {rows} are committed"
         except (OSError, ValueError, LookupError, TypeError) as error:
+            require_content(error, path)
             return f"is missing or unreadable ({type(error).__name__})"
         return None if self._finds_chunks(array) else "does not describe the existing chunks"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.errors import RepositoryError, Unreadable
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import (
@@ -28,5 +28,7 @@ def camera_arrays(camera: Path, generation: int | None = None) -> Iterator[Store
 def _spec_or_none(camera: Path, generation: int) -> FeatureSpec | None:
     try:
         return read_spec(camera, generation)
+    except Unreadable:  # it may well have arrays, and erasing must not overlook them
+        raise
     except RepositoryError:
         return None

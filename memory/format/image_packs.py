@@ -1,23 +1,25 @@
 """What is stored beside the images of a seal: the offsets of each image, and the times."""
 
 import json
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.errors import require_content
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.in_place import read_overwritten
 from afterview.memory.format.layout import IMAGES
 
 
 def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
-    """`offsets` and `times` of one seal's images; None if they cannot be read."""
+    """`offsets` and `times` of one seal's images; None if they are missing or damaged. Raises Unreadable."""
     path = camera / IMAGES / str(seal) / "zarr.json"
-    with suppress(OSError):
+    try:
         data = path.read_bytes()
         return _attributes(data) or _attributes(read_overwritten(camera, path))
-    return None
+    except OSError as error:
+        require_content(error, path)
+        return None
 
 
 def _attributes(document: bytes) -> dict[str, Any] | None:

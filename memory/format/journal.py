@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from afterview.configs.system_errors import is_misplaced, reason
 from afterview.memory.base import durable
 from afterview.memory.base.durable import write_file
-from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.errors import DamagedMemory, Unreadable
 from afterview.memory.base.failpoints import reach
 from afterview.memory.format.in_place import as_finished, overwrite_part
 
@@ -101,11 +102,18 @@ def scan(data: bytes, *, where: str) -> Scan:
 
 
 def read_journal(path: Path) -> bytes:
-    """A journal's bytes. Raises DamagedMemory if it is missing: a camera has one from its creation, and it is only ever replaced."""
+    """A journal's bytes. Raises Unreadable; DamagedMemory if it is missing: a camera has one from its creation, and it is only replaced."""
     try:
         return as_finished(path.parent, path, path.read_bytes())
     except FileNotFoundError:
         raise DamagedMemory(f"{path}: is missing; `afterview fsck --repair` records the frames in it as lost") from None
+    except OSError as error:
+        if not is_misplaced(error):
+            raise Unreadable.from_system(error, path) from None
+        why = reason(error, path)
+        raise DamagedMemory(
+            f"{path}: cannot be read: {why}; move it away, then `afterview fsck --repair` records the frames in it as lost"
+        ) from None
 
 
 def frames_in(data: bytes, first: int, end: int) -> Iterator[Record]:

@@ -8,6 +8,7 @@
 A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.configs.system_errors import is_misplaced, reason
+from afterview.memory.base.errors import Unreadable
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import MISSING_CODE
 from afterview.memory.base.records import SEAL_FRAMES
@@ -46,9 +49,20 @@ def journal_name(generation: int) -> str:
 
 
 def generations(camera: Path) -> list[int]:
-    """Numbers of a camera's generations, ascending, including one that is being built."""
-    names = [entry.name.removeprefix("generation-") for entry in camera.glob("generation-*") if entry.is_dir()]
+    """Numbers of a camera's generations, ascending, including one that is being built. Raises Unreadable."""
+    try:
+        entries = [entry.name for entry in os.scandir(camera) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:  # `glob` would find none
+        raise Unreadable.from_system(error, camera) from None
+    names = [name.removeprefix("generation-") for name in entries if name.startswith("generation-")]
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def is_replica(camera: Path, generation: int) -> bool:
+    """Whether the directory only mirrors what was published (memory.sync.replica): no process ever wrote a camera there."""
+    return not any(os.path.lexists(camera / name) for name in (journal_name(generation), "lock"))
 
 
 def may_be_remote(key: str) -> bool:
@@ -80,7 +94,7 @@ class StoredArray:
         return self.chunk * int(np.prod(self.row, dtype=np.int64)) * np.dtype(self.dtype).itemsize + 4
 
     def check(self, camera: Path, chunk: int) -> str | None:
-        """What is wrong with a chunk's file, or None."""
+        """What is wrong with a chunk's file, or None. Raises Unreadable."""
         return self._load(camera, chunk)[1]
 
     def rows(self, camera: Path, chunk: int) -> NDArray[Any]:
@@ -88,7 +102,7 @@ class StoredArray:
         return self._shaped(self._load(camera, chunk)[0])
 
     def read(self, camera: Path, first: int, end: int) -> NDArray[Any]:
-        """Rows [first, end); those of a missing or damaged chunk are NaN (0 for integers)."""
+        """Rows [first, end); those of a missing or damaged chunk are NaN (0 for integers). Raises Unreadable."""
         rows = np.full((end - first, *self.row), np.nan if self.dtype.startswith("f") else 0, dtype=self.dtype)
         for chunk in self.chunks(first, end):
             begin = chunk * self.chunk
@@ -99,12 +113,15 @@ class StoredArray:
         return rows
 
     def _load(self, camera: Path, chunk: int) -> tuple[bytes, str | None]:
+        path = self.file(camera, chunk)
         try:
-            data = self.file(camera, chunk).read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             return b"", MISSING
         except OSError as error:
-            return b"", f"cannot be read ({error.strerror})"
+            if not is_misplaced(error):  # nothing is known about the rows, so they are not lost
+                raise Unreadable.from_system(error, path) from None
+            return b"", f"cannot be read ({reason(error, path)})"
         if len(data) != self.chunk_bytes:
             return b"", f"has {len(data)} bytes instead of {self.chunk_bytes}"
         if not checksum_holds(data):

@@ -28,7 +28,7 @@ class Manifest:
 
     @classmethod
     def read(cls, camera: Path) -> "Manifest":
-        """The manifest in force of the camera at `camera`. Raises MemoryNotFound, DamagedMemory."""
+        """The manifest in force of the camera at `camera`. Raises MemoryNotFound, DamagedMemory, Unreadable."""
         committed = cls._committed(camera)
         newer = in_place.manifest_over(camera, committed.encode)
         return committed if newer is None else cls.decode(newer, where=str(camera / in_place.FILE))
@@ -50,7 +50,7 @@ class Manifest:
             removed = tuple(Removal.from_json(item) for item in values.get("removed", []))
             downsampled = tuple(Downsampled(**part) for part in values.get("coarse", []))
             return cls(int(values["frames"]), int(values["gaps"]), int(values["generation"]), removed, downsampled)
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise DamagedMemory(f"{where}: frames, gaps or generation is missing; {remedy}") from None
 
     def encode(self) -> bytes:

@@ -4,6 +4,7 @@ Rows are written in whole seals of SEAL_FRAMES and are final; only a removal rep
 so the manifest has the number of rows, not their shape. Every chunk carries a CRC-32C. Any number of threads may read.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreError, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedFrames,
+    DamagedMemory,
+    StoreError,
+    UnreachableFrames,
+    UnreachableOnStore,
+    Unreadable,
+    require_content,
+)
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, SEAL_FRAMES, Gap
 from afterview.memory.format.image_packs import are_offsets, image_attributes
@@ -124,7 +133,7 @@ class SealedFrames:
             raise self._lost(f"{self._generation}/tokens", ids[lost])
 
     def _has_downsampled(self) -> bool:
-        return (self._camera / self._generation / ARRAYS["tokens"] / "zarr.json").exists()
+        return os.path.exists(self._camera / self._generation / ARRAYS["tokens"] / "zarr.json")
 
     def _slices(self, name: str, ids: NDArray[np.int64], chunk: int) -> NDArray[Any]:
         """Rows of an array. Runs are read as one slice, so that a whole span is read at full speed."""
@@ -138,18 +147,25 @@ class SealedFrames:
                     first, last = int(wanted[0]), int(wanted[-1]) + 1
                     rows = self._read(name, first, last)
                     out[start:end] = rows if len(rows) == len(wanted) else rows[wanted - first]
-        except DamagedMemory:
+        except (DamagedMemory, Unreadable):
             raise self._unreadable_frames(name, ids, chunk) from None
         except StoreError as error:
             raise self._unreachable(name, chunk, error) from None
         return out
 
     def _unreadable_frames(self, name: str, ids: NDArray[np.int64], chunk: int) -> DamagedFrames | UnreachableFrames:
-        """The error for those of `ids` whose chunks cannot be read. Where the store does not answer, that alone is known."""
+        """The error for those of `ids` whose chunks cannot be read.
+
+        Where the store does not answer, or the system refuses to read some, that alone is known.
+        """
+        refused: dict[int, Unreadable] = {}
 
         def sound(place: int) -> bool:
             try:
                 rows = self._read(name, place * chunk, place * chunk + 1)
+            except Unreadable as error:
+                refused[place] = error
+                return False
             except DamagedMemory:
                 return False
             return stands_in or not _missing(rows).any()
@@ -157,9 +173,13 @@ class SealedFrames:
         stands_in = name.rpartition("/")[2] in ARRAYS and self._has_downsampled()
 
         try:
-            return self._lost(name, self._unreadable(ids, chunk, sound))
+            lost = self._unreadable(ids, chunk, sound)
         except StoreError as error:
             return self._unreachable(name, chunk, error)
+        if refused:
+            frames = ids[np.isin(ids // chunk, list(refused))]
+            return UnreachableFrames(str(next(iter(refused.values()))), frames)
+        return self._lost(name, lost)
 
     def _keys(self, name: str, chunks: NDArray[np.int64]) -> list[str]:
         rest = ["0"] * (self._open(name).ndim - 1)
@@ -180,7 +200,7 @@ class SealedFrames:
             known = downsampled_mask(frames, self.downsampled)
             remote = fine
             remote[:frames][known] = downsampled[:frames][known]
-        return UnreachableFrames(str(error), np.flatnonzero(remote))
+        return UnreachableOnStore(str(error), np.flatnonzero(remote))
 
     def _remote_only(self, name: str, chunk: int) -> NDArray[np.bool_]:
         """Which rows of an array have no local chunk, bool [rows]."""
@@ -218,6 +238,8 @@ class SealedFrames:
                 raise self._lost(name, [frame])
             return offsets, self._rows_of(name, array, 0, offsets[-1])
         except StoreError as error:
+            raise UnreachableOnStore(str(error), np.array([frame])) from None
+        except Unreadable as error:
             raise UnreachableFrames(str(error), np.array([frame])) from None
         except (DamagedMemory, LookupError, TypeError, MemoryError):
             found = self._overwritten_pack(frame // SEAL_FRAMES)
@@ -250,6 +272,7 @@ class SealedFrames:
         try:
             rows = np.asarray(array[first:end])
         except (ValueError, OSError) as error:  # Zarr raises ValueError for a wrong checksum or length
+            require_content(error, self._camera / name)
             stored = StoredArray(name, array.chunks[0], array.shape[1:], array.dtype.str)
             if any(stored.check(self._camera, chunk) for chunk in stored.chunks(first, end)):
                 raise self._damaged(name, f"{error}") from error
@@ -267,6 +290,7 @@ class SealedFrames:
             try:
                 array = self._zarr.open(name)
             except ArrayError as error:
+                require_content(error, self._camera / name)
                 raise self._damaged(name, "missing or unreadable; `afterview fsck --repair` rebuilds it") from error
             if not name.startswith(IMAGES):  # one array per seal: not kept, so that memory stays flat
                 self._opened[name] = array

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.documents import read_json, write_json
+from afterview.memory.base.documents import exists, read_bytes, read_json, write_json
 from afterview.memory.base.durable import PARTIAL, fsync_directory, unlink
-from afterview.memory.base.errors import DamagedMemory, StoreUnreachable
+from afterview.memory.base.errors import DamagedMemory, StoreUnreachable, Unreadable
 from afterview.memory.base.lock import file_lock
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.feature_spec_file import spec_path
@@ -82,7 +82,7 @@ class UploadState:
     def read(cls, camera: Path) -> "UploadState":
         """The state of the camera at `camera`; an empty one if there is none. Raises DamagedMemory."""
         path = camera / FILE
-        if not path.exists():
+        if not exists(path):
             return cls()
         try:
             return cls._from_json(read_json(path, missing=str(path)))
@@ -141,7 +141,7 @@ def upload_lock(camera: Path, *, patience_s: float = PATIENCE_S) -> Iterator[Non
 
 def note_changed(camera: Path, items: set[tuple[str, int]]) -> None:
     """Note that these seals were changed here, so that they are sent again. Does nothing if there is no store."""
-    if (camera / FILE).exists():
+    if exists(camera / FILE):
         with upload_lock(camera):
             UploadState.read(camera).to_send_again(items).write(camera)
 
@@ -157,8 +157,8 @@ def local_trees(camera: Path) -> dict[str, int]:
     found = {FRAMES: 0}
     for number in generations(camera):
         path = spec_path(camera, number)
-        if path.exists():
-            found[generation_name(number)] = zlib.crc32(path.read_bytes())
+        if exists(path):
+            found[generation_name(number)] = zlib.crc32(read_bytes(path))
     return found
 
 
@@ -191,7 +191,7 @@ def remote_bytes(camera: Path) -> int:
     """Bytes that lie in the bucket only; 0 if the state is damaged, because that must not end a recording."""
     try:
         return UploadState.read(camera).remote_only
-    except DamagedMemory:
+    except (DamagedMemory, Unreadable):
         return 0
 
 
@@ -199,5 +199,5 @@ def known_unreachable(camera: Path) -> bool:
     """Whether the uploader has found that the bucket cannot be used."""
     try:
         return UploadState.read(camera).silent_since is not None
-    except DamagedMemory:
+    except (DamagedMemory, Unreadable):
         return True

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from afterview.memory.base.errors import Unreadable
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.layout import IMAGES, StoredArray
@@ -12,17 +13,22 @@ from afterview.memory.format.upload_state import remote_bytes
 
 
 def bytes_under(path: Path) -> int:
-    """Total size of the files under a directory; a file that disappears meanwhile counts 0."""
+    """Total size of the files under a directory; a file that disappears meanwhile counts 0. Raises Unreadable."""
     total = 0
     try:
         entries = list(os.scandir(path))
     except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise Unreadable.from_system(error, path) from None
     for entry in entries:
         try:
-            total += bytes_under(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
+            folder = entry.is_dir(follow_symlinks=False)
+            total += bytes_under(Path(entry.path)) if folder else entry.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise Unreadable.from_system(error, Path(entry.path)) from None
     return total
 
 

@@ -17,7 +17,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from afterview.memory.base.durable import fsync_directory, make_directory, remove_tree, unlink, write_file
-from afterview.memory.base.errors import DamagedMemory, StoreRefused
+from afterview.memory.base.errors import DamagedMemory, StoreRefused, Unreadable
 from afterview.memory.format.layout import may_be_remote
 from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of, pool
 
@@ -112,10 +112,10 @@ class CameraStore(LocalStore):
 
 
 def _bucket_of(camera: Path) -> BucketClient | None:
-    """The bucket of a camera. Raises StoreRefused where `store.json` is damaged: no frame is lost, but some are out of reach."""
+    """The bucket of a camera. Raises StoreRefused where `store.json` cannot be used: no frame is lost, but some are out of reach."""
     try:
         return bucket_of(camera)
-    except DamagedMemory as error:
+    except (DamagedMemory, Unreadable) as error:
         raise StoreRefused(str(error)) from None
 
 

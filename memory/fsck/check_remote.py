@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import DamagedMemory, StoreError
+from afterview.memory.base.errors import DamagedMemory, StoreError, Unreadable
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.layout import IMAGES, MISSING, StoredArray, checksum_holds, generation_name
 from afterview.memory.format.manifest import Manifest
@@ -59,7 +59,7 @@ class RemoteChunks:
                 self._list()
         except DamagedMemory:
             self.trouble = "it is not known which chunks lie on the store"
-        except StoreError as error:
+        except (StoreError, Unreadable) as error:
             self.trouble, self.unusable = str(error), True
 
     def _may_have_sent(self) -> bool:

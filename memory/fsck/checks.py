@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import unfinished_files
-from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, RepositoryError
+from afterview.memory.base.errors import (
+    DamagedMemory,
+    FormatMismatch,
+    MemoryNotFound,
+    RepositoryError,
+    Unreadable,
+    require_content,
+)
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.base.settings import read_memory_settings, read_settings
@@ -38,6 +45,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.fsck.check_journal import check_journal
 from afterview.memory.fsck.check_remote import RemoteChunks, check_store
 from afterview.memory.fsck.findings import Finding
+from afterview.memory.fsck.refused import guarded
 from afterview.memory.fsck.repair import Repair
 from afterview.memory.fsck.repair_documents import begin_memory_settings, begin_settings, fetch_spec
 from afterview.memory.plans.downsampling import ARRAYS, downsampled_mask
@@ -57,21 +65,22 @@ def check_camera(camera: Path, *, deep: bool = False) -> list[Finding]:
     """
     repair = Repair(camera)
     for stage in (_check_identity, _check_metadata):
-        found = list(stage(camera, repair))
-        if any(finding.severity == "damage" for finding in found):
+        found = list(guarded(stage(camera, repair), camera))
+        if any(finding.severity != "note" for finding in found):
             return found
     manifest = Manifest.read(camera)
     remote = RemoteChunks(camera, deep=deep)
-    return [
-        *check_store(camera, manifest, remote),
-        *_check_removals(camera, manifest, repair),
-        *_check_chunks(camera, manifest, repair, remote),
-        *_check_times(camera, manifest, repair),
-        *_check_features(camera, manifest, repair, remote),
-        *_check_gaps(camera, manifest, repair),
-        *check_journal(camera, manifest),
-        *_check_leftovers(camera, repair),
-    ]
+    stages = (
+        check_store(camera, manifest, remote),
+        _check_removals(camera, manifest, repair),
+        _check_chunks(camera, manifest, repair, remote),
+        _check_times(camera, manifest, repair),
+        _check_features(camera, manifest, repair, remote),
+        _check_gaps(camera, manifest, repair),
+        check_journal(camera, manifest),
+        _check_leftovers(camera, repair),
+    )
+    return [finding for stage in stages for finding in guarded(stage, camera)]
 
 
 def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
@@ -87,6 +96,8 @@ def _check_identity(camera: Path, repair: Repair) -> Iterator[Finding]:
         return
     try:
         read_spec(camera, manifest.generation)
+    except Unreadable:
+        raise
     except RepositoryError as error:
         fix = None if isinstance(error, FormatMismatch) else fetch_spec(camera, manifest.generation)
         yield Finding(spec_path(camera, manifest.generation), _reason(error), fix=fix)
@@ -142,6 +153,7 @@ def _wrong_group(path: Path) -> str | None:
         about = json.loads(path.read_text())
         return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "does not describe a group"
     except (OSError, ValueError, LookupError, TypeError) as error:
+        require_content(error, path)
         return f"is missing or unreadable ({type(error).__name__})"
 
 
@@ -182,29 +194,42 @@ def _check_chunks(camera: Path, manifest: Manifest, repair: Repair, remote: Remo
         if array.name.rpartition("/")[2] in ARRAYS:
             ids = every[~downsampled[every]]
         for chunk in np.unique(ids // array.chunk).tolist():
-            wrong = array.check(camera, chunk)
+            lost = _within(ids, chunk * array.chunk, (chunk + 1) * array.chunk)
+            try:
+                wrong = array.check(camera, chunk)
+            except Unreadable as error:
+                yield _unchecked(error, lost)
+                continue
             if wrong == MISSING:
                 wrong = remote.check(str(array.file(camera, chunk).relative_to(camera)), array.chunk_bytes)
             if wrong:
-                lost = _within(ids, chunk * array.chunk, (chunk + 1) * array.chunk)
                 yield Finding(array.file(camera, chunk), wrong, _range(lost), fix=repair.chunk(array, chunk, lost))
     ids = every
     for seal in np.unique(ids // SEAL_FRAMES).tolist():
-        wrong = check_images(camera / IMAGES / str(seal), remote)
+        lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
+        try:
+            wrong = check_images(camera / IMAGES / str(seal), remote)
+        except Unreadable as error:
+            yield _unchecked(error, lost)
+            continue
         if wrong:
-            lost = _within(ids, seal * SEAL_FRAMES, (seal + 1) * SEAL_FRAMES)
             yield Finding(camera / IMAGES / str(seal), wrong, _range(lost), fix=repair.images(seal))
 
 
+def _unchecked(error: Unreadable, frames: NDArray[np.int64]) -> Finding:
+    return Finding(error.path, str(error).removeprefix(f"{error.path}: "), _range(frames), severity="unchecked")
+
+
 def check_images(directory: Path, remote: RemoteChunks) -> str | None:
-    """What is wrong with one seal's images, or None."""
+    """What is wrong with one seal's images, or None. Raises Unreadable."""
     try:
         about = json.loads(_read(directory / "zarr.json"))["attributes"]
         offsets, times = about["offsets"], about["times"]
         data = _read(directory / "c.0") if (directory / "c.0").exists() else None
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        require_content(error, directory)
         return "its offsets are unreadable"
     if not (are_offsets(offsets) and are_times(times)):
         return "its offsets are invalid"
@@ -234,8 +259,11 @@ def sealed_rows(
 ) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """(first frame, rows) of every sound chunk, cut at the committed count; with `remote`, also of chunks in the bucket."""
     for chunk in array.chunks(0, frames):
-        wrong = array.check(camera, chunk)
-        rows = array.rows(camera, chunk) if wrong is None else None
+        try:
+            wrong = array.check(camera, chunk)
+            rows = array.rows(camera, chunk) if wrong is None else None
+        except Unreadable:
+            continue  # reported already
         if wrong == MISSING and remote is not None:
             rows = remote.rows(array, chunk)
         if rows is not None:

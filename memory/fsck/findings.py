@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-# unchecked: a store that cannot be used now, so nothing is known about what it holds.
+# unchecked: nothing is known about it, because a store cannot be used now or the system refuses to read it.
 # note: harmless: what a crash leaves, or what the next writer completes.
 Severity = Literal["damage", "unchecked", "note"]
 

@@ -1,12 +1,15 @@
 """`fsck`: check a camera, and repair what can be repaired. Beside a running writer it only checks."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.camera_names import find_cameras
+from afterview.memory.base.documents import exists
 from afterview.memory.base.durable import PARTIAL
-from afterview.memory.base.errors import RepositoryError, StoreError
+from afterview.memory.base.errors import RepositoryError, StoreError, UnreachableFrames
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.format.in_place import finish_overwriting
 from afterview.memory.format.layout import journal_name
@@ -14,9 +17,11 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import frames_remote
 from afterview.memory.fsck.checks import check_camera
 from afterview.memory.fsck.findings import Finding
+from afterview.memory.fsck.refused import refused_paths
 from afterview.memory.index.files import drop_files, index_lock
 from afterview.memory.reading.reader import CameraReader
 
+_MARKS = ("camera.json", "committed", "journal")
 _PASSES = 6  # the files that say how to read others are repaired first, so later passes find more
 _ATTEMPTS = 3  # a writer changes files while they are being checked
 
@@ -37,7 +42,7 @@ class Report:
 
     @property
     def unchecked(self) -> list[Finding]:
-        """What could not be checked, because the store cannot be used."""
+        """What could not be checked, because the store cannot be used or the system refuses to read it."""
         return [finding for finding in self.findings if finding.severity == "unchecked"]
 
     @property
@@ -49,6 +54,7 @@ class Report:
         """As JSON for people and programs."""
         memory = self.camera.parent
         return {
+            "camera": self.camera.name,
             "id": self.camera.name,
             "frames": self.frames,
             "clean": self.clean,
@@ -58,11 +64,10 @@ class Report:
 
 
 def camera_directories(memory: Path) -> list[Path]:
-    """Directories of cameras, including those that lost their `camera.json`."""
-    marks = ("camera.json", "committed", "journal")
-    return sorted(
-        entry for entry in memory.iterdir() if entry.is_dir() and any((entry / mark).exists() for mark in marks)
-    )
+    """Directories of cameras, including those that lost their `camera.json` or cannot be read. Raises MemoryNotFound, Unreadable."""
+    found = find_cameras(memory)
+    started = [name for name in os.listdir(memory) if any(os.path.lexists(memory / name / mark) for mark in _MARKS)]
+    return sorted(memory / name for name in {*found, *started})
 
 
 def fsck(
@@ -70,8 +75,15 @@ def fsck(
 ) -> Report:
     """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer.
 
+    Where the system refuses to read something, it is reported as unchecked, and nothing of the camera is repaired.
     deep: remote-only chunks are read, not only listed.
     """
+    refused = list(refused_paths(camera))
+    if refused:  # never repaired: what cannot be read would be recorded as lost
+        found = check_camera(camera, deep=deep) if os.access(camera, os.R_OK | os.X_OK) else []
+        known = {finding.where for finding in refused}
+        rest = [replace(finding, fix=None) for finding in found if finding.where not in known]
+        return Report(camera, _frames(camera), [*refused, *rest])
     if not repair:
         return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
     with CameraLock(camera / "lock", camera=camera.name):
@@ -115,9 +127,9 @@ def _state(camera: Path) -> object:
 
 def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
     directory = camera / "index"
-    if not (directory / "about.json").exists():
-        return []
     try:
+        if not exists(directory / "about.json"):
+            return []
         snapshot = CameraReader(camera).snapshot()
         if not deep:
             snapshot = snapshot.within_reach(frames_remote(camera, snapshot.generation))
@@ -139,12 +151,12 @@ def _check_index(camera: Path, *, deep: bool) -> list[Finding]:
         return [Finding(directory, what, severity="note", fix=fix)]
     try:
         return [Finding(directory, what, fix=fix) for what in differences(directory, snapshot)]
-    except StoreError:
+    except (StoreError, UnreachableFrames):
         return []  # the checks above report it
 
 
 def _frames(camera: Path) -> int:
     try:
         return CameraReader(camera).snapshot().frames
-    except RepositoryError:
+    except (RepositoryError, OSError):
         return 0

@@ -4,6 +4,7 @@ Nothing is invented. Times are restored from their second copy beside the images
 lost, and their frames are recorded as lost to damage. Call only with the camera's lock held.
 """
 
+import math
 import time
 from collections.abc import Callable, Container
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from afterview.memory.base.camera import CameraInfo, creation_time, local_timezone, read_camera, write_camera
 from afterview.memory.base.durable import fsync_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, RepositoryError
-from afterview.memory.base.records import SEAL_FRAMES, Gap
+from afterview.memory.base.records import HOLE_STEPS, SEAL_FRAMES, Gap
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.layout import IMAGES, StoredArray, generations, with_checksum
@@ -36,8 +37,6 @@ from afterview.memory.sync.publish import published_removals
 from afterview.memory.sync.restore import restore_chunk
 from afterview.memory.writing.erase import erase
 from afterview.memory.writing.leftovers import alone
-
-LONG_SILENCE = 10.0  # seconds between two frames that become a gap if its record is lost
 
 Fix = Callable[[], str]
 
@@ -63,11 +62,9 @@ class Repair:
         times = np.sort(self._second_times())
         steps = np.diff(times[np.isfinite(times)])
         fps = round(1 / float(np.median(steps)), 3) if len(steps) else 1.0
-        name = self._camera.name
-        write_camera(self._camera, CameraInfo(name, name, fps, local_timezone(), 0, creation_time()))
-        return (
-            f"rebuilt: name '{name}' (record with --camera {name}), {fps:g} frames per second, this machine's time zone"
-        )
+        name, zone = self._camera.name, local_timezone()
+        write_camera(self._camera, CameraInfo(name, name, fps, zone, 0, creation_time()))
+        return f"rebuilt: name '{name}' (record with --camera {name}), {fps:g} frames per second, time zone {zone}"
 
     def rebuild_manifest(self) -> str:
         """`committed` from the existing files: the seals whose images exist, and the newest generation with a spec.
@@ -261,7 +258,9 @@ class Repair:
         manifest = Manifest.read(self._camera)
         times = self._times(manifest.frames)
         ids = np.flatnonzero(np.isfinite(times))
-        places = np.flatnonzero(np.diff(times[ids]) > LONG_SILENCE)
+        steps = np.diff(times[ids])
+        usual = np.median(steps) if len(steps) else math.inf
+        places = np.flatnonzero((steps > HOLE_STEPS * usual) & (np.diff(ids) == 1))  # not where frames were forgotten
         gaps = [
             Gap(float(times[ids[at]]), float(times[ids[at + 1]]), "jump", int(ids[at + 1])) for at in places.tolist()
         ]

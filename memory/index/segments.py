@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.configs.system_errors import reason
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.errors import DamagedFrames
 from afterview.memory.base.failpoints import reach
@@ -176,7 +177,7 @@ def require_head(directory: Path, file: SegmentFile, width: int) -> None:
             size = os.fstat(stream.fileno()).st_size
             head = stream.read(max(0, size - _vector_bytes(file.kind, file.end - file.first, width)))
     except OSError as error:
-        raise ValueError(f"{file.name}: cannot be read ({error.strerror})") from None
+        raise ValueError(f"{file.name}: cannot be read ({reason(error, directory / file.name)})") from None
     if not head:
         raise ValueError(f"{file.name}: is too short, {size} bytes")
     if file.head not in (None, google_crc32c.value(head)):

@@ -1,5 +1,6 @@
 """Reading a camera, in any number of processes, with or without a writer. Readers take no lock and never block the writer."""
 
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -13,8 +14,8 @@ from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.lock import is_held
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
-from afterview.memory.format.journal import Scan, read_journal, scan
-from afterview.memory.format.layout import journal_name
+from afterview.memory.format.journal import read_journal, scan
+from afterview.memory.format.layout import is_replica, journal_name
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.times import GrowingTimes
@@ -22,6 +23,8 @@ from afterview.memory.format.unsealed import Unsealed, restore
 from afterview.memory.format.usage import bytes_under
 from afterview.memory.plans.removal import Removal, evicted_before, forgotten_frames
 from afterview.memory.reading.snapshot import MemorySnapshot
+
+_LOGGER = logging.getLogger(__name__)
 
 _ATTEMPTS = 20  # a seal can replace the journal between two reads; a writer seals at most a few times a second
 
@@ -33,9 +36,10 @@ class CameraReader:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises MemoryNotFound, FormatMismatch or DamagedMemory."""
+        """Raises MemoryNotFound, FormatMismatch, DamagedMemory or Unreadable."""
         self.directory = directory
         self._lock = threading.Lock()  # of everything that `_open` sets
+        self.journal_damage = ""  # why the latest snapshot has only sealed frames
         self.info = read_camera(directory)
         self._open(Manifest.read(directory).generation)
 
@@ -49,7 +53,10 @@ class CameraReader:
         self._removed: Sequence[Removal] = ()
 
     def snapshot(self) -> MemorySnapshot:
-        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out."""
+        """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out.
+
+        Raises as opening the reader does.
+        """
         with self._lock:
             return self._snapshot()
 
@@ -60,9 +67,9 @@ class CameraReader:
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
-            journal = self._read_journal(before.generation)
-            unsealed = self._restore(journal, before)
+            unsealed, damage = self._read_journal(before)
             if Manifest.read(self.directory) == before:
+                self._note_journal(damage)
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
                 return self._build(before, unsealed, crashed)
@@ -89,16 +96,28 @@ class CameraReader:
         if manifest.gaps > self._gaps_known:
             self._gaps, self._gaps_known = self._sealed.gaps(manifest.gaps), manifest.gaps
 
-    def _read_journal(self, generation: int) -> Scan:
-        path = self.directory / journal_name(generation)
-        try:
-            return scan(read_journal(path), where=str(path))
-        except DamagedMemory:
-            return Scan()  # missing, or no journal: continue with the sealed frames; `fsck` reports it
-
-    def _restore(self, journal: Scan, manifest: Manifest) -> Unsealed:
+    def _read_journal(self, manifest: Manifest) -> tuple[Unsealed, str]:
+        """The frames that are not sealed, and what is wrong with the journal: then some or all of them are missing."""
+        nothing = Unsealed(manifest.frames)
+        if is_replica(self.directory, manifest.generation):
+            return nothing, ""
+        path = self.directory / journal_name(manifest.generation)
         newest = self._gaps[-1].before_frame if self._gaps else -1
-        return restore(journal.records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
+        remedy = "`afterview fsck --repair` records the frames in it as lost"
+        try:
+            found = scan(read_journal(path), where=str(path))
+            unsealed = restore(found.records, self.spec, sealed=manifest.frames, sealed_gaps_before=newest)
+        except DamagedMemory as error:
+            return nothing, str(error)
+        except (ValueError, LookupError, TypeError):  # sound records, but not of this camera
+            return nothing, f"{path}: does not fit this camera; {remedy}"
+        return unsealed, f"{path}: {found.damage[0]}; {remedy}" if found.damage else ""
+
+    def _note_journal(self, damage: str) -> None:
+        """Note what is wrong with the journal; the log says it when it changes."""
+        if damage and damage != self.journal_damage:
+            _LOGGER.warning("camera '%s': %s; the frames that are sealed can be read", self.info.id, damage)
+        self.journal_damage = damage
 
     def _build(self, manifest: Manifest, unsealed: Unsealed, crashed: bool) -> MemorySnapshot:
         times, ids, damaged = self._times.remembered([frame.time for frame in unsealed.frames], manifest.removed)

@@ -23,7 +23,8 @@ class MemorySnapshot:
 
     times: float64 [frames], canonical; ids: int64 [frames], the frame ids. Both strictly ascending; row and id differ once frames have
     been removed. removed: ranges that are no longer remembered. damaged: ids that are left out because they cannot be read.
-    unreachable: ids that are left out because their store does not answer. gaps: those before any of these frames. open_gap: the
+    unreachable: ids that are left out because they cannot be read now (their store does not answer, or the system refuses), and
+    unreachable_why. gaps: those before any of these frames. open_gap: the
     outage that lasts at the newest frame, if there is one.
     Every method that reads frames takes ascending ids and raises DamagedFrames, which names the unreadable ones, or UnreachableFrames,
     which names those on a store that does not answer.
@@ -42,11 +43,17 @@ class MemorySnapshot:
     _sealed_frames: int
     _unsealed: tuple[FrameRecord, ...]
     unreachable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    unreachable_why: str = ""
 
     @property
     def frames(self) -> int:
         """Number of remembered frames."""
         return len(self.ids)
+
+    @property
+    def sealed_frames(self) -> int:
+        """Frames with smaller ids are sealed, the others in the journal."""
+        return self._sealed_frames
 
     @property
     def end(self) -> int:
@@ -76,11 +83,17 @@ class MemorySnapshot:
         damaged = np.union1d(self.damaged, self.ids[~keep])
         return replace(self, times=self.times[keep], ids=self.ids[keep], damaged=damaged)
 
-    def within_reach(self, frames: NDArray[np.int64]) -> "MemorySnapshot":
-        """A copy without these sealed frames, whose store does not answer. Frames in the journal are always local."""
+    def within_reach(self, frames: NDArray[np.int64], why: str = "") -> "MemorySnapshot":
+        """A copy without these sealed frames, which cannot be read now. Frames in the journal always can."""
         keep = ~np.isin(self.ids, frames[frames < self._sealed_frames])
         unreachable = np.union1d(self.unreachable, self.ids[~keep])
-        return replace(self, times=self.times[keep], ids=self.ids[keep], unreachable=unreachable)
+        return replace(
+            self,
+            times=self.times[keep],
+            ids=self.ids[keep],
+            unreachable=unreachable,
+            unreachable_why=why or self.unreachable_why,
+        )
 
     def tokens(self, ids: NDArray[np.int64]) -> NDArray[np.floating]:
         """[len(ids), P, Dv], in the spec's dtype, whatever the storage."""

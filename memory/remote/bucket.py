@@ -20,13 +20,15 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from afterview.configs import missing_extra
+from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import StoreError, StoreRefused, StoreUnreachable
-from afterview.memory.remote.settings import StoreSettings, read_store
+from afterview.memory.remote.settings import StoreSettings, is_endpoint, is_region, read_store
 
 AT_ONCE = 32  # requests in flight; 128 scattered chunks take four rounds
 CACHE_BYTES = 64_000_000  # of objects that were read last, above all the pack whose images are read one by one
 CONNECT_S = 5.0
 SILENT_S = 3.0  # after a read without an answer, others fail at once for so long instead of each waiting
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _WRITE_PATIENCE = 8  # times timeout_s: the longest time to send an object
 
 _Item = TypeVar("_Item")
@@ -148,14 +150,46 @@ class BucketClient:
             raise missing_extra("s3", f"{self.name}") from None
         place = self._settings
         region = place.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        credentials = _credentials()
+        self._require_usable(region, credentials)
         endpoint: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}
         plain = (place.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")).startswith("http://")
-        options = {**client, "connect_timeout": timedelta(seconds=CONNECT_S), "allow_http": plain, **_authority(plain)}
+        options = {**client, "connect_timeout": timedelta(seconds=CONNECT_S), "allow_http": plain}
+        options |= self._authority(plain)
         connect: Any = stores.S3Store
-        return connect(
-            place.bucket, prefix=self._prefix, region=region, retry_config=retry, client_options=options,
-            **endpoint, **_credentials(),
-        )  # fmt: skip
+        try:
+            return connect(
+                place.bucket, prefix=self._prefix, region=region, retry_config=retry, client_options=options,
+                **endpoint, **credentials,
+            )  # fmt: skip
+        except Exception:  # its text may quote a secret
+            raise StoreRefused(
+                f"{self.name}: cannot be addressed; check its url, its endpoint, the region, the certificates and the AWS_ variables"
+            ) from None
+
+    def _require_usable(self, region: str, credentials: dict[str, str]) -> None:
+        """Raise StoreRefused for values from the environment that no request can carry: obstore panics at them."""
+        address = os.environ.get("AWS_ENDPOINT_URL", "")
+        if address and not self._settings.endpoint and not is_endpoint(address):
+            raise StoreRefused(f"{self.name}: AWS_ENDPOINT_URL: write http://host:port or https://host")
+        if not is_region(region):
+            raise StoreRefused(f"{self.name}: AWS_REGION: write the name of a region, such as eu-central-1")
+        keys = {name: os.environ.get(name, "") for name in _KEYS} | credentials
+        for name, value in keys.items():
+            if not (value.isascii() and value.isprintable()) or " " in value:
+                raise StoreRefused(
+                    f"{self.name}: {name}: holds a character that no credential has (a line end?); set it again"
+                )
+
+    def _authority(self, plain: bool) -> dict[str, bytes]:
+        """The certificates of AWS_CA_BUNDLE, for a store with a private certificate authority."""
+        bundle = os.environ.get("AWS_CA_BUNDLE")
+        if plain or not bundle:
+            return {}
+        try:
+            return {"root_certificate": Path(bundle).read_bytes()}
+        except OSError as error:
+            raise StoreRefused(f"{self.name}: AWS_CA_BUNDLE: {describe(error, bundle, action='read')}") from None
 
     def _ask(self, store: Any, question: Callable[[Any, Any], _Result]) -> _Result | None:
         """The answer of obstore; None for a missing object."""
@@ -169,6 +203,10 @@ class BucketClient:
             return None
         except (obstore.exceptions.BaseError, OSError) as error:
             raise self._named(error) from None
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+                raise
+            raise StoreRefused(f"{self.name}: cannot be asked; check its endpoint and the AWS_ variables") from None
 
     def _named(self, error: Exception) -> StoreError:
         """An obstore error in our words. Its text may quote keys and headers, so only the store's code is passed on."""
@@ -192,6 +230,10 @@ class BucketClient:
         if "redirect" in text.lower():
             return StoreRefused(
                 f"{self.name}: the bucket lies in another region; name that region (--region or AWS_REGION)"
+            )
+        if status in ("400", "431") and not code:
+            return StoreRefused(
+                f"{self.name}: refuses the request ({status}); check AWS_SESSION_TOKEN (is it too long?), the endpoint and the region"
             )
         if status:
             return StoreUnreachable(f"{self.name}: answers with an error ({' '.join(filter(None, [status, code]))})")
@@ -265,14 +307,6 @@ class Pool(Executor):
 def pool() -> Pool:
     """The threads of all requests."""
     return Pool(AT_ONCE)
-
-
-def _authority(plain: bool) -> dict[str, bytes]:
-    """The certificates of AWS_CA_BUNDLE, for a store with a private certificate authority."""
-    bundle = os.environ.get("AWS_CA_BUNDLE")
-    if plain or not bundle or not Path(bundle).is_file():
-        return {}
-    return {"root_certificate": Path(bundle).read_bytes()}
 
 
 def _credentials() -> dict[str, str]:

@@ -19,7 +19,7 @@ from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.plans.downsampling import can_downsample, is_downsampled
 from afterview.memory.plans.removal import present
-from afterview.memory.writing.commands import camera_limits
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.writing.downsample import AT_ONCE, due, write_from_store, written
 
 LOOK_EVERY_S = 30.0  # between two plans: planning reads the times of all frames

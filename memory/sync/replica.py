@@ -12,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from afterview.configs import UsageError
+from afterview.configs.system_errors import describe
+from afterview.memory.base.camera_names import PROBLEM
 from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
-from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, NotWritable, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.directory import Memory
+from afterview.memory.directory import Memory, none_left
 from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.layout import (
@@ -29,15 +32,16 @@ from afterview.memory.format.layout import (
     gaps_array,
     generation_name,
     generations,
+    may_be_remote,
     scalar_arrays,
 )
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed_writer import SealedWriter
-from afterview.memory.format.upload_state import FRAMES, Tree, UploadState, local_trees, upload_lock
+from afterview.memory.format.upload_state import FRAMES, Published, Tree, UploadState, local_trees, upload_lock
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
-from afterview.memory.remote.settings import SCHEME, StoreSettings, read_store, write_store
+from afterview.memory.remote.settings import SCHEME, StoreSettings, is_endpoint, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (
@@ -53,34 +57,71 @@ def open_memory(place: str) -> Memory:
     return Memory(replica_of(place) if place.startswith(SCHEME) else Path(place))
 
 
-def replica_of(url: str, *, cache: Path | None = None) -> Path:
+def replica_of(url: str, *, cache: Path | None = None, measured: bool = False) -> Path:
     """A directory that can be read like the memory at `url`, updated now. Raises MemoryNotFound, UsageError, StoreError.
 
-    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. AWS_ENDPOINT_URL names the endpoint of a store that is
-    not Amazon's.
+    cache: where such directories are kept; default XDG_CACHE_HOME, else ~/.cache. measured: count the bytes that lie there, from a list
+    of all objects. AWS_ENDPOINT_URL names the endpoint of a store that is not Amazon's. Damage there costs its camera alone, which Memory
+    then names; it is raised if no camera is sound.
     """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
+    if endpoint is not None and not is_endpoint(endpoint):
+        raise UsageError("AWS_ENDPOINT_URL: write http://host:port or https://host, without credentials")
     try:
-        settings = StoreSettings(url=url, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, local_gigabytes=0)
-    except ValueError:
-        raise UsageError(
-            "write s3://bucket/prefix, and AWS_ENDPOINT_URL=http(s)://host:port; neither with credentials"
-        ) from None
+        settings = StoreSettings(url=url, endpoint=endpoint, local_gigabytes=0)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"the store's address: {why}") from None
     name = hashlib.sha256(f"{settings.url} {settings.endpoint}".encode()).hexdigest()[:16]
     directory = (cache or _cache()) / name
-    make_directory(directory)
-    if not (directory / "store.json").exists() or read_store(directory) != settings:
+    try:
+        make_directory(directory)
+    except OSError as error:
+        raise NotWritable(
+            f"the cache of stores: {describe(error, directory, action='written')}; XDG_CACHE_HOME names another place"
+        ) from None
+    try:
+        known = read_store(directory) == settings
+    except DamagedMemory:  # of the cache
+        known = False
+    if not known:
         write_store(directory, settings)
-    cameras = [camera for camera in BucketClient(settings, "").folders() if _update(directory / camera)]
-    for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - set(cameras):
+    cameras, damaged = _update_all(directory, BucketClient(settings, "").folders())
+    for gone in {entry.parent.name for entry in directory.glob("*/camera.json")} - {*cameras, *damaged}:
         remove_tree(directory / gone)
+    for camera in cameras if measured else ():
+        _measure(directory / camera)
+    if damaged and not cameras:
+        raise none_left(directory, damaged)
     if not cameras:
         raise MemoryNotFound(f"no memory is published at {url}; run `afterview store flush` on the recording machine")
     return directory
 
 
+def is_replica(memory: Path) -> bool:
+    """Whether a directory is one of those that `replica_of` keeps."""
+    return memory.resolve().parent == _cache().resolve()
+
+
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "afterview" / "stores"
+    return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "afterview" / "stores"
+
+
+def _update_all(directory: Path, names: Iterable[str]) -> tuple[list[str], dict[str, RepositoryError]]:
+    """Fetch each camera; the names of those that are published, and the errors of those that are damaged there."""
+    published: list[str] = []
+    damaged: dict[str, RepositoryError] = {}
+    for name in names:
+        camera = directory / name
+        try:
+            if _update(camera):
+                published.append(name)
+                unlink(camera / PROBLEM)
+        except (DamagedMemory, FormatMismatch) as error:
+            damaged[name] = error
+            write_file(camera / PROBLEM, str(error).encode())
+    return published, damaged
 
 
 def _update(camera: Path) -> bool:
@@ -162,6 +203,25 @@ def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tupl
     ]
 
 
+def _measure(camera: Path) -> None:
+    """Note how many bytes of sealed chunks the bucket holds, as the recording machine counts them."""
+    bucket = bucket_of(camera)
+    assert bucket is not None, "store.json was written before"
+    found: dict[str, int] = {}
+    for key, size in bucket.sizes().items():
+        if may_be_remote(key) and not key.endswith("zarr.json"):
+            tree = key.partition("/")[0]
+            found[tree] = found.get(tree, 0) + size
+    with upload_lock(camera):
+        manifest, state = Manifest.read(camera), UploadState.read(camera)
+        state = replace(state, published=Published(manifest.frames, manifest.generation))
+        for name in {*state.trees, *found}:
+            size = found.get(name, 0)
+            state = state.with_tree(name, replace(state.trees.get(name, Tree(0)), bytes=size, remote_only=size))
+        if state != UploadState.read(camera):
+            state.write(camera)
+
+
 def _still(camera: Path, bucket: BucketClient) -> bool:
     """Whether the camera in the bucket is the one that was read before. Another memory's may have replaced it."""
     theirs = bucket.read("camera.json")
@@ -190,7 +250,9 @@ def _switch(camera: Path, manifest: Manifest, committed: bytes) -> None:
     seals = manifest.frames // SEAL_FRAMES
     trees = {name: Tree(identity, sent=seals, released=seals) for name, identity in local_trees(camera).items()}
     names = {FRAMES, generation_name(manifest.generation)}
-    replace(UploadState(), trees={name: tree for name, tree in trees.items() if name in names}).write(camera)
+    published = Published(manifest.frames, manifest.generation)
+    trees = {name: tree for name, tree in trees.items() if name in names}
+    replace(UploadState(), trees=trees, published=published).write(camera)
     write_file(camera / "committed", committed)
     for number in generations(camera):
         if number != manifest.generation:

@@ -5,22 +5,15 @@ A command is a JSON object, `{"do": "forget", "start": ..., "stop": ...}`, `{"do
 process that holds the camera's lock executes it: the one that records it, through its control socket, or the command line itself.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from afterview.configs import UsageError
 from afterview.memory.base.durable import DISK_FULL
-from afterview.memory.base.errors import NotWritable, RepositoryError, RequestRefused
-from afterview.memory.base.settings import (
-    CameraSettings,
-    MemorySettings,
-    read_memory_settings,
-    read_settings,
-    write_settings,
-)
+from afterview.memory.base.errors import NotWritable, RequestRefused
+from afterview.memory.base.settings import CameraSettings, MemorySettings, read_settings, write_settings
 from afterview.memory.format.upload_state import UploadState
-from afterview.memory.plans.retention import Limits, limits_of
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.writing.disk_reserve import make_room
 from afterview.memory.writing.downsample import AT_ONCE
 from afterview.memory.writing.erase import Erased
@@ -115,31 +108,3 @@ def enforce(
     """Evict what the settings of the camera and its memory no longer allow: those on the disk, unless others are given."""
     settings = read_settings(repository.directory) if settings is None else settings
     return repository.enforce(camera_limits(repository.directory, settings, shared), settings.keep)
-
-
-def camera_limits(
-    camera: Path,
-    settings: CameraSettings,
-    shared: MemorySettings | None = None,
-    changed: Mapping[str, float | None] | None = None,
-) -> Limits:
-    """The limits of a camera: its own, else its share of the memory's.
-
-    shared: of the memory, instead of those on the disk. changed: gigabytes of other cameras, by id, instead of those on the disk.
-    """
-    shared = read_memory_settings(camera.parent) if shared is None else shared
-    if shared.gigabytes is None:
-        return limits_of(settings, shared, sharing=1)
-    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent != camera]
-    changed = changed or {}
-    own = [changed[other.name] if other.name in changed else _own_gigabytes(other) for other in others]
-    left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))
-    rest = shared.model_copy(update={"gigabytes": left})
-    return limits_of(settings, rest, sharing=1 + sum(size is None for size in own))
-
-
-def _own_gigabytes(camera: Path) -> float | None:
-    try:
-        return read_settings(camera).gigabytes
-    except RepositoryError:
-        return None

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.durable import DISK_FULL, make_directory, write_file
-from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreUnreachable, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedFrames,
+    DamagedMemory,
+    StoreUnreachable,
+    UnreachableFrames,
+    UnreachableOnStore,
+)
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
@@ -156,7 +162,7 @@ def write_from_store(camera: Path, manifest: Manifest, spec: FeatureSpec, first:
     """
     try:
         rows = downsampled_rows(SealedFrames(camera, manifest.generation), manifest, spec, first)
-    except UnreachableFrames as error:
+    except UnreachableOnStore as error:
         raise StoreUnreachable(str(error)) from None
     if rows is None:
         return False

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import (
     DISK_FULL,
     fsync_directory,
@@ -23,8 +22,10 @@ from afterview.memory.base.durable import (
     unlink,
     write_file,
 )
+from afterview.memory.base.errors import require_content
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.format.answer_files import AnswerErasure, plan_answer_erasure
 from afterview.memory.format.generations import camera_arrays
 from afterview.memory.format.image_packs import image_attributes
 from afterview.memory.format.in_place import overwrite_in_place
@@ -35,7 +36,7 @@ from afterview.memory.format.layout import (
     checksum_holds,
     with_checksum,
 )
-from afterview.memory.plans.removal import Removal, covered_frames, cuts
+from afterview.memory.plans.removal import Removal, covered_frames, cuts, touching
 
 HOLD_FRAMES = (".c.", ".zarr.json.", ".journal")  # prefixes of unfinished chunks, image offsets and journals
 _UNREADABLE = "unreadable data where forgotten frames were"
@@ -187,7 +188,8 @@ def _blank_images(camera: Path, seal: int, removal: Removal, done: Erased) -> No
         offsets, times = metadata["attributes"]["offsets"], metadata["attributes"]["times"]
         data = bytearray(blob.read_bytes())
         sound = checksum_holds(bytes(data)) and len(offsets) == SEAL_FRAMES + 1
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        require_content(error, directory)  # otherwise images that nobody asked to forget would be dropped
         sound = False
     if not sound:
         done.drop(blob)
@@ -216,7 +218,7 @@ def _fitted(metadata: dict[str, Any], rows: slice, size: int) -> bytes:
 
 
 def erase_leftovers(camera: Path, removal: Removal) -> Erased:
-    """Delete what may hold forgotten frames outside the arrays: unfinished files of a crash, and evidence of answers.
+    """Delete what may hold forgotten frames outside the arrays: unfinished files of a crash, and saved answers.
 
     Call with the building lock held: then no file that holds frames is being written. Other files, such as the upload state, may be, and
     stay. `forget_files` deletes those of the index.
@@ -225,19 +227,36 @@ def erase_leftovers(camera: Path, removal: Removal) -> Erased:
     for path in unfinished_files(camera):
         if path.name.startswith(HOLD_FRAMES):
             done.drop(path)
-    for path in evidence_files(camera, removal):
-        done.drop(path)
+    _erase_answers(plan_answer_erasure(camera.parent, camera.name, removal), done)
     return done
 
 
-def evidence_files(camera: Path, removal: Removal) -> list[Path]:
-    """Images of these frames that were saved as evidence of answers."""
-    found = []
-    for path in camera.parent.glob(f"{ANSWERS}/*/{camera.name}-*.jpg"):
-        number = path.stem.removeprefix(f"{camera.name}-")
-        if number.isdigit() and removal.first <= int(number) < removal.end:
-            found.append(path)
-    return sorted(found)
+def erase_evicted_answers(camera: Path, removed: Sequence[Removal], start: float, stop: float) -> Erased:
+    """Delete what saved answers hold of frames of a span that were evicted or lost before: answers outlive their frames.
+
+    Raises OSError if something is left.
+    """
+    done = Erased()
+    for gone in touching([one for one in removed if one.reason != "forgotten"], start, stop):
+        for attempt in range(2):
+            plan = plan_answer_erasure(camera.parent, camera.name, gone, within=(start, stop))
+            if attempt and plan.files:
+                raise OSError(f"{plan.files[0]}: evidence of an answer; forgetting did not finish, run it again")
+            _erase_answers(plan, done)
+    return done
+
+
+def _erase_answers(plan: AnswerErasure, done: Erased) -> None:
+    for path in plan.delete:
+        done.drop(path)
+    for path, data in plan.rewrite.items():
+        try:
+            write_file(path, data)
+            done.rewritten += 1
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            done.drop(path)  # no room for what is left of the answer
 
 
 def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
@@ -245,7 +264,8 @@ def traces(camera: Path, removal: Removal, *, sealed: int) -> list[str]:
 
     Reads every chunk concerned. One that cannot be read counts as a trace.
     """
-    found = [f"{path}: evidence of an answer" for path in evidence_files(camera, removal)]
+    answers = plan_answer_erasure(camera.parent, camera.name, removal)
+    found = [f"{path}: evidence of an answer" for path in answers.files]
     end = min(removal.end, sealed)
     for array in camera_arrays(camera):
         for chunk in array.chunks(removal.first, end) if end > removal.first else ():

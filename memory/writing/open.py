@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.camera_names import directory_to_record, name_taken
 from afterview.memory.base.durable import make_directory
@@ -25,13 +26,15 @@ def open_camera(
     `reembed`), FormatMismatch, DamagedMemory.
     """
     directory = directory_to_record(memory, name)
-    if (memory / "__init__.py").exists():  # in a clone of this project, `--memory memory` would name the source code
+    if os.path.exists(
+        memory / "__init__.py"
+    ):  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
         make_directory(directory)
         lock = CameraLock(directory / "lock", camera=directory.name)
     except OSError as error:
-        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        raise NotWritable(f"memory {describe(error, directory / 'lock', action='written')}") from None
     try:
         if not (directory / "camera.json").exists():
             create_camera(directory, name, spec, fps=fps, timezone=timezone)
@@ -47,7 +50,7 @@ def open_camera(
         return Repository(CameraState.open(directory, info, stored), lock)
     except OSError as error:
         lock.close()
-        raise NotWritable(f"memory {memory}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        raise NotWritable(f"memory {describe(error, action='written')}") from None
     except BaseException:
         lock.close()
         raise

@@ -28,6 +28,7 @@ from afterview.memory.writing.erase import (
     Erased,
     blank_times,
     delete_whole,
+    erase_evicted_answers,
     erase_leftovers,
     journal_traces,
     traces,
@@ -74,6 +75,7 @@ class Forgotten:
 def forget(state: CameraState, start: float, stop: float) -> Forgotten:
     """Remove every frame with start <= time <= stop from every file, and check that it is gone."""
     ids = _frames_in(state, start, stop)
+    answers = erase_evicted_answers(state.directory, state.manifest.removed, start, stop)
     new = remove(state, runs(ids), "forgotten")
     done, left = _erase_all(state, [gone for gone in state.manifest.removed if not gone.erased], PATIENCE_S)
     if left is not None:
@@ -82,6 +84,7 @@ def forget(state: CameraState, start: float, stop: float) -> Forgotten:
             "the next watch deletes them when it answers, or run the command again"
         )
     checked = prove_forgotten(state, new)
+    done.include(answers)
     return Forgotten(new, done, checked)
 
 

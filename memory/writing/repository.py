@@ -5,6 +5,8 @@ be lost and is never acknowledged. Threads: one at a time (the caller's writer t
 """
 
 import math
+import statistics
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from afterview.memory.base.durable import DISK_FULL, remove_tree
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.lock import CameraLock
-from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.records import HOLE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
@@ -33,8 +35,6 @@ from afterview.memory.writing.leftovers import drop_unfinished_writes
 from afterview.memory.writing.reembed import Encode, Reembedded, switch
 from afterview.memory.writing.remove import Forgotten, enforce, finish_interrupted, forget
 from afterview.memory.writing.state import CameraState
-
-LONG_SILENCE = 10.0  # seconds without a frame that count as a gap even without a known reason
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Repository:
         self.seal_error: OSError | None = None  # why the latest seal had to wait
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
+        self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
         if state.last_time is not None:
             self._next_gap = "not recording" if state.unsealed.open_gap else "crashed"
         finish_interrupted(state)
@@ -116,6 +117,8 @@ class Repository:
         frame_id = self._state.unsealed.end
         self._state.journal.append(*frame_record(frame_id, frame))
         self._state.unsealed.frames.append(frame)
+        if self._state.last_time is not None and self._next_gap is None:
+            self._steps.append(frame.time - self._state.last_time)
         self._state.last_time, self._next_gap = frame.time, None
         return frame_id
 
@@ -138,8 +141,10 @@ class Repository:
             return None
         silence, period = time - self._state.last_time, 1 / self.info.fps
         reason = self._next_gap
-        if reason is None and silence > max(LONG_SILENCE, 2.5 * period):
-            reason = "jump"
+        if reason is None:
+            # A source slower than `fps` leaves slots empty at every step: that is its pace, not a hole.
+            usual = max(period, statistics.median(self._steps or [period]))
+            reason = "jump" if silence > HOLE_STEPS * usual else None
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the frame came on time
         return Gap(self._state.last_time, time, reason, self._state.unsealed.end)

@@ -12,6 +12,9 @@ AfterviewError (configs.errors)
    `- BackendUnavailable   usage    the requested device or backend is not available
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from afterview.configs.errors import AfterviewError, UsageError
 
 
@@ -59,3 +62,19 @@ class BackendUnavailable(ModelError, UsageError):
     """The requested device or backend is not available on this machine."""
 
     exit_status = 2
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Build modules from a checkpoint's configuration. Raises CheckpointError, naming `where`, for values that no such module has.
+
+    The libraries raise many types of errors for them, in their own words.
+    """
+    try:
+        yield
+    except AfterviewError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{where}: its config.json holds values of a wrong kind, or values that do not fit each other; copy the checkpoint again"
+        ) from error

@@ -51,6 +51,8 @@ class HubModel:
             return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
         except LocalEntryNotFoundError:
             pass
+        except ValueError:
+            raise CheckpointError(f"model '{self.name}': the hub has no names like this; write owner/name") from None
         if self._unreachable:
             raise HubUnreachable(
                 f"model '{self.name}': the hub cannot be reached and {file} is not in its cache; connect to the network once, or "
@@ -70,8 +72,8 @@ class HubModel:
             raise HubUnreachable(
                 f"model '{self.name}': the hub has no model of that name; check the spelling"
             ) from None
-        except (HfHubHTTPError, OSError) as error:
-            raise HubUnreachable(f"model '{self.name}': {file} could not be fetched ({_first_line(error)})") from None
+        except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: a name that the hub's client does not take
+            raise HubUnreachable(f"model '{self.name}': {file} could not be fetched: {_reason(error)}") from None
 
     @cached_property
     def _unreachable(self) -> bool:
@@ -97,5 +99,9 @@ def locate(source: str | Path) -> Location:
     return HubModel(str(source))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _reason(error: Exception) -> str:
+    """Why a download failed, for people."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return f"the hub answered {status}; try again later"
+    return (error.strerror if isinstance(error, OSError) else None) or "the connection failed; try again later"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from afterview.model.base.errors import BackendUnavailable, CheckpointError
+from afterview.model.base.errors import BackendUnavailable, CheckpointError, explained
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.models import AfterviewModel, Encoders
@@ -78,7 +78,8 @@ def load_pretrained(
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     tokenizer = sources.read_tokenizer()
-    network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
+    with explained(sources.where):
+        network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
     tensors = sources.complete(network.slots)
     if sources.untied_head is not None:
         _warn_if_untied(tensors, sources.where)
@@ -109,7 +110,8 @@ def load_encoders(
     preset = _adjusted(find_preset(name_or_path), True, index_encoder)
     target = choose_target(device, dtype)
     sources = find_sources(preset)
-    tower = build_tower(sources.tower_config)
+    with explained(sources.tower_name or sources.where):
+        tower = build_tower(sources.tower_config)
     slots = slots_of(tower, TOWER_PREFIX)
     tensors = {name: source for name, source in sources.complete(slots).items() if name.startswith(TOWER_PREFIX)}
     check(slots, tensors, where=sources.where)
@@ -133,7 +135,8 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
         stored = {}
     else:
         raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
-    model = build_index_model(config)
+    with explained(name):
+        model = build_index_model(config)
     slots = slots_of(model)
     tensors = stored or {n: init.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)

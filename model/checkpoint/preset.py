@@ -3,13 +3,14 @@
 A model is named by a preset ("tiny"), a preset file, a directory in the published layout, or a hub id ("owner/name").
 """
 
-import difflib
+import os
 import re
 from pathlib import Path
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
+from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.recall import RecallConfig
@@ -146,25 +147,22 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         raise ModelNotFound(f"the model's name is empty; presets: {', '.join(preset_names())}")
     if text in preset_names():
         return read_preset(preset_path(text)).found_at(text)
-    path = Path(text).expanduser()
-    if path.is_file() and path.suffix in (".yaml", ".yml"):
+    path = Path(os.path.expanduser(text))  # os.path takes any text, where pathlib raises for a name that is too long
+    if os.path.isfile(path) and path.suffix in (".yaml", ".yml"):
         return read_preset(path).found_at(path.resolve())
-    if (path / PRESET_FILE).is_file():
+    if os.path.isfile(path / PRESET_FILE):
         return read_preset(path / PRESET_FILE).found_at(path.resolve())
-    if path.is_dir():
+    if os.path.isdir(path):
         return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
-    if path.is_file():
+    if os.path.isfile(path):
         raise ModelNotFound(
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"
         )
     if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
         return ModelPreset(name=text, checkpoint=text)
-    near = difflib.get_close_matches(text, preset_names(), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"presets: {', '.join(preset_names())}"
-    raise ModelNotFound(
-        f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name; {hint}"
-    )
+    hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
+    raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
 
 
 def read_preset(path: Path) -> ModelPreset:

@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedModel
 
+from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError
 from afterview.model.base.settings import EmbeddingKind
 from afterview.model.checkpoint.hub import Directory, Location, locate
@@ -59,16 +60,16 @@ class PublishedConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
-    hidden_size: int
-    num_attention_heads: int
-    num_key_value_heads: int | None = None
-    rope_theta: float = 1e6
+    hidden_size: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    num_key_value_heads: int | None = Field(default=None, ge=1)
+    rope_theta: float = Field(default=1e6, gt=0)
     rope_parameters: dict[str, Any] | None = None
     tie_word_embeddings: bool = False
     eos_token_id: int | list[int] | None = None
     mm_vision_tower: str | None = None
     mm_resampler_type: str | None = None
-    memaug_depth: int = 4
+    memaug_depth: int = Field(default=4, ge=1)
     spatial_sampling_type: Literal["uniform", "random"] = "random"
     memory_marks: tuple[EmbeddingKind, ...] = ()  # of this project's small models; see model.memaug.token_embeddings
     augmented_question: bool = False  # likewise
@@ -88,22 +89,36 @@ def read_config(location: Location) -> dict[str, Any]:
     """config.json, unchanged. Raises CheckpointError if there is none."""
     path = location.find("config.json")
     if path is None:
-        raise CheckpointError(f"{location.name}: no config.json; give a directory in the published layout")
+        raise CheckpointError(
+            f"{location.name}: no config.json, so this is not a checkpoint; {instead_of(location) or 'give the directory that holds one'}"
+        )
     return read_json(path)
 
 
-def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True) -> PublishedConfig:
+def instead_of(location: Location) -> str:
+    """The remedy for a directory that lies above the checkpoint, such as the --out of `train`; empty if none lies below it."""
+    if not isinstance(location, Directory):
+        return ""
+    below = sorted(path.parent for path in location.path.glob("*/config.json"))
+    found = [path for path in below if next(path.glob("*.safetensors*"), None) is not None]
+    return f"did you mean {' or '.join(map(str, found[:3]))}?" if found else ""
+
+
+def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True, instead: str = "") -> PublishedConfig:
     """Check that the configuration can be run. Decides by the configured parts, never by `model_type`.
 
-    Raises CheckpointError unless it is a LLaVA on Qwen; also for a LLaVA without MemAug if `needs_memaug`.
+    instead: the remedy to name for a configuration of something else. Raises CheckpointError unless it is a LLaVA on Qwen; also for
+    a LLaVA without MemAug if `needs_memaug`.
     """
+    if raw.get("mm_vision_tower") is None:
+        raise CheckpointError(
+            f"{name}: config.json names no mm_vision_tower, so this is not a LLaVA checkpoint; "
+            f"{instead or 'give the directory of one, or a preset'}"
+        )
     try:
         config = PublishedConfig.model_validate(dict(raw))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise CheckpointError(f"{name}: config.json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if config.mm_vision_tower is None:
-        raise CheckpointError(f"{name}: config.json names no mm_vision_tower, so this is not a LLaVA checkpoint")
+        raise CheckpointError(f"{name}: config.json: {first_problem(error)}; copy the checkpoint again") from None
     for key, known in _SUPPORTED.items():
         if raw.get(key, known[0]) not in known:
             raise CheckpointError(f"{name}: config.json: {key} '{raw[key]}' is not supported, only {', '.join(known)}")
@@ -133,6 +148,10 @@ def tower_config(location: Location, tower: str) -> Mapping[str, Any]:
     """Configuration of the vision tower named by `mm_vision_tower`: a directory in the checkpoint, a known tower, or a hub id."""
     if isinstance(location, Directory) and (location.path / tower).is_dir():
         return read_config(Directory(location.path / tower))
+    if tower.startswith("."):
+        raise CheckpointError(
+            f"{location.name}: lacks the directory {tower} of its vision tower; copy the whole checkpoint"
+        )
     return KNOWN_TOWERS[tower] if tower in KNOWN_TOWERS else read_config(locate(tower))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from afterview.model.base.errors import CheckpointError
+from afterview.model.base.errors import CheckpointError, explained
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
@@ -19,6 +19,7 @@ from afterview.model.checkpoint.published import (
     TOWER_PREFIX,
     PublishedConfig,
     generation_stops,
+    instead_of,
     parse_config,
     read_config,
     tower_config,
@@ -81,7 +82,8 @@ def find_sources(preset: ModelPreset) -> Sources:
 def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     location = locate(place)
     raw = read_config(location)
-    config = parse_config(raw, name=location.name, needs_memaug=preset.use_memaug and not preset.init_memaug)
+    needs_memaug = preset.use_memaug and not preset.init_memaug
+    config = parse_config(raw, name=location.name, needs_memaug=needs_memaug, instead=instead_of(location))
     tensors = open_tensors(location)
     _require_language_model(tensors, location.name)
     lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
@@ -102,7 +104,8 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
 def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
     tower_place, decoder_place = locate(vision), locate(language)
     towers = read_config(tower_place)
-    width = int((towers.get("vision_config") or towers)["hidden_size"])
+    with explained(tower_place.name):
+        width = int((towers.get("vision_config") or towers)["hidden_size"])
     raw = {**read_config(decoder_place), **init.memaug_keys(vision, width, preset.memaug_depth)}
     tensors = open_tensors(decoder_place)
     _require_language_model(tensors, decoder_place.name)

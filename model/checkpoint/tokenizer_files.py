@@ -45,5 +45,4 @@ def _read(kind: type[PreTrainedTokenizerBase], directory: Path) -> PreTrainedTok
     try:
         return kind.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # transformers and tokenizers raise many types of errors for a damaged file
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DamagedCheckpoint(f"{directory}: its tokenizer cannot be read ({reason[0]}); copy it again") from None
+        raise DamagedCheckpoint(f"{directory}: the files of its tokenizer are damaged; copy them again") from error

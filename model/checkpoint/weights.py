@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from afterview.configs import kind_of, why_unreadable
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import Location
 
@@ -120,9 +121,10 @@ class _Shard:
             with open(path, "rb") as raw:
                 length = int.from_bytes(raw.read(8), "little")
                 entries = json.loads(raw.read(length))
-        except (SafetensorError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DamagedCheckpoint(f"{path}: truncated or not safetensors ({reason}); download it again") from None
+        except SafetensorError:
+            raise DamagedCheckpoint(f"{path}: truncated, or no safetensors file; download it again") from None
+        except OSError as error:
+            raise DamagedCheckpoint(f"{path}: cannot be read ({why_unreadable(error)})") from None
         self._path, self._start = path, 8 + length
         self._entries = {name: entry for name, entry in entries.items() if name != "__metadata__"}
         self.names = frozenset(self._entries)
@@ -188,9 +190,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DamagedCheckpoint(f"{path}: not readable as JSON ({str(error).splitlines()[0]})") from None
+        raise DamagedCheckpoint(f"{path}: cannot be read ({why_unreadable(error)}); copy it again") from None
     if not isinstance(values, dict):
-        raise DamagedCheckpoint(f"{path}: expected a JSON object, got {type(values).__name__}")
+        raise DamagedCheckpoint(f"{path}: must hold a JSON object, holds {kind_of(values)}; copy it again")
     return values
 
 

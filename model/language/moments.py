@@ -2,9 +2,9 @@
 
 A small decoder that writes a clock time digit by digit gets the last digits wrong even if MemAug attends to the right
 frame. If the tokenizer has the token MOMENT, the decoder may answer it in place of a time; the answer then shows the
-time at which the evidence starts. Hour-LLaVA (arXiv 2506.05332) does not have this; the idea is that of pointer
-networks (Vinyals et al., arXiv 1506.03134). Tokenizers without the token, such as published ones, switch it off. This
-module does not load torch.
+time at which the evidence starts, in the camera's zone (in evaluations: since the start of the span, as the truth is).
+Hour-LLaVA (arXiv 2506.05332) does not have this; the idea is that of pointer networks (Vinyals et al., arXiv
+1506.03134). Tokenizers without the token, such as published ones, switch it off. This module does not load torch.
 """
 
 from typing import TYPE_CHECKING, Final

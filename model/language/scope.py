@@ -31,15 +31,18 @@ class Scope(Schema):
     """The questions that a model knows. It declines all others.
 
     summary: completes the sentence "This model knows only ...". examples: questions that it can answer. things: words for what
-    can be asked about. words: all other words of its questions, including those without a meaning of their own; both are separated by
-    spaces. phrases: two words each. The second is known only after the first, because alone it means something else: "the word
-    BUS" is a sign, "a bus" is a vehicle.
+    can be asked about. about: further words that say what a question is about, such as "red" and "now". A question without a word of
+    `things` or `about`, such as "What happened?", is about nothing in particular; if `about` is empty, such questions are accepted.
+    words: all other words of its questions, including those without a meaning of their own. All three are separated by spaces.
+    phrases: two words each. The second is known only after the first, because alone it means something else: "the word BUS" is a
+    sign, "a bus" is a vehicle.
     """
 
     summary: str
     examples: tuple[str, ...] = Field(min_length=1)
     things: str
     words: str
+    about: str = ""
     phrases: tuple[str, ...] = ()
 
     @property
@@ -49,12 +52,21 @@ class Scope(Schema):
         return f"This model knows only {self.summary}, so it cannot answer this; ask, for example: {examples}"
 
     def declines(self, question: str, names: Iterable[str] = ()) -> bool:
-        """Whether the question has words that the model does not know, or no words. names: of cameras, known in any question."""
+        """Whether the question has words that the model does not know, or none that says what it is about. names: of cameras, known in
+        any question."""
         named = {word for name in names for word in words_of(name)}
         words = words_of(question)
         pairs = zip(["", *words], words, strict=False)
         unknown = [word for before, word in pairs if not self._knows(before, word) and word not in named]
-        return len(unknown) > 1 or not words or any(not self._meant(word, words) for word in unknown)
+        if len(unknown) > 1 or not words or any(not self._meant(word, words) for word in unknown):
+            return True
+        return bool(self.about) and not any(self._is_subject(word) for word in words)
+
+    def _is_subject(self, word: str) -> bool:
+        """Whether a word, misspelt or not, says what a question is about."""
+        if not self._subjects.isdisjoint((word, _singular(word))):
+            return True
+        return word not in self._known and any(_is_misspelt(word, subject) for subject in self._subjects)
 
     def _knows(self, before: str, word: str) -> bool:
         pair = f"{before} {word}"
@@ -80,7 +92,11 @@ class Scope(Schema):
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return self._things.union(words_of(self.words))
+        return self._subjects.union(words_of(self.words))
+
+    @cached_property
+    def _subjects(self) -> frozenset[str]:
+        return self._things.union(words_of(self.about))
 
     @cached_property
     def _phrases(self) -> frozenset[str]:

@@ -26,7 +26,8 @@ def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
     """Both towers of a SigLIP configuration, parameters on the meta device. Raises CheckpointError for another model type."""
     if config.get("model_type") != "siglip" or "text_config" not in config:
         raise CheckpointError(
-            f"index encoder of type '{config.get('model_type')}' is not supported; use a SigLIP checkpoint with both towers"
+            f"an index encoder of type {config.get('model_type') or 'that config.json does not name'} is not supported; use a SigLIP "
+            "checkpoint with both towers"
         )
     with torch.device("meta"):
         model = SiglipModel(SiglipConfig(**{k: v for k, v in config.items() if k != "model_type"}))
@@ -58,6 +59,17 @@ class IndexEncoder:
         """Texts to float32 [N, De] of unit norm. Raises TokenizerMissing if the encoder has no tokenizer."""
         return _to_numpy(self.text_embeddings(texts))
 
+    def surplus_tokens(self, text: str) -> int:
+        """How many tokens of a text are beyond what the text tower reads; its embedding ignores them."""
+        if self.tokenizer is None:
+            return 0
+        return max(0, len(_ids(self.tokenizer, text)) - (self.longest_text - 1))
+
+    @property
+    def longest_text(self) -> int:
+        """Tokens that the text tower reads, with the end token."""
+        return int(self.model.config.text_config.max_position_embeddings)
+
     def image_embeddings(self, frames: NDArray[np.uint8]) -> Tensor:
         """Unit vectors of images as a tensor; differentiable."""
         side = self.spec.resolution
@@ -74,7 +86,7 @@ class IndexEncoder:
             raise TokenizerMissing(
                 f"index encoder '{self.spec.encoder}' has no tokenizer, so it cannot embed text; put its tokenizer files beside it"
             )
-        length = self.model.config.text_config.max_position_embeddings
+        length = self.longest_text
         ids = torch.tensor([padded_ids(self.tokenizer, text, length) for text in texts])
         device = next(self.model.parameters()).device
         return functional.normalize(self.model.text_model(ids.to(device)).pooler_output, dim=-1)
@@ -88,11 +100,16 @@ def canonical(text: str) -> str:
 
 def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
     """Token ids and the end token, padded to `length`. Longer texts are truncated."""
-    ids = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids = _ids(tokenizer, text)
     end = tokenizer.eos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     ids = [*ids[: length - 1], end]
     return ids + [pad] * (length - len(ids))
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return ids
 
 
 def _to_numpy(x_ND: Tensor) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ which cameras -> what the model sees of each (stream.ask.context) -> MemAug -> d
 The model has only ever seen one video at a time, so each camera gets an answer of its own; those of several are generated in one batch.
 """
 
+import logging
 import threading
 import time
 import unicodedata
@@ -17,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import UsageError
-from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreError, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedFrames,
+    NothingRecorded,
+    RepositoryError,
+    StoreError,
+    UnreachableFrames,
+    in_words,
+)
 from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -32,6 +40,8 @@ if TYPE_CHECKING:  # a model is handed in: importing this module must not load t
     from afterview.model.checkpoint.models import AfterviewModel
     from afterview.model.video_language import VideoInputs
 
+_LOGGER = logging.getLogger(__name__)
+
 LONGEST_QUESTION = 2000  # characters
 FEATURES_HELD = 64e6  # bytes of features that are given to the model together
 CAMERAS_TOGETHER = 8  # answers generated in one batch; the keys and values of each prompt stay in memory meanwhile
@@ -44,14 +54,18 @@ class _Asked:
     name: str
     why: str
     context: Context
+    coverage: Coverage
     seen_s: float  # since the question came
 
 
 class Answerer:
     """Answers questions to one memory with one model."""
 
-    def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
+    def __init__(self, memory: Memory, model: "AfterviewModel", *, times_since_start: bool = False) -> None:
+        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's."""
         self.memory, self.model = memory, model
+        self._times_since_start = times_since_start
+        self._said_surplus = False  # that a question is longer than the index reads; said once
         self._planner = Planner(memory, model, self._embed)
 
     def ask(
@@ -65,36 +79,41 @@ class Answerer:
 
         A question that the model's preset does not know is declined: the answer says so, and has no parts.
 
-        Raises UsageError for an empty question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the
-        span, StoreError when all frames of it are out of reach, SpecMismatch, Cancelled.
+        A camera that fails is left out and named in `skipped`, unless it was named or none can answer. Raises UsageError for an empty
+        question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the span, StoreError or Unreadable
+        when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question.text, self.model.preset.suggestion)
+        text = _checked(question, self.model.preset.suggestion)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
         skipped = dict(choice.skipped)
         asked: list[_Asked] = []
         inputs: list[VideoInputs] = []
-        nothing: NothingRecorded | StoreError | None = None
+        nothing: RepositoryError | None = None
         for name, chosen in choice.asked.items():
             try:
                 context = self._planner.plan(chosen.snapshot, question, now, cancel)
-            except (NothingRecorded, StoreError) as error:
-                nothing, skipped[name] = error, str(error)
+                coverage = self._coverage(context, question, now)
+            except (RepositoryError, OSError) as error:
+                nothing = in_words(error)
+                if question.cameras and not isinstance(nothing, NothingRecorded | StoreError):
+                    raise nothing from None
+                skipped[name] = str(nothing)
                 continue
-            asked.append(_Asked(name, chosen.why, context, time.perf_counter() - began))
+            asked.append(_Asked(name, chosen.why, context, coverage, time.perf_counter() - began))
             if sum(item.context.features.nbytes for item in asked) > FEATURES_HELD:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
-            raise nothing or UsageError("no camera was named")
+            raise _with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
         timings = self._generate(question, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
-                self._coverage(item.context, question, now), self._provenance(item.context, question), timing,
+                item.coverage, self._provenance(item.context, question), timing,
             )
             for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
         )  # fmt: skip
@@ -114,7 +133,14 @@ class Answerer:
         return Answer(uuid.uuid4().hex[:12], question, text, (), self.model.notice, skipped, total_s, declined=True)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([text])[0]
+        index = self.model.encoders.index
+        if (surplus := index.surplus_tokens(text)) and not self._said_surplus:
+            self._said_surplus = True
+            _LOGGER.warning(
+                "note: frames are recalled by the first %d tokens of the question; the index ignores the other %d",
+                index.longest_text - 1, surplus,
+            )  # fmt: skip
+        return index.encode_texts([text])[0]
 
     def _take_in(self, asked: list[_Asked], done: int) -> "list[VideoInputs]":
         """What the language model is given for each of asked[done:]; their features are released."""
@@ -139,7 +165,7 @@ class Answerer:
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
-                moments=[_moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
+                moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
                 seed=question.seed,
                 max_new_tokens=question.max_new_tokens,
             )
@@ -153,6 +179,17 @@ class Answerer:
                 else:
                     texts.push(first + row, piece)
         return timings
+
+    def _moment(self, context: Context, made: "VideoInputs") -> str:
+        """When the evidence begins; nothing without evidence."""
+        if made.frame_weights is None:
+            return ""
+        snapshot = context.snapshot
+        frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
+        time_s = snapshot.time_of(int(frame))
+        if self._times_since_start:
+            return clock(time_s - snapshot.time_of(int(context.ids[0])))
+        return snapshot.info.show(time_s)
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
@@ -189,6 +226,7 @@ class Answerer:
             removed=touching(snapshot.removed, start, moment),
             damaged=int(np.count_nonzero((snapshot.damaged >= context.ids[0]) & (snapshot.damaged <= context.ids[-1]))),
             unreachable=len(snapshot.unreachable),
+            unreachable_why=snapshot.unreachable_why,
             lag_s=max(0.0, moment - last_time),
             time_basis=snapshot.time_bases(context.ids),
             recall=context.recall.mode,
@@ -214,17 +252,15 @@ class Answerer:
         }
 
 
+def _with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryError:
+    """The error, which also names the cameras that were left out before: what was asked for may lie there."""
+    if skipped:
+        error.args = (f"{error}; left out: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()),)
+    return error
+
+
 def _titles(asked: Sequence[_Asked]) -> list[str]:
     return [f"{item.name}: " if len(asked) > 1 else "" for item in asked]
-
-
-def _moment(context: Context, made: "VideoInputs") -> str:
-    """When the evidence began, since the span did; nothing without evidence."""
-    if made.frame_weights is None:
-        return ""
-    frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
-    began = context.snapshot.time_of(int(context.ids[0]))
-    return clock(context.snapshot.time_of(int(frame)) - began)
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
@@ -235,9 +271,11 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: str, suggestion: str) -> str:
-    """The question without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
-    text = question.strip()
+def _checked(question: Question, suggestion: str) -> str:
+    """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
+    text = question.text.strip()
+    if question.evidence < 0:
+        raise UsageError(f"evidence is {question.evidence}; give the largest number of evidence frames, 0 or more")
     if not text:
         raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import RepositoryError, UnreachableFrames
+from afterview.memory.base.errors import RepositoryError, UnreachableFrames, in_words
 from afterview.memory.base.feature_spec import require_same
-from afterview.memory.directory import Memory
+from afterview.memory.directory import Memory, none_left
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
+    from afterview.memory.index.frame_index import Found
     from afterview.stream.ask.question import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs reading its memory, and gives one more text to read
@@ -46,7 +47,8 @@ def choose_cameras(
     """Take one snapshot of each camera and choose. embed: a text's unit-norm embedding [De].
 
     A camera that another model recorded, or that holds nothing in the span, is not asked, unless it is named or no camera can answer:
-    asking it then raises the reason. Raises MemoryNotFound for a named camera that does not exist, and what taking a snapshot raises.
+    asking it then raises the reason. One that cannot be read is left out with the reason, unless it is named or no other can be read.
+    Raises MemoryNotFound for a named camera that does not exist, and what taking a snapshot raises.
     """
     if question.cameras:
         named = dict.fromkeys(memory.camera(name).info.id for name in question.cameras)
@@ -61,14 +63,14 @@ def choose_cameras(
             taken[name] = memory.camera(name).snapshot()
             require_same(taken[name].spec, spec, where=f"camera '{name}'")
             find_span(taken[name], question, now)
-        except RepositoryError as error:
-            failures[name] = error
+        except (RepositoryError, OSError) as error:
+            failures[name] = in_words(error)
+    if not taken:
+        raise none_left(memory.path, failures)
     usable = {name: snapshot for name, snapshot in taken.items() if name not in failures}
     if not usable:
-        for name in everyone:
-            if name not in taken:
-                raise failures[name]
-        return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in everyone}, {})
+        unread = {name: str(error) for name, error in failures.items() if name not in taken}
+        return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in taken}, unread)
     skipped = {name: str(error) for name, error in failures.items()}
     if len(usable) <= MOST_CAMERAS:
         why = "no camera was named, and all that can answer are asked"
@@ -85,17 +87,18 @@ def _nearest_cameras(
     now: float,
 ) -> Choice:
     scores: dict[str, float] = {}
+    failures: dict[str, RepositoryError] = {}
     exact = True
     for name, snapshot in snapshots.items():
-        first, end = find_span(snapshot, question, now)
-        index = memory.index(name)
         try:
-            index.catch_up(snapshot)
-        except UnreachableFrames:
-            pass  # ranked by the frames that are indexed already
-        found = index.search(query, 1, snapshot, first=int(snapshot.ids[first]), end=int(snapshot.ids[end - 1]) + 1)
+            found = _nearest_frame(memory, name, snapshot, find_span(snapshot, question, now), query)
+        except (RepositoryError, OSError) as error:  # of the index: it became unreadable since the snapshot was taken
+            failures[name] = in_words(error)
+            continue
         scores[name] = found.hits[0].score if found.hits else -1.0
         exact &= found.exact
+    if not scores:
+        raise none_left(memory.path, failures)
     ranked = sorted(scores, key=lambda name: (-scores[name], name))
     how = "" if exact else ", approximate search"
     places = {
@@ -111,5 +114,19 @@ def _nearest_cameras(
             name: f"its frames are less similar to the question than those of {MOST_CAMERAS} other cameras ({places[name]}); "
             "use --camera to ask it"
             for name in ranked[MOST_CAMERAS:]
-        },
+        }
+        | {name: str(error) for name, error in failures.items()},
     )
+
+
+def _nearest_frame(
+    memory: Memory, name: str, snapshot: MemorySnapshot, rows: tuple[int, int], query: NDArray[np.float32]
+) -> "Found":
+    """The frame of these rows of the snapshot that is nearest to the question."""
+    index = memory.index(name)
+    try:
+        index.catch_up(snapshot)
+    except UnreachableFrames:
+        pass  # ranked by the frames that are indexed already
+    first, end = int(snapshot.ids[rows[0]]), int(snapshot.ids[rows[1] - 1]) + 1
+    return index.search(query, 1, snapshot, first=first, end=end)

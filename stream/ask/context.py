@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import DamagedFrames, NothingRecorded, StoreUnreachable, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedFrames,
+    NothingRecorded,
+    StoreUnreachable,
+    UnreachableFrames,
+    UnreachableOnStore,
+    Unreadable,
+)
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.plans.positions import VideoLayout, plan_layout
@@ -69,7 +76,7 @@ class Planner:
     ) -> Context:
         """What the model sees of a camera: of `snapshot`, unless frames of it were removed meanwhile.
 
-        Raises NothingRecorded, SpecMismatch, StoreUnreachable, Cancelled.
+        Raises NothingRecorded, SpecMismatch, StoreUnreachable, Unreadable, Cancelled.
         """
         reader = self._memory.camera(snapshot.info.id)
         silent: UnreachableFrames | None = None
@@ -81,18 +88,19 @@ class Planner:
                     return context
                 snapshot = whole = reader.snapshot()
             except UnreachableFrames as error:  # left out, and reported
-                silent, snapshot = error, snapshot.within_reach(error.frames)
+                silent, snapshot = error, snapshot.within_reach(error.frames, str(error))
             except DamagedFrames as error:  # removed meanwhile, or damaged: left out, and reported
                 whole = reader.snapshot().without(np.union1d(snapshot.damaged, error.frames))
-                snapshot = whole.within_reach(snapshot.unreachable)
+                snapshot = whole.within_reach(snapshot.unreachable, snapshot.unreachable_why)
             except NothingRecorded:
                 if silent is None:
                     raise
                 first, end = find_span(whole, question, now)
                 frames = np.count_nonzero(np.isin(whole.ids[first:end], snapshot.unreachable))
-                raise StoreUnreachable(
-                    f"camera '{snapshot.info.id}': all of its {frames} frames in that span lie on {silent}"
-                ) from None
+                what = f"camera '{snapshot.info.id}': all of its {frames} frames in that span"
+                if isinstance(silent, UnreachableOnStore):
+                    raise StoreUnreachable(f"{what} lie on {silent}") from None
+                raise Unreadable(f"{what} are out of reach: {silent}", reader.directory) from None
         return self.plan_snapshot(snapshot, question, now, cancel)
 
     def plan_snapshot(

@@ -74,6 +74,7 @@ class Coverage:
     recalled: int
     visible: int
     unreachable: int = 0
+    unreachable_why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -86,6 +87,7 @@ class Coverage:
             "no_longer_remembered": [gone.to_dict() for gone in self.removed],
             "damaged": self.damaged,
             "unreachable": self.unreachable,
+            "unreachable_why": self.unreachable_why,
             "lag_s": round(self.lag_s, 3),
             "time_basis": self.time_basis,
             "recall": self.recall,
@@ -140,8 +142,13 @@ class Answer:
         """Evidence of all cameras, heaviest first."""
         return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
 
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What each camera's answer is based on, in the order of `parts`; none if the question was declined."""
+        return tuple(part.coverage for part in self.parts)
+
     def to_dict(self, images: Mapping[tuple[str, int], str] | None = None) -> dict[str, Any]:
-        """The same as JSON. images: where the evidence was saved, by camera and frame.
+        """The same as JSON: the document that `afterview ask --json` prints. images: where the evidence was saved, by camera and frame.
 
         `coverage` and `provenance` are the first camera's, or null if the question was declined; `cameras` has those of every camera
         that was asked.

@@ -1,12 +1,13 @@
 """Searches a memory for the frames that are most similar to a text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from afterview.memory.base.errors import SpecMismatch, UnreachableFrames
+from afterview.configs import UsageError
+from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
 from afterview.memory.base.feature_spec import require_same
-from afterview.memory.directory import Memory
+from afterview.memory.directory import Memory, none_left
 from afterview.memory.reading.reader import frames_between
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -18,16 +19,27 @@ TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a sid
 
 @dataclass(frozen=True)
 class Hit:
-    """A frame that was found. score: cosine of the angle between its embedding and the text's."""
+    """A frame that was found. score: cosine of the angle between its embedding and the text's. time_iso: in the camera's zone.
+
+    image: JPEG, where it was asked for.
+    """
 
     camera: str
     frame: int
     time: float
     score: float
+    time_iso: str
+    image: bytes = field(default=b"", repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
-        return {"camera": self.camera, "frame": self.frame, "time": self.time, "score": round(self.score, 6)}
+        return {
+            "camera": self.camera,
+            "frame": self.frame,
+            "time": self.time,
+            "time_iso": self.time_iso,
+            "score": round(self.score, 6),
+        }
 
 
 @dataclass(frozen=True)
@@ -67,31 +79,42 @@ def search(
 ) -> SearchResult:
     """The `most` frames that are most similar to `text`. spans: which cameras, by id, and which part of each.
 
-    skip_others: leave out cameras that another model recorded; otherwise they raise SpecMismatch.
+    skip_others: leave out cameras that another model recorded or that cannot be read; otherwise they raise the reason. Raises it also if
+    every camera was left out because it cannot be read. Raises UsageError for a text that is longer than the index reads.
     """
+    if surplus := encoders.index.surplus_tokens(text):
+        raise UsageError(
+            f"the text is too long to search for: the index reads {encoders.index.longest_text - 1} tokens, and it has {surplus} more; "
+            "shorten it"
+        )
     query = encoders.index.encode_texts([text.strip()])[0]
     hits: list[Hit] = []
-    skipped: dict[str, str] = {}
+    failures: dict[str, RepositoryError] = {}
     stale: dict[str, str] = {}
     exact = True
     for camera, span in spans.items():
-        snapshot = memory.camera(camera).snapshot()
         try:
+            snapshot = memory.camera(camera).snapshot()
             require_same(snapshot.spec, encoders.feature_spec, where=f"camera '{camera}'")
-        except SpecMismatch as error:
+            first, end = _frames(snapshot, span)
+            index = memory.index(camera)
+            try:
+                index.catch_up(snapshot)
+            except UnreachableFrames as error:
+                stale[camera] = str(error)
+            found = index.search(query, most, snapshot, first=first, end=end)
+        except (RepositoryError, OSError) as error:
             if not skip_others:
                 raise
-            skipped[camera] = str(error)
+            failures[camera] = in_words(error)
             continue
-        first, end = _frames(snapshot, span)
-        index = memory.index(camera)
-        try:
-            index.catch_up(snapshot)
-        except UnreachableFrames as error:
-            stale[camera] = str(error)
-        found = index.search(query, most, snapshot, first=first, end=end)
         exact &= found.exact
-        hits += [Hit(camera, hit.frame, snapshot.time_of(hit.frame), hit.score) for hit in found.hits]
+        for hit in found.hits:
+            when = snapshot.time_of(hit.frame)
+            hits.append(Hit(camera, hit.frame, when, hit.score, snapshot.info.iso(when)))
+    if len(failures) == len(spans) and not any(isinstance(error, SpecMismatch) for error in failures.values()):
+        raise none_left(memory.path, failures)
+    skipped = {camera: str(error) for camera, error in failures.items()}
     best = sorted(hits, key=lambda hit: (-round(hit.score, 6), hit.camera, hit.frame))[:most]
     return SearchResult(text, tuple(best), exact, skipped, stale, encoders.notice)
 

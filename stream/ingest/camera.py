@@ -8,24 +8,25 @@ Threads: `decode` (stream.ingest.decode) owns PyAV, the sampler and the clock; `
 (stream.ingest.items). Beside the queues they share IngestStats and Controls, each value of which one thread writes.
 """
 
+import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import RequestRefused
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.base.settings import read_settings
+from afterview.memory.base.settings import read_settings, write_settings
 from afterview.memory.writing.commands import Command
-from afterview.memory.writing.repository import Repository
+from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.decode import CameraDecoder, Item
 from afterview.stream.ingest.items import FeaturesOf, Marker
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
-from afterview.stream.ingest.status import CameraStatus, IngestStats
+from afterview.stream.ingest.status import CameraStatus, ImageStatus, IngestStats
 from afterview.stream.ingest.upgrade import Upgrade
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 from afterview.stream.ingest.write import WRITE_QUEUE, CameraWriter, OnDurable, Stored
@@ -34,7 +35,10 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
     from afterview.model.checkpoint.models import Encoders
 
 LIVE_QUEUE_S = 16.0  # seconds of frames that may wait for the encoder; longer than an HLS segment, which comes at once
+HELD_FRAMES_S = 1.0  # that the end waits for frames which the decoder still holds
 RECORDED_QUEUE = 32  # frames; two encoder batches
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class CameraIngest:
@@ -65,8 +69,10 @@ class CameraIngest:
         controls = Controls(read_settings(repository.directory), encoders)
         self._decoder = CameraDecoder(config, repository, self.inbox, self.stats, controls)
         self._writer = CameraWriter(
-            repository, self.outbox, self.stats, controls, on_durable=on_durable, sync_every_s=config.sync_every_s
+            repository, self.outbox, self.stats, controls, on_durable=self._durable, sync_every_s=config.sync_every_s
         )
+        self._on_durable, self._controls = on_durable, controls
+        self._image_size_due = config.image_size not in (None, controls.settings.image_size)
 
     def _make_inbox(self, work: threading.Condition) -> BoundedQueue[Item]:
         if not self.config.live:
@@ -78,6 +84,11 @@ class CameraIngest:
     def id(self) -> str:
         """The camera's id."""
         return self.repository.info.id
+
+    @property
+    def never_connected(self) -> str:
+        """Why the source could not be opened so far; empty once it was."""
+        return self._decoder.never_connected
 
     def status(self) -> CameraStatus:
         """How the camera is doing. From any thread."""
@@ -93,14 +104,23 @@ class CameraIngest:
             reconnects=stats.reconnects,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
+            lag_s=stats.latest_latency(),
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
+            images=ImageStatus.of(self._decoder.images, self.config.fps),
         )
 
     def stop(self) -> None:
         """End the camera: what was decoded is still encoded, written and synced. From any thread; more than once is fine."""
         self._stop.set()
-        self.inbox.close()
+        if self.config.live and self.failure is None:
+            # The decoder may hold frames back until its clock has settled: it queues them, then closes the inbox. A frozen source
+            # does not let it, and cannot make the others wait.
+            late = threading.Timer(HELD_FRAMES_S, self.inbox.close)
+            late.daemon = True
+            late.start()
+        else:
+            self.inbox.close()
         self._writer.end_input()
 
     def fail(self, error: BaseException) -> None:
@@ -111,7 +131,8 @@ class CameraIngest:
     def finish(self) -> None:
         """All stages have ended: set the last state."""
         if self.failure is None:
-            self.stats.set_end("ended", self._decoder.end_reason)
+            never = f"; never connected: {self.never_connected}" if self.never_connected else ""
+            self.stats.set_end("ended", self._decoder.end_reason + never)
         else:
             self.stats.set_end("failed", "")
 
@@ -156,6 +177,17 @@ class CameraIngest:
         finally:
             self.outbox.close()
             self.uploader.close(FINISH_UPLOAD_S)
+
+    def _durable(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        if self._image_size_due and acknowledgements:  # a camera without frames leaves nothing
+            try:
+                settings = read_settings(self.repository.directory).changed(image_size=self.config.image_size)
+                write_settings(self.repository.directory, settings)
+            except OSError as error:  # a full disk; the next frame tries again
+                _LOGGER.debug("%s: the size of images is not stored yet: %s", self.id, error)
+            else:
+                self._controls.settings, self._image_size_due = settings, False
+        self._on_durable(acknowledgements)
 
     def _control(self) -> AbstractContextManager[object]:
         try:

@@ -14,10 +14,7 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.control import ask_writer
 
 PROGRESS_EVERY_S = 5.0
-BY_RECORDER, BY_COMMAND = (
-    "the process that records it",
-    "this command",
-)  # values of `by` in the JSON that commands print
+BY_RECORDER, BY_COMMAND = "recorder", "command"  # values of `by` in the JSON: the process that records it, this one
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ class IngestConfig:
     speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as possible
     start: float | None = None  # Unix time of a recording's first frame
     keep_trying: bool = False
+    image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting
     sync_every_s: float = 0.0  # how long a frame may wait to be made durable; 0: not at all
     source: SourceConfig = field(default_factory=SourceConfig)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from afterview.configs import AfterviewError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.lock import CONTROL
 
-NAME = "control"
 LONGEST = 1 << 20  # bytes of a command
 _PATIENCE_S = 600.0  # for a command to be executed: forgetting hours on a slow disk takes minutes
 
@@ -29,7 +30,7 @@ class ControlServer:
 
     def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
         self._handle = handle
-        self._path = camera / NAME
+        self._path = camera / CONTROL
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path.unlink(missing_ok=True)
         with _short_path(camera) as short:
@@ -57,6 +58,8 @@ class ControlServer:
             return json.dumps({"result": self._handle(_decode(_receive(connection)))})
         except AfterviewError as error:
             return json.dumps({"error": str(error)})
+        except OSError as error:
+            return json.dumps({"error": describe(error)})
         except Exception as error:  # the sender gets the reason; the recording continues
             return json.dumps({"error": f"{type(error).__name__}: {error}"})
 
@@ -86,6 +89,11 @@ def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
                 connection.connect(short)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
+        except OSError as error:  # above all: another user records the camera
+            place = camera / CONTROL
+            raise RequestRefused(
+                f"camera '{camera.name}': the process that writes it cannot be asked: {describe(error, place)}"
+            ) from None
         try:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
@@ -129,6 +137,6 @@ def _short_path(camera: Path) -> Iterator[str]:
     """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
     descriptor = os.open(camera, os.O_RDONLY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{NAME}" if os.path.isdir("/proc/self/fd") else str(camera / NAME)
+        yield f"/proc/self/fd/{descriptor}/{CONTROL}" if os.path.isdir("/proc/self/fd") else str(camera / CONTROL)
     finally:
         os.close(descriptor)

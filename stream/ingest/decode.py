@@ -11,7 +11,7 @@ from afterview.configs import UsageError
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption
-from afterview.stream.ingest.preprocess import Sampled, preprocess
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
@@ -25,7 +25,10 @@ Item = Sampled | Interruption | Dropped
 
 
 class CameraDecoder:
-    """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people."""
+    """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take.
+
+    never_connected: why the source could not be opened so far; empty once it was.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,9 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason = "stopped"
+        self.end_reason, self.never_connected = "stopped", ""
+        self._connected_once = False
+        self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
@@ -70,6 +75,7 @@ class CameraDecoder:
                         self._inbox.put(Interruption("lost"))
                         self._stats.set_source("offline", event.reason)
                     case Retry():
+                        self.never_connected = "" if self._connected_once else event.reason
                         self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
@@ -83,6 +89,7 @@ class CameraDecoder:
             self._inbox.close()
 
     def _connected(self, event: Opened) -> None:
+        self._connected_once, self.never_connected = True, ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected()
         else:
@@ -147,7 +154,8 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                self._inbox.put(preprocess(event, when, self._clock.basis, controls.encoders, controls.settings.masks))
+                basis, masks = self._clock.basis, controls.settings.masks
+                self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
 
 

@@ -18,7 +18,40 @@ from afterview.stream.source.events import Frame
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
 
-SMALLEST_IMAGE = 240  # pixels, short side of stored images: what a person needs to recognise a scene, 10-15 kB each
+DEFAULT_IMAGE_SIZE = 480  # pixels, short side of stored images: docs/storage.md has pictures' sizes and what they cost
+_COMPARED_FRAMES = 8  # of which the default size is measured, too, where another one is stored
+
+
+class ImageCost:
+    """Bytes of the stored images of one recording, and what they would be at the default size. Decode thread; others only read."""
+
+    def __init__(self, size: int) -> None:
+        """size: the short side that was asked for, in pixels. A smaller picture keeps its size."""
+        self.size = size
+        self._frames = self._bytes = self._compared = self._default_bytes = self._stored_bytes = 0
+
+    @property
+    def compared(self) -> bool:
+        """Whether enough frames were measured at both sizes."""
+        return self._compared >= _COMPARED_FRAMES
+
+    def add(self, rgb: NDArray[np.uint8], image: bytes) -> None:
+        """Count the image of a picture."""
+        self._bytes += len(image)
+        self._frames += 1
+        if self.size != DEFAULT_IMAGE_SIZE and not self.compared:
+            self._default_bytes += len(encode_jpeg(rgb, DEFAULT_IMAGE_SIZE))
+            self._stored_bytes += len(image)
+            self._compared += 1
+
+    def mean_bytes(self) -> float:
+        """Of a stored image; NaN before the first."""
+        return self._bytes / self._frames if self._frames else math.nan
+
+    def default_mean_bytes(self) -> float:
+        """Of the same images at the default size, by the ratio of those that were measured at both."""
+        ratio = self._default_bytes / self._stored_bytes if self._stored_bytes else 1.0
+        return self.mean_bytes() * ratio
 
 
 @dataclass(frozen=True)
@@ -35,11 +68,18 @@ class Sampled:
     encoders: "Encoders"  # that will encode it
 
 
-def preprocess(frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders", masks: Sequence[Polygon]) -> Sampled:
-    """The frame at its canonical time `when`. `masks` are blacked out before anything is computed."""
+def preprocess(
+    frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders", masks: Sequence[Polygon], cost: ImageCost
+) -> Sampled:
+    """The frame at its canonical time `when`. `masks` are blacked out before anything is computed.
+
+    cost: has the size of the image, at least the resolution of the encoders, and counts it.
+    """
     rgb = apply_masks(frame.picture.rgb(), masks)
     vision, index = encoders.feature_spec.tokens.resolution, encoders.feature_spec.index.resolution
     token_pixels = to_square(rgb, vision)
+    image = encode_jpeg(rgb, short_side=max(vision, index, cost.size))
+    cost.add(rgb, image)
     return Sampled(
         time=when,
         arrival_time=frame.arrival_time,
@@ -47,6 +87,6 @@ def preprocess(frame: Frame, when: float, basis: TimeBasis, encoders: "Encoders"
         time_basis=basis,
         token_pixels=token_pixels,
         index_pixels=token_pixels if index == vision else to_square(rgb, index),
-        image=encode_jpeg(rgb, short_side=max(vision, index, SMALLEST_IMAGE)),
+        image=image,
         encoders=encoders,
     )

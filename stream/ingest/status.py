@@ -8,9 +8,45 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
+
+
+@dataclass(frozen=True)
+class ImageStatus:
+    """What stored images take. size: short side in pixels, of larger pictures. bytes: mean of one image; NaN before the first."""
+
+    size: int
+    bytes: float
+    default_bytes: float  # of the same image at DEFAULT_IMAGE_SIZE
+    fps: float
+
+    @classmethod
+    def of(cls, cost: ImageCost, fps: float) -> "ImageStatus":
+        """At this moment."""
+        return cls(cost.size, cost.mean_bytes(), cost.default_mean_bytes(), fps)
+
+    @property
+    def gigabytes_per_day(self) -> float:
+        """1e9 bytes of images in a day without gaps."""
+        return self.bytes * self.fps * 86400 / 1e9
+
+    @property
+    def default_gigabytes_per_day(self) -> float:
+        """The same at the default size."""
+        return self.default_bytes * self.fps * 86400 / 1e9
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; null before the first image."""
+        known = not math.isnan(self.bytes)
+        return {
+            "size": self.size,
+            "gigabytes_per_day": round(self.gigabytes_per_day, 3) if known else None,
+            "default_size": DEFAULT_IMAGE_SIZE,
+            "default_gigabytes_per_day": round(self.default_gigabytes_per_day, 3) if known else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -18,7 +54,7 @@ class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
     detail: for people. cause: why the camera failed. clock: why the source's own clock is rejected. upload: None without a store.
-    median_latency_s: from arrival to durable; NaN before the first frame.
+    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
     camera: str
@@ -31,8 +67,10 @@ class CameraStatus:
     reconnects: int
     last_time: float | None
     median_latency_s: float
+    lag_s: float
     clock: str | None
     upload: UploadProgress | None
+    images: ImageStatus
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -46,9 +84,11 @@ class CameraStatus:
             "reconnects": self.reconnects,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
+            "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
             "detail": self.detail,
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
+            "images": self.images.to_dict(),
         }
 
 
@@ -122,6 +162,10 @@ class IngestStats:
     def disk_full(self) -> bool:
         """Whether frames cannot be written at present."""
         return self._disk_full is not None
+
+    def latest_latency(self) -> float:
+        """Of the newest frame, seconds; NaN before the first frame."""
+        return self.latencies[-1] if self.latencies else math.nan
 
     def median_latency(self) -> float:
         """Median of the latest latencies, seconds; NaN before the first frame."""

@@ -80,10 +80,14 @@ class Supervisor:
         await asyncio.wait({self._supervising[camera]})
         del self._supervising[camera]
 
-    async def run(self) -> None:
-        """Wait until every camera has ended. Then raise the failure of the first that failed, if any."""
+    async def wait(self) -> None:
+        """Wait until every camera has ended. `failure` of each says whether it failed."""
         while running := {task for task in self._supervising.values() if not task.done()}:
             await asyncio.wait(running)
+
+    async def run(self) -> None:
+        """Wait until every camera has ended. Then raise the failure of the first that failed, if any."""
+        await self.wait()
         for camera in self.cameras:
             if camera.failure is not None:
                 raise camera.failure

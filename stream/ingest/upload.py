@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from afterview.configs import AfterviewError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.remote.bucket import bucket_of
@@ -45,6 +46,12 @@ class UploadProgress:
             "unreachable_since": self.silent_since,
             "why": self.why,
         }
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return describe(error)
+    return str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}"
 
 
 class Uploader:
@@ -95,9 +102,7 @@ class Uploader:
                 if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
                     return  # it was unreachable before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
-                self._set_reachable(
-                    str(error) if isinstance(error, AfterviewError) else f"{type(error).__name__}: {error}"
-                )
+                self._set_reachable(_why(error))
                 self._measure(self._upload)
                 self._finish.wait(self._backoff.next_delay())
                 well_since = time.monotonic()

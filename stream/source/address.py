@@ -7,17 +7,22 @@ http://host/video.mjpg                  MJPEG or progressive video over HTTP
 rtmp, srt, udp, tcp, rtp ://...         other live transports that FFmpeg speaks
 /dev/video0                             a webcam
 lavfi:testsrc2=size=640x360:rate=25     FFmpeg's own test pictures, in real time: a live source without hardware
+
+Each may have variables: rtsp://user:{AFTERVIEW_CAM1_PASSWORD}@host/path (stream.source.variables).
 """
 
+import os
 import re
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.redact import redact, redact_address
+from afterview.stream.source.variables import fill_variables
 
 Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern"]
 
@@ -48,27 +53,46 @@ class SourceAddress:
         return self.redacted
 
 
-def parse_source(text: str) -> SourceAddress:
-    """Recognise `text`. Raises BadUrl for a malformed address, SourceNotFound or NotAVideo for a wrong file or device."""
+def parse_source(text: str, environment: Mapping[str, str] = os.environ) -> SourceAddress:
+    """Recognise `text`, whose variables are replaced. What is shown of the address keeps them, so it never holds their values.
+
+    Raises BadUrl for a malformed address or a variable that is not set, SourceNotFound or NotAVideo for a wrong file or device.
+    """
     text = text.strip()
     if not text:
         raise BadUrl(
             "the source is empty; give a file, a URL such as rtsp://host/path, or a device such as /dev/video0"
         )
+    filled = fill_variables(text, environment)
+    address = _recognise(filled.strip(), _show(text))
+    if filled == text:
+        return address
+    name = _name_of_url(text) if "://" in text else Path(address.redacted).stem
+    return replace(address, suggested_name=name.replace("{", "").replace("}", ""))
+
+
+def _show(text: str) -> str:
+    """An address for people, without its credentials."""
+    prefix = _PATTERN_PREFIX if text.startswith(_PATTERN_PREFIX) else ""
+    plain = unquote(urlsplit(text).path) if text.lower().startswith("file://") else text
+    return prefix + redact_address(plain.removeprefix(prefix))
+
+
+def _recognise(text: str, shown: str) -> SourceAddress:
+    """shown: the address for people."""
     if text.startswith(_PATTERN_PREFIX):
-        return _pattern(text)
+        return _pattern(text, shown)
     if text.lower().startswith("file://"):
-        return _file(unquote(urlsplit(text).path))
+        return _file(unquote(urlsplit(text).path), shown)
     match = _LOOKS_LIKE_URL.match(text)
     if match and (match["slashes"] or match["scheme"].lower() in _SCHEMES):
-        return _url(text)
+        return _url(text, shown)
     if text.startswith("/dev/"):
-        return _device(text)
-    return _file(text)
+        return _device(text, shown)
+    return _file(text, shown)
 
 
-def _url(text: str) -> SourceAddress:
-    shown = redact_address(text)
+def _url(text: str, shown: str) -> SourceAddress:
     scheme = text.partition(":")[0].lower()
     if scheme not in _SCHEMES:
         raise BadUrl(f"{shown}: cannot read '{scheme}' addresses; known are file, {', '.join(_SCHEMES)}")
@@ -81,7 +105,7 @@ def _url(text: str) -> SourceAddress:
     if kind == "http" and parts.path.lower().endswith((".m3u8", ".m3u")):
         kind = "hls"
     url = scheme + text[len(scheme) :]
-    return SourceAddress(kind, url, shown, live=True, suggested_name=_name_of_url(parts))
+    return SourceAddress(kind, url, shown, live=True, suggested_name=_name_of_url(text))
 
 
 def _split(text: str, shown: str) -> SplitResult:
@@ -102,33 +126,33 @@ def _split(text: str, shown: str) -> SplitResult:
     return parts
 
 
-def _name_of_url(parts: SplitResult) -> str:
+def _name_of_url(text: str) -> str:
     """The last part of the path and the host: 'front-door 10.0.0.7' is a better name than 'stream'."""
+    parts = urlsplit(text)
     stems = [Path(unquote(piece)).stem for piece in parts.path.split("/") if piece]
     tail = stems[-1] if stems else ""
     host = parts.hostname or parts.scheme
     return redact(f"{tail} {host}" if tail and "@" not in tail else host)
 
 
-def _pattern(text: str) -> SourceAddress:
+def _pattern(text: str, shown: str) -> SourceAddress:
     graph = text.removeprefix(_PATTERN_PREFIX).strip()
     if not graph:
         raise BadUrl("lavfi: no filter graph given; for example lavfi:testsrc2=size=640x360:rate=25")
-    shown = _PATTERN_PREFIX + redact_address(graph)
     return SourceAddress("pattern", graph, shown, live=True, suggested_name=re.split(r"[=,;]", graph)[0])
 
 
-def _device(path: str) -> SourceAddress:
+def _device(path: str, shown: str) -> SourceAddress:
     device = Path(path)
     if not device.exists():
-        raise SourceNotFound(f"{path}: no such device; `ls /dev/video*` lists the cameras of this machine")
+        raise SourceNotFound(f"{shown}: no such device; `ls /dev/video*` lists the cameras of this machine")
     if not stat.S_ISCHR(device.stat().st_mode):
-        raise NotAVideo(f"{path}: not a camera device")
-    return SourceAddress("device", path, path, live=True, suggested_name=device.name)
+        raise NotAVideo(f"{shown}: not a camera device")
+    return SourceAddress("device", path, shown, live=True, suggested_name=device.name)
 
 
-def _file(text: str) -> SourceAddress:
-    path, shown = Path(text), redact(text)
+def _file(text: str, shown: str) -> SourceAddress:
+    path = Path(text)
     found, is_file, size = False, False, 0
     try:
         path = path.expanduser()
@@ -137,7 +161,7 @@ def _file(text: str) -> SourceAddress:
     except (OSError, ValueError, RuntimeError):
         found = False  # a name too long, a NUL in it, a folder that may not be searched, an unknown ~user
     if not found:
-        raise SourceNotFound(f"{redact_address(text)}: no such file; a live source needs its scheme, such as rtsp://")
+        raise SourceNotFound(f"{shown}: no such file; a live source needs its scheme, such as rtsp://")
     if not is_file:
         raise NotAVideo(f"{shown}: is a folder or a special file; give one video file")
     if size == 0:

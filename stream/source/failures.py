@@ -1,5 +1,7 @@
 """Converts FFmpeg's errors to those of stream.errors: one redacted line that names the source and the remedy."""
 
+import errno
+
 import av
 
 from afterview.stream.errors import (
@@ -73,6 +75,8 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
         return BadUrl, "this build of FFmpeg cannot read such an address"
     if address.kind == "pattern":
         return BadUrl, f"FFmpeg does not accept this lavfi filter graph: {_reason(error)}"
+    if address.kind == "device" and getattr(error, "errno", None) == errno.ENOTTY:
+        return NotAVideo, "is not a camera; `ls /dev/video*` lists the cameras of this machine"
     if address.kind == "device":
         return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
     if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError
@@ -82,4 +86,6 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
 
 def _reason(error: Exception) -> str:
     """The system's error text in one line, without the address that PyAV appends to it."""
+    if getattr(error, "errno", None) == errno.EIO:  # what FFmpeg says of an unknown host name, too
+        return "the host name is unknown, or the connection failed"
     return redact(getattr(error, "strerror", None) or type(error).__name__).splitlines()[0]

@@ -185,7 +185,7 @@ async def _watch(memory: Path, model: AfterviewModel, asking: bool) -> tuple[Cam
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline:
             if asking and ingest.stats.recorded:
-                await session.ask(model, Question("What was there?"))
+                await session.ask(model, Question("What thing was there?"))
                 questions += 1
             await asyncio.sleep(0.01)
         session.stop()

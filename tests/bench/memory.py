@@ -136,7 +136,7 @@ from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 answerer = Answerer(Memory(Path(sys.argv[1])), load_pretrained("tiny"))
 asked = time.time()
-answerer.ask(Question("What was seen?", ("a",), at=float(sys.argv[2]), max_new_tokens=1))
+answerer.ask(Question("What was seen now?", ("a",), at=float(sys.argv[2]), max_new_tokens=1))
 print(json.dumps({"asked": asked, "answered": time.time()}))
 """
 
@@ -185,7 +185,7 @@ def _first_tokens(memory: Path) -> Table:
     answerer, medians = Answerer(Memory(memory), load_pretrained("tiny")), {}
     rows = []
     for name, seconds in SPANS.items():
-        question = Question("What was seen?", ("a",), at=START + seconds - 1, max_new_tokens=1)
+        question = Question("What was seen now?", ("a",), at=START + seconds - 1, max_new_tokens=1)
         answerer.ask(question)
         answers = [answerer.ask(question).parts[0] for _ in range(5)]
         medians[name] = statistics.median(part.timing["first_token_s"] for part in answers)

@@ -139,7 +139,7 @@ def _question(memory: Path) -> Callable[[], object]:
     from afterview.stream.ask.question import Question
 
     model = _tiny()
-    question = Question("What was seen?", ("a",), at=START + FRAMES - 1, max_new_tokens=1, evidence=0)
+    question = Question("What was seen now?", ("a",), at=START + FRAMES - 1, max_new_tokens=1, evidence=0)
     return lambda: Answerer(Memory(memory), model).ask(question)
 
 

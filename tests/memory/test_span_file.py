@@ -93,6 +93,6 @@ def test_mistakes_get_one_clear_line(memory: Path, tmp_path: Path, capsys: pytes
     assert run("import", file, "--memory", memory) == 2
     assert "give another --camera" in capsys.readouterr().err
     file.write_bytes(file.read_bytes()[:-5])
-    assert run("import", file, "--memory", tmp_path / "other") == 1
+    assert run("import", file, "--memory", tmp_path / "other") == 2
     assert "not an exported span" in capsys.readouterr().err
     assert run("import", tmp_path / "nothing", "--memory", memory) == 2

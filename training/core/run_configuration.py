@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from afterview.configs import Schema, UsageError
+from afterview.configs import Schema, UsageError, why_unreadable
 from afterview.memory.base.durable import write_file
 
 RUN_CONFIGURATION: Final = "config.json"
@@ -20,7 +20,9 @@ def keep_configuration(config: Schema, directory: Path) -> None:
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read ({error}); delete it to continue without it") from None
+            raise UsageError(
+                f"{path}: cannot be read ({why_unreadable(error)}); delete it to continue without it"
+            ) from None
         if differences := list(_differences(saved, wanted)):
             more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
             raise UsageError(

@@ -1,6 +1,7 @@
 """A training stage of the paper: model, data, and the rate of each part. Configurations: configs/training/hour-llava-*.yaml."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,17 +104,21 @@ class StageObjective(nn.Module):
 class StageData:
     """The batches of a stage by number. They depend on the configuration only."""
 
-    def __init__(self, config: StageConfig, model: AfterviewModel, *, processes: int = 1) -> None:
-        """processes: number of processes that train together, each on its own batches of a step. Raises DataError for unusable data."""
+    def __init__(
+        self,
+        config: StageConfig,
+        model: AfterviewModel,
+        *,
+        items: Sequence[list[Annotation]] | None = None,
+        processes: int = 1,
+    ) -> None:
+        """items: the annotations of each stream, if `read_streams` has read them already. processes: number of processes that train
+        together, each on its own batches of a step. Raises DataError for unusable data."""
         self._config, self._model = config, model
         self._tokenizer = require_tokenizer(model.tokenizer)
         self._group = config.trainer.accumulate * processes
-        self._items = [read_annotations(stream.annotations) for stream in config.streams]
+        self._items = read_streams(config) if items is None else items
         self._banks = [self._bank(stream) for stream in config.streams]
-        for stream, items in zip(config.streams, self._items, strict=True):
-            _require_media(stream, items)
-            if bank_directory := stream.features or stream.frames:
-                require_videos(bank_directory, (item.video for item in items if item.video is not None))
         self._epoch: tuple[int, list[list[tuple[int, int]]]] = (-1, [])
         self.batches = len(self._order(0))  # per epoch
 
@@ -188,6 +193,25 @@ def _require_length(name: str, length: int, config: StageConfig) -> None:
         raise DataError(f"{name}: {length} tokens, but max_length is {config.max_length}")
 
 
+def read_streams(config: StageConfig) -> list[list[Annotation]]:
+    """The annotations of each stream. Raises DataError for those that cannot be read, and for media that are not there.
+
+    Needs no model, so a mistake shows before gigabytes are loaded.
+    """
+    streams = []
+    for stream in config.streams:
+        items = read_annotations(stream.annotations)
+        _require_media(stream, items)
+        if stream.features:
+            FeatureBank(stream.features)
+        if stream.frames:
+            FrameBank(stream.frames)
+        if bank := stream.features or stream.frames:
+            require_videos(bank, (item.video for item in items if item.video is not None))
+        streams.append(items)
+    return streams
+
+
 def _require_media(stream: DataStream, items: list[Annotation]) -> None:
     """Raise DataError if a stream lacks the media of its annotations."""
     for item in items:
@@ -197,6 +221,11 @@ def _require_media(stream: DataStream, items: list[Annotation]) -> None:
             )
         if item.pictures and not stream.pictures:
             raise DataError(f"{stream.annotations}: has pictures ('{item.pictures[0]}'); give the stream `pictures`")
+    named = {name for item in items for name in item.pictures}
+    missing = sorted(name for name in named if stream.pictures and not (stream.pictures / name).is_file())
+    if missing:
+        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{stream.pictures}: does not have '{missing[0]}'{more}, which {stream.annotations} names")
 
 
 def plan_epoch(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from afterview.configs import Schema
 from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
+from afterview.training.base.progress import Report
 from afterview.training.core.parts import parameter_groups, rates_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -95,15 +96,24 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._summed, self._timed, self._waited, self._since = 0, 0, 0.0, time.monotonic()
 
-    def run(self, batch_of: BatchOf, *, until: int | None = None, deadline: float = math.inf) -> bool:
+    def run(
+        self,
+        batch_of: BatchOf,
+        *,
+        until: int | None = None,
+        deadline: float = math.inf,
+        report: Report | None = None,
+    ) -> bool:
         """Train from the present step up to step `until` (default: all steps), then save.
 
-        deadline: time.monotonic() after which no new step starts. Returns whether all steps are done.
+        deadline: time.monotonic() after which no new step starts. report: called after each step. Returns whether all steps are done.
         """
         end = self.config.steps if until is None else min(until, self.config.steps)
         self.objective.train()
         while self.step < end and time.monotonic() < deadline:
             self._take_step(batch_of)
+            if report:
+                report(self.step, end)
             if self.step % self.config.log_every == 0 or self.step == end:
                 self._log()
             if self.config.save_every and self.step % self.config.save_every == 0:
@@ -154,8 +164,10 @@ class Trainer:
                 sums: dict[str, float] = progress.get("sums", {})
                 self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
             except Exception as error:  # pickle, safetensors, accelerate and torch raise many types for damaged files
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                raise TrainingError(f"{state}: cannot be resumed from ({reason}); delete it to start again") from error
+                _LOGGER.debug("%s: cannot be read", state, exc_info=True)
+                raise TrainingError(
+                    f"{state}: cannot be resumed from: a file of it is missing, damaged, or of another model; delete it to start again"
+                ) from error
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
             write_file(log, "".join(json.dumps(line) + "\n" for line in self.logged()).encode())
         return found

@@ -10,6 +10,7 @@ template does. In training only tokens whose label is ignored join MemAug's quer
 Legend: n tokens before the video, m after it.
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Final, Literal
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from afterview.configs import first_problem, kind_of, why_unreadable
 from afterview.model.language.prompt import IGNORED_LABEL, SYSTEM, TIME_SENTENCE, Prompt
 from afterview.training.base.errors import DataError
 from afterview.training.world.annotations import MOST_PAIRS
@@ -68,9 +70,10 @@ def read_annotations(path: Path) -> list[Annotation]:
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+        raise DataError(f"{path}: cannot be read ({why_unreadable(error)}); annotations are a JSON list") from None
     if not isinstance(items, list) or not items:
-        raise DataError(f"{path}: expected a list of annotations with at least one item")
+        what = "an empty list" if items == [] else kind_of(items)
+        raise DataError(f"{path}: must hold a list of annotations with at least one item, holds {what}")
     return [_parse(path, number, item) for number, item in enumerate(items)]
 
 
@@ -78,8 +81,7 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
     try:
         annotation = Annotation.model_validate(item)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: item {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise DataError(f"{path}: item {number}: {first_problem(error)}") from None
     if any(turn.value != turn.value.encode(errors="ignore").decode() for turn in annotation.conversations):
         raise DataError(f"{path}: item {number}: conversations: contains a lone surrogate, which is not valid Unicode")
     speakers = [turn.speaker for turn in annotation.conversations]
@@ -89,6 +91,8 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
         raise DataError(
             f"{path}: item {number}: conversations: an answer of gpt is empty; it would train the model to say nothing"
         )
+    if problem := _missed_media(item, annotation):
+        raise DataError(f"{path}: item {number}: {problem}")
     if annotation.video is not None and annotation.image is not None:
         raise DataError(f"{path}: item {number}: has both a video and an image; a sample is about one of them")
     if annotation.image is not None and not all(annotation.pictures):
@@ -98,6 +102,19 @@ def _parse(path: Path, number: int, item: object) -> Annotation:
             f"{path}: item {number}: {len(speakers) // 2} questions; one sample may have at most {MOST_PAIRS}"
         )
     return annotation
+
+
+def _missed_media(item: object, annotation: Annotation) -> str | None:
+    """Why a sample without video and pictures may not be meant as one of text: it would be trained on without them. None if it is."""
+    if annotation.video is not None or annotation.image is not None or not isinstance(item, dict):
+        return None
+    for key in item:
+        near = difflib.get_close_matches(str(key), ("video", "image"), n=1, cutoff=0.8)
+        if near and key not in ("video", "image"):
+            return f"unknown key '{key}'; did you mean '{near[0]}'?"
+    if any(IMAGE_TAG in turn.value for turn in annotation.conversations):
+        return f"a question holds {IMAGE_TAG}, but there is neither a key 'video' nor a key 'image'"
+    return None
 
 
 def read_conversation(

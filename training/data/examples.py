@@ -71,4 +71,5 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error})") from None
+        why = getattr(error, "strerror", None) or "damaged, or of a format that is not known"
+        raise DataError(f"{path}: cannot be read as a picture ({why})") from None

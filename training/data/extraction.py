@@ -3,8 +3,8 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import DataError
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ class Extraction:
     bank: Path
     made: list[str]  # names of the new videos in the bank
     seconds: float
+    skipped: dict[str, str] = field(default_factory=dict)  # cameras that could not be read, and why
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"bank": str(self.bank), "made": self.made, "seconds": round(self.seconds, 1)}
+        return {"bank": str(self.bank), "made": self.made, "seconds": round(self.seconds, 1), "skipped": self.skipped}
 
 
 def extract(
@@ -47,36 +49,35 @@ def extract(
     directory: Path,
     *,
     frames: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = unseen,
 ) -> Extraction:
     """Extract videos, and all cameras of memories, into the bank `directory`. Sources that the bank has already are skipped.
 
-    model: a preset's name or path; its encoders run. frames: keep frames instead of features. progress: sources done, sources in all.
+    model: a preset's name or path; its encoders run. frames: keep frames instead of features. progress: how long work is shown.
     Raises UsageError for two sources of one name, DataError for a bank that does not fit.
     """
     _require_names(sources)
-    began, made = time.monotonic(), []
-    encoders = load_encoders(model)
+    began, made, skipped = time.monotonic(), list[str](), dict[str, str]()
+    with progress(f"loading model {model}"):
+        encoders = load_encoders(model)
     require_bank(directory, encoders, frames=frames)
     for number, source in enumerate(sources, 1):
-        if source.is_dir():
-            for reader in Memory(source).cameras():
-                if not holds(directory, reader.info.id, "frames" if frames else "features"):
-                    extract_camera(reader, reader.info.id, directory, frames=frames)
-                    made.append(reader.info.id)
-        elif extract_video(source, encoders, directory, frames=frames):
-            made.append(source.name)
+        with progress(f"{source} ({number} of {len(sources)})"):
+            if source.is_dir():
+                done = Memory(source).each(lambda reader: _extract_new(reader, directory, frames=frames))
+                made += [name for name, new in done.results.items() if new]
+                skipped |= done.skipped
+            elif extract_video(source, encoders, directory, frames=frames):
+                made.append(source.name)
         _LOGGER.info("%s: in %s", source, directory)
-        if progress:
-            progress(number, len(sources))
-    return Extraction(directory, made, time.monotonic() - began)
+    return Extraction(directory, made, time.monotonic() - began, skipped)
 
 
 def _require_names(sources: Sequence[Path]) -> None:
     """A bank names its videos without their suffix, so two sources of one name would collide."""
     names: dict[str, Path] = {}
     for source in sources:
-        for name in [reader.info.id for reader in Memory(source).cameras()] if source.is_dir() else [source.stem]:
+        for name in Memory(source).camera_ids() if source.is_dir() else [source.stem]:
             if name in names:
                 raise UsageError(
                     f"{names[name]} and {source} would both be '{name}' in the bank; rename one, or use two banks"
@@ -104,6 +105,14 @@ def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bo
     with tempfile.TemporaryDirectory() as memory:
         run_loop(_ingest(path, Path(memory), encoders))
         extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
+    return True
+
+
+def _extract_new(reader: CameraReader, directory: Path, *, frames: bool) -> bool:
+    """Extract a camera; False if the bank has it already."""
+    if holds(directory, reader.info.id, "frames" if frames else "features"):
+        return False
+    extract_camera(reader, reader.info.id, directory, frames=frames)
     return True
 
 

@@ -21,12 +21,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from afterview.configs import why_unreadable
 from afterview.memory.base.durable import replacing, write_file
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
 
 SPEC, FRAMES = "spec.json", "frames.json"
 BankKind = Literal["features", "frames"]
+_MAKE = "`afterview extract VIDEO --out DIR` makes a bank"  # `--frames` is added for one of frames
 
 
 class FeatureBank:
@@ -37,9 +39,9 @@ class FeatureBank:
         self.directory = directory
         try:
             self.spec = FeatureSpec.model_validate_json((directory / SPEC).read_text(encoding="utf-8"))
-        except (OSError, ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{directory / SPEC}: no features can be read without it ({reason})") from None
+        except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
+            reason = "damaged" if isinstance(error, ValidationError) else why_unreadable(error)
+            raise DataError(f"{directory / SPEC}: no features can be read without it ({reason}); {_MAKE}") from None
 
     def require(self, spec: FeatureSpec) -> None:
         """Raise DataError unless the tower of `spec` made these tokens. Training does not use the index."""
@@ -63,8 +65,9 @@ class FrameBank:
         try:
             self.resolution = int(json.loads((directory / FRAMES).read_text(encoding="utf-8"))["resolution"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{directory / FRAMES}: no frames can be read without it ({reason})") from None
+            raise DataError(
+                f"{directory / FRAMES}: no frames can be read without it ({why_unreadable(error)}); {_MAKE} --frames"
+            ) from None
 
     def require(self, resolution: int) -> None:
         """Raise DataError unless the frames have the tower's resolution, in pixels."""
@@ -86,7 +89,7 @@ def _load(directory: Path, video: str, kind: BankKind, shape: tuple[int, ...]) -
             # A copy: the file is memory-mapped and would be read page by page during a step.
             found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
         raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {remedy}") from None
     right, dtype = "uint8" if kind == "frames" else "float16", str(found.dtype).removeprefix("torch.")
     if found.shape[1:] != shape or not len(found) or dtype != right:

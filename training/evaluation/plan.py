@@ -21,6 +21,7 @@ from afterview.training.world.camera_questions import CAMERA_KINDS, shared_quest
 from afterview.training.world.cameras import SharedStory, make_shared_story
 from afterview.training.world.facts import KINDS
 from afterview.training.world.rewording import reworded
+from afterview.training.world.script import MAX_DURATION_S, MIN_DURATION_S
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS
 
 RecallMode = Literal["bounded", "full", "decayed"]
@@ -89,6 +90,10 @@ class WorldTest:
         for seed in self.seeds:
             if split_of(seed) == "train":
                 raise WorldError(f"seed {seed} belongs to the training split; give one below {2**32}")
+        if not MIN_DURATION_S <= self.frames <= MAX_DURATION_S:
+            raise WorldError(
+                f"{self.frames} frames: a world has {MIN_DURATION_S:g} to {MAX_DURATION_S:g}, one per second"
+            )
         variant = VARIANTS[self.variant]
         for kind in self.kinds:
             if kind not in variant.possible:

@@ -5,7 +5,7 @@ An existing memory is reused. Another model with the same encoders, or more ques
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import WorldError
+from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.evaluation.judge import OneAnswer, read_cameras
 from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
 from afterview.training.evaluation.tables import Evaluation, Outcome
@@ -30,20 +31,22 @@ from afterview.training.world.video import VideoFormat, write_video
 START: Final = 1_767_225_600.0  # Unix time at which every story begins: 2026-01-01, midnight UTC
 # Frames per second of the files: twice what is sampled, so that choosing frames is part of the test.
 VIDEO_RATE: Final = 2
-Progress = Callable[[int, int], None]  # done, total
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def evaluate(test: WorldTest, model: str, directory: Path, *, progress: Progress | None = None) -> Evaluation:
-    """Ingest the worlds into `directory` and ask every question. progress: questions asked, questions in all."""
-    began, loaded = time.monotonic(), load_pretrained(model)
-    ingest_worlds(test, loaded.encoders, directory)
-    outcomes = list(ask_all(test, loaded, directory, progress=progress))
+def evaluate(test: WorldTest, model: str, directory: Path, *, progress: ShowProgress = unseen) -> Evaluation:
+    """Ingest the worlds into `directory` and ask every question. progress: how long work is shown."""
+    began = time.monotonic()
+    with progress(f"loading model {model}"):
+        loaded = load_pretrained(model)
+    ingest_worlds(test, loaded.encoders, directory, progress=progress)
+    with progress("ask", "questions") as report:
+        outcomes = list(ask_all(test, loaded, directory, report=report))
     return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
 
 
-def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path) -> None:
+def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progress: ShowProgress = unseen) -> None:
     """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel."""
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
@@ -52,10 +55,12 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path) -> None:
         for camera, script in footage.scripts.items():
             if not _holds(memory, camera, test.frames):
                 videos[camera] = directory / f"{footage.video(camera)}.mp4"
-                write_video(World.of(script), videos[camera], video=VideoFormat(rate=VIDEO_RATE))
+                with progress(f"drawing {camera}", "frames") as report:
+                    write_video(World.of(script), videos[camera], video=VideoFormat(rate=VIDEO_RATE), progress=report)
         if not videos:
             continue
-        run_loop(_replay(videos, memory, encoders))
+        with progress(f"recording {', '.join(videos)}"):
+            run_loop(_replay(videos, memory, encoders))
         for path in videos.values():
             path.unlink()  # the truth beside it is kept
         frames = len(videos) * test.frames
@@ -63,9 +68,9 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path) -> None:
 
 
 def ask_all(
-    test: WorldTest, model: AfterviewModel, directory: Path, *, progress: Progress | None = None
+    test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None
 ) -> Iterator[Outcome]:
-    """Ask every question under every recall mode."""
+    """Ask every question under every recall mode. report: questions asked, questions in all."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
     footage = {seed: test.footage(seed) for seed in test.seeds}
     questions = [(seed, question) for seed, shown in footage.items() for question in questions_for(shown, test)]
@@ -73,12 +78,12 @@ def ask_all(
     for done, (seed, question) in enumerate(questions, 1):
         if done == 1 or seed != questions[done - 2][0]:
             memory = Memory(directory / footage[seed].memory)
-            answerers = {mode: Answerer(memory, limited) for mode, limited in models.items()}
+            answerers = {mode: Answerer(memory, limited, times_since_start=True) for mode, limited in models.items()}
         for mode, answerer in answerers.items():
             text, when, seconds = _ask(answerer, footage[seed], question)
             yield Outcome(seed, test.frames, mode, question, text, when, seconds)
-        if progress:
-            progress(done, len(questions))
+        if report:
+            report(done, len(questions))
 
 
 def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from afterview.configs import Schema
 from afterview.model.vision.preprocess import to_square
+from afterview.training.base.progress import Report
 from afterview.training.base.seeds import seeded
 from afterview.training.world.render import Renderer
 from afterview.training.world.script import Event, Script, StorySegment, WorldConfig, place_event
@@ -103,20 +104,22 @@ def plan_bank(config: BankConfig) -> list[Job]:
     return jobs
 
 
-def make_bank(config: BankConfig, directory: Path) -> Bank:
-    """Render the bank. Its pixels are in a memory-mapped file in `directory`."""
+def make_bank(config: BankConfig, directory: Path, report: Report | None = None) -> Bank:
+    """Render the bank. Its pixels are in a memory-mapped file in `directory`. report: jobs done, jobs in all."""
     jobs = plan_bank(config)
     path, shape = directory / PIXELS, shape_of(jobs, config)
     pixels = np.memmap(path, np.uint8, "w+", shape=shape)
     every = max(1, round(1 / config.encoded)) if config.encoded else 0
     work = [(job, path, shape, bool(every) and number // len(SCENES) % every == 0) for number, job in enumerate(jobs)]
+    report = report or (lambda done, total: None)
     if config.workers == 1:
-        for item in work:
+        for done, item in enumerate(work, 1):
             _render_job(item)
+            report(done, len(work))
     else:
         with multiprocessing.get_context("spawn").Pool(config.workers or None, leave_ctrl_c) as pool:
-            for _ in pool.imap_unordered(_render_job, work, chunksize=4):
-                pass
+            for done, _ in enumerate(pool.imap_unordered(_render_job, work, chunksize=4), 1):
+                report(done, len(work))
     return index_bank(jobs, pixels)
 
 

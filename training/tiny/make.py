@@ -26,6 +26,7 @@ from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
+from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import STATE, Trainer
@@ -57,41 +58,50 @@ PARTS: Final = (
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
-def make(recipe: Recipe, directory: Path, *, deadline: float = math.inf, cpu: bool = False) -> bool:
+def make(
+    recipe: Recipe,
+    directory: Path,
+    *,
+    deadline: float = math.inf,
+    cpu: bool = False,
+    progress: ShowProgress = unseen,
+) -> bool:
     """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again.
 
     Raises UsageError if the directory holds a training with another configuration.
     """
     keep_configuration(recipe, directory)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
-    model = initial_model(recipe, directory, device)
-    with _timed("bank"):
-        bank = _bank(recipe, directory)
+    with progress("initial model"):
+        model = initial_model(recipe, directory, device)
+    with _timed("bank"), progress("bank", "scenes") as report:
+        bank = _bank(recipe, directory, report)
     with _timed("sight"):
-        context = StageContext(directory / "sight", recipe.seed, device, deadline)
+        context = StageContext(directory / "sight", recipe.seed, device, deadline, progress)
         if not learn_to_see(model, bank, recipe.sight, context):
             return False
-    with _timed("features"):
-        features = encode_all(model.vision, torch.from_numpy(bank.pixels), device)
-    context = StageContext(directory, recipe.seed, device, deadline)
+    with _timed("features"), progress("features", "frames") as report:
+        features = encode_all(model.vision, torch.from_numpy(bank.pixels), device, report)
+    context = StageContext(directory, recipe.seed, device, deadline, progress)
     studying = (directory / "study" / STATE).exists()
     if not studying and not _learn_to_speak(recipe, model, bank, features, context):
         return False
     with _timed("study"):
         if not _learn(recipe, model, bank, features, context):
             return False
-    with _timed("model"):
+    with _timed("model"), progress("model"):
         save_model(recipe, model, directory / "model")
     return True
 
 
-def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device) -> Tensor:
-    """Features of all frames as a memory stores them: float16 [F, P, Dv], on the device."""
-    parts = []
+def encode_all(vision: VisionEncoder, pixels: Tensor, device: torch.device, report: Report) -> Tensor:
+    """Features of all frames as a memory stores them: float16 [F, P, Dv], on the device. report: frames done, frames in all."""
+    parts: list[Tensor] = []
     with torch.inference_mode():
         for part in pixels.split(_FRAMES_AT_ONCE[device.type]):
             images = (part.to(device).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
             parts.append(pool(vision.run(images), GRID).half())
+            report(sum(map(len, parts)), len(pixels))
     return torch.cat(parts)
 
 
@@ -128,13 +138,13 @@ def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> Afte
     return load_pretrained(path, device=device, dtype=torch.float32)
 
 
-def _bank(recipe: Recipe, directory: Path) -> Bank:
+def _bank(recipe: Recipe, directory: Path, report: Report) -> Bank:
     finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
     shape = shape_of(jobs, recipe.bank)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
         private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch needs writable memory; the file does not change
         return index_bank(jobs, private)
-    bank = make_bank(recipe.bank, directory)
+    bank = make_bank(recipe.bank, directory, report)
     finished.touch()
     return bank
 
@@ -142,7 +152,7 @@ def _bank(recipe: Recipe, directory: Path) -> Bank:
 def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
     """The stages before the study: words for what frames show, and answers with them."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
-    with _timed("naming"):
+    with _timed("naming"), context.progress("naming", bar=False):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
     with _timed("sentences"), _loader(recipe, context.directory) as loader:
         own = replace(context, directory=context.directory / "sentences")
@@ -185,7 +195,8 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
         def batch(number: int) -> DeviceBatch:
             return to_device(loader.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
 
-        done = trainer.run(batch, deadline=context.deadline)
+        with context.progress("study", "steps", bar=False) as report:
+            done = trainer.run(batch, deadline=context.deadline, report=report)
     model.video_language.eval()
     return done
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from afterview.memory.base.durable import replacing
 from afterview.training.base.errors import TrainingError
+from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
 
 _FINISHED = "learnt.safetensors"
@@ -20,12 +21,13 @@ _FINISHED = "learnt.safetensors"
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where and how a stage runs. deadline: time.monotonic() after which it stops."""
+    """Where and how a stage runs. deadline: time.monotonic() after which it stops. progress: how it is shown."""
 
     directory: Path
     seed: int
     device: torch.device
     deadline: float
+    progress: ShowProgress = unseen
 
 
 def learn_stage(
@@ -45,12 +47,16 @@ def learn_stage(
         try:
             load_model(kept, finished, device=str(context.device))
         except (OSError, SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise TrainingError(f"{finished}: cannot be read ({reason}); delete it to train this stage again") from None
+            raise TrainingError(
+                f"{finished}: is damaged, or of another model; delete it to train this stage again"
+            ) from error
         return True
     trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()
-    done = trainer.step >= config.steps or trainer.run(batches(), deadline=context.deadline)
+    done = trainer.step >= config.steps
+    if not done:
+        with context.progress(context.directory.name, "steps", bar=False) as report:
+            done = trainer.run(batches(), deadline=context.deadline, report=report)
     kept.eval().requires_grad_(False)
     # Only parameters: buffers (rotary frequencies) are not in the checkpoint and stay exact.
     for parameter in kept.parameters():

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from afterview.configs import Schema
+from afterview.configs import Schema, first_problem, why_unreadable
 from afterview.model.language.moments import clock
 from afterview.training.base.errors import TruthError
 from afterview.training.world.history import name_of
@@ -59,7 +59,9 @@ def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TruthError(f"{path}: cannot be read as JSON ({error}); `afterview world make` writes it again") from None
+        raise TruthError(
+            f"{path}: cannot be read ({why_unreadable(error)}); `afterview world make` writes it again"
+        ) from None
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
         raise TruthError(f"{path}: truth format is {found}, this version reads {FORMAT}; make the video again")
@@ -67,7 +69,7 @@ def read_truth(path: Path) -> tuple[Script, VideoFacts | None]:
         video = document["video"]
         return Script.model_validate(document["script"]), VideoFacts.model_validate(video) if video else None
     except (KeyError, ValidationError) as error:
-        first = str(error).splitlines()[0]
+        first = first_problem(error) if isinstance(error, ValidationError) else f"{error} is missing"
         raise TruthError(f"{path}: is damaged ({first}); make the video again") from None
 
 

@@ -3,18 +3,33 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from afterview.cli.arguments import readable_memory, seed
-from afterview.cli.output.answers import print_answer
-from afterview.cli.output.documents import dump, printable
+from afterview import __version__
+from afterview.cli.arguments import (
+    newest_frame,
+    positive_duration,
+    readable_memory,
+    require_count,
+    require_model,
+    require_order,
+    require_past,
+    require_question,
+    seed,
+)
+from afterview.cli.models import load_model
+from afterview.cli.output.documents import printable
+from afterview.cli.output.records import show_record
+from afterview.cli.output.sheets import picture_path
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import agreed_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
+from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.answerer import Answerer
-from afterview.stream.ask.evidence_files import save_evidence
 from afterview.stream.ask.question import Question
+from afterview.stream.ask.saved_answers import save
 from afterview.stream.ask.span import find_span
 
 
@@ -26,49 +41,50 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
+    sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
+    require_question("the question", arguments.question)
+    require_model(arguments.model)
     memory = Memory(readable_memory(arguments.memory))
-    cameras = [memory.camera(name) for name in arguments.camera] or memory.cameras()
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    cameras = list(opened.results.values())
     now = time.time()
+    start, at = (_time(text, cameras, now) if text else None for text in (arguments.start, arguments.at))
+    for option, text, moment in (("--from", arguments.start, start), ("--at", arguments.at, at)):
+        if moment is not None:
+            require_past(option, text, moment, now, lambda: newest_frame(cameras))
+    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
     question = Question(
         arguments.question,
         tuple(arguments.camera),
-        start=_time(arguments.start, cameras, now) if arguments.start else None,
-        at=_time(arguments.at, cameras, now) if arguments.at else None,
-        last_s=parse_duration(arguments.last) if arguments.last else None,
+        start=start,
+        at=at,
+        last_s=positive_duration("--last", arguments.last) if arguments.last else None,
         seed=seed(arguments.seed),
-        evidence=max(0, arguments.evidence),
+        evidence=require_count("--evidence", arguments.evidence, 0),
     )
-    if len(cameras) == 1:
+    if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
-
-    from afterview.model.checkpoint.loading import (
-        load_pretrained,  # loads torch: not before the question is known to make sense
-    )
-
-    model = load_pretrained(arguments.model or cameras[0].spec.model)
+    model = load_model(arguments.model or cameras[0].spec.model)
     streamed = not arguments.json and sys.stdout.isatty()
-    answer = Answerer(memory, model).ask(question, on_text=_stream if streamed else None)
-    images = save_evidence(answer, memory.path)
-    if arguments.json:
-        dump(answer.to_dict(images))
-        return 0
+    with announced("answering") as end:
+        answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)
     if streamed:
         print()
-    zones = {reader.info.id: reader.info for reader in cameras}
-    print_answer(answer, images, zones, text=not streamed)
-    return 0
+    zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
+    record = AnswerRecord.of(answer, question, asked=now, memory=memory.path, cameras=zones, version=__version__)
+    return show_record(record, save(record, memory.path), arguments, sheet, text=not streamed)
 
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
     """A time as its camera's zone understands it. Raises UsageError where the cameras asked do not agree on what it means."""
-    moments = {zone: parse_time(text, timezone=zone, now=now) for zone in sorted({c.info.timezone for c in cameras})}
-    if len(set(moments.values())) > 1:
-        zones = ", ".join(moments)
-        raise UsageError(
-            f"'{text}' means different moments in the cameras' zones ({zones}); add an offset, such as +01:00"
-        )
-    return next(iter(moments.values()))
+    return agreed_time(text, (reader.info.timezone for reader in cameras), now=now)
 
 
-def _stream(piece: str) -> None:
-    print(printable(piece), end="", flush=True)
+def _streamer(before: Callable[[], None]) -> Callable[[str], None]:
+    """Prints an answer in pieces. before: called before each."""
+
+    def stream(piece: str) -> None:
+        before()
+        print(printable(piece), end="", flush=True)
+
+    return stream

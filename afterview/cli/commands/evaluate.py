@@ -5,28 +5,31 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+from afterview.cli.arguments import names_in, require_count, require_directory, require_model
 from afterview.cli.output.documents import dump
-from afterview.cli.progress import progress
-from afterview.configs import UsageError
+from afterview.cli.progress import announced, progress
+from afterview.configs import ExitStatus, UsageError
 from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
 from afterview.training.evaluation.tables import Evaluation, markdown
 from afterview.training.world.questions import MOST_CHOICES
+
+MOST_SEEDS = 10_000  # worlds of one evaluation; each takes seconds at least
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ingest the worlds, ask, and print the tables."""
     test = _test(arguments)
+    require_model(arguments.model)
     if arguments.work:
+        require_directory("--work", arguments.work)
         work = Path(arguments.work)
-        if work.exists() and not work.is_dir():
-            raise UsageError(f"--work {work}: is a file; give a directory")
         evaluation = _evaluate(arguments.model, test, work)
     else:
         with tempfile.TemporaryDirectory(prefix="afterview-evaluate-") as directory:
             evaluation = _evaluate(arguments.model, test, Path(directory))
     if arguments.json:
         dump(evaluation.to_dict())
-        return 0
+        return ExitStatus.OK
     for mode, table in evaluation.summaries.items():
         print(
             f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {mode} recall; "
@@ -34,37 +37,42 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(markdown(table))
         _print_mistakes(table)
-    return 0
+    return ExitStatus.OK
 
 
 def _evaluate(model: str, test: WorldTest, directory: Path) -> Evaluation:
-    from afterview.training.evaluation.worlds import evaluate  # late: loads torch
+    with announced("starting"):
+        from afterview.training.evaluation.worlds import evaluate  # late: loads torch
 
-    with progress("ask", "questions") as report:
-        return evaluate(test, model, directory, progress=report)
+    return evaluate(test, model, directory, progress=progress)
 
 
 def parse_seeds(text: str) -> range:
     """`100..119`, both ends included, or one seed. Raises UsageError."""
     first, dots, last = text.partition("..")
-    if not first.isdecimal() or (dots and not last.isdecimal()) or (dots and int(last) < int(first)):
+    if not _is_seed(first) or (dots and not _is_seed(last)) or (dots and int(last) < int(first)):
         raise UsageError(f"--seeds {text}: give a range such as 100..119, or one seed")
-    return range(int(first), int(last if dots else first) + 1)
+    seeds = range(int(first), int(last if dots else first) + 1)
+    if len(seeds) > MOST_SEEDS:
+        raise UsageError(f"--seeds {text}: {len(seeds)} worlds; give at most {MOST_SEEDS}")
+    return seeds
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
 def _test(arguments: argparse.Namespace) -> WorldTest:
-    modes = tuple(arguments.recall.split(","))
+    modes: tuple[Any, ...] = names_in("--recall", arguments.recall)
     if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
         raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
-    for name, value in (("questions", arguments.questions), ("frames", arguments.frames)):
-        if value < 1:
-            raise UsageError(f"--{name} {value}: give a number from 1 on")
+    require_count("--questions", arguments.questions, 1)
     for mode in modes:
         if mode not in get_args(RecallMode):
             raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
     return WorldTest(
         seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions, variant=arguments.world,
-        kinds=tuple(arguments.kinds.split(",")) if arguments.kinds else (), pairs=arguments.pairs,
+        kinds=names_in("--kinds", arguments.kinds), pairs=arguments.pairs,
         held_out_wordings=arguments.held_out_wordings, reworded=arguments.reworded, choices=arguments.choices, recall=modes,
     )  # fmt: skip
 

@@ -1,17 +1,19 @@
 """`afterview export` and `afterview import`: a span of a camera as one file."""
 
 import argparse
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
-from afterview.cli.arguments import memory_path, readable_memory, require_new
+from afterview.cli.arguments import memory_path, positive_duration, readable_memory, require_new, require_order
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import progress
-from afterview.configs import UsageError
+from afterview.configs import ExitStatus, UsageError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.camera_names import directory_to_record
-from afterview.memory.base.errors import NothingRecorded
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.errors import NothingRecorded, NotWritable
+from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
 from afterview.memory.span_file import SpanFile, export_span, import_span
@@ -22,26 +24,33 @@ def run(arguments: argparse.Namespace) -> int:
     """Export or import."""
     document = _export(arguments) if arguments.command == "export" else _import(arguments)
     if arguments.json:
-        dump(document)
+        dump(document, arguments.memory)
     else:
         print(
             f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
         )
-    return 0
+    return ExitStatus.OK
 
 
 def _export(arguments: argparse.Namespace) -> dict[str, Any]:
     path = Path(arguments.file)
+    if not arguments.file.strip():
+        raise UsageError("FILE is empty; give the name of the file to write")
+    if arguments.last and (arguments.start or arguments.end):
+        raise UsageError("--last says where the span begins and ends; leave out --from and --to")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no directory {path.parent}; make it first")
     require_new([path], force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
     if not arguments.camera and len(memory.camera_ids()) > 1:
         raise UsageError(f"several cameras: give --camera; there are: {', '.join(memory.camera_ids())}")
-    reader = memory.camera(arguments.camera) if arguments.camera else memory.cameras()[0]
+    reader = memory.camera(arguments.camera or memory.camera_ids()[0])
     snapshot, now, zone = reader.snapshot(), time.time(), reader.info.timezone
     start = parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None
     end = parse_time(arguments.end, timezone=zone, now=now) if arguments.end else None
+    require_order(start, end, said=f"--from {arguments.start} --to {arguments.end}")
     if arguments.last:
-        start, end = now - parse_duration(arguments.last), now
+        start, end = now - positive_duration("--last", arguments.last), now
     first, stop = frames_between(snapshot.times, start, end)
     if stop <= first:
         raise NothingRecorded(f"camera '{reader.info.id}': nothing is remembered in that span")
@@ -49,14 +58,20 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
         with progress(reader.info.id, "frames") as report:
             count = export_span(snapshot, first, stop, path, report)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # the name is not wrong
+        raise NotWritable(describe(error, path, action="written")) from None
     return {"camera": reader.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}
 
 
 def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     path = Path(arguments.file)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(describe(error, path, action="read")) from None
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{arguments.file or 'FILE'}: is not a file; give one that `afterview export` wrote")
     span = SpanFile(path)
     memory, name = memory_path(arguments.memory), arguments.camera or span.info.name
     directory_to_record(memory, name, by_id=bool(arguments.camera))  # raises NameTaken

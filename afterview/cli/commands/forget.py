@@ -4,10 +4,11 @@ import argparse
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.commands.manage import require_choice, span_of
+from afterview.cli.commands.manage import require_choice, show_previews, span_of
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import describe_preview, with_iso
-from afterview.cli.output.documents import dump
+from afterview.cli.output.deletions import describe_preview
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.preview import preview_forget
@@ -18,28 +19,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what would go, ask, forget it, and report what went."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    readers = list(dict.fromkeys(memory.camera(name) for name in arguments.camera)) or memory.cameras()
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(opened.results.values())
     spans = [span_of(reader, arguments) for reader in readers]
     previews = [preview_forget(reader, *span) for reader, span in zip(readers, spans, strict=True)]
     lines = [line for preview in previews for line in describe_preview(preview, "forgotten")]
     if arguments.dry_run:
-        if arguments.json:
-            dump({"dry_run": True, "cameras": [preview.to_dict() for preview in previews]})
-        else:
-            print("\n".join([*lines, "nothing was deleted (--dry-run)"]))
-        return 0
+        show_previews(arguments, previews, lines, opened.skipped)
+        return ExitStatus.OK
     if any(preview.frames or preview.lost for preview in previews):
         confirm(lines, arguments)
     documents = []
     for reader, (start, stop) in zip(readers, spans, strict=True):
         done = apply(reader, {"do": "forget", "start": start, "stop": stop})
-        document = with_iso({**done, "stays": {"frames": reader.snapshot().frames}}, reader.info)
+        document = {**done, "stays": {"frames": reader.snapshot().frames}}
         documents.append(document)
         if not arguments.json:  # at once: the next camera may fail
             _print(document, reader)
     if arguments.json:
-        dump({"cameras": documents})
-    return 0
+        infos = [reader.info for reader in readers]
+        dump({"cameras": documents, "skipped": opened.skipped}, arguments.memory, infos)
+    else:
+        print_skipped(opened.skipped, "left out, and unchanged")
+    return ExitStatus.FAILURE if opened.skipped else ExitStatus.OK
 
 
 def _print(document: dict[str, Any], reader: CameraReader) -> None:

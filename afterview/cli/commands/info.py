@@ -1,28 +1,37 @@
 """`afterview info`. Loads neither torch nor faiss."""
 
 import argparse
+from collections.abc import Iterator
 
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import describe_gap, describe_time_basis, dump, printable
-from afterview.cli.output.stores import describe_store
-from afterview.memory.base.documents import FORMAT_VERSION
+from afterview.cli.output.documents import (
+    describe_gap,
+    describe_limits,
+    describe_time_basis,
+    dump,
+    print_skipped,
+    printable,
+)
+from afterview.cli.output.stores import describe_published, describe_store
+from afterview.configs import ExitStatus
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.description import CameraDescription
+from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
 
-_MOST_GAPS = 10  # closed ones printed per camera; --json has all
+_MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Describe what a memory holds."""
-    cameras = [CameraDescription.of(reader) for reader in Memory(readable_memory(arguments.memory)).cameras()]
+    """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
-        dump({"format": FORMAT_VERSION, "cameras": [camera.to_dict() for camera in cameras]})
-        return 0
-    for camera in cameras:
+        dump(memory.to_dict(), arguments.memory)
+        return ExitStatus.OK
+    for camera in memory:
         _print(camera)
-    return 0
+    print_skipped(memory.skipped, "not shown")
+    return ExitStatus.OK
 
 
 def _print(camera: CameraDescription) -> None:
@@ -38,7 +47,8 @@ def _print(camera: CameraDescription) -> None:
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
-    print(f"  {camera.bytes / 1e6:.1f} MB; model {camera.spec.model}: {shape}")
+    where = " on this machine" if camera.store else ""
+    print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
     if camera.tiers.downsampled:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if (evictions := camera.evictions).last_at is not None:
@@ -46,6 +56,12 @@ def _print(camera: CameraDescription) -> None:
         print(f"  {evictions.frames} frames were evicted; last at {info.show(evictions.last_at)}{limit}")
     if camera.store:
         print(f"  {describe_store(camera.store, info)}")
+        if camera.store.place is not None:
+            print(f"  {describe_published(camera.store, info)}")
+    if camera.journal_damage:
+        print(f"  frames that are not sealed are missing here: {camera.journal_damage}")
+    for line in (*_writer(camera), *_rules(camera), *_removed(camera)):
+        print(f"  {line}")
     closed = [gap for gap in camera.gaps if not gap.lasts]
     for gap in closed[-_MOST_GAPS:]:
         print(f"  gap: {describe_gap(gap, info)}")
@@ -53,3 +69,43 @@ def _print(camera: CameraDescription) -> None:
         print(f"  and {len(closed) - _MOST_GAPS} earlier gaps; --json lists all")
     for gap in camera.gaps[len(closed) :]:
         print(f"  gap: {describe_gap(gap, info)}")
+
+
+def _writer(camera: CameraDescription) -> Iterator[str]:
+    """Who records the camera, and how far behind."""
+    if camera.writer is None:
+        return
+    writer = camera.writer
+    who = (
+        f"process {writer.pid} on {writer.host} since {camera.info.show(writer.since)}"
+        if writer.since
+        else "another process"
+    )
+    behind = "" if camera.lag_s is None else f"; the newest frame is {spell_duration(max(0.0, camera.lag_s))} old"
+    yield f"being recorded by {who}{behind}" if writer.recording else f"being changed by {who}"
+
+
+def _rules(camera: CameraDescription) -> Iterator[str]:
+    """What a person has set."""
+    info, rules = camera.info, camera.rules
+    if rules.settings is None or rules.limits is None:
+        yield f"settings: unknown: {rules.problem}"
+        return
+    if rules.settings.paused:
+        yield "paused; `afterview resume` continues"
+    if limits := describe_limits(rules.limits):
+        yield f"limits: {limits}"
+    if masks := len(rules.settings.masks):
+        yield f"masks: {masks}; `afterview mask` lists them"
+    for start, end in rules.settings.keep:
+        yield f"kept: {info.show(start)} to {info.show(end)}"
+
+
+def _removed(camera: CameraDescription) -> Iterator[str]:
+    """What is no longer remembered; the newest spans in full."""
+    for gone in camera.removed[-_MOST_GAPS:]:
+        span = f"{camera.info.show(gone.start)} to {camera.info.show(gone.stop)}"
+        yield f"no longer remembered: {span}: {gone.frames} frames, {gone.reason} on {camera.info.show(gone.at)}"
+    if len(camera.removed) > _MOST_GAPS:
+        earlier = camera.removed[:-_MOST_GAPS]
+        yield f"and {len(earlier)} earlier spans of {sum(gone.frames for gone in earlier)} frames; --json lists all"

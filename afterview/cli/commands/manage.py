@@ -2,47 +2,62 @@
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.confirm import confirm
 from afterview.cli.output.deletions import describe_evicted, describe_preview
-from afterview.cli.output.documents import dump
-from afterview.configs import UsageError
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.commands import camera_limits
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.writing.preview import Preview, preview_retention
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
-_NOTHING_CHANGED = "nobody: nothing was changed"  # a value of `by` in the JSON
+_NOTHING_CHANGED = "nobody"  # a value of `by` in the JSON
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
     if arguments.command == "keep" and (arguments.clear or arguments.yes or arguments.dry_run):
-        previews = [_preview_clear(reader, arguments) for reader in readers]
+        previewed = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
+        previews = list(previewed.results.values())
         lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
         if arguments.dry_run:
-            if arguments.json:
-                dump({"dry_run": True, "cameras": [preview.to_dict() for preview in previews]})
-            else:
-                print("\n".join([*lines, "nothing was changed (--dry-run)"]))
-            return 0
+            show_previews(arguments, previews, lines, previewed.skipped)
+            return ExitStatus.FAILURE if previewed.skipped else ExitStatus.OK
         if any(preview.frames for preview in previews):
             confirm(lines, arguments)
-    documents = [_COMMANDS[arguments.command](reader, arguments) for reader in readers]
+    done = memory.each(lambda reader: _COMMANDS[arguments.command](reader, arguments), arguments.camera)
     if arguments.json:
-        dump({"cameras": documents})
-        return 0
-    for document in documents:
-        _PRINT[arguments.command](document, memory.camera(document["camera"]))
-    return 0
+        infos = [memory.camera(name).info for name in done.results]
+        dump({"cameras": list(done.results.values()), "skipped": done.skipped}, arguments.memory, infos)
+    else:
+        for name, document in done.results.items():
+            _PRINT[arguments.command](document, memory.camera(name))
+        print_skipped(done.skipped, "left out, and unchanged")
+    return (
+        ExitStatus.FAILURE if done.skipped else ExitStatus.OK
+    )  # a mask or a limit that one camera lacks is no success
+
+
+def show_previews(
+    arguments: argparse.Namespace, previews: Sequence[Preview], lines: Sequence[str], skipped: Mapping[str, str]
+) -> None:
+    """What --dry-run prints."""
+    if arguments.json:
+        documents = [preview.to_dict() for preview in previews]
+        infos = [preview.info for preview in previews]
+        dump({"dry_run": True, "cameras": documents, "skipped": dict(skipped)}, arguments.memory, infos)
+        return
+    print("\n".join([*lines, "nothing was changed (--dry-run)"]))
+    print_skipped(skipped, "left out")
 
 
 def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
@@ -63,6 +78,8 @@ def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
 
 
 def _only_shows(arguments: argparse.Namespace) -> bool:
+    if arguments.command == "keep":
+        return not (arguments.start or arguments.end or arguments.last or arguments.clear)
     return arguments.command == "mask" and not (arguments.polygon or arguments.remove or arguments.clear)
 
 
@@ -93,6 +110,8 @@ def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Previ
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
     settings = read_settings(reader.directory)
+    if _only_shows(arguments):
+        return _unchanged(reader, settings)
     if arguments.clear:
         return apply(reader, {"do": "set", "settings": {"keep": []}})
     span = span_of(reader, arguments)
@@ -108,7 +127,7 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     if _only_shows(arguments):
         if arguments.replace:
             raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")
-        return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
+        return _unchanged(reader, settings)
     if (arguments.clear or arguments.replace) and (arguments.remove or (arguments.clear and arguments.polygon)):
         raise UsageError(
             "--clear and --replace remove all masks; to set others instead, give --replace and --polygon alone"
@@ -123,6 +142,10 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     return apply(reader, {"do": "set", "settings": {"masks": [*kept, *map(_polygon, arguments.polygon)]}})
 
 
+def _unchanged(reader: CameraReader, settings: CameraSettings) -> dict[str, Any]:
+    return {"camera": reader.info.id, "settings": settings.model_dump(mode="json"), "by": _NOTHING_CHANGED}
+
+
 def _polygon(text: str) -> list[list[float]]:
     try:
         corners = [[float(value) for value in corner.split(",")] for corner in text.split()]
@@ -132,6 +155,14 @@ def _polygon(text: str) -> list[list[float]]:
         raise UsageError(
             f"--polygon '{text}': write at least three corners as fractions of the picture: \"0,0 0.3,0 0.3,1 0,1\""
         )
+    if not all(0 <= value <= 1 for corner in corners for value in corner):
+        raise UsageError(
+            f"--polygon '{text}': corners are fractions of the picture, from 0 to 1, not pixels; divide x by the picture's width and y "
+            "by its height"
+        )
+    turned = [*corners[1:], corners[0]]
+    if not abs(sum(x * v - u * y for (x, y), (u, v) in zip(corners, turned, strict=True))) > 0:  # twice the area
+        raise UsageError(f"--polygon '{text}': its corners lie on one line, so it would hide nothing")
     return corners
 
 

@@ -1,213 +1,220 @@
-"""`afterview watch` and `afterview replay`: one path, two kinds of source."""
+"""`afterview watch` and `afterview replay`: one path, two kinds of source. `watch` records any number of sources at once."""
 
 import argparse
 import asyncio
-import json
 import logging
-import math
-import os
 import shlex
 import signal
-import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import camera_name, memory_path, sampling_rate, sync_interval, timeout
-from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo, local_timezone
-from afterview.memory.base.camera_names import directory_to_record
-from afterview.memory.base.errors import MemoryNotFound
-from afterview.memory.base.feature_spec import FeatureSpec
-from afterview.memory.base.typed_times import find_zone, parse_duration, parse_time, spell_duration
-from afterview.memory.reading.reader import CameraReader
+from afterview.cli.arguments import positive_duration, require_model
+from afterview.cli.logs import show_times
+from afterview.cli.models import load_model_encoders
+from afterview.cli.output.documents import dump
+from afterview.cli.output.recording import RecordingView, describe_failure, describe_waiting
+from afterview.cli.progress import live_lines
+from afterview.cli.sources import PlannedCamera, plan_cameras
+from afterview.configs import AfterviewError, ExitStatus, UsageError
+from afterview.memory.base.durable import removed_if_unused
+from afterview.memory.base.feature_spec import require_same
+from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.writing.repository import Acknowledgement
+from afterview.stream.errors import SourceError
 from afterview.stream.ingest.camera import CameraIngest
-from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.ingest.upload import UploadProgress
+from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.probe import probe
+from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
     from afterview.model.checkpoint.models import Encoders
 
-PROGRESS_EVERY = 5.0  # seconds between two progress lines
-_ACK_HEAD = 64  # bytes of an ack file that are checked: at least one line of id, time and CRC
-_ACK_BYTES = frozenset(b"0123456789abcdef.+- \n\0")  # a power cut can leave zeros
-
 _LOGGER = logging.getLogger(__name__)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Record until the source ends, the time is up, or Ctrl-C."""
-    address = parse_source(arguments.source)
-    if address.live != arguments.live:
-        other = "watch" if address.live else "replay"
-        raise UsageError(f"{address.redacted}: is {'live' if address.live else 'a file'}; use `afterview {other}`")
-    memory = memory_path(arguments.memory)
-    name = camera_name(arguments.camera, address.suggested_name)
-    config = _config(arguments, address)
-    seconds = parse_duration(arguments.seconds) if arguments.live and arguments.seconds else None
-    directory = directory_to_record(memory, name, by_id=arguments.camera is not None)
-    stored = _stored_spec(directory)
-    if stored and arguments.tokens not in (None, stored.tokens.storage):
-        raise UsageError(
-            f"camera '{directory.name}' keeps its tokens as {stored.tokens.storage}, not {arguments.tokens}; leave out --tokens, or "
-            f"change them first: afterview reembed --model {stored.model} --tokens {arguments.tokens}"
-        )
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
+@dataclass
+class _Recording:
+    """One camera of this run. ingest: None if it could not be opened. failure: why it ended before its source did."""
 
-    encoders = load_encoders(arguments.model or (stored.model if stored else "tiny"))
+    camera: PlannedCamera
+    ingest: CameraIngest | None = None
+    failure: BaseException | None = None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record until the sources end, the time is up, or Ctrl-C. With several cameras, one that fails does not end the others."""
+    show_times(redact_values)
+    seconds = positive_duration("--for", arguments.seconds) if arguments.live and arguments.seconds else None
+    require_model(arguments.model)
+    cameras = plan_cameras(arguments)
+    model = _choose_model(arguments.model, cameras)
+    _require_one_source(cameras)
+    encoders = _load(model, cameras)
+    with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
+        acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
+
+        def on_durable(ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
+            if ingest.id in acks:
+                acks[ingest.id].write(acknowledgements)
+
+        with live_lines() as live:
+            view = RecordingView(live, several=len(cameras) > 1)
+            session = Session(
+                cameras[0].directory.parent, encoders, timezone=arguments.timezone, token_storage=arguments.tokens,
+                on_durable=on_durable, on_state=view.changed,
+            )  # fmt: skip
+            recordings = run_loop(_record(session, cameras, view, seconds))
+    if len(recordings) == 1 and recordings[0].failure is not None:
+        raise recordings[0].failure
+    _report(arguments, recordings, encoders)
+    return _status(recordings)
+
+
+def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
+    """The given model, else the one that the cameras were recorded with, else the built-in one. Raises UsageError for several."""
+    stored = [(camera, camera.stored) for camera in cameras if camera.stored is not None]
+    if given is not None or not stored:
+        return given or "tiny"
+    first, spec = stored[0]
+    for camera, other in stored[1:]:
+        if other.differences(spec):
+            raise UsageError(
+                f"cameras '{first.id}' and '{camera.id}' were recorded with different models ({spec.model} and {other.model}); "
+                "record each with a command of its own, or change one with `afterview reembed`"
+            )
+    for camera in cameras:
+        if camera.stored is None:
+            _LOGGER.info("note: new camera '%s' gets the model of camera '%s': %s", camera.id, first.id, spec.model)
+    return spec.model
+
+
+def _require_one_source(cameras: Sequence[PlannedCamera]) -> None:
+    """Loading a model takes up to minutes: find out before that nothing can be recorded. Raises SourceError."""
+    failure: SourceError | None = None
+    for camera in cameras:
+        if camera.config.keep_trying:
+            return
+        try:
+            probe(camera.config.address, camera.config.source)
+            return
+        except SourceError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
+    encoders = load_model_encoders(model)
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
-    with _AckFile(arguments.ack_file) as acks:
-        session = Session(
-            memory, encoders, timezone=arguments.timezone, token_storage=arguments.tokens, on_durable=acks.write,
-            on_state=_log_state,
-        )  # fmt: skip
-        ingest = run_loop(_record(session, name, config, seconds))
-    _report(arguments, ingest, encoders)
-    return 0
+    spec = encoders.feature_spec
+    needed = max(spec.tokens.resolution, spec.index.resolution)
+    for camera in cameras:
+        if camera.stored is not None:
+            require_same(camera.stored, spec, where=f"camera '{camera.id}'")
+        if camera.config.image_size is not None and camera.config.image_size < needed:
+            raise UsageError(
+                f"--image-size {camera.config.image_size}: model '{model}' looks at {needed} pixels, and `reembed` needs as many; "
+                f"give at least {needed}"
+            )
+    return encoders
 
 
-def _stored_spec(camera: Path) -> FeatureSpec | None:
-    """What this camera was recorded with so far."""
-    try:
-        return CameraReader(camera).spec
-    except MemoryNotFound:
-        return None
-
-
-def _config(arguments: argparse.Namespace, address: SourceAddress) -> IngestConfig:
-    fps, sync_every_s = sampling_rate(arguments.fps), sync_interval(arguments.sync_every)
-    if arguments.timezone is not None:
-        find_zone(arguments.timezone)
-    if arguments.live:
-        source = SourceConfig(
-            open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
-            read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
-            rtsp_transport="udp" if arguments.udp else "tcp",
-        )
-        return IngestConfig(
-            address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s
-        )
-    zone = arguments.timezone or local_timezone()
-    start = parse_time(arguments.start, timezone=zone, now=time.time()) if arguments.start else None
-    speed = _speed(arguments.speed)
-    return IngestConfig(address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s)
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = math.inf if text == "max" else float(text)
-    except ValueError:
-        speed = 0.0
-    if not speed > 0:
-        raise UsageError(f"--speed {text}: write 1 for the recording's own pace, 10 for ten times, or max")
-    return speed
-
-
-async def _record(session: Session, name: str, config: IngestConfig, seconds: float | None) -> CameraIngest:
+async def _record(
+    session: Session, cameras: Sequence[PlannedCamera], view: RecordingView, seconds: float | None
+) -> list[_Recording]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, session.stop)
+    loop.add_signal_handler(signal.SIGCONT, view.resumed)
     if seconds is not None:
         loop.call_later(seconds, session.stop)
+    recordings = [_Recording(camera) for camera in cameras]
     async with session:
-        ingest = session.add(name, config)
-        progress = loop.create_task(_log_progress(ingest))
+        for recording in recordings:
+            _open(session, recording, view, alone=len(cameras) == 1)
+        showing = loop.create_task(view.keep_showing())
         try:
-            await session.run()
+            await session.wait()
         finally:
-            progress.cancel()
-    return ingest
+            showing.cancel()
+    for recording in recordings:
+        if recording.ingest is not None:
+            recording.failure = recording.ingest.failure
+    return recordings
 
 
-async def _log_progress(ingest: CameraIngest) -> None:
-    began = time.monotonic()
-    while True:
-        await asyncio.sleep(PROGRESS_EVERY)
-        status, info = ingest.status(), ingest.repository.info
-        if status.state == "online":
-            rate = status.recorded / (time.monotonic() - began)
-            at = f", newest {info.show_clock(status.last_time)}" if status.recorded and status.last_time else ""
-            dropped = f", {status.dropped} dropped" if status.dropped else ""
-            waiting = f"; {text}" if (text := describe_waiting(status.upload, info)) else ""
-            _LOGGER.info("%s: %d frames%s%s (%.1f/s)%s", status.camera, status.recorded, at, dropped, rate, waiting)
+def _open(session: Session, recording: _Recording, view: RecordingView, *, alone: bool) -> None:
+    camera = recording.camera
+    _LOGGER.info("%s: %s %s", camera.id, "connecting to" if camera.config.live else "reading", camera.config.address)
+    try:
+        recording.ingest = session.add(camera.name, camera.config)
+    except AfterviewError as error:
+        if alone:
+            raise
+        recording.failure = error
+        _LOGGER.error("%s: failed: %s", camera.id, error)
+    else:
+        view.add(recording.ingest)
 
 
-def describe_waiting(upload: UploadProgress | None, info: CameraInfo) -> str:
-    """What is not on the memory's store yet, and why; empty if everything is."""
-    if upload is None or not (upload.seals or upload.silent_since):
-        return ""
-    waiting = f"{upload.seals} seals ({upload.bytes / 1e6:.1f} MB) wait for the store"
-    if upload.silent_since is None:
-        return waiting
-    return f"{waiting}; store unavailable since {info.show_clock(upload.silent_since)} ({upload.why})"
-
-
-def _log_state(ingest: CameraIngest) -> None:
-    status = ingest.status()
-    waiting = f"; {text}" if (text := describe_waiting(status.upload, ingest.repository.info)) else ""
-    detail = f" ({status.detail})" if status.detail else ""
-    _LOGGER.info("%s: %s%s%s", status.camera, status.state, detail, waiting)
-
-
-def _report(arguments: argparse.Namespace, ingest: CameraIngest, encoders: "Encoders") -> None:
-    status, info = ingest.status(), ingest.repository.info
-    if arguments.json:
-        shown = {key: value for key, value in status.to_dict().items() if key not in ("state", "cause")}
-        print(json.dumps({**shown, "notice": encoders.notice}))
-        return
-    span = spell_duration(status.frames / info.fps)
-    print(
-        f"{status.camera}: {status.recorded} frames recorded, {status.frames} in memory ({span}) at {arguments.memory}"
+def _status(recordings: Sequence[_Recording]) -> int:
+    """The exit status: 0 if no camera failed; 2 if each that failed has a wrong address or the like; otherwise 1."""
+    failures = {recording.camera.id: recording.failure for recording in recordings if recording.failure is not None}
+    if not failures:
+        return ExitStatus.OK
+    _LOGGER.error("%d of %d cameras failed: %s", len(failures), len(recordings), ", ".join(failures))
+    return min(
+        error.exit_status if isinstance(error, AfterviewError) else ExitStatus.FAILURE for error in failures.values()
     )
-    if waiting := describe_waiting(status.upload, info):
-        print(
-            f"  {waiting}; the next watch sends them, or: afterview store flush --memory {shlex.quote(arguments.memory)}"
+
+
+def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], encoders: "Encoders") -> None:
+    if arguments.json:
+        documents = [_document(recording) for recording in recordings]
+        single = documents[0] if len(documents) == 1 else {}
+        alone = {key: value for key, value in single.items() if key not in ("state", "cause")}
+        infos = [recording.ingest.repository.info for recording in recordings if recording.ingest is not None]
+        dump({**alone, "cameras": documents, "notice": encoders.notice}, arguments.memory, infos)
+        return
+    memory = shlex.quote(str(recordings[0].camera.directory.parent))
+    for recording in recordings:
+        for line in _summary(recording, memory):
+            print(line)
+    if any(recording.ingest is not None and recording.ingest.stats.recorded for recording in recordings):
+        print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
+
+
+def _document(recording: _Recording) -> dict[str, Any]:
+    if recording.ingest is not None:
+        return recording.ingest.status().to_dict()
+    cause = describe_failure(recording.failure) if recording.failure is not None else None
+    return {"camera": recording.camera.id, "state": "failed", "cause": cause, "recorded": 0}
+
+
+def _summary(recording: _Recording, memory: str) -> list[str]:
+    """What became of one camera, for people."""
+    failed = f"failed: {describe_failure(recording.failure)}; " if recording.failure is not None else ""
+    if recording.ingest is not None and recording.ingest.never_connected:
+        failed = failed or f"never connected: {recording.ingest.never_connected}; "
+    if recording.ingest is None:
+        return [f"{recording.camera.id}: {failed}nothing recorded"]
+    status, info = recording.ingest.status(), recording.ingest.repository.info
+    span, images = spell_duration(status.frames / info.fps), status.images
+    lines = [
+        f"{status.camera}: {failed}{status.recorded} frames recorded, {status.frames} in memory ({span}) at {memory}"
+    ]
+    if status.dropped:
+        lines.append(f"  {status.dropped} frames dropped; `afterview info` lists the gaps")
+    if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
+        lines.append(
+            f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "
+            f"{images.default_gigabytes_per_day:.2f} GB a day"
         )
-    if status.recorded:
-        question = encoders.preset.suggestion
-        print(f'ask about it: afterview ask "{question}" --memory {shlex.quote(arguments.memory)}')
-
-
-@dataclass
-class _AckFile:
-    """Appends a line per durable frame. A line is written only after the frame itself was fsync'd."""
-
-    path: str | None
-    _file: IO[str] | None = None
-
-    def __enter__(self) -> "_AckFile":
-        if self.path:
-            try:
-                self._require_own(Path(self.path))
-                self._file = open(self.path, "a", encoding="ascii")
-            except OSError as error:
-                raise UsageError(f"--ack-file {self.path}: {error.strerror}") from None
-        return self
-
-    @staticmethod
-    def _require_own(path: Path) -> None:
-        """Raise UsageError for a file of other content. Lines that a crash cut off are accepted: the next watch must start."""
-        if path.is_file():
-            with path.open("rb") as file:
-                if set(file.read(_ACK_HEAD)) - _ACK_BYTES:
-                    raise UsageError(f"--ack-file {path}: is not an ack file; give another name")
-
-    def write(self, ingest: CameraIngest, acknowledgements: Sequence[Acknowledgement]) -> None:
-        """Called in the camera's write thread."""
-        if self._file and acknowledgements:
-            self._file.writelines(f"{ack.frame} {ack.time!r} {ack.crc:08x}\n" for ack in acknowledgements)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def __exit__(self, *unused: Any) -> None:
-        if self._file:
-            self._file.close()
+    if waiting := describe_waiting(status.upload, info):
+        lines.append(f"  {waiting}; the next watch sends them, or: afterview store flush --memory {memory}")
+    return lines

@@ -3,9 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import memory_path
-from afterview.cli.output.documents import dump
-from afterview.cli.progress import progress
+from afterview.cli.arguments import memory_path, require_model
+from afterview.cli.models import load_model_encoders
+from afterview.cli.output.documents import dump, for_programs, print_skipped
+from afterview.cli.progress import announced, progress
+from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
@@ -24,18 +26,20 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build a generation for each camera and switch to it. Returns 1 if a camera could not be switched; everything else is done."""
+    require_model(arguments.model)
     memory = Memory(memory_path(arguments.memory))
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    from afterview.model.checkpoint.loading import load_encoders  # loads torch
-
-    encoders = load_encoders(arguments.model)
-    documents = [_reembed(reader, encoders, arguments) for reader in readers]
+    memory.each(lambda reader: reader, arguments.camera)  # raises for what cannot be read, before the model is loaded
+    encoders = load_model_encoders(arguments.model)
+    done = memory.each(lambda reader: _reembed(reader, encoders, arguments), arguments.camera)
+    documents = list(done.results.values())
     if arguments.json:
-        dump({"cameras": documents})
+        dump({"cameras": for_programs(documents), "skipped": done.skipped}, arguments.memory)
     else:
         for document in documents:
             print(f"{document['camera']}: {document['said']}")
-    return 0 if all(document["switched"] for document in documents) else 1
+        print_skipped(done.skipped, "left out, and unchanged")
+    whole = not done.skipped and all(document["switched"] for document in documents)
+    return ExitStatus.OK if whole else ExitStatus.FAILURE
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
@@ -56,13 +60,14 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
     with progress(reader.info.id, "frames") as report:
         build_sealed(camera, generation, spec, encode, report)
     try:
-        done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
+        with announced(f"{reader.info.id}: switching"):
+            done = _switch(reader, generation, spec, encode, keep_old=arguments.keep_old)
     except (CameraBusy, RequestRefused) as error:
         said = (
             f"{Manifest.read(camera).frames} frames are re-embedded, but the switch failed: {error}; "
             "run the command again to switch"
         )
-        return {"generation": generation, "switched": False, "said": said}
+        return {"generation": generation, "switched": False, "reason": str(error), "said": said}
     lost = f"; {done['lost']} frames have no image and cannot be re-embedded" if done["lost"] else ""
     here = done["by"] == BY_COMMAND
     who = "this command" if here else "the recording process, which now uses this model"
@@ -79,7 +84,7 @@ def _switch(
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
     result = ask_writer(reader.directory, command)
     if result is not None:
-        return {**result, "by": f"{BY_RECORDER}, which goes on with this model"}
+        return {**result, "by": BY_RECORDER}
     with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

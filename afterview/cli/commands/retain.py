@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
+from afterview.cli.commands.manage import show_previews
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import count_cameras, describe_evicted, describe_limits, describe_preview, with_iso
-from afterview.cli.output.documents import dump
-from afterview.configs import UsageError
+from afterview.cli.output.deletions import count_cameras, describe_evicted, describe_limits, describe_preview
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable
 from afterview.memory.base.settings import (
@@ -25,18 +26,19 @@ from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
-from afterview.memory.writing.commands import camera_limits
 from afterview.memory.writing.disk_reserve import release
 from afterview.memory.writing.outlook import Outlook, outlooks
-from afterview.memory.writing.preview import Preview, preview_retention
+from afterview.memory.writing.preview import preview_retention
 from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER, apply
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
     memory = Memory(memory_path(arguments.memory))
-    readers = list(dict.fromkeys(memory.camera(name) for name in arguments.camera)) or memory.cameras()
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(opened.results.values())
     values = _given(arguments)
     if values.get("coarse_days"):
         for reader in readers:
@@ -52,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
             for line in [*describe_preview(preview, "evicted"), *describe_limits(reader.info, limits)]
         ]
         if arguments.dry_run:
-            return _show_only(arguments, previews, planned, lines)
+            show_previews(arguments, previews, lines, opened.skipped)
+            return ExitStatus.OK
         if any(preview.frames for preview in previews):
             confirm(lines, arguments)
         applied = _apply(memory.path, readers, affected, values, own=bool(arguments.camera))
@@ -62,11 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     shown = readers + [reader for reader in map(memory.camera, applied) if reader not in readers]
     documents = [_document(reader, applied.get(reader.info.id, {}), expected[reader.info.id]) for reader in shown]
     if arguments.json:
-        dump({"cameras": [with_iso(document, reader.info) for reader, document in zip(shown, documents, strict=True)]})
-        return 0
-    for reader, document in zip(shown, documents, strict=True):
-        _print(document, reader)
-    return 0
+        infos = [reader.info for reader in shown]
+        dump({"cameras": documents, "skipped": opened.skipped}, arguments.memory, infos)
+    else:
+        for reader, document in zip(shown, documents, strict=True):
+            _print(document, reader)
+        print_skipped(opened.skipped, "left out, and unchanged")
+    return ExitStatus.FAILURE if opened.skipped else ExitStatus.OK
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, float | None]:
@@ -103,23 +108,6 @@ def _planned(
             settings = settings.changed(**values)
         planned.append((reader, settings, camera_limits(reader.directory, settings, shared, gigabytes)))
     return planned
-
-
-def _show_only(
-    arguments: argparse.Namespace,
-    previews: Sequence[Preview],
-    planned: Sequence[tuple[CameraReader, CameraSettings, Limits]],
-    lines: Sequence[str],
-) -> int:
-    if arguments.json:
-        documents = [
-            {**preview.to_dict(), "limits": limits.to_dict()}
-            for preview, (_, _, limits) in zip(previews, planned, strict=True)
-        ]
-        dump({"dry_run": True, "cameras": documents})
-    else:
-        print("\n".join([*lines, "nothing was changed (--dry-run)"]))
-    return 0
 
 
 def _apply(

@@ -3,13 +3,35 @@
 import argparse
 import logging
 import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
-from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import dump
+from afterview import __version__
+from afterview.cli.arguments import (
+    newest_frame,
+    positive_duration,
+    readable_memory,
+    require_count,
+    require_model,
+    require_order,
+    require_past,
+    require_question,
+)
+from afterview.cli.models import load_model_encoders
+from afterview.cli.output.records import show_record
+from afterview.cli.output.sheets import picture_path
+from afterview.cli.progress import announced
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
-from afterview.stream.ask.search import SearchResult, TimeRange, search
+from afterview.memory.reading.reader import CameraReader
+from afterview.stream.ask.answer_record import Origin, SearchRecord
+from afterview.stream.ask.frame_images import frame_images
+from afterview.stream.ask.saved_answers import save
+from afterview.stream.ask.search import TimeRange, search
+
+_MOST_IMAGES = 100  # saved per search
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -18,46 +40,46 @@ def run(arguments: argparse.Namespace) -> int:
     """Search one camera, or all."""
     if not arguments.text.strip():
         raise UsageError('the text is empty; write, for example: afterview search "a red ring" --memory DIR')
-    if arguments.top < 1:
-        raise UsageError(f"--top {arguments.top}: must be at least 1")
+    require_question("the text", arguments.text)
+    require_count("--top", arguments.top, 1)
+    require_model(arguments.model)
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
+    sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
     memory = Memory(readable_memory(arguments.memory))
-    readers = [memory.camera(name) for name in arguments.camera] or memory.cameras()
-    spans = {reader.info.id: _span(arguments, reader.info.timezone) for reader in readers}
-
-    from afterview.model.checkpoint.loading import (
-        load_encoders,  # loads torch: not before the arguments are known to make sense
-    )
-
-    encoders = load_encoders(arguments.model or readers[0].spec.model)
-    found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+    opened = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(opened.results.values())
+    spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
+    encoders = load_model_encoders(arguments.model or readers[0].spec.model)
+    asked = time.time()
+    with announced("searching, and indexing what is new"):
+        found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+    found = replace(found, skipped={**opened.skipped, **found.skipped})
     for why in found.stale.values():
         _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
-    if arguments.json:
-        dump(found.to_dict())
-    else:
-        _print(found, memory)
-    return 0
+    pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
+    for problem in problems:
+        _LOGGER.warning("note: %s", problem)
+    if len(found.hits) > _MOST_IMAGES:
+        _LOGGER.warning("note: only the images of the best %d frames are saved", _MOST_IMAGES)
+    options = {key: getattr(arguments, key) for key in ("camera", "start", "last", "at", "top")}
+    ends = {end for _, end in spans.values()}
+    options["at"] = ends.pop() if len(ends) == 1 else None
+    about = Origin(uuid.uuid4().hex[:12], asked, str(memory.path), __version__, options, {
+        reader.info.id: reader.info for reader in readers
+    })  # fmt: skip
+    record = SearchRecord(about, found, pictures)
+    return show_record(record, save(record, memory.path), arguments, sheet)
 
 
-def _span(arguments: argparse.Namespace, zone: str) -> TimeRange:
+def _span(arguments: argparse.Namespace, zone: str, readers: Sequence[CameraReader]) -> TimeRange:
     now = time.time()
-    at = parse_time(arguments.at, timezone=zone, now=now) if arguments.at else None
+    given = (("--from", arguments.start), ("--at", arguments.at))
+    start, at = (parse_time(text, timezone=zone, now=now) if text else None for _, text in given)
+    for (option, text), moment in zip(given, (start, at), strict=True):
+        if moment is not None:
+            require_past(option, text, moment, now, lambda: newest_frame(readers))
+    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
     if arguments.last:
-        return (now if at is None else at) - parse_duration(arguments.last), at
-    return (parse_time(arguments.start, timezone=zone, now=now) if arguments.start else None), at
-
-
-def _print(found: SearchResult, memory: Memory) -> None:
-    if not found.hits:
-        print("nothing was recorded in that span")
-    for hit in found.hits:
-        when = memory.camera(hit.camera).info.show(hit.time)
-        print(f"{hit.camera}  {when}  frame {hit.frame:<7} score {hit.score:.3f}")
-    if not found.exact:
-        print("note: part of the span was searched approximately (its index is too large to compare every frame)")
-    if found.notice:
-        print(f"note: {found.notice}")
-    for name, why in found.skipped.items():
-        print(f"{name}: not searched: {why}")
+        return (now if at is None else at) - positive_duration("--last", arguments.last), at
+    return start, at

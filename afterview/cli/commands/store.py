@@ -2,18 +2,22 @@
 
 import argparse
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.confirm import confirm
-from afterview.cli.output.documents import dump
-from afterview.cli.output.stores import describe_store
+from afterview.cli.output.documents import dump, for_programs, print_skipped
+from afterview.cli.output.stores import describe_published, describe_store
 from afterview.cli.progress import progress
-from afterview.configs import ConfigError, UsageError, load_mapping
-from afterview.memory.base.durable import fsync_directory, make_directory, unlink
+from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
+from afterview.configs.system_errors import describe
+from afterview.memory.base.camera import ANSWERS
+from afterview.memory.base.camera_names import camera_ids
+from afterview.memory.base.durable import fsync_directory, unlink
 from afterview.memory.base.errors import (
     DamagedMemory,
     MemoryNotFound,
@@ -23,7 +27,8 @@ from afterview.memory.base.errors import (
     StoreRefused,
     StoreUnreachable,
 )
-from afterview.memory.directory import Memory
+from afterview.memory.base.settings import FILE as SETTINGS
+from afterview.memory.directory import EachCamera, Memory
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.reading.reader import CameraReader
@@ -41,50 +46,103 @@ _LOGGER = logging.getLogger(__name__)
 
 GIVE_UP_S = 60.0  # without an answer; `flush` then reports what is left
 _MEASURE_EVERY_S = 1.0  # counting what waits reads the sizes of its files
+_Result = TypeVar("_Result")
 _PROBE = ".afterview-probe"  # written, read and deleted by `set`
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Execute the action. Returns 1 if something is left on one side only."""
-    memory = memory_path(arguments.memory)
-    if arguments.action == "set":
-        documents, whole = [_set(memory, arguments)], True
-    else:
-        if read_store(memory) is None:
-            raise UsageError(
-                f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
-            )
-        act: Callable[[CameraReader], dict[str, Any]] = {"status": _status, "flush": _flush, "leave": _leave}[
-            arguments.action
-        ]
-        readers = _readers(memory)
-        if arguments.action == "leave":
-            _confirm_leaving(readers, arguments)
-        documents = [{"camera": reader.info.id, **act(reader)} for reader in readers]
-        whole = all(document.pop("whole", True) for document in documents)
-        if arguments.action == "leave" and whole:
-            _end(memory, readers, delete=arguments.delete)
+    """Execute the action; without one show the status. Returns 1 if something is left on one side only, or if a camera was left out."""
+    memory, action = memory_path(arguments.memory), arguments.action or "status"
+    if action == "set" and _names_store(arguments):
+        document = _set(memory, arguments)
+        said = document.pop("said")
+        dump(document, arguments.memory) if arguments.json else print(said)
+        return ExitStatus.OK
+    _require_memory(memory)
+    settings = read_store(memory)
+    if settings is None and action not in ("set", "status"):
+        raise UsageError(_describe(memory, None))
+    if action == "leave":
+        _confirm_leaving(memory, arguments)
+    act = {"status": _status, "flush": _flush, "leave": _leave}.get(action)
+    done: EachCamera[dict[str, Any]] = EachCamera({}, {})
+    if act and settings:
+        done = _each(memory, lambda reader: {"camera": reader.info.id, **act(reader)})
+    documents = list(done.results.values())
+    wholes = [document.pop("whole", True) for document in documents]
+    whole = all(wholes)
+    if action != "status":
+        whole = whole and not done.skipped
+    if action == "leave" and whole:
+        _end(memory, list(done.results), delete=arguments.delete)
+    _show(arguments, settings, done, documents)
+    return ExitStatus.OK if whole else ExitStatus.FAILURE
+
+
+def _describe(memory: Path, settings: StoreSettings | None) -> str:
+    """The settings, for people."""
+    if settings is None:
+        return f"{memory}: has no store; `afterview store set s3://bucket/prefix --memory {memory}` names one"
+    endpoint = f" at {settings.endpoint}" if settings.endpoint else ""
+    region = f", region {settings.region}" if settings.region else ""
+    return (
+        f"{memory}: sealed chunks go to {settings.url}{endpoint}{region}; the newest {settings.local_gigabytes:g} GB of "
+        "each camera also stay local"
+    )
+
+
+def _show(
+    arguments: argparse.Namespace,
+    settings: StoreSettings | None,
+    done: EachCamera[dict[str, Any]],
+    documents: list[dict[str, Any]],
+) -> None:
     if arguments.json:
-        dump({"cameras": documents} if arguments.action != "set" else documents[0])
-    else:
-        for document in documents:
-            print(document["said"])
-    return 0 if whole else 1
+        memory = Memory(Path(arguments.memory)) if documents else None
+        infos = [memory.camera(name).info for name in done.results] if memory else []
+        store = settings and settings.model_dump()
+        document = {"store": store, "cameras": for_programs(documents), "skipped": done.skipped}
+        dump(document, arguments.memory, infos)
+        return
+    if (arguments.action or "status") in ("set", "status"):
+        print(_describe(Path(arguments.memory), settings))
+    for line in documents:
+        print(line["said"])
+    print_skipped(done.skipped, "left out; the store is kept" if arguments.action == "leave" else "left out")
 
 
-def _readers(memory: Path) -> list[CameraReader]:
-    try:
-        return Memory(memory).cameras()
-    except MemoryNotFound:
-        if memory.is_dir():
-            return []
-        raise
+def _each(memory: Path, act: Callable[[CameraReader], _Result]) -> EachCamera[_Result]:
+    """Call `act` for every camera; for none where none was recorded yet."""
+    return Memory(memory).each(act) if camera_ids(memory) else EachCamera({}, {})
+
+
+def _require_memory(memory: Path) -> None:
+    """Raise MemoryNotFound unless this is a memory, or an empty directory for one: a mistyped path must not get a store of its own."""
+    if camera_ids(memory):
+        return
+    others = sorted(set(os.listdir(memory)) - {FILE, SETTINGS, ANSWERS, "lost+found"})
+    if others:
+        raise MemoryNotFound(
+            f"{memory} holds no camera but other files ('{others[0]}'); give the memory's directory, or an empty one for a new memory"
+        )
 
 
 # --- set ---
 
 
+def _names_store(arguments: argparse.Namespace) -> bool:
+    """Whether `set` is given a store. Raises UsageError for settings without one."""
+    if arguments.url is None and (arguments.endpoint or arguments.region or arguments.local_gb is not None):
+        raise UsageError("settings of which store? give its address, too: s3://bucket/prefix")
+    return arguments.url is not None
+
+
 def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    if not os.path.lexists(memory):
+        raise MemoryNotFound(
+            f"no memory at {memory}; record one first, or make an empty directory for it (mkdir) and set its store"
+        )
+    _require_memory(memory)
     try:
         before = read_store(memory)
     except DamagedMemory:
@@ -96,7 +154,13 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     except ConfigError as error:
         raise UsageError(redact(str(error))) from None
     if before is not None and (before.url, before.endpoint) != (settings.url, settings.endpoint):
-        used = [reader.info.id for reader in _readers(memory) if UploadState.read(reader.directory).bytes]
+        sent = _each(memory, lambda reader: UploadState.read(reader.directory).bytes)
+        used = [camera for camera, size in sent.results.items() if size]
+        if sent.skipped:
+            raise UsageError(
+                f"{memory}: it cannot be told whether chunks of {', '.join(sent.skipped)} are stored on {before.url}: "
+                f"{next(iter(sent.skipped.values()))}"
+            )
         if used:
             raise UsageError(
                 f"{memory}: chunks of {', '.join(used)} are stored on {before.url}; run `afterview store leave` first"
@@ -104,14 +168,13 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     _probe(BucketClient(settings, ""))
     _refuse_others(memory, settings, used=before is not None and before.url == settings.url)
     try:
-        make_directory(memory)
         write_store(memory, settings)
     except OSError as error:
-        raise NotWritable(f"memory {memory}: cannot be written: {error.strerror}") from None
-    said = f"{memory}: sealed chunks go to {settings.url}; the newest {settings.local_gigabytes:g} GB of each camera also stay local"
-    if (memory / "answers").exists() or any(memory.glob("*/camera.json")):
+        raise NotWritable(f"memory {describe(error, memory, action='written')}") from None
+    said = _describe(memory, settings)
+    if camera_ids(memory):
         said += "\n  the next watch sends the existing frames, oldest first; to send them now: afterview store flush"
-    return {"memory": str(memory), "store": settings.model_dump(), "said": said}
+    return {"store": settings.model_dump(), "said": said}
 
 
 def _probe(bucket: BucketClient) -> None:
@@ -153,38 +216,45 @@ def _some(cameras: list[str]) -> str:
 
 
 def _status(reader: CameraReader) -> dict[str, Any]:
-    status = store_status(reader.directory)
+    status = store_status(reader.directory, reader.snapshot())
     assert status is not None, "`run` has seen that the memory has a store"
+    if status.place is None:
+        raise RepositoryError(status.why)
     try:
         _bucket(reader).size("camera.json")
         failure = None
     except StoreError as error:
         failure = str(error)
-    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  connection: {failure or 'ok'}"
+    said = f"{reader.info.id}: {describe_store(status, reader.info)}\n  {describe_published(status, reader.info)}"
+    said += f"\n  connection: {failure or 'ok'}"
     if status.keeps_versions:
         said += (
             "\n  the bucket keeps old versions: what is forgotten or evicted stays in them until they are deleted there"
         )
-    return {**status.to_dict(), "answers": failure is None, "said": said}
+    return {**status.to_dict(reader.info), "answers": failure is None, "reason": failure, "said": said}
 
 
 def _flush(reader: CameraReader) -> dict[str, Any]:
+    """Seal what fills whole seals, send everything that is sealed, publish it, and say what stays here."""
+    name, wrong = reader.info.id, []
     try:
-        apply(reader, {"do": "enforce"})  # complete removals that wait for the store
+        apply(reader, {"do": "enforce"})  # completes removals that wait for the store; opening the camera seals
     except RepositoryError as error:
-        _LOGGER.warning("%s: %s", reader.info.id, error)
+        wrong.append(f"removals that wait for the store could not be completed: {error}")
     settings, bucket = read_store(reader.directory.parent), _bucket(reader)
     upload = Upload(reader.directory, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
-    failure = _send(reader.info.id, upload)
-    seals, size = upload.waiting()
-    if failure is None:
-        return {
-            "waiting_seals": seals,
-            "waiting_bytes": size,
-            "said": f"{reader.info.id}: everything sealed is on {bucket.name}",
-        }
-    said = f"{reader.info.id}: {seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}; nothing is lost, run the command again"
-    return {"waiting_seals": seals, "waiting_bytes": size, "whole": False, "said": said}
+    if (failure := _send(name, upload)) is not None:
+        seals, size = upload.waiting()
+        wrong.append(f"{seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}")
+    status = store_status(reader.directory, reader.snapshot())
+    assert status is not None, "`run` has seen that the memory has a store"
+    said = [f"{name}: {text}; nothing is lost, run the command again" for text in wrong]
+    if not status.waiting_seals and failure is None:
+        said.insert(0, f"{name}: everything sealed is on {bucket.name}")
+    said.append(f"  {describe_published(status, reader.info)}")
+    return {
+        **status.to_dict(reader.info), "problems": wrong, "whole": not wrong, "said": "\n".join(said),
+    }  # fmt: skip
 
 
 def _send(name: str, upload: Upload) -> StoreError | None:
@@ -227,22 +297,25 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
     return {"bytes": size, "damaged_chunks": bad, "whole": checked.clean, "said": said}
 
 
-def _confirm_leaving(readers: list[CameraReader], arguments: argparse.Namespace) -> None:
+def _confirm_leaving(memory: Path, arguments: argparse.Namespace) -> None:
     if not arguments.delete:
         if arguments.yes:
             raise UsageError("--yes: confirms --delete; without it, the objects stay on the store")
         return
-    sizes = {_bucket(reader).name: UploadState.read(reader.directory).bytes for reader in readers}
-    lines = [
-        f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here" for name, size in sizes.items()
-    ]
-    confirm(lines, arguments)
+    found = _each(memory, lambda reader: (_bucket(reader).name, UploadState.read(reader.directory).bytes))
+    confirm(
+        [
+            f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here"
+            for name, size in found.results.values()
+        ],
+        arguments,
+    )
 
 
-def _end(memory: Path, readers: list[CameraReader], *, delete: bool) -> None:
+def _end(memory: Path, cameras: list[str], *, delete: bool) -> None:
     """Everything is local: remove the store's settings, and with `delete` the objects."""
-    for reader in readers if delete else []:
-        bucket = _bucket(reader)
+    for camera in cameras if delete else []:
+        bucket = _bucket(Memory(memory).camera(camera))
         bucket.delete(bucket.sizes())
     if unlink(memory / FILE):
         fsync_directory(memory)

@@ -1,28 +1,34 @@
 """`afterview train`: a training configuration, from start to end."""
 
 import argparse
+import os
 from pathlib import Path
 
+from afterview.cli.arguments import require_directory
 from afterview.cli.output.documents import dump
-from afterview.configs import UsageError, missing_extra
+from afterview.cli.progress import announced, progress
+from afterview.configs import ExitStatus, UsageError, missing_extra
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or resume a training."""
     config = Path(arguments.config)
-    if not config.is_file():
-        raise UsageError(f"{config}: no such file; configurations lie in configs/training/")
+    if not os.path.isfile(config):
+        what = "is not a file" if os.path.exists(config) else "no such file"
+        raise UsageError(f"{arguments.config or 'CONFIG'}: {what}; configurations lie in configs/training/")
+    require_directory("--out", arguments.out)
     try:
-        from afterview.training.run import train  # late: loads torch
+        with announced("starting"):
+            from afterview.training.run import train  # late: loads torch
     except ModuleNotFoundError as error:
         if error.name != "accelerate":
             raise
         raise missing_extra("train", "training") from None
 
-    trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu)
+    trained = train(config, Path(arguments.out), resume=arguments.resume, cpu=arguments.cpu, progress=progress)
     if arguments.json:
         dump(trained.to_dict())
-        return 0
+        return ExitStatus.OK
     print(f"{trained.model}  after {trained.steps} steps; use it as --model {trained.model}")
     print(f"{trained.curves}  loss and accuracy")
-    return 0
+    return ExitStatus.OK

@@ -1,41 +1,125 @@
-"""An answer as text for people."""
+"""Answers and searches as text for people."""
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
-from afterview.memory.base.camera import CameraInfo
+from afterview.configs import UsageError
+from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.span import describe_removal
 
 if TYPE_CHECKING:
-    from afterview.stream.ask.question import Answer, Coverage
+    from afterview.stream.ask.answer_record import AnswerRecord, Images, Origin, SearchRecord
+    from afterview.stream.ask.question import Coverage, Evidence
+
+LEAST_WEIGHT = 0.01  # evidence below this share is only counted
+_LEAST = f"{100 * LEAST_WEIGHT:g} %"
+_FEWEST = 3  # frames shown where all are below it
+_MOST_GAPS = 10  # printed per camera; --json has all
+_PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are similar to the question
 
 
-def print_answer(
-    answer: "Answer", images: dict[tuple[str, int], str], zones: dict[str, CameraInfo], *, text: bool = True
-) -> None:
+def zone_of(cameras: Mapping[str, CameraInfo]) -> CameraInfo:
+    """The camera in whose zone the time of a question is shown: the first one; without cameras, one in the zone of this machine."""
+    for info in cameras.values():
+        return info
+    try:
+        return CameraInfo("", "", timezone=local_timezone())
+    except UsageError:  # the variable TZ is no name of a zone
+        return CameraInfo("", "")
+
+
+def print_origin(record: "AnswerRecord | SearchRecord") -> None:
+    """What was asked, when and of what: above an answer that is opened again."""
+    about, zone = record.about, zone_of(record.about.cameras)
+    print(f"{record.kind}: {printable(record.text)}")
+    at = about.options.get("at")
+    as_of = "" if at is None else f", as of {zone.show(at)}"
+    print(f"asked: {zone.show(about.asked)}{as_of}, of {about.memory}, with afterview {about.version}")
+    print()
+
+
+def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True) -> None:
     """The answer for a person: text, evidence, coverage, each time in its camera's zone. `text` False where it was streamed."""
+    answer, zones = record.answer, record.about.cameras
     if text:
         print(printable(answer.text) or "(the model said nothing)")
     if answer.notice:
         print(f"\nnote: {answer.notice}")
     if answer.evidence:
         print("\nevidence")
-    for item in answer.evidence:
+    shown, rest = split_evidence(answer.evidence)
+    for item in shown:
         when = zones[item.camera].show(item.time)
-        image = images.get((item.camera, item.frame), "")
+        image = images.get((item.camera, item.frame), "(no image)")
         print(f"  {item.camera}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+    if rest:
+        print(f"  {rest}")
+    print_forgotten(record.about)
     if answer.declined:
         return
     print("\ncoverage")
     for part in answer.parts:
         _print_coverage(part.coverage, zones[part.coverage.camera])
-        if len(zones) > 1:
-            print(f"    asked: {part.why}")
-    for name, why in answer.skipped.items():
-        print(f"  {name}: not asked: {why}")
-    first_s = min(part.timing["first_token_s"] for part in answer.parts)
+    if len(answer.parts) + len(answer.skipped) > 1:
+        for line in by_reason("asked", ((part.coverage.camera, part.why) for part in answer.parts)):
+            print(f"  {line}")
+    for line in by_reason("not asked", answer.skipped.items()):
+        print(f"  {line}")
+    first_s = min((part.timing["first_token_s"] for part in answer.parts), default=answer.total_s)
     print(f"\nfirst token after {first_s:.2f} s, complete after {answer.total_s:.2f} s; answer {answer.id}")
+
+
+def split_evidence(evidence: Sequence["Evidence"]) -> tuple[list["Evidence"], str]:
+    """The evidence to show, and what to say of the rest; all of it is in JSON."""
+    heavy = [item for item in evidence if item.weight >= LEAST_WEIGHT]
+    if heavy or not evidence:
+        rest = len(evidence) - len(heavy)
+        return heavy, f"{rest} more below {_LEAST}" if rest else ""
+    few = list(evidence[:_FEWEST])
+    more = f"; {len(evidence) - len(few)} more are left out" if len(evidence) > len(few) else ""
+    return few, f"the attention is spread: no frame has {_LEAST} of it{more}"
+
+
+def by_reason(what: str, cameras: Iterable[tuple[str, str]]) -> list[str]:
+    """One line per reason, with the cameras that it is true of: "hall, gate: asked: no camera was named"."""
+    together: dict[str, list[str]] = {}
+    for camera, why in cameras:
+        place = _PLACE.search(why)
+        named = f"{camera} ({place[1]})" if place else camera
+        together.setdefault(_PLACE.sub("", why), []).append(named)
+    return [f"{', '.join(names)}: {what}: {why}" for why, names in together.items()]
+
+
+def print_search(record: "SearchRecord", images: "Images") -> None:
+    """What a search found."""
+    result = record.result
+    if not result.hits:
+        print("nothing was recorded in that span")
+    for hit in result.hits:
+        image = images.get((hit.camera, hit.frame), "(no image)")
+        when = record.about.cameras[hit.camera].show_exact(hit.time)
+        print(f"{hit.camera}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
+    print_forgotten(record.about)
+    if not result.exact:
+        print("note: part of the span was searched approximately (its index is too large to compare every frame)")
+    if result.notice:
+        print(f"note: {result.notice}")
+    for line in by_reason("not searched", result.skipped.items()):
+        print(line)
+    print(f"answer {record.about.id}")
+
+
+def print_forgotten(about: "Origin") -> None:
+    """What of a saved answer was deleted since it was given."""
+    for camera, counts in about.forgotten.items():
+        shown = f" ({counts['shown']} of them had been shown)" if counts["shown"] else ""
+        print(
+            f"  {camera}: forgotten on request since: frames of the span: {counts['frames']}{shown}; what came from them is deleted"
+        )
 
 
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
@@ -48,14 +132,22 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     lag = spell_duration(coverage.lag_s)
     print(f"    attended to {attended}; newest frame is {lag} older than the time of the question")
     print(f"    times from: {describe_time_basis(coverage.time_basis)}")
-    for gap in coverage.gaps:
-        print(f"    gap: {describe_gap(gap, info)}")
+    for line in describe_gaps(coverage.gaps, info):
+        print(f"    {line}")
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
     if coverage.damaged:
         print(f"    {coverage.damaged} frames could not be read and were left out; `afterview fsck` says what is wrong")
     if coverage.unreachable:
-        print(
-            f"    {coverage.unreachable} frames are on the memory's store, which does not answer, and were left out; "
-            "`afterview store status` says more"
-        )
+        print(f"    {coverage.unreachable} frames cannot be read now and were left out: {coverage.unreachable_why}")
+
+
+def describe_gaps(gaps: Sequence[Gap], info: CameraInfo) -> list[str]:
+    """The longest gaps by time, one per line, and how many more there are."""
+    longest = sorted(gaps, key=lambda gap: (gap.lasts, gap.seconds if not gap.lasts else 0.0), reverse=True)
+    shown, rest = longest[:_MOST_GAPS], longest[_MOST_GAPS:]
+    lines = [f"gap: {describe_gap(gap, info)}" for gap in sorted(shown, key=lambda gap: gap.start)]
+    if rest:
+        whole = spell_duration(sum(gap.seconds for gap in rest))
+        lines.append(f"and {len(rest)} more gaps, {whole} in all, none longer than these; --json lists them")
+    return lines

@@ -51,20 +51,6 @@ def describe_evicted(evicted: dict[str, Any], info: CameraInfo, by: str) -> list
     return [f"  evicted: {evicted['frames']} frames, {span}, {evicted['bytes'] / 1e6:.1f} MB freed{by}"]
 
 
-def with_iso(value: Any, info: CameraInfo) -> Any:
-    """A JSON value with the times of its spans also in ISO 8601, in the camera's zone."""
-    if isinstance(value, list):
-        return [with_iso(item, info) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found[key] = with_iso(item, info)
-        if key in ("start", "end", "removed_at") and isinstance(item, float):
-            found[f"{key}_iso"] = info.local(item).isoformat()
-    return found
-
-
 def count_cameras(names: Sequence[str]) -> str:
     """For people: 'yard', 'door'."""
     return ", ".join(f"'{name}'" for name in names)

@@ -2,17 +2,28 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.plans.retention import Limits
 
 
-def dump(document: dict[str, Any]) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(document, ensure_ascii=False))
+def dump(document: dict[str, Any], memory: str | None = None, cameras: Iterable[CameraInfo] = ()) -> None:
+    """One JSON document on standard output.
+
+    memory: the memory that the command worked on, the first key of its document. cameras: those whose times get a KEY_iso beside them.
+    """
+    shown = with_iso(document, {info.id: info for info in cameras})
+    print(json.dumps(shown if memory is None else {"memory": memory, **shown}, ensure_ascii=False))
+
+
+def for_programs(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What commands report of each camera, without the sentence for people, `said`."""
+    return [{key: value for key, value in document.items() if key != "said"} for document in documents]
 
 
 def printable(text: str) -> str:
@@ -20,6 +31,12 @@ def printable(text: str) -> str:
     return "".join(
         repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" and letter != "\n" else letter for letter in text
     )
+
+
+def print_skipped(skipped: Mapping[str, str], what: str) -> None:
+    """One line for each camera that a command left out, after what it did. what: happened to it ('not searched')."""
+    for name, why in skipped.items():
+        print(f"{printable(name)}: {what}: {printable(why)}")
 
 
 def describe_gap(gap: Gap, info: CameraInfo) -> str:
@@ -32,6 +49,13 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
     if gap.lasts:
         return f"since {info.show(gap.start)} ({why})"
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
+
+
+def describe_limits(limits: Limits) -> str:
+    """The limits for people; empty without limits."""
+    values = limits.to_dict()
+    words = {"days": "{:g} days", "gigabytes": "{:.3g} GB", "coarse_days": "a quarter of the tokens after {:g} days"}
+    return " and ".join(text.format(values[key]) for key, text in words.items() if values[key])
 
 
 def describe_time_basis(counts: Mapping[str, int]) -> str:

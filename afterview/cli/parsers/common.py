@@ -3,9 +3,14 @@
 import argparse
 from typing import TypeAlias
 
+from afterview.cli.parsers.strict import strict
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+_OUTPUT = "output"
 MODEL = "PRESET|PATH|HUB_ID"  # what --model takes
+STORED = "the memory, or its object store: s3://BUCKET/PREFIX"  # what --memory takes where a command only reads
+MEMORY_DEFAULT = "(default: AFTERVIEW_MEMORY, else afterview/memory in the user's data directory)"
 
 
 def add_command(
@@ -16,10 +21,8 @@ def add_command(
     module: the module in afterview.cli.commands that runs it (default: the name of the command).
     json: whether this parser takes --json, -v and -q; False for a command whose actions take them.
     """
-    parser = commands.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}".strip())
+    strict(parser)
     parser.set_defaults(module=f"afterview.cli.commands.{module or name}")
     if json:
         add_json(parser)
@@ -27,15 +30,43 @@ def add_command(
     return parser
 
 
+def add_memory(
+    parser: argparse.ArgumentParser,
+    text: str = "the memory",
+    *,
+    positional: bool = False,
+    deletes: bool = False,
+    instead: str = "",
+) -> None:
+    """Add --memory DIR. `afterview.cli.arguments.resolve_memory` turns what is given, or the default, into `arguments.memory`.
+
+    positional: accept the directory as an argument without an option, too. deletes: the command may delete what is in the memory, so even
+    -q shows which one was taken by default. instead: an argument of the command that makes a memory unnecessary.
+    """
+    if positional:
+        parser.add_argument("memory_argument", nargs="?", metavar="DIR", help="the same as --memory DIR")
+    parser.add_argument("--memory", metavar="DIR", help=f"{text} {MEMORY_DEFAULT}")
+    parser.set_defaults(memory_deletes=deletes, memory_instead=instead)
+
+
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add -v and -q."""
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="show debug messages, too")
-    parser.add_argument("-q", "--quiet", action="count", default=0, help="show only warnings; -qq shows only errors")
+    group = _output_group(parser)
+    group.add_argument("-v", "--verbose", action="count", default=0, help="show debug messages, too")
+    group.add_argument("-q", "--quiet", action="count", default=0, help="show only warnings; -qq shows only errors")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
-    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    _output_group(parser).add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output, also for an error"
+    )
+
+
+def _output_group(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The group of the options that every command has; the help shows it last."""
+    known = [group for group in parser._action_groups if group.title == _OUTPUT]
+    return known[0] if known else parser.add_argument_group(_OUTPUT)
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +82,7 @@ def add_deletion(parser: argparse.ArgumentParser) -> None:
 
 def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None:
     """Add the memory, the cameras, the span and the model of a question."""
-    parser.add_argument(
-        "--memory", required=True, metavar="DIR", help="the memory, or its object store: s3://bucket/prefix"
-    )
+    add_memory(parser, STORED)
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help=f"{verb} this camera (repeatable; default: all)"
     )

@@ -2,7 +2,17 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_deletion, add_force, add_question
+from afterview.cli.parsers.common import (
+    MODEL,
+    STORED,
+    Commands,
+    add_command,
+    add_deletion,
+    add_force,
+    add_memory,
+    add_question,
+)
+from afterview.cli.parsers.looking import add_pictures
 from afterview.cli.parsers.store import add_store_command
 
 
@@ -28,7 +38,7 @@ def _add_fsck(commands: Commands) -> None:
         "or its object store does\nnot answer (which is no damage). Damage costs only the frames of its chunk: questions "
         "use the others and say how\nmany were left out.",
     )  # fmt: skip
-    parser.add_argument("memory", metavar="DIR")
+    add_memory(parser, positional=True, deletes=True)
     parser.add_argument(
         "--repair",
         action="store_true",
@@ -43,19 +53,31 @@ def _add_search(commands: Commands) -> None:
     parser = add_command(
         commands, "search", "find the frames that are most similar to a text",
         "Works while a camera is being watched. Compares every\nframe up to about a million of them; beyond, it says that the search was "
-        "approximate.\n\nexample:\n  afterview search \"a red ring\" --memory ./cameras --last 2h --top 5",
+        "approximate. Saves the frames found, as `ask` does.\n\nexample:\n"
+        "  afterview search \"a red ring\" --memory ./cameras --last 2h --top 5",
     )  # fmt: skip
-    parser.add_argument("text", metavar="TEXT")
+    parser.add_argument("text", metavar="TEXT", help='in quotes, for example "a red ring"')
     add_question(parser, "search", at="only frames up to this moment")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many frames (default: 10)")
+    add_pictures(parser, "the frames found")
+
+
+_WHICH = {
+    "retain": "the whole memory",
+    "mask": "the only one, or all to show masks",
+    "keep": "the only one, or all to show spans",
+}
 
 
 def _manage(
     commands: Commands, name: str, summary: str, more: str, *, module: str = "manage"
 ) -> argparse.ArgumentParser:
     parser = add_command(commands, name, summary, more, module=module)
-    parser.add_argument("--memory", required=True, metavar="DIR")
-    parser.add_argument("--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable)")
+    add_memory(parser, deletes=name in ("forget", "retain", "keep"))
+    which = _WHICH.get(name, "the only one")
+    parser.add_argument(
+        "--camera", metavar="NAME", action="append", default=[], help=f"which camera (repeatable; default: {which})"
+    )
     return parser
 
 
@@ -81,8 +103,9 @@ def _add_forget(commands: Commands) -> None:
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. If --clear would let the limits "
-        "delete frames at once, it first shows which and asks.",
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. Without options it shows "
+        "the kept spans. If --clear would let the limits\ndelete frames at once, it first shows which and asks.\n\nexample:\n"
+        "  afterview keep --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)
     parser.add_argument("--clear", action="store_true", help="drop all kept spans")
@@ -91,7 +114,8 @@ def _add_keep(commands: Commands) -> None:
 
 def _add_pause(commands: Commands) -> None:
     more = (
-        "Takes effect at once in a live watch, and survives restarts. The time\nbecomes a gap with the reason 'paused'."
+        "Takes effect at once in a live watch, and survives restarts. The time\nbecomes a gap with the reason 'paused'.\n\n"
+        'example:\n  afterview pause --memory ./cameras --camera "front door"'
     )
     _add_all(_manage(commands, "pause", "stop remembering what a live camera sees", more))
     _add_all(_manage(commands, "resume", "continue remembering what a live camera sees", "Ends a `pause`."))
@@ -156,9 +180,10 @@ def _add_reembed(commands: Commands) -> None:
         commands, "reembed", "rebuild a memory's features with another model",
         "Embeds every stored image again, beside a live watch or not.\nThe memory stays readable with the old model until everything "
         "is switched at once. An interrupted run\ncontinues. A running watch continues with the new model, including frames that came "
-        "meanwhile; if it was\nstarted with --model, give it the new model the next time.",
+        "meanwhile; if it was\nstarted with --model, give it the new model the next time.\n\n"
+        "example:\n  afterview reembed --memory ./cameras --model tiny --tokens int8",
     )  # fmt: skip
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    add_memory(parser)
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
@@ -173,22 +198,30 @@ def _add_reembed(commands: Commands) -> None:
 
 
 def _add_exchange(commands: Commands) -> None:
-    for name, summary, more in (
+    for name, summary, more, what in (
         (
             "export",
             "write a span of a camera to one file",
-            "Features, times, images and gaps, as safetensors: for another\nmachine, or for training.",
+            "Features, times, images and gaps, as safetensors: for another\nmachine, or for training. Without a span: everything.\n\n"
+            "example:\n  afterview export hall.span --memory ./cameras --camera hall --from 14:00 --to 14:20",
+            "the file to write",
         ),
         (
             "import",
             "append an exported span to a camera",
-            "Ids are new; times, images, features and gaps are the exported ones.",
+            "Ids are new; times, images, features and gaps are the exported ones.\n\n"
+            "example:\n  afterview import hall.span --memory ./elsewhere",
+            "a file that `export` wrote",
         ),
     ):
         parser = add_command(commands, name, summary, more, module="exchange")
-        parser.add_argument("file", metavar="FILE")
-        parser.add_argument("--memory", required=True, metavar="DIR")
-        which = "which camera" if name == "export" else "camera to append to (default: the name in the file)"
+        parser.add_argument("file", metavar="FILE", help=what)
+        add_memory(parser, STORED if name == "export" else "the memory to append to")
+        which = (
+            "which camera (default: the only one)"
+            if name == "export"
+            else "camera to append to (default: the name in the file)"
+        )
         parser.add_argument("--camera", metavar="NAME", help=which)
         if name == "export":
             _add_span(parser)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import Commands, add_command
+from afterview.cli.parsers.common import Commands, add_command, add_json, add_memory, add_verbosity
 
 _ABOUT = """\
 Keep the sealed frames of a memory (tokens, embeddings, images: nearly all of its bytes) on S3-compatible storage.
@@ -25,17 +25,21 @@ examples:
 
 def add_store_command(commands: Commands) -> None:
     """`store` and its actions."""
-    store = commands.add_parser(
-        "store", help="keep sealed frames on S3-compatible storage", description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    actions = store.add_subparsers(dest="action", metavar="ACTION", required=True)
+    store = commands.add_parser("store", help="keep sealed frames on S3-compatible storage", description=_ABOUT)
+    store.set_defaults(module="afterview.cli.commands.store")
+    add_memory(store)
+    add_json(store)
+    add_verbosity(store)
+    actions = store.add_subparsers(dest="action", metavar="ACTION", help="default: status")
     parser = _action(
         actions, "set", "name the store of a memory",
         "Tests it first: writes, reads and deletes\none small object; refuses a prefix where another memory lies. The next watch, "
         "or `store flush`, sends existing frames.",
     )  # fmt: skip
-    parser.add_argument("url", metavar="s3://BUCKET/PREFIX", help="each camera's objects lie under PREFIX/CAMERA/")
+    parser.add_argument(
+        "url", nargs="?", metavar="s3://BUCKET/PREFIX",
+        help="each camera's objects lie under PREFIX/CAMERA/; without an address `set` shows the present settings",
+    )  # fmt: skip
     parser.add_argument("--endpoint", metavar="URL", help="http(s)://host:port of a store that is not Amazon's")
     parser.add_argument("--region", metavar="NAME", help="default: AWS_REGION, else us-east-1")
     parser.add_argument(
@@ -59,5 +63,8 @@ def add_store_command(commands: Commands) -> None:
 
 def _action(actions: Commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
     parser = add_command(actions, name, summary, more, module="store")
-    parser.add_argument("--memory", required=True, metavar="DIR")
+    add_memory(parser, deletes=name == "leave")
+    for argument in parser._actions:
+        if argument.dest in ("memory", "json", "verbose", "quiet"):
+            argument.default = argparse.SUPPRESS  # or the action would undo `afterview store --memory DIR ACTION`
     return parser

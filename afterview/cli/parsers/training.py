@@ -1,6 +1,7 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_verbosity
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
+from afterview.cli.parsers.strict import strict
 
 
 def add_training_commands(commands: Commands) -> None:
@@ -18,8 +19,14 @@ def _add_world(commands: Commands) -> None:
         "Options let objects change in view\nor be partly hidden, and several cameras share a story.", json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    make = actions.add_parser("make", help="write a world as a video file, its truth beside it as NAME.truth.json")
-    make.add_argument("output", metavar="FILE", help="for example story.mp4")
+    make = actions.add_parser(
+        "make", help="write a world as a video file, its truth beside it as NAME.truth.json",
+        description="Write a world as a video file, its truth beside it as NAME.truth.json.\n\n"
+        "examples:\n  afterview world make story.mp4 --seed 7 --for 5m\n"
+        "  afterview world make home.mp4 --cameras 3 --questions 10",
+    )  # fmt: skip
+    strict(make)
+    make.add_argument("output", metavar="FILE", help="the video to write, for example story.mp4")
     make.add_argument("--seed", type=int, default=7, help="which world (default: 7)")
     make.add_argument(
         "--for", dest="seconds", default="10m", metavar="DURATION", help="length, 10s to 24h (default: 10m)"
@@ -27,7 +34,9 @@ def _add_world(commands: Commands) -> None:
     make.add_argument("--size", default="640x360", metavar="WIDTHxHEIGHT", help="pixels (default: 640x360)")
     make.add_argument("--rate", type=int, default=10, help="frames per second (default: 10)")
     make.add_argument("--codec", default="libx264", choices=("libx264", "libx265"), help="default: libx264")
-    make.add_argument("--questions", type=int, default=0, metavar="N", help="also print N questions with their answers")
+    make.add_argument(
+        "--questions", type=int, default=0, metavar="N", help="also print N questions with their answers (default: 0)"
+    )
     make.add_argument(
         "--choices", type=int, default=0, metavar="N", help="with N lettered answers each (default: open-ended)"
     )
@@ -73,7 +82,8 @@ def _add_evaluate(commands: Commands) -> None:
         "                  what, and summaries. --kinds may also name kinds of plain worlds\n"
         "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. Each\n"
         "                  camera answers separately: an answer other than 'not seen' counts as 'seen'. The times of their\n"
-        "                  evidence give first and next. A question about one camera is judged by its own answer",
+        "                  evidence give first and next. A question about one camera is judged by its own answer\n\n"
+        "example:\n  afterview evaluate world --seeds 100..101 --frames 300 --questions 10",
     )  # fmt: skip
     parser.add_argument("benchmark", choices=("world",), help="the benchmark")
     parser.add_argument(
@@ -109,15 +119,21 @@ def _add_evaluate(commands: Commands) -> None:
         help="ask as multiple choice with N lettered answers (default: open-ended)",
     )
     parser.add_argument("--model", default="tiny", metavar=MODEL, help="default: tiny")
-    parser.add_argument("--work", metavar="DIR", help="keep memories here, and reuse those that are there already")
+    parser.add_argument(
+        "--work",
+        metavar="DIR",
+        help="keep memories here, and reuse those that are there already (default: a temporary directory)",
+    )
 
 
 def _add_extract(commands: Commands) -> None:
     parser = add_command(
         commands, "extract", "cache features of videos and memories for training",
-        "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.",
+        "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.\n\n"
+        "example:\n  afterview extract story.mp4 ./cameras --out features",
     )  # fmt: skip
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    add_memory(parser, "a memory, as a further SOURCE; without any SOURCE the one to extract", instead="sources")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for the files; existing ones are kept")
     parser.add_argument(
         "--model", default="tiny", metavar=MODEL, help="model whose vision tower is used (default: tiny)"
@@ -133,8 +149,8 @@ def _add_train(commands: Commands) -> None:
     parser = add_command(
         commands, "train", "train a model",
         "CONFIG names model and data: see configs/training/. The result is a checkpoint\nin the published layout, "
-        "which every other command accepts as --model. On several devices:\n"
-        "accelerate launch --config_file configs/training/fsdp.yaml -m afterview train CONFIG --out DIR",
+        "which every other command accepts as --model.\n\non several devices:\n"
+        "  accelerate launch --config_file configs/training/fsdp.yaml -m afterview train CONFIG --out DIR",
     )  # fmt: skip
     parser.add_argument("config", metavar="CONFIG", help="a training configuration (YAML)")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for checkpoints, the log and the model")

@@ -58,12 +58,11 @@ def test_names_that_cannot_be_recorded_under(name: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        ["--fps", "inf"],
         ["--speed", "0"],
-        ["--start", "yesterday"],
+        ["--start", "soon"],
+        ["--start", "2099"],
         ["--start", "99999999999999999"],
         ["--timezone", "Mars/Base"],
-        ["--timezone", "", "--start", "08:00"],
         ["--camera", "answers"],
     ],
 )

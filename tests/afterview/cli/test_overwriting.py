@@ -15,6 +15,7 @@ from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 
 SMALL = ["--for", "10s", "--size", "64x36", "--rate", "1"]
+SHARED = ["--for", "2m", *SMALL[2:]]
 MINE = b"do not replace this"
 
 
@@ -76,7 +77,7 @@ def test_world_make_of_several_cameras_replaces_none_of_its_files(
     tmp_path: Path, existing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / existing).write_bytes(MINE)
-    make = ["world", "make", tmp_path / "story.mp4", "--cameras", "2", "--seed", "3", *SMALL, "--for", "2m"]
+    make = ["world", "make", tmp_path / "story.mp4", "--cameras", "2", "--seed", "3", *SHARED]
     assert f"{tmp_path / existing}: exists already" in refused(capsys, *make)
     assert contents(tmp_path) == {existing: MINE}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from afterview.cli.main import main
+from afterview.memory.base.lock import CameraLock
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.reader import CameraReader
@@ -65,7 +66,14 @@ def test_a_memory_moves_to_a_store_answers_from_there_and_comes_back(
     camera, where = memory / "yard", ["--memory", str(memory)]
     before = {path.relative_to(camera): path.read_bytes() for path in moving(camera)}
     frames = CameraReader(camera).snapshot().frames
-    ask = ["ask", "What is there?", *where, "--at", repr(float(CameraReader(camera).snapshot().times[-1])), "--json"]
+    ask = [
+        "ask",
+        "What is there now?",
+        *where,
+        "--at",
+        repr(float(CameraReader(camera).snapshot().times[-1])),
+        "--json",
+    ]
     first = json.loads(run(capsys, *ask))
     assert "go to s3://" in run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
     assert "everything sealed is on s3://" in run(capsys, "store", "flush", *where)
@@ -130,6 +138,7 @@ def test_a_watch_goes_on_while_its_store_is_away_and_sends_what_waits_when_it_is
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     memory = tmp_path / "m"
+    memory.mkdir()
     where = ["--memory", str(memory)]
     with gate_to(server) as gate:
         run(capsys, "store", "set", URL, "--endpoint", gate.endpoint, "--local-gb", "0", *where)
@@ -153,6 +162,7 @@ def test_a_watch_ends_when_it_is_told_to_though_its_store_hangs(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     memory = tmp_path / "m"
+    memory.mkdir()
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(memory))
     try:
         with watch(memory) as watching:
@@ -171,6 +181,7 @@ def test_kill_9_of_a_watch_in_mid_upload_loses_nothing(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     memory, acks = tmp_path / "m", tmp_path / "acks"
+    memory.mkdir()
     where = ["--memory", str(memory)]
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
     for point in ("upload.after-put:2", "upload.after-release:1"):  # tests.crash.uploads kills a writer at every point
@@ -195,7 +206,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         snapshot = CameraReader(memory / "yard").snapshot()
         away = Manifest.read(memory / "yard").frames
         assert 0 < away < snapshot.frames
-        coverage = json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]
+        coverage = json.loads(run(capsys, "ask", "What is there now?", *where, "--json"))["coverage"]
         assert (coverage["unreachable"], coverage["frames"]) == (away, snapshot.frames - away)
         assert coverage["damaged"] == 0
         assert json.loads(run(capsys, "search", "a thing", *where, "--json"))["hits"] == []  # nothing is indexed yet
@@ -207,9 +218,9 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
             said = run(capsys, *command, *where, status=1)
             assert "does not answer" in said
             assert "damage" not in said
-        assert f"{away} frames are on the memory's store, which does not answer" in run(capsys, "ask", "What?", *where)
+        assert f"{away} frames cannot be read now and were left out: s3://" in run(capsys, "ask", "What?", *where)
         early = repr(float(snapshot.times[5]))
-        said = run(capsys, "ask", "What is there?", *where, "--at", early, status=1)
+        said = run(capsys, "ask", "What is there now?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said
         assert "does not answer" in said
         assert "does not answer" in run(capsys, "store", "status", *where)
@@ -219,7 +230,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
         assert "damage:" not in said
         gate.open()
         time.sleep(0.1)
-        assert json.loads(run(capsys, "ask", "What is there?", *where, "--json"))["coverage"]["unreachable"] == 0
+        assert json.loads(run(capsys, "ask", "What is there now?", *where, "--json"))["coverage"]["unreachable"] == 0
 
 
 def run_fsck(capsys: pytest.CaptureFixture[str], memory: Path) -> str:
@@ -268,11 +279,19 @@ def test_an_emptied_store_is_found_out(memory: Path, server: ObjectServer, capsy
         ("http://host/x", None, "write s3://bucket/prefix"),
         ("s3://key:secret@bucket/x", None, "without credentials"),
         (URL, "http://user:secret@host", "without credentials"),
+        ("s3://Bucket/x", None, "lower-case letters"),
+        ("s3://buck..et/x", None, "no two dots together"),
+        (f"s3://{BUCKET}/a//b", None, "no part of it empty"),
+        (f"s3://{BUCKET}/../b", None, "no part of it empty"),
+        (f"s3://{BUCKET}/{'k' * 900}", None, "too long"),
+        (URL, "http://[::1", "write http://host:port"),
+        (URL, "http://127.0.0.1:99999", "write http://host:port"),
     ],
 )
 def test_a_place_that_does_not_work_is_refused_in_one_line(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], url: str, endpoint: str | None, said: str
 ) -> None:
+    (tmp_path / "m").mkdir()
     capsys.readouterr()
     arguments = ["store", "set", url, "--endpoint", endpoint or server.endpoint, "--memory", str(tmp_path / "m")]
     assert main(arguments) in (1, 2)
@@ -280,7 +299,68 @@ def test_a_place_that_does_not_work_is_refused_in_one_line(
     assert said in error
     assert error.count("\n") == 1
     assert "secret" not in error
-    assert not (tmp_path / "m").exists()
+    assert not list((tmp_path / "m").iterdir())
+
+
+def test_a_store_of_a_memory_that_is_not_there_is_refused(
+    tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "letter.txt").write_text("")
+    setting = ["store", "set", URL, "--endpoint", server.endpoint, "--memory"]
+    assert "mkdir" in run(capsys, *setting, str(tmp_path / "m"), status=2)
+    assert "holds no camera but other files ('letter.txt')" in run(capsys, *setting, str(tmp_path / "papers"), status=2)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["letter.txt", "papers"]
+    assert server.objects() == {}
+
+
+def test_what_stays_here_is_said_and_the_store_counts_the_same(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", *where)
+    before = store_status(memory / "yard", CameraReader(memory / "yard").snapshot())
+    snapshot, sealed = CameraReader(memory / "yard").snapshot(), Manifest.read(memory / "yard").frames
+    assert before is not None
+    assert (before.published_frames, before.local_frames) == (0, snapshot.frames)
+    forgotten = [repr(float(snapshot.times[place])) for place in (10, 19)]
+    run(capsys, "forget", *where, "--yes", "--from", forgotten[0], "--to", forgotten[1])
+    (flushed,) = json.loads(run(capsys, "store", "flush", *where, "--json"))["cameras"]
+    left = snapshot.frames - sealed
+    assert left > 0
+    assert (flushed["unsealed_frames"], flushed["local_frames"]) == (left, left)
+    assert flushed["unsealed_since"] == float(snapshot.times[sealed])
+    assert (flushed["published_frames"], flushed["published_last_time"]) == (
+        sealed - 10,
+        float(snapshot.times[sealed - 1]),
+    )
+    said = run(capsys, "store", "flush", *where)
+    assert f"{left} frames since" in said
+    assert "are not sealed and stay on this machine" in said
+    (status,) = json.loads(run(capsys, "store", "status", *where, "--json"))["cameras"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
+    (there,) = json.loads(run(capsys, "info", URL, "--json"))["cameras"]
+    chunks = [size for key, size in server.objects().items() if "/c." in key and "/frames/images/" in key]
+    chunks += [size for key, size in server.objects().items() if "/c." in key and "/generation-1/" in key]
+    keys = ("bytes", "published_frames", "published_last_time")
+    assert [there["store"][key] for key in keys] == [status[key] for key in keys]
+    assert (there["frames"], there["last_time"]) == (status["published_frames"], status["published_last_time"])
+    assert there["store"]["bytes"] == sum(chunks) > 0
+    assert there["store"]["local_frames"] is None
+    assert "later frames are not published yet" in run(capsys, "info", URL)
+
+
+def test_flush_fails_where_a_removal_could_not_be_completed(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
+    with CameraLock(memory / "yard" / "lock", camera="yard"):
+        assert main(["store", "flush", *where, "--json"]) == 1
+    (flushed,) = json.loads(capsys.readouterr().out)["cameras"]
+    assert "could not be completed" in flushed["problems"][0]
+    assert flushed["waiting_seals"] == 0
 
 
 def test_a_store_whose_name_is_damaged_is_named_again(
@@ -299,6 +379,7 @@ def test_wrong_credentials_are_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     need_object_store()
+    (tmp_path / "m").mkdir()
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with ObjectServer(INITIAL_NO_AUTH_ACTION_COUNT="1") as strict:  # after the bucket is made, keys are checked
@@ -309,9 +390,36 @@ def test_wrong_credentials_are_refused_in_one_line(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "never-printed\n", "AWS_SECRET_ACCESS_KEY: holds a character"),
+        ("AWS_SESSION_TOKEN", "ü", "AWS_SESSION_TOKEN: holds a character"),
+        ("AWS_SESSION_TOKEN", "t" * 100_000, "refuses the request (431)"),
+        ("AWS_REGION", "x y", "AWS_REGION: write the name of a region"),
+        ("AWS_CA_BUNDLE", "/nowhere", "AWS_CA_BUNDLE: /nowhere: cannot be read: no such file"),
+    ],
+)
+def test_an_environment_that_no_request_can_carry_is_named(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    name: str, value: str, said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "m").mkdir()
+    monkeypatch.setenv(name, value)
+    endpoint = server.endpoint.replace("http:", "https:") if name == "AWS_CA_BUNDLE" else server.endpoint
+    arguments = ["store", "set", URL, "--endpoint", endpoint, "--memory", str(tmp_path / "m")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert "never-printed" not in error
+    assert not list((tmp_path / "m").iterdir())
+
+
 def test_without_the_package_it_says_what_to_install(
     tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "m").mkdir()
     monkeypatch.setitem(sys.modules, "obstore", None)
     said = run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(tmp_path / "m"), status=2)
     assert "pip install '.[s3]'" in said
@@ -355,7 +463,7 @@ def sent(memory: Path) -> int:
 
 def waiting(memory: Path) -> int:
     """How many seals are not in the bucket yet."""
-    status = store_status(memory / "yard")
+    status = store_status(memory / "yard", CameraReader(memory / "yard").snapshot())
     return status.waiting_seals if status else 0
 
 
@@ -371,14 +479,14 @@ def test_another_machine_answers_from_the_store_alone(
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("XDG_CACHE_HOME", str(memory.parent / "cache"))
-    assert "no memory is published at" in run(capsys, "ask", "What?", "--memory", URL, status=2)
+    assert "no memory is published at" in run(capsys, "ask", "What now?", "--memory", URL, status=2)
     run(capsys, "store", "flush", *where)
     snapshot = CameraReader(memory / "yard").snapshot()
     sealed = Manifest.read(memory / "yard").frames
     at = repr(float(snapshot.times[sealed - 1]))
-    here = json.loads(run(capsys, "ask", "What is there?", *where, "--at", at, "--json"))
+    here = json.loads(run(capsys, "ask", "What is there now?", *where, "--at", at, "--json"))
     shutil.move(memory, memory.with_name("gone"))
-    there = json.loads(run(capsys, "ask", "What is there?", "--memory", URL, "--at", at, "--json"))
+    there = json.loads(run(capsys, "ask", "What is there now?", "--memory", URL, "--at", at, "--json"))
     assert there["answer"] == here["answer"]
     assert [item["weight"] for item in there["evidence"]] == [item["weight"] for item in here["evidence"]]
     assert (
@@ -396,7 +504,7 @@ def test_another_machine_answers_from_the_store_alone(
     said = run(
         capsys,
         "ask",
-        "What?",
+        "What now?",
         "--memory",
         URL,
         "--from",
@@ -422,7 +530,7 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     kept = before.ids[
         before.ids < Manifest.read(memory / "yard").frames
     ]  # those in the journal are lost with the machine
-    asked = ["What is there?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
+    asked = ["What is there now?", "--at", repr(before.time_of(int(kept[-1]))), "--json"]
     answer = json.loads(run(capsys, "ask", *where, *asked))
     hits = json.loads(run(capsys, "search", "a red circle", *where, *asked[1:]))["hits"]
     images = list(before.images(kept))
@@ -440,6 +548,7 @@ def test_a_memory_whose_machine_is_lost_comes_back_from_the_store_alone(
     assert [(hit["time"], hit["score"]) for hit in found] == [(hit["time"], hit["score"]) for hit in hits]
     run(capsys, "watch", *WATCH[1:], "--memory", str(back), "--for", "1s")
     assert CameraReader(back / "yard").snapshot().frames > after.frames
+    (memory.parent / "empty").mkdir()
     for another in (back, memory.parent / "empty"):  # the objects of before stay as they are
         said = run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--memory", str(another), status=2)
         assert "another memory ('yard'); choose another prefix" in said
@@ -453,6 +562,7 @@ def test_a_camera_of_any_name_has_objects(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = tmp_path / "m"
+    memory.mkdir()
     run(capsys, "store", "set", URL, "--endpoint", server.endpoint, "--local-gb", "0", "--memory", str(memory))
     with open_camera(memory, "Übergang 2 (Tür)", make_spec()) as repository:
         for number in range(70):

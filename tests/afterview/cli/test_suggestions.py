@@ -27,7 +27,9 @@ SOURCES = [
     *(ROOT / "docs").glob("*.md"),
 ]
 # Two forms: `afterview ask "..."`, also escaped in a Python string, and `afterview.ask(memory, "...")`.
-SUGGESTED = re.compile(r"""(?:\b(?:ask|search) \\?"|afterview\.ask\([^"]*(?:"\./cameras", )?")([^"\\]+)\\?\"""")
+SUGGESTED = re.compile(
+    r"""(?:\b(?:ask|search) \\?"|afterview\.ask\([^"]*(?:"\./cameras", )?"|Question\(")([^"\\]+)\\?\""""
+)
 DECLINED_ON_PURPOSE = "Did a parcel arrive?"  # in docs/commands.md
 
 

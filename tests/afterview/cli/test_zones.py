@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.record import describe_waiting
 from afterview.cli.main import main
+from afterview.cli.output.recording import describe_waiting
 from afterview.cli.output.stores import describe_store
 from afterview.memory.base.camera import CameraInfo, new_camera
 from afterview.memory.directory import Memory
@@ -38,13 +38,13 @@ def record(memory: Path, model: AfterviewModel, change: float) -> None:
 
 COMMANDS = {
     "info": ["info", "{memory}"],
-    "ask": ["ask", "What was there?", "--memory", "{memory}", "--evidence", "5"],
+    "ask": ["ask", "What thing was there?", "--memory", "{memory}", "--evidence", "5"],
     "search": ["search", "a red square", "--memory", "{memory}"],
     "fsck": ["fsck", "{memory}"],
     "keep": ["keep", "--memory", "{memory}", "--from", "{change}", "--to", "{last}"],
     "retain": ["retain", "--memory", "{memory}", "--days", "30"],
     "forget": ["forget", "--memory", "{memory}", "--yes", "--from", "{change}", "--to", "{last}"],
-    "ask what is gone": ["ask", "What was there?", "--memory", "{memory}", "--from", "{change}"],
+    "ask what is gone": ["ask", "What thing was there?", "--memory", "{memory}", "--from", "{change}"],
 }
 
 
@@ -103,7 +103,7 @@ def test_whose_clock_gave_the_times_is_said(
     record(tmp_path, model, AUTUMN)  # made-up frames are dated by arrival
     assert main(["info", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cameras"][0]["time_basis"] == {"arrival": 5}
-    assert main(["ask", "What?", "--memory", str(tmp_path), "--json"]) == 0
+    assert main(["ask", "What now?", "--memory", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["time_basis"] == {"arrival": 5}
     assert "times from: arrival at this machine" in run("ask", tmp_path, AUTUMN, capsys)
 

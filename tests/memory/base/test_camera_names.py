@@ -116,7 +116,7 @@ def test_commands_refuse_the_name_of_another_camera(tmp_path: Path, capsys: pyte
     span = ["--from", str(START), "--to", str(START + 1)]
     named = ["--memory", str(memory), "--camera", "-x"]
     for command in (
-        ["ask", "What?", *named], ["search", "red", *named], ["export", str(tmp_path / "f"), *named], ["forget", *named, *span],
+        ["ask", "What now?", *named], ["search", "red", *named], ["export", str(tmp_path / "f"), *named], ["forget", *named, *span],
         ["keep", *named, *span], ["pause", *named], ["mask", *named], ["retain", *named], ["reembed", "--model", "tiny", *named],
         [*replay, "--camera", "-x"], replay,
     ):  # fmt: skip

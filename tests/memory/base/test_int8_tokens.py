@@ -259,8 +259,9 @@ def test_a_new_generation_may_keep_its_tokens_in_another_way(tmp_path: Path, old
 def test_who_makes_a_camera_says_how_its_tokens_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = str(make_clip(tmp_path / "clip.mp4", frames=30, rate=10))
     memory = str(tmp_path / "m")
+    early = ["--start", "2020-01-01"]
     for storage in ("float16", "int8"):
-        assert main(["replay", clip, "--memory", memory, "--camera", storage, "--tokens", storage]) == 0
+        assert main(["replay", clip, "--memory", memory, "--camera", storage, "--tokens", storage, *early]) == 0
     assert main(["replay", clip, "--memory", memory, "--camera", "unsaid"]) == 0
     capsys.readouterr()
     assert main(["info", memory, "--json"]) == 0
@@ -269,10 +270,10 @@ def test_who_makes_a_camera_says_how_its_tokens_are_kept(tmp_path: Path, capsys:
     assert stored == {"float16": "float16", "int8": "int8", "unsaid": "float16"}  # the tiny preset's own
     assert main(["info", memory]) == 0
     assert "tokens of 128 a frame, int8" in capsys.readouterr().out
-    assert main(["ask", "What is shown?", "--memory", memory, "--camera", "float16"]) == 0  # one model reads both
-    assert main(["ask", "What is shown?", "--memory", memory, "--camera", "int8"]) == 0
+    assert main(["ask", "What is shown now?", "--memory", memory, "--camera", "float16"]) == 0  # one model reads both
+    assert main(["ask", "What is shown now?", "--memory", memory, "--camera", "int8"]) == 0
     capsys.readouterr()
-    again = ["replay", clip, "--memory", memory, "--camera", "float16", "--start", "2030-01-01"]
+    again = ["replay", clip, "--memory", memory, "--camera", "float16", "--start", "2020-01-02"]
     assert main([*again, "--tokens", "int8"]) == 2
     assert "afterview reembed --model tiny --tokens int8" in capsys.readouterr().err
     assert main(again) == 0

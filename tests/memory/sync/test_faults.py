@@ -12,6 +12,7 @@ import pytest
 from afterview.memory.base.camera import read_camera, write_camera
 from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import DamagedFrames, DamagedMemory, StoreRefused, StoreUnreachable, UnreachableFrames
+from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.fsck.fsck import fsck
@@ -357,6 +358,31 @@ def test_another_machine_is_told_where_a_damaged_document_is_put_right(
         another_machine(tmp_path)
     server.write(f"{PREFIX}/{key}", whole)
     assert_holds(another_machine(tmp_path).snapshot(), range(192))
+
+
+def test_damage_on_the_store_costs_its_camera_alone(
+    tmp_path: Path, server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    with open_camera(tmp_path / "m", "b", SPEC) as repository:
+        for number in range(70):
+            repository.append(make_frame(number, SPEC))
+    flush(camera)
+    flush(tmp_path / "m" / "b")
+    url = f"s3://{BUCKET}/house/m"
+    whole = server.read(f"{PREFIX}/committed")
+    server.write(f"{PREFIX}/committed", b"{")
+    memory = Memory(replica_of(url, cache=tmp_path / "cache"))
+    found = memory.each(lambda reader: reader.snapshot().frames)
+    assert found.results == {"b": 64}
+    assert "`afterview store flush` on the recording machine" in found.skipped["a"]
+    server.write(f"{PREFIX}/committed", whole)
+    assert Memory(replica_of(url, cache=tmp_path / "cache")).each(lambda reader: reader.snapshot().frames).results == {
+        "a": 192,
+        "b": 64,
+    }
 
 
 def test_what_another_machine_reads_first_is_checked_and_published_anew(

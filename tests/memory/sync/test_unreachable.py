@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from afterview.cli.main import main
-from afterview.memory.base.errors import DamagedMemory, StoreError, UnreachableFrames
+from afterview.memory.base.errors import (
+    DamagedMemory,
+    StoreError,
+    UnreachableFrames,
+    UnreachableOnStore,
+)
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
@@ -44,8 +49,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object, status: int) -> 
 
 
 def test_it_is_no_damage_for_a_handler_of_damage(camera: Path) -> None:
-    assert issubclass(UnreachableFrames, StoreError)
-    assert not issubclass(UnreachableFrames, DamagedMemory)
+    assert issubclass(UnreachableOnStore, UnreachableFrames)
+    assert not issubclass(UnreachableOnStore, DamagedMemory)
     snapshot = CameraReader(camera).snapshot()
     for read in (snapshot.tokens, snapshot.embeddings, snapshot.stored_tokens, lambda ids: list(snapshot.images(ids))):
         with pytest.raises(StoreError, match="does not answer"):
@@ -57,7 +62,7 @@ def test_fsck_says_unchecked_and_repairs_nothing(
 ) -> None:
     for options in ([], ["--deep"], ["--repair"], ["--repair", "--deep"]):
         said = run(capsys, "fsck", camera.parent, *options, status=1)
-        assert "store not checked" in said
+        assert "no damage found, 1 not checked" in said
         assert "does not answer" in said
     (report,) = json.loads(run(capsys, "fsck", camera.parent, "--json", status=1).splitlines()[0])["cameras"]
     assert (report["clean"], [finding["severity"] for finding in report["findings"]]) == (False, ["unchecked"])

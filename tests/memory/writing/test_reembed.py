@@ -176,12 +176,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert main(["reembed", "--memory", str(tmp_path), "--model", "tiny", "--json"]) == 1  # still being recorded
         (document,) = json.loads(capsys.readouterr().out)["cameras"]
         assert not document["switched"]
-        assert "is being written by process" in document["said"]
+        assert "is being written by process" in document["reason"]
     assert main(["reembed", "--memory", str(tmp_path), "--model", "tiny", "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
     assert (document["frames"], document["lost"], document["switched"]) == (70, 0, True)
     assert CameraReader(tmp_path / "a").spec == load_encoders("tiny").feature_spec
-    assert main(["ask", "What?", "--memory", str(tmp_path), "--json"]) == 0
+    assert main(["ask", "What now?", "--memory", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["frames"] == 70
     assert main(["reembed", "--memory", str(tmp_path), "--model", "tiny"]) == 0
     assert "already" in capsys.readouterr().out

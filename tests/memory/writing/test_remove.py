@@ -244,7 +244,7 @@ def test_commands_work_without_a_writer_and_say_what_is_left(camera: Path, capsy
     memory = ["--memory", str(camera.parent)]
     assert main(["forget", *memory, "--yes", "--from", str(START + 100), "--to", str(START + 149), "--json"]) == 0
     (document,) = json.loads(capsys.readouterr().out)["cameras"]
-    assert (document["frames"], document["proof"]["traces"], document["by"]) == (50, 0, "this command")
+    assert (document["frames"], document["proof"]["traces"], document["by"]) == (50, 0, "command")
     assert main(["forget", *memory, "--yes", "--from", str(START + 1), "--to", str(START + 2)]) == 0
     assert "0 traces left" in capsys.readouterr().out
     assert main(["forget", *memory]) == 2
@@ -257,7 +257,7 @@ def test_commands_work_without_a_writer_and_say_what_is_left(camera: Path, capsy
     assert 70 not in snapshot.ids
     assert main(["retain", *memory]) == 0
     assert "0.001 days" in capsys.readouterr().out
-    assert main(["ask", "What?", *memory, "--from", str(START + 110), "--at", str(START + 120)]) == 2
+    assert main(["ask", "What now?", *memory, "--from", str(START + 110), "--at", str(START + 120)]) == 2
     assert "no longer remembered: 50 frames were forgotten on request" in capsys.readouterr().err
     assert main(["fsck", str(camera.parent)]) == 0
 

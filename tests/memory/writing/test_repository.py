@@ -131,6 +131,23 @@ def test_gaps_survive_sealing_once_each(tmp_path: Path) -> None:
     assert CameraReader(tmp_path / "a").snapshot().gaps[-1].reason == "not recording"
 
 
+def gaps_of(memory: Path, times: list[float]) -> list[tuple[float, float, str]]:
+    with open_camera(memory, "a", SPEC) as repository:
+        for number, time in enumerate(times):
+            repository.append(make_frame(number, SPEC, time=START + time))
+    gaps = CameraReader(memory / "a").snapshot().gaps
+    return [(gap.start - START, gap.end - START, gap.reason) for gap in gaps]
+
+
+def test_a_hole_of_two_slots_or_more_is_a_gap_although_nobody_said_why(tmp_path: Path) -> None:
+    assert gaps_of(tmp_path, [0, 1, 2, 3, 9, 10, 13, 14, 16]) == [(3, 9, "jump"), (10, 13, "jump")]
+
+
+def test_a_source_slower_than_the_sampling_rate_has_no_gap_at_every_frame(tmp_path: Path) -> None:
+    frames = [float(7 * number) for number in range(40)]
+    assert gaps_of(tmp_path, [*frames, 400.0, 407.0]) == [(0, 7, "jump"), (273, 400, "jump")]
+
+
 def test_short_interruptions_are_no_gap(tmp_path: Path) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         repository.append(make_frame(0, SPEC))

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import afterview
+from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import MOMENT, clock, moment_id, onset
 from afterview.model.language.tokenizer import byte_tokenizer
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import clock_seconds
 from tests.afterview.cli.test_presets import replay
 from tests.support.clips import make_clip
@@ -51,6 +54,7 @@ def test_a_token_that_stands_for_a_time_is_read_as_that_time() -> None:
 
 
 def test_an_answer_points_into_its_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Paris")
     preset = write_preset(tmp_path, recall={"budget": 20, "window": 4, "nearest": 4})
     replay(preset, make_clip(tmp_path / "clip.mp4", frames=76, rate=10), tmp_path / "memory")
     model = load_pretrained(preset, device="cpu")
@@ -65,7 +69,14 @@ def test_an_answer_points_into_its_evidence(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(model.video_language, "generate_several", pointing)
     answer = afterview.ask(tmp_path / "memory", "When did it begin?", model=model)
     coverage, heaviest = answer.parts[0].coverage, answer.evidence[0]
-    said = clock_seconds(answer.text)
+    memory = Memory(tmp_path / "memory")
+    door = memory.camera("door")
+    shown = {f"At {door.info.show(time)}." for time in door.snapshot().times}
+    assert answer.text in shown
+    assert answer.text.endswith(" CEST.")  # the camera's zone, as every other time
+    (since,) = Answerer(memory, model, times_since_start=True).ask(Question("When did it begin?")).parts
+    said = clock_seconds(since.text)
     assert said is not None
-    assert answer.text == f"At {clock(said)}."
+    assert since.text == f"At {clock(said)}."
+    assert answer.text == f"At {door.info.show(coverage.first_time + said)}."
     assert said <= heaviest.time - coverage.first_time < said + coverage.recalled

@@ -84,6 +84,38 @@ def test_another_word_is_no_typing_mistake(question: str) -> None:
     assert SMALL.declines(question)
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What happened?", "What is going on?", "What's going on?", "what happened", "WHAT HAPPENED?", "What was seen?", "What is there?",
+        "What changed?", "Has anything changed?", "Tell me everything", "Is everything ok?", "Hello", "hi", "ok", "Why?", "When?",
+        "How many?", "What did you see?", "Describe what you see", "What hapened?",
+    ],
+)  # fmt: skip
+def test_questions_about_nothing_in_particular_are_declined(question: str) -> None:
+    assert tiny().declines(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is red?",
+        "What is shown now?",
+        "What is on the left?",
+        "What is yelow?",
+        "What was written?",
+        "Sum up the video",
+    ],
+)
+def test_a_value_or_the_present_is_something_in_particular(question: str) -> None:
+    assert not tiny().declines(question)
+
+
+def test_a_scope_that_names_no_subjects_accepts_questions_about_nothing() -> None:
+    assert not SMALL.declines("what was there")
+    assert SMALL.model_copy(update={"about": "red"}).declines("what was there")
+
+
 def test_names_of_cameras_are_known_in_any_question() -> None:
     assert SMALL.declines("Was there a ring, front door?")
     assert not SMALL.declines("Was there a ring, Front Door?", ["hall", "front-door"])

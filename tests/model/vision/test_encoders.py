@@ -122,3 +122,11 @@ def test_an_index_without_tokenizer_says_so() -> None:
     bare = IndexEncoder(index.model, None, name="bare", weights="sha256:0")
     with pytest.raises(TokenizerMissing, match="'bare' has no tokenizer"):
         bare.encode_texts(["a"])
+
+
+def test_an_index_counts_the_tokens_that_it_does_not_read() -> None:
+    index = small_model().encoders.index
+    most = index.longest_text - 1  # and the end token
+    assert (index.surplus_tokens("x" * most), index.surplus_tokens("x" * (most + 7))) == (0, 7)
+    np.testing.assert_array_equal(index.encode_texts(["x" * most]), index.encode_texts(["x" * (most + 7)]))
+    assert IndexEncoder(index.model, None, name="bare", weights="sha256:0").surplus_tokens("x" * 5000) == 0

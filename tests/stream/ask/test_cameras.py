@@ -74,7 +74,7 @@ def test_each_of_several_answers_as_it_would_alone(yards: Path, model: Afterview
 def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(
     yards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["ask", "What?", "--memory", str(yards), "--at", str(START + 800), "--model", "tiny"]
+    asked = ["ask", "What now?", "--memory", str(yards), "--at", str(START + 800), "--model", "tiny"]
     assert main([*asked, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [part["camera"] for part in document["cameras"]] == ["back", "front", "gate"]
@@ -98,6 +98,8 @@ def test_search_over_one_several_and_all(yards: Path, capsys: pytest.CaptureFixt
         arguments = ["search", "a red box", "--memory", str(yards), "--model", "tiny", "--top", str(top), "--json"]
         assert main([*arguments, *named]) == 0
         document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        for hit in document["hits"]:
+            del hit["image"]  # each search saves its own
         return document
 
     one, several, everywhere = search("gate"), search("gate", "back"), search()
@@ -116,7 +118,7 @@ def test_search_over_one_several_and_all(yards: Path, capsys: pytest.CaptureFixt
 
 def test_a_camera_of_another_model_that_is_named_is_an_error(yards: Path, model: AfterviewModel) -> None:
     with pytest.raises(SpecMismatch, match="reembed"):
-        Answerer(Memory(yards), model).ask(Question("What?", ("other",)))
+        Answerer(Memory(yards), model).ask(Question("What now?", ("other",)))
 
 
 def test_the_text_of_several_is_streamed_in_the_order_of_the_answer(yards: Path, model: AfterviewModel) -> None:
@@ -146,9 +148,9 @@ def test_named_cameras_are_all_asked_however_many(tmp_path: Path, model: Aftervi
     names = tuple(f"camera-{number}" for number in range(MOST_CAMERAS + 6))
     for number, name in enumerate(names):
         record(tmp_path, model, name, range(number, number + 3))
-    answer = Answerer(Memory(tmp_path), model).ask(Question("What?", names, max_new_tokens=2))
+    answer = Answerer(Memory(tmp_path), model).ask(Question("What now?", names, max_new_tokens=2))
     assert [part.coverage.camera for part in answer.parts] == list(names)
-    unnamed = Answerer(Memory(tmp_path), model).ask(Question("What?", max_new_tokens=2))
+    unnamed = Answerer(Memory(tmp_path), model).ask(Question("What now?", max_new_tokens=2))
     for place, part in enumerate(unnamed.parts, 1):
         assert f"the most similar to the question (place {place} of 10, similarity" in part.why
     assert len(unnamed.skipped) == 6
@@ -244,5 +246,5 @@ def test_each_camera_is_looked_at_once_for_a_question(
         return read_journal(path)
 
     monkeypatch.setattr("afterview.memory.reading.reader.read_journal", counting)
-    Answerer(Memory(tmp_path), model).ask(Question("What?", tuple(names[:named]), max_new_tokens=2))
+    Answerer(Memory(tmp_path), model).ask(Question("What now?", tuple(names[:named]), max_new_tokens=2))
     assert sorted(scans) == sorted(names[:named] if named else names)

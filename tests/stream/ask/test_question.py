@@ -9,9 +9,9 @@ from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Eviden
 
 
 def test_a_question_is_json() -> None:
-    question = Question("What?", ("gate", "back"), at=5.0, max_new_tokens=3)
+    question = Question("What now?", ("gate", "back"), at=5.0, max_new_tokens=3)
     assert json.loads(json.dumps(question.to_dict())) == {
-        "text": "What?", "cameras": ["gate", "back"], "start": None, "at": 5.0, "last_s": None, "seed": 0, "evidence": 8,
+        "text": "What now?", "cameras": ["gate", "back"], "start": None, "at": 5.0, "last_s": None, "seed": 0, "evidence": 8,
         "max_new_tokens": 3,
     }  # fmt: skip
 
@@ -32,7 +32,7 @@ def test_an_answer_is_json_of_its_first_camera_and_of_each() -> None:
         )
         for name, weight in (("gate", 0.25), ("back", 0.5))
     )  # fmt: skip
-    answer = Answer("id", "What?", "gate: a\nback: b", parts, None, {"new": "nothing was recorded"}, 1.23456)
+    answer = Answer("id", "What now?", "gate: a\nback: b", parts, None, {"new": "nothing was recorded"}, 1.23456)
     document = json.loads(json.dumps(answer.to_dict({("back", 7): "back-7.jpg"})))
     assert document["evidence"] == [
         {"camera": "back", "frame": 7, "time": 2.0, "weight": 0.5, "image": "back-7.jpg"},

@@ -40,11 +40,11 @@ def test_an_answer_goes_on_without_damaged_frames_and_says_how_many(tmp_path: Pa
     camera = record(tmp_path, model, "a", 80)
     chunk = camera / "generation-1/tokens/c.1.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    part = Answerer(Memory(tmp_path), model).ask(Question("What?", ("a",), max_new_tokens=2)).parts[0]
+    part = Answerer(Memory(tmp_path), model).ask(Question("What now?", ("a",), max_new_tokens=2)).parts[0]
     assert (part.coverage.frames, part.coverage.damaged) == (64, 16)
     assert not {item.frame for item in part.evidence} & set(range(16, 32))
     fsck(camera, repair=True)
-    part = Answerer(Memory(tmp_path), model).ask(Question("What?", ("a",), max_new_tokens=2)).parts[0]
+    part = Answerer(Memory(tmp_path), model).ask(Question("What now?", ("a",), max_new_tokens=2)).parts[0]
     assert (part.coverage.frames, part.coverage.damaged) == (64, 0)
     assert [gone.reason for gone in part.coverage.removed] == ["damaged"]
 
@@ -57,14 +57,18 @@ def test_forgotten_never_recorded_and_not_recording_are_three_different_answers(
         repository.forget(START + 50, START + 99)
     answerer = Answerer(Memory(tmp_path), model)
     with pytest.raises(NoLongerRemembered, match="no longer remembered: 50 frames were forgotten"):
-        answerer.ask(Question("What?", ("a",), start=START + 60, at=START + 80))
+        answerer.ask(Question("What now?", ("a",), start=START + 60, at=START + 80))
     with pytest.raises(NothingRecorded, match="nothing was recorded before") as never:
-        answerer.ask(Question("What?", ("a",), at=START - 60))
+        answerer.ask(Question("What now?", ("a",), at=START - 60))
     assert not isinstance(never.value, NoLongerRemembered)
-    coverage = answerer.ask(Question("What?", ("a",), start=START, at=START + 149, max_new_tokens=2)).parts[0].coverage
+    coverage = (
+        answerer.ask(Question("What now?", ("a",), start=START, at=START + 149, max_new_tokens=2)).parts[0].coverage
+    )
     assert coverage.frames == 100
     assert [(gone.start, gone.stop, gone.frames) for gone in coverage.removed] == [(START + 50, START + 99, 50)]
-    early = answerer.ask(Question("What?", ("a",), start=START - 90, at=START + 9, max_new_tokens=2)).parts[0].coverage
+    early = (
+        answerer.ask(Question("What now?", ("a",), start=START - 90, at=START + 9, max_new_tokens=2)).parts[0].coverage
+    )
     assert [(gap.start, gap.end, gap.reason) for gap in early.gaps] == [(START - 90, START, "not recording")]
     assert early.removed == ()
 
@@ -83,7 +87,7 @@ def test_frames_that_are_forgotten_while_a_question_reads_them_are_not_in_its_an
         return plain(snapshot, question, now, None)
 
     monkeypatch.setattr(answerer._planner, "plan_snapshot", forget_meanwhile)
-    context = answerer.plan("a", Question("What?", ("a",)), now=START + 100)
+    context = answerer.plan("a", Question("What now?", ("a",)), now=START + 100)
     assert context.span_frames == 60
     assert context.features.any(axis=(1, 2)).all()  # no frame is blank
 
@@ -95,14 +99,14 @@ def test_of_many_cameras_the_likeliest_are_asked_and_the_others_named_with_the_r
         record(tmp_path, model, f"camera {number}", 20 + number)
     record(tmp_path, model, "elsewhen", 5, late=9000.0)
     answerer = Answerer(Memory(tmp_path), model)
-    answer = answerer.ask(Question("What?", at=START + 60, max_new_tokens=2))
+    answer = answerer.ask(Question("What now?", at=START + 60, max_new_tokens=2))
     assert len(answer.parts) == MOST_CAMERAS
     assert len(answer.skipped) == 3
     assert "nothing was recorded before" in answer.skipped["elsewhen"]
     assert sum("less similar to the question" in why for why in answer.skipped.values()) == 2
     assert {item.camera for item in answer.evidence} <= {part.coverage.camera for part in answer.parts}
     left_out = next(name for name, why in answer.skipped.items() if "less similar" in why)
-    assert answerer.ask(Question("What?", (left_out,), at=START + 60, max_new_tokens=2)).skipped == {}
+    assert answerer.ask(Question("What now?", (left_out,), at=START + 60, max_new_tokens=2)).skipped == {}
 
 
 def test_search_on_the_command_line(tmp_path: Path, model: AfterviewModel, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +156,7 @@ def test_a_live_watch_is_paused_masked_and_made_to_forget_by_its_socket(
         assert main(["forget", *arguments, "--yes", "--from", repr(first), "--to", repr(first + 1), "--json"]) == 0
         done = json.loads(capsys.readouterr().out)["cameras"][0]
         assert done["frames"] >= 3
-        assert done["by"] == "the process that records it"
+        assert done["by"] == "recorder"
         assert main(["mask", *arguments, "--polygon", "0,0 1,0 1,1 0,1"]) == 0
         assert main(["pause", *arguments]) == 0
         assert wait_until(lambda: recording.states[-1][0] == "paused", 10)

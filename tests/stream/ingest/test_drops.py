@@ -1,7 +1,10 @@
 """Frames that are dropped are a gap at their place, with their reason, whatever else is on its way at that moment."""
 
+import asyncio
 import math
 import threading
+import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +26,10 @@ from afterview.stream.ingest.items import Interruption
 from afterview.stream.ingest.preprocess import Sampled
 from afterview.stream.ingest.queues import Blocking, DropOldest
 from afterview.stream.ingest.status import IngestStats
+from afterview.stream.ingest.supervisor import Supervisor
 from afterview.stream.ingest.write import CameraWriter, Stored
 from afterview.stream.source.address import parse_source
+from afterview.stream.source.events import Event, Frame, Opened
 from tests.support.memory_world import START, make_frame, make_spec
 
 SPEC = make_spec()
@@ -130,3 +135,75 @@ def test_the_reason_of_a_drop_goes_to_no_other_frame(tmp_path: Path) -> None:
     dropped = inbox.take_now(1)
     reader = write(tmp_path, [*frames[:3], *dropped, *frames[3:], Interruption("paused"), make_frame(99, SPEC)])
     assert relative(reader.snapshot().gaps) == [(2, 8, "dropped"), (9, 20, "jump"), (20, 99, "paused")]
+
+
+class StillPicture:
+    """A decoded picture that is always the same."""
+
+    width, height = 8, 8
+
+    def rgb(self) -> np.ndarray:
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_stop_loses_no_frame_that_waits_for_the_clock(
+    stamped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, frames = threading.Event(), 4
+
+    def burst(*rest: Any, stop: threading.Event, **options: Any) -> Iterator[Event]:
+        yield Opened("h264", 8, 8, 1.0)
+        for number in range(frames):  # faster than its own clock runs: buffered while it was opened
+            picture: Any = StillPicture()
+            yield Frame(float(number) if stamped else None, START + number * (0.01 if stamped else 1), None, picture)
+        given.set()
+        assert stop.wait(20)
+
+    monkeypatch.setattr("afterview.stream.ingest.decode.read_events", burst)
+    encoders: Any = SlowEncoders()
+    encoders.go.set()
+    stage, repository = EncodeStage(), open_camera(tmp_path, "a", SPEC)
+    camera = CameraIngest(IngestConfig(parse_source("rtsp://camera/x")), repository, encoders, stage.work)
+    stage.add(camera)
+    threads = [threading.Thread(target=run, daemon=True) for run in (stage.run, camera.write, camera.decode)]
+    for thread in threads:
+        thread.start()
+    assert given.wait(20)
+    camera.stop()
+    stage.close()
+    for thread in threads:
+        thread.join(20)
+    assert CameraReader(tmp_path / "a").snapshot().frames == frames
+
+
+def test_a_live_session_with_an_encoder_too_slow_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterview.stream.ingest.camera.LIVE_QUEUE_S", 0.5)
+    encoders: Any = SlowEncoders()
+    encoders.go.set()
+    batches = 0
+
+    def tokens(pixels: np.ndarray) -> np.ndarray:
+        nonlocal batches
+        batches += 1
+        time.sleep(1.4 if batches in (8, 14) else 0)
+        return np.zeros((len(pixels), 4, 6), np.float16)
+
+    encoders.vision.encode = tokens
+
+    async def record() -> int:
+        async with Supervisor(tmp_path, encoders) as supervisor:
+            source = parse_source("lavfi:testsrc2=size=64x48:rate=20")
+            camera = supervisor.add("a", IngestConfig(source, fps=10))
+            await asyncio.sleep(5)
+            camera.stop()
+            await supervisor.run()
+            return camera.inbox.dropped
+
+    dropped = asyncio.run(record())
+    snapshot = CameraReader(tmp_path / "a").snapshot()
+    steps, gaps = pairwise(snapshot.times.tolist()), {(gap.start, gap.end) for gap in snapshot.gaps}
+    assert dropped >= 10
+    assert {(before, after) for before, after in steps if after - before > 0.26} <= gaps  # to within one slot
+    missing = [round(10 * gap.seconds) - 1 for gap in snapshot.gaps if gap.reason == "dropped"]
+    assert abs(sum(missing) - dropped) <= len(missing)  # a slot each

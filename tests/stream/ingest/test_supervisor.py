@@ -103,7 +103,7 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         time.sleep(2)
         before = watch.snapshot()
         held = watch.frames()
-        question = Question("What was there?", max_new_tokens=2)
+        question = Question("What thing was there?", max_new_tokens=2)
         during = Answerer(Memory(watch.memory), model).ask(question)  # while the camera is away
         server.restart()
         away = time.time() - killed
@@ -128,7 +128,7 @@ def test_a_killed_server_that_comes_back_costs_one_gap_and_no_frame(
         assert (np.diff(snapshot.times) > 0).all()
     answerer = Answerer(Memory(watch.memory), model)
     touching, earlier = (
-        answerer.ask(Question("What was there?", max_new_tokens=2, **span)).parts[0].coverage
+        answerer.ask(Question("What thing was there?", max_new_tokens=2, **span)).parts[0].coverage
         for span in ({"start": gap.start - 1}, {"at": gap.start - 0.5})
     )
     assert touching.gaps[0].reason == "lost"
@@ -199,7 +199,7 @@ def take(
             task = asyncio.create_task(session.run())
             while not (until(ingest) and len(answers) == questions) and not task.done() and time.monotonic() < bound:
                 if ingest.stats.recorded > 1 and len(answers) < questions:
-                    answers.append(await session.ask(model, Question("What was there?")))
+                    answers.append(await session.ask(model, Question("What thing was there?")))
                 await asyncio.sleep(0.02)
             session.stop()
             await task
@@ -331,14 +331,16 @@ def test_a_question_that_nobody_waits_for_is_cancelled(
         async with Session(tmp_path, model.encoders) as session:
             with monkeypatch.context() as patch:
                 patch.setattr(type(model), "answer_several", endless)
-                first = asyncio.create_task(session.ask(model, Question("What was there?")))
+                first = asyncio.create_task(session.ask(model, Question("What thing was there?")))
                 while len(drawn) < 5:
                     await asyncio.sleep(0.01)
                 first.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await first
                 assert await asyncio.to_thread(ended.wait, 10)
-            return await session.ask(model, Question("What was there?", max_new_tokens=2))  # the thread is free again
+            return await session.ask(
+                model, Question("What thing was there?", max_new_tokens=2)
+            )  # the thread is free again
 
     assert run_loop(main()).parts
 
@@ -361,7 +363,7 @@ def test_a_question_is_cancelled_while_it_reads_the_memory(
     if not places:
         cancel.set()
     with pytest.raises(Cancelled):
-        Answerer(Memory(tmp_path), model).ask(Question("What was there?"), cancel=cancel)
+        Answerer(Memory(tmp_path), model).ask(Question("What thing was there?"), cancel=cancel)
     assert len(reads) == places
 
 
@@ -397,7 +399,9 @@ def test_watching_into_the_future_is_refused(model: AfterviewModel, clip: Path, 
 def test_a_camera_named_twice_is_asked_once(model: AfterviewModel, clip: Path, tmp_path: Path) -> None:
     take(model, tmp_path, IngestConfig(parse_source(str(clip)), live=False), until=lambda camera: False)
     name = Memory(tmp_path).camera_ids()[0]
-    answer = Answerer(Memory(tmp_path), model).ask(Question("What is there?", cameras=(name, name.upper()), evidence=3))
+    answer = Answerer(Memory(tmp_path), model).ask(
+        Question("What is there now?", cameras=(name, name.upper()), evidence=3)
+    )
     assert len(answer.parts) == 1
     assert len(answer.evidence) == 3
 

@@ -219,7 +219,7 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path, capsys: pytes
         assert main(["reembed", "--memory", str(memory), "--model", str(models["new"]), "--json"]) == 0
         (document,) = json.loads(capsys.readouterr().out)["cameras"]
         assert document["switched"]
-        assert "the process that records it" in document["by"]
+        assert document["by"] == "recorder"
         assert document["frames"] >= begun
         recording.wait_for(len(recording.acks) + 70)  # a whole seal under the new model
 
@@ -241,6 +241,6 @@ def test_a_living_watch_goes_over_to_another_model(tmp_path: Path, capsys: pytes
     assert likeness.min() > 0.99  # later ones were encoded from the picture itself, not from its JPEG
     old = load_pretrained(models["old"])
     with pytest.raises(SpecMismatch):
-        Answerer(Memory(memory), old).ask(Question("What?", ("a",)))
-    answer = Answerer(Memory(memory), load_pretrained(models["new"])).ask(Question("What?"))
+        Answerer(Memory(memory), old).ask(Question("What now?", ("a",)))
+    answer = Answerer(Memory(memory), load_pretrained(models["new"])).ask(Question("What now?"))
     assert answer.parts[0].coverage.frames == count()

@@ -300,7 +300,7 @@ def test_a_file_is_no_place_for_a_training(
     (tmp_path / "file").touch()
     (tmp_path / "stage.yaml").write_text(json.dumps(stage(toy).model_dump(mode="json", exclude_unset=True)))
     assert main(["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "file" / below), "--cpu"]) == 2
-    assert "is a file, or lies below one; give a directory" in capsys.readouterr().err
+    assert "is not a directory; give a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("killed_at", "resumes_at"), [(5, 0), (10, 6), (31, 30)])
@@ -386,7 +386,7 @@ def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "not JSON: line 1"),
         ("[]", "with at least one"),
         ('[{"video": "a.mp4"}]', "item 0: conversations"),
         ('[{"video": "a.mp4", "image": "a.jpg", "conversations": [Q, A]}]', "both a video and an image"),

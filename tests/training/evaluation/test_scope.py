@@ -13,7 +13,7 @@ from afterview.model.language.scope import Scope, words_of
 from afterview.training.evaluation.plan import VARIANTS, VariantName, WorldTest, questions_for
 from afterview.training.world.phrasing import HELD_OUT, PHRASINGS
 from afterview.training.world.rewording import reworded
-from afterview.training.world.vocabulary import CAMERAS, COLOURS, SCENES, SHAPES
+from afterview.training.world.vocabulary import CAMERAS, COLOURS, SCENES, SHAPES, SIZES
 
 MOST_DECLINED = 0.02
 NEEDLES = ("colour", "shape", "size", "where", "motion", "scene", "digit", "word", "when", "last")
@@ -104,4 +104,4 @@ def mistyped(text: str, rng: Random) -> str:
 
 def test_the_things_of_the_world_are_things_or_words_of_the_preset() -> None:
     assert {*SHAPES, *SCENES} <= set(words_of(scope().things))
-    assert set(COLOURS) <= {*words_of(scope().words), *words_of(scope().things)}
+    assert {*COLOURS, *SIZES} <= set(words_of(scope().about))

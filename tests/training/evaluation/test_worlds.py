@@ -177,9 +177,9 @@ def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.Ca
         (["--recall", "some"], "choose from bounded, full, decayed"),
         (["--seeds", "4294967296"], "training split"),
         (["--seeds", "\u00b2"], "give a range such as 100..119"),
-        (["--questions", "0"], "--questions 0: give a number from 1 on"),
-        (["--frames", "0"], "--frames 0: give a number from 1 on"),
-        (["--work", __file__], "is a file; give a directory"),
+        (["--questions", "0"], "--questions 0: must be at least 1"),
+        (["--frames", "0"], "0 frames: a world has 10 to 86400"),
+        (["--work", __file__], "is not a directory; give a directory"),
     ],
 )
 def test_evaluate_refuses_what_cannot_be_measured(
@@ -221,7 +221,7 @@ def test_world_make_writes_a_video_its_truth_and_questions(tmp_path: Path, capsy
     for refused, message in (
         ([str(path), "--size", "large"], "640x360"),
         ([str(path), *short, "--questions", "2", "--kinds", "taste"], "no question is of kind 'taste'"),
-        ([str(path), *short, "--questions", "2", "--choices", "99"], "answers to offer"),
+        ([str(path), *short, "--questions", "2", "--choices", "99"], "2 to 8 answers"),
         ([str(path), *short, "--questions", "2", "--annotations", str(path)], "is the video's own file"),
         ([str(path), *short, "--questions", "2", "--annotations", document["truth"]], "or that of its truth"),
         ([str(tmp_path), *short], "is a directory; give the name of a file"),
@@ -229,7 +229,7 @@ def test_world_make_writes_a_video_its_truth_and_questions(tmp_path: Path, capsy
     ):
         assert main(["world", "make", *refused]) == 2
         assert message in capsys.readouterr().err
-    assert main(["world", "make", str(tmp_path / "other.avi7"), *short]) == 1
-    assert f"{tmp_path}/other.avi7: cannot be written: no container is known" in capsys.readouterr().err
+    assert main(["world", "make", str(tmp_path / "other.avi7"), *short]) == 2
+    assert f"{tmp_path}/other.avi7: give a name that ends in .mp4" in capsys.readouterr().err
     assert (path.stat().st_size, set(tmp_path.iterdir())) == (size, written)
     assert main(["world", "make", str(tmp_path / "no" / "story.mp4")]) == 2

@@ -385,9 +385,11 @@ def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
         frames = jobs[-1].first_frame + len(jobs[-1].times)
         return index_bank(jobs, np.lib.stride_tricks.as_strided(picture, (frames, 128, 128, 3), (0, 384, 3, 1)))
 
-    monkeypatch.setattr(making, "_bank", lambda recipe, directory: bank_of_noise(recipe.bank))
+    monkeypatch.setattr(making, "_bank", lambda recipe, directory, report: bank_of_noise(recipe.bank))
     monkeypatch.setattr(
-        making, "encode_all", lambda vision, pixels, device: torch.zeros(1, 64, 128).half().expand(len(pixels), -1, -1)
+        making,
+        "encode_all",
+        lambda vision, pixels, device, report: torch.zeros(1, 64, 128).half().expand(len(pixels), -1, -1),
     )
     return recipe.model_copy(
         update={

@@ -1,0 +1,196 @@
+"""Keeps answers and searches in `answers/ID/` of a memory, and opens them again.
+
+A memory keeps the newest; what is deleted for that is said. Where the memory cannot be written, an answer goes to a temporary directory.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from afterview.configs import UsageError
+from afterview.memory.base.camera import ANSWERS
+from afterview.memory.base.durable import unlink, write_file
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError
+from afterview.memory.format.answer_files import (
+    SavedDirectory,
+    delete_answer,
+    image_file,
+    plan_answer_erasure,
+    read_answer,
+    saved_directories,
+    write_answer,
+)
+from afterview.memory.format.manifest import Manifest
+from afterview.memory.plans.removal import Removal
+from afterview.stream.ask.answer_record import Images, Record, opened
+
+KEPT, KEPT_BYTES = 500, 1_000_000_000  # per memory; about a hundred kilobytes each are common
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where an answer was saved. images: by camera and frame. kept: in the memory, so that it can be opened again by its id.
+
+    notes: what a user should know of it, in sentences.
+    """
+
+    directory: Path | None
+    images: Images
+    kept: bool
+    notes: tuple[str, ...]
+
+
+def save(record: Record, memory: Path) -> Saved:
+    """Save an answer or a search in the memory that it is about.
+
+    Nothing is saved in the local copy of a memory that is read from its store: `forget` on the recording machine would not reach it.
+    """
+    from afterview.memory.sync.replica import (
+        is_replica,
+    )  # late: it loads zarr, which reading a saved answer does not need
+
+    notes: list[str] = []
+    directory: Path | None = None
+    if is_replica(memory):
+        why = "a memory that is read from its store takes no answers"
+    else:
+        why, directory = _write(record, memory / ANSWERS / record.about.id)
+    kept = directory is not None
+    if directory is None:
+        directory = _write_elsewhere(record, why, notes)
+    else:
+        if _erase_forgotten(record, memory):
+            notes.append("frames of this answer were forgotten meanwhile; what was saved of them is deleted")
+        notes += _prune(memory)
+    return Saved(directory, _images(record, directory) if directory else {}, kept, tuple(notes))
+
+
+def open_saved(directory: Path, *, images: bool = True) -> tuple[Record, Images]:
+    """A saved answer or search, and where its images are. Raises MemoryNotFound (only images are saved) and DamagedMemory."""
+    document, parts = read_answer(directory)
+
+    def image(camera: str, frame: int) -> bytes:
+        try:
+            return (directory / image_file(camera, frame)).read_bytes() if images else b""
+        except OSError:
+            return b""
+
+    record = opened(str(directory), document, parts, image)
+    return record, _images(record, directory)
+
+
+def find_saved(memory: Path, given: str) -> SavedDirectory:
+    """The saved answer whose id begins with `given`. Raises UsageError if there is none, or more than one."""
+    known = saved_directories(memory)
+    exact = [one for one in known if one.id == given]
+    alike = exact or [one for one in known if given and one.id.startswith(given)]
+    if len(alike) == 1:
+        return alike[0]
+    if not alike:
+        raise UsageError(f"no saved answer '{given}' in {memory}; `afterview answers` lists them")
+    some = ", ".join(one.id for one in alike[:5]) + (f" and {len(alike) - 5} more" if len(alike) > 5 else "")
+    raise UsageError(f"'{given}' may be any of these answers: {some}; give more of the id")
+
+
+def changes_since(record: Record, memory: Path) -> list[str]:
+    """What became of the frames that an answer showed, in sentences. What was forgotten is not among them: it is in `about.forgotten`."""
+    found = []
+    for camera, info in record.about.cameras.items():
+        try:
+            manifest = Manifest.read(memory / camera)
+        except MemoryNotFound:
+            found.append(f"camera '{camera}' is no longer in this memory")
+            continue
+        except RepositoryError as error:
+            found.append(f"camera '{camera}': {error}")
+            continue
+        for reason, verb in (("evicted", "were evicted by retention"), ("damaged", "were lost to damage")):
+            gone = [removal for removal in manifest.removed if removal.reason == reason]
+            count = sum(any(one.first <= frame < one.end for one in gone) for frame in record.shown(camera))
+            if count:
+                found.append(
+                    f"camera '{info.id}': {count} of the frames shown {verb} since; only the images here are left"
+                )
+    return found
+
+
+def _write(record: Record, directory: Path) -> tuple[str, Path | None]:
+    """Save in a directory; returns it, or why that failed."""
+    document, parts = record.documents()
+    try:
+        images = {image_file(*key): data for key, data in record.pictures.items()}
+        write_answer(directory, document, parts, images)
+    except OSError as error:
+        try:
+            delete_answer(directory)  # what a full disk left
+        except OSError:
+            pass
+        return f"{error.filename or directory}: {error.strerror}", None
+    return "", directory
+
+
+def _write_elsewhere(record: Record, why: str, notes: list[str]) -> Path | None:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=f"afterview-{record.about.id}-"))
+        failed, written = _write(record, directory)
+    except OSError as error:
+        failed, written = str(error), None
+    if written is None:
+        notes.append(
+            f"the answer was saved nowhere: not in the memory ({why}), not in a temporary directory ({failed})"
+        )
+        return None
+    notes.append(
+        f"saved in {written}, outside the memory ({why}); `afterview answers` does not list it, and `forget` does not reach it"
+    )
+    return written
+
+
+def _erase_forgotten(record: Record, memory: Path) -> bool:
+    """Delete what was forgotten while the answer was made and saved. Any order of the two is safe.
+
+    `forget` commits first and then searches the saved answers; this writes first and then reads what is committed.
+    """
+    found = False
+    for camera in record.about.cameras:
+        for gone in _removed(memory, camera):
+            if gone.reason == "forgotten":
+                plan = plan_answer_erasure(memory, camera, gone, only=record.about.id)
+                for path in plan.delete:
+                    unlink(path)
+                for path, data in plan.rewrite.items():
+                    write_file(path, data)
+                found = found or bool(plan.files)
+    return found
+
+
+def _removed(memory: Path, camera: str) -> Sequence[Removal]:
+    try:
+        return Manifest.read(memory / camera).removed
+    except RepositoryError:
+        return ()  # damaged: nothing can be forgotten there either
+
+
+def _images(record: Record, directory: Path) -> Images:
+    paths = {key: directory / image_file(*key) for key in record.pictures}
+    return {key: str(path) for key, path in paths.items() if path.exists()}
+
+
+def _prune(memory: Path) -> list[str]:
+    """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays."""
+    known = saved_directories(memory)
+    kept, size = 0, 0
+    for kept, one in enumerate(known):
+        size += one.bytes
+        if kept and (kept >= KEPT or size > KEPT_BYTES):
+            break
+    else:
+        return []
+    try:
+        for one in known[kept:]:
+            delete_answer(one.path)
+    except OSError as error:
+        return [f"old saved answers could not be deleted ({error.filename}: {error.strerror})"]
+    gone = f"{len(known) - kept} saved answers were" if len(known) - kept > 1 else "saved answer was"
+    return [f"the oldest {gone} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]

@@ -1,0 +1,53 @@
+"""Opens a source once and closes it, so that a mistake shows before a model is loaded or a camera is created."""
+
+import time
+from collections.abc import Callable
+
+import av
+
+from afterview.stream.errors import NotAVideo
+from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.opening import open_container, video_stream
+
+_STILL_FORMATS = ("image2", "_pipe")  # FFmpeg's formats of single pictures end in one of these
+_MOST_PACKETS = (
+    500  # of a recording that are read for its first picture; one that needs more is left to the recording itself
+)
+
+
+def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    """Raise the SourceError that recording from `address` would begin with, if there is one.
+
+    A sender behind tcp://, udp://, rtp://, srt:// or rtmp:// may serve one connection only, so these are left alone.
+    """
+    if address.kind == "network":
+        return
+    with open_container(address, config, monotonic) as container:
+        stream = video_stream(container, address)
+        if address.kind == "file":
+            _require_video(container, stream, address)
+
+
+def _require_video(container: av.container.InputContainer, stream: av.VideoStream, address: SourceAddress) -> None:
+    """Raise NotAVideo for a recording without a picture, and for one still picture."""
+    still = container.format.name.endswith(_STILL_FORMATS)
+    pictures = packets = 0
+    try:
+        for packet in container.demux(stream):
+            packets += 1
+            pictures += len(_decode(stream, packet))
+            if pictures > still or packets > _MOST_PACKETS:
+                return
+    except (av.FFmpegError, OSError):
+        return  # damaged there: recording skips such places and counts them
+    if not pictures:
+        raise NotAVideo(f"{address.redacted}: not one picture in it can be decoded")
+    raise NotAVideo(f"{address.redacted}: is a still picture, not a video")
+
+
+def _decode(stream: av.VideoStream, packet: "av.Packet[av.VideoStream]") -> list[av.VideoFrame]:
+    try:
+        return list(stream.codec_context.decode(packet if packet.size else None))
+    except (av.FFmpegError, ValueError):
+        return []

@@ -12,9 +12,9 @@ from afterview.memory.base.settings import read_settings
 from afterview.memory.format.upload_state import remote_bytes
 from afterview.memory.plans.retention import Forecast, Growth, Savings, forecast, grace_seconds
 from afterview.memory.reading.reader import CameraReader
+from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.remote.settings import read_store
-from afterview.memory.writing.commands import camera_limits
 from afterview.memory.writing.disk_reserve import fixed_bytes
 
 

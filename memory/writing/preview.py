@@ -38,22 +38,15 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
-        ranges = [{**self._span(start, end), "frames": frames} for start, end, frames in self.ranges]
-        whole = self._span(self.ranges[0][0], self.ranges[-1][1]) if ranges else {"start": None, "end": None}
+        ranges = [{"start": start, "end": end, "frames": frames} for start, end, frames in self.ranges]
+        start, end = (self.ranges[0][0], self.ranges[-1][1]) if ranges else (None, None)
+        whole = {"start": start, "end": end}
         would = {"frames": self.frames, **whole, "bytes": self.bytes, "ranges": ranges, "lost_frames": self.lost}
         return {
             "camera": self.info.id,
             "would_delete": would,
             "would_downsample": self.downsampled,
             "stays": {"frames": self.stays},
-        }
-
-    def _span(self, start: float, end: float) -> dict[str, Any]:
-        return {
-            "start": start,
-            "start_iso": self.info.local(start).isoformat(),
-            "end": end,
-            "end_iso": self.info.local(end).isoformat(),
         }
 
 

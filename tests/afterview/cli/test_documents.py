@@ -92,7 +92,7 @@ def memory(tmp_path: Path) -> Path:
         ["keep"],
         ["pause"],
         ["resume"],
-        ["forget", "--from", str(FIRST + 5), "--to", str(FIRST + 7)],
+        ["forget", "--yes", "--from", str(FIRST + 5), "--to", str(FIRST + 7)],
         ["store"],
         ["store", "status"],
         ["store", "set"],

@@ -178,7 +178,18 @@ def test_forgetting_reaches_what_ask_and_search_saved(
     asked = say("ask", "Did you see a red ring?", "--memory", memory)
     found = say("search", "a ring", "--memory", memory, "--top", 70)
     assert len(found["hits"]) == 70
-    forget = ["forget", "--memory", str(memory), "--camera", "hall", "--from", str(START + 5), "--to", str(START + 24)]
+    forget = [
+        "forget",
+        "--yes",
+        "--memory",
+        str(memory),
+        "--camera",
+        "hall",
+        "--from",
+        str(START + 5),
+        "--to",
+        str(START + 24),
+    ]
     assert main([*forget, "--yes"] if "--yes" in _options("forget") else forget) == 0
     left = sorted(int(path.stem.split("-")[1]) for path in (memory / "answers" / found["id"]).glob("*.jpg"))
     assert left == [*range(5), *range(25, 70)]

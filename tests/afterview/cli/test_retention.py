@@ -16,6 +16,7 @@ from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import DAY, Growth, Limits, disk_full_in, forecast, plan_evictions
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
+from afterview.stream.ingest.commands import BY_COMMAND
 from tests.memory.writing.test_remove import files_with
 from tests.support.memory_world import START, make_frame, make_spec
 
@@ -116,7 +117,7 @@ def test_what_went_is_what_was_shown(memory: Path, capsys: pytest.CaptureFixture
         assert evicted["frames"] == before["would_delete"]["frames"]
         assert evicted["bytes"] > 0
         assert evicted["start_iso"].startswith("2023-11-14T")
-        assert after["by"] == "this command"
+        assert after["by"] == BY_COMMAND
     (a, _) = run(capsys, "info", str(memory))["cameras"]
     assert (a["evictions"]["frames"], a["evictions"]["last_limit"]) == (64, "days")
     assert a["evictions"]["last_at"] > START

@@ -324,7 +324,7 @@ def test_what_stays_here_is_said_and_the_store_counts_the_same(
     assert before is not None
     assert (before.published_frames, before.local_frames) == (0, snapshot.frames)
     forgotten = [repr(float(snapshot.times[place])) for place in (10, 19)]
-    run(capsys, "forget", *where, "--from", forgotten[0], "--to", forgotten[1])
+    run(capsys, "forget", *where, "--yes", "--from", forgotten[0], "--to", forgotten[1])
     (flushed,) = json.loads(run(capsys, "store", "flush", *where, "--json"))["cameras"]
     left = snapshot.frames - sealed
     assert left > 0

@@ -31,15 +31,20 @@ class HeldPath(PosixPath):
     @property
     def name(self) -> str:
         """The last part: for the held directory itself its name when it was opened, not the number of the descriptor."""
-        return self._opened().place.name if len(self.parts) == _ROOT else super().name
+        return self._opened().place.name if self._is_root else super().name
 
     @property
     def parent(self) -> Path:  # type: ignore[override]
         """The directory above: for a held camera its memory."""
-        if len(self.parts) != _ROOT:
+        if not self._is_root:
             return super().parent
         held = self._opened()
         return held.place.parent if held.above is None else held.above.path
+
+    @property
+    def _is_root(self) -> bool:
+        """Whether this is a held directory itself, not what lies in it, nor a place that `resolve` has found."""
+        return len(self.parts) == _ROOT and self.parts[: len(_PARTS)] == _PARTS
 
     def _opened(self) -> "HeldDirectory":
         held = holder(self)

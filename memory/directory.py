@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from afterview.memory.base.camera_names import camera_ids, find_camera
-from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError, Unreadable, in_words
 from afterview.memory.base.held_directory import hold_memory
 from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
     from afterview.memory.index.frame_index import FrameIndex
+
+_MOST_REASONS = 8  # in one error; further cameras are named without theirs
 
 _Result = TypeVar("_Result")
 
@@ -116,5 +118,10 @@ def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryE
         return MemoryNotFound(f"{memory} holds no camera; `afterview watch` or `afterview replay` records one")
     if len(failures) == 1:
         return next(iter(failures.values()))
-    each = "; ".join(f"{name}: {error}" for name, error in failures.items())
-    return RepositoryError(f"{memory}: none of its {len(failures)} cameras can be used: {each}")
+    each = [f"{name}: {error}" for name, error in failures.items()]
+    if len(each) > _MOST_REASONS:
+        each[_MOST_REASONS:] = [f"and also {', '.join(list(failures)[_MOST_REASONS:])}"]
+    what = f"none of its {len(failures)} cameras can be used"
+    if all(isinstance(error, Unreadable) for error in failures.values()):
+        what = "these directories may be cameras, but none can be read"  # nobody can tell
+    return RepositoryError(f"{memory}: {what}: {'; '.join(each)}")

@@ -121,19 +121,23 @@ class HeldDirectory:
 
 def hold(directory: Path) -> HeldDirectory:
     """Open a camera's directory and its memory's, or return the holder of `directory` if it is a held path. Raises OSError."""
-    known = holder(directory)
-    if known is not None and known.path == directory:
-        return known
-    return HeldDirectory(directory, above=hold_memory(directory.parent))
+    return _known(directory) or HeldDirectory(place_of(directory), above=hold_memory(directory.parent))
 
 
 def hold_memory(place: Path) -> HeldDirectory:
     """Open a memory's directory: one descriptor for all of its cameras. Raises OSError."""
+    if (held := _known(place)) is not None:
+        return held
     key = str(place.absolute())
     known = _memories.get(key)
     if known is None or not known.in_place:
         known = _memories[key] = HeldDirectory(place)
     return known
+
+
+def _known(directory: Path) -> HeldDirectory | None:
+    """The holder of which this is the path."""
+    return holder(directory) if len(directory.parts) == _ROOT else None
 
 
 def holder(path: Path) -> HeldDirectory | None:

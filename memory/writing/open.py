@@ -11,7 +11,7 @@ from afterview.memory.base.errors import CameraMoved, NotWritable, RepositoryErr
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.held_directory import HeldDirectory, hold
 from afterview.memory.base.lock import CameraLock
-from afterview.memory.base.moved import moved
+from afterview.memory.base.moved import explained, moved
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.writing.create import create_camera
@@ -32,24 +32,20 @@ def open_camera(
 ) -> Repository:
     """Open the camera with exactly this name or id in the memory at `memory` for writing; creates what is missing.
 
-    expected: the directory that the caller has read. Raises CameraMoved if another one lies there now, NameTaken (the id of this name
+    expected: the directory that the caller has read. Raises CameraMoved if it does not lie there any more, NameTaken (the id of this name
     belongs to another one), NotWritable, CameraBusy (names the process), SpecMismatch (names `reembed`), FormatMismatch, DamagedMemory.
     """
-    if expected is not None and not expected.in_place:
-        raise moved(expected)
     directory = directory_to_record(memory, name)
     if os.path.exists(
         memory / "__init__.py"
     ):  # in a clone of this project, `--memory memory` would name the source code
         raise NotWritable(f"memory {memory}: is a Python package, not a memory; name another directory")
     try:
-        held, lock = _take(directory)
+        held, lock = _take(directory) if expected is None else _take_again(expected)
     except OSError as error:
         raise NotWritable(f"memory {describe(error, directory / 'lock', action='written')}") from None
     directory = held.path  # from here on nothing is looked up by the camera's place
     try:
-        if expected is not None and not expected.is_same(held):
-            raise moved(expected)
         if not (directory / "camera.json").exists():
             create_camera(directory, name, spec, fps=fps, timezone=timezone)
         info = read_camera(directory)
@@ -77,14 +73,27 @@ def _take(directory: Path) -> tuple[HeldDirectory, CameraLock]:
         try:
             make_directory(directory)
             held = hold(directory)
-            if not held.is_stable:
-                raise NotWritable(
-                    f"{directory}: cannot be written, because this system has no /proc/self/fd; mount /proc"
-                )
-            lock = CameraLock(held.path / "lock", camera=directory.name)
+            lock = _lock(held)
         except FileNotFoundError:  # deleted meanwhile: by its last writer, if it never held a frame
             continue
         if held.in_place:
             return held, lock
         lock.close()
     raise CameraMoved(f"{directory}: is moved, replaced or deleted again and again; stop the process that does it")
+
+
+def _take_again(held: HeldDirectory) -> tuple[HeldDirectory, CameraLock]:
+    """Lock a directory that was opened before; nothing is created in its place. Raises OSError, CameraBusy, CameraMoved."""
+    if held.in_place:
+        with explained(held.path):
+            lock = _lock(held)
+        if held.in_place:
+            return held, lock
+        lock.close()
+    raise moved(held)
+
+
+def _lock(held: HeldDirectory) -> CameraLock:
+    if not held.is_stable:
+        raise NotWritable(f"{held.place}: cannot be written, because this system has no /proc/self/fd; mount /proc")
+    return CameraLock(held.path / "lock", camera=held.place.name)

@@ -288,7 +288,11 @@ def main() -> int:
         say(f"{kind}: {len(tally.broken)} promises broken")
     shutil.rmtree(root)
     move_watches(tally, arguments.watches, random.Random(arguments.seed), say)
-    print("\n".join(tally.lines()))
+    total = (
+        f"{tally.kills.total()} times moved, replaced or deleted; {tally.acknowledged} frames that watches acknowledged"
+    )
+    places = tally.lines()[: len(tally.kills)]
+    print("\n".join([*places, total, *tally.broken, f"{len(tally.broken)} promises broken"]))
     return 1 if tally.broken else 0
 
 

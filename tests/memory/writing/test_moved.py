@@ -159,6 +159,10 @@ def test_a_command_for_a_camera_that_was_read_does_not_reach_the_one_that_took_i
     with pytest.raises(CameraMoved, match="moved to"):
         open_camera(tmp_path / "m", "a", SPEC, expected=reader.held)
     assert content(reader.directory) == before
+    shutil.rmtree(reader.directory)
+    with pytest.raises(CameraMoved):
+        open_camera(tmp_path / "m", "a", SPEC, expected=reader.held)
+    assert not reader.directory.exists()  # nor is it made again
 
 
 def test_limits_for_a_memory_do_not_reach_the_one_that_took_its_place(

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    if arguments.command == "keep" and (arguments.clear or arguments.yes or arguments.dry_run):
+    if arguments.command == "keep" and (arguments.clear or arguments.dry_run):
         previewed = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
         previews = list(previewed.results.values())
         lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
@@ -101,7 +101,7 @@ def span_of(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float,
 def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Preview:
     """What the limits evict at once when no span is kept any more."""
     if not arguments.clear:
-        raise UsageError("--yes and --dry-run belong to --clear; keeping a span deletes nothing")
+        raise UsageError("--dry-run: of what? give --clear; keeping a span deletes nothing")
     if arguments.start or arguments.end or arguments.last:
         raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
     limits = camera_limits(reader.directory, read_settings(reader.directory))

@@ -63,6 +63,8 @@ def show_previews(
 def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
     """Raise UsageError where a change would touch several cameras and nobody said so."""
     known = memory.camera_ids()
+    if getattr(arguments, "all", False) and arguments.camera:
+        raise UsageError("--all names every camera and --camera some; give one of them")
     if len(arguments.camera or known) == 1 or _only_shows(arguments):
         return
     if arguments.command in ("forget", "keep"):

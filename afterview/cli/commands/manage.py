@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute the command for each camera that it names."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    if arguments.command == "keep" and (arguments.clear or arguments.yes or arguments.dry_run):
+    if arguments.command == "keep" and (arguments.clear or arguments.dry_run):
         found = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
         previews = list(found.results.values())
         lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
     """Raise UsageError where a change would touch several cameras and nobody said so."""
     known = memory.camera_ids()
+    if getattr(arguments, "all", False) and arguments.camera:
+        raise UsageError("--all names every camera and --camera some; give one of them")
     if len(arguments.camera or known) == 1 or _only_shows(arguments):
         return
     if arguments.command in ("forget", "keep"):
@@ -87,7 +89,7 @@ def span_of(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float,
 def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Preview:
     """What the limits evict at once when no span is kept any more."""
     if not arguments.clear:
-        raise UsageError("--yes and --dry-run belong to --clear; keeping a span deletes nothing")
+        raise UsageError("--dry-run: of what? give --clear; keeping a span deletes nothing")
     if arguments.start or arguments.end or arguments.last:
         raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
     limits = camera_limits(reader.held.path, read_settings(reader.held.path))

@@ -299,8 +299,6 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
 
 def _confirm_leaving(memory: Path, arguments: argparse.Namespace) -> None:
     if not arguments.delete:
-        if arguments.yes:
-            raise UsageError("--yes: confirms --delete; without it, the objects stay on the store")
         return
     sizes = _each(memory, lambda reader: (_bucket(reader).name, UploadState.read(reader.held.path).bytes)).results
     lines = [

@@ -153,7 +153,9 @@ def test_a_limit_of_one_camera_that_shrinks_the_share_of_another_shows_both(
         (["retain", "--forever", "--coarse-days", "3"], "leave out --coarse-days"),
         (["retain", "--dry-run"], "--dry-run: of what?"),
         (["keep", "--camera", "a", "--clear", "--last", "1h"], "leave out --from, --to and --last"),
-        (["keep", "--camera", "a", "--last", "1h", "--yes"], "belong to --clear"),
+        (["keep", "--camera", "a", "--last", "1h", "--dry-run"], "give --clear"),
+        (["pause", "--all", "--camera", "a"], "give one of them"),
+        (["mask", "--all", "--camera", "a", "--clear"], "give one of them"),
     ],
 )
 def test_options_that_would_win_over_each_other_are_refused(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,4 @@ def test_the_rate_of_a_camera_need_not_be_given_again(tmp_path: Path, capsys: py
     for start, options in ((START, ("--fps", "5")), (START + 1000, ())):
         document = replay(capsys, clip, "--memory", tmp_path / "m", "--camera", "a", "--start", start, *options)
         assert document["recorded"] == 10
+        assert datetime.fromisoformat(document["last_time_iso"]).timestamp() == document["last_time"]

@@ -11,6 +11,7 @@ from afterview.cli.output.documents import dump, printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import ExitStatus, UsageError
+from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -129,7 +130,7 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
         else list({one.id: one for one in (find_saved(memory, id) for id in arguments.id)}.values())
     )
     size = sum(one.bytes for one in chosen)
-    what = f"{len(chosen)} saved answer{'' if len(chosen) == 1 else 's'} ({size / 1e6:.1f} MB)"
+    what = f"{counted(len(chosen), 'saved answer')} ({size / 1e6:.1f} MB)"
     if chosen and not arguments.dry_run:
         confirm([*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{what} would be deleted"], arguments)
     if not arguments.dry_run:

@@ -18,6 +18,7 @@ from afterview.cli.output.recording import RecordingView, describe_failure, desc
 from afterview.cli.progress import live_lines
 from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
+from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.base.typed_times import spell_duration
@@ -167,8 +168,7 @@ def _status(recordings: Sequence[_Recording]) -> int:
 def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], encoders: "Encoders") -> None:
     if arguments.json:
         documents = [_document(recording) for recording in recordings]
-        single = documents[0] if len(documents) == 1 else {}
-        alone = {key: value for key, value in single.items() if key not in ("state", "cause")}
+        alone = documents[0] if len(documents) == 1 else {}
         infos = [recording.ingest.repository.info for recording in recordings if recording.ingest is not None]
         dump({**alone, "cameras": documents, "notice": encoders.notice}, arguments.memory, infos)
         return
@@ -201,10 +201,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     status, info = recording.ingest.status(), recording.ingest.repository.info
     span, images = spell_duration(status.frames / info.fps), status.images
     lines = [
-        f"{status.camera}: {failed}{status.recorded} frames recorded, {status.frames} in memory ({span}) at {memory}"
+        f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {status.frames} in memory ({span}) at {memory}"
     ]
     if status.dropped:
-        lines.append(f"  {status.dropped} frames dropped; `afterview info` lists the gaps")
+        lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
     if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
         lines.append(
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "

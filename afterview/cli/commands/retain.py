@@ -230,5 +230,9 @@ def _full(outlook: dict[str, Any]) -> str:
         return f"its limit is reached in {spell_duration(limit)} at this rate"
     if disk is None:
         return "the limit is not reached at this rate"
-    counted = "those that are recorded now" if outlook["recorded_now"] else "none is recorded now: as if all were"
-    return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(outlook['disk_cameras'])} together ({counted})"
+    names = outlook["disk_cameras"]
+    if len(names) == 1:
+        how = "which is recorded now" if outlook["recorded_now"] else "as if it were recorded now"
+        return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(names)} ({how})"
+    how = "those that are recorded now" if outlook["recorded_now"] else "none is recorded now: as if all were"
+    return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(names)} together ({how})"

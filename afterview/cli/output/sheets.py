@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
+from afterview.memory.base.counts import counted
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
@@ -82,7 +83,8 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
         own, info = part.coverage, zones[part.coverage.camera]
         spans.append(
             SheetText(
-                f"{own.camera}: {own.frames} frames, {info.show(own.first_time)} to {info.show(own.last_time)}", "small"
+                f"{own.camera}: {counted(own.frames, 'frame')}, {info.show(own.first_time)} to {info.show(own.last_time)}",
+                "small",
             )
         )
     header = [

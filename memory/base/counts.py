@@ -1,0 +1,11 @@
+"""Numbers of things as people read them."""
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 frame`, `2 frames`, `0 frames`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def were(number: int) -> str:
+    """The verb for so many things: `was` for one, otherwise `were`."""
+    return "was" if number == 1 else "were"

@@ -61,18 +61,18 @@ class CameraDescription:
     bytes: int
     store: StoreStatus | None
     tiers: Tiers
-    evictions: Evictions
     journal_damage: str  # why frames that are not sealed are missing here; empty if none is
     removed: tuple[Removal, ...]
     rules: CameraRules
     writer: Writer | None
     recording: bool | None
     lag_s: float | None
+    evictions: Evictions
 
     @classmethod
     def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
         """Describe a camera as it is now, Unix seconds (default: the present)."""
-        writer, now = writer_of(reader.directory), time.time() if now is None else now
+        writer, now = writer_of(reader.held.path), time.time() if now is None else now
         snapshot = reader.snapshot()
         lasting = (snapshot.open_gap,) if snapshot.open_gap else ()
         return cls(
@@ -84,15 +84,15 @@ class CameraDescription:
             time_basis=snapshot.time_bases(snapshot.ids),
             gaps=(*snapshot.gaps, *lasting),
             bytes=reader.bytes_on_disk(),
-            store=store_status(reader.directory, snapshot),
-            tiers=Tiers.of(reader.directory, snapshot),
-            evictions=Evictions.of(snapshot.removed),
+            store=store_status(reader.held.path, snapshot),
+            tiers=Tiers.of(reader.held.path, snapshot),
             journal_damage=reader.journal_damage,
             removed=snapshot.removed,
-            rules=CameraRules.of(reader.directory),
+            rules=CameraRules.of(reader.held.path),
             writer=writer,
-            recording=bool(writer and writer.recording) if may_be_written_here(reader.directory) else None,
+            recording=bool(writer and writer.recording) if may_be_written_here(reader.held.path) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
+            evictions=Evictions.of(snapshot.removed),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,8 +109,8 @@ class CameraDescription:
             "bytes": self.bytes,
             "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
-            "evictions": self.evictions.to_dict(self.info),
             "journal_damage": self.journal_damage or None,
+            "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
             "timezone": self.info.timezone,

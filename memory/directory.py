@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from afterview.memory.base.camera_names import camera_ids, find_camera
-from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError, Unreadable, in_words
+from afterview.memory.base.held_directory import hold_memory
 from afterview.memory.reading.reader import CameraReader
 
 if TYPE_CHECKING:
     from afterview.memory.index.frame_index import FrameIndex
+
+_MOST_REASONS = 8  # in one error; further cameras are named without theirs
 
 _Result = TypeVar("_Result")
 
@@ -25,7 +28,10 @@ class EachCamera(Generic[_Result]):
 
 
 class Memory:
-    """Reads every camera of a memory, from any number of threads. The next `cameras` or `camera` finds cameras that appear later."""
+    """Reads every camera of a memory, from any number of threads.
+
+    The next `cameras` or `camera` finds cameras that appear later, and opens those anew whose directory was replaced.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises MemoryNotFound unless `path` is a directory that holds at least one camera, Unreadable if it cannot be listed.
@@ -39,6 +45,7 @@ class Memory:
         self._lock = threading.Lock()  # of these dictionaries
         if not self.camera_ids():
             raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
+        self.held = hold_memory(path)  # what to write the files beside the cameras through
 
     def camera_ids(self) -> list[str]:
         """Ids of the cameras, sorted; also of those that cannot be read."""
@@ -51,11 +58,16 @@ class Memory:
         """
         with self._lock:
             wanted = self._found.get(name, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 wanted = self._found[name] = find_camera(self.path, name)
-            if wanted not in self._readers:
+            if not self._is_open(wanted):
                 self._readers[wanted] = CameraReader(self.path / wanted)
             return self._readers[wanted]
+
+    def _is_open(self, name: str) -> bool:
+        """Whether there is a reader of the directory that lies there now."""
+        reader = self._readers.get(name)
+        return reader is not None and reader.held.in_place
 
     def cameras(self) -> list[CameraReader]:
         """Every camera that can be opened; `skipped` names the others. Raises RepositoryError, which names each, if there is none."""
@@ -94,7 +106,10 @@ class Memory:
 
         reader = self.camera(name)
         with self._lock:
-            return self._indexes.setdefault(reader.info.id, FrameIndex(reader.directory / "index"))
+            known = self._indexes.get(reader.info.id)
+            if known is None or known.held not in (None, reader.held):
+                known = self._indexes[reader.info.id] = FrameIndex(reader.held.path / "index")
+            return known
 
 
 def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryError:
@@ -103,5 +118,10 @@ def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryE
         return MemoryNotFound(f"{memory} holds no camera; `afterview watch` or `afterview replay` records one")
     if len(failures) == 1:
         return next(iter(failures.values()))
-    each = "; ".join(f"{name}: {error}" for name, error in failures.items())
-    return RepositoryError(f"{memory}: none of its {len(failures)} cameras can be used: {each}")
+    each = [f"{name}: {error}" for name, error in failures.items()]
+    if len(each) > _MOST_REASONS:
+        each[_MOST_REASONS:] = [f"and also {', '.join(list(failures)[_MOST_REASONS:])}"]
+    what = f"none of its {len(failures)} cameras can be used"
+    if all(isinstance(error, Unreadable) for error in failures.values()):
+        what = "these directories may be cameras, but none can be read"  # nobody can tell
+    return RepositoryError(f"{memory}: {what}: {'; '.join(each)}")

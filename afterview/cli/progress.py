@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from afterview.memory.base.typed_times import spell_duration
 
+BAR_EVERY_S = 1.0  # between two drawings of a bar
 FIRST_S = 2.0  # of silence before the first line
 EVERY_S = 5.0  # between two lines where there is no terminal, in the first minute of a step
 LATER_EVERY_S = 30.0  # and after it
@@ -42,10 +43,13 @@ def progress(name: str, unit: str = "", *, scale: float = 1.0, bar: bool = True)
                 shown.total = total
                 shown.update(done - shown.n)
 
-            yield show
+            with _repeated(
+                shown.refresh, wait_s=lambda passed: BAR_EVERY_S
+            ):  # its clock goes on though nothing is reported
+                yield show
     else:
         lines = _Lines(name, unit, scale)
-        with _repeated(lines.line):
+        with _repeated(lambda: _LOGGER.info("%s", lines.line())):
             yield lines.report
 
 
@@ -56,23 +60,26 @@ def announced(step: str) -> Iterator[Callable[[], None]]:
     Gives a function that ends this before the step ends, for a step that begins to print.
     """
     began = time.monotonic()
-    with _repeated(lambda: f"{step} ... {spell_duration(time.monotonic() - began)}") as end:
+    with _repeated(lambda: _LOGGER.info("%s ... %s", step, spell_duration(time.monotonic() - began))) as end:
         yield end
 
 
+def _wait_s(passed_s: float) -> float:
+    """How long to wait for the next line."""
+    return FIRST_S if passed_s < FIRST_S else EVERY_S if passed_s < 60 else LATER_EVERY_S
+
+
 @contextmanager
-def _repeated(line: Callable[[], str]) -> Iterator[Callable[[], None]]:
-    """Log the line after FIRST_S and then every few seconds, whatever the work does meanwhile. Gives a function that ends this."""
+def _repeated(act: Callable[[], object], *, wait_s: Callable[[float], float] = _wait_s) -> Iterator[Callable[[], None]]:
+    """Call `act` again and again, whatever the work does meanwhile. wait_s: after so many seconds. Gives a function that ends this."""
     if not _LOGGER.isEnabledFor(logging.INFO):
         yield lambda: None
         return
     ended, began = threading.Event(), time.monotonic()
 
     def run() -> None:
-        wait_s = FIRST_S
-        while not ended.wait(wait_s):
-            _LOGGER.info("%s", line())
-            wait_s = EVERY_S if time.monotonic() - began < 60 else LATER_EVERY_S
+        while not ended.wait(wait_s(time.monotonic() - began)):
+            act()
 
     thread = threading.Thread(target=run, name="progress", daemon=True)
     thread.start()

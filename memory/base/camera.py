@@ -7,7 +7,7 @@ import re
 import time
 import unicodedata
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,8 +44,11 @@ class CameraInfo:
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
 
     def iso(self, seconds: float) -> str:
-        """The same for programs: ISO 8601 with the offset from UTC, to the millisecond. `--at` and `--from` take it."""
-        return self.local(seconds).isoformat(timespec="milliseconds")
+        """The same for programs: ISO 8601 with the offset from UTC. `--at` takes it: it is never earlier than the time itself."""
+        local = self.local(seconds)
+        if local.microsecond and local.timestamp() < seconds:
+            local += timedelta(microseconds=1)  # a calendar time holds fewer digits than a frame's time
+        return local.isoformat()
 
     def show_exact(self, seconds: float) -> str:
         """`show` to the millisecond where it is not a whole second: `show --at` finds the frame by it."""

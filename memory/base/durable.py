@@ -8,9 +8,11 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
+
+from afterview.memory.base.held_directory import HeldDirectory, place_of
 
 StepKind = Literal[
     "create", "write", "truncate", "overwrite", "fsync", "rename", "unlink", "mkdir", "rmdir", "fsync-directory"
@@ -48,7 +50,7 @@ def observed(observer: Observer) -> Iterator[None]:
 
 def _about_to(kind: StepKind, path: Path, detail: Detail = None) -> None:
     if _observer is not None:
-        _observer(kind, path, detail)
+        _observer(kind, place_of(path), place_of(detail) if isinstance(detail, Path) else detail)
 
 
 def fsync_directory(path: Path) -> None:
@@ -173,3 +175,18 @@ def remove_tree(path: Path) -> int:
     shutil.rmtree(path)
     fsync_directory(path.parent)
     return count
+
+
+def remove_held(held: HeldDirectory) -> None:
+    """Remove a held directory and everything in it, durably. What lies in its place instead is not touched."""
+    for entry in sorted(held.path.iterdir()):
+        if entry.is_dir():
+            remove_tree(entry)
+        elif not unlink(entry):
+            entry.unlink(missing_ok=True)  # the control socket
+    if held.above is None or not held.in_place:
+        return
+    _about_to("rmdir", held.path)
+    with suppress(OSError):  # only an empty directory can be removed: one that took its place meanwhile stays
+        os.rmdir(held.place.name, dir_fd=held.above.descriptor)
+        fsync_directory(held.above.path)

@@ -6,6 +6,7 @@ AfterviewError (configs.errors)
    |- NameTaken           usage    the id of a new camera's name belongs to another camera
    |- NotWritable         usage    the directory cannot be written
    |- CameraBusy          usage    another process writes this camera
+   |- CameraMoved                  the camera's directory was moved, replaced or deleted while it was open
    |- FormatMismatch      usage    written by another format version
    |- SpecMismatch        usage    features of another model; names `reembed`
    |- Unreadable                   the system refuses to read a file (permission, input/output error): nothing is known about its content
@@ -28,10 +29,14 @@ from numpy.typing import NDArray
 
 from afterview.configs.errors import AfterviewError, UsageError
 from afterview.configs.system_errors import describe, is_misplaced
+from afterview.memory.base.held_directory import shown
 
 
 class RepositoryError(AfterviewError):
-    """Base of the errors of a memory."""
+    """Base of the errors of a memory. Its text names paths as people know them, not through descriptors."""
+
+    def __init__(self, *details: object) -> None:
+        super().__init__(*(shown(detail) if isinstance(detail, str) else detail for detail in details))
 
 
 class MemoryNotFound(RepositoryError, UsageError):
@@ -56,6 +61,10 @@ class CameraBusy(RepositoryError, UsageError):
     """Another writer holds this camera's lock."""
 
     exit_status = 2
+
+
+class CameraMoved(RepositoryError):
+    """The camera's directory no longer lies where this process opened it. What was acknowledged is in the directory that was opened."""
 
 
 class FormatMismatch(RepositoryError, UsageError):

@@ -22,8 +22,8 @@ from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import CameraBusy, RepositoryError
 
-_TEXT_BYTES = 512  # of the holder's text and blanks: a full disk has no room for a file that grows
 CONTROL = "control"  # the socket of a process that records the camera, in the camera's directory
+_TEXT_BYTES = 512  # of the holder's text and blanks: a full disk has no room for a file that grows
 _POLL_S = 0.02  # between two tries of a lock with limited patience
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux: type, whence, start, length (0: all), pid (0)
 

@@ -54,7 +54,8 @@ def write_answer(
     directory: Path, record: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], images: Mapping[str, bytes]
 ) -> None:
     """Save an answer: images first, so that nothing is named before it is there. parts: by camera. images: by file name."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.parent.mkdir(exist_ok=True)  # not its parents: where the memory was deleted, nothing is made in its place
+    directory.mkdir(exist_ok=True)
     for name, image in images.items():
         (directory / name).write_bytes(image)
     for camera, part in parts.items():

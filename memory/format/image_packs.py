@@ -16,10 +16,10 @@ def image_attributes(camera: Path, seal: int) -> dict[str, Any] | None:
     path = camera / IMAGES / str(seal) / "zarr.json"
     try:
         data = path.read_bytes()
-        return _attributes(data) or _attributes(read_overwritten(camera, path))
     except OSError as error:
         require_content(error, path)
         return None
+    return _attributes(data) or _attributes(read_overwritten(camera, path))
 
 
 def _attributes(document: bytes) -> dict[str, Any] | None:

@@ -223,8 +223,10 @@ class Journal:
         """Replace the journal by one with only `records`; atomic, durable."""
         data = encode_file(records)
         write_file(self.path, data)
+        self._suspect = True  # until the new file is open: what the old one takes is lost
+        file = self.path.open("r+b", buffering=0)
         self._file.close()
-        self._file = self.path.open("r+b", buffering=0)
+        self._file = file
         self._file.seek(0, os.SEEK_END)
         self._end = self._durable = len(data)
         self._suspect = False
@@ -235,6 +237,17 @@ class Journal:
         for start, end in _sound_records(data):
             record = data[start:end]
             overwrite_part(self.path.parent, self.path, start, record, _blanked(record, times))
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file was deleted while it was open. What is written to it is lost then, though no write fails."""
+        try:
+            os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # it cannot be known; the next write or fsync fails
+        return False
 
     def close(self) -> None:
         """Sync and close."""

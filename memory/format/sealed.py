@@ -23,6 +23,7 @@ from afterview.memory.base.errors import (
     Unreadable,
     require_content,
 )
+from afterview.memory.base.held_directory import holder
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, SEAL_FRAMES, Gap
 from afterview.memory.format.image_packs import are_offsets, image_attributes
@@ -62,6 +63,7 @@ class SealedFrames:
 
     def __init__(self, camera: Path, generation: int) -> None:
         self._camera = camera
+        self.held = holder(camera)  # kept open as long as frames may be read
         self._number, self._generation = generation, generation_name(generation)
         self.downsampled: Sequence[
             Downsampled

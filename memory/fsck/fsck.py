@@ -10,7 +10,9 @@ from afterview.memory.base.camera_names import find_cameras
 from afterview.memory.base.documents import exists
 from afterview.memory.base.durable import PARTIAL
 from afterview.memory.base.errors import RepositoryError, StoreError, UnreachableFrames
+from afterview.memory.base.held_directory import hold, place_of
 from afterview.memory.base.lock import CameraLock, is_held
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.format.in_place import finish_overwriting
 from afterview.memory.format.layout import journal_name
 from afterview.memory.format.manifest import Manifest
@@ -73,23 +75,30 @@ def camera_directories(memory: Path) -> list[Path]:
 def fsck(
     camera: Path, *, repair: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda text: None
 ) -> Report:
-    """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer.
+    """Check one camera; with `repair`, repair what can be repaired. Raises CameraBusy if `repair` meets a writer, CameraMoved, OSError.
 
     Where the system refuses to read something, it is reported as unchecked, and nothing of the camera is repaired.
     deep: remote-only chunks are read, not only listed.
     """
+    held = hold(camera)  # one directory is checked and repaired, whatever happens to its name
+    report, camera = Report(held.place, 0), held.path
     refused = list(refused_paths(camera))
     if refused:  # never repaired: what cannot be read would be recorded as lost
         found = check_camera(camera, deep=deep) if os.access(camera, os.R_OK | os.X_OK) else []
         known = {finding.where for finding in refused}
         rest = [replace(finding, fix=None) for finding in found if finding.where not in known]
-        return Report(camera, _frames(camera), [*refused, *rest])
+        report.frames, report.findings = _frames(camera), [_named(finding) for finding in (*refused, *rest)]
+        require_in_place(camera)
+        return report
     if not repair:
-        return Report(camera, _frames(camera), _check_beside_writer(camera, deep=deep))
+        report.frames, report.findings = _frames(camera), _check_beside_writer(camera, deep=deep)
+        report.findings = [_named(finding) for finding in report.findings]
+        require_in_place(camera)
+        return report
     with CameraLock(camera / "lock", camera=camera.name):
         finish_overwriting(camera)
-        report = Report(camera, 0)
         for _ in range(_PASSES):
+            require_in_place(camera)
             report.findings = [*check_camera(camera, deep=deep), *_check_index(camera, deep=deep)]
             fixable = [finding for finding in report.findings if finding.fix]
             if not fixable:
@@ -102,7 +111,15 @@ def fsck(
                 except (RepositoryError, OSError) as error:
                     progress(f"{camera.name}: {error}")
         report.frames = _frames(camera)
+        require_in_place(camera)
+    report.findings = [_named(finding) for finding in report.findings]
+    report.repaired = [(_named(finding), result) for finding, result in report.repaired]
     return report
+
+
+def _named(finding: Finding) -> Finding:
+    """With its path as people know it."""
+    return replace(finding, where=place_of(finding.where))
 
 
 def _check_beside_writer(camera: Path, *, deep: bool) -> list[Finding]:

@@ -35,7 +35,7 @@ def begin_settings(camera: Path) -> Callable[[], str]:
         write_settings(camera, CameraSettings(paused=True, keep=((0.0, time.time()),)))
         return (
             "replaced: paused, and everything recorded is kept; set privacy masks (`mask`), kept spans (`keep --clear`, `keep`) "
-            "and limits (`retain`) again, then `resume`"
+            "and limits (`retain`) again, then `resume`; images have the default size until `watch --image-size`"
         )
 
     return fix

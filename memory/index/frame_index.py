@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import RepositoryError, UnreachableFrames
+from afterview.memory.base.held_directory import holder
+from afterview.memory.base.moved import require_one
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.index import segments as pieces
 from afterview.memory.index.files import Kind, SegmentFile, identity_of, index_lock, listed
@@ -56,6 +58,7 @@ class FrameIndex:
     def __init__(self, directory: Path | None, *, exact_frames: int = EXACT_FRAMES) -> None:
         """directory: the camera's `index/`, or None to keep the index in memory. exact_frames: up to this many, search is exact."""
         self._directory, self._exact_frames = directory, exact_frames
+        self.held = None if directory is None else holder(directory)  # kept open as long as this may write
         self._lock = threading.Lock()
         self._identity: dict[str, Any] = {}
         self._segments: list[IndexSegment] = []
@@ -78,6 +81,7 @@ class FrameIndex:
         Raises UnreachableFrames if embeddings lie in a bucket that does not answer. A snapshot that leaves such frames out is not
         indexed: a search then finds what was indexed before.
         """
+        require_one(self.held, snapshot.held)
         with self._lock:
             self._catch_up(snapshot, save=save)
 
@@ -85,6 +89,7 @@ class FrameIndex:
         self, query: NDArray[np.float32], top: int, snapshot: MemorySnapshot, *, first: int = 0, end: int | None = None
     ) -> Found:
         """The `top` frames with ids in [first, end) nearest to `query` [De] (unit norm), best first; ties by frame id."""
+        require_one(self.held, snapshot.held)
         stop = snapshot.end if end is None else min(end, snapshot.end)
         if stop <= first or top < 1:
             return Found((), exact=True)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.camera import read_camera
-from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import is_held
+from afterview.memory.base.moved import explained, require_in_place, require_one
 from afterview.memory.base.records import Gap
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.journal import read_journal, scan
@@ -32,21 +34,29 @@ _ATTEMPTS = 20  # a seal can replace the journal between two reads; a writer sea
 class CameraReader:
     """Takes snapshots of one camera. Keeps the times of sealed frames, so that a later snapshot reads only what is new.
 
-    Any number of threads may take snapshots from one reader, and read their snapshots at the same time.
+    Any number of threads may take snapshots from one reader, and read their snapshots at the same time. A reader reads one directory,
+    which it keeps open: if that is moved, its snapshots stay what they are, and the next one raises CameraMoved.
+
+    directory: where it lay when it was opened. held: what to open files through.
     """
 
     def __init__(self, directory: Path) -> None:
         """Raises MemoryNotFound, FormatMismatch, DamagedMemory or Unreadable."""
-        self.directory = directory
+        try:
+            self.held = hold(directory)
+        except OSError:
+            read_camera(directory)  # raises the error that names the reason
+            raise MemoryNotFound(f"{directory}: not a camera of a memory") from None
+        self.directory, self._path = self.held.place, self.held.path
         self._lock = threading.Lock()  # of everything that `_open` sets
         self.journal_damage = ""  # why the latest snapshot has only sealed frames
-        self.info = read_camera(directory)
-        self._open(Manifest.read(directory).generation)
+        self.info = read_camera(self._path)
+        self._open(Manifest.read(self._path).generation)
 
     def _open(self, generation: int) -> None:
         self._generation = generation
-        self.spec = read_spec(self.directory, generation)
-        self._sealed = SealedFrames(self.directory, generation)
+        self.spec = read_spec(self._path, generation)
+        self._sealed = SealedFrames(self._path, generation)
         self._times = GrowingTimes()
         self._gaps: list[Gap] = []
         self._gaps_known = 0
@@ -55,20 +65,21 @@ class CameraReader:
     def snapshot(self) -> MemorySnapshot:
         """Everything that is committed now. `damaged` names the frames that cannot be read; they are left out.
 
-        Raises as opening the reader does.
+        Raises CameraMoved, and what opening the reader does.
         """
-        with self._lock:
+        require_in_place(self._path)
+        with self._lock, explained(self._path):
             return self._snapshot()
 
     def _snapshot(self) -> MemorySnapshot:
         for _ in range(_ATTEMPTS):
             written = self._may_be_written()
-            before = Manifest.read(self.directory)
+            before = Manifest.read(self._path)
             if before.generation != self._generation:
                 self._open(before.generation)
             self._catch_up(before)
             unsealed, damage = self._read_journal(before)
-            if Manifest.read(self.directory) == before:
+            if Manifest.read(self._path) == before:
                 self._note_journal(damage)
                 # If no process writes, before and after the journal is read, the last writer should have noted its end.
                 crashed = not written and not self._may_be_written()
@@ -76,12 +87,17 @@ class CameraReader:
         raise DamagedMemory(f"{self.directory}: the manifest changed repeatedly during reading; try again")
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
-        """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank."""
-        return forgotten_frames(Manifest.read(self.directory).removed) != forgotten_frames(snapshot.removed)
+        """Whether frames were forgotten after the snapshot was taken. Frames read from it since may be blank. Raises CameraMoved."""
+        self.require_own(snapshot)
+        return forgotten_frames(Manifest.read(self._path).removed) != forgotten_frames(snapshot.removed)
+
+    def require_own(self, snapshot: MemorySnapshot) -> None:
+        """Raise CameraMoved if the snapshot was taken from a directory whose place this reader's took."""
+        require_one(self.held, snapshot.held)
 
     def _may_be_written(self) -> bool:
         """False if certainly no process writes this camera."""
-        return is_held(self.directory / "lock") is not False
+        return is_held(self._path / "lock") is not False
 
     def _catch_up(self, manifest: Manifest) -> None:
         self._sealed.downsampled = manifest.downsampled
@@ -99,9 +115,9 @@ class CameraReader:
     def _read_journal(self, manifest: Manifest) -> tuple[Unsealed, str]:
         """The frames that are not sealed, and what is wrong with the journal: then some or all of them are missing."""
         nothing = Unsealed(manifest.frames)
-        if is_replica(self.directory, manifest.generation):
+        if is_replica(self._path, manifest.generation):
             return nothing, ""
-        path = self.directory / journal_name(manifest.generation)
+        path = self._path / journal_name(manifest.generation)
         newest = self._gaps[-1].before_frame if self._gaps else -1
         remedy = "`afterview fsck --repair` records the frames in it as lost"
         try:
@@ -132,7 +148,7 @@ class CameraReader:
 
     def bytes_on_disk(self) -> int:
         """Total size of the files under the camera's directory, bytes."""
-        return bytes_under(self.directory)
+        return bytes_under(self._path)
 
 
 def frames_between(times: NDArray[np.float64], start: float | None, end: float | None) -> tuple[int, int]:

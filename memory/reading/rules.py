@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from afterview.memory.base.camera_names import camera_ids
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.base.lock import may_be_written_here
 from afterview.memory.base.settings import (
@@ -63,7 +64,7 @@ def camera_limits(
     shared = read_memory_settings(camera.parent) if shared is None else shared
     if shared.gigabytes is None:
         return limits_of(settings, shared, sharing=1)
-    others = [entry.parent for entry in camera.parent.glob("*/camera.json") if entry.parent.name != camera.name]
+    others = [camera.parent / name for name in camera_ids(camera.parent) if name != camera.name]
     changed = changed or {}
     own = [changed[other.name] if other.name in changed else _own_gigabytes(other) for other in others]
     left = max(0.0, shared.gigabytes - sum(size for size in own if size is not None))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.held_directory import HeldDirectory
 from afterview.memory.base.records import FrameRecord, Gap, TimeBasis
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.plans.removal import Removal
@@ -44,6 +45,11 @@ class MemorySnapshot:
     _unsealed: tuple[FrameRecord, ...]
     unreachable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     unreachable_why: str = ""
+
+    @property
+    def held(self) -> HeldDirectory | None:
+        """The directory that it was taken from."""
+        return self._sealed.held
 
     @property
     def frames(self) -> int:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.errors import NotWritable, StoreRefused
+from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import CameraLock
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.format.layout import checksum_holds, may_be_remote
 from afterview.memory.format.upload_state import UploadState, forget_upload_state, local_trees, upload_lock
 from afterview.memory.remote.bucket import AT_ONCE, BucketClient, bucket_of
@@ -20,10 +22,13 @@ def restore_camera(
 ) -> tuple[int, list[str]]:
     """Fetch what is not local; returns (bytes, keys of chunks with a wrong checksum). An interrupted run continues.
 
-    Raises CameraBusy beside a writer, NotWritable if the disk has no room, StoreRefused if the objects are of another memory's camera,
-    StoreError.
+    Raises CameraBusy beside a writer, CameraMoved, NotWritable if the disk has no room, StoreRefused if the objects are of another memory's
+    camera, StoreError.
     """
+    held = hold(camera)
+    camera = held.path
     with CameraLock(camera / "lock", camera=camera.name), upload_lock(camera):
+        require_in_place(camera)
         theirs = bucket.read("camera.json")
         if theirs and not is_no_camera(theirs) and not same_camera((camera / "camera.json").read_bytes(), theirs):
             raise StoreRefused(f"{bucket.name}: holds the frames of another memory's camera")
@@ -52,6 +57,7 @@ def restore_camera(
                 write_file(camera / key, data)
                 done += len(data)
             progress(done, total)
+        require_in_place(camera)
         forget_upload_state(camera)
     return done, bad
 

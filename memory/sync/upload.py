@@ -18,6 +18,8 @@ from pathlib import Path
 from afterview.memory.base.durable import fsync_directory, unlink
 from afterview.memory.base.errors import StoreError, StoreRefused
 from afterview.memory.base.failpoints import reach
+from afterview.memory.base.held_directory import holder
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.generation_build import frames_built, is_building
 from afterview.memory.format.layout import IMAGES, generation_name, generations
@@ -53,16 +55,19 @@ class Upload:
 
     def __init__(self, camera: Path, bucket: BucketClient, *, local_bytes: float) -> None:
         """local_bytes: of sent chunks that stay local."""
+        self._held = holder(camera)
         self._camera, self._bucket, self._local_bytes = camera, bucket, local_bytes
         self._verified = False
         self._published_at = -PUBLISH_EVERY_S  # monotonic
         self._downsampling = RemoteDownsampling(camera)
 
     def step(self, *, finish: bool = False, only_downsampling: bool = False) -> bool:
-        """Take the next step; False: nothing is left to do. finish: publish without waiting for more. Raises StoreError, OSError.
+        """Take the next step; False: nothing is left to do. finish: publish without waiting for more.
 
+        Raises CameraMoved (of a held path, before anything is done), StoreError, OSError.
         only_downsampling: take only the steps that downsampling needs.
         """
+        require_in_place(self._camera)
         with upload_lock(self._camera):
             state = self._current()
             try:

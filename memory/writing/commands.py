@@ -11,7 +11,12 @@ from typing import Any
 from afterview.configs import UsageError
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable, RequestRefused
-from afterview.memory.base.settings import CameraSettings, MemorySettings, read_settings, write_settings
+from afterview.memory.base.settings import (
+    CameraSettings,
+    MemorySettings,
+    read_settings,
+    write_settings,
+)
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.reading.rules import camera_limits
 from afterview.memory.writing.disk_reserve import make_room

@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.durable import (
-    DISK_FULL,
-    fsync_directory,
-    remove_tree,
-    unfinished_files,
-    unlink,
-    write_file,
-)
+from afterview.memory.base.durable import DISK_FULL, fsync_directory, remove_tree, unfinished_files, unlink, write_file
 from afterview.memory.base.errors import require_content
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.records import SEAL_FRAMES

@@ -18,6 +18,7 @@ from afterview.memory.base.durable import remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedFrames, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import quantise
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.feature_spec_file import read_spec, write_spec
 from afterview.memory.format.generation import GenerationFiles
@@ -80,10 +81,11 @@ def _spec(camera: Path, generation: int) -> FeatureSpec | None:
 def build_sealed(
     camera: Path, generation: int, spec: FeatureSpec, encode: Encode, progress: Progress = lambda done, total: None
 ) -> int:
-    """Embed every sealed frame that the generation lacks; returns how many it has then. Needs no lock."""
+    """Embed every sealed frame that the generation lacks; returns how many it has then. Needs no lock. Raises CameraMoved."""
     sealed = SealedWriter(camera, generation)
     built = read_built(camera, generation)
     while built.frames < Manifest.read(camera).frames:
+        require_in_place(camera)
         manifest = Manifest.read(camera)
         images = _images(camera, manifest, built.frames)
         lost = [frame for frame, image in images.items() if not image]

@@ -1,5 +1,8 @@
 """Writing one camera: journal first, then sealed chunks, then the manifest.
 
+The camera's directory is opened once, and everything is written through that descriptor (memory.base.held_directory): if it is moved,
+replaced or deleted meanwhile, nothing is written elsewhere, and CameraMoved ends the recording before another frame is acknowledged.
+
 A frame is durable once `sync` has returned: it survives a kill at any moment and a power cut. A frame that was appended but not synced may
 be lost and is never acknowledged. Threads: one at a time (the caller's writer thread).
 """
@@ -7,7 +10,8 @@ be lost and is never acknowledged. Threads: one at a time (the caller's writer t
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +20,13 @@ from typing import Self
 import numpy as np
 
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.durable import DISK_FULL, remove_tree
+from afterview.memory.base.durable import DISK_FULL, remove_held
+from afterview.memory.base.errors import CameraMoved
 from afterview.memory.base.failpoints import reach
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import CameraLock
+from afterview.memory.base.moved import deleted, moved
 from afterview.memory.base.records import HOLE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
@@ -52,6 +59,7 @@ class Repository:
     def __init__(self, state: CameraState, lock: CameraLock) -> None:
         """Use `open_camera`. Recovers what a crash left: an unfinished record is cut, sealed rows beyond the manifest are ignored."""
         self._state, self._lock = state, lock
+        self._held = hold(state.directory)  # open as long as this object exists
         self._closed = False
         self._synced = state.unsealed.end
         self._durable: list[Acknowledgement] = []  # not reported yet
@@ -70,7 +78,7 @@ class Repository:
 
     @property
     def directory(self) -> Path:
-        """The camera's directory."""
+        """The camera's directory, through the descriptor that this object holds: valid as long as the object exists."""
         return self._state.directory
 
     @property
@@ -168,18 +176,41 @@ class Repository:
 
         Raises OSError if the disk refuses, above all if it is full; nothing is lost, and the caller may try again later. If the disk
         has room for the journal but not for a seal, this does not fail: the frames are durable, and a later call seals them.
+        Raises CameraMoved.
         """
-        self._make_durable()
-        try:
-            while len(self._state.unsealed.frames) >= SEAL_FRAMES:
-                self._seal()
-            self.seal_error = None
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            self.seal_error = error
+        with self._in_place(
+            before=False
+        ):  # one look a frame: what is sealed in a directory that was moved harms nobody
+            self._make_durable()
+            try:
+                while len(self._state.unsealed.frames) >= SEAL_FRAMES:
+                    self._seal()
+                self.seal_error = None
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                self.seal_error = error
         acknowledged, self._durable = self._durable, []
         return acknowledged
+
+    def require_in_place(self) -> None:
+        """Raise CameraMoved if the directory was moved, replaced or deleted. Every other method here checks; call this when idle."""
+        if not self._held.in_place:
+            raise moved(self._held, frames=self._synced)
+        if not self._closed and self._state.journal.is_deleted:
+            raise deleted(self._held.place, frames=self._synced)
+
+    @contextmanager
+    def _in_place(self, *, before: bool = True) -> Iterator[None]:
+        """Check before and after some work. A failure of the work is explained by a directory that is gone."""
+        if before:
+            self.require_in_place()
+        try:
+            yield
+        except Exception:
+            self.require_in_place()
+            raise
+        self.require_in_place()
 
     def _make_durable(self) -> None:
         """The first half of `sync`: make everything appended durable. The next `sync` reports it."""
@@ -214,39 +245,49 @@ class Repository:
 
     def forget(self, start: float, stop: float) -> Forgotten:
         """Remove every frame with start <= time <= stop from every file. Raises OSError when a trace of them is left."""
-        self._make_durable()  # a forgotten frame must not come back from a record that was never synced
-        return forget(self._state, start, stop)
+        with self._in_place():
+            self._make_durable()  # a forgotten frame must not come back from a record that was never synced
+            return forget(self._state, start, stop)
 
     def enforce(self, limits: Limits, keep: Sequence[tuple[float, float]] = ()) -> Erased:
         """Evict what the limits no longer allow, spans in `keep` excepted; returns what was erased."""
-        return enforce(self._state, limits, keep)
+        with self._in_place():
+            return enforce(self._state, limits, keep)
 
     def downsample(
         self, seconds: float | None, keep: Sequence[tuple[float, float]] = (), *, at_most: int = AT_ONCE
     ) -> int:
         """Downsample at most so many of the oldest seals that are older than `seconds`; returns how many frames that was."""
-        return downsample_oldest(self._state, seconds, keep, at_most=at_most)
+        with self._in_place():
+            return downsample_oldest(self._state, seconds, keep, at_most=at_most)
 
     def switch(self, generation: int, spec: FeatureSpec, encode: Encode, *, keep_old: bool = False) -> Reembedded:
         """Finish a generation that was built for `spec`, put it in use, and write it from here on. See memory.writing.reembed."""
-        self._make_durable()
-        return switch(self._state, generation, spec, encode, keep_old=keep_old)
+        with self._in_place():
+            self._make_durable()
+            return switch(self._state, generation, spec, encode, keep_old=keep_old)
 
     def close(self) -> list[Acknowledgement]:
         """Sync, record that recording ends, release the camera. Returns what the last sync made durable.
 
         A camera that never held a frame is deleted, unless it has settings: a privacy mask must not vanish. Closing twice is allowed.
+        Raises CameraMoved; the directory that was moved then ends like any other.
         """
         if self._closed:
             return []
-        self._closed = True
         try:
             acknowledged = self.sync()
             self._note_end()
-            self._state.journal.close()
+            self.require_in_place()
+            self._end()
             if not self.frames and not has_settings(self.directory):
-                remove_tree(self.directory)
+                remove_held(self._held)
+        except CameraMoved as error:
+            with suppress(OSError):  # the move is what must be told
+                self._end()
+            raise (error if self._held.in_place else moved(self._held, frames=self._synced)) from None
         finally:
+            self._closed = True
             self._lock.close()
         return acknowledged
 
@@ -259,6 +300,12 @@ class Repository:
             self.reserve.release()
             self._state.journal.append(*gap_record(self._state.unsealed.open_gap))
             self._make_durable()
+
+    def _end(self) -> None:
+        if not self._closed:
+            self._note_end()
+            self._state.journal.close()
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self

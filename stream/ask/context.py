@@ -79,6 +79,7 @@ class Planner:
         Raises NothingRecorded, SpecMismatch, StoreUnreachable, Unreadable, Cancelled.
         """
         reader = self._memory.camera(snapshot.info.id)
+        reader.require_own(snapshot)
         silent: UnreachableFrames | None = None
         whole = snapshot
         for _ in range(_MOST_DAMAGE):

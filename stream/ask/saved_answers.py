@@ -12,6 +12,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import unlink, write_file
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
+from afterview.memory.base.held_directory import place_of, shown
 from afterview.memory.format.answer_files import (
     SavedDirectory,
     delete_answer,
@@ -44,7 +45,8 @@ class Saved:
 def save(record: Record, memory: Path) -> Saved:
     """Save an answer or a search in the memory that it is about.
 
-    Nothing is saved in the local copy of a memory that is read from its store: `forget` on the recording machine would not reach it.
+    memory: a path, or that of a held directory, which is the one that was asked whatever happens to its name. Nothing is saved in the
+    local copy of a memory that is read from its store: `forget` on the recording machine would not reach it.
     """
     from afterview.memory.sync.replica import (
         is_replica,
@@ -63,7 +65,8 @@ def save(record: Record, memory: Path) -> Saved:
         if _erase_forgotten(record, memory):
             notes.append("frames of this answer were forgotten meanwhile; what was saved of them is deleted")
         notes += _prune(memory)
-    return Saved(directory, _images(record, directory) if directory else {}, kept, tuple(notes))
+    images = _images(record, directory) if directory else {}
+    return Saved(directory and place_of(directory), images, kept, tuple(shown(note) for note in notes))
 
 
 def open_saved(directory: Path, *, images: bool = True) -> tuple[Record, Images]:
@@ -174,7 +177,7 @@ def _removed(memory: Path, camera: str) -> Sequence[Removal]:
 
 def _images(record: Record, directory: Path) -> Images:
     paths = {key: directory / image_file(*key) for key in record.pictures}
-    return {key: str(path) for key, path in paths.items() if path.exists()}
+    return {key: str(place_of(path)) for key, path in paths.items() if path.exists()}
 
 
 def _prune(memory: Path) -> list[str]:

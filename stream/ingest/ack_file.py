@@ -23,6 +23,7 @@ class AckFile:
         """
         self.path = path
         self._file: IO[str] | None = None
+        self._created = False
         try:
             if path.is_dir():
                 raise UsageError(f"--ack-file {path}: is a directory; give the name of a file")
@@ -46,6 +47,7 @@ class AckFile:
 
     def __enter__(self) -> Self:
         try:
+            self._created = not os.path.lexists(self.path)
             self._file = self.path.open("a", encoding="ascii")
         except OSError as error:
             raise _refused(self.path, error) from None
@@ -56,6 +58,8 @@ class AckFile:
     ) -> None:
         if self._file:
             self._file.close()
+            if self._created and not os.path.getsize(self.path):
+                os.unlink(self.path)  # nothing was recorded
 
 
 def _refused(path: Path, error: Exception) -> UsageError:

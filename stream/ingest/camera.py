@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.held_directory import shown
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings, write_settings
 from afterview.memory.writing.commands import Command
@@ -97,7 +98,7 @@ class CameraIngest:
             camera=self.id,
             state=stats.state,
             detail=stats.detail,
-            cause=None if self.failure is None else str(self.failure) or type(self.failure).__name__,
+            cause=None if self.failure is None else shown(str(self.failure)) or type(self.failure).__name__,
             recorded=stats.recorded,
             frames=self.repository.frames,
             dropped=self.inbox.dropped,

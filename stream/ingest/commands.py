@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from afterview.memory.base.errors import StoreError
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.sync.upload import Upload
@@ -23,12 +24,14 @@ def apply(reader: CameraReader, command: Command, *, finish_downsampling: bool =
     """Let the process that writes the camera execute a command; without one, execute it here. The result as JSON; `by` says who did.
 
     finish_downsampling: here, downsample all frames that are due; a process that writes the camera does so bit by bit.
-    Raises RequestRefused, CameraBusy.
+    Raises RequestRefused, CameraBusy, CameraMoved.
     """
-    result = ask_writer(reader.directory, command)
+    require_in_place(reader.held.path)  # it was read for this command, and nothing else may get it
+    result = ask_writer(reader.held.path, command)
     if result is not None:
         return {**result, "by": BY_RECORDER}
-    with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
+    place, rate = reader.directory, reader.info.fps
+    with open_camera(place.parent, place.name, reader.spec, fps=rate, expected=reader.held) as repository:
         result = execute(repository, command)
         if finish_downsampling:
             result["coarse"] += _finish_downsampling(repository)

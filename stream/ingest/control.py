@@ -17,6 +17,7 @@ from typing import Any, Self
 from afterview.configs import AfterviewError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.held_directory import holder, shown
 from afterview.memory.base.lock import CONTROL
 
 LONGEST = 1 << 20  # bytes of a command
@@ -29,7 +30,7 @@ class ControlServer:
     """Listens until closed. `handle` is called in a command's own thread and returns the result, or raises AfterviewError."""
 
     def __init__(self, camera: Path, handle: Callable[[Command], dict[str, Any]]) -> None:
-        self._handle = handle
+        self._handle, self._held = handle, holder(camera)
         self._path = camera / CONTROL
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path.unlink(missing_ok=True)
@@ -61,7 +62,7 @@ class ControlServer:
         except OSError as error:
             return json.dumps({"error": describe(error)})
         except Exception as error:  # the sender gets the reason; the recording continues
-            return json.dumps({"error": f"{type(error).__name__}: {error}"})
+            return json.dumps({"error": shown(f"{type(error).__name__}: {error}")})
 
     def close(self) -> None:
         """Stop listening and remove the socket."""

@@ -15,6 +15,7 @@ from typing import Any
 from afterview.configs import AfterviewError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.held_directory import hold
 from afterview.memory.format.upload_state import UploadState, upload_lock
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.remote.settings import read_store
@@ -64,8 +65,9 @@ class Uploader:
         backoff: BackoffConfig | None = None,
         on_state: Callable[[UploadProgress], None] = lambda state: None,
     ) -> None:
-        """on_state: called in the upload thread when the store became unreachable or reachable."""
-        self._camera = camera
+        """on_state: called in the upload thread when the store became unreachable or reachable. Raises OSError."""
+        self._held = hold(camera)  # as long as the thread runs, which may be left behind
+        self._camera = self._held.path
         self._backoff = Backoff(backoff or BackoffConfig(max_s=60.0, healthy_s=_HEALTHY_S))
         self._on_state = on_state
         self._stop, self._finish = threading.Event(), threading.Event()
@@ -99,7 +101,9 @@ class Uploader:
                     return
                 self._finish.wait(LOOK_EVERY_S if self._upload else _LOOK_FOR_STORE_S)
             except Exception as error:  # of any kind: the recording continues, and the upload is tried again
-                if finishing and (self.state.silent_since is not None or not self._camera.is_dir()):
+                if not self._held.in_place:
+                    return  # the recording ends, too; another camera may send to the same bucket now
+                if finishing and self.state.silent_since is not None:
                     return  # it was unreachable before, and is not waited for at the end
                 self._backoff.connection_ended(time.monotonic() - well_since)
                 self._set_reachable(_why(error))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WRITE_QUEUE = 64  # frames waiting for the disk
 RETENTION_EVERY_S = 30.0
 DOWNSAMPLE_EVERY_S = 2.0  # while old frames are downsampled, a few seals at a time
+LOOK_EVERY_S = 1.0  # for the camera's directory, which may be moved or deleted while nothing comes in
 RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
 
 Stored = FrameRecord | Interruption | Dropped | FeaturesOf
@@ -97,10 +98,11 @@ class CameraWriter:
         return future.result()
 
     def run(self) -> None:
-        """The write thread. Raises OSError, NotWritable."""
+        """The write thread. Raises OSError, NotWritable, CameraMoved."""
         try:
             while True:
                 self._store(self._outbox.take(WRITE_QUEUE, timeout=self._timeout_s()))
+                self._repository.require_in_place()
                 self._execute_commands()
                 self._keep_retention()
         except Closed:
@@ -115,8 +117,8 @@ class CameraWriter:
         self._on_durable(last)
 
     def _timeout_s(self) -> float:
-        """Seconds until the next sync or the next look at retention is due."""
-        return max(0.0, min(self._sync_due, self._retention_due) - time.monotonic())
+        """Seconds until the next sync, the next look at retention or at the directory is due."""
+        return min(LOOK_EVERY_S, max(0.0, min(self._sync_due, self._retention_due) - time.monotonic()))
 
     def _store(self, batch: list[Stored]) -> None:
         """Append, and sync when it is due; where the disk is full, keep the batch and try again until it is not."""
@@ -130,6 +132,7 @@ class CameraWriter:
                     return
                 acknowledged = self._repository.sync()
             except OSError as error:
+                self._repository.require_in_place()
                 if error.errno not in DISK_FULL:
                     raise
                 self._wait_for_space(error, len(left))

@@ -3,7 +3,7 @@
 Half of the kills hit a running `afterview watch` of a live test pattern at a random moment; the rest hit a writer at each named
 failpoint in turn (append, seal, evict, forget, index save). After each, `tests.crash.promises` is checked, and the answer to one
 fixed question as of one fixed time is compared with what it was. Then writers with an object store, five kills at each place of
-`tests.crash.uploads`.
+`tests.crash.uploads`, and watches whose directory is moved or deleted (`tests.crash.moved`).
 """
 
 import argparse
@@ -25,6 +25,7 @@ from afterview.memory.base.feature_spec import Storage
 from afterview.memory.directory import Memory
 from tests.crash import writer
 from tests.crash.answers import ASKED, FixedAnswer
+from tests.crash.moved import move_watches
 from tests.crash.promises import broken_promises, read_acks
 from tests.crash.tally import Tally
 from tests.crash.uploads import STORE_POINTS, kill_uploads
@@ -111,23 +112,8 @@ class WatchKills:
             return ["the watch never acknowledged a frame"]
         spec = Memory(self.memory).camera("a").spec
         self._answer = self._answer or FixedAnswer(load_pretrained("tiny"))
-        return [*self._broken_by(spec), *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
-
-    def _broken_by(self, spec: Any) -> list[str]:
-        from afterview.memory.writing.open import open_camera
-
-        opened = open_camera  # the watch keeps 25 frames per second, made-up writers one
-
-        def at_25(memory: Path, name: str, given: Any) -> Any:
-            return opened(memory, name, given, fps=25.0)
-
-        import tests.crash.promises as promises
-
-        promises.open_camera = at_25  # type: ignore[assignment]
-        try:
-            return broken_promises(self.memory, "a", self.acks, self.log, spec)
-        finally:
-            promises.open_camera = opened
+        broken = broken_promises(self.memory, "a", self.acks, self.log, spec, fps=25.0)
+        return [*broken, *self._answer.changed(self.memory, acks[len(acks) // 2].time)]
 
 
 def kill_watches(tally: Tally, kills: int, dice: random.Random, say: Callable[[str], None]) -> None:
@@ -154,6 +140,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--watches", type=int, help="how many of them hit a watch (default: half)")
     parser.add_argument("--uploads", type=int, default=5 * len(STORE_POINTS), help="kills of a writer with a store")
+    parser.add_argument(
+        "--moves", type=int, default=20, help="watches whose directory is moved or deleted (tests.crash.moved)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -166,6 +155,7 @@ def main() -> int:
     kill_failpoints(tally, arguments.kills - watches, dice, say)
     kill_watches(tally, watches, dice, say)
     kill_uploads(tally, arguments.uploads, dice, say)
+    move_watches(tally, arguments.moves, dice, say)
     if arguments.json:
         print(
             json.dumps(

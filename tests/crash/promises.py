@@ -43,9 +43,9 @@ def read_requests(path: Path) -> tuple[list[tuple[float, float]], list[tuple[flo
 
 
 def broken_promises(
-    memory: Path, camera: str, acks: Path, log: Path, spec: FeatureSpec, *, keep_s: float = np.inf
+    memory: Path, camera: str, acks: Path, log: Path, spec: FeatureSpec, *, keep_s: float = np.inf, fps: float = 1.0
 ) -> list[str]:
-    """Reopen a camera after a crash; every promise that does not hold, one line each."""
+    """Reopen a camera after a crash; every promise that does not hold, one line each. fps: that the camera keeps."""
     directory = memory / camera
     made = (directory / "camera.json").exists()  # else it was killed while the camera was being made: it is made again
     if not made and read_acks(acks):
@@ -53,7 +53,7 @@ def broken_promises(
     damage = fsck(directory).damage if made else []
     broken = [f"fsck before reopening: {finding.where.name} {finding.what}" for finding in damage]
     try:
-        with open_camera(memory, camera, spec) as repository:
+        with open_camera(memory, camera, spec, fps=fps) as repository:
             frames = repository.frames
     except Exception as error:
         return [*broken, f"reopening failed: {error!r}"]

@@ -203,6 +203,10 @@ def test_if_none_can_be_read_each_is_named(memory: Path) -> None:
     with pytest.raises(RepositoryError, match=r"none of its 3 cameras.*door: .*hall: .*yard: "):
         Memory(memory).cameras()
     assert sorted(Memory(memory).skipped()) == ["door", "hall", "yard"]
+    for name in ("door", "hall", "yard"):
+        (memory / name).chmod(0)
+    with unprivileged(), pytest.raises(RepositoryError, match=r"may be cameras.*door: .*hall: .*yard: "):
+        Memory(memory).cameras()
 
 
 @pytest.mark.parametrize("mode", [0, 0o711, 0o744])

@@ -138,7 +138,7 @@ def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> Afte
     return load_pretrained(path, device=device, dtype=torch.float32)
 
 
-def _bank(recipe: Recipe, directory: Path, report: Report) -> Bank:
+def _bank(recipe: Recipe, directory: Path, report: Report | None = None) -> Bank:
     finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
     shape = shape_of(jobs, recipe.bank)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):

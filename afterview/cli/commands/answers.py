@@ -105,7 +105,7 @@ def _about(one: SavedDirectory) -> dict[str, Any]:
 
 
 def _line(about: dict[str, Any]) -> str:
-    start = f"{about['id']}  {about['asked_iso'][:19].replace('T', ' ')} {about['asked_iso'][23:]}"
+    start = f"{about['id']}  {about['asked_iso'][:19].replace('T', ' ')} {about['asked_iso'][-6:]}"
     if about["text"] is None:
         return f"{start}  {about['problem']}"
     answer = f"  ->  {_short(about['answer'])}" if about["answer"] else ""

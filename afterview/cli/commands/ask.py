@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         print()
     zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
     record = AnswerRecord.of(answer, question, asked=now, memory=memory.path, cameras=zones, version=__version__)
-    return show_record(record, save(record, memory.path), arguments, sheet, text=not streamed)
+    return show_record(record, save(record, memory.held.path), arguments, sheet, text=not streamed)
 
 
 def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:

@@ -4,14 +4,14 @@ import argparse
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.commands.manage import require_choice, show_previews, span_of
+from afterview.cli.commands.manage import require_choice, span_of
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import describe_preview
+from afterview.cli.output.deletions import describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
-from afterview.memory.writing.preview import preview_forget
+from afterview.memory.writing.preview import Preview, preview_forget
 from afterview.stream.ingest.commands import BY_RECORDER, apply
 
 
@@ -19,29 +19,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what would go, ask, forget it, and report what went."""
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
-    opened = memory.each(lambda reader: reader, arguments.camera)
-    readers = list(opened.results.values())
-    spans = [span_of(reader, arguments) for reader in readers]
-    previews = [preview_forget(reader, *span) for reader, span in zip(readers, spans, strict=True)]
+    spans: dict[str, tuple[float, float]] = {}
+
+    def preview(reader: CameraReader) -> Preview:
+        spans[reader.info.id] = span_of(reader, arguments)
+        return preview_forget(reader, *spans[reader.info.id])
+
+    found = memory.each(preview, arguments.camera)
+    previews = list(found.results.values())
     lines = [line for preview in previews for line in describe_preview(preview, "forgotten")]
     if arguments.dry_run:
-        show_previews(arguments, previews, lines, opened.skipped)
-        return ExitStatus.OK
+        return show_previews(arguments, found, lines)
     if any(preview.frames or preview.lost for preview in previews):
         confirm(lines, arguments)
-    documents = []
-    for reader, (start, stop) in zip(readers, spans, strict=True):
+
+    def forget(reader: CameraReader) -> dict[str, Any]:
+        start, stop = spans[reader.info.id]
         done = apply(reader, {"do": "forget", "start": start, "stop": stop})
         document = {**done, "stays": {"frames": reader.snapshot().frames}}
-        documents.append(document)
         if not arguments.json:  # at once: the next camera may fail
             _print(document, reader)
+        return document
+
+    done = memory.each(forget, arguments.camera)
     if arguments.json:
-        infos = [reader.info for reader in readers]
-        dump({"cameras": documents, "skipped": opened.skipped}, arguments.memory, infos)
+        infos = [memory.camera(name).info for name in done.results]
+        dump({"cameras": list(done.results.values()), "skipped": done.skipped}, arguments.memory, infos)
     else:
-        print_skipped(opened.skipped, "left out, and unchanged")
-    return ExitStatus.FAILURE if opened.skipped else ExitStatus.OK
+        print_skipped(done.skipped, "left out; nothing of it was forgotten")
+    return ExitStatus.FAILURE if done.skipped else ExitStatus.OK
 
 
 def _print(document: dict[str, Any], reader: CameraReader) -> None:

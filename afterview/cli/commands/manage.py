@@ -2,15 +2,17 @@
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import describe_evicted, describe_preview
+from afterview.cli.output.deletions import describe_evicted, describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
-from afterview.memory.base.settings import CameraSettings, read_settings
+from afterview.memory.base.settings import (
+    CameraSettings,
+    read_settings,
+)
 from afterview.memory.base.typed_times import parse_duration, parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
@@ -26,12 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     memory = Memory(memory_path(arguments.memory))
     require_choice(memory, arguments)
     if arguments.command == "keep" and (arguments.clear or arguments.dry_run):
-        previewed = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
-        previews = list(previewed.results.values())
+        found = memory.each(lambda reader: _preview_clear(reader, arguments), arguments.camera)
+        previews = list(found.results.values())
         lines = [line for preview in previews for line in describe_preview(preview, "evicted")]
         if arguments.dry_run:
-            show_previews(arguments, previews, lines, previewed.skipped)
-            return ExitStatus.FAILURE if previewed.skipped else ExitStatus.OK
+            return show_previews(arguments, found, lines)
         if any(preview.frames for preview in previews):
             confirm(lines, arguments)
     done = memory.each(lambda reader: _COMMANDS[arguments.command](reader, arguments), arguments.camera)
@@ -42,22 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, document in done.results.items():
             _PRINT[arguments.command](document, memory.camera(name))
         print_skipped(done.skipped, "left out, and unchanged")
-    return (
-        ExitStatus.FAILURE if done.skipped else ExitStatus.OK
-    )  # a mask or a limit that one camera lacks is no success
-
-
-def show_previews(
-    arguments: argparse.Namespace, previews: Sequence[Preview], lines: Sequence[str], skipped: Mapping[str, str]
-) -> None:
-    """What --dry-run prints."""
-    if arguments.json:
-        documents = [preview.to_dict() for preview in previews]
-        infos = [preview.info for preview in previews]
-        dump({"dry_run": True, "cameras": documents, "skipped": dict(skipped)}, arguments.memory, infos)
-        return
-    print("\n".join([*lines, "nothing was changed (--dry-run)"]))
-    print_skipped(skipped, "left out")
+    return ExitStatus.FAILURE if done.skipped else ExitStatus.OK  # a mask that one camera lacks is no success
 
 
 def require_choice(memory: Memory, arguments: argparse.Namespace) -> None:
@@ -106,12 +92,12 @@ def _preview_clear(reader: CameraReader, arguments: argparse.Namespace) -> Previ
         raise UsageError("--dry-run: of what? give --clear; keeping a span deletes nothing")
     if arguments.start or arguments.end or arguments.last:
         raise UsageError("--clear drops all kept spans; leave out --from, --to and --last")
-    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    limits = camera_limits(reader.held.path, read_settings(reader.held.path))
     return preview_retention(reader, limits, keep=())
 
 
 def _keep(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = read_settings(reader.directory)
+    settings = read_settings(reader.held.path)
     if _only_shows(arguments):
         return _unchanged(reader, settings)
     if arguments.clear:
@@ -125,7 +111,7 @@ def _pause(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any
 
 
 def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = read_settings(reader.directory)
+    settings = read_settings(reader.held.path)
     if _only_shows(arguments):
         if arguments.replace:
             raise UsageError("--replace: by what? give --polygon, or --clear to remove all masks")

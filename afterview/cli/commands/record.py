@@ -22,7 +22,6 @@ from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.writing.repository import Acknowledgement
-from afterview.stream.errors import SourceError
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_model(arguments.model)
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
-    _require_one_source(cameras)
+    _require_source(cameras)
     encoders = _load(model, cameras)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
@@ -92,19 +91,11 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
     return spec.model
 
 
-def _require_one_source(cameras: Sequence[PlannedCamera]) -> None:
-    """Loading a model takes up to minutes: find out before that nothing can be recorded. Raises SourceError."""
-    failure: SourceError | None = None
-    for camera in cameras:
-        if camera.config.keep_trying:
-            return
-        try:
-            probe(camera.config.address, camera.config.source)
-            return
-        except SourceError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+def _require_source(cameras: Sequence[PlannedCamera]) -> None:
+    """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
+    config = cameras[0].config
+    if len(cameras) == 1 and not config.keep_trying:
+        probe(config.address, config.source)
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
@@ -191,7 +182,11 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
 
 def _document(recording: _Recording) -> dict[str, Any]:
     if recording.ingest is not None:
-        return recording.ingest.status().to_dict()
+        document, info = recording.ingest.status().to_dict(), recording.ingest.repository.info
+        for times, key in ((document, "last_time"), (document["store"] or {}, "unreachable_since")):
+            if key in times:
+                times[f"{key}_iso"] = None if times[key] is None else info.local(times[key]).isoformat()
+        return document
     cause = describe_failure(recording.failure) if recording.failure is not None else None
     return {"camera": recording.camera.id, "state": "failed", "cause": cause, "recorded": 0}
 

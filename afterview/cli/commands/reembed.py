@@ -10,6 +10,7 @@ from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Namespace) -> dict[str, Any]:
-    camera, spec = reader.directory, encoders.feature_spec.stored_as(arguments.tokens or reader.spec.tokens.storage)
+    camera, spec = reader.held.path, encoders.feature_spec.stored_as(arguments.tokens or reader.spec.tokens.storage)
     document: dict[str, Any] = {"camera": reader.info.id, "model": spec.model}
     if reader.spec == spec and not arguments.again:
         return {**document, "switched": True, "said": f"its features are those of '{spec.model}' already"}
@@ -55,7 +56,7 @@ def _reembed(reader: CameraReader, encoders: "Encoders", arguments: argparse.Nam
 
 
 def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: argparse.Namespace) -> dict[str, Any]:
-    camera = reader.directory
+    camera = reader.held.path
     generation = open_generation(camera, spec)
     with progress(reader.info.id, "frames") as report:
         build_sealed(camera, generation, spec, encode, report)
@@ -82,9 +83,11 @@ def _switch(
 ) -> dict[str, Any]:
     """Switch to a generation: through the process that records the camera, or here if there is none."""
     command = {"do": "switch", "generation": generation, "model": spec.model, "keep_old": keep_old}
-    result = ask_writer(reader.directory, command)
+    require_in_place(reader.held.path)
+    result = ask_writer(reader.held.path, command)
     if result is not None:
         return {**result, "by": BY_RECORDER}
-    with open_camera(reader.directory.parent, reader.directory.name, reader.spec, fps=reader.info.fps) as repository:
+    place, rate = reader.directory, reader.info.fps
+    with open_camera(place.parent, place.name, reader.spec, fps=rate, expected=reader.held) as repository:
         done = repository.switch(generation, spec, encode, keep_old=keep_old)
     return {"generation": done.generation, "frames": done.frames, "lost": done.lost, "by": BY_COMMAND}

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
-from afterview.cli.commands.manage import show_previews
 from afterview.cli.confirm import confirm
-from afterview.cli.output.deletions import count_cameras, describe_evicted, describe_limits, describe_preview
+from afterview.cli.output.deletions import (
+    count_cameras,
+    describe_evicted,
+    describe_limits,
+    describe_preview,
+    show_previews,
+)
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import (
     CameraSettings,
     MemorySettings,
@@ -22,7 +28,7 @@ from afterview.memory.base.settings import (
     write_memory_settings,
 )
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.directory import Memory
+from afterview.memory.directory import EachCamera, Memory
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
@@ -37,41 +43,58 @@ from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER, apply
 def run(arguments: argparse.Namespace) -> int:
     """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
     memory = Memory(memory_path(arguments.memory))
-    opened = memory.each(lambda reader: reader, arguments.camera)
-    readers = list(opened.results.values())
     values = _given(arguments)
+    found = memory.each(lambda reader: reader, arguments.camera)
+    readers = list(found.results.values())
     if values.get("coarse_days"):
         for reader in readers:
             _require_downsampling(reader)
     applied: dict[str, dict[str, Any]] = {}
     if values:
-        affected = memory.cameras() if _shares(memory.path, values) else readers
-        planned = _planned(memory.path, affected, readers if arguments.camera else [], values)
-        previews = [preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned]
+        affected = memory.cameras() if _shares(memory.held.path, values) else readers
+        planned = _planned(memory.held.path, affected, readers if arguments.camera else [], values)
+        previews = {
+            reader.info.id: preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned
+        }
         lines = [
             line
-            for preview, (reader, _, limits) in zip(previews, planned, strict=True)
-            for line in [*describe_preview(preview, "evicted"), *describe_limits(reader.info, limits)]
+            for reader, _, limits in planned
+            for line in [
+                *describe_preview(previews[reader.info.id], "evicted"),
+                *describe_limits(reader.info, limits),
+            ]
         ]
         if arguments.dry_run:
-            show_previews(arguments, previews, lines, opened.skipped)
-            return ExitStatus.OK
-        if any(preview.frames for preview in previews):
+            shown = EachCamera(previews, found.skipped)
+            return show_previews(arguments, shown, lines, [limits for _, _, limits in planned])
+        if any(preview.frames for preview in previews.values()):
             confirm(lines, arguments)
-        applied = _apply(memory.path, readers, affected, values, own=bool(arguments.camera))
+        require_in_place(memory.held.path)
+        applied = _apply(memory.held.path, readers, affected, values, own=bool(arguments.camera))
     elif arguments.dry_run:
         raise UsageError("--dry-run: of what? give --days, --gb, --coarse-days or --forever")
+    _report(arguments, memory, found, applied)
+    return ExitStatus.FAILURE if found.skipped else ExitStatus.OK  # a limit that one camera lacks is no success
+
+
+def _report(
+    arguments: argparse.Namespace,
+    memory: Memory,
+    found: EachCamera[CameraReader],
+    applied: dict[str, dict[str, Any]],
+) -> None:
+    """The limits, what went by them, and the forecast."""
+    readers = list(found.results.values())
     expected = outlooks(memory.cameras())
     shown = readers + [reader for reader in map(memory.camera, applied) if reader not in readers]
     documents = [_document(reader, applied.get(reader.info.id, {}), expected[reader.info.id]) for reader in shown]
     if arguments.json:
-        infos = [reader.info for reader in shown]
-        dump({"cameras": documents, "skipped": opened.skipped}, arguments.memory, infos)
-    else:
-        for reader, document in zip(shown, documents, strict=True):
-            _print(document, reader)
-        print_skipped(opened.skipped, "left out, and unchanged")
-    return ExitStatus.FAILURE if opened.skipped else ExitStatus.OK
+        document = {"cameras": documents, "skipped": found.skipped}
+        dump(document, arguments.memory, [reader.info for reader in shown])
+        return
+    for reader, document in zip(shown, documents, strict=True):
+        _print(document, reader)
+    print_skipped(found.skipped, "left out, and unchanged")
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, float | None]:
@@ -103,10 +126,10 @@ def _planned(
     gigabytes = {camera: values["gigabytes"] for camera in changes if "gigabytes" in values}
     planned = []
     for reader in affected:
-        settings = read_settings(reader.directory)
+        settings = read_settings(reader.held.path)
         if reader.info.id in changes:
             settings = settings.changed(**values)
-        planned.append((reader, settings, camera_limits(reader.directory, settings, shared, gigabytes)))
+        planned.append((reader, settings, camera_limits(reader.held.path, settings, shared, gigabytes)))
     return planned
 
 
@@ -143,12 +166,12 @@ def _set_shared(
     for attempt in ("as it is", "without reserves", "after evicting"):
         if attempt == "without reserves":
             for reader in readers:
-                release(reader.directory)
+                release(reader.held.path)
         elif attempt == "after evicting":
             command = {"do": "enforce", "shared": new.model_dump(mode="json")}
             evicted = {reader.info.id: apply(reader, command) for reader in readers}
             for reader in readers:
-                release(reader.directory)
+                release(reader.held.path)
         try:
             if new != shared:
                 write_memory_settings(memory, new)
@@ -168,13 +191,13 @@ def _require_downsampling(reader: CameraReader) -> None:
 
 
 def _document(reader: CameraReader, applied: dict[str, Any], outlook: Outlook) -> dict[str, Any]:
-    limits = camera_limits(reader.directory, read_settings(reader.directory))
+    limits = camera_limits(reader.held.path, read_settings(reader.held.path))
     return {
         "camera": reader.info.id,
         **applied,
         "limits": limits.to_dict(),
         "grace_s": None if limits.seconds is None else outlook.grace_s,
-        "coarse_frames": Tiers.of(reader.directory, reader.snapshot()).downsampled,
+        "coarse_frames": Tiers.of(reader.held.path, reader.snapshot()).downsampled,
         "forecast": outlook.to_dict(),
     }
 
@@ -186,7 +209,7 @@ def _print(document: dict[str, Any], reader: CameraReader) -> None:
         f"{limits['gigabytes']:.3g} GB" if limits["gigabytes"] else "",
     ]
     print(f"{document['camera']}: limits: {' and '.join(filter(None, said)) or 'none'}")
-    for line in describe_limits(reader.info, camera_limits(reader.directory, read_settings(reader.directory))):
+    for line in describe_limits(reader.info, camera_limits(reader.held.path, read_settings(reader.held.path))):
         print(line)
     by = {BY_RECORDER: " (by the recording process)", BY_COMMAND: ""}.get(document.get("by", BY_COMMAND), "")
     for line in describe_evicted(document.get("evicted", {}), reader.info, by):

@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         reader.info.id: reader.info for reader in readers
     })  # fmt: skip
     record = SearchRecord(about, found, pictures)
-    return show_record(record, save(record, memory.path), arguments, sheet)
+    return show_record(record, save(record, memory.held.path), arguments, sheet)
 
 
 def _span(arguments: argparse.Namespace, zone: str, readers: Sequence[CameraReader]) -> TimeRange:

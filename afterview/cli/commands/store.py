@@ -62,11 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_store(memory)
     if settings is None and action not in ("set", "status"):
         raise UsageError(_describe(memory, None))
-    if action == "leave":
-        _confirm_leaving(memory, arguments)
     act = {"status": _status, "flush": _flush, "leave": _leave}.get(action)
     done: EachCamera[dict[str, Any]] = EachCamera({}, {})
     if act and settings:
+        if action == "leave":
+            _confirm_leaving(memory, arguments)
         done = _each(memory, lambda reader: {"camera": reader.info.id, **act(reader)})
     documents = list(done.results.values())
     wholes = [document.pop("whole", True) for document in documents]
@@ -154,7 +154,7 @@ def _set(memory: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     except ConfigError as error:
         raise UsageError(redact(str(error))) from None
     if before is not None and (before.url, before.endpoint) != (settings.url, settings.endpoint):
-        sent = _each(memory, lambda reader: UploadState.read(reader.directory).bytes)
+        sent = _each(memory, lambda reader: UploadState.read(reader.held.path).bytes)
         used = [camera for camera, size in sent.results.items() if size]
         if sent.skipped:
             raise UsageError(
@@ -216,7 +216,7 @@ def _some(cameras: list[str]) -> str:
 
 
 def _status(reader: CameraReader) -> dict[str, Any]:
-    status = store_status(reader.directory, reader.snapshot())
+    status = store_status(reader.held.path, reader.snapshot())
     assert status is not None, "`run` has seen that the memory has a store"
     if status.place is None:
         raise RepositoryError(status.why)
@@ -241,12 +241,12 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
         apply(reader, {"do": "enforce"})  # completes removals that wait for the store; opening the camera seals
     except RepositoryError as error:
         wrong.append(f"removals that wait for the store could not be completed: {error}")
-    settings, bucket = read_store(reader.directory.parent), _bucket(reader)
-    upload = Upload(reader.directory, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
+    settings, bucket = read_store(reader.held.path.parent), _bucket(reader)
+    upload = Upload(reader.held.path, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
     if (failure := _send(name, upload)) is not None:
         seals, size = upload.waiting()
         wrong.append(f"{seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}")
-    status = store_status(reader.directory, reader.snapshot())
+    status = store_status(reader.held.path, reader.snapshot())
     assert status is not None, "`run` has seen that the memory has a store"
     said = [f"{name}: {text}; nothing is lost, run the command again" for text in wrong]
     if not status.waiting_seals and failure is None:
@@ -283,9 +283,9 @@ def _send(name: str, upload: Upload) -> StoreError | None:
 
 def _leave(reader: CameraReader) -> dict[str, Any]:
     with progress(reader.info.id, "MB", scale=1e-6) as report:
-        size, bad = restore_camera(reader.directory, _bucket(reader), report)
+        size, bad = restore_camera(reader.held.path, _bucket(reader), report)
     said = f"{reader.info.id}: {size / 1e6:.1f} MB downloaded"
-    checked = fsck(reader.directory)
+    checked = fsck(reader.held.path)
     if checked.unchecked:  # chunks that did not come back would not be noticed
         said += f"; {checked.unchecked[0].what}. The store is kept; run the command again"
     elif checked.damage:
@@ -300,14 +300,12 @@ def _leave(reader: CameraReader) -> dict[str, Any]:
 def _confirm_leaving(memory: Path, arguments: argparse.Namespace) -> None:
     if not arguments.delete:
         return
-    found = _each(memory, lambda reader: (_bucket(reader).name, UploadState.read(reader.directory).bytes))
-    confirm(
-        [
-            f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here"
-            for name, size in found.results.values()
-        ],
-        arguments,
-    )
+    sizes = _each(memory, lambda reader: (_bucket(reader).name, UploadState.read(reader.held.path).bytes)).results
+    lines = [
+        f"{name}: its objects, {size / 1e6:.1f} MB, would be deleted once all is here"
+        for name, size in dict(sizes.values()).items()
+    ]
+    confirm(lines, arguments)
 
 
 def _end(memory: Path, cameras: list[str], *, delete: bool) -> None:
@@ -320,7 +318,7 @@ def _end(memory: Path, cameras: list[str], *, delete: bool) -> None:
 
 
 def _bucket(reader: CameraReader) -> BucketClient:
-    bucket = bucket_of(reader.directory)
+    bucket = bucket_of(reader.held.path)
     if bucket is None:
         raise UsageError(f"{reader.directory.parent}: has no store")
     return bucket

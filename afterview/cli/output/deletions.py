@@ -1,10 +1,14 @@
 """Deletions as text for people: what would go, and what went."""
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from afterview.cli.output.documents import dump, print_skipped
+from afterview.configs import ExitStatus
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.directory import EachCamera
 from afterview.memory.plans.retention import Limits, grace_seconds
 from afterview.memory.writing.preview import Preview
 
@@ -49,6 +53,23 @@ def describe_evicted(evicted: dict[str, Any], info: CameraInfo, by: str) -> list
         return []
     span = f"{info.show(evicted['start'])} to {info.show(evicted['end'])}"
     return [f"  evicted: {evicted['frames']} frames, {span}, {evicted['bytes'] / 1e6:.1f} MB freed{by}"]
+
+
+def show_previews(
+    arguments: argparse.Namespace, found: EachCamera[Preview], lines: Sequence[str], limits: Sequence[Limits] = ()
+) -> int:
+    """What --dry-run prints. limits: that would be set, for each camera."""
+    previews = list(found.results.values())
+    if arguments.json:
+        documents = [preview.to_dict() for preview in previews]
+        for document, limit in zip(documents, limits, strict=False):
+            document["limits"] = limit.to_dict()
+        whole = {"dry_run": True, "cameras": documents, "skipped": found.skipped}
+        dump(whole, arguments.memory, [preview.info for preview in previews])
+    else:
+        print("\n".join([*lines, "nothing was changed (--dry-run)"]))
+        print_skipped(found.skipped, "left out")
+    return ExitStatus.FAILURE if found.skipped else ExitStatus.OK
 
 
 def count_cameras(names: Sequence[str]) -> str:

@@ -103,8 +103,8 @@ def _add_forget(commands: Commands) -> None:
 def _add_keep(commands: Commands) -> None:
     parser = _manage(
         commands, "keep", "protect a span from retention",
-        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. Without options it shows "
-        "the kept spans. If --clear would let the limits\ndelete frames at once, it first shows which and asks.\n\nexample:\n"
+        "Frames of a kept span are never evicted, whatever `retain` says; only `forget`\nremoves them. If --clear would let the limits "
+        "delete frames at once, it first shows which and asks. Without options it shows\nthe kept spans.\n\nexample:\n"
         "  afterview keep --memory ./cameras --camera \"front door\" --from 14:00 --to 14:20",
     )  # fmt: skip
     _add_span(parser)

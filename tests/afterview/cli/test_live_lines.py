@@ -203,13 +203,15 @@ def test_lag_is_that_of_the_newest_frame_until_the_next_is_overdue() -> None:
     assert math.isnan(synced_seldom.lag_s(float("nan")))
 
 
-def row(name: str, state: str, *, detail: str = "", cause: str | None = None, recorded: int = 12) -> Any:
+def row(
+    name: str, state: str, *, detail: str = "", cause: str | None = None, clock: str | None = None, recorded: int = 12
+) -> Any:
     address = "rtsp://***@10.0.0.7/live"
     ingest = SimpleNamespace(
         repository=SimpleNamespace(info=new_camera(name, fps=1.0)), config=SimpleNamespace(address=address)
     )
     status = SimpleNamespace(
-        state=state, detail=detail, cause=cause, dropped=3, recorded=recorded, lag_s=0.2, upload=None
+        state=state, detail=detail, cause=cause, dropped=3, recorded=recorded, lag_s=0.2, upload=None, clock=clock
     )
     meter = Meter(1.0, 0.0)
     meter.observe(10, 10.0)
@@ -218,13 +220,13 @@ def row(name: str, state: str, *, detail: str = "", cause: str | None = None, re
 
 def test_a_line_per_camera_has_all_that_matters_in_aligned_columns() -> None:
     rows = [
-        row("前門", "online", detail="h264 640x360"),
+        row("前門", "online", detail="h264 640x360", clock="source clock rejected: it shows 1970"),
         row("back yard", "offline", detail="rtsp://***@10.0.0.7/live: no answer; next try in 2.0 s", recorded=1234),
         row("c", "failed", cause="rtsp://***@10.0.0.7/live: refused\nand more\x1b[2J"),
         row("a very long name of a camera", "paused", detail="on request"),
     ]
     assert live_rows(rows, 80) == [
-        "前門                  online   1.0/s  lag 0.2 s  3 dropped    12 frames",
+        "前門                  online   1.0/s  lag 0.2 s  3 dropped    12 frames  source clock rejected",
         "back yard             offline  1.0/s  lag 0.2 s  3 dropped  1234 frames  no answer; next try in 2.0 s",
         "c                     failed   1.0/s      lag -  3 dropped    12 frames  refused and more\\x1b[2J",
         "a very long name ...  paused   1.0/s      lag -  3 dropped    12 frames  on request",

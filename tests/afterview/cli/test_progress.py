@@ -101,7 +101,7 @@ def test_lines_go_to_standard_error(lines: Lines, capsys: pytest.CaptureFixture[
         lines.wait(1)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "loading ... 0.0 s" in err
+    assert err.startswith("loading ... ")
 
 
 def test_work_that_prints_has_no_bar_on_a_terminal(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from afterview.memory.writing.open import open_camera
 from afterview.stream.media import decode_jpeg
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
+from tests.support.servers import RtspServer, need_rtsp
 
 PATTERN, OTHER = "lavfi:testsrc2=size=160x120:rate=20", "lavfi:testsrc=size=160x120:rate=20"
 DEAD = "rtsp://127.0.0.1:1/x"
@@ -185,6 +187,22 @@ def test_the_value_of_a_variable_is_shown_nowhere(
         assert not [path for path in (tmp_path / "m").rglob("*") if hidden in path.name]
 
 
+@pytest.mark.integration
+def test_a_camera_takes_a_password_with_any_letter_from_a_variable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_rtsp()
+    secret = "p@ss:w/rd?%41#"
+    monkeypatch.setenv("AFTERVIEW_P", secret)
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, rate=10)
+    with RtspServer(clip, loop=True, user="guard", password=secret) as server:
+        url = server.url_with("guard", "{AFTERVIEW_P}")
+        status, out, error = run(capsys, "watch", url, "--camera", "a", "--memory", tmp_path / "m", "--for", "5s")
+    assert status == 0
+    assert re.search(r"^a: [1-9] frames recorded", out, re.MULTILINE)
+    assert secret not in out + error
+
+
 def replay(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
     status, out, _ = run(capsys, "replay", *arguments, "--json")
     assert status == 0
@@ -235,3 +253,4 @@ def test_the_rate_of_a_camera_need_not_be_given_again(tmp_path: Path, capsys: py
     for start, options in ((START, ("--fps", "5")), (START + 1000, ())):
         document = replay(capsys, clip, "--memory", tmp_path / "m", "--camera", "a", "--start", start, *options)
         assert document["recorded"] == 10
+        assert datetime.fromisoformat(document["last_time_iso"]).timestamp() == document["last_time"]

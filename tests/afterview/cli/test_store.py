@@ -351,6 +351,23 @@ def test_what_stays_here_is_said_and_the_store_counts_the_same(
     assert "later frames are not published yet" in run(capsys, "info", URL)
 
 
+def test_a_camera_that_cannot_be_read_is_named_and_the_store_is_kept(
+    memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--memory", str(memory)]
+    run(capsys, "store", "set", URL, "--endpoint", server.endpoint, *where)
+    shutil.copytree(memory / "yard", memory / "hall")
+    (memory / "hall" / "committed").write_text("{")
+    document = json.loads(run(capsys, "store", "status", *where, "--json"))
+    assert [camera["camera"] for camera in document["cameras"]] == ["yard"]
+    assert "committed" in document["skipped"]["hall"]
+    for action in (["flush"], ["leave", "--delete"]):
+        assert main(["store", *action, *where]) == 1
+        assert "hall: left out" in capsys.readouterr().out
+    assert (memory / "store.json").exists()
+    assert server.objects()
+
+
 def test_flush_fails_where_a_removal_could_not_be_completed(
     memory: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

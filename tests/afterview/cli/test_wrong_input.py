@@ -429,3 +429,22 @@ class _Reached(BaseException):
 
 def _answer(*arguments: object) -> None:
     raise _Reached
+
+
+def test_a_watch_whose_sender_is_dead_leaves_nothing_behind(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sender behind tcp:// is not opened before: it may serve one connection only."""
+    dead = ["watch", "tcp://127.0.0.1:1", "--memory", "deep/new", "--ack-file", "acks"]
+    refuse(place, (dead, 1, "cannot be reached"), monkeypatch, capsys)
+
+
+def test_a_start_is_in_the_zone_of_the_camera_that_exists(
+    tmp_path: Path, place: Path, no_model: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_camera(tmp_path, "tokyo", make_spec(), timezone="Asia/Tokyo") as repository:
+        repository.append(make_frame(0, make_spec()))  # 2023-11-15 07:13:20 in Tokyo, 22:13:20 the day before in UTC
+    monkeypatch.chdir(place)
+    command = ["replay", "clip.mp4", "--memory", str(tmp_path), "--camera", "tokyo", "--start", "2023-11-15T07:13"]
+    assert main(command) == 2
+    assert "2023-11-15 07:13:00 JST" in capsys.readouterr().err

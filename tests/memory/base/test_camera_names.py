@@ -9,6 +9,7 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, NameTaken
+from afterview.memory.base.held_directory import place_of
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.writing.open import open_camera
@@ -23,7 +24,7 @@ def record(memory: Path, name: str, count: int = 3) -> Path:
     with open_camera(memory, name, SPEC) as repository:
         for number in range(repository.frames, repository.frames + count):
             repository.append(make_frame(number, SPEC))
-        return repository.directory
+        return place_of(repository.directory)
 
 
 def frames(memory: Path, name: str) -> int:

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import StoreUnreachable
+from afterview.memory.base.errors import CameraMoved, StoreUnreachable
+from afterview.memory.base.held_directory import hold
 from afterview.memory.format.layout import may_be_remote
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import replica_of
+from afterview.memory.sync.restore import restore_camera
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.reembed import build_sealed, open_generation
 from tests.support.memory_world import START, make_frame, make_spec
-from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store
+from tests.support.object_memory import FRAMES, PREFIX, SPEC, assert_holds, flush, moving, record, set_store, upload
 from tests.support.object_server import BUCKET, Gate, ObjectServer
 
 
@@ -51,6 +53,26 @@ def test_what_the_cache_allows_stays_here_too(tmp_path: Path, server: ObjectServ
     assert (camera / "frames/images/2/c.0").exists()  # the newest stay
     assert not (camera / "frames/images/0/c.0").exists()
     assert_holds(CameraReader(camera).snapshot())
+
+
+def test_a_camera_that_was_moved_sends_nothing_more_to_the_place_of_the_one_that_replaced_it(
+    tmp_path: Path, server: ObjectServer
+) -> None:
+    """A copy of a camera counts as the same one to the store."""
+    set_store(tmp_path / "m", server.endpoint)
+    camera = record(tmp_path / "m")
+    steps = upload(hold(camera).path)
+    assert steps.step(finish=True)
+    sent = server.objects()
+    (tmp_path / "m").rename(tmp_path / "away")
+    set_store(tmp_path / "m", server.endpoint)
+    record(tmp_path / "m")
+    with pytest.raises(CameraMoved, match="away"):
+        steps.step(finish=True)
+    assert server.objects() == sent
+    with pytest.raises(CameraMoved):
+        restore_camera(steps._held.path, steps._bucket)  # type: ignore[union-attr]
+    assert server.objects() == sent
 
 
 def test_forgetting_leaves_no_object_and_no_byte_of_it(tmp_path: Path, server: ObjectServer) -> None:

@@ -21,6 +21,7 @@ from afterview.memory.base.errors import (
     RepositoryError,
     SpecMismatch,
 )
+from afterview.memory.base.held_directory import place_of
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.directory import Memory
 from afterview.memory.format.sealed_writer import SealedWriter
@@ -375,7 +376,7 @@ def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         fill(repository, 1)
         stop, out = context.Event(), context.Queue()
-        child = context.Process(target=_read_all_the_time, args=(repository.directory, stop, out))
+        child = context.Process(target=_read_all_the_time, args=(place_of(repository.directory), stop, out))
         child.start()
         for _ in range(300):
             fill(repository, 1)

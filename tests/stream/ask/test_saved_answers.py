@@ -286,6 +286,13 @@ def test_a_memory_that_cannot_be_written_is_said(memory: Path) -> None:
     assert Path(saved.images["a", 10]).read_bytes() == make_frame(10, SPEC).image
 
 
+def test_a_memory_that_was_deleted_is_not_made_again(memory: Path) -> None:
+    record = record_of(memory, part(memory, "a", [10]))
+    shutil.rmtree(memory)
+    assert not save(record, memory).kept
+    assert not memory.exists()
+
+
 def test_nothing_is_saved_in_the_copy_of_a_store(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = memory.parent / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from afterview.memory.base.errors import NotWritable, RequestRefused
+from afterview.memory.base.errors import CameraMoved, NotWritable, RequestRefused
 from afterview.memory.base.records import SEAL_FRAMES, frame_crc
 from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.fsck.fsck import fsck
@@ -27,7 +28,7 @@ from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.config import Controls
 from afterview.stream.ingest.control import LONGEST, ControlServer, ask_writer
 from afterview.stream.ingest.masks import apply_masks
-from afterview.stream.ingest.queues import Blocking
+from afterview.stream.ingest.queues import Blocking, Closed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.write import CameraWriter, Stored
 from tests.support.memory_world import START, make_frame, make_spec
@@ -212,6 +213,34 @@ def test_a_full_disk_is_not_waited_for_once_nothing_more_comes_in(
     with pytest.raises(NotWritable, match="4 frames that were never acknowledged"):
         writer.run()
     assert outbox.closed
+
+
+def test_an_idle_writer_notices_that_its_directory_was_moved_and_ends(tmp_path: Path) -> None:
+    running = Running(tmp_path / "m")
+    for number in range(3):
+        running.outbox.put(make_frame(number, SPEC))
+    wait_until(lambda: len(running.acks) == 3)
+    (tmp_path / "m").rename(tmp_path / "away")
+    wait_until(lambda: not running.thread.is_alive(), 5)
+    assert isinstance(running.failure, CameraMoved)
+    assert f"moved to {tmp_path / 'away'}" in str(running.failure)
+    assert not (tmp_path / "m").exists()
+    assert CameraReader(tmp_path / "away" / "a").snapshot().frames == 3
+
+
+def test_a_directory_that_was_deleted_acknowledges_nothing_and_is_not_made_again(tmp_path: Path) -> None:
+    running = Running(tmp_path / "m")
+    running.outbox.put(make_frame(0, SPEC))
+    wait_until(lambda: len(running.acks) == 1)
+    shutil.rmtree(tmp_path / "m")
+    with contextlib.suppress(Closed):
+        for number in range(1, 2 * SEAL_FRAMES):
+            running.outbox.put(make_frame(number, SPEC))
+    wait_until(lambda: not running.thread.is_alive(), 5)
+    assert isinstance(running.failure, CameraMoved)
+    assert "was deleted" in str(running.failure)
+    assert len(running.acks) == 1
+    assert not (tmp_path / "m").exists()
 
 
 def test_commands_are_executed_while_it_records(tmp_path: Path) -> None:

@@ -131,6 +131,9 @@ class _MadeUpMemory:
     def index(self, name: str) -> FrameIndex:
         return self._index
 
+    def require_own(self, snapshot: MemorySnapshot) -> None:
+        pass
+
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
         return False
 

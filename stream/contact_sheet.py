@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from afterview.stream.fonts import Font, Fonts
 
@@ -166,35 +166,44 @@ def _line(
 ) -> None:
     size, colour = _STYLES[style]
     font, text = fonts.choose(text, size)
-    draw.text(place, _fitted(text, font, width), colour, font, anchor="la")
+    draw.text(place, _fitted(text, font, width), colour, font, anchor="la", direction=_direction(font))
+
+
+def _direction(font: Font) -> str | None:
+    """Our own lines go from left to right, whatever the script of a camera's name. None: the font knows no other direction."""
+    return "ltr" if getattr(font, "layout_engine", None) == ImageFont.Layout.RAQM else None
 
 
 def _fitted(text: str, font: Font, width: float) -> str:
-    """Shorten a text to one line, with an ellipsis."""
+    """Shorten a text to one line, with an ellipsis. What stands behind the last comma stays: the number of a frame."""
     if font.getlength(text) <= width:
         return text
-    most = bisect(range(len(text)), width, key=lambda count: font.getlength(f"{text[:count]}...")) - 1
-    return f"{text[: max(most, 0)].rstrip()}..."
+    head, comma, end = text.rpartition(", ")
+    if font.getlength(f"...{comma}{end}") > width / 2:
+        head, comma, end = text, "", ""
+    most = bisect(range(len(head)), width, key=lambda count: font.getlength(f"{head[:count]}...{comma}{end}")) - 1
+    return f"{head[: max(most, 0)].rstrip()}...{comma}{end}"
 
 
 class _Paragraphs:
     """Wrapped paragraphs whose height is known before they are drawn."""
 
     def __init__(self, texts: Sequence[SheetText], width: int, fonts: Fonts) -> None:
-        self._lines: list[tuple[str, Font, Colour, int]] = []
+        self._lines: list[tuple[str, Font, Colour, str | None, int]] = []
         self.height = 0
         for line, style in ((line, paragraph.style) for paragraph in texts for line in paragraph.text.splitlines()):
             size, colour = _STYLES[style]
             font, text = fonts.choose(line, size)
+            direction = None if style == "title" else _direction(font)  # a question goes as its script does
             for piece in _wrapped(text, font, width):
-                self._lines.append((piece, font, colour, self.height))
+                self._lines.append((piece, font, colour, direction, self.height))
                 self.height += round(size * _LINE)
 
     def draw(self, sheet: Image.Image, left: int, top: int) -> None:
         """Draw the paragraphs with their upper left corner at (left, top)."""
         draw = ImageDraw.Draw(sheet)
-        for line, font, colour, below in self._lines:
-            draw.text((left, top + below), line, colour, font, anchor="la")
+        for line, font, colour, direction, below in self._lines:
+            draw.text((left, top + below), line, colour, font, anchor="la", direction=direction)
 
 
 def _wrapped(text: str, font: Font, width: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Numbers of things as people read them."""
+"""Numbers of things and bytes as people read them."""
 
 
 def counted(number: int, thing: str) -> str:
@@ -9,3 +9,12 @@ def counted(number: int, thing: str) -> str:
 def were(number: int) -> str:
     """The verb for so many things: `was` for one, otherwise `were`."""
     return "was" if number == 1 else "were"
+
+
+def spell_bytes(number: float) -> str:
+    """`454 kB`, `11.4 MB`, `3.18 GB`, `2400 GB`; decimal units, as disks are sold."""
+    for unit in ("kB", "MB", "GB"):
+        number /= 1000
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+    return f"{number:.0f} GB"

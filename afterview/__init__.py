@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from afterview.api import ask, info, open, search
     from afterview.memory.base.errors import (
         CameraBusy,
+        CameraMoved,
         DamagedFrames,
         DamagedMemory,
         FormatMismatch,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
         StoreRefused,
         StoreUnreachable,
         UnreachableFrames,
+        UnreachableOnStore,
+        Unreadable,
     )
     from afterview.memory.description import CameraDescription, MemoryDescription
     from afterview.memory.directory import Memory
@@ -65,6 +68,7 @@ __all__ = [
     "CameraAnswer",
     "CameraBusy",
     "CameraDescription",
+    "CameraMoved",
     "CheckpointError",
     "ConfigError",
     "Coverage",
@@ -95,6 +99,8 @@ __all__ = [
     "TensorMismatch",
     "TokenizerMissing",
     "UnreachableFrames",
+    "UnreachableOnStore",
+    "Unreadable",
     "UsageError",
     "__version__",
     "ask",

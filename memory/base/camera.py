@@ -7,7 +7,7 @@ import re
 import time
 import unicodedata
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,17 +44,18 @@ class CameraInfo:
         return f"{self.local(seconds):%Y-%m-%d %H:%M:%S %Z}"
 
     def iso(self, seconds: float) -> str:
-        """The same for programs: ISO 8601 with the offset from UTC. `--at` takes it: it is never earlier than the time itself."""
-        local = self.local(seconds)
-        if local.microsecond and local.timestamp() < seconds:
-            local += timedelta(microseconds=1)  # a calendar time holds fewer digits than a frame's time
-        return local.isoformat()
+        """The same for programs: ISO 8601 with the offset from UTC, in whole milliseconds. `--at` with it finds the frame of that time."""
+        return self._up_to_ms(seconds).isoformat(timespec="milliseconds")
 
     def show_exact(self, seconds: float) -> str:
         """`show` to the millisecond where it is not a whole second: `show --at` finds the frame by it."""
-        local = self.local(seconds)
-        part = f".{local.microsecond // 1000:03d}" if local.microsecond >= 1000 else ""
+        local = self._up_to_ms(seconds)
+        part = f".{local.microsecond // 1000:03d}" if local.microsecond else ""
         return f"{local:%Y-%m-%d %H:%M:%S}{part} {local:%Z}"
+
+    def _up_to_ms(self, seconds: float) -> datetime:
+        """The first whole millisecond that is not before a time: what is cut off would name a moment before the frame."""
+        return self.local(math.ceil(round(seconds * 1000, 3)) / 1000 if math.isfinite(seconds) else seconds)
 
     def show_clock(self, seconds: float) -> str:
         """The same without the date, for live messages."""

@@ -67,7 +67,7 @@ class Manifest:
         try:
             write_file(camera / "committed", self.encode())
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if error.errno not in DISK_FULL or not (camera / "committed").exists():  # a new camera has no slots yet
                 raise
             in_place.put_manifest(camera, self._committed(camera).encode(), self.encode())
 

@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from afterview.configs.system_errors import describe
+from afterview.configs.system_errors import reason
 from afterview.memory.base.errors import FormatMismatch, RepositoryError, Unreadable
+from afterview.memory.base.held_directory import place_of
 from afterview.memory.fsck.findings import Finding
 
 
@@ -29,7 +30,14 @@ def refused_paths(camera: Path) -> Iterator[Finding]:
 
 
 def _refused(path: Path, error: OSError) -> Finding:
-    return Finding(path, describe(error, path, action="read").removeprefix(f"{path}: "), severity="unchecked")
+    return Finding(path, f"cannot be read: {reason(error, path, action='read')}", severity="unchecked")
+
+
+def _without_path(text: str, path: Path) -> str:
+    """An error's text without the path at its beginning, however that is written: through a descriptor, as given, or as it lies now."""
+    for name in (path, place_of(path), path.resolve()):
+        text = text.removeprefix(f"{name}: ")
+    return text
 
 
 def guarded(findings: Iterable[Finding], camera: Path) -> Iterator[Finding]:
@@ -37,11 +45,11 @@ def guarded(findings: Iterable[Finding], camera: Path) -> Iterator[Finding]:
     try:
         yield from findings
     except Unreadable as error:
-        yield Finding(error.path, str(error).removeprefix(f"{error.path}: "), severity="unchecked")
+        yield Finding(error.path, _without_path(str(error), error.path), severity="unchecked")
     except FormatMismatch as error:
         where, _, what = str(error).partition(": ")
         yield Finding(Path(where) if what else camera, what or where, severity="unchecked")
     except RepositoryError as error:
-        yield Finding(camera, str(error).removeprefix(f"{camera}: "))
+        yield Finding(camera, _without_path(str(error), camera))
     except OSError as error:
         yield _refused(Path(str(error.filename or camera)), error)

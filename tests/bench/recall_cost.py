@@ -93,6 +93,8 @@ def measure(table: Table, hours: float, model: AfterviewModel) -> None:
 class _MadeUpFrames:
     """Replaces sealed chunks: each frame is generated from its number."""
 
+    held = None
+
     def __init__(self, spec: FeatureSpec) -> None:
         random = np.random.default_rng(0)
         shape = (PATTERNS, spec.tokens.tokens_per_frame, spec.tokens.width)
@@ -130,6 +132,9 @@ class _MadeUpMemory:
 
     def index(self, name: str) -> FrameIndex:
         return self._index
+
+    def require_own(self, snapshot: MemorySnapshot) -> None:
+        pass
 
     def forgot_since(self, snapshot: MemorySnapshot) -> bool:
         return False

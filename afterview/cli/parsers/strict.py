@@ -1,11 +1,10 @@
-"""Values of options, checked while they are parsed: numbers are finite, texts are not empty, and no text is given twice.
+"""Values of options, checked while they are parsed: numbers are numbers, texts are not empty, and no text is given twice.
 
 argparse alone accepts `nan`, digits of any script and an empty text (an unset shell variable), and of two values it takes the last without
 a word. Loads only argparse.
 """
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 LONGEST = 4096  # characters of one value; the longest path of Linux
 _MOST_DIGITS = 19  # of a whole number: those of the largest seed, 2^63 - 1
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# `inf` is for the commands to refuse: they know the limit of the value, and what to give instead.
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf)", re.ASCII | re.IGNORECASE)
 _SHOWN = 40  # characters of a wrong value that a message quotes
 _GIVEN = "_given"  # attribute of the namespace: values of the options by name, as far as they are parsed
 
@@ -35,10 +35,7 @@ def shorten(text: str) -> str:
 def _number(text: str) -> float:
     if not _NUMBER.fullmatch(text.strip()):
         raise argparse.ArgumentTypeError(f"'{shorten(text)}' is not a number, such as 2 or 0.5")
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"'{shorten(text)}' is too large")
-    return value
+    return float(text)
 
 
 def _whole(text: str) -> int:

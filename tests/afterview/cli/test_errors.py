@@ -137,18 +137,23 @@ def test_every_error_has_a_status_of_the_table() -> None:
         importlib.import_module(f"afterview.{module}")
     for each in error_classes(AfterviewError):
         if each.__module__.startswith("afterview."):
-            assert isinstance(
-                each("x", *[()] * (each.__init__.__code__.co_argcount - 2 if "__init__" in vars(each) else 0)),
-                AfterviewError,
-            )
             assert each.exit_status in set(ExitStatus), each
+
+
+def own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What is in a function, but not in the functions inside it."""
+    for node in function.body:
+        if not isinstance(node, ast.FunctionDef):
+            yield node
+            for each in ast.walk(node):
+                yield from () if isinstance(each, ast.FunctionDef) else (each,)
 
 
 def returned(path: Path) -> Iterator[tuple[str, ast.expr]]:
     """What the functions of a file return that return an exit status: those that say `-> int`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and isinstance(node.returns, ast.Name) and node.returns.id == "int":
-            for each in ast.walk(node):
+            for each in own_nodes(node):
                 if isinstance(each, ast.Return) and each.value:
                     choice = each.value
                     yield from (

@@ -67,10 +67,12 @@ def test_examples_are_found() -> None:
 
 def test_paragraphs_are_wrapped_and_examples_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     text = help_of(PARSERS["afterview watch"], monkeypatch, width=70)
-    description, example = text.partition("Record")[2].split("\n\n")[:2]
+    description, _, examples = text.partition("Record")[2].split("\n\n")[:3]
     assert len(description.splitlines()) > 2
     assert all(len(line) <= 70 for line in description.splitlines())
-    assert len(example.splitlines()) == 2, "a command that can be copied"
+    assert "  afterview watch lavfi:testsrc2=size=640x360:rate=25 --memory ./cameras --camera pattern --for 20s" in (
+        examples.splitlines()
+    ), "a command that can be copied"
     names = help_of(PARSERS["afterview"], monkeypatch)
     assert re.search(r"^ +completion +print", names, flags=re.MULTILINE), "the longest name is on the line of its text"
 

@@ -247,7 +247,7 @@ def test_show_makes_a_sheet_of_a_span(memory: Path, tmp_path: Path, say: Callabl
         (["--at", "1600000000"], 2, "nothing was recorded before"),
         (["--at", "2099-01-01"], 2, "lies in the future"),
         (["--at", "soon"], 2, "is not a time"),
-        (["--at", ""], 2, "time"),
+        (["--at", ""], 2, "--at: is empty"),
         (["--frame", "70"], 2, "its frames are 0 to 69"),
         (["--frame", "-1"], 2, "at least 0"),
         (["--frame", "1", "--at", "now"], 2, "give one of them"),

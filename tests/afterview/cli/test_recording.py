@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from afterview.cli.main import main
+from afterview.memory.base.held_directory import place_of
 from afterview.memory.base.settings import read_settings
 from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
@@ -147,7 +148,7 @@ def test_wrong_input_is_refused_before_anything_is_opened(
         with open_camera(memory, name, spec) as repository:
             repository.append(make_frame(0, spec))
         if repository.directory.name != camera:
-            repository.directory.rename(memory / camera)
+            place_of(repository.directory).rename(memory / camera)
     status, out, error = run(capsys, "watch", *(text.format(**places) for text in arguments), "--memory", memory)
     assert (status, out) == (2, "")
     assert message in error.splitlines()[-1]

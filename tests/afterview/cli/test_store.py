@@ -218,7 +218,7 @@ def test_an_answer_rests_on_what_is_here_and_says_what_is_out_of_reach(
             said = run(capsys, *command, *where, status=1)
             assert "does not answer" in said
             assert "damage" not in said
-        assert f"{away} frames cannot be read now and were left out: s3://" in run(capsys, "ask", "What?", *where)
+        assert f"{away} frames cannot be read now and were left out: s3://" in run(capsys, "ask", "What now?", *where)
         early = repr(float(snapshot.times[5]))
         said = run(capsys, "ask", "What is there now?", *where, "--at", early, status=1)
         assert "all of its 6 frames in that span" in said
@@ -361,7 +361,7 @@ def test_a_camera_that_cannot_be_read_is_named_and_the_store_is_kept(
     document = json.loads(run(capsys, "store", "status", *where, "--json"))
     assert [camera["camera"] for camera in document["cameras"]] == ["yard"]
     assert "committed" in document["skipped"]["hall"]
-    for action in (["flush"], ["leave", "--delete"]):
+    for action in (["flush"], ["leave", "--delete", "--yes"]):
         assert main(["store", *action, *where]) == 1
         assert "hall: left out" in capsys.readouterr().out
     assert (memory / "store.json").exists()

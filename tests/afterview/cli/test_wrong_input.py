@@ -146,7 +146,8 @@ RECORDING: list[Row] = [
     *((replay("--sync-every", text), 2, "--sync-every") for text in ("", "nan", "-1", "61", "1e400", "x")),
     *((replay("--speed", text), 2, "--speed") for text in ("", "nan", "inf", "-1", "0", "1e-300", "٣", "abc")),
     *((replay("--start", text), 2, "start" if text != "soon" else "not a time") for text in ("", "2099-01-01T08:00")),
-    *((replay("--start", text), 2, "is not a time") for text in (" soon", "3000", "2099", "99:99", "nan", "1e10")),
+    *((replay("--start", text), 2, "is not a time") for text in (" soon", "99:99", "nan", "1e10")),
+    *((replay("--start", text), 2, "is not clear: a year") for text in ("3000", "2099")),
     *((replay("--timezone", text), 2, "zone") for text in ("", "Mars/Base", "../..")),
     *((replay("--camera", text), 2, "camera") for text in ("", "...", "answers", "two\nlines", LONG, "y" * 300)),
     *(
@@ -174,7 +175,7 @@ RECORDING: list[Row] = [
             ("kinds.yaml", "positions: must be 'true', 'interpolate' or 'rank'"),
         )
     ),
-    (replay("--camera", "a", "--camera", "b"), 2, "--camera: is given twice"),
+    (replay("--camera", "a", "--camera", "b"), 2, "--camera: given 2 times for 1 source"),
     (replay("--memory", "other"), 2, "--memory: is given twice"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--fps", "2"], 2, "use --fps 1"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--timezone", "Asia/Tokyo"], 2, "leave out --timezone"),
@@ -197,7 +198,7 @@ ASKING: list[Row] = [
         for command in ("ask", "search")
         for option in ("--at", "--from")
         for text, part in (
-            ("", "is empty"), ("2099", "is not a time"), ("3000", "is not a time"), ("2099-01-01", "lies in the future"),
+            ("", "is empty"), ("2099", "is not clear: a year"), ("3000", "is not clear: a year"), ("2099-01-01", "lies in the future"),
             ("nan", "is not a time"), (LONG, "at most 4096"),
         )
     ),
@@ -249,7 +250,11 @@ MANAGING: list[Row] = [
     (["export", "", "--memory", "mem", "--camera", "yard"], 2, "is empty"),
     (["export", "none/x", "--memory", "mem", "--camera", "yard"], 2, "no directory"),
     *(
-        (["import", text, "--memory", "new"], 2, "afterview export")
+        (
+            ["import", text, "--memory", "new"],
+            2,
+            "is a directory, not a file" if text in ("", "dir") else "afterview export",
+        )
         for text in ("", "dir", "text.txt", "clip.mp4", "empty.mp4")
     ),
     (["reembed", "--memory", "mem", "--model", "tinny"], 2, "did you mean 'tiny'"),

@@ -83,7 +83,7 @@ def test_an_impossible_number_of_questions_and_a_seed_of_training_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo", "--questions", "0", "--output", str(tmp_path)]) == 2
-    assert "no room for 0 questions" in capsys.readouterr().err
+    assert "1 to 60 fit into the live minute" in capsys.readouterr().err
     assert main(["demo", "--seed", str(2**32), "--output", str(tmp_path)]) == 2
     assert "this world is in the training split" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from afterview.cli.commands import manage
+from afterview.cli.commands import retain
 from afterview.cli.main import main
 from afterview.memory.base.errors import CameraMoved, MemoryNotFound
 from afterview.memory.base.held_directory import hold, holder, place_of, shown
@@ -115,7 +115,7 @@ def test_the_error_says_where_the_frames_are_and_that_the_other_directory_was_no
     repository.append(make_frame(3, SPEC))
     with pytest.raises(CameraMoved) as caught:
         repository.sync()
-    for part in (str(tmp_path / "m" / "a"), f"moved to {moved}", "the frames up to 2 are in", "another directory"):
+    for part in (str(tmp_path / "m" / "a"), f"moved to {moved}", "the frames up to 3 are in", "another directory"):
         assert part in str(caught.value)
     assert caught.value.exit_status == 1
     with pytest.raises(CameraMoved):
@@ -170,11 +170,12 @@ def test_limits_for_a_memory_do_not_reach_the_one_that_took_its_place(
 ) -> None:
     record_frames(tmp_path / "m", 3, SPEC)
 
-    def replace_memory(*unused: object) -> None:
+    def replace_memory(*unused: object) -> dict[str, float]:
         (tmp_path / "m").rename(tmp_path / "away")
         record_frames(tmp_path / "m", 5, SPEC)
+        return {"days": 3.0}
 
-    monkeypatch.setattr(manage, "_require_choice", replace_memory)  # after the memory was opened
+    monkeypatch.setattr(retain, "_given", replace_memory)  # after the memory was opened
     assert main(["retain", "--memory", str(tmp_path / "m"), "--days", "3"]) == 1
     assert f"moved to {tmp_path / 'away'}" in capsys.readouterr().err
     for memory in ("m", "away"):

@@ -147,7 +147,7 @@ def test_a_switch_that_fails_leaves_the_old_model_in_use_and_can_be_done_again(
                 "commit": "afterview.memory.writing.state.CameraState.put_manifest",
             }[step]
             patch.setattr(target, full)
-            with pytest.raises(RequestRefused, match="No space left"):
+            with pytest.raises(RequestRefused, match="the disk is full"):
                 ask_writer(recording.camera, switch_command(generation))
         assert recording.controls.encoders is None
         assert Manifest.read(recording.camera).generation == 1

@@ -261,7 +261,7 @@ def test_commands_are_executed_while_it_records(tmp_path: Path) -> None:
             ask_writer(camera, {"do": "dance"})
         with pytest.raises(RequestRefused, match="ends before it begins"):
             ask_writer(camera, {"do": "forget", "start": 5, "stop": 1})
-        with pytest.raises(RequestRefused, match="greater than 0"):
+        with pytest.raises(RequestRefused, match="must be above 0"):
             ask_writer(camera, {"do": "set", "settings": {"days": -1}})
         running.outbox.put(make_frame(3 * SEAL_FRAMES, SPEC))
         wait_until(lambda: len(running.acks) == 3 * SEAL_FRAMES + 1)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from afterview.stream.errors import BadUrl, SourceTimeout, SourceUnreachable
+from afterview.stream.errors import BadUrl, NotAVideo, SourceTimeout, SourceUnreachable
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
 from afterview.stream.source.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, read_events
@@ -38,8 +38,8 @@ def test_a_picture_graph_that_is_none_is_refused() -> None:
         read("lavfi:nonesuch=1")
 
 
-def test_a_device_that_is_no_camera_is_unreachable() -> None:
-    with pytest.raises(SourceUnreachable, match="/dev/null: the device cannot be opened"):
+def test_a_device_that_is_no_camera_is_named() -> None:
+    with pytest.raises(NotAVideo, match="/dev/null: is not a camera"):
         read("/dev/null")
 
 

@@ -230,7 +230,7 @@ def test_a_stream_must_say_where_its_videos_and_pictures_are(data: Path) -> None
     for streams, message in (
         ([{"annotations": "one.json"}], r"has pictures \('0.png'\); give the stream `pictures`"),
         ([{"annotations": "clips.json"}], "give the stream `features` or `frames`"),
-        ([{"annotations": "one.json", "pictures": data / "nowhere"}], "cannot be read as a picture"),
+        ([{"annotations": "one.json", "pictures": data / "nowhere"}], "does not have '0.png'"),
     ):
         config = stage(data, streams, {"memaug": 1e-3})
         with pytest.raises(DataError, match=message):
@@ -261,10 +261,11 @@ def test_extract_reads_memories_and_passes_over_what_is_there(
     assert torch.equal(again, remembered)
     assert {path.name for path in (tmp_path / "bank").iterdir()} == {"spec.json", "gate.safetensors"}
     for arguments, message in (
-        ([str(tmp_path / "nothing.mp4")], "no such file or directory"),
+        ([str(tmp_path / "nothing.mp4")], "no such file"),
         ([video, memory, video], "would both be 'story-gate' in the bank"),
         ([memory, "--frames"], "is a bank of features; give another directory for frames"),
         ([memory, "--model", "tiny"], "their vision towers differ"),
     ):
-        assert main(["extract", "--out", str(tmp_path / "bank"), "--model", str(data / "toy.yaml"), *arguments]) == 2
+        model = [] if "--model" in arguments else ["--model", str(data / "toy.yaml")]
+        assert main(["extract", "--out", str(tmp_path / "bank"), *model, *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -63,6 +63,7 @@ class CameraDescription:
     store: StoreStatus | None
     tiers: Tiers
     journal_damage: str  # why frames that are not sealed are missing here; empty if none is
+    damaged: int  # sealed frames that are missing here because their times cannot be read
     removed: tuple[Removal, ...]
     rules: CameraRules
     writer: Writer | None
@@ -88,6 +89,7 @@ class CameraDescription:
             store=store_status(reader.held.path, snapshot),
             tiers=Tiers.of(reader.held.path, snapshot),
             journal_damage=reader.journal_damage,
+            damaged=len(snapshot.damaged),
             removed=snapshot.removed,
             rules=CameraRules.of(reader.held.path),
             writer=writer,
@@ -111,6 +113,7 @@ class CameraDescription:
             "store": self.store and self.store.to_dict(self.info),
             "tiers": self.tiers.to_dict(),
             "journal_damage": self.journal_damage or None,
+            "damaged_frames": self.damaged,
             "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,

@@ -69,9 +69,10 @@ def _look_at(directory: Path) -> RepositoryError | None:
     try:
         if not stat.S_ISDIR(directory.stat().st_mode):
             return _NoCamera()
+        described = exists(directory / "camera.json")  # first: an error about it names a file that people know
         if exists(directory / PROBLEM):
             return DamagedMemory((directory / PROBLEM).read_text())
-        return None if exists(directory / "camera.json") else _without_description(directory)
+        return None if described else _without_description(directory)
     except Unreadable as error:
         return error
     except FileNotFoundError as error:  # removed at this moment, if it is no link

@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
+from afterview.configs import why_unreadable
 from afterview.memory.base.errors import require_content
 from afterview.memory.format.layout import StoredArray, missing_value
 from afterview.memory.format.zarr_store import CameraStore
@@ -73,7 +74,7 @@ class ZarrArrays:
                 return f"says {metadata['shape'][0]} rows, but {rows} are committed"
         except (OSError, ValueError, LookupError, TypeError) as error:
             require_content(error, path)
-            return f"is missing or unreadable ({type(error).__name__})"
+            return f"is missing or unreadable ({why_unreadable(error)})"
         return None if self._finds_chunks(array) else "does not describe the existing chunks"
 
     def _finds_chunks(self, array: StoredArray) -> bool:

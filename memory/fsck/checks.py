@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.configs import why_unreadable
 from afterview.memory.base.camera import read_camera
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.base.errors import (
@@ -154,7 +155,7 @@ def _wrong_group(path: Path) -> str | None:
         return None if about["node_type"] == "group" and about["zarr_format"] == 3 else "does not describe a group"
     except (OSError, ValueError, LookupError, TypeError) as error:
         require_content(error, path)
-        return f"is missing or unreadable ({type(error).__name__})"
+        return f"is missing or unreadable ({why_unreadable(error)})"
 
 
 def _arrays(camera: Path, manifest: Manifest) -> list[StoredArray]:

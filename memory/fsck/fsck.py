@@ -9,7 +9,7 @@ from typing import Any
 from afterview.memory.base.camera_names import find_cameras
 from afterview.memory.base.documents import exists
 from afterview.memory.base.durable import PARTIAL
-from afterview.memory.base.errors import RepositoryError, StoreError, UnreachableFrames
+from afterview.memory.base.errors import RepositoryError, StoreError, UnreachableFrames, in_words
 from afterview.memory.base.held_directory import hold, place_of
 from afterview.memory.base.lock import CameraLock, is_held
 from afterview.memory.base.moved import require_in_place
@@ -108,8 +108,12 @@ def fsck(
                 assert finding.fix is not None, "only fixable findings are here"
                 try:
                     report.repaired.append((finding, finding.fix()))
+                except FileExistsError as error:  # a file where a directory was
+                    progress(
+                        f"{camera.name}: {place_of(Path(error.filename))} is in the way; move it away and run this again"
+                    )
                 except (RepositoryError, OSError) as error:
-                    progress(f"{camera.name}: {error}")
+                    progress(f"{camera.name}: {in_words(error)}")
         report.frames = _frames(camera)
         require_in_place(camera)
     report.findings = [_named(finding) for finding in report.findings]

@@ -25,6 +25,7 @@ from afterview.memory.writing.erase import Erased
 from afterview.memory.writing.repository import Repository
 
 Command = dict[str, Any]
+_LIMITS = {"days", "gigabytes", "coarse_days", "keep"}  # settings by which frames are evicted or downsampled
 _STILL_FULL = "the disk is full, and nothing that the command deletes makes room; delete other files and run it again"
 
 
@@ -84,13 +85,18 @@ def _set(repository: Repository, values: dict[str, Any]) -> dict[str, Any]:
         if stop < start:  # such a span keeps nothing, and that would be noticed only once the frames are gone
             raise UsageError(f"a kept span ends before it begins: {start:.15g} to {stop:.15g}")
     evicted = _write_settings(repository, settings)
-    evicted.include(enforce(repository))
+    if (
+        not values or values.keys() & _LIMITS
+    ):  # damaged limits of the memory do not keep a mask or a pause from being set
+        evicted.include(enforce(repository))
     result = {
         "camera": repository.info.id,
         "settings": settings.model_dump(mode="json"),
         "evicted": evicted.to_dict(),
         "coarse": 0,
     }
+    if values and not values.keys() & _LIMITS:
+        return result
     try:
         result["coarse"] = downsample_old_frames(repository)
     except OSError as error:

@@ -27,6 +27,10 @@ class AckFile:
         try:
             if path.is_dir():
                 raise UsageError(f"--ack-file {path}: is a directory; give the name of a file")
+            if (
+                path.is_fifo() or path.is_socket()
+            ):  # opening a pipe would wait for a reader, and nothing would be durable
+                raise UsageError(f"--ack-file {path}: is a pipe or a socket; give the name of a file")
             if path.is_file():
                 with path.open("rb") as file:
                     if set(file.read(_HEAD)) - _BYTES:

@@ -4,6 +4,7 @@ Threads: `run` is the write thread, the only one that touches the repository. `c
 queue their work, wake the write thread and wait for the result.
 """
 
+import logging
 import math
 import threading
 import time
@@ -13,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from afterview.memory.base.durable import DISK_FULL
-from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.errors import DamagedMemory, NotWritable, Unreadable
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
@@ -31,6 +32,8 @@ RETENTION_EVERY_S = 30.0
 DOWNSAMPLE_EVERY_S = 2.0  # while old frames are downsampled, a few seals at a time
 LOOK_EVERY_S = 1.0  # for the camera's directory, which may be moved or deleted while nothing comes in
 RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
+
+_LOGGER = logging.getLogger(__name__)
 
 Stored = FrameRecord | Interruption | Dropped | FeaturesOf
 Work = Callable[[Repository], dict[str, Any]]
@@ -63,6 +66,7 @@ class CameraWriter:
         self._upgrade: Upgrade | None = None  # to the model in use; None: it has been in use from the start
         self._dropped: Dropped | None = None  # before the next frame
         self._retention_due = 0.0  # monotonic: at once
+        self._retention_problem = ""  # why limits cannot be enforced
         self._input_ended = False
         self._ended = threading.Event()
 
@@ -195,11 +199,18 @@ class CameraWriter:
             except Empty:
                 return
             try:
-                result = work(self._repository)
-                self._controls.settings = read_settings(self._repository.directory)
-                future.set_result(result)
+                result = self._obey(work)
             except Exception as error:  # the sender gets it; the recording continues
                 future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _obey(self, work: Work) -> dict[str, Any]:
+        """Execute a command. What it has set counts from here on, even if it failed later: a mask that is stored is in force."""
+        try:
+            return work(self._repository)
+        finally:
+            self._controls.settings = read_settings(self._repository.directory)
 
     def _refuse_commands(self) -> None:
         while True:
@@ -221,3 +232,12 @@ class CameraWriter:
             except OSError as error:
                 if error.errno not in DISK_FULL:
                     raise
+            except (
+                DamagedMemory,
+                Unreadable,
+            ) as error:  # above all the limits: nothing is evicted until they are known again
+                if str(error) != self._retention_problem:
+                    _LOGGER.warning(
+                        "%s: recording goes on, but nothing is evicted: %s", self._repository.info.id, error
+                    )
+                self._retention_problem = str(error)

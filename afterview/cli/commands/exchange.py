@@ -67,12 +67,12 @@ def _export(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _import(arguments: argparse.Namespace) -> dict[str, Any]:
     path = Path(arguments.file)
+    if path.exists() and not path.is_file():  # opening a named pipe would wait for somebody to write into it
+        raise UsageError(f"{arguments.file or 'FILE'}: is not a file; give one that `afterview export` wrote")
     try:
         path.open("rb").close()
     except OSError as error:
         raise UsageError(describe(error, path, action="read")) from None
-    if not path.is_file():
-        raise UsageError(f"{arguments.file or 'FILE'}: is not a file; give one that `afterview export` wrote")
     span = SpanFile(path)
     memory, name = memory_path(arguments.memory), arguments.camera or span.info.name
     directory_to_record(memory, name, by_id=bool(arguments.camera))  # raises NameTaken

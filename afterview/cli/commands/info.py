@@ -67,6 +67,10 @@ def _print(camera: CameraDescription) -> None:
             print(f"  {describe_published(camera.store, info)}")
     if camera.journal_damage:
         print(f"  frames that are not sealed are missing here: {camera.journal_damage}")
+    if camera.damaged:
+        print(
+            f"  {camera.damaged} frames are missing here because they cannot be read; `afterview fsck` says what is wrong"
+        )
     for line in (*_writer(camera), *_rules(camera), *_removed(camera)):
         print(f"  {line}")
     closed = [gap for gap in camera.gaps if not gap.lasts]

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.counts import spell_bytes
 from afterview.memory.base.durable import DISK_FULL
-from afterview.memory.base.errors import NotWritable
+from afterview.memory.base.errors import NotWritable, RepositoryError, in_words
 from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import (
     CameraSettings,
@@ -45,14 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
     memory = Memory(memory_path(arguments.memory))
     values = _given(arguments)
-    found = memory.each(lambda reader: reader, arguments.camera)
+    found = memory.each(_usable, arguments.camera)
     readers = list(found.results.values())
+    others = memory.each(_usable).results.values()
     if values.get("coarse_days"):
         for reader in readers:
             _require_downsampling(reader)
     applied: dict[str, dict[str, Any]] = {}
     if values:
-        affected = memory.cameras() if _shares(memory.held.path, values) else readers
+        affected = list(others) if _shares(memory.held.path, values) else readers
         planned = _planned(memory.held.path, affected, readers if arguments.camera else [], values)
         previews = {
             reader.info.id: preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned
@@ -71,11 +72,21 @@ def run(arguments: argparse.Namespace) -> int:
         if any(preview.frames for preview in previews.values()):
             confirm(lines, arguments)
         require_in_place(memory.held.path)
-        applied = _apply(memory.held.path, readers, affected, values, own=bool(arguments.camera))
+        applied, failed = _apply(memory.held.path, readers, affected, values, own=bool(arguments.camera))
+        left = {name: reader for name, reader in found.results.items() if name not in failed}
+        found = EachCamera(left, {**found.skipped, **failed})
     elif arguments.dry_run:
         raise UsageError("--dry-run: of what? give --days, --gb, --coarse-days or --forever")
-    _report(arguments, memory, found, applied)
+    _report(arguments, memory, found, applied, outlooks(list(others)))
     return ExitStatus.FAILURE if found.skipped else ExitStatus.OK  # a limit that one camera lacks is no success
+
+
+def _usable(reader: CameraReader) -> CameraReader:
+    """The camera, if everything can be read that its limits, its preview and its forecast need. Raises RepositoryError, OSError."""
+    read_settings(reader.held.path)
+    Tiers.of(reader.held.path, reader.snapshot())
+    reader.bytes_on_disk()
+    return reader
 
 
 def _report(
@@ -83,10 +94,10 @@ def _report(
     memory: Memory,
     found: EachCamera[CameraReader],
     applied: dict[str, dict[str, Any]],
+    expected: Mapping[str, Outlook],
 ) -> None:
     """The limits, what went by them, and the forecast."""
     readers = list(found.results.values())
-    expected = outlooks(memory.cameras())
     shown = readers + [reader for reader in map(memory.camera, applied) if reader not in readers]
     documents = [_document(reader, applied.get(reader.info.id, {}), expected[reader.info.id]) for reader in shown]
     if arguments.json:
@@ -141,20 +152,25 @@ def _apply(
     values: dict[str, float | None],
     *,
     own: bool,
-) -> dict[str, dict[str, Any]]:
-    """Set the limits and evict by them; what the writer of each camera reports."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Set the limits and evict by them: what the writer of each camera reports, and why others could not. Raises if one was named."""
     first = {} if own else _set_shared(memory, affected, values)
-    done = {}
-    for reader in readers:
-        command = {"do": "set", "settings": values if own else {}}
-        done[reader.info.id] = apply(reader, command, finish_downsampling=bool(values.get("coarse_days")))
-    for reader in affected:
-        if reader not in readers:
-            done[reader.info.id] = apply(reader, {"do": "enforce"})
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for reader in [*readers, *(other for other in affected if other not in readers)]:
+        named = own and reader in readers
+        command = {"do": "set", "settings": values if own else {}} if reader in readers else {"do": "enforce"}
+        coarse = reader in readers and bool(values.get("coarse_days"))
+        try:
+            done[reader.info.id] = apply(reader, command, finish_downsampling=coarse)
+        except (RepositoryError, OSError) as error:
+            if named or len(affected) == 1:
+                raise
+            failed[reader.info.id] = str(in_words(error))
     for camera, document in first.items():
-        if document["evicted"]["frames"]:
+        if document["evicted"]["frames"] and camera in done:
             done[camera]["evicted"] = document["evicted"]
-    return done
+    return done, failed
 
 
 def _set_shared(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +153,61 @@ def test_a_memory_that_may_not_be_written(memory: Path, capsys: pytest.CaptureFi
     said = run(capsys, "pause", "--memory", str(memory), "--camera", "door", status=2)[1]
     assert f"memory {memory / 'door' / 'lock'}: cannot be written: user " in said
     assert "may not write" in said
+
+
+@pytest.mark.parametrize("lost", ["journal", "settings.json", "frames/images", "generation-1/tokens"])
+@pytest.mark.parametrize("command", [["retain"], ["retain", "--days", "9e4"]])
+def test_limits_of_the_others_do_not_depend_on_one_that_cannot_be_read(
+    memory: Path, capsys: pytest.CaptureFixture[str], lost: str, command: list[str]
+) -> None:
+    assert main(["keep", "--memory", str(memory), "--camera", "door", "--last", "1s"]) == 0  # it has settings
+    for place in (memory, memory / "hall", memory / "yard"):
+        subprocess.run(["chmod", "-R", "a+rwX", place], check=True)
+    (memory / "door" / lost).chmod(0)
+    document = json.loads(run(capsys, *command, "--memory", str(memory), "--json", status=1)[0])
+    assert [camera["camera"] for camera in document["cameras"]] == ["hall", "yard"]
+    assert "give that permission" in document["skipped"]["door"]
+    assert [camera["forecast"]["disk_cameras"] for camera in document["cameras"]] == [["hall", "yard"]] * 2
+    if len(command) > 1:
+        assert [camera["limits"]["days"] for camera in document["cameras"]] == [9e4, 9e4]
+    assert "door: left out, and unchanged: " in run(capsys, *command, "--memory", str(memory), status=1)[0]
+
+
+def test_limits_reach_the_others_where_one_is_being_written(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_camera(memory, "door", SPEC):  # without a control socket
+        capsys.readouterr()
+        assert main(["retain", "--days", "9e4", "--memory", str(memory), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [camera["camera"] for camera in document["cameras"]] == ["hall", "yard"]
+    assert "is being written by" in document["skipped"]["door"]
+
+
+def test_masks_do_not_need_the_limits_of_the_memory(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (memory / "settings.json").write_text("{")
+    capsys.readouterr()
+    assert main(["mask", "--all", "--polygon", "0,0 1,0 1,1", "--memory", str(memory), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == {}
+    assert [len(read_settings(memory / name).masks) for name in ("door", "hall", "yard")] == [1, 1, 1]
+
+
+def test_info_counts_frames_that_cannot_be_read(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (memory / "door" / "frames" / "times" / "c.0").write_bytes(b"damaged")
+    capsys.readouterr()
+    assert main(["info", str(memory)]) == 0
+    printed = capsys.readouterr().out
+    assert "6 frames (6.0 s" in printed
+    assert "64 frames are missing here because they cannot be read; `afterview fsck` says what is wrong" in printed
+    assert main(["info", str(memory), "--json"]) == 0
+    assert [camera["damaged_frames"] for camera in json.loads(capsys.readouterr().out)["cameras"]] == [64, 0, 0]
+
+
+def test_a_file_in_the_place_of_a_directory_is_named(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = memory / "door" / "generation-1" / "tokens"
+    shutil.rmtree(place)
+    place.write_text("x")
+    capsys.readouterr()
+    assert main(["fsck", str(memory), "--repair"]) == 1
+    said = capsys.readouterr()
+    assert f"{place} is in the way; move it away" in said.err
+    assert "Errno" not in said.err + said.out
+    assert "Error)" not in said.err + said.out

@@ -376,3 +376,38 @@ def test_masks_hide_their_part_of_the_picture_and_nothing_else() -> None:
     assert (both[0, 45:] == 0).all()
     assert (both[39, 30:70] != 0).all()
     assert math.isclose((both == 0).all(axis=2).mean(), 0.25 + 0.25, abs_tol=0.03)
+
+
+def test_damaged_limits_do_not_end_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("afterview.stream.ingest.write.RETENTION_EVERY_S", 0.0)
+    running = Running(tmp_path)
+    running.outbox.put(make_frame(0, SPEC))
+    wait_until(lambda: len(running.acks) == 1)
+    (tmp_path / "settings.json").write_text("{")
+    wait_until(lambda: "nothing is evicted" in caplog.text)
+    running.outbox.put(make_frame(1, SPEC))
+    wait_until(lambda: len(running.acks) == 2 or running.failure)
+    running.close()
+    assert running.failure is None
+    assert caplog.text.count("nothing is evicted") == 1
+    assert "settings.json" in caplog.text
+
+
+def test_a_mask_that_was_stored_is_in_force_even_if_its_command_failed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_and_fail(*arguments: Any) -> Any:
+        execute(*arguments)
+        raise OSError(errno.EIO, "Input/output error")
+
+    running = Running(tmp_path)
+    running.outbox.put(make_frame(0, SPEC))
+    wait_until(lambda: len(running.acks) == 1)
+    monkeypatch.setattr("afterview.stream.ingest.write.execute", set_and_fail)
+    mask = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+    with pytest.raises(OSError, match="Input/output"):
+        running.writer.command({"do": "set", "settings": {"masks": [mask]}})
+    assert len(running.writer._controls.settings.masks) == 1
+    running.close()

@@ -147,5 +147,5 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         for one in chosen:
             print(_line(_about(one)))
-    print(f"{what} would be deleted" if arguments.dry_run else f"{what} deleted")
+    print(f"{what} would be deleted\nnothing was changed (--dry-run)" if arguments.dry_run else f"{what} deleted")
     return ExitStatus.OK

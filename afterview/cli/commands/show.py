@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import readable_memory
-from afterview.cli.output.documents import dump, print_skipped
+from afterview.cli.output.documents import columns_of, dump, print_skipped
 from afterview.cli.output.sheets import FORMATS, picture_path, picture_place, write_picture, write_sheet
 from afterview.cli.viewer import open_picture
 from afterview.configs import ExitStatus, UsageError
@@ -186,11 +186,14 @@ def _write_sheet(arguments: argparse.Namespace, frames: list[_Frame], notes: lis
 def _print(
     frames: list[_Frame], notes: list[str], skipped: dict[str, str], output: Path | None, sheet: Path | None
 ) -> None:
+    names = columns_of(frame.info.id for frame in frames)
     for frame in frames:
         before = f"  {spell_duration(frame.before_s)} before the time asked for" if frame.before_s else ""
         path = f"  {output}" if output else ""
         problem = "" if frame.image else f"  cannot be shown: {frame.why}"
-        print(f"{frame.info.id}  {frame.info.show_exact(frame.time)}  frame {frame.number}{before}{path}{problem}")
+        print(
+            f"{names[frame.info.id]}  {frame.info.show_exact(frame.time)}  frame {frame.number}{before}{path}{problem}"
+        )
     for note in notes:
         print(f"note: {note}")
     print_skipped(skipped, "not shown")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
+from afterview.cli.output.documents import columns_of, describe_gap, describe_time_basis, printable
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.counts import counted, were
@@ -53,10 +53,11 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
     if answer.evidence:
         print("\nevidence")
     shown, rest = split_evidence(answer.evidence)
+    names = columns_of(item.camera for item in shown)
     for item in shown:
         when = zones[item.camera].show(item.time)
         image = images.get((item.camera, item.frame), "(no image)")
-        print(f"  {item.camera}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+        print(f"  {names[item.camera]}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
     if rest:
         print(f"  {rest}")
     print_forgotten(record.about)
@@ -100,10 +101,11 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
     result = record.result
     if not result.hits:
         print("nothing was recorded in that span")
+    names = columns_of(hit.camera for hit in result.hits)
     for hit in result.hits:
         image = images.get((hit.camera, hit.frame), "(no image)")
         when = record.about.cameras[hit.camera].show_exact(hit.time)
-        print(f"{hit.camera}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
+        print(f"{names[hit.camera]}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
     print_forgotten(record.about)
     if not result.exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")

@@ -5,12 +5,15 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from afterview.cli.progress import cells
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import counted
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.plans.retention import Limits
+
+_WIDEST_NAME = 32  # cells; a longer name is not cut, and what follows it stands further right
 
 
 def dump(document: dict[str, Any], memory: str | None = None, cameras: Iterable[CameraInfo] = ()) -> None:
@@ -32,6 +35,13 @@ def printable(text: str) -> str:
     return "".join(
         repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" and letter != "\n" else letter for letter in text
     )
+
+
+def columns_of(names: Iterable[str]) -> dict[str, str]:
+    """Each name, filled up to the width of the longest one up to _WIDEST_NAME, so that what follows stands in columns."""
+    widths = {name: cells(name) for name in names}
+    width = min(max(widths.values(), default=0), _WIDEST_NAME)
+    return {name: name + " " * (width - own) for name, own in widths.items()}
 
 
 def print_skipped(skipped: Mapping[str, str], what: str) -> None:

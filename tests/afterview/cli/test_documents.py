@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from afterview.cli.main import build_parser, main
+from afterview.cli.output.documents import columns_of
 from afterview.memory.base.camera import CameraInfo, read_camera, write_camera
 from afterview.memory.base.iso_times import TIMES, with_iso
 from afterview.memory.base.lock import CameraLock
@@ -218,3 +219,11 @@ def test_the_zone_is_the_camera_s(tmp_path: Path) -> None:
 def test_a_count_is_no_time() -> None:
     """The demo counts the questions that it `asked`."""
     assert with_iso({"right": 9, "asked": 10}, {}, CameraInfo("a", "a")) == {"right": 9, "asked": 10}
+
+
+def test_names_of_several_cameras_stand_in_a_column() -> None:
+    long = "n" * 200
+    assert columns_of(["hall", "玄関", "front-door"]) == {
+        "hall": "hall      ", "玄関": "玄関      ", "front-door": "front-door",
+    }  # fmt: skip
+    assert columns_of(["hall", long]) == {"hall": "hall".ljust(32), long: long}

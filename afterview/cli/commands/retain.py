@@ -244,7 +244,7 @@ def _full(outlook: dict[str, Any]) -> str:
     """When there is no more room, and who uses it up."""
     limit, disk = outlook["limit_in_s"], outlook["disk_full_in_s"]
     if limit is not None and (disk is None or limit <= disk):
-        return f"its limit is reached in {spell_duration(limit)} at this rate"
+        return f"its limit is reached in {spell_duration(limit)} at this rate" if limit > 0 else "its limit is reached"
     if disk is None:
         return "the limit is not reached at this rate"
     names = outlook["disk_cameras"]

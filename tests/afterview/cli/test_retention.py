@@ -248,3 +248,8 @@ def test_a_disk_is_full_once_all_growing_cameras_have_used_it_up() -> None:
 def test_many_cameras_of_a_disk_are_not_all_named() -> None:
     assert count_cameras(["a", "b", "c", "d"]) == "'a', 'b', 'c', 'd'"
     assert count_cameras(["a", "b", "c", "d", "e", "f"]) == "'a', 'b', 'c', 'd' and 2 more"
+
+
+def test_a_limit_that_is_reached_is_not_reached_in_no_time(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["retain", "--memory", str(memory), "--camera", "a", "--gb", "0.000001", "--yes"]) == 0
+    assert "; its limit is reached\n" in capsys.readouterr().out

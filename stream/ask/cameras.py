@@ -1,13 +1,20 @@
 """Which cameras are asked, and why: the named ones; otherwise all of a few, or those whose frames are the most similar to the question."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.errors import RepositoryError, UnreachableFrames, in_words
+from afterview.memory.base.counts import counted
+from afterview.memory.base.errors import (
+    NoLongerRemembered,
+    NothingRecorded,
+    RepositoryError,
+    UnreachableFrames,
+    in_words,
+)
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory, none_left
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from afterview.stream.ask.question import Question
 
 MOST_CAMERAS = 4  # asked when the question names none: each costs reading its memory, and gives one more text to read
+_MOST_REASONS = 8  # in one error
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ def choose_cameras(
     usable = {name: snapshot for name, snapshot in taken.items() if name not in failures}
     if not usable:
         unread = {name: str(error) for name, error in failures.items() if name not in taken}
+        if any(isinstance(failures[name], NothingRecorded) for name in taken):
+            raise _nothing_recorded([failures[name] for name in taken], unread)
         return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in taken}, unread)
     skipped = {name: str(error) for name, error in failures.items()}
     if len(usable) <= MOST_CAMERAS:
@@ -77,6 +87,14 @@ def choose_cameras(
         return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
     chosen = _nearest_cameras(memory, usable, question, embed(question.text), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped})
+
+
+def _nothing_recorded(reasons: Sequence[RepositoryError], unread: Mapping[str, str]) -> NothingRecorded:
+    """The error where no camera that can be asked holds anything of the span; it names each camera with its reason."""
+    kind = NoLongerRemembered if all(isinstance(reason, NoLongerRemembered) for reason in reasons) else NothingRecorded
+    more = f"; and {counted(len(reasons) - _MOST_REASONS, 'more camera')}" if len(reasons) > _MOST_REASONS else ""
+    left = "; left out: " + "; ".join(f"{name}: {why}" for name, why in unread.items()) if unread else ""
+    return kind("; ".join(map(str, reasons[:_MOST_REASONS])) + more + left)
 
 
 def _nearest_cameras(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from afterview.cli.main import main
-from afterview.memory.base.errors import SpecMismatch
+from afterview.memory.base.errors import NothingRecorded, SpecMismatch
 from afterview.memory.directory import Memory
 from afterview.memory.format.journal import read_journal
 from afterview.memory.index import frame_index as index_module
@@ -69,6 +69,14 @@ def test_each_of_several_answers_as_it_would_alone(yards: Path, model: Afterview
         assert part.provenance == alone.provenance
         assert 0 < part.timing["recall_s"] <= part.timing["first_token_s"] <= part.timing["total_s"] <= together.total_s
     assert together.text == "\n".join(f"{part.coverage.camera}: {part.text}" for part in together.parts)
+
+
+def test_where_no_camera_has_the_span_each_is_named_with_its_reason(yards: Path, model: AfterviewModel) -> None:
+    with pytest.raises(NothingRecorded) as raised:
+        Answerer(Memory(yards), model).ask(Question("What now?", at=START - 1000))
+    for camera in ("back", "front", "gate", "new"):
+        assert f"camera '{camera}': nothing was recorded before" in str(raised.value)
+    assert "its features were made by 'made-up'" in str(raised.value)
 
 
 def test_the_reply_says_which_cameras_were_asked_and_which_not_and_why(

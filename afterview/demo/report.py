@@ -76,7 +76,7 @@ def write_sheet(put: Put, answer: "Answer", info: CameraInfo, at: float, path: P
     ]  # fmt: skip
     ago = put.put_s - put.question.at_s
     before = f", {spell_duration(ago)} before the question" if ago >= 1 else ""
-    header = [
+    header: list[SheetText | SheetRow] = [
         SheetText(put.question.text, "title"),
         SheetRow("answer", printable(answer.text), "result", right=is_right(put.question, answer.text)),
         SheetRow("truth", put.question.answer),

@@ -9,3 +9,8 @@ def counted(number: int, thing: str) -> str:
 def were(number: int) -> str:
     """The verb for so many things: `was` for one, otherwise `were`."""
     return "was" if number == 1 else "were"
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1: `43%`, `4.3%`."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"

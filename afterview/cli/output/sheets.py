@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
-from afterview.memory.base.counts import counted
+from afterview.memory.base.counts import counted, percent
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
@@ -131,11 +131,6 @@ def as_of(about: "Origin") -> str:
     info = zone_of(about.cameras)
     at, asked = about.options.get("at"), info.show(about.asked)
     return f"as of {asked}" if at is None else f"as of {info.show(at)}, asked {asked}"
-
-
-def percent(weight: float) -> str:
-    """A weight for people."""
-    return f"{weight:.0%}" if weight >= 0.1 else f"{weight:.1%}"
 
 
 def _forgotten(about: "Origin") -> str:

@@ -39,7 +39,7 @@ class Evictions:
 
     def to_dict(self, info: CameraInfo) -> dict[str, Any]:
         """As JSON for people and programs."""
-        iso = None if self.last_at is None else info.local(self.last_at).isoformat()
+        iso = None if self.last_at is None else info.iso(self.last_at)
         return {"frames": self.frames, "last_at": self.last_at, "last_at_iso": iso, "last_limit": self.limit}
 
 

@@ -4,7 +4,7 @@ from bisect import bisect
 from functools import lru_cache
 from typing import Literal
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from afterview.stream.fonts import Font, Fonts
 
@@ -39,7 +39,7 @@ class TextBlock:
 
     def __init__(self, width: int, fonts: Fonts) -> None:
         self._width, self._fonts = width, fonts
-        self._lines: list[tuple[int, int, str, Font, Colour]] = []
+        self._lines: list[tuple[int, int, str, Font, Colour, str | None]] = []
         self._rules: list[int] = []
         self._marks: list[tuple[int, bool]] = []
         self._ends_in_row = False
@@ -59,7 +59,8 @@ class TextBlock:
         self.height += _ROW_GAP if self._lines else 0
         size, colour = STYLES["small"]
         font, label = self._fonts.choose(label, size)
-        self._lines.append((0, self.height + _LABEL_DROP, fitted(label, font, _LABEL_WIDTH - 8), font, colour))
+        shown = fitted(label, font, _LABEL_WIDTH - 8)
+        self._lines.append((0, self.height + _LABEL_DROP, shown, font, colour, _direction(font)))
         if right is not None:
             self._marks.append((self.height, right))
         least = self.height + round(STYLES[style][0] * _LINE)
@@ -72,8 +73,9 @@ class TextBlock:
         size, colour = STYLES[style]
         for line in text.splitlines():
             font, shown = self._fonts.choose(line, size)
+            direction = None if style == "title" else _direction(font)  # a question goes as its script does
             for piece in _wrapped(shown, font, width):
-                self._lines.append((left, self.height, piece, font, colour))
+                self._lines.append((left, self.height, piece, font, colour, direction))
                 self.height += round(size * _LINE)
 
     def draw(self, sheet: Image.Image, left: int, top: int) -> None:
@@ -81,8 +83,8 @@ class TextBlock:
         draw = ImageDraw.Draw(sheet)
         for y in self._rules:
             draw.rectangle((left, top + y, left + self._width - 1, top + y + 1), EDGE)
-        for x, y, line, font, colour in self._lines:
-            draw.text((left + x, top + y), line, colour, font, anchor="la")
+        for x, y, line, font, colour, direction in self._lines:
+            draw.text((left + x, top + y), line, colour, font, anchor="la", direction=direction)
         for y, right in self._marks:
             _mark(sheet, left + self._width, top + y, self._fonts, right=right)
 
@@ -93,7 +95,7 @@ def draw_line(
     """Draw a text on one line, shortened to `width` pixels. place: its upper left corner."""
     size, colour = STYLES[style]
     font, text = fonts.choose(text, size)
-    draw.text(place, fitted(text, font, width), colour, font, anchor="la")
+    draw.text(place, fitted(text, font, width), colour, font, anchor="la", direction=_direction(font))
 
 
 def draw_badge(card: Image.Image, text: str, place: tuple[int, int], fonts: Fonts) -> None:
@@ -142,11 +144,19 @@ def _mark(sheet: Image.Image, edge: int, top: int, fonts: Fonts, *, right: bool)
 
 
 def fitted(text: str, font: Font, width: float) -> str:
-    """Shorten a text to one line, with an ellipsis."""
+    """Shorten a text to one line, with an ellipsis. What stands behind the last comma stays: the number of a frame."""
     if font.getlength(text) <= width:
         return text
-    most = bisect(range(len(text)), width, key=lambda count: font.getlength(f"{text[:count]}...")) - 1
-    return f"{text[: max(most, 0)].rstrip()}..."
+    head, comma, end = text.rpartition(", ")
+    if font.getlength(f"...{comma}{end}") > width / 2:
+        head, comma, end = text, "", ""
+    most = bisect(range(len(head)), width, key=lambda count: font.getlength(f"{head[:count]}...{comma}{end}")) - 1
+    return f"{head[: max(most, 0)].rstrip()}...{comma}{end}"
+
+
+def _direction(font: Font) -> str | None:
+    """Our own lines go from left to right, whatever the script of a camera's name. None: the font knows no other direction."""
+    return "ltr" if getattr(font, "layout_engine", None) == ImageFont.Layout.RAQM else None
 
 
 def _wrapped(text: str, font: Font, width: int) -> list[str]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageFont
 from afterview.stream import fonts
 from afterview.stream.contact_sheet import MOST_FRAMES, SheetFrame, SheetRow, SheetText, draw_sheet
 from afterview.stream.fonts import Fonts
+from afterview.stream.sheet_parts import fitted
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200), (120, 60, 20)]
 AMBER = np.array((255, 183, 77))
@@ -199,3 +200,13 @@ def test_cards_do_not_overlap() -> None:
         boxes.append((rows.min(), rows.max(), columns.min(), columns.max()))
     for one, other in pairwise(boxes):
         assert one[1] < other[0] or one[3] < other[2]
+
+
+def test_a_long_name_leaves_the_number_of_the_frame() -> None:
+    font = Fonts().choose("n", 16)[0]
+    shown = fitted(f"{'n' * 200}, frame 27", font, 250)
+    assert shown.startswith("nnn")
+    assert shown.endswith("n..., frame 27")
+    assert font.getlength(shown) <= 250
+    assert fitted("n" * 200, font, 250).endswith("n...")
+    assert fitted(f"a, {'n' * 200}", font, 250).startswith("a, nnn")

@@ -11,7 +11,7 @@ from afterview.cli.output.documents import dump, printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import ExitStatus, UsageError
-from afterview.memory.base.counts import counted
+from afterview.memory.base.counts import counted, spell_bytes
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -79,7 +79,7 @@ def _list(memory: Path, arguments: argparse.Namespace) -> int:
         print(_line(about))
     if len(known) > len(shown):
         print(f"and {len(known) - len(shown)} older ones; --limit {len(known)} lists all")
-    print(f"{len(known)} saved, {size / 1e6:.1f} MB; the newest {KEPT} are kept, up to {KEPT_BYTES / 1e9:g} GB")
+    print(f"{len(known)} saved, {spell_bytes(size)}; the newest {KEPT} are kept, up to {KEPT_BYTES / 1e9:g} GB")
     return ExitStatus.OK
 
 
@@ -130,7 +130,7 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
         else list({one.id: one for one in (find_saved(memory, id) for id in arguments.id)}.values())
     )
     size = sum(one.bytes for one in chosen)
-    what = f"{counted(len(chosen), 'saved answer')} ({size / 1e6:.1f} MB)"
+    what = f"{counted(len(chosen), 'saved answer')} ({spell_bytes(size)})"
     if chosen and not arguments.dry_run:
         confirm([*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{what} would be deleted"], arguments)
     if not arguments.dry_run:

@@ -14,7 +14,7 @@ from afterview.cli.output.documents import (
 )
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.configs import ExitStatus
-from afterview.memory.base.counts import counted, were
+from afterview.memory.base.counts import counted, spell_bytes, were
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print(camera)
     if memory.answers:
         print(
-            f"{counted(memory.answers, 'saved answer')}: {memory.answer_bytes / 1e6:.1f} MB; `afterview answers` lists them"
+            f"{counted(memory.answers, 'saved answer')}: {spell_bytes(memory.answer_bytes)}; `afterview answers` lists them"
         )
     print_skipped(memory.skipped, "not shown")
     return ExitStatus.OK

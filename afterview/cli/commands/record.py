@@ -185,7 +185,7 @@ def _document(recording: _Recording) -> dict[str, Any]:
         document, info = recording.ingest.status().to_dict(), recording.ingest.repository.info
         for times, key in ((document, "last_time"), (document["store"] or {}, "unreachable_since")):
             if key in times:
-                times[f"{key}_iso"] = None if times[key] is None else info.local(times[key]).isoformat()
+                times[f"{key}_iso"] = None if times[key] is None else info.iso(times[key])
         return document
     cause = describe_failure(recording.failure) if recording.failure is not None else None
     return {"camera": recording.camera.id, "state": "failed", "cause": cause, "recorded": 0}

@@ -14,6 +14,7 @@ from afterview.memory.plans.retention import Limits, grace_seconds
 from afterview.memory.writing.preview import Preview
 
 _MOST_RANGES = 5  # listed; --json has all
+_MOST_NAMES = 4
 
 
 def describe_preview(preview: Preview, verb: str) -> list[str]:
@@ -83,5 +84,6 @@ def show_previews(
 
 
 def count_cameras(names: Sequence[str]) -> str:
-    """For people: 'yard', 'door'."""
-    return ", ".join(f"'{name}'" for name in names)
+    """For people: 'yard', 'door' and 7 more."""
+    shown = ", ".join(f"'{name}'" for name in names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"

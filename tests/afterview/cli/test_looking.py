@@ -19,6 +19,7 @@ from afterview.cli.main import main
 from afterview.cli.output.answers import by_reason, describe_gaps, split_evidence
 from afterview.cli.viewer import open_picture
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import spell_bytes
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
@@ -138,7 +139,7 @@ def test_an_answer_is_saved_and_opens_again(
     shutil.move(moved, memory)
     assert say("info", memory)["answers"] == {"saved": 1, "bytes": listed["bytes"]}
     assert main(["info", str(memory)]) == 0
-    assert f"1 saved answer: {listed['bytes'] / 1e6:.1f} MB" in capsys.readouterr().out
+    assert f"1 saved answer: {spell_bytes(listed['bytes'])}" in capsys.readouterr().out
     assert main(["answers", said["id"], "--memory", str(memory)]) == 0
     printed = capsys.readouterr().out
     assert "question: Did you see a red ring?" in printed

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from afterview.cli.main import main
+from afterview.cli.output.deletions import count_cameras
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.plans.retention import DAY, Growth, Limits, disk_full_in, forecast, plan_evictions
@@ -242,3 +243,8 @@ def test_a_disk_is_full_once_all_growing_cameras_have_used_it_up() -> None:
     assert own.limit_in_s == pytest.approx(4 * DAY)
     assert own.disk_full_in_s == pytest.approx(10_000 / 3_000 * DAY)
     assert own.full_in_s == own.disk_full_in_s
+
+
+def test_many_cameras_of_a_disk_are_not_all_named() -> None:
+    assert count_cameras(["a", "b", "c", "d"]) == "'a', 'b', 'c', 'd'"
+    assert count_cameras(["a", "b", "c", "d", "e", "f"]) == "'a', 'b', 'c', 'd' and 2 more"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.counts import counted, percent
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write_picture(path: Path, data: bytes) -> None:
     try:
         write_file(path, data)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        raise UsageError(describe(error, path, action="written")) from None
 
 
 def write_sheet(

@@ -146,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return ExitStatus.FAILURE
     except Exception as error:  # any other failure: one line, and the traceback on request
-        return _report("unexpected", _words(error), ExitStatus.FAILURE, as_json=as_json)
+        kind = "unexpected" if words(error) is None else "system"
+        return _report(kind, _words(error), ExitStatus.FAILURE, as_json=as_json)
 
 
 def _resolve_memory(chosen: argparse.Namespace) -> None:

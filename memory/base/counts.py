@@ -11,6 +11,11 @@ def were(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1: `43%`, `4.3%`."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+
+
 def spell_bytes(number: float) -> str:
     """`454 kB`, `11.4 MB`, `3.18 GB`, `2400 GB`; decimal units, as disks are sold."""
     for unit in ("kB", "MB", "GB"):

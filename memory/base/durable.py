@@ -115,7 +115,8 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
     ) as error:  # not the end of a process that a test simulates: that would leave the file
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # writing itself names none
+            # Writing itself names none, and the errors of a library may not take a name.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     fsync_directory(path.parent)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from afterview.memory.base.camera import ANSWERS
+from afterview.memory.base.camera import ANSWERS, read_camera
 from afterview.memory.base.documents import encode_json, read_json, write_json
 from afterview.memory.base.durable import PARTIAL, remove_tree
 from afterview.memory.base.errors import RepositoryError
@@ -45,8 +45,10 @@ def saved_directories(memory: Path) -> list[SavedDirectory]:
             files = [entry.stat() for entry in path.iterdir()]
             about = path / RECORD if (path / RECORD).exists() else path
             found.append(SavedDirectory(path.name, path, about.stat().st_mtime, sum(file.st_size for file in files)))
-        except OSError:
+        except FileNotFoundError:
             continue  # another process deletes it now
+        except OSError:  # it must not vanish from the list: opening it says why
+            found.append(SavedDirectory(path.name, path, path.stat().st_mtime, 0))
     return sorted(found, key=lambda one: (-one.saved, one.id))
 
 
@@ -108,13 +110,35 @@ def plan_answer_erasure(
 
     within: only frames of these times. The memory no longer has the times of evicted frames, but answers have those of the frames that they
     name; an image that no answer names goes in any case. only: one id; None: all answers.
+
+    A camera whose directory was renamed is found by its time of creation in what was saved under its former names.
     """
     delete: list[Path] = []
     rewrite: dict[Path, bytes] = {}
+    created = _created(memory / camera)
     for directory in _directories(memory):
         if only is None or directory.name == only:
-            _plan_directory(directory, camera, _Gone(removal, within), delete, rewrite)
+            for name in (camera, *_former_names(memory, directory, camera, created)):
+                _plan_directory(directory, name, _Gone(removal, within), delete, rewrite)
     return AnswerErasure(tuple(delete), rewrite)
+
+
+def _created(camera: Path) -> float | None:
+    try:
+        return read_camera(camera).created
+    except (RepositoryError, OSError):
+        return None
+
+
+def _former_names(memory: Path, directory: Path, camera: str, created: float | None) -> list[str]:
+    """Names in one saved answer that the camera had before its directory was renamed. A copy that lies there now keeps its own."""
+    found = []
+    for path in sorted(directory.glob(f"*{_PART}")) if created is not None else ():
+        name = path.name.removesuffix(_PART)
+        about = None if name == camera else _about(path)
+        if about is not None and about.part.get("created") == created and _created(memory / name) != created:
+            found.append(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -210,6 +234,7 @@ def _read_about(path: Path, changed: int, size: int, inode: int) -> _About:
             (int(item["frame"]), float(item["time"])) for key in ("evidence", "hits") for item in part.get(key, [])
         ]
         about: dict[str, Any] = {key: part[key] for key in ("frames", "removed") if key in part}
+        about["created"] = (part.get("camera") or {}).get("created")
         about["text"] = part.get("answer") is not None
         if about["text"]:
             about["coverage"] = {key: float(part["coverage"][key]) for key in ("first_time", "last_time")}

@@ -68,7 +68,10 @@ class Repository:
         self._next_gap: GapReason | None = None
         self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
         if state.last_time is not None:
-            self._next_gap = "not recording" if state.unsealed.open_gap else "crashed"
+            lasting = (
+                state.unsealed.open_gap
+            )  # an outage or a pause that began before the last process ended stays that
+            self._next_gap = "crashed" if lasting is None else lasting.reason
         finish_interrupted(state)
         finish_downsampling(state)
         drop_given_up(state.directory, state.manifest.generation)

@@ -24,7 +24,7 @@ from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
-from afterview.stream.ingest.decode import CameraDecoder, Item
+from afterview.stream.ingest.decode import STOPPED, CameraDecoder, Item
 from afterview.stream.ingest.items import FeaturesOf, Marker
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
 from afterview.stream.ingest.status import CameraStatus, ImageStatus, IngestStats
@@ -90,6 +90,11 @@ class CameraIngest:
     def never_connected(self) -> str:
         """Why the source could not be opened so far; empty once it was."""
         return self._decoder.never_connected
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether somebody stopped it before its source had ended."""
+        return self._decoder.end_reason == STOPPED
 
     def status(self) -> CameraStatus:
         """How the camera is doing. From any thread."""

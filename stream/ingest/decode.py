@@ -21,6 +21,8 @@ from afterview.stream.source.reader import read_events
 
 MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
+STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
+
 Item = Sampled | Interruption | Dropped
 
 
@@ -41,7 +43,7 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason, self.never_connected = "stopped", ""
+        self.end_reason, self.never_connected = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)

@@ -1,16 +1,18 @@
 """`afterview answers`: saved answers and searches. Loads no model."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from afterview.cli.arguments import memory_path
 from afterview.cli.confirm import confirm
 from afterview.cli.output.answers import print_origin, zone_of
-from afterview.cli.output.documents import dump, printable
+from afterview.cli.output.documents import dump, print_skipped, printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import ExitStatus, UsageError
+from afterview.configs.system_errors import describe
 from afterview.memory.base.counts import counted, spell_bytes
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
@@ -129,23 +131,41 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
         if arguments.all
         else list({one.id: one for one in (find_saved(memory, id) for id in arguments.id)}.values())
     )
-    size = sum(one.bytes for one in chosen)
-    what = f"{counted(len(chosen), 'saved answer')} ({spell_bytes(size)})"
     if chosen and not arguments.dry_run:
-        confirm([*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{what} would be deleted"], arguments)
-    if not arguments.dry_run:
-        for one in chosen:
-            try:
-                delete_answer(one.path)
-            except OSError as error:
-                raise UsageError(f"{one.path}: cannot be deleted ({error.strerror})") from None
+        confirm(
+            [*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{_count(chosen)} would be deleted"], arguments
+        )
+    failed = {} if arguments.dry_run else _delete_each(chosen)
+    status = ExitStatus.FAILURE if failed else ExitStatus.OK
+    chosen = [one for one in chosen if one.id not in failed]
     if arguments.json:
         deleted = [{"id": one.id, "bytes": one.bytes} for one in chosen]
         gone = {"deleted": [] if arguments.dry_run else deleted, "would_delete": deleted if arguments.dry_run else []}
-        dump(gone, arguments.memory)
-        return ExitStatus.OK
+        dump({**gone, "skipped": failed}, arguments.memory)
+        return status
     if arguments.dry_run:
         for one in chosen:
             print(_line(_about(one)))
-    print(f"{what} would be deleted\nnothing was changed (--dry-run)" if arguments.dry_run else f"{what} deleted")
-    return ExitStatus.OK
+    said = (
+        f"{_count(chosen)} would be deleted\nnothing was changed (--dry-run)"
+        if arguments.dry_run
+        else f"{_count(chosen)} deleted"
+    )
+    print(said)
+    print_skipped(failed, "not deleted")
+    return status
+
+
+def _count(chosen: list[SavedDirectory]) -> str:
+    return f"{counted(len(chosen), 'saved answer')} ({spell_bytes(sum(one.bytes for one in chosen))})"
+
+
+def _delete_each(chosen: Sequence[SavedDirectory]) -> dict[str, str]:
+    """Delete answers; the ids of those that are left, and why."""
+    failed = {}
+    for one in chosen:
+        try:
+            delete_answer(one.path)
+        except OSError as error:
+            failed[one.id] = describe(error, error.filename or one.path, action="written")
+    return failed

@@ -155,10 +155,14 @@ def _open(session: Session, recording: _Recording, view: RecordingView, *, alone
 
 
 def _status(recordings: Sequence[_Recording]) -> int:
-    """The exit status: 0 if no camera failed; 2 if each that failed has a wrong address or the like; otherwise 1."""
+    """The exit status: 0 if no camera failed, 130 if a file was not read to its end; 2 if each that failed has a wrong address or the like;
+    otherwise 1."""
     failures = {recording.camera.id: recording.failure for recording in recordings if recording.failure is not None}
     if not failures:
-        return ExitStatus.OK
+        short = [one for one in recordings if not one.camera.config.live and one.ingest and one.ingest.cut_short]
+        for recording in short:
+            _LOGGER.warning("%s: interrupted; the rest of the file is not recorded", recording.camera.id)
+        return ExitStatus.INTERRUPTED if short else ExitStatus.OK
     _LOGGER.error("%d of %d cameras failed: %s", len(failures), len(recordings), ", ".join(failures))
     return min(
         error.exit_status if isinstance(error, AfterviewError) else ExitStatus.FAILURE for error in failures.values()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
-from afterview.memory.base.counts import counted
+from afterview.configs.system_errors import describe
+from afterview.memory.base.counts import counted, percent
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
@@ -45,7 +46,7 @@ def write_picture(path: Path, data: bytes) -> None:
     try:
         write_file(path, data)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+        raise UsageError(describe(error, path, action="written")) from None
 
 
 def write_sheet(
@@ -131,11 +132,6 @@ def as_of(about: "Origin") -> str:
     info = zone_of(about.cameras)
     at, asked = about.options.get("at"), info.show(about.asked)
     return f"as of {asked}" if at is None else f"as of {info.show(at)}, asked {asked}"
-
-
-def percent(weight: float) -> str:
-    """A weight for people."""
-    return f"{weight:.0%}" if weight >= 0.1 else f"{weight:.1%}"
 
 
 def _forgotten(about: "Origin") -> str:

@@ -269,3 +269,32 @@ def test_a_time_that_cameras_of_two_zones_understand_differently_is_refused(
     assert "different moments" in capsys.readouterr().err
     assert main([*asking, "--at", "2023-11-14T22:20Z"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"]["frames"] == 12
+
+
+def test_ctrl_c_during_a_replay_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip, acks, done = make_clip(tmp_path / "clip.mp4", frames=600, rate=10), tmp_path / "acks", threading.Event()
+    pressing = threading.Thread(target=interrupt_after, args=(acks, 2, done), daemon=True)
+    pressing.start()
+    try:
+        status = main(
+            [
+                "replay",
+                str(clip),
+                "--memory",
+                str(tmp_path / "m"),
+                "--camera",
+                "a",
+                "--speed",
+                "10",
+                "--ack-file",
+                str(acks),
+                "--json",
+            ]
+        )
+    finally:
+        done.set()
+        pressing.join()
+    said = capsys.readouterr()
+    assert status == 130
+    assert 2 <= json.loads(said.out)["recorded"] < 60
+    assert "a: interrupted; the rest of the file is not recorded" in said.err

@@ -22,7 +22,7 @@ from afterview.memory.base.errors import (
     SpecMismatch,
 )
 from afterview.memory.base.held_directory import place_of
-from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.base.records import SEAL_FRAMES, GapReason
 from afterview.memory.directory import Memory
 from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.reading.reader import CameraReader, MemorySnapshot, frames_between, gaps_touching
@@ -392,3 +392,22 @@ def test_a_python_package_is_not_recorded_into(tmp_path: Path) -> None:
     with pytest.raises(NotWritable, match="is a Python package"):
         open_camera(tmp_path, "door", make_spec())
     assert [path.name for path in tmp_path.iterdir()] == ["__init__.py"]
+
+
+@pytest.mark.parametrize("reason", ["lost", "paused", "disk full"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_outage_keeps_its_reason_over_a_restart(tmp_path: Path, reason: GapReason, killed: bool) -> None:
+    """What readers said of it meanwhile stays in the record."""
+    repository = open_camera(tmp_path, "a", SPEC)
+    repository.append(make_frame(0, SPEC))
+    repository.sync()
+    repository.interrupted(reason)
+    kill_writer(repository) if killed else repository.close()
+    lasting = CameraReader(tmp_path / "a").snapshot().open_gap
+    assert lasting is not None
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        repository.interrupted("lost")  # the camera cannot be reached, either
+        repository.append(make_frame(1, SPEC, time=START + 100))
+    [gap] = CameraReader(tmp_path / "a").snapshot().gaps
+    assert (gap.start, gap.end, gap.reason) == (START, START + 100, reason)
+    assert lasting.reason == reason

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from afterview.configs import UsageError
-from afterview.memory.base.errors import DamagedMemory, MemoryNotFound
+from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, Unreadable
 from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
 from afterview.memory.format.answer_files import RECORD, saved_directories
@@ -24,6 +24,7 @@ from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Eviden
 from afterview.stream.ask.saved_answers import changes_since, find_saved, open_saved, save
 from afterview.stream.ask.search import Hit, SearchResult
 from tests.support.memory_world import START, make_frame, make_spec
+from tests.support.unprivileged import public_directory, unprivileged
 
 SPEC = make_spec()
 SECRET = "a visitor in a green coat"
@@ -353,3 +354,29 @@ def test_several_answers_are_saved_and_pruned_at_once(memory: Path, monkeypatch:
         opened, images = open_saved(one.path)
         assert len(images) == 3
         assert opened.about.id == one.id
+
+
+def test_forgetting_reaches_what_was_saved_under_a_former_name(memory: Path) -> None:
+    save(record_of(memory, part(memory, "a", [10, 11]), part(memory, "b", [10], text="nobody")), memory)
+    shutil.copytree(memory / "b", memory / "copy")
+    (memory / "a").rename(memory / "lobby")
+    with open_a(memory, "copy") as repository:
+        repository.forget(START, START + 99)
+    assert "b-10.jpg" in texts_in(memory)
+    with open_a(memory, "lobby") as repository:
+        repository.forget(START + 10, START + 10)
+    assert "a-10.jpg" not in texts_in(memory)
+    assert "a-11.jpg" in texts_in(memory)
+    assert SECRET not in texts_in(memory)
+    assert "nobody" in texts_in(memory)
+
+
+def test_a_saved_answer_that_may_not_be_read_does_not_vanish(tmp_path: Path, recorded: Path) -> None:
+    with public_directory() as place:
+        memory = Path(shutil.copytree(recorded, place / "m"))
+        save(record_of(memory, part(memory, "a", [10])), memory)
+        (memory / "answers" / "a1b2c3").chmod(0)
+        with unprivileged():
+            assert find_saved(memory, "a1b").id == "a1b2c3"
+            with pytest.raises(Unreadable, match="may not enter"):
+                open_saved(memory / "answers" / "a1b2c3")

@@ -79,7 +79,7 @@ def choose_cameras(
     if not usable:
         unread = {name: str(error) for name, error in failures.items() if name not in taken}
         if any(isinstance(failures[name], NothingRecorded) for name in taken):
-            raise _nothing_recorded([failures[name] for name in taken], unread)
+            raise nothing_recorded([failures[name] for name in taken], unread)
         return Choice({name: ChosenCamera("no camera was named", taken[name]) for name in taken}, unread)
     skipped = {name: str(error) for name, error in failures.items()}
     if len(usable) <= MOST_CAMERAS:
@@ -89,7 +89,7 @@ def choose_cameras(
     return Choice(chosen.asked, {**skipped, **chosen.skipped})
 
 
-def _nothing_recorded(reasons: Sequence[RepositoryError], unread: Mapping[str, str]) -> NothingRecorded:
+def nothing_recorded(reasons: Sequence[RepositoryError], unread: Mapping[str, str]) -> NothingRecorded:
     """The error where no camera that can be asked holds anything of the span; it names each camera with its reason."""
     kind = NoLongerRemembered if all(isinstance(reason, NoLongerRemembered) for reason in reasons) else NothingRecorded
     more = f"; and {counted(len(reasons) - _MOST_REASONS, 'more camera')}" if len(reasons) > _MOST_REASONS else ""

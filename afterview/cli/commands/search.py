@@ -4,7 +4,7 @@ import argparse
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from afterview import __version__
@@ -23,13 +23,17 @@ from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.cli.progress import announced
 from afterview.configs import UsageError
+from afterview.memory.base.errors import NothingRecorded, RepositoryError
 from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answer_record import Origin, SearchRecord
+from afterview.stream.ask.cameras import nothing_recorded
 from afterview.stream.ask.frame_images import frame_images
+from afterview.stream.ask.question import Question
 from afterview.stream.ask.saved_answers import save
 from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.ask.span import find_span
 
 _MOST_IMAGES = 100  # saved per search
 
@@ -50,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     opened = memory.each(lambda reader: reader, arguments.camera)
     readers = list(opened.results.values())
     spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
+    _require_frames(readers, spans, opened.skipped)
     encoders = load_model_encoders(arguments.model or readers[0].spec.model)
     asked = time.time()
     with announced("searching, and indexing what is new"):
@@ -70,6 +75,24 @@ def run(arguments: argparse.Namespace) -> int:
     })  # fmt: skip
     record = SearchRecord(about, found, pictures)
     return show_record(record, save(record, memory.held.path), arguments, sheet)
+
+
+def _require_frames(
+    readers: Sequence[CameraReader], spans: Mapping[str, TimeRange], skipped: Mapping[str, str]
+) -> None:
+    """Raise NothingRecorded, as `ask` does, if no camera holds a frame in its span: before the model is loaded."""
+    reasons = []
+    for reader in readers:
+        start, end = spans[reader.info.id]
+        try:
+            find_span(reader.snapshot(), Question("", start=start, at=end), time.time())
+        except NothingRecorded as error:
+            reasons.append(error)
+        except RepositoryError:
+            return  # the search says what is wrong with this one
+        else:
+            return
+    raise nothing_recorded(reasons, skipped)
 
 
 def _span(arguments: argparse.Namespace, zone: str, readers: Sequence[CameraReader]) -> TimeRange:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 
+from afterview.cli.commands import search as search_command
 from afterview.cli.main import main
 from afterview.cli.output.answers import by_reason, describe_gaps, split_evidence
 from afterview.cli.viewer import open_picture
@@ -238,6 +239,19 @@ def test_show_writes_the_stored_image(
     assert newest["frame"] == 69
     assert Path(newest["image"]).read_bytes() == snapshot.image(69)
     assert say("show", "--memory", memory, "--frame", 3)["frames"][0]["time"] == START + 3
+    assert not (memory / "answers").exists()
+
+
+def test_a_search_where_nothing_was_recorded_is_an_error_as_for_ask(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search_command, "load_model_encoders", None)  # found before the model is loaded
+    for span, why in (
+        (["--last", "1h"], "its frames lie between"),
+        (["--at", "1600000000"], "before 2023-11-14 23:13:20"),
+    ):
+        assert main(["search", "a red ring", "--memory", str(memory), *span]) == 2
+        assert why in capsys.readouterr().err
     assert not (memory / "answers").exists()
 
 

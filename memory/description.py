@@ -12,6 +12,7 @@ from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.lock import Writer, may_be_written_here, writer_of
 from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
+from afterview.memory.format.answer_files import saved_directories
 from afterview.memory.plans.removal import Limit, Removal
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import CameraRules
@@ -38,7 +39,7 @@ class Evictions:
 
     def to_dict(self, info: CameraInfo) -> dict[str, Any]:
         """As JSON for people and programs."""
-        iso = None if self.last_at is None else info.local(self.last_at).isoformat()
+        iso = None if self.last_at is None else info.iso(self.last_at)
         return {"frames": self.frames, "last_at": self.last_at, "last_at_iso": iso, "last_limit": self.limit}
 
 
@@ -128,16 +129,22 @@ class CameraDescription:
 
 @dataclass(frozen=True)
 class MemoryDescription:
-    """The cameras of a memory, sorted by id. skipped: those that cannot be read, by id, and why. Iterating gives the cameras."""
+    """The cameras of a memory, sorted by id. skipped: those that cannot be read, by id, and why. Iterating gives the cameras.
+
+    answers: how many answers and searches are saved, and answer_bytes: what they take; a copy of a memory on a store has none.
+    """
 
     cameras: tuple[CameraDescription, ...]
     skipped: dict[str, str]
+    answers: int = 0
+    answer_bytes: int = 0
 
     @classmethod
     def of(cls, memory: Memory) -> "MemoryDescription":
         """Describe a memory as it is now. Raises RepositoryError, which names each camera, if none can be read."""
         found = memory.each(CameraDescription.of)
-        return cls(tuple(found.results.values()), found.skipped)
+        saved = saved_directories(memory.held.path)
+        return cls(tuple(found.results.values()), found.skipped, len(saved), sum(one.bytes for one in saved))
 
     def __iter__(self) -> Iterator[CameraDescription]:
         return iter(self.cameras)
@@ -151,4 +158,5 @@ class MemoryDescription:
             "format": FORMAT_VERSION,
             "cameras": [camera.to_dict() for camera in self.cameras],
             "skipped": self.skipped,
+            "answers": {"saved": self.answers, "bytes": self.answer_bytes},
         }

@@ -1,38 +1,34 @@
 """Contact sheets: frames with captions as one picture, under a header. Values in, a PNG or JPEG out. Uses Pillow only."""
 
 import io
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from afterview.stream.fonts import Font, Fonts
-
-Colour = tuple[int, int, int]
-Style = Literal["title", "result", "plain", "small"]
+from afterview.stream.fonts import Fonts
+from afterview.stream.sheet_parts import (
+    AMBER,
+    CARD,
+    EDGE,
+    GROUND,
+    STYLES,
+    Style,
+    TextBlock,
+    draw_badge,
+    draw_bar,
+    draw_line,
+    rounded,
+)
 
 MOST_FRAMES = 100  # on one sheet
 
-_GROUND: Colour = (17, 19, 24)
-_CARD: Colour = (29, 32, 40)
-_EDGE: Colour = (48, 53, 64)
-_BRIGHT: Colour = (240, 242, 246)
-_MUTED: Colour = (160, 168, 184)
-_AMBER: Colour = (255, 183, 77)
-_TRACK: Colour = (52, 57, 69)
-_STYLES: dict[Style, tuple[int, Colour]] = {  # size of the font in pixels, colour
-    "title": (30, _BRIGHT),
-    "result": (24, _AMBER),
-    "plain": (18, _BRIGHT),
-    "small": (16, _MUTED),
-}
-_MARGIN, _GAP, _PADDING = 28, 16, 14  # pixels
+_MARGIN, _GAP, _PADDING, _RADIUS = 28, 16, 14, 12  # pixels
 _WIDEST = {1: 1280, 2: 640, 3: 480, 4: 400}  # pixels of a card, by the number of columns
 _NARROWEST = 320  # a card; shorter captions would be cut
 _NARROWEST_HEADER = 720  # leaves room for a question above a single card
-_LINE = 1.3  # line height, of the font size
+_CAPTION_HEIGHT, _BAR_HEIGHT = 74, 18  # pixels below a picture
 _QUALITY = 92  # of a JPEG
 
 
@@ -41,7 +37,7 @@ class SheetFrame:
     """One frame. image: what Pillow reads, or nothing; then `why` stands in its place.
 
     title, caption: below the picture, each on one line. value: at the end of the caption. share: 0..1, length of a bar on the same scale
-    for all frames of all sheets; None: no bar.
+    for all frames of all sheets; None: no bar. badge: a rank or the like, in the corner of the picture.
     """
 
     image: bytes
@@ -50,6 +46,7 @@ class SheetFrame:
     value: str = ""
     share: float | None = None
     why: str = "no image"
+    badge: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,16 @@ class SheetText:
 
     text: str
     style: Style = "plain"
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A text with a label on its left; lines separate rows. right: whether a mark beside it says right or wrong; None: no mark."""
+
+    label: str
+    text: str
+    style: Style = "value"
+    right: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,8 @@ class Sheet:
 
 def draw_sheet(
     frames: Sequence[SheetFrame],
-    header: Sequence[SheetText] = (),
-    footer: Sequence[SheetText] = (),
+    header: Sequence[SheetText | SheetRow] = (),
+    footer: Sequence[SheetText | SheetRow] = (),
     *,
     format: Literal["PNG", "JPEG"] = "PNG",
 ) -> Sheet:
@@ -83,17 +90,17 @@ def draw_sheet(
     card_width = min(max(wide, _NARROWEST if columns > 1 else _NARROWEST_HEADER), _WIDEST[columns])
     height = round(card_width * _aspect(sizes))
     width = max(columns * card_width + (columns - 1) * _GAP, _NARROWEST_HEADER)
-    above, below = (_Paragraphs(texts, width, fonts) for texts in (header, footer))
-    cards = [_card(frame, (card_width, height), fonts) for frame in frames]
+    above, below = (_block(texts, width, fonts) for texts in (header, footer))
+    caption = _CAPTION_HEIGHT + (_BAR_HEIGHT if any(frame.share is not None for frame in frames) else 0)
     top = _MARGIN + (above.height + _GAP if above.height else 0)
-    step = cards[0].height + _GAP if cards else 0
-    end = top + -(-len(cards) // columns) * step
+    step = height + caption + _GAP
+    end = top + -(-len(frames) // columns) * step
     sheet = Image.new("RGB", (width + 2 * _MARGIN, end + below.height + (_MARGIN if below.height else _MARGIN - _GAP)))
-    sheet.paste(_GROUND, (0, 0, *sheet.size))
+    sheet.paste(GROUND, (0, 0, *sheet.size))
     above.draw(sheet, _MARGIN, _MARGIN)
-    for number, card in enumerate(cards):
-        left = _MARGIN + number % columns * (card_width + _GAP)
-        sheet.paste(card, (left, top + number // columns * step))
+    for number, frame in enumerate(frames):
+        place = _MARGIN + number % columns * (card_width + _GAP), top + number // columns * step
+        _place_card(sheet, _card(frame, (card_width, height), caption, fonts), place)
     below.draw(sheet, _MARGIN, end)
     file = io.BytesIO()
     sheet.save(file, format, **({"quality": _QUALITY} if format == "JPEG" else {}))
@@ -130,12 +137,29 @@ def _aspect(sizes: Sequence[tuple[int, int]]) -> float:
     return min(max(found[len(found) // 2], 0.4), 1.0) if found else 9 / 16
 
 
-def _card(frame: SheetFrame, size: tuple[int, int], fonts: Fonts) -> Image.Image:
-    """A frame with its caption, `size` pixels for the picture."""
+def _block(texts: Sequence[SheetText | SheetRow], width: int, fonts: Fonts) -> TextBlock:
+    block = TextBlock(width, fonts)
+    for each in texts:
+        if isinstance(each, SheetRow):
+            block.add_row(each.label, each.text, each.style, each.right)
+        else:
+            block.add(each.text, each.style)
+    return block
+
+
+def _place_card(sheet: Image.Image, card: Image.Image, place: tuple[int, int]) -> None:
+    """Put a card on the sheet, with rounded corners and an edge."""
+    left, top = place
+    sheet.paste(EDGE, (left, top, left + card.width, top + card.height), rounded(card.size, _RADIUS))
+    inner = card.crop((1, 1, card.width - 1, card.height - 1))
+    sheet.paste(inner, (left + 1, top + 1), rounded(inner.size, _RADIUS - 1))
+
+
+def _card(frame: SheetFrame, size: tuple[int, int], caption: int, fonts: Fonts) -> Image.Image:
+    """A frame with its caption. size: pixels for the picture; caption: pixels below it."""
     width, height = size
-    card = Image.new("RGB", (width, height + (92 if frame.share is not None else 74)), _CARD)
-    draw = ImageDraw.Draw(card)
-    draw.rectangle((0, 0, width, height - 1), (0, 0, 0))
+    card = Image.new("RGB", (width, height + caption), CARD)
+    card.paste((0, 0, 0), (0, 0, width, height))
     if picture := _opened(frame.image):
         scale = min(width / picture.width, height / picture.height)
         scaled = picture.resize(
@@ -143,70 +167,16 @@ def _card(frame: SheetFrame, size: tuple[int, int], fonts: Fonts) -> Image.Image
         )
         card.paste(scaled, ((width - scaled.width) // 2, (height - scaled.height) // 2))
     else:
-        why = _Paragraphs([SheetText(frame.why, "small")], width - 2 * _PADDING, fonts)
+        why = _block([SheetText(frame.why, "small")], width - 2 * _PADDING, fonts)
         why.draw(card, _PADDING, (height - why.height) // 2)
-    right = width - _PADDING
-    _line(draw, (_PADDING, height + 10), frame.title, "plain", right - _PADDING, fonts)
-    value_font, value = fonts.choose(frame.value, _STYLES["small"][0])
+    if frame.badge:
+        draw_badge(card, frame.badge, (_PADDING - 2, _PADDING - 2), fonts)
+    draw, right = ImageDraw.Draw(card), width - _PADDING
+    draw_line(draw, (_PADDING, height + 10), frame.title, "plain", right - _PADDING, fonts)
+    value_font, value = fonts.choose(frame.value, STYLES["small"][0])
     taken = round(value_font.getlength(value)) + _PADDING if value else 0
-    _line(draw, (_PADDING, height + 40), frame.caption, "small", right - _PADDING - taken, fonts)
-    draw.text((right, height + 40), value, _AMBER, value_font, anchor="ra")
+    draw_line(draw, (_PADDING, height + 40), frame.caption, "small", right - _PADDING - taken, fonts)
+    draw.text((right, height + 40), value, AMBER, value_font, anchor="ra")
     if frame.share is not None:
-        draw.rectangle((_PADDING, height + 72, right, height + 77), _TRACK)
-        draw.rectangle(
-            (_PADDING, height + 72, _PADDING + (right - _PADDING) * min(max(frame.share, 0.0), 1.0), height + 77),
-            _AMBER,
-        )
-    draw.rectangle((0, 0, card.width - 1, card.height - 1), outline=_EDGE)
+        draw_bar(card, (_PADDING, height + 70, right, height + 78), frame.share)
     return card
-
-
-def _line(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, style: Style, width: float, fonts: Fonts
-) -> None:
-    size, colour = _STYLES[style]
-    font, text = fonts.choose(text, size)
-    draw.text(place, _fitted(text, font, width), colour, font, anchor="la")
-
-
-def _fitted(text: str, font: Font, width: float) -> str:
-    """Shorten a text to one line, with an ellipsis."""
-    if font.getlength(text) <= width:
-        return text
-    most = bisect(range(len(text)), width, key=lambda count: font.getlength(f"{text[:count]}...")) - 1
-    return f"{text[: max(most, 0)].rstrip()}..."
-
-
-class _Paragraphs:
-    """Wrapped paragraphs whose height is known before they are drawn."""
-
-    def __init__(self, texts: Sequence[SheetText], width: int, fonts: Fonts) -> None:
-        self._lines: list[tuple[str, Font, Colour, int]] = []
-        self.height = 0
-        for line, style in ((line, paragraph.style) for paragraph in texts for line in paragraph.text.splitlines()):
-            size, colour = _STYLES[style]
-            font, text = fonts.choose(line, size)
-            for piece in _wrapped(text, font, width):
-                self._lines.append((piece, font, colour, self.height))
-                self.height += round(size * _LINE)
-
-    def draw(self, sheet: Image.Image, left: int, top: int) -> None:
-        """Draw the paragraphs with their upper left corner at (left, top)."""
-        draw = ImageDraw.Draw(sheet)
-        for line, font, colour, below in self._lines:
-            draw.text((left, top + below), line, colour, font, anchor="la")
-
-
-def _wrapped(text: str, font: Font, width: int) -> list[str]:
-    """Lines of at most `width` pixels. A word that is wider is broken: some scripts have no spaces."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-            continue
-        lines.append("")
-        for letter in word:
-            if lines[-1] and font.getlength(lines[-1] + letter) > width:
-                lines.append("")
-            lines[-1] += letter
-    return lines

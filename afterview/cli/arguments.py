@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from afterview.memory.reading.reader import CameraReader
 
 MEMORY_VARIABLE = "AFTERVIEW_MEMORY"
-_HOW_TO_CHOOSE = f"--memory DIR or {MEMORY_VARIABLE} names another"
 _LOGGER = logging.getLogger(__name__)
 
 SLOWEST = 1 / 86_400  # frames per second; one a day
@@ -46,9 +45,12 @@ def resolve_memory(arguments: argparse.Namespace) -> None:
     if arguments.memory_instead and getattr(arguments, arguments.memory_instead):
         return
     arguments.memory, origin = default_memory(os.environ)
-    arguments.memory_hint = f" ({origin}; {_HOW_TO_CHOOSE})"
+    other = "--memory DIR names another"
+    if MEMORY_VARIABLE not in os.environ:
+        other = f"--memory DIR or {MEMORY_VARIABLE} names another"
+    arguments.memory_hint = f"; {other}"
     level = logging.WARNING if arguments.memory_deletes else logging.INFO
-    _LOGGER.log(level, "note: the memory is %s (%s; %s)", arguments.memory, origin, _HOW_TO_CHOOSE)
+    _LOGGER.log(level, "note: the memory is %s (%s; %s)", arguments.memory, origin, other)
 
 
 def _given(option: str | None, argument: str | None) -> str | None:

@@ -21,7 +21,8 @@ def confirm(lines: Sequence[str], arguments: argparse.Namespace) -> None:
     print("\n".join(lines), file=sys.stderr)
     if not sys.stdin.isatty():
         raise UsageError(
-            "nothing was deleted: without a terminal to ask at, confirm with --yes, or look with --dry-run"
+            "nothing was deleted: without a terminal to ask at, confirm with --yes"
+            + (", or look with --dry-run" if hasattr(arguments, "dry_run") else "")
         )
     print("Delete? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

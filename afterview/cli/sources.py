@@ -16,6 +16,7 @@ from afterview.memory.base.camera import local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
+from afterview.memory.base.lock import require_no_recorder
 from afterview.memory.base.settings import read_settings
 from afterview.memory.base.typed_times import find_zone, parse_time
 from afterview.memory.reading.reader import CameraReader
@@ -93,6 +94,8 @@ def _plan_camera(
     name = camera_name(given, address.suggested_name)
     directory = directory_to_record(memory, name, by_id=given is not None)
     reader = _reader(directory, alone=alone)
+    if alone:  # several sources: this one fails later, and the others are recorded
+        require_no_recorder(directory)
     stored = reader.spec if reader else None
     if stored and arguments.tokens not in (None, stored.tokens.storage):
         raise UsageError(

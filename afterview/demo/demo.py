@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from afterview import __version__
 from afterview.configs import AfterviewError
-from afterview.demo.report import Asked, Show, document, draw_sheet, tell, tell_score
+from afterview.demo.report import Asked, Show, document, tell, tell_score, write_sheet
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
@@ -232,7 +232,9 @@ class _Live:
             answer, question, asked=began, memory=show.memory, cameras={info.id: info}, version=__version__
         )
         images = dict((await asyncio.to_thread(save, record, show.memory)).images)
-        await asyncio.to_thread(draw_sheet, put, answer, info, at, sheet)
+        note = await asyncio.to_thread(write_sheet, put, answer, info, at, sheet)
         asked = Asked(number, put, answer, put_at, images, sheet)
         tell(show, asked, info)
+        if note:
+            show.say(f"   {sheet.name}: {note}")
         return asked

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.demo.contact_sheet import SheetItem, contact_sheet
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import percent
 from afterview.memory.base.typed_times import spell_duration
+from afterview.stream.contact_sheet import SheetFrame, SheetRow, SheetText, draw_sheet
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.judge import is_right, says_not_seen
 from afterview.training.evaluation.quiz import Put
@@ -63,18 +64,28 @@ class Asked:
         return is_right(self.put.question, self.answer.text)
 
 
-def draw_sheet(put: Put, answer: "Answer", info: CameraInfo, at: float, path: Path) -> None:
-    """Write the contact sheet of an answer. at: Unix time that the question is about."""
+def write_sheet(put: Put, answer: "Answer", info: CameraInfo, at: float, path: Path) -> str:
+    """Write the contact sheet of an answer; returns a note, or nothing. at: Unix time that the question is about."""
     shown = _weighty(answer)
-    items = [SheetItem(item.image, item.camera, info.show(item.time), item.weight) for item in shown]
+    frames = [
+        SheetFrame(
+            item.image, info.show(item.time), item.camera, percent(item.weight), item.weight,
+            "this image cannot be read", badge=str(rank),
+        )
+        for rank, item in enumerate(shown, 1)
+    ]  # fmt: skip
     ago = put.put_s - put.question.at_s
     before = f", {spell_duration(ago)} before the question" if ago >= 1 else ""
-    rows = [("answer", printable(answer.text)), ("truth", put.question.answer), ("as of", f"{info.show(at)}{before}")]
-    right = is_right(put.question, answer.text)
-    caption = _describe_frames(answer, len(shown))
-    path.write_bytes(
-        contact_sheet(items, put.question.text, rows=rows, right=right, caption=caption, footer=answer.notice or "")
-    )
+    header: list[SheetText | SheetRow] = [
+        SheetText(put.question.text, "title"),
+        SheetRow("answer", printable(answer.text), "result", right=is_right(put.question, answer.text)),
+        SheetRow("truth", put.question.answer),
+        SheetRow("as of", f"{info.show(at)}{before}"),
+        SheetText(_describe_frames(answer, len(shown)), "small"),
+    ]
+    sheet = draw_sheet(frames, header, [SheetText(answer.notice or "", "small")])
+    path.write_bytes(sheet.data)
+    return sheet.note
 
 
 def _weighty(answer: "Answer") -> "list[Evidence]":

@@ -8,7 +8,6 @@ from afterview.memory.base.camera import CameraInfo
 
 TIMES = frozenset(
     [
-        "asked",
         "at",
         "end",
         "first_time",

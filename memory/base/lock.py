@@ -40,11 +40,8 @@ class CameraLock:
         try:
             fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except OSError:
-            holder = _describe(path)
             self._file.close()
-            raise CameraBusy(
-                f"camera '{camera}' is being written by {holder}; stop that process or choose another --camera"
-            ) from None
+            raise _busy(path, camera) from None
         self.last_died = bool(self._file.read().strip())
         identity = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         self._write(json.dumps(identity))
@@ -139,6 +136,19 @@ def writer_of(camera: Path) -> Writer | None:
         return Writer(int(holder["pid"]), str(holder["host"]), float(holder["since"]), recording)
     except (OSError, ValueError, KeyError, TypeError):
         return Writer(None, None, None, recording)
+
+
+def require_no_recorder(camera: Path) -> None:
+    """Raise CameraBusy if a process records the camera: early, before a model is loaded. What holds the lock briefly does not count."""
+    writer = writer_of(camera)
+    if writer is not None and writer.recording:
+        raise _busy(camera / "lock", camera.name)
+
+
+def _busy(lock: Path, camera: str) -> CameraBusy:
+    return CameraBusy(
+        f"camera '{camera}' is being written by {_describe(lock)}; stop that process or choose another --camera"
+    )
 
 
 def _describe(path: Path) -> str:

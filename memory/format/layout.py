@@ -66,9 +66,14 @@ def is_replica(camera: Path, generation: int) -> bool:
 
 
 def may_be_remote(key: str) -> bool:
-    """Whether a file of a camera may lie in a bucket instead: a chunk of features, or a pack of images."""
+    """Whether a file of a camera may lie in a bucket instead: a chunk of features, or a pack of images with its metadata.
+
+    Zarr also looks for files of its older format (`.zarray`). They are nowhere, and the bucket is not asked for them.
+    """
     folder, _, name = key.rpartition("/")
-    return folder.startswith(f"{IMAGES}/") or (name.startswith("c.") and folder.startswith("generation-"))
+    if folder.startswith(f"{IMAGES}/"):
+        return name.startswith("c.") or name == "zarr.json"
+    return name.startswith("c.") and folder.startswith("generation-")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,10 @@ def check_store(camera: Path, manifest: Manifest, remote: RemoteChunks) -> Itera
         return
     if remote.trouble is not None:
         remote_only = max((tree.released for tree in remote.state.trees.values()), default=0) * SEAL_FRAMES
-        what = f"{remote.trouble}; the chunks of up to {remote_only} frames on the store were not checked"
+        some = (
+            f"the chunks of up to {remote_only} frames, which lie there alone," if remote_only else "the chunks there"
+        )
+        what = f"{remote.trouble}; {some} were not checked"
         yield Finding(camera / FILE, what, severity="unchecked" if remote.unusable else "damage")
         return
     if remote.bucket is None:

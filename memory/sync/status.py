@@ -60,7 +60,7 @@ class StoreStatus:
 
 
 def _time(key: str, seconds: float | None, info: CameraInfo) -> dict[str, Any]:
-    return {key: seconds, f"{key}_iso": None if seconds is None else info.local(seconds).isoformat()}
+    return {key: seconds, f"{key}_iso": None if seconds is None else info.iso(seconds)}
 
 
 def store_status(camera: Path, snapshot: MemorySnapshot) -> StoreStatus | None:

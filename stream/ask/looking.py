@@ -79,7 +79,7 @@ def frames_of_span(snapshot: MemorySnapshot, start: float | None, end: float | N
     low = low if start is None else min(low, start)
     high = high if end is None else max(high, end)
     if gaps := len(gaps_touching(snapshot, low, high)):
-        notes.append(f"{gaps} gap{'s lie' if gaps > 1 else ' lies'} in that span; `afterview info` lists them")
+        notes.append(f"{gaps} gap{'s lie' if gaps > 1 else ' lies'} in that span; `afterview info --json` lists all")
     notes += [_describe(gone, snapshot) for gone in touching(snapshot.removed, low, high)]
     return Chosen(snapshot.ids[rows].tolist(), tuple(notes))
 

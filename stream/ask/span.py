@@ -5,6 +5,7 @@ from typing import Protocol
 
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import counted, were
 from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal, touching
@@ -57,7 +58,7 @@ def describe_removal(gone: Removal, info: CameraInfo) -> str:
     }[gone.reason]
     return (
         f"{info.show(gone.start)} to {info.show(gone.stop)} is no longer remembered: "
-        f"{gone.frames} frames were {why} on {info.show(gone.at)}"
+        f"{counted(gone.frames, 'frame')} {were(gone.frames)} {why} on {info.show(gone.at)}"
     )
 
 

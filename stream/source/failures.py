@@ -60,10 +60,14 @@ def codec_changed(address: SourceAddress) -> SourceLost:
 def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceError], str]:
     if isinstance(error, _REFUSED):
         if "@" not in address.redacted:
-            return AuthenticationFailed, "the server asks for a password; write user:password@ before the host"
+            return (
+                AuthenticationFailed,
+                "the server asks for a password; put it into a variable and write user:{AFTERVIEW_PASSWORD}@ before the host",
+            )
         return (
             AuthenticationFailed,
-            "the server refused the user name or password (percent-encode their special characters)",
+            "the server refused the user name or password (in the address itself their special characters must be percent-encoded, in a "
+            "variable not)",
         )
     if isinstance(error, av.error.HTTPNotFoundError):
         return SourceNotFound, "the server has no such stream (404); check the path"

@@ -13,6 +13,7 @@ from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.configs import ExitStatus, UsageError
 from afterview.configs.system_errors import describe
+from afterview.memory.base.counts import counted, spell_bytes
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.format.answer_files import SavedDirectory, delete_answer, saved_directories
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -80,7 +81,7 @@ def _list(memory: Path, arguments: argparse.Namespace) -> int:
         print(_line(about))
     if len(known) > len(shown):
         print(f"and {len(known) - len(shown)} older ones; --limit {len(known)} lists all")
-    print(f"{len(known)} saved, {size / 1e6:.1f} MB; the newest {KEPT} are kept, up to {KEPT_BYTES / 1e9:g} GB")
+    print(f"{len(known)} saved, {spell_bytes(size)}; the newest {KEPT} are kept, up to {KEPT_BYTES / 1e9:g} GB")
     return ExitStatus.OK
 
 
@@ -150,9 +151,8 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
     return status
 
 
-def _count(chosen: Sequence[SavedDirectory]) -> str:
-    size = sum(one.bytes for one in chosen)
-    return f"{len(chosen)} saved answer{'' if len(chosen) == 1 else 's'} ({size / 1e6:.1f} MB)"
+def _count(chosen: list[SavedDirectory]) -> str:
+    return f"{counted(len(chosen), 'saved answer')} ({spell_bytes(sum(one.bytes for one in chosen))})"
 
 
 def _delete_each(chosen: Sequence[SavedDirectory]) -> dict[str, str]:

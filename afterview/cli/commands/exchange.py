@@ -12,6 +12,7 @@ from afterview.cli.progress import progress
 from afterview.configs import ExitStatus, UsageError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.camera_names import directory_to_record
+from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import NothingRecorded, NotWritable
 from afterview.memory.base.settings import has_settings
 from afterview.memory.base.typed_times import parse_time
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         dump(document, arguments.memory)
     else:
         print(
-            f"{document['camera']}: {document['frames']} frames, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
+            f"{document['camera']}: {counted(document['frames'], 'frame')}, {document['bytes'] / 1e6:.1f} MB, {document['path']}"
         )
     return ExitStatus.OK
 

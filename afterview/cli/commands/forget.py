@@ -9,6 +9,7 @@ from afterview.cli.confirm import confirm
 from afterview.cli.output.deletions import describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus
+from afterview.memory.base.counts import counted
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.preview import Preview, preview_forget
@@ -53,12 +54,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(document: dict[str, Any], reader: CameraReader) -> None:
     proof = document["proof"]
     who = " (executed by the recording process)" if document["by"] == BY_RECORDER else ""
-    print(f"{document['camera']}: {document['frames']} frames forgotten, {document['stays']['frames']} stay{who}")
+    print(
+        f"{document['camera']}: {counted(document['frames'], 'frame')} forgotten, {document['stays']['frames']} stay{who}"
+    )
     for gone in document["ranges"]:
-        print(f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {gone['frames']} frames")
-    objects = f"{proof['objects_deleted']} objects deleted from the store; " if proof["objects_deleted"] else ""
+        print(
+            f"  {reader.info.show(gone['start'])} to {reader.info.show(gone['end'])}: {counted(gone['frames'], 'frame')}"
+        )
+    objects = (
+        f"{counted(proof['objects_deleted'], 'object')} deleted from the store; " if proof["objects_deleted"] else ""
+    )
     rewritten = f"{proof['files_rewritten'] + proof['files_overwritten']} rewritten"
-    print(f"  proof: {proof['files_deleted']} files deleted, {rewritten}, {proof['bytes'] / 1e6:.1f} MB freed; {objects}"
-          f"every chunk of {proof['frames_checked']} frames read again, {proof['traces']} traces left")  # fmt: skip
+    print(f"  proof: {counted(proof['files_deleted'], 'file')} deleted, {rewritten}, {proof['bytes'] / 1e6:.1f} MB freed; {objects}"
+          f"every chunk of {counted(proof['frames_checked'], 'frame')} read again, {counted(proof['traces'], 'trace')} left")  # fmt: skip
     if proof["bucket_keeps_versions"]:
         print("  note: the store's bucket keeps old versions of objects; delete those there, or by a lifecycle rule")

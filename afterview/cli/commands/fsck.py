@@ -7,6 +7,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import announced
 from afterview.configs import ExitStatus
+from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError, in_words
 from afterview.memory.directory import none_left
 from afterview.memory.fsck.findings import Finding
@@ -50,7 +51,7 @@ def _print(report: Report, arguments: argparse.Namespace) -> None:
     state = f"{len(report.damage)} damaged" if report.damage else "clean" if report.clean else "no damage found"
     if report.unchecked:
         state += f", {len(report.unchecked)} not checked"
-    print(f"{report.camera.name}: {report.frames} frames, {state}")
+    print(f"{report.camera.name}: {counted(report.frames, 'frame')}, {state}")
     for finding, result in report.repaired[:_MOST_LINES]:
         print(f"  repaired: {_line(finding, report)}: {result}")
     for finding in report.findings[:_MOST_LINES]:

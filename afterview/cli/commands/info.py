@@ -14,6 +14,7 @@ from afterview.cli.output.documents import (
 )
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.configs import ExitStatus
+from afterview.memory.base.counts import counted, spell_bytes, were
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
@@ -30,19 +31,23 @@ def run(arguments: argparse.Namespace) -> int:
         return ExitStatus.OK
     for camera in memory:
         _print(camera)
+    if memory.answers:
+        print(
+            f"{counted(memory.answers, 'saved answer')}: {spell_bytes(memory.answer_bytes)}; `afterview answers` lists them"
+        )
     print_skipped(memory.skipped, "not shown")
     return ExitStatus.OK
 
 
 def _print(camera: CameraDescription) -> None:
     info, tokens = camera.info, camera.spec.tokens
-    print(f"{info.id} ({printable(info.name)})")
+    print(info.id if info.name == info.id else f"{info.id} ({printable(info.name)})")
     if camera.first_time is None or camera.last_time is None:
         print("  no frame yet")
     else:
         length = spell_duration(camera.frames / info.fps)
         print(
-            f"  {camera.frames} frames ({length} at {info.fps:g} per second), "
+            f"  {counted(camera.frames, 'frame')} ({length} at {info.fps:g} per second), "
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
@@ -53,7 +58,9 @@ def _print(camera: CameraDescription) -> None:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if (evictions := camera.evictions).last_at is not None:
         limit = f" by the limit in {evictions.limit}" if evictions.limit else ""
-        print(f"  {evictions.frames} frames were evicted; last at {info.show(evictions.last_at)}{limit}")
+        print(
+            f"  {counted(evictions.frames, 'frame')} {were(evictions.frames)} evicted; last at {info.show(evictions.last_at)}{limit}"
+        )
     if camera.store:
         print(f"  {describe_store(camera.store, info)}")
         if camera.store.place is not None:
@@ -70,7 +77,7 @@ def _print(camera: CameraDescription) -> None:
     for gap in closed[-_MOST_GAPS:]:
         print(f"  gap: {describe_gap(gap, info)}")
     if len(closed) > _MOST_GAPS:
-        print(f"  and {len(closed) - _MOST_GAPS} earlier gaps; --json lists all")
+        print(f"  and {counted(len(closed) - _MOST_GAPS, 'earlier gap')}; --json lists all")
     for gap in camera.gaps[len(closed) :]:
         print(f"  gap: {describe_gap(gap, info)}")
 
@@ -109,7 +116,7 @@ def _removed(camera: CameraDescription) -> Iterator[str]:
     """What is no longer remembered; the newest spans in full."""
     for gone in camera.removed[-_MOST_GAPS:]:
         span = f"{camera.info.show(gone.start)} to {camera.info.show(gone.stop)}"
-        yield f"no longer remembered: {span}: {gone.frames} frames, {gone.reason} on {camera.info.show(gone.at)}"
+        yield f"no longer remembered: {span}: {counted(gone.frames, 'frame')}, {gone.reason} on {camera.info.show(gone.at)}"
     if len(camera.removed) > _MOST_GAPS:
         earlier = camera.removed[:-_MOST_GAPS]
-        yield f"and {len(earlier)} earlier spans of {sum(gone.frames for gone in earlier)} frames; --json lists all"
+        yield f"and {counted(len(earlier), 'earlier span')} of {counted(sum(gone.frames for gone in earlier), 'frame')}; --json lists all"

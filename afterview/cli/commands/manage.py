@@ -9,6 +9,7 @@ from afterview.cli.confirm import confirm
 from afterview.cli.output.deletions import describe_evicted, describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
+from afterview.memory.base.counts import counted
 from afterview.memory.base.settings import (
     CameraSettings,
     read_settings,
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         dump({"cameras": list(done.results.values()), "skipped": done.skipped}, arguments.memory, infos)
     else:
         for name, document in done.results.items():
-            _PRINT[arguments.command](document, memory.camera(name))
+            _print_settings(document, memory.camera(name), arguments.command)
         print_skipped(done.skipped, "left out, and unchanged")
     return ExitStatus.FAILURE if done.skipped else ExitStatus.OK  # a mask that one camera lacks is no success
 
@@ -123,7 +124,7 @@ def _mask(reader: CameraReader, arguments: argparse.Namespace) -> dict[str, Any]
     unknown = [number for number in arguments.remove if not 1 <= number <= len(settings.masks)]
     if unknown:
         raise UsageError(
-            f"--remove {unknown[0]}: camera '{reader.info.id}' has {len(settings.masks)} masks; `mask` alone lists them"
+            f"--remove {unknown[0]}: camera '{reader.info.id}' has {counted(len(settings.masks), 'mask')}; `mask` alone lists them"
         )
     none = arguments.clear or arguments.replace
     kept = [] if none else [mask for number, mask in enumerate(settings.masks, 1) if number not in arguments.remove]
@@ -154,23 +155,23 @@ def _polygon(text: str) -> list[list[float]]:
     return corners
 
 
-def _print_settings(document: dict[str, Any], reader: CameraReader) -> None:
+def _print_settings(document: dict[str, Any], reader: CameraReader, command: str) -> None:
+    """The settings that the command is about."""
     settings = CameraSettings.model_validate(document["settings"])
-    state = "paused" if settings.paused else "not paused"
-    changed = {_NOTHING_CHANGED: "unchanged", BY_RECORDER: "set by the recording process"}
-    print(f"{document['camera']}: {state}; {changed.get(document['by'], 'set by this command')}")
+    said = {
+        "keep": counted(len(settings.keep), "kept span"),
+        "mask": counted(len(settings.masks), "mask") + (", paused" if settings.paused else ""),
+    }.get(command, "paused" if settings.paused else "not paused")
+    by = {_NOTHING_CHANGED: "", BY_RECORDER: "; set by the recording process"}
+    print(f"{document['camera']}: {said}{by.get(document['by'], '; set by this command')}")
     for line in describe_evicted(document.get("evicted", {}), reader.info, ""):
         print(line)
-    for start, end in settings.keep:
-        print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
-    for number, polygon in enumerate(settings.masks, 1):
-        print(f"  mask {number}: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
+    if command == "keep":
+        for start, end in settings.keep:
+            print(f"  kept: {reader.info.show(start)} to {reader.info.show(end)}")
+    if command == "mask":
+        for number, polygon in enumerate(settings.masks, 1):
+            print(f"  mask {number}: {' '.join(f'{x:g},{y:g}' for x, y in polygon)}")
 
 
 _COMMANDS = {"keep": _keep, "pause": _pause, "resume": _pause, "mask": _mask}
-_PRINT = {
-    "keep": _print_settings,
-    "pause": _print_settings,
-    "resume": _print_settings,
-    "mask": _print_settings,
-}

@@ -18,6 +18,7 @@ from afterview.cli.output.recording import RecordingView, describe_failure, desc
 from afterview.cli.progress import live_lines
 from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
+from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.base.typed_times import spell_duration
@@ -171,8 +172,7 @@ def _status(recordings: Sequence[_Recording]) -> int:
 def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], encoders: "Encoders") -> None:
     if arguments.json:
         documents = [_document(recording) for recording in recordings]
-        single = documents[0] if len(documents) == 1 else {}
-        alone = {key: value for key, value in single.items() if key not in ("state", "cause")}
+        alone = documents[0] if len(documents) == 1 else {}
         infos = [recording.ingest.repository.info for recording in recordings if recording.ingest is not None]
         dump({**alone, "cameras": documents, "notice": encoders.notice}, arguments.memory, infos)
         return
@@ -189,7 +189,7 @@ def _document(recording: _Recording) -> dict[str, Any]:
         document, info = recording.ingest.status().to_dict(), recording.ingest.repository.info
         for times, key in ((document, "last_time"), (document["store"] or {}, "unreachable_since")):
             if key in times:
-                times[f"{key}_iso"] = None if times[key] is None else info.local(times[key]).isoformat()
+                times[f"{key}_iso"] = None if times[key] is None else info.iso(times[key])
         return document
     cause = describe_failure(recording.failure) if recording.failure is not None else None
     return {"camera": recording.camera.id, "state": "failed", "cause": cause, "recorded": 0}
@@ -205,10 +205,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     status, info = recording.ingest.status(), recording.ingest.repository.info
     span, images = spell_duration(status.frames / info.fps), status.images
     lines = [
-        f"{status.camera}: {failed}{status.recorded} frames recorded, {status.frames} in memory ({span}) at {memory}"
+        f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {status.frames} in memory ({span}) at {memory}"
     ]
     if status.dropped:
-        lines.append(f"  {status.dropped} frames dropped; `afterview info` lists the gaps")
+        lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
     if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
         lines.append(
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "

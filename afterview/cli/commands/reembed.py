@@ -8,6 +8,7 @@ from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump, for_programs, print_skipped
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus
+from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.moved import require_in_place
@@ -72,9 +73,10 @@ def _build(reader: CameraReader, spec: FeatureSpec, encode: Encode, arguments: a
     lost = f"; {done['lost']} frames have no image and cannot be re-embedded" if done["lost"] else ""
     here = done["by"] == BY_COMMAND
     who = "this command" if here else "the recording process, which now uses this model"
+    have = "has" if done["frames"] == 1 else "have"
     return {
         **done, "switched": True,
-        "said": f"{done['frames']} frames now have features of '{spec.model}', switched by {who}{lost}",
+        "said": f"{counted(done['frames'], 'frame')} now {have} features of '{spec.model}', switched by {who}{lost}",
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from afterview.cli.output.deletions import (
 )
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
+from afterview.memory.base.counts import spell_bytes
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import NotWritable, RepositoryError, in_words
 from afterview.memory.base.moved import require_in_place
@@ -235,7 +236,7 @@ def _print(document: dict[str, Any], reader: CameraReader) -> None:
         print(f"  {document['coarse_frames']} frames downsampled to a quarter of their tokens; downsampling {more}")
     if document.get("coarse_waits"):
         print(f"  not all that are due: {document['coarse_waits']}")
-    rate = f"{outlook['bytes'] / 1e9:.3g} GB now, {outlook['bytes_per_day'] / 1e9:.3g} GB a day while it is recorded"
+    rate = f"{spell_bytes(outlook['bytes'])} now, {spell_bytes(outlook['bytes_per_day'])} a day while it is recorded"
     print(f"  {rate}; {_full(outlook)}")
 
 
@@ -248,5 +249,9 @@ def _full(outlook: dict[str, Any]) -> str:
         return f"its limit is reached in {spell_duration(limit)} at this rate"
     if disk is None:
         return "the limit is not reached at this rate"
-    counted = "those that are recorded now" if outlook["recorded_now"] else "none is recorded now: as if all were"
-    return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(outlook['disk_cameras'])} together ({counted})"
+    names = outlook["disk_cameras"]
+    if len(names) == 1:
+        how = "which is recorded now" if outlook["recorded_now"] else "as if it were recorded now"
+        return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(names)} ({how})"
+    how = "those that are recorded now" if outlook["recorded_now"] else "none is recorded now: as if all were"
+    return f"the disk is full in {spell_duration(disk)} at the rate of {count_cameras(names)} together ({how})"

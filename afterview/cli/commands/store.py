@@ -17,6 +17,7 @@ from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
 from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.camera_names import camera_ids
+from afterview.memory.base.counts import counted, spell_bytes
 from afterview.memory.base.durable import fsync_directory, unlink
 from afterview.memory.base.errors import (
     DamagedMemory,
@@ -245,7 +246,12 @@ def _flush(reader: CameraReader) -> dict[str, Any]:
     upload = Upload(reader.held.path, bucket, local_bytes=(settings.local_gigabytes if settings else 0) * 1e9)
     if (failure := _send(name, upload)) is not None:
         seals, size = upload.waiting()
-        wrong.append(f"{seals} seals ({size / 1e6:.1f} MB) could not be sent: {failure}")
+        what = (
+            f"{counted(seals, 'seal')} ({spell_bytes(size)}) could not be sent"
+            if seals
+            else "the store could not be asked"
+        )
+        wrong.append(f"{what}: {failure}")
     status = store_status(reader.held.path, reader.snapshot())
     assert status is not None, "`run` has seen that the memory has a store"
     said = [f"{name}: {text}; nothing is lost, run the command again" for text in wrong]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from afterview.cli.output.documents import describe_gap, describe_time_basis, printable
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
+from afterview.memory.base.counts import counted, were
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.span import describe_removal
@@ -85,13 +86,13 @@ def split_evidence(evidence: Sequence["Evidence"]) -> tuple[list["Evidence"], st
 
 
 def by_reason(what: str, cameras: Iterable[tuple[str, str]]) -> list[str]:
-    """One line per reason, with the cameras that it is true of: "hall, gate: asked: no camera was named"."""
+    """One line per reason, with the cameras that it is true of: "asked hall, gate: no camera was named"."""
     together: dict[str, list[str]] = {}
     for camera, why in cameras:
         place = _PLACE.search(why)
         named = f"{camera} ({place[1]})" if place else camera
         together.setdefault(_PLACE.sub("", why), []).append(named)
-    return [f"{', '.join(names)}: {what}: {why}" for why, names in together.items()]
+    return [f"{what} {', '.join(names)}: {why}" for why, names in together.items()]
 
 
 def print_search(record: "SearchRecord", images: "Images") -> None:
@@ -128,7 +129,7 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
     if coverage.search == "approximate":
         attended += " (approximate search: the same question may recall other frames)"
-    print(f"  {coverage.camera}: {coverage.frames} frames, {first} to {last} ({length})")
+    print(f"  {coverage.camera}: {counted(coverage.frames, 'frame')}, {first} to {last} ({length})")
     lag = spell_duration(coverage.lag_s)
     print(f"    attended to {attended}; newest frame is {lag} older than the time of the question")
     print(f"    times from: {describe_time_basis(coverage.time_basis)}")
@@ -137,9 +138,11 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
     if coverage.damaged:
-        print(f"    {coverage.damaged} frames could not be read and were left out; `afterview fsck` says what is wrong")
+        left = f"{were(coverage.damaged)} left out; `afterview fsck` says what is wrong"
+        print(f"    {counted(coverage.damaged, 'frame')} could not be read and {left}")
     if coverage.unreachable:
-        print(f"    {coverage.unreachable} frames cannot be read now and were left out: {coverage.unreachable_why}")
+        left = f"{were(coverage.unreachable)} left out: {coverage.unreachable_why}"
+        print(f"    {counted(coverage.unreachable, 'frame')} cannot be read now and {left}")
 
 
 def describe_gaps(gaps: Sequence[Gap], info: CameraInfo) -> list[str]:
@@ -149,5 +152,5 @@ def describe_gaps(gaps: Sequence[Gap], info: CameraInfo) -> list[str]:
     lines = [f"gap: {describe_gap(gap, info)}" for gap in sorted(shown, key=lambda gap: gap.start)]
     if rest:
         whole = spell_duration(sum(gap.seconds for gap in rest))
-        lines.append(f"and {len(rest)} more gaps, {whole} in all, none longer than these; --json lists them")
+        lines.append(f"and {counted(len(rest), 'more gap')}, {whole} in all, none longer than these; --json lists them")
     return lines

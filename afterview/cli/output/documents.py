@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import counted
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
@@ -67,4 +68,4 @@ def describe_time_basis(counts: Mapping[str, int]) -> str:
     }
     if len(counts) == 1:
         return words[next(iter(counts))]
-    return ", ".join(f"{text} ({counts[basis]} frames)" for basis, text in words.items() if basis in counts)
+    return ", ".join(f"{text} ({counted(counts[basis], 'frame')})" for basis, text in words.items() if basis in counts)

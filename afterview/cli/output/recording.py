@@ -11,6 +11,7 @@ from afterview.cli.output.documents import printable
 from afterview.cli.progress import LiveLines, cells, pad
 from afterview.configs import AfterviewError
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import counted
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.status import CameraStatus
@@ -119,7 +120,7 @@ class RecordingView:
         newest = f", newest {info.show_clock(status.last_time)}" if status.recorded and status.last_time else ""
         lag = _lag(status, meter)
         parts = [
-            f"{status.camera}: {status.state}, {status.recorded} frames{newest}, {meter.rate():.1f}/s",
+            f"{status.camera}: {status.state}, {counted(status.recorded, 'frame')}{newest}, {meter.rate():.1f}/s",
             f"lag {lag}" if lag != "-" else "",
             f"{status.dropped} dropped" if status.dropped else "",
         ]
@@ -140,7 +141,7 @@ def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns:
             f"{meter.rate():.1f}/s",
             f"lag {_lag(status, meter)}",
             f"{status.dropped} dropped",
-            f"{status.recorded} frames",
+            counted(status.recorded, "frame"),
         ]
         table.append([_one_line(info.name), status.state, *figures, _one_line(matter)])
     widths = [max(map(cells, column), default=0) for column in zip(*table, strict=True)]
@@ -173,7 +174,7 @@ def describe_waiting(upload: UploadProgress | None, info: CameraInfo) -> str:
     """What is not on the memory's store yet, and why; empty if everything is."""
     if upload is None or not (upload.seals or upload.silent_since):
         return ""
-    waiting = f"{upload.seals} seals ({upload.bytes / 1e6:.1f} MB) wait for the store"
+    waiting = f"{counted(upload.seals, 'seal')} ({upload.bytes / 1e6:.1f} MB) wait for the store"
     if upload.silent_since is None:
         return waiting
     return f"{waiting}; store unavailable since {info.show_clock(upload.silent_since)} ({upload.why})"

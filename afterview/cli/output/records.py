@@ -45,9 +45,12 @@ def show_record(
 def document_of(record: Record, saved: Saved, sheet: Path | None) -> dict[str, Any]:
     """The JSON document of a record."""
     cameras = record.about.cameras
-    document: dict[str, Any] = with_iso(record.to_dict(saved.images), cameras, zone_of(cameras))
+    zone = zone_of(cameras)
+    document: dict[str, Any] = with_iso(record.to_dict(saved.images), cameras, zone)
+    del document["memory"]  # as it was named then; `dump` names the memory as it is named now
     return {
         **document,
+        "asked_iso": zone.iso(record.about.asked),
         "saved": {
             "directory": saved.directory and str(saved.directory),
             "in_memory": saved.kept,

@@ -10,6 +10,7 @@ from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import split_evidence, zone_of
 from afterview.configs import UsageError
 from afterview.configs.system_errors import describe
+from afterview.memory.base.counts import counted, percent
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
@@ -83,7 +84,8 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
         own, info = part.coverage, zones[part.coverage.camera]
         spans.append(
             SheetText(
-                f"{own.camera}: {own.frames} frames, {info.show(own.first_time)} to {info.show(own.last_time)}", "small"
+                f"{own.camera}: {counted(own.frames, 'frame')}, {info.show(own.first_time)} to {info.show(own.last_time)}",
+                "small",
             )
         )
     header = [
@@ -130,11 +132,6 @@ def as_of(about: "Origin") -> str:
     info = zone_of(about.cameras)
     at, asked = about.options.get("at"), info.show(about.asked)
     return f"as of {asked}" if at is None else f"as of {info.show(at)}, asked {asked}"
-
-
-def percent(weight: float) -> str:
-    """A weight for people."""
-    return f"{weight:.0%}" if weight >= 0.1 else f"{weight:.1%}"
 
 
 def _forgotten(about: "Origin") -> str:

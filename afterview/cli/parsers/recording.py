@@ -25,7 +25,7 @@ def _add_watch(commands: Commands) -> None:
         "      --camera hall --camera yard --memory ./cameras", module="record",
     )  # fmt: skip
     parser.add_argument("sources", metavar="SOURCE", nargs="+", help="what to record; options come after all sources")
-    _add_recording(parser)
+    _add_recording(parser, several="; with several sources once for each, in their order")
     parser.add_argument(
         "--for", dest="seconds", metavar="DURATION", help="stop after this long, e.g. 90s or 2h (default: at Ctrl-C)"
     )
@@ -66,11 +66,11 @@ def _add_replay(commands: Commands) -> None:
     parser.set_defaults(live=False)
 
 
-def _add_recording(parser: argparse.ArgumentParser) -> None:
+def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> None:
     add_memory(parser, "directory to record into, created if it does not exist")
     parser.add_argument(
         "--camera", metavar="NAME", action="append", default=[],
-        help="name of the camera (default: taken from the source); with several sources once for each, in their order",
+        help=f"name of the camera (default: taken from the source){several}",
     )  # fmt: skip
     parser.add_argument(
         "--fps", type=float, help="frames to keep per second of video (default: as the camera does, 1 for a new camera)"
@@ -92,8 +92,7 @@ def _add_recording(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ack-file", metavar="FILE", action="append", default=[],
-        help="append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content; with several sources "
-        "once for each, in their order",
+        help=f"append 'id time crc' per frame, after the frame is durable on disk; refuses a file of other content{several}",
     )  # fmt: skip
     parser.add_argument(
         "--image-size", type=int, metavar="N",

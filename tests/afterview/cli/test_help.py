@@ -89,3 +89,8 @@ def test_common_options_come_last_and_are_everywhere(monkeypatch: pytest.MonkeyP
         if parser._subparsers is None:
             tail = help_of(parser, monkeypatch).partition("\noutput:\n")[2]
             assert all(option in tail for option in ("--json", "-v,", "-q,")), name
+
+
+def test_replay_has_one_source_and_says_nothing_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "several sources" in " ".join(help_of(PARSERS["afterview watch"], monkeypatch).split())
+    assert "several sources" not in " ".join(help_of(PARSERS["afterview replay"], monkeypatch).split())

@@ -19,6 +19,7 @@ from afterview.cli.main import main
 from afterview.cli.output.answers import by_reason, describe_gaps, split_evidence
 from afterview.cli.viewer import open_picture
 from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.counts import spell_bytes
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
@@ -131,6 +132,14 @@ def test_an_answer_is_saved_and_opens_again(
         key: value for key, value in said.items() if key not in changed
     }
     assert (tmp_path / "again.png").read_bytes() == sheet.read_bytes()
+    moved = shutil.move(memory, tmp_path / "moved")
+    assert say("answers", said["id"], "--memory", moved)["memory"] == str(moved), (
+        "the memory that the command worked on"
+    )
+    shutil.move(moved, memory)
+    assert say("info", memory)["answers"] == {"saved": 1, "bytes": listed["bytes"]}
+    assert main(["info", str(memory)]) == 0
+    assert f"1 saved answer: {spell_bytes(listed['bytes'])}" in capsys.readouterr().out
     assert main(["answers", said["id"], "--memory", str(memory)]) == 0
     printed = capsys.readouterr().out
     assert "question: Did you see a red ring?" in printed
@@ -339,9 +348,9 @@ def test_ten_gaps_are_listed_and_the_others_counted() -> None:
 
 def test_a_reason_is_said_once() -> None:
     why = "no camera was named, and all that can answer are asked"
-    assert by_reason("asked", [("a", why), ("b", why)]) == [f"a, b: asked: {why}"]
+    assert by_reason("asked", [("a", why), ("b", why)]) == [f"asked a, b: {why}"]
     near = "its frames are the most similar to the question (place {} of 5, similarity 0.{}0)"
     assert by_reason("asked", [("a", near.format(1, 9)), ("b", near.format(2, 8)), ("c", "it was named")]) == [
-        "a (place 1 of 5, similarity 0.90), b (place 2 of 5, similarity 0.80): asked: its frames are the most similar to the question",
-        "c: asked: it was named",
+        "asked a (place 1 of 5, similarity 0.90), b (place 2 of 5, similarity 0.80): its frames are the most similar to the question",
+        "asked c: it was named",
     ]

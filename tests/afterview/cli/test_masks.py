@@ -46,13 +46,20 @@ def test_a_second_mask_is_added_and_masks_go_only_when_told(memory: Path, capsys
     assert mask(memory, *hall, "--clear") == 0
     assert masks(memory, "hall") == ()
     assert masks(memory, "yard") == ()
+    capsys.readouterr()
+    assert mask(memory, *hall) == 0
+    assert capsys.readouterr().out == "hall: 0 masks\n", "not: 'not paused; unchanged'"
+    assert main(["keep", "--memory", str(memory), *hall]) == 0
+    assert capsys.readouterr().out == "hall: 0 kept spans\n"
+    assert main(["pause", "--memory", str(memory), *hall]) == 0
+    assert capsys.readouterr().out == "hall: paused; set by this command\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--remove", "3"], "camera 'hall' has 1 masks"),
-        (["--remove", "0"], "camera 'hall' has 1 masks"),
+        (["--remove", "3"], "camera 'hall' has 1 mask;"),
+        (["--remove", "0"], "camera 'hall' has 1 mask;"),
         (["--replace"], "--replace: by what?"),
         (["--clear", "--polygon", RIGHT], "--replace and --polygon alone"),
         (["--replace", "--remove", "1", "--polygon", RIGHT], "--replace and --polygon alone"),

@@ -20,8 +20,10 @@ import yaml
 from PIL import Image
 
 from afterview.cli.main import main
+from afterview.memory.base.lock import CameraLock
 from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint import loading
+from afterview.stream.ingest.control import ControlServer
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 
@@ -442,6 +444,16 @@ def test_a_watch_whose_sender_is_dead_leaves_nothing_behind(
     """A sender behind tcp:// is not opened before: it may serve one connection only."""
     dead = ["watch", "tcp://127.0.0.1:1", "--memory", "deep/new", "--ack-file", "acks"]
     refuse(place, (dead, 1, "cannot be reached"), monkeypatch, capsys)
+
+
+def test_a_camera_that_another_process_records_is_found_busy_before_the_model(
+    place: Path, no_model: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = place / "mem" / "yard"
+    with CameraLock(camera / "lock", camera="yard"), ControlServer(camera, lambda command: {}):
+        for command in (["watch", PATTERN], ["replay", "clip.mp4"]):
+            row = ([*command, "--memory", "mem", "--camera", "yard"], 2, f"being written by process {os.getpid()}")
+            refuse(place, row, monkeypatch, capsys)
 
 
 def test_a_start_is_in_the_zone_of_the_camera_that_exists(

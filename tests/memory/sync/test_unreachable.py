@@ -57,6 +57,16 @@ def test_it_is_no_damage_for_a_handler_of_damage(camera: Path) -> None:
             read(np.arange(FRAMES))
 
 
+def test_what_is_here_as_well_is_read_without_the_store(
+    tmp_path: Path, gate: Gate, after_silence: Callable[[], None]
+) -> None:
+    set_store(tmp_path / "m", gate.endpoint, local_gigabytes=1.0)
+    directory = record(tmp_path / "m")
+    flush(directory, local_bytes=1e9)
+    gate.shut()
+    assert_holds(CameraReader(directory).snapshot())
+
+
 def test_fsck_says_unchecked_and_repairs_nothing(
     camera: Path, gate: Gate, after_silence: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

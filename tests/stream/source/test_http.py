@@ -164,7 +164,7 @@ def test_a_live_stream_whose_codec_changes_is_connected_to_anew(tmp_path: Path) 
     [
         ("/none.mp4", SourceNotFound, "404", 2),
         ("/none.m3u8", SourceNotFound, "404", 2),
-        ("/secret", AuthenticationFailed, "asks for a password", 2),
+        ("/secret", AuthenticationFailed, "write user:{AFTERVIEW_PASSWORD}@", 2),
         ("/forbidden", AuthenticationFailed, "asks for a password", 2),
         ("/page.html", NotAVideo, "not a video", 2),
         ("/broken", SourceUnreachable, "cannot be reached", 1),

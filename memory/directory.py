@@ -38,7 +38,8 @@ class Memory:
 
         The camera may be one that cannot be read: `each` names it, and `camera` raises the reason.
         """
-        self.path = path
+        self._given, self._working = path, _working_directory()
+        self._absolute = self._working / path
         self._readers: dict[str, CameraReader] = {}
         self._indexes: dict[str, FrameIndex] = {}
         self._found: dict[str, str] = {}  # ids of cameras by the texts that were given for them
@@ -46,6 +47,11 @@ class Memory:
         if not self.camera_ids():
             raise MemoryNotFound(f"{path} holds no camera; `afterview watch` or `afterview replay` records one")
         self.held = hold_memory(path)  # what to write the files beside the cameras through
+
+    @property
+    def path(self) -> Path:
+        """Where it lies: as it was given, or, once the process has changed its working directory, from the root."""
+        return self._given if self._given.is_absolute() or _working_directory() == self._working else self._absolute
 
     def camera_ids(self) -> list[str]:
         """Ids of the cameras, sorted; also of those that cannot be read."""
@@ -110,6 +116,13 @@ class Memory:
             if known is None or known.held not in (None, reader.held):
                 known = self._indexes[reader.info.id] = FrameIndex(reader.held.path / "index")
             return known
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()  # it was deleted
 
 
 def none_left(memory: Path, failures: dict[str, RepositoryError]) -> RepositoryError:

@@ -294,6 +294,15 @@ class Repository:
             self._lock.close()
         return acknowledged
 
+    def discard(self) -> None:
+        """Delete the camera with everything in it, and release it: one that was created for work that then failed."""
+        self._state.journal.close()
+        self._closed = True
+        try:
+            remove_held(self._held)
+        finally:
+            self._lock.close()
+
     def _note_end(self) -> None:
         try:
             self.interrupted("not recording")

@@ -295,6 +295,18 @@ def test_documents_are_those_of_the_commands(
     assert_part_of(json.loads(json.dumps(described.to_dict())), printed(capsys, "info", str(seen.path)))
 
 
+def test_a_memory_stays_the_same_one_in_another_directory(
+    seen: afterview.Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(seen.path.parent)
+    relative = afterview.open(seen.path.name)
+    monkeypatch.chdir(tmp_path)
+    with open_camera(Path(seen.path.name), "other", relative.camera("hall").spec) as repository:
+        repository.append(make_frame(0, repository.spec))
+    assert [camera.info.id for camera in afterview.info(relative)] == ["hall", "yard"]
+    assert [camera.info.id for camera in afterview.info(seen.path.name)] == ["other"]
+
+
 def test_hits_have_their_images(seen: afterview.Memory, model: afterview.AfterviewModel) -> None:
     hits = afterview.search(seen, "a ring", camera=["hall"], top=3, model=model).hits
     assert len(hits) == 3

@@ -8,10 +8,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from afterview.cli.main import main
+from afterview.memory.base.records import FrameRecord
+from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import fsck
+from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
-from tests.support.memory_world import START, make_frame, make_spec
+from afterview.memory.writing.repository import Repository
+from tests.support.memory_world import START, make_frame, make_spec, record_frames
 
 SPEC = make_spec()
 
@@ -96,3 +100,31 @@ def test_mistakes_get_one_clear_line(memory: Path, tmp_path: Path, capsys: pytes
     assert run("import", file, "--memory", tmp_path / "other") == 2
     assert "not an exported span" in capsys.readouterr().err
     assert run("import", tmp_path / "nothing", "--memory", memory) == 2
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_import_that_fails_leaves_no_part_of_a_new_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masked: bool
+) -> None:
+    spec, file = make_spec(), tmp_path / "span"
+    camera = record_frames(tmp_path / "m", 100, spec)
+    assert main(["export", str(file), "--memory", str(camera.parent), "--json"]) == 0
+    command = ["import", str(file), "--memory", str(tmp_path / "other"), "--json"]
+    if masked:
+        with open_camera(tmp_path / "other", "a", spec) as repository:
+            write_settings(repository.directory, CameraSettings(paused=True))
+    append = Repository.append
+
+    def interrupted(repository: Repository, frame: FrameRecord) -> int:
+        if repository.frames == 70:
+            raise KeyboardInterrupt
+        return append(repository, frame)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repository, "append", interrupted)
+        assert main(command) == 130
+    assert (tmp_path / "other" / "a").exists() == masked
+    if not masked:
+        assert main(command) == 0
+        assert fsck(tmp_path / "other" / "a").clean
+        assert CameraReader(tmp_path / "other" / "a").snapshot().frames == 100

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import torch
 
@@ -25,6 +26,8 @@ from afterview.stream.source.address import parse_source
 from afterview.training.base.errors import DataError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames
+
+_IDENTITY_BYTES = 1 << 20
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,11 +68,12 @@ def extract(
         with progress(f"{source} ({number} of {len(sources)})"):
             if source.is_dir():
                 done = Memory(source).each(lambda reader: _extract_new(reader, directory, frames=frames))
-                made += [name for name, new in done.results.items() if new]
+                new = [name for name, is_new in done.results.items() if is_new]
                 skipped |= done.skipped
-            elif extract_video(source, encoders, directory, frames=frames):
-                made.append(source.name)
-        _LOGGER.info("%s: in %s", source, directory)
+            else:
+                new = [source.name] if extract_video(source, encoders, directory, frames=frames) else []
+        made += new
+        _LOGGER.info("%s: %s in %s", source, "is" if new else "was already", directory)
     return Extraction(directory, made, time.monotonic() - began, skipped)
 
 
@@ -99,25 +103,37 @@ def require_bank(directory: Path, encoders: Encoders, *, frames: bool = False) -
 
 
 def extract_video(path: Path, encoders: Encoders, directory: Path, *, frames: bool = False) -> bool:
-    """Ingest a video and store its features or frames. Returns False if the bank has them already."""
-    if holds(directory, path.name, "frames" if frames else "features"):
+    """Ingest a video and store its features or frames. Returns False if the bank has them already. Raises DataError for another source."""
+    source = _identity(path)
+    if holds(directory, path.name, "frames" if frames else "features", source=source):
         return False
     with tempfile.TemporaryDirectory() as memory:
         run_loop(_ingest(path, Path(memory), encoders))
-        extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames)
+        extract_camera(CameraReader(Path(memory) / "video"), path.name, directory, frames=frames, source=source)
     return True
+
+
+def _identity(video: Path) -> str:
+    """What tells a file from others of its name: its size, and a checksum of its beginning and its end."""
+    size = video.stat().st_size
+    with video.open("rb") as file:
+        ends = file.read(_IDENTITY_BYTES)
+        file.seek(max(0, size - _IDENTITY_BYTES))
+        ends += file.read(_IDENTITY_BYTES)
+    return f"file {size} {google_crc32c.value(ends):08x}"
 
 
 def _extract_new(reader: CameraReader, directory: Path, *, frames: bool) -> bool:
     """Extract a camera; False if the bank has it already."""
-    if holds(directory, reader.info.id, "frames" if frames else "features"):
+    source = f"camera {reader.info.created!r}"
+    if holds(directory, reader.info.id, "frames" if frames else "features", source=source):
         return False
-    extract_camera(reader, reader.info.id, directory, frames=frames)
+    extract_camera(reader, reader.info.id, directory, frames=frames, source=source)
     return True
 
 
-def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: bool = False) -> None:
-    """Store everything that a camera remembers as the features or frames of a video called `name`."""
+def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: bool = False, source: str = "") -> None:
+    """Store everything that a camera remembers as the features or frames of a video called `name`. source: for `holds`."""
     snapshot = reader.snapshot()
     ids = snapshot.ids
     if not len(ids):
@@ -126,10 +142,10 @@ def extract_camera(reader: CameraReader, name: str, directory: Path, *, frames: 
     if frames:
         side = snapshot.spec.tokens.resolution
         pictures = np.stack([to_square(decode_jpeg(image), side) for image in snapshot.images(ids)])
-        save_frames(directory, name, torch.from_numpy(pictures), seconds)
+        save_frames(directory, name, torch.from_numpy(pictures), seconds, source=source)
     else:
         tokens = np.ascontiguousarray(snapshot.tokens(ids))
-        save_features(directory, name, torch.from_numpy(tokens), seconds, snapshot.spec)
+        save_features(directory, name, torch.from_numpy(tokens), seconds, snapshot.spec, source=source)
 
 
 async def _ingest(path: Path, memory: Path, encoders: Encoders) -> None:

@@ -1,10 +1,10 @@
 """Cached features and cached frames: one safetensors file per video, so that training needs neither zarr nor faiss nor PyAV.
 
     DIR/spec.json                 whose features these are (memory.base.feature_spec.FeatureSpec)
-    DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds
+    DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds, source
 
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
-    DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds
+    DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds, source
 
 training.data.extraction writes these files.
 """
@@ -112,16 +112,24 @@ def require_videos(directory: Path, videos: Iterable[str]) -> None:
         )
 
 
-def holds(directory: Path, video: str, kind: BankKind) -> bool:
-    """Whether the bank has a readable file for a video. Raises DataError if that file is of the other kind."""
+def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> bool:
+    """Whether the bank has a readable file for a video.
+
+    source: what the video is made of, as `save_features` was told. Raises DataError if the file is of another source or kind. (A bank of
+    an earlier version does not know its sources.)
+    """
     path = feature_path(directory, video)
     try:
         with safe_open(path, framework="pt") as file:
-            kinds = list(file.keys())
+            kinds, known = list(file.keys()), (file.metadata() or {}).get("source", "")
     except (OSError, SafetensorError):  # missing, or truncated by a crash of version 0.1.0
         return False
     if kinds != [kind]:
         raise DataError(f"{path}: holds {' and '.join(kinds)}, not {kind}; give another directory")
+    if source and known and known != source:
+        raise DataError(
+            f"{path}: was made of another '{Path(video).stem}'; rename this one, use another bank, or delete that file to replace it"
+        )
     return True
 
 
@@ -130,17 +138,19 @@ def feature_path(directory: Path, video: str) -> Path:
     return directory / f"{Path(video).stem}.safetensors"
 
 
-def save_features(directory: Path, video: str, features: Tensor, seconds: float, spec: FeatureSpec) -> None:
-    """Add a video to a bank, creating the bank if necessary. Raises DataError for a bank of another tower."""
+def save_features(
+    directory: Path, video: str, features: Tensor, seconds: float, spec: FeatureSpec, *, source: str = ""
+) -> None:
+    """Add a video to a bank, creating the bank if necessary. source: what it is made of. Raises DataError for another tower."""
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / SPEC).exists():
         FeatureBank(directory).require(spec)
     else:
         write_file(directory / SPEC, json.dumps(spec.model_dump(mode="json"), indent=1).encode())
-    _save(directory, video, {"features": features.contiguous()}, seconds)
+    _save(directory, video, {"features": features.contiguous()}, seconds, source)
 
 
-def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> None:
+def save_frames(directory: Path, video: str, frames: Tensor, seconds: float, *, source: str = "") -> None:
     """Add the frames of a video, uint8 [T, S, S, 3], to a bank, creating it if necessary. Raises DataError for another resolution."""
     directory.mkdir(parents=True, exist_ok=True)
     resolution = int(frames.shape[1])
@@ -148,9 +158,9 @@ def save_frames(directory: Path, video: str, frames: Tensor, seconds: float) -> 
         FrameBank(directory).require(resolution)
     else:
         write_file(directory / FRAMES, json.dumps({"resolution": resolution}).encode())
-    _save(directory, video, {"frames": frames.contiguous()}, seconds)
+    _save(directory, video, {"frames": frames.contiguous()}, seconds, source)
 
 
-def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float) -> None:
+def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float, source: str) -> None:
     with replacing(feature_path(directory, video)) as partial:
-        save_file(tensors, partial, metadata={"seconds": repr(seconds)})
+        save_file(tensors, partial, metadata={"seconds": repr(seconds), "source": source})

@@ -14,6 +14,7 @@ from afterview.configs.system_errors import describe
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import NothingRecorded, NotWritable
+from afterview.memory.base.settings import has_settings
 from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import frames_between
@@ -83,6 +84,12 @@ def _import(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"{path}: begins at {span.info.show(float(span.times[0]))}, before the newest frame of camera "
                 f"'{repository.info.id}' ({repository.info.show(last)}); give another --camera"
             )
-        with progress(repository.info.id, "frames") as report:
-            count = import_span(span, repository, report)
+        new = last is None and not has_settings(repository.directory)
+        try:
+            with progress(repository.info.id, "frames") as report:
+                count = import_span(span, repository, report)
+        except BaseException:  # Ctrl-C, too
+            if new:  # a part of the span would keep the whole from being imported
+                repository.discard()
+            raise
         return {"camera": repository.info.id, "frames": count, "bytes": path.stat().st_size, "path": str(path)}

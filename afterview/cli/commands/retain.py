@@ -243,6 +243,8 @@ def _print(document: dict[str, Any], reader: CameraReader) -> None:
 def _full(outlook: dict[str, Any]) -> str:
     """When there is no more room, and who uses it up."""
     limit, disk = outlook["limit_in_s"], outlook["disk_full_in_s"]
+    if limit == 0:
+        return "it is at its limit: only whole chunks of frames that are not kept can be deleted"
     if limit is not None and (disk is None or limit <= disk):
         return f"its limit is reached in {spell_duration(limit)} at this rate" if limit > 0 else "its limit is reached"
     if disk is None:

@@ -245,6 +245,13 @@ def test_a_disk_is_full_once_all_growing_cameras_have_used_it_up() -> None:
     assert own.full_in_s == own.disk_full_in_s
 
 
+def test_a_limit_that_kept_spans_hold_open_is_said(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--memory", str(memory), "--camera", "a"]
+    run(capsys, "keep", *named, "--from", "@1", "--to", "@4000000000")
+    assert main(["retain", *named, "--gb", "0.000001"]) == 0
+    assert "at its limit: only whole chunks of frames that are not kept can be deleted" in capsys.readouterr().out
+
+
 def test_many_cameras_of_a_disk_are_not_all_named() -> None:
     assert count_cameras(["a", "b", "c", "d"]) == "'a', 'b', 'c', 'd'"
     assert count_cameras(["a", "b", "c", "d", "e", "f"]) == "'a', 'b', 'c', 'd' and 2 more"

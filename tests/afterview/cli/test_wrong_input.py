@@ -255,7 +255,7 @@ MANAGING: list[Row] = [
         (
             ["import", text, "--memory", "new"],
             2,
-            "is a directory, not a file" if text in ("", "dir") else "afterview export",
+            "afterview export",
         )
         for text in ("", "dir", "text.txt", "clip.mp4", "empty.mp4")
     ),

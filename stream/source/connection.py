@@ -23,15 +23,14 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.opening import describe, open_container, video_stream
+from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
+from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
 _PARSED = {"h264", "hevc", "mpeg4"}
-# FFmpeg invents times of 1/25 s for these formats: live, their frames are dated by arrival.
-_CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
@@ -71,11 +70,12 @@ class Connection:
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
-        self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self.times = PacketTimes(self._stream, monotonic, self._live_line())
+        self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
         self._dated = False  # the program date was known once
@@ -94,6 +94,12 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.close()
+
+    def _live_line(self) -> LiveLine | None:
+        without_times = has_no_times(self._container)
+        if not self._address.live or self._paced or (self._address.kind == "hls" and not without_times):
+            return None
+        return LiveLine(without_times=without_times)
 
     def _fragment_reader(self) -> FragmentReader | None:
         if self._address.kind != "file" or "mp4" not in self._container.format.name.split(","):
@@ -118,7 +124,7 @@ class Connection:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
-        for packet in self._packets(silence):
+        for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
                 return
             for decoded in self._decode(packet):
@@ -126,7 +132,8 @@ class Connection:
                 source_time, reached_s = self._source_time(decoded.pts, pts_s), self._reached_s()
                 if self._paced and not self._due(pts_s, stop):
                     return
-                yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s)
+                problem = self.times.problem
+                yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s, problem)
                 silence.picture_came()
                 sound_until = self.damaged
             silence.require_picture()
@@ -136,7 +143,7 @@ class Connection:
     def _pts_s(self, frame: av.VideoFrame) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
-        pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
+        pts_s = self._clock.seconds(frame.pts, frame.dts)
         if pts_s is not None:
             self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
         return pts_s
@@ -184,7 +191,10 @@ class Connection:
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return []
         self._note_arrival(packet)
-        if packet.has_sidedata("prft"):
+        if self.times.changes != self._changes:
+            self._changes = self.times.changes
+            self._clock.forget_wall_clock()
+        if packet.has_sidedata("prft") and not self.times.problem:
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
             self._clock.hear_report(packet.pts, wall_us)
         if self._references is not None and self._references.known and packet.pts is not None:
@@ -201,7 +211,7 @@ class Connection:
 
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
-        if packet.pts is not None and not self._by_arrival:
+        if packet.pts is not None:
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
         self._delivered = now
 
@@ -237,6 +247,8 @@ class Connection:
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+        if self.times.mended:
+            words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
         missing = self._missing_s()
         if missing > _EARLY_END_S:
             words.append(f"it stops {missing:.1f} s before its stated length")

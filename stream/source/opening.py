@@ -19,6 +19,9 @@ _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file 
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+_NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
+_WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
+_SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
 
 
@@ -26,7 +29,8 @@ _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is w
 class About:
     """What the container states about its video.
 
-    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length.
+    rate: frames per second. start_time: Unix seconds, of the first frame. duration_s: of the video alone. finite: it states a length.
+    delay_s: how long after the start of the whole recording its video begins, seconds.
     """
 
     codec: str
@@ -34,6 +38,7 @@ class About:
     start_time: float | None
     duration_s: float | None
     finite: bool
+    delay_s: float = 0.0
 
 
 def open_container(
@@ -78,7 +83,11 @@ def video_stream(container: av.container.InputContainer, address: SourceAddress)
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
     """What the container states about `stream`. now: Unix seconds; no recording can be newer."""
-    rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
+    stated = [stream.average_rate, stream.guessed_rate]
+    if has_no_times(container):  # then those are FFmpeg's 25 per second, unless the video itself states its rate
+        stated.insert(0, stream.codec_context.framerate)
+    rate = next((rate for rate in stated if rate and rate <= _MAX_RATE), None)
+    start_time, delay_s = _start_time({**stream.metadata, **container.metadata}, now), _delay_s(container, stream)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -87,10 +96,25 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
     return About(
         codec=stream.codec_context.name,
         rate=float(rate) if rate else None,
-        start_time=_start_time({**stream.metadata, **container.metadata}, now),
+        start_time=None if start_time is None else start_time + delay_s,
         duration_s=duration,
         finite=container.duration is not None and not _endless_fragments(container, stream),
+        delay_s=delay_s,
     )
+
+
+def has_no_times(container: av.container.InputContainer) -> bool:
+    """Whether the container's format knows no times: FFmpeg invents them, from the nominal rate or from 25 frames per second."""
+    name = container.format.name
+    return bool(int(container.format.flags) & _NO_TIMES) or name in _WITHOUT_TIMES or name.endswith("_pipe")
+
+
+def _delay_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Seconds by which the sound of a recording begins before its pictures."""
+    if container.start_time is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    delay_s = float(stream.start_time * stream.time_base) - container.start_time / 1e6
+    return delay_s if delay_s > _SOUND_DELAY_S else 0.0
 
 
 def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:

@@ -126,7 +126,8 @@ class _Reader:
                 if self._frames == 0:
                     about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
-                    yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
+                    size = picture.width, picture.height
+                    yield Opened(about.codec, *size, about.rate, start, own_clock, about.delay_s)
                 self._frames += 1
                 yield frame
         finally:

@@ -22,6 +22,7 @@ from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
 from afterview.stream.source.reader import read_events
 
+_MOST_HELD = 1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
 _PACE_FRAMES = 3  # of a recording that show its pace
 MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
@@ -137,7 +138,7 @@ class CameraDecoder:
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
             self._report_rejected_clock(self._clock, event.arrival_time)
-            if not self._clock.settled and len(self._held) < self._inbox.capacity:
+            if not self._clock.settled and len(self._held) < _MOST_HELD * self._inbox.capacity:
                 return
         elif self._clock is not None:
             self._clock.observe(event.pts_s, event.source_time)

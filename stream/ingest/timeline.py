@@ -29,9 +29,7 @@ _BEHIND = 10.0  # seconds: if stream time and arrivals differ by more between tw
 _LONGEST_STEP = 60.0  # seconds between two connections; a longer step may mean that this machine's clock was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times the drift of quartz
 _LEARN_S = 0.5  # seconds without a less delayed frame until the least delay is known (not for bursts)
-_LEARN_AT_MOST_S = (
-    6.0  # seconds: frames that wait for their times are not durable yet; in 6 s a clock that runs fast is found
-)
+_LEARN_AT_MOST_S = 8.0  # seconds: frames that wait are not durable yet; meanwhile a clock that runs fast is found
 _LESS_S = 0.01  # seconds less delay that count: a machine that empties its buffer gains more with every frame
 
 

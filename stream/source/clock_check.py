@@ -1,20 +1,20 @@
 """Judges the clock of a live stream by the arrivals of its packets: does it run too fast, too slowly, or not at all? Pure.
 
-lead = the stream's time minus the arrival time. With a right clock the lead has a ceiling: the packet that was delayed least. Bursts (a GOP at
-the start, what a jam held up) come nearer to the ceiling, and jams fall away from it. A wrong clock moves the lead
-evenly, in every second, without end. Packets are grouped by arrival, and each group counts by its greatest lead. A clock is wrong if the
-lead moves the same way from group to group, as far as no buffer and no jam explains. docs/clocks.md lists the bounds.
+lead = the stream's time minus the arrival time. With a right clock the lead has a ceiling: the packet that was delayed least. Bursts (a GOP
+at the start, what a jam held up) come nearer to the ceiling, and jams fall away from it. A wrong clock moves the lead evenly, in every
+second, without end. Packets are grouped by arrival, and each group counts by its greatest lead. A clock is wrong if the lead moves the
+same way from group to group, as far as no buffer and no jam explains. docs/clocks.md lists the bounds.
 """
 
 import math
 from dataclasses import dataclass
 
 _FINE_S, _COARSE_S = 0.25, 1.0  # seconds of arrivals in one group
-_LEAST_GROUPS, _LEAST_COARSE = 5, 8  # groups in a row that show the same
+_LEAST_GROUPS, _LEAST_COARSE = 5, 6  # groups in a row that show the same
 _LEAST_MOVE = (
     0.2  # seconds per second that the lead moves; a clock that is up to 20 % wrong is only corrected (timeline.py)
 )
-_FAST_S, _FAST_COARSE_S = 10.0, 8.0  # seconds of lead that no buffer explains
+_FAST_S, _FAST_COARSE_S = 10.0, 6.0  # seconds of lead that no buffer explains
 _SLOW_S = 1.5  # seconds of lag, if packets come as often as before: what a jam delays comes less often
 _SLOW_RATE = 0.6  # ... and the clock is at most so fast
 _SLOW_COARSE_S = 10.0  # seconds of lag, however often packets come
@@ -93,9 +93,9 @@ class _Trend:
 
 
 class ClockCheck:
-    """Of one connection. `see` every packet of a live stream, in order of arrival. problem: what is wrong with the clock, for people, or ''.
+    """Of one connection. `see` every packet of a live stream, in order of arrival.
 
-    since: when the run of packets that showed the problem began (arrival, and the stream's time then); None if there is none.
+    problem: what is wrong with the clock, for people, or ''. since: when the run of packets that showed the problem began (arrival, and the stream's time then); None if there is none.
     """
 
     def __init__(self) -> None:

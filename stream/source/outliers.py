@@ -1,7 +1,7 @@
 """Mends lone wrong times in a stream: packets whose time lies far from those before and after them. Pure.
 
-A packet whose time does not follow the last one waits for the next packets. If one of these is back on the old line, the packets that waited
-were wrong and get times between their neighbours. Otherwise the clock has jumped, and their times are left as they are. If only the
+A packet whose time does not follow the last one waits for the next packets. If one of these is back on the old line, the packets that
+waited were wrong and get times between their neighbours. Otherwise the clock has jumped, and their times are left as they are. If only the
 presentation time is off and the decoding time goes on, it is wrong at once.
 """
 

@@ -22,7 +22,9 @@ from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
 from afterview.stream.source.reader import read_events
 
-_MOST_HELD = 1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
+_MOST_HELD = (
+    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
+)
 _PACE_FRAMES = 3  # of a recording that show its pace
 MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 

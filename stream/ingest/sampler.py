@@ -20,7 +20,9 @@ from afterview.configs import UsageError
 # more than needed, so that no whole millisecond lies on the edge.
 TOLERANCE_S = 0.0015
 REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitter); beyond, the clock restarted
-STUCK_S = 2.0  # seconds of frames without progress that count as a restart: the clock stopped, or loops within REORDER_S
+STUCK_S = (
+    2.0  # seconds of frames without progress that count as a restart: the clock stopped, or loops within REORDER_S
+)
 LONGEST_JUMP_S = 1e8  # seconds (three years) ahead; beyond, the clock restarted
 IMPOSSIBLE_S = 1e12  # seconds: an impossible time, from a damaged stream; it counts as none
 DEFAULT_RATE = 25.0  # frames per second assumed of a stream that states neither times nor a rate

@@ -89,7 +89,7 @@ class LiveClock:
         self.connected()
 
     def connected(self) -> None:
-        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Give held frames their times first."""
+        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first."""
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._began: float | None = None  # when the first frame arrived

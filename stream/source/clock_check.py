@@ -18,6 +18,7 @@ _FAST_S, _FAST_COARSE_S = 10.0, 6.0  # seconds of lead that no buffer explains
 _SLOW_S = 1.5  # seconds of lag, if packets come as often as before: what a jam delays comes less often
 _SLOW_RATE = 0.6  # ... and the clock is at most so fast
 _SLOW_COARSE_S = 10.0  # seconds of lag, however often packets come
+_STANDS = -0.95  # the lead of a clock that stands still falls by a second per second
 _USUAL_S = 5.0  # seconds of arrivals after which it is known how often packets come
 _OFTEN = 0.8  # so much of the usual number of packets is as often as before
 _RIGHT_S = 10.0  # seconds during which a wrong clock must be right to be used again
@@ -52,6 +53,7 @@ class _Trend:
         self._group: _Group | None = None
         self.last: _Group | None = None
         self._ceiling = -math.inf
+        self.stands = False  # whether the clock stood still between the latest two groups
         self.rising, self.falling = _Run(0.0, 0.0), _Run(0.0, 0.0)
 
     def add(self, lead: float, arrived: float) -> _Group | None:
@@ -71,7 +73,9 @@ class _Trend:
             self._ceiling = group.lead
             self.rising = self.falling = _Run(group.began, group.lead)
             return
-        least = _LEAST_MOVE * (group.began - last.began)
+        span = max(1e-9, group.began - last.began)
+        self.stands = group.lead - last.lead < _STANDS * span
+        least = _LEAST_MOVE * span
         self.rising = self._follow(self.rising, group, group.lead - self._ceiling >= least)
         self.falling = self._follow(self.falling, group, last.lead - group.lead >= least)
         self._ceiling = max(self._ceiling, group.lead)
@@ -95,7 +99,8 @@ class _Trend:
 class ClockCheck:
     """Of one connection. `see` every packet of a live stream, in order of arrival.
 
-    problem: what is wrong with the clock, for people, or ''. since: when the run of packets that showed the problem began (arrival, and the stream's time then); None if there is none.
+    problem: what is wrong with the clock, for people, or ''. since: when the packets that showed it began to come (arrival, and the
+    stream's time then); None if there is no problem.
     """
 
     def __init__(self) -> None:
@@ -164,7 +169,7 @@ class ClockCheck:
         assert last is not None
         span = max(1e-9, last.began - run.since)
         rate = (last.lead - run.from_lead + span) / span
-        self.problem = "stands still" if rate < 0.05 else f"runs {how}, at {rate:.1f} times its rate"
+        self.problem = "stands still" if self._fine.stands else f"runs {how}, at {rate:.1f} times its rate"
         self.since = run.since, run.from_lead + run.since
         self._steady = None
 

@@ -33,6 +33,7 @@ from afterview.stream.source.silence import SilenceLimit
 _PARSED = {"h264", "hevc", "mpeg4"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
+_SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
@@ -118,7 +119,19 @@ class Connection:
     @property
     def start_time(self) -> float | None:
         """Unix seconds of a recording's first frame, if known; call it after that frame was yielded."""
-        return (self._clock.start_time if self.own_clock else None) or self.about.start_time
+        return (self._clock.start_time if self.own_clock else None) or self._stated_start()
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds from the start of a recording (of its sound) to its first frame; call it after that frame was yielded."""
+        first_s = self._clock.position(0)
+        if self._address.live or self.about.begins_s is None or first_s is None:
+            return 0.0
+        delay_s = -first_s - self.about.begins_s
+        return delay_s if delay_s > _SOUND_DELAY_S else 0.0
+
+    def _stated_start(self) -> float | None:
+        return None if self.about.start_time is None else self.about.start_time + self.delay_s
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
@@ -220,7 +233,7 @@ class Connection:
             return self._wall(pts)
         if self._references is not None and self._references.known:
             return self._recorded_wall(self._references, pts)
-        start = self.about.start_time
+        start = self._stated_start()
         return None if start is None or pts_s is None else start + pts_s
 
     def _recorded_wall(self, references: ReferenceClock, pts: int | None) -> float | None:
@@ -263,5 +276,8 @@ class Connection:
         """
         stated = self.about.duration_s or 0.0
         missing = stated - self._end_s
-        began = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
-        return 0.0 if any(abs(missing - start_s) < _EARLY_END_S for start_s in began) else missing
+        start_s = -(self._clock.position(0) or 0.0)
+        # The container may count a wrong time as its end.
+        wrong_s = self.times.latest_wrong_s - self._end_s
+        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
+        return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing

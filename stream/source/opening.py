@@ -21,7 +21,6 @@ _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
 _NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
 _WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
-_SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
 
 
@@ -29,8 +28,8 @@ _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is w
 class About:
     """What the container states about its video.
 
-    rate: frames per second. start_time: Unix seconds, of the first frame. duration_s: of the video alone. finite: it states a length.
-    delay_s: how long after the start of the whole recording its video begins, seconds.
+    rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length.
+    begins_s: where the whole recording begins, sound included, on the clock of its packets, seconds; None if unknown or video alone.
     """
 
     codec: str
@@ -38,7 +37,7 @@ class About:
     start_time: float | None
     duration_s: float | None
     finite: bool
-    delay_s: float = 0.0
+    begins_s: float | None = None
 
 
 def open_container(
@@ -87,7 +86,6 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
     if has_no_times(container):  # then those are FFmpeg's 25 per second, unless the video itself states its rate
         stated.insert(0, stream.codec_context.framerate)
     rate = next((rate for rate in stated if rate and rate <= _MAX_RATE), None)
-    start_time, delay_s = _start_time({**stream.metadata, **container.metadata}, now), _delay_s(container, stream)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -96,10 +94,10 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
     return About(
         codec=stream.codec_context.name,
         rate=float(rate) if rate else None,
-        start_time=None if start_time is None else start_time + delay_s,
+        start_time=_start_time({**stream.metadata, **container.metadata}, now),
         duration_s=duration,
         finite=container.duration is not None and not _endless_fragments(container, stream),
-        delay_s=delay_s,
+        begins_s=None if container.start_time is None or len(container.streams) == 1 else container.start_time / 1e6,
     )
 
 
@@ -107,14 +105,6 @@ def has_no_times(container: av.container.InputContainer) -> bool:
     """Whether the container's format knows no times: FFmpeg invents them, from the nominal rate or from 25 frames per second."""
     name = container.format.name
     return bool(int(container.format.flags) & _NO_TIMES) or name in _WITHOUT_TIMES or name.endswith("_pipe")
-
-
-def _delay_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Seconds by which the sound of a recording begins before its pictures."""
-    if container.start_time is None or stream.start_time is None or stream.time_base is None:
-        return 0.0
-    delay_s = float(stream.start_time * stream.time_base) - container.start_time / 1e6
-    return delay_s if delay_s > _SOUND_DELAY_S else 0.0
 
 
 def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:

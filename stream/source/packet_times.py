@@ -11,6 +11,7 @@ HLS                  the packets' own times: whole segments arrive at once, so a
 Threads: belongs to the thread of its connection.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -93,14 +94,15 @@ def _moved(time: float | None, shift: float) -> float | None:
 
 
 class PacketTimes:
-    """Of one connection. mended: how many times were wrong and were replaced. line: None for recordings, HLS and paced sources."""
+    """Of one connection. mended: how many times were wrong and were replaced. latest_wrong_s: the greatest of these, seconds."""
 
     def __init__(self, stream: av.VideoStream, monotonic: Callable[[], float], line: LiveLine | None) -> None:
-        """stream: whose packets are verified. line: of a live stream."""
+        """stream: whose packets are verified. line: of a live stream; None for recordings, HLS and paced sources."""
         assert stream.time_base is not None, "every demuxed stream has a time base"
         self._index, self._unit, self._monotonic, self._line = stream.index, float(stream.time_base), monotonic, line
         self._outliers: Outliers[Packet] = Outliers()
         self.mended = 0
+        self.latest_wrong_s = -math.inf
 
     @property
     def problem(self) -> str:
@@ -130,7 +132,9 @@ class PacketTimes:
         return None if time is None else time * self._unit
 
     def _placed(self, item: Timed[Packet]) -> Packet:
-        self.mended += item.mended
+        if item.mended:
+            self.mended += 1
+            self.latest_wrong_s = max(self.latest_wrong_s, self._seconds(item.packet.pts) or -math.inf)
         dts, pts = (item.dts, item.pts) if self._line is None else self._line.place(item)
         if item.mended or (dts, pts) != (item.dts, item.pts):
             item.packet.dts, item.packet.pts = self._units(dts), self._units(pts)

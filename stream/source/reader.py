@@ -127,7 +127,7 @@ class _Reader:
                     about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
                     size = picture.width, picture.height
-                    yield Opened(about.codec, *size, about.rate, start, own_clock, about.delay_s)
+                    yield Opened(about.codec, *size, about.rate, start, own_clock, connection.delay_s)
                 self._frames += 1
                 yield frame
         finally:

@@ -22,14 +22,16 @@ def access_units(clip: Path) -> list[list[bytes]]:
         stream = container.streams.video[0]
         filters = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", stream)
         packets = [out for packet in container.demux(stream) if packet.size for out in filters.filter(packet)]
-        data = [bytes(packet).replace(b"\x00\x00\x00\x01", b"\x00\x00\x01").split(b"\x00\x00\x01")[1:] for packet in packets]
-    return data
+        return [
+            bytes(packet).replace(b"\x00\x00\x00\x01", b"\x00\x00\x01").split(b"\x00\x00\x01")[1:] for packet in packets
+        ]
 
 
 class OddCamera:
     """Serves `clip` (H.264 without B-frames) again and again, in real time, to one client after the other.
 
-    rtp_s: the RTP time in seconds of the frame that is due at a second of the connection. Threads: `serve` accepts, each client has a thread.
+    rtp_s: the RTP time in seconds of the frame that is due at a second of the connection.
+    Threads: `serve` accepts, each client has a thread.
     """
 
     def __init__(self, clip: Path, rate: float, rtp_s: Callable[[float], float]) -> None:
@@ -91,7 +93,9 @@ class OddCamera:
         if method != b"DESCRIBE":
             return head + b"Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n"
         sets = b",".join(base64.b64encode(unit) for unit in self._units[0] if unit[0] & 31 in (7, 8))
-        body = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+        body = (
+            b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+        )
         body += b"a=fmtp:96 packetization-mode=1;sprop-parameter-sets=" + sets + b"\r\na=control:track\r\n"
         return head + b"Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 

@@ -21,6 +21,8 @@ from afterview.stream.source.clock_check import ClockCheck
 from afterview.stream.source.outliers import Outliers, Timed
 
 _LEAST_STEP_S = 0.001
+_JITTER_S = 0.5  # seconds that a packet may be less delayed than all before it
+_DRIFT = 1e-3  # seconds per second by which the least delay may grow, or the two clocks drift apart
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -37,6 +39,9 @@ class LiveLine:
         self._check = None if without_times else ClockCheck()
         self._shift = 0.0  # from the stream's clock to the line, seconds
         self._newest: tuple[float, float] | None = None  # the line's latest time, and when that arrived
+        self._ceiling: tuple[float, float] | None = (
+            None  # how far the line was ahead of arrival at most; and when that was seen
+        )
         self._base: float | None = None  # the line's time at arrival 0, while it goes by arrivals
         self.changes = 0
 
@@ -57,6 +62,7 @@ class LiveLine:
             return self._by_arrival(arrived)
         if item.line is not None and (self._newest is None or item.line + self._shift > self._newest[0]):
             self._newest = item.line + self._shift, arrived
+            self._ceiling = max(self._ceiling_at(arrived), item.line + self._shift - arrived), arrived
         return _moved(item.dts, self._shift), _moved(item.pts, self._shift)
 
     def _judge(self, check: ClockCheck, item: Timed[Any], time: float, arrived: float) -> None:
@@ -69,9 +75,21 @@ class LiveLine:
             since, then = check.since
             self._base = max(self._next(arrived) - arrived, then + self._shift - since)
             self.changes += 1
-        elif not problem and (before or item.jumped):
+        elif not problem and (before or (item.jumped and not self._is_made_good(time, arrived))):
             self._shift = (self._by_arrival(arrived)[0] if before else self._next(arrived)) - time
             self.changes += 1
+
+    def _is_made_good(self, time: float, arrived: float) -> bool:
+        """Whether a jump only leaves out what a jam held up: the line then lies no further ahead of arrival than before the jam."""
+        line = time + self._shift
+        ahead_of_newest = self._newest is None or line > self._newest[0]
+        return ahead_of_newest and line - arrived <= self._ceiling_at(arrived) + _JITTER_S
+
+    def _ceiling_at(self, arrived: float) -> float:
+        if self._ceiling is None:
+            return -math.inf
+        ceiling, seen = self._ceiling
+        return ceiling - _DRIFT * (arrived - seen)
 
     def _next(self, arrived: float) -> float:
         """Where the line goes on at an arrival, whatever the stream's clock says."""

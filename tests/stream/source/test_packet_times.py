@@ -56,6 +56,20 @@ def test_a_line_goes_on_by_arrivals_where_the_clock_jumps(jump: float) -> None:
     assert [line for _, line in placed] == pytest.approx([arrived for arrived, _ in placed], abs=0.05)
 
 
+def test_a_jump_that_leaves_out_what_a_jam_held_up_is_none_of_the_clock() -> None:
+    """The camera keeps three of ten seconds of a jam; these come at once, and then it goes on with what is new."""
+    line, outliers = LiveLine(without_times=False), Outliers[int]()
+    placed: list[tuple[float, float | None]] = []
+    for number in range(60 * FPS):
+        second = number / FPS
+        if 23 < second < 30:
+            continue
+        for item in outliers.add(Timed(number, None, second, 30.0 if 20 < second <= 23 else second)):
+            placed.append((item.packet / FPS, line.place(item)[1]))
+    assert [time for _, time in placed] == [second for second, _ in placed]
+    assert line.changes == 0
+
+
 def test_a_line_is_on_the_streams_own_clock_again_once_that_is_right() -> None:
     placed, problems = lay(lambda second: min(second, 20.0) if second < 30 else second - 10)
     assert problems == ["", "stands still", ""]

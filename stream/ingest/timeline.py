@@ -72,7 +72,7 @@ class LiveClock:
 
     The first frames of a connection were buffered while it was being opened (RTSP probes for seconds, HLS sends whole segments), so they
     arrive faster than their own clock runs. Until a frame arrives no faster, or the source's clock is known, the clock is not `settled`:
-    its anchor may still change. Hold chosen frames back until then.
+    its anchor may still change. Hold chosen frames back until then. The same happens when frames suddenly come faster than ever before.
 
     basis: whose clock gave the latest time. rejected: seconds that the source's clock lay ahead of arrival when it was first rejected;
     None if it never was.
@@ -81,6 +81,7 @@ class LiveClock:
     def __init__(self, *, after: float | None = None, bursts: bool = False) -> None:
         """after: time of the camera's newest frame. bursts: the source delivers whole segments at once (HLS)."""
         self._newest = -math.inf if after is None else after
+        self._bursts = bursts
         self._slack, self._ahead = (_BURSTS_SLACK, _BURSTS_AHEAD) if bursts else (_SLACK, _AHEAD)
         self._learn_s, self._learn_at_most_s = (0.0, math.inf) if bursts else (_LEARN_S, _LEARN_AT_MOST_S)
         self._wanted = math.inf  # where the latest frame should lie
@@ -120,7 +121,8 @@ class LiveClock:
         on_time = self._follow(pts_s, arrival_time, pts_s if reached_s is None else reached_s)
         accepted = source_time is not None and self._accepts(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and accepted else None
-        self._began = arrival_time if self._began is None else self._began
+        if self._began is None or (self.settled and self._rushes()):
+            self._began, self.settled = arrival_time, False
         known = on_time and arrival_time - self._improved >= self._learn_s
         self.settled = self.settled or accepted or known or arrival_time - self._began >= self._learn_at_most_s
 
@@ -137,6 +139,12 @@ class LiveClock:
         else:
             self._arrivals = min(offset, self._arrivals + _DRIFT * max(0.0, waited))
         return not first and (waited >= step / 2 or step < 0)
+
+    def _rushes(self) -> bool:
+        """Whether frames come earlier than the anchor in use allows: what was held up comes now, or a clock begins to run fast."""
+        if self._bursts or self._source is not None or self._offset is None:
+            return False
+        return self._arrivals < self._offset - self._slack
 
     def _accepts(self, ahead: float) -> bool:
         bounds = 1.0 if self._source is not None else _HYSTERESIS

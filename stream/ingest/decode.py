@@ -16,7 +16,7 @@ from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
 from afterview.stream.source.reader import read_events
 
 MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
@@ -64,10 +64,14 @@ class CameraDecoder:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
         config = self._config
         try:
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying):
+            due = self._sampler.due if config.decode == "needed" else None
+            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
+                    case Passed():
+                        self._sampler.admit(event.pts_s)
+                        self._observe(event)
                     case Opened():
                         self._connected(event)
                     case Lost():
@@ -109,13 +113,17 @@ class CameraDecoder:
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
-        self._stats.damaged = event.damaged
         chosen = self._sampler.admit(event.pts_s)
         if chosen is not None and self._paused():
             chosen = None
         if chosen is not None:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             self._held.append((chosen, event))
+        self._observe(event)
+
+    def _observe(self, event: Frame | Passed) -> None:
+        """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
             self._report_rejected_clock(self._clock, event.arrival_time)

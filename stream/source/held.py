@@ -31,6 +31,7 @@ class Held:
     packet: Packet
     kind: PacketKind
     pts: int
+    number: int  # the decoder returns it with the frame: times may repeat
 
     def __lt__(self, other: "Held") -> bool:
         return self.pts < other.pts
@@ -45,5 +46,5 @@ def with_data(packet: Packet, data: bytes) -> Packet:
     """A packet of the same picture with other data."""
     copy: Packet = av.Packet(data)
     copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    copy.is_keyframe = packet.is_keyframe
+    copy.is_keyframe, copy.opaque = packet.is_keyframe, packet.opaque
     return copy

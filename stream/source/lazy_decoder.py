@@ -4,8 +4,7 @@ Packets are held undecoded. Their pictures get their turn in the order in which 
 one that is due, decoding goes from the last start (PacketKind.start) to it, or on from where the decoder stands. When the next start has
 its turn, all before it is dropped, and the decoder is flushed. Pictures that nothing needs are left out.
 
-A picture's turn comes when no earlier one can follow: a packet's decoding time has reached it, a closed start came, or as many pictures
-wait as may be reordered. While times are missing, repeated or out of order, and after packets that are marked as damaged, everything is
+A picture's turn comes when no earlier one can follow: a packet's decoding time has reached it, or a closed start came. While times are missing, repeated or out of order, and after packets that are marked as damaged, everything is
 decoded, and shown in the decoder's own order, until the next start was shown.
 """
 
@@ -17,6 +16,7 @@ import av
 
 from afterview.stream.source.held import Held, Packet, Times, with_data
 from afterview.stream.source.packet_kind import EACH_ALONE, PacketKinds
+from afterview.stream.source.regularity import Regularity
 
 MOST_REORDERED = 16  # pictures that may be decoded before an earlier one is: the limit of H.264 and H.265
 MOST_HELD_BYTES = 32 << 20  # of packets that are held: eight seconds of 4K at 32 Mbit/s; then they are decoded
@@ -41,6 +41,9 @@ class LazyDecoder(Generic[Moment]):
         self.decoded = self.damaged = 0
         self._kinds = None if due is None else PacketKinds.for_codec(context.name, context.extradata)
         self._each_alone = due is not None and context.name in EACH_ALONE and context.thread_count == 1
+        if self._kinds is not None:
+            context.copy_opaque = True  # frames have the numbers of their packets
+        self._count = 0  # packets so far
         self._begun = False  # a picture was shown
         self._lazy = False  # otherwise everything is decoded
         self._held: list[Held] = []  # in the order of decoding
@@ -51,11 +54,11 @@ class LazyDecoder(Generic[Moment]):
         self._skipped = self._layered = False  # a picture was left out since the start; there are temporal layers
         self._pending: list[Held] = []  # pictures whose turn has not come, in the order in which they are shown
         self._ready: dict[int, av.VideoFrame] = {}  # those of them that are decoded
-        self._inside: set[int] = set()  # times of pictures that the decoder was given, and has not given back
-        self._suppressed: set[int] = set()  # those that it will give back after their turn
+        self._inside: set[int] = set()  # numbers of pictures that the decoder was given, and has not given back
+        self._told: set[int] = set()  # numbers of pictures whose turn is over, but which the decoder may still give
         self._passed: int | None = None  # the latest time whose turn has come
         self._awaited: tuple[Held, Moment] | None = None  # its turn has come, it is due, but the decoder has not given it
-        self._last_dts: int | None = None
+        self._regularity = Regularity()
         self._unseen: list[bytes] = []  # parameter sets that were dropped undecoded
         # For guessing whether one more picture is due before the next start: time between starts, and the latest start and due picture.
         self._group = self._root_pts = self._due_pts = 0
@@ -63,8 +66,9 @@ class LazyDecoder(Generic[Moment]):
     def take(self, packet: "Packet | None") -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         """The pictures whose turn comes with this packet, in the order in which they are shown; None: not decoded. At the end: None."""
         if packet is None:
-            yield from self._turns(None)
-            yield from self._shown(self._decode(None))
+            if not self._lazy:
+                yield from self._shown(self._decode(None))
+            yield from self._turns(None, last=True)
             return
         self.damaged += packet.is_corrupt
         if self._each_alone:
@@ -72,7 +76,9 @@ class LazyDecoder(Generic[Moment]):
         elif self._kinds is None:
             yield from self._shown(self._decode(packet))
         else:
-            yield from self._take(Held(packet, self._kinds.of(bytes(packet)), packet.pts or 0))
+            self._count += 1
+            packet.opaque = self._count
+            yield from self._take(Held(packet, self._kinds.of(bytes(packet)), packet.pts or 0, self._count))
 
     def _alone(self, packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         """Every packet is a picture of its own."""
@@ -87,8 +93,8 @@ class LazyDecoder(Generic[Moment]):
     def _take(self, held: Held) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         closed = held.kind.start == "closed"
         if self._lazy and closed:
-            yield from self._turns(None)
-        regular = self._is_regular(held)
+            yield from self._turns(None, last=True)
+        regular = self._regularity.of(held, self._pending if self._lazy else self._held, self._passed if self._lazy else None)
         if not (self._lazy and regular):
             yield from self._decode_at_once(held, regular)
             return
@@ -104,28 +110,16 @@ class LazyDecoder(Generic[Moment]):
             insort(self._pending, held)
         if self._awaited is not None:
             yield from self._emerge(last=False)
-        yield from self._turns(held.packet.dts)
+        yield from self._turns(held.packet.dts, last=False)
         if self._bytes > MOST_HELD_BYTES:
             self._unload()
-
-    def _is_regular(self, held: Held) -> bool:
-        packet, start = held.packet, held.kind.start == "closed"
-        if packet.pts is None or packet.is_corrupt or packet.has_sidedata("new_extradata"):
-            return False
-        known, last = (self._pending if self._lazy else self._held), self._last_dts
-        self._last_dts = packet.dts if packet.dts is not None else last
-        if not start and held.shown:
-            late = self._lazy and self._passed is not None and packet.pts <= self._passed
-            if late or any(other.pts == packet.pts for other in known):
-                return False
-        return packet.dts is None or (packet.dts <= packet.pts and (start or last is None or packet.dts > last))
 
     # --- everything is decoded ---
 
     def _decode_at_once(self, held: Held, regular: bool) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         if self._lazy:
             yield from self._catch_up()
-        if not regular or held.kind.start != "no" or self._bytes > MOST_HELD_BYTES:
+        if not regular or self._bytes > MOST_HELD_BYTES:
             self._drop(len(self._held))
         if regular and (held.kind.start != "no" or self._held):
             self._hold(held)
@@ -137,46 +131,43 @@ class LazyDecoder(Generic[Moment]):
         self._lazy, self._awaited = False, None
         if self._stale:  # it all comes again
             self._ready.clear()
-            self._inside.clear()
         held, self._held, self._bytes, self._next = self._held[self._next :], [], 0, 0
-        coming = self._inside | {one.pts for one in held if one.shown}
-        self._suppressed = {pts for pts in coming if self._passed is not None and pts <= self._passed}
-        early, self._ready, self._pending = [self._ready[pts] for pts in sorted(self._ready)], {}, []
+        early = [self._ready[one.number] for one in self._pending if one.number in self._ready]
+        self._ready, self._pending = {}, []
         yield from self._shown(early)
         for one in held:
             yield from self._shown(self._give(one))
 
     def _shown(self, frames: list[av.VideoFrame]) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
-        for frame in frames:
-            if self._lazy and frame.pts is not None:
-                self._ready[frame.pts] = frame
-            elif frame.pts in self._suppressed:
-                self._suppressed.discard(frame.pts)
+        for index, frame in enumerate(frames):
+            if frame.opaque in self._told:
+                self._told.discard(frame.opaque)
+            elif self._lazy:
+                self._ready[frame.opaque] = frame
             else:
                 yield self._moment(Times.of(frame)), frame
-                if self._held and frame.pts == self._held[0].pts:
-                    self._rest(frame.pts)
+                if self._held and frame.opaque == self._held[0].number:
+                    self._rest(self._held[0], {later.opaque for later in frames[index + 1 :]} | self._inside)
 
-    def _rest(self, pts: int) -> None:
+    def _rest(self, start: Held, coming: set[int]) -> None:
         """The decoder has shown the start that is held first: from now on packets are held undecoded."""
         self._lazy = self._rooted = True
         self._skipped = self._stale = False
-        self._passed = self._root_pts = self._due_pts = pts
+        self._passed = self._root_pts = self._due_pts = start.pts
+        self._told = {start.number}
         self._group, self._next = 0, len(self._held)
-        self._pending = sorted(held for held in self._held if held.shown and held.pts > pts)
-        self._suppressed.clear()
+        self._pending = sorted(held for held in self._held if held.number in coming and held.pts > start.pts)
         self._unseen.clear()
 
     # --- packets are held ---
 
-    def _turns(self, reached: int | None) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
-        """Judge the pictures whose turn has come. reached: no later packet is shown before this time; None: all are earlier."""
-        last = reached is None
+    def _turns(self, reached: int | None, *, last: bool) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
+        """Judge the pictures whose turn has come. reached: no later packet is shown before this time. last: all are shown later."""
         if self._awaited is not None and last:
             yield from self._emerge(last=True)
         while self._pending and self._awaited is None:
             held = self._pending[0]
-            if not last and len(self._pending) <= MOST_REORDERED and (reached is None or held.pts > reached):
+            if not last and (reached is None or held.pts > reached):
                 return
             if held.kind.start == "open" and held in self._held[1:]:
                 self._restart(held)
@@ -192,19 +183,19 @@ class LazyDecoder(Generic[Moment]):
         """Decode until the awaited picture is there. last: it must be there after all that is held."""
         assert self._awaited is not None
         held, moment = self._awaited
-        while held.pts not in self._ready:
+        while held.number not in self._ready:
             frames, nothing_more = self._feed(held, last)
             if frames is None:
                 return  # it needs packets that have not come
             early = self._keep(frames, held)
-            if early or (nothing_more and held.pts not in self._ready):
+            if early or (nothing_more and held.number not in self._ready):
                 self._awaited = None
                 if not early:
                     self._over(held)  # damaged: there is no such picture
                 for frame in early:  # the decoder's own order counts
                     yield self._moment(Times.of(frame)), frame
                 return
-        frame = self._ready[held.pts]
+        frame = self._ready[held.number]
         self._awaited, self._due_pts = None, held.pts
         self._over(held)
         yield moment, frame
@@ -213,35 +204,34 @@ class LazyDecoder(Generic[Moment]):
         """Keep decoded pictures until their turn. Returns those that came in place of the awaited one."""
         early: list[av.VideoFrame] = []
         for frame in frames:
-            if frame.pts is None or (self._passed is not None and frame.pts <= self._passed):
+            if frame.opaque in self._told:
                 continue
-            if frame.pts == awaited.pts or awaited.pts in self._ready:
-                self._ready[frame.pts] = frame
+            if frame.opaque == awaited.number or awaited.number in self._ready:
+                self._ready[frame.opaque] = frame
             else:
                 early.append(frame)
-        for held in [held for held in self._pending if any(held.pts == frame.pts for frame in early)]:
+        for held in [held for held in self._pending if any(held.number == frame.opaque for frame in early)]:
             self._over(held)
         return early
 
     def _feed(self, awaited: Held, last: bool) -> tuple[list[av.VideoFrame] | None, bool]:
         """Give the decoder one packet, or drain it. Returns what came (None: more packets are needed), and whether nothing more can."""
         place = self._held.index(awaited) if awaited in self._held else -1
-        exhausted = self._next >= len(self._held)
-        if self._next > place and ((self._rooted and self._is_last_of_group(awaited)) or (last and exhausted)):
-            frames = self._decode(None)
-            self._begin_anew()
-            return frames, True
-        while self._next < len(self._held):
+        guess = self._next > place and self._rooted and self._is_last_of_group(awaited)
+        while self._next < len(self._held) and not guess:
             held = self._held[self._next]
             self._next += 1
             if held is awaited or not self._is_needless(held):
                 return self._give(held), self._next - place > 2 * MOST_REORDERED
             self._skipped = True
-        return None, False
+        if not (guess or last):
+            return None, False
+        frames = self._decode(None)
+        self._begin_anew()
+        return frames, True
 
     def _is_needless(self, held: Held) -> bool:
-        over = self._passed is not None and held.pts <= self._passed
-        return over and held.kind.disposable and self._rooted and not self._layered
+        return held.number in self._told and held.kind.disposable and self._rooted and not self._layered
 
     def _is_last_of_group(self, awaited: Held) -> bool:
         """Whether the next picture is probably due only after the next start. A wrong guess costs time, nothing else."""
@@ -252,7 +242,8 @@ class LazyDecoder(Generic[Moment]):
         """The turn of a picture is over."""
         if held in self._pending:
             self._pending.remove(held)
-        self._ready.pop(held.pts, None)
+        self._ready.pop(held.number, None)
+        self._told.add(held.number)
         self._passed = held.pts if self._passed is None else max(self._passed, held.pts)
 
     def _restart(self, start: Held) -> None:
@@ -261,7 +252,7 @@ class LazyDecoder(Generic[Moment]):
         given = self._next > index
         self._group, self._root_pts = start.pts - self._root_pts, start.pts
         self._drop(index)
-        leading = [held for held in self._held if held.kind.leading]
+        leading = [held for held in self._held if held.kind.leading and held.pts < start.pts]
         if not given:
             self._forget(leading)
             self._ready.clear()
@@ -271,6 +262,7 @@ class LazyDecoder(Generic[Moment]):
             self._next -= sum(held in leading for held in self._held[: self._next])
         self._held = [held for held in self._held if held not in leading]
         self._bytes = sum(held.packet.size for held in self._held)
+        self._told &= self._inside | {held.number for held in self._held}
         self._rooted = True
 
     def _begin_anew(self) -> None:
@@ -282,8 +274,8 @@ class LazyDecoder(Generic[Moment]):
         while self._next < len(self._held):
             self._next += 1
             for frame in self._give(self._held[self._next - 1]):
-                if frame.pts is not None and (self._passed is None or frame.pts > self._passed):
-                    self._ready[frame.pts] = frame
+                if frame.opaque not in self._told:
+                    self._ready[frame.opaque] = frame
         self._drop(len(self._held))
         self._rooted = self._skipped = False
 
@@ -315,8 +307,8 @@ class LazyDecoder(Generic[Moment]):
             if any(unit not in held.kind.parameters for unit in self._unseen):
                 packet = with_data(packet, self._kinds.with_parameters(self._unseen, bytes(packet)))
             self._unseen.clear()
-        if held.shown and packet.pts is not None:
-            self._inside.add(packet.pts)
+        if held.shown:
+            self._inside.add(held.number)
         return self._decode(packet)
 
     def _decode(self, packet: "Packet | None") -> list[av.VideoFrame]:
@@ -329,5 +321,5 @@ class LazyDecoder(Generic[Moment]):
             self.damaged += packet is None or not packet.is_corrupt  # otherwise it is counted
             return []
         self._begun = self._begun or bool(frames)
-        self._inside.difference_update(frame.pts for frame in frames)
+        self._inside.difference_update(frame.opaque for frame in frames if frame.opaque is not None)
         return frames

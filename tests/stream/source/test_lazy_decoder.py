@@ -1,0 +1,264 @@
+"""The lazy decoder against decoding everything: the same slots, times and pixels, whatever comes."""
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from afterview.stream.ingest.sampler import Sampler
+from afterview.stream.source import lazy_decoder
+from afterview.stream.source.held import Times
+from afterview.stream.source.lazy_decoder import LazyDecoder
+
+TICKS = 1000  # per second, of all streams here
+FRAMES = 150
+EXAMPLES = int(__import__("os").environ.get("EX", 60))  # of every property
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One packet as it was sent."""
+
+    data: bytes
+    pts: int | None
+    dts: int | None
+    corrupt: bool = False
+
+
+# Options of the encoders. Each is a way in which a camera or a broadcaster may order its pictures.
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", {"bf": "0", "preset": "ultrafast"}),
+    "h264 unreferenced": ("libx264", {"bf": "2", "preset": "ultrafast", "x264-params": "b-pyramid=none"}),
+    "h264 pyramid": ("libx264", {"preset": "veryfast", "x264-params": "bframes=4:b-pyramid=normal:b-adapt=0"}),
+    "h264 open": ("libx264", {"preset": "veryfast", "x264-params": "bframes=3:open-gop=1:b-adapt=0"}),
+    "h264 refresh": ("libx264", {"preset": "veryfast", "x264-params": "intra-refresh=1:bframes=0"}),
+    "h264 fields": ("libx264", {"preset": "veryfast", "x264-params": "interlaced=1:bframes=1"}),
+    "hevc": ("libx265", {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0"}),
+    "hevc pyramid": ("libx265", {"preset": "ultrafast", "x265-params": "log-level=none:bframes=4:b-adapt=0:open-gop=0"}),
+    "hevc open": ("libx265", {"preset": "ultrafast", "x265-params": "log-level=none:bframes=4:b-adapt=0:open-gop=1"}),
+    "hevc layers": ("libx265", {"preset": "ultrafast", "x265-params": "log-level=none:bframes=3:temporal-layers=1"}),
+    "mjpeg": ("mjpeg", {"strict": "-1"}),
+    "mpeg2video": ("mpeg2video", {"bf": "2"}),
+}  # fmt: skip
+
+
+def encode(name: str, group: int, count: int = FRAMES, *, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[Coded]:
+    """`count` pictures, 40 ticks apart, with a start every `group` pictures; parameter sets are repeated at every start."""
+    encoder, options = ENCODERS[name]
+    codec: Any = av.CodecContext.create(encoder, "w")
+    codec.width, codec.height = size
+    codec.pix_fmt = "yuv420p"
+    codec.time_base, codec.framerate = Fraction(1, 25), Fraction(25)
+    codec.gop_size, codec.options = group, options
+    draw = np.random.default_rng(seed)
+    noise = draw.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    pictures: list[av.VideoFrame | None] = []
+    for number in range(count):
+        pixels = np.roll(noise, number * 2, axis=1) // 2
+        pixels[:, number % size[0]] = (255, number, 0)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts, frame.time_base = number, Fraction(1, 25)
+        pictures.append(frame)
+    packets = [packet for frame in [*pictures, None] for packet in codec.encode(frame)]
+    return [Coded(bytes(packet), packet.pts * 40, packet.dts * 40) for packet in packets]
+
+
+coded = lru_cache(maxsize=None)(encode)
+
+
+def chosen(
+    name: str, packets: list[Coded], fps: float, *, lazy: bool, extradata: bytes | None = None
+) -> tuple[list[tuple[int, float, str]], LazyDecoder[float | None]]:
+    """Slot, time and pixels of every frame that is remembered, and the decoder."""
+    context: Any = av.CodecContext.create(codec_of(name), "r")
+    if extradata is not None:
+        context.extradata = extradata
+    context.thread_count = 1
+    sampler = Sampler(fps)
+    decoder: LazyDecoder[float | None] = LazyDecoder(
+        context, lambda times: seconds(times), sampler.due if lazy else None
+    )
+    result = []
+    sent: list[Any] = [*map(packet_of, packets), None]
+    for packet in sent:
+        for pts_s, frame in decoder.take(packet):
+            choice = sampler.admit(pts_s)
+            if choice is not None:
+                assert frame is not None, "a picture that is due must be decoded"
+                digest = hashlib.md5(frame.to_ndarray().tobytes()).hexdigest()
+                result.append((choice.slot, round(choice.pts_s, 6), digest))
+    return result, decoder
+
+
+def codec_of(name: str) -> str:
+    return name.split()[0]
+
+
+def seconds(times: Times) -> float | None:
+    return None if times.pts is None else times.pts / TICKS
+
+
+def packet_of(one: Coded) -> Any:
+    packet = av.Packet(one.data)
+    packet.pts, packet.dts, packet.time_base = one.pts, one.dts, Fraction(1, TICKS)
+    packet.is_corrupt = one.corrupt
+    return packet
+
+
+# --- undamaged streams: times and pixels ---
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("group", [1, 2, 7, 25, 100])
+def test_times_and_pixels_are_those_of_decoding_everything(name: str, group: int) -> None:
+    packets = coded(name, group)
+    for fps in (0.2, 0.7, 1.0, 3.0, 5.0):
+        full, everything = chosen(name, packets, fps, lazy=False)
+        lazy, _ = chosen(name, packets, fps, lazy=True)
+        assert lazy == full
+        assert everything.decoded == len(packets)
+
+
+# --- whatever else comes ---
+
+Change = Callable[[list[Coded]], list[Coded]]
+PLACES = st.integers(0, FRAMES - 1)
+
+
+def later_by(ticks: int, first: int) -> Change:
+    """The clock jumps."""
+
+    def change(packets: list[Coded]) -> list[Coded]:
+        return [shifted(one, ticks) if place >= first else one for place, one in enumerate(packets)]
+
+    return change
+
+
+def shifted(one: Coded, ticks: int) -> Coded:
+    return replace(one, pts=one.pts and one.pts + ticks, dts=one.dts and one.dts + ticks)
+
+
+def lone_outlier(ticks: int, at: int) -> Change:
+    return lambda packets: [shifted(one, ticks) if place == at else one for place, one in enumerate(packets)]
+
+
+def without(first: int, count: int) -> Change:
+    return lambda packets: packets[:first] + packets[first + count :]
+
+
+def swapped(first: int, by: int) -> Change:
+    def change(packets: list[Coded]) -> list[Coded]:
+        rest = packets[:first] + packets[first + 1 :]
+        return [*rest[: first + by], *packets[first : first + 1], *rest[first + by :]]
+
+    return change
+
+
+def cut(at: int, share: float, corrupt: bool) -> Change:
+    """A packet is cut short, and marked so by the demuxer or not."""
+
+    def change(packets: list[Coded]) -> list[Coded]:
+        return [
+            replace(one, data=one.data[: max(5, int(len(one.data) * share))], corrupt=corrupt) if place == at else one
+            for place, one in enumerate(packets)
+        ]
+
+    return change
+
+
+def untimed(at: int, count: int, *, dts_too: bool) -> Change:
+    """Packets without a presentation time, or without any time."""
+
+    def change(packets: list[Coded]) -> list[Coded]:
+        return [
+            replace(one, pts=None, dts=None if dts_too else one.dts) if at <= place < at + count else one
+            for place, one in enumerate(packets)
+        ]
+
+    return change
+
+
+def without_dts(packets: list[Coded]) -> list[Coded]:
+    return [replace(one, dts=None) for one in packets]
+
+
+def repeated(at: int) -> Change:
+    return lambda packets: packets[: at + 1] + packets[at:]
+
+
+def stuck(at: int) -> Change:
+    """The clock stands still."""
+
+    def change(packets: list[Coded]) -> list[Coded]:
+        kept = packets[:at]
+        return kept + [replace(one, pts=packets[at].pts, dts=packets[at].dts) for one in packets[at:]] if at < len(packets) else kept
+
+    return change
+
+
+def uneven(seed: int) -> Change:
+    """A variable rate, with pictures in the same order."""
+
+    def change(packets: list[Coded]) -> list[Coded]:
+        draw = np.random.default_rng(seed)
+        known = sorted({time for one in packets for time in (one.pts, one.dts) if time is not None})
+        times = dict(zip(known, itertools.accumulate(draw.integers(1, 120, len(known)).tolist()), strict=True))
+        return [replace(one, pts=times.get(one.pts), dts=times.get(one.dts)) for one in packets]
+
+    return change
+
+
+HARMLESS = st.one_of(
+    st.builds(uneven, st.integers(0, 99)),
+    st.just(without_dts),
+    st.builds(later_by, st.sampled_from([-5_000, -600, 3_000, 9_800_000, 10**12]), PLACES),
+    st.builds(lone_outlier, st.sampled_from([-5_000, 9_800_000]), PLACES),
+    st.builds(untimed, PLACES, st.integers(1, 40), dts_too=st.booleans()),
+    st.builds(stuck, PLACES),
+)
+HARMFUL = st.one_of(
+    st.builds(without, PLACES, st.integers(1, 30)),
+    st.builds(without, st.just(0), st.integers(1, 60)),
+    st.builds(swapped, PLACES, st.integers(1, 6)),
+    st.builds(cut, PLACES, st.floats(0, 1), st.booleans()),
+    st.builds(repeated, PLACES),
+)
+STREAMS = {
+    "names": st.sampled_from([*ENCODERS]),
+    "groups": st.sampled_from([1, 2, 7, 25, 100]),
+    "rates": st.sampled_from([0.2, 0.7, 1.0, 3.0, 5.0]),
+}
+SEARCH = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SEARCH
+@given(STREAMS["names"], STREAMS["groups"], STREAMS["rates"], st.lists(HARMLESS, max_size=3))
+def test_times_that_jump_stand_still_or_are_missing(name: str, group: int, fps: float, changes: list[Change]) -> None:
+    packets = changed(coded(name, group), changes)
+    assert chosen(name, packets, fps, lazy=True)[0] == chosen(name, packets, fps, lazy=False)[0]
+
+
+@SEARCH
+@given(STREAMS["names"], STREAMS["groups"], STREAMS["rates"], st.lists(st.one_of(HARMFUL, HARMLESS), min_size=1, max_size=4))
+def test_lost_cut_and_misplaced_packets(name: str, group: int, fps: float, changes: list[Change]) -> None:
+    packets = changed(coded(name, group), changes)
+    assert times_of(chosen(name, packets, fps, lazy=True)) == times_of(chosen(name, packets, fps, lazy=False))
+
+
+def changed(packets: list[Coded], changes: list[Change]) -> list[Coded]:
+    for change in changes:
+        packets = change(packets)
+    return packets
+
+
+def times_of(result: tuple[list[tuple[int, float, str]], Any]) -> list[tuple[int, float]]:
+    return [(slot, pts_s) for slot, pts_s, _ in result[0]]

@@ -119,7 +119,8 @@ class LazyDecoder(Generic[Moment]):
     def _decode_at_once(self, held: Held, regular: bool) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         if self._lazy:
             yield from self._catch_up()
-        if not regular or self._bytes > MOST_HELD_BYTES:
+        back = held.kind.start == "closed" and any(other.pts >= held.pts for other in self._held)  # another clock
+        if not regular or back or self._bytes > MOST_HELD_BYTES:
             self._drop(len(self._held))
         if regular and (held.kind.start != "no" or self._held):
             self._hold(held)

@@ -132,7 +132,7 @@ class Connection:
         return self._unreadable + (self._decoder.damaged if self._decoder else 0)
 
     def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
-        """Frames in the order in which they are shown, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails.
+        """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
         unless they are needed. None: all are wanted.
@@ -212,9 +212,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(
-        self, decoder: LazyDecoder[_Moment], packet: Packet
-    ) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

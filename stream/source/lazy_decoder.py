@@ -4,8 +4,9 @@ Packets are held undecoded. Their pictures get their turn in the order in which 
 one that is due, decoding goes from the last start (PacketKind.start) to it, or on from where the decoder stands. When the next start has
 its turn, all before it is dropped, and the decoder is flushed. Pictures that nothing needs are left out.
 
-A picture's turn comes when no earlier one can follow: a packet's decoding time has reached it, or a closed start came. While times are missing, repeated or out of order, and after packets that are marked as damaged, everything is
-decoded, and shown in the decoder's own order, until the next start was shown.
+A picture's turn comes when no earlier one can follow: a packet's decoding time has reached it, or a closed start came. While times are
+missing, repeated or out of order, and after packets that are marked as damaged, everything is decoded, and shown in the decoder's own
+order, until the next start was shown.
 """
 
 from bisect import insort
@@ -43,7 +44,7 @@ class LazyDecoder(Generic[Moment]):
         self._each_alone = due is not None and context.name in EACH_ALONE and context.thread_count == 1
         if self._kinds is not None:
             context.copy_opaque = True  # frames have the numbers of their packets
-        self._count = 0  # packets so far
+        self._count = 0  # packets
         self._begun = False  # a picture was shown
         self._lazy = False  # otherwise everything is decoded
         self._held: list[Held] = []  # in the order of decoding
@@ -53,11 +54,11 @@ class LazyDecoder(Generic[Moment]):
         self._stale = False  # the decoder is to be flushed before it gets the next packet
         self._skipped = self._layered = False  # a picture was left out since the start; there are temporal layers
         self._pending: list[Held] = []  # pictures whose turn has not come, in the order in which they are shown
-        self._ready: dict[int, av.VideoFrame] = {}  # those of them that are decoded
-        self._inside: set[int] = set()  # numbers of pictures that the decoder was given, and has not given back
-        self._told: set[int] = set()  # numbers of pictures whose turn is over, but which the decoder may still give
+        self._ready: dict[object, av.VideoFrame] = {}  # those of them that are decoded
+        self._inside: set[object] = set()  # numbers of pictures that the decoder was given, and has not given back
+        self._told: set[object] = set()  # numbers of pictures whose turn is over, but which the decoder may still give
         self._passed: int | None = None  # the latest time whose turn has come
-        self._awaited: tuple[Held, Moment] | None = None  # its turn has come, it is due, but the decoder has not given it
+        self._awaited: tuple[Held, Moment] | None = None  # its turn has come, but the decoder has not given it
         self._regularity = Regularity()
         self._unseen: list[bytes] = []  # parameter sets that were dropped undecoded
         # For guessing whether one more picture is due before the next start: time between starts, and the latest start and due picture.
@@ -94,7 +95,8 @@ class LazyDecoder(Generic[Moment]):
         closed = held.kind.start == "closed"
         if self._lazy and closed:
             yield from self._turns(None, last=True)
-        regular = self._regularity.of(held, self._pending if self._lazy else self._held, self._passed if self._lazy else None)
+        waiting, passed = (self._pending, self._passed) if self._lazy else (self._held, None)
+        regular = self._regularity.of(held, waiting, passed, skipped=self._lazy and self._skipped)
         if not (self._lazy and regular):
             yield from self._decode_at_once(held, regular)
             return
@@ -130,6 +132,8 @@ class LazyDecoder(Generic[Moment]):
     def _catch_up(self) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         """Decode all that is held, and show those whose turn has not come."""
         self._lazy, self._awaited = False, None
+        if self._skipped:
+            self._begin_anew()
         if self._stale:  # it all comes again
             self._ready.clear()
         held, self._held, self._bytes, self._next = self._held[self._next :], [], 0, 0
@@ -148,9 +152,9 @@ class LazyDecoder(Generic[Moment]):
             else:
                 yield self._moment(Times.of(frame)), frame
                 if self._held and frame.opaque == self._held[0].number:
-                    self._rest(self._held[0], {later.opaque for later in frames[index + 1 :]} | self._inside)
+                    self._rest(self._held[0], self._inside | {later.opaque for later in frames[index + 1 :]})
 
-    def _rest(self, start: Held, coming: set[int]) -> None:
+    def _rest(self, start: Held, coming: set[object]) -> None:
         """The decoder has shown the start that is held first: from now on packets are held undecoded."""
         self._lazy = self._rooted = True
         self._skipped = self._stale = False

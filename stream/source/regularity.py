@@ -2,9 +2,10 @@
 
 from afterview.stream.source.held import Held
 
-# More than so many times the usual step is a clock that jumped. If it did so between pictures that are not in order, the decoder, which
-# goes by the pictures' own numbers, would show them in another order than their times say.
-_MOST = 4
+# More than so many times the last step is a packet that was lost, or a clock that jumped. If pictures were waiting for others then, the
+# decoder, which goes by their own numbers, may show them in another order than their times say, or leave some out.
+_LONGEST_STEP = 1.5
+_LONGEST_LEAD = 4  # the same for the longest lead so far
 
 
 class Regularity:
@@ -15,8 +16,11 @@ class Regularity:
         self._step: int | None = None  # from one decoding time to the next
         self._lead: int | None = None  # the longest from a packet's decoding time to its presentation time
 
-    def of(self, held: Held, waiting: list[Held], passed: int | None) -> bool:
-        """Whether its times are known, new and in order. waiting: those whose turn has not come. passed: the latest whose turn came."""
+    def of(self, held: Held, waiting: list[Held], passed: int | None, *, skipped: bool) -> bool:
+        """Whether its times are known, new and in order. waiting: those whose turn has not come. passed: the latest whose turn came.
+
+        skipped: the decoder was not given all pictures before it.
+        """
         packet, closed = held.packet, held.kind.start == "closed"
         if packet.pts is None or packet.dts is None:
             return False
@@ -28,7 +32,7 @@ class Regularity:
             return True
         repeated = held.shown and any(other.pts == held.pts for other in waiting)
         late = held.shown and passed is not None and held.pts <= passed
-        return not (repeated or late or far_step is None or (far_step and waiting))
+        return not (repeated or late or far_step is None or (far_step and (waiting or skipped)))
 
     def _is_far_step(self, dts: int, closed: bool) -> bool | None:
         """None: not a step forward."""
@@ -37,9 +41,9 @@ class Regularity:
         if step is None or step <= 0:
             return False if step is None else None
         usual = self._step
-        far = usual is not None and step > _MOST * usual
+        far = usual is not None and step > _LONGEST_STEP * usual
         if not closed or usual is None:
-            self._step = step if usual is None else min(step, _MOST * usual)
+            self._step = step if usual is None else min(step, _LONGEST_LEAD * usual)
         return far
 
     def _is_far_lead(self, lead: int) -> bool:
@@ -47,5 +51,5 @@ class Regularity:
         if usual is None:
             self._lead = max(0, lead)
             return False
-        self._lead = max(usual, min(lead, _MOST * max(usual, self._step or 0)))
-        return lead > _MOST * usual
+        self._lead = max(usual, min(lead, _LONGEST_LEAD * max(usual, self._step or 0)))
+        return lead > _LONGEST_LEAD * usual

@@ -131,6 +131,11 @@ class Connection:
         """Packets so far that could not be read or decoded. Nothing is known about those that were not decoded."""
         return self._unreadable + (self._decoder.damaged if self._decoder else 0)
 
+    @property
+    def decoded(self) -> int:
+        """Packets that the decoder was given, so far."""
+        return self._decoder.decoded if self._decoder else 0
+
     def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 

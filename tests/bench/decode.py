@@ -21,7 +21,7 @@ from afterview.stream.media import encode_jpeg
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection
-from afterview.stream.source.events import Frame
+from afterview.stream.source.events import Frame, Picture
 from afterview.stream.source.packet_kind import PacketKinds
 from tests.bench.table import Table
 
@@ -128,31 +128,32 @@ def _key_frames(path: Path) -> Cost:
         for frame in container.decode(video):
             count += 1
             at = time.process_time()
-            encode_jpeg(frame.to_ndarray(format="rgb24"), DEFAULT_IMAGE_SIZE)
+            encode_jpeg(Picture(frame).rgb(), DEFAULT_IMAGE_SIZE)
             jpeg_s += time.process_time() - at
     return Cost(time.process_time() - began, jpeg_s, count)
 
 
 def _forced(path: Path) -> int:
     """Packets up to the last due picture between two key frames, without those that nothing needs. The clips have closed groups."""
-    sampler = Sampler(1.0)
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         kinds = PacketKinds.for_codec(video.codec_context.name, video.codec_context.extradata)
         assert kinds is not None
-        packets = [packet for packet in container.demux(video) if packet.pts is not None]
-        disposable = {packet.pts for packet in packets if kinds.of(bytes(packet)).disposable}
-    unit = float(packets[0].time_base)
-    first = min(packet.pts for packet in packets)
-    due = {
-        packet.pts for packet in sorted(packets, key=lambda one: one.pts) if sampler.admit((packet.pts - first) * unit)
-    }
-    starts = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+        assert video.time_base is not None
+        unit = float(video.time_base)
+        packets = [
+            (packet.pts, packet.is_keyframe, kinds.of(bytes(packet)).disposable)
+            for packet in container.demux(video)
+            if packet.pts is not None
+        ]
+    sampler, times = Sampler(1.0), sorted(pts for pts, _, _ in packets)
+    due = {pts for pts in times if sampler.admit((pts - times[0]) * unit)}
+    starts = [place for place, (_, start, _) in enumerate(packets) if start]
     forced = 0
     for begin, end in zip(starts, [*starts[1:], len(packets)], strict=True):
         group = packets[begin:end]
-        last = max((place + 1 for place, packet in enumerate(group) if packet.pts in due), default=0)
-        forced += sum(packet.pts in due or packet.pts not in disposable for packet in group[:last])
+        last = max((place + 1 for place, (pts, _, _) in enumerate(group) if pts in due), default=0)
+        forced += sum(pts in due or not disposable for pts, _, disposable in group[:last])
     return forced
 
 

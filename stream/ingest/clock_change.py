@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from afterview.stream.ingest.sampler import TOLERANCE_S, Chosen
-from afterview.stream.source.events import Frame
+from afterview.stream.source.events import Frame, Passed
 
 
-def dated_by_arrival(held: Sequence[tuple[Chosen, Frame]], event: Frame, period_s: float) -> list[tuple[Chosen, Frame]]:
+def dated_by_arrival(
+    held: Sequence[tuple[Chosen, Frame]], event: Frame | Passed, period_s: float
+) -> list[tuple[Chosen, Frame]]:
     """The held frames, with presentation times by their arrival before that of `event`, the first frame that is dated so.
 
     Of a clock that ran fast more frames were chosen than one per `period_s`; those too many are left out.

@@ -19,7 +19,7 @@ from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
 from afterview.stream.source.reader import read_events
 
 _MOST_HELD = (
@@ -74,10 +74,15 @@ class CameraDecoder:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
         config = self._config
         try:
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying):
+            due = self._sampler.due if config.decode == "needed" else None
+            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
+                    case Passed():
+                        self._note_clock(event)
+                        self._sampler.admit(event.pts_s)
+                        self._observe(event)
                     case Opened():
                         self._connected(event)
                     case Lost():
@@ -124,9 +129,7 @@ class CameraDecoder:
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
-        self._stats.damaged = event.damaged
-        if event.clock_problem != self._clock_problem:
-            self._clock_changed(event)
+        self._note_clock(event)
         chosen = self._sampler.admit(event.pts_s)
         if chosen is not None and self._paused():
             chosen = None
@@ -137,6 +140,11 @@ class CameraDecoder:
                 self._clock.connected()
             self._held.append((chosen, event))
             self._chosen_at = event.arrival_time
+        self._observe(event)
+
+    def _observe(self, event: Frame | Passed) -> None:
+        """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
             self._report_rejected_clock(self._clock, event.arrival_time)
@@ -158,9 +166,11 @@ class CameraDecoder:
         self._pace_known = True
         return True
 
-    def _clock_changed(self, event: Frame) -> None:
+    def _note_clock(self, event: Frame | Passed) -> None:
         """The stream's clock is found to be wrong, or is right again: its frames are dated by arrival from here on, or no longer."""
-        problem, self._clock_problem = event.clock_problem, event.clock_problem
+        problem, before, self._clock_problem = event.clock_problem, self._clock_problem, event.clock_problem
+        if problem == before:
+            return
         if not problem:
             self._stats.clock = ""
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")

@@ -11,6 +11,7 @@ and slot numbers only rise. A stream's clock may misbehave; what then happens:
     no time at all                   the time is estimated from the last step, or from the nominal rate
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -83,6 +84,10 @@ class Sampler:
         self._next_slot = slot + 1
         self.discontinuities += discontinuity
         return Chosen(slot, time, discontinuity)
+
+    def due(self, pts_s: float | None) -> bool:
+        """Whether `admit` would choose this frame, if it were the next one."""
+        return copy.copy(self).admit(pts_s) is not None
 
     def _anchor_at(self, time: float) -> None:
         self._anchored = True

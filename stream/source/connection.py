@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import NamedTuple, Self
 
 import av
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.events import Frame, Picture
+from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.held import Packet, Times
+from afterview.stream.source.lazy_decoder import LazyDecoder
 from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
@@ -40,8 +42,18 @@ _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
-Packet: TypeAlias = "av.Packet[Any]"
 Wait = Callable[[float], object]
+Due = Callable[[float | None], bool]
+
+
+class _Moment(NamedTuple):
+    """The times of a picture: see Frame."""
+
+    pts_s: float | None
+    arrival_time: float
+    source_time: float | None
+    reached_s: float | None
+    clock_problem: str
 
 
 class Connection:
@@ -59,7 +71,8 @@ class Connection:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
-        self.damaged = 0  # packets skipped because they could not be decoded
+        self._unreadable = 0  # places of a recording that were skipped
+        self._decoder: LazyDecoder[_Moment] | None = None
         self._opened = ExitStack()
         self._container = self._opened.enter_context(open_container(address, config, monotonic))
         try:
@@ -133,32 +146,58 @@ class Connection:
     def _stated_start(self) -> float | None:
         return None if self.about.start_time is None else self.about.start_time + self.delay_s
 
-    def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
+    @property
+    def damaged(self) -> int:
+        """Packets so far that could not be read or decoded. Nothing is known about those that were not decoded."""
+        return self._unreadable + (self._decoder.damaged if self._decoder else 0)
+
+    @property
+    def decoded(self) -> int:
+        """Packets that the decoder was given, so far."""
+        return self._decoder.decoded if self._decoder else 0
+
+    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+        """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
+
+        due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
+        unless they are needed. None: all are wanted.
+        """
+        wanted = None if due is None else lambda moment: due(moment.pts_s)
+        decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
+        self._decoder = decoder
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
                 return
-            for decoded in self._decode(packet):
-                pts_s = self._pts_s(decoded)
-                source_time, reached_s = self._source_time(decoded.pts, pts_s), self._reached_s()
-                if self._paced and not self._due(pts_s, stop):
+            for moment, decoded in self._decode(decoder, packet):
+                if stop.is_set():
                     return
-                problem = self.times.problem
-                yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s, problem)
                 silence.picture_came()
-                sound_until = self.damaged
+                times = moment.pts_s, moment.arrival_time, moment.source_time
+                if decoded is None:
+                    yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
+                else:
+                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _pts_s(self, frame: av.VideoFrame) -> float | None:
+    def _moment(self, times: Times, stop: threading.Event) -> _Moment:
+        """The times of the picture whose turn it is. Waits for it if the source is paced."""
+        pts_s = self._pts_s(times)
+        source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
+        if self._paced:
+            self._wait_until(pts_s, stop)
+        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem)
+
+    def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
-        pts_s = self._clock.seconds(frame.pts, frame.dts)
+        pts_s = self._clock.seconds(times.pts, times.dts)
         if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
+            self._end_s = max(self._end_s, pts_s + times.duration * self._unit)
         return pts_s
 
     def _reached_s(self) -> float | None:
@@ -168,12 +207,11 @@ class Connection:
         position = self._clock.position(pts)
         return None if position is None else position + self._monotonic() - at
 
-    def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
-        """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
+    def _wait_until(self, pts_s: float | None, stop: threading.Event) -> None:
+        """Wait until a frame of a paced source is due, or until told to stop."""
         wait_s = 0.0 if pts_s is None or self._began is None else self._began + pts_s - self._monotonic()
-        if wait_s > 0:
+        if wait_s > 0 and not stop.is_set():
             self._wait(wait_s)
-        return not stop.is_set()
 
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
@@ -195,14 +233,14 @@ class Connection:
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
             failures += 1
-            self.damaged += 1
+            self._unreadable += 1
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
+    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
-            return []
+            return
         self._note_arrival(packet)
         if self.times.changes != self._changes:
             self._changes = self.times.changes
@@ -212,15 +250,7 @@ class Connection:
             self._clock.hear_report(packet.pts, wall_us)
         if self._references is not None and self._references.known and packet.pts is not None:
             self._references.passed(packet.pos, packet.pts)
-        try:
-            frames = self._stream.codec_context.decode(None if last else packet)
-        except av.error.EOFError:
-            return []  # drained already
-        except (av.FFmpegError, ValueError):
-            self.damaged += 1
-            return []
-        self.damaged += packet.is_corrupt
-        return frames
+        yield from decoder.take(None if last else packet)
 
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()

@@ -2,6 +2,8 @@
 
 Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, until stopped
 Opened  Frame Frame ...  Ended                                          a recording
+
+Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
 """
 
 from dataclasses import dataclass
@@ -75,6 +77,18 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """A picture that was not due, and was not decoded. Its times are those that its Frame would have."""
+
+    pts_s: float | None
+    arrival_time: float
+    source_time: float | None
+    damaged: int = 0
+    reached_s: float | None = None
+    clock_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """An outage begins. Once per outage; `at` is when it was noticed (Unix seconds)."""
 
@@ -101,4 +115,4 @@ class Ended:
     damaged: int = 0
 
 
-Event = Opened | Frame | Lost | Retry | Ended
+Event = Opened | Frame | Passed | Lost | Retry | Ended

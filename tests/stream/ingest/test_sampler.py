@@ -226,3 +226,14 @@ def test_losing_times_never_doubles_a_slot_nor_stops_the_stream(
     numbers = [slot for slot in slots(Sampler(fps), [*times, now / 1000, now / 1000 + 20]) if slot is not None]
     assert numbers == sorted(set(numbers))
     assert len(numbers) >= 2
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 50), st.floats(allow_nan=True)), max_size=40), RATES)
+def test_due_foretells_what_admit_chooses_and_changes_nothing(times: list[float | None], fps: float) -> None:
+    asked, plain = Sampler(fps), Sampler(fps)
+    for time in times:
+        due = asked.due(time)
+        assert asked.due(time) == due
+        chosen = asked.admit(time)
+        assert (chosen is not None) == due
+        assert str(chosen) == str(plain.admit(time))

@@ -290,6 +290,8 @@ class Connection:
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+        if self.about.rate_assumed and self.about.rate:
+            words.append(f"it states no frame rate: {self.about.rate:g} per second assumed")
         if self.times.mended:
             words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
         missing = self._missing_s()

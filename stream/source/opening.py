@@ -30,6 +30,7 @@ class About:
 
     rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length.
     begins_s: where the whole recording begins, sound included, on the clock of its packets, seconds; None if unknown or video alone.
+    rate_assumed: neither container nor video states a rate, and FFmpeg assumes one.
     """
 
     codec: str
@@ -38,6 +39,7 @@ class About:
     duration_s: float | None
     finite: bool
     begins_s: float | None = None
+    rate_assumed: bool = False
 
 
 def open_container(
@@ -82,10 +84,9 @@ def video_stream(container: av.container.InputContainer, address: SourceAddress)
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
     """What the container states about `stream`. now: Unix seconds; no recording can be newer."""
-    stated = [stream.average_rate, stream.guessed_rate]
-    if has_no_times(container):  # then those are FFmpeg's 25 per second, unless the video itself states its rate
-        stated.insert(0, stream.codec_context.framerate)
-    rate = next((rate for rate in stated if rate and rate <= _MAX_RATE), None)
+    own = stream.codec_context.framerate if has_no_times(container) else None  # else FFmpeg's 25 per second
+    own = own if own and own <= _MAX_RATE else None
+    rate = next((rate for rate in (own, stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -97,6 +98,7 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
         start_time=_start_time({**stream.metadata, **container.metadata}, now),
         duration_s=duration,
         finite=container.duration is not None and not _endless_fragments(container, stream),
+        rate_assumed=own is None and has_no_times(container),
         begins_s=None if container.start_time is None or len(container.streams) == 1 else container.start_time / 1e6,
     )
 

@@ -46,8 +46,9 @@ def test_any_container_gives_every_frame_at_its_time(tmp_path: Path, name: str, 
 @pytest.mark.parametrize("name", ["clip.mjpeg", "clip.h264"])
 def test_a_stream_without_a_container_has_its_nominal_rate(tmp_path: Path, name: str) -> None:
     clip = make_clip(tmp_path / name, frames=50, codec="mjpeg" if name == "clip.mjpeg" else "libx264")
-    sampler = Sampler(1)
-    assert [n for n, frame in enumerate(frames_of(read(clip))) if sampler.admit(frame.pts_s)] == [0, 25]
+    sampler, events = Sampler(1), read(clip)
+    assert [n for n, frame in enumerate(frames_of(events)) if sampler.admit(frame.pts_s)] == [0, 25]
+    assert events[-1] == Ended("end of file; it states no frame rate: 25 per second assumed", frames=50)
 
 
 @pytest.mark.parametrize(

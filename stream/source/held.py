@@ -42,6 +42,11 @@ class Held:
         return self.kind.picture and not self.packet.is_discard
 
 
+def number_of(frame: av.VideoFrame) -> int:
+    """The number of the packet that the decoder made this frame from; 0: none that has a number."""
+    return frame.opaque if isinstance(frame.opaque, int) else 0
+
+
 def with_data(packet: Packet, data: bytes) -> Packet:
     """A packet of the same picture with other data."""
     copy: Packet = av.Packet(data)

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import av
 
-from afterview.stream.source.held import Held, Packet, Times, with_data
+from afterview.stream.source.held import Held, Packet, Times, number_of, with_data
 from afterview.stream.source.packet_kind import EACH_ALONE, PacketKinds
 from afterview.stream.source.regularity import Regularity
 
@@ -54,9 +54,9 @@ class LazyDecoder(Generic[Moment]):
         self._stale = False  # the decoder is to be flushed before it gets the next packet
         self._skipped = self._layered = False  # a picture was left out since the start; there are temporal layers
         self._pending: list[Held] = []  # pictures whose turn has not come, in the order in which they are shown
-        self._ready: dict[object, av.VideoFrame] = {}  # those of them that are decoded
-        self._inside: set[object] = set()  # numbers of pictures that the decoder was given, and has not given back
-        self._told: set[object] = set()  # numbers of pictures whose turn is over, but which the decoder may still give
+        self._ready: dict[int, av.VideoFrame] = {}  # those of them that are decoded
+        self._inside: set[int] = set()  # numbers of pictures that the decoder was given, and has not given back
+        self._told: set[int] = set()  # numbers of pictures whose turn is over, but which the decoder may still give
         self._passed: int | None = None  # the latest time whose turn has come
         self._awaited: tuple[Held, Moment] | None = None  # its turn has come, but the decoder has not given it
         self._regularity = Regularity()
@@ -145,16 +145,16 @@ class LazyDecoder(Generic[Moment]):
 
     def _shown(self, frames: list[av.VideoFrame]) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         for index, frame in enumerate(frames):
-            if frame.opaque in self._told:
-                self._told.discard(frame.opaque)
+            if number_of(frame) in self._told:
+                self._told.discard(number_of(frame))
             elif self._lazy:
-                self._ready[frame.opaque] = frame
+                self._ready[number_of(frame)] = frame
             else:
                 yield self._moment(Times.of(frame)), frame
-                if self._held and frame.opaque == self._held[0].number:
-                    self._rest(self._held[0], self._inside | {later.opaque for later in frames[index + 1 :]})
+                if self._held and number_of(frame) == self._held[0].number:
+                    self._rest(self._held[0], self._inside | {number_of(later) for later in frames[index + 1 :]})
 
-    def _rest(self, start: Held, coming: set[object]) -> None:
+    def _rest(self, start: Held, coming: set[int]) -> None:
         """The decoder has shown the start that is held first: from now on packets are held undecoded."""
         self._lazy = self._rooted = True
         self._skipped = self._stale = False
@@ -209,13 +209,13 @@ class LazyDecoder(Generic[Moment]):
         """Keep decoded pictures until their turn. Returns those that came in place of the awaited one."""
         early: list[av.VideoFrame] = []
         for frame in frames:
-            if frame.opaque in self._told:
+            if number_of(frame) in self._told:
                 continue
-            if frame.opaque == awaited.number or awaited.number in self._ready:
-                self._ready[frame.opaque] = frame
+            if number_of(frame) == awaited.number or awaited.number in self._ready:
+                self._ready[number_of(frame)] = frame
             else:
                 early.append(frame)
-        for held in [held for held in self._pending if any(held.number == frame.opaque for frame in early)]:
+        for held in [held for held in self._pending if any(held.number == number_of(frame) for frame in early)]:
             self._over(held)
         return early
 
@@ -267,6 +267,7 @@ class LazyDecoder(Generic[Moment]):
             self._next -= sum(held in leading for held in self._held[: self._next])
         self._held = [held for held in self._held if held not in leading]
         self._bytes = sum(held.packet.size for held in self._held)
+        self._inside = {number for number in self._inside if number > start.number - 4 * MOST_REORDERED}  # else lost
         self._told &= self._inside | {held.number for held in self._held}
         self._rooted = True
 
@@ -279,8 +280,8 @@ class LazyDecoder(Generic[Moment]):
         while self._next < len(self._held):
             self._next += 1
             for frame in self._give(self._held[self._next - 1]):
-                if frame.opaque not in self._told:
-                    self._ready[frame.opaque] = frame
+                if number_of(frame) not in self._told:
+                    self._ready[number_of(frame)] = frame
         self._drop(len(self._held))
         self._rooted = self._skipped = False
 
@@ -326,5 +327,5 @@ class LazyDecoder(Generic[Moment]):
             self.damaged += packet is None or not packet.is_corrupt  # otherwise it is counted
             return []
         self._begun = self._begun or bool(frames)
-        self._inside.difference_update(frame.opaque for frame in frames if frame.opaque is not None)
+        self._inside.difference_update(number_of(frame) for frame in frames)
         return frames

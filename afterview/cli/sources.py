@@ -206,15 +206,16 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
-            image_size=image_size,
+            image_size=image_size, decode=arguments.decode,
         )  # fmt: skip
     now, start = time.time(), None
     if arguments.start:
         start = _require_start(arguments.start, parse_time(arguments.start, timezone=zone, now=now), now)
     speed = _speed(arguments.speed)
     return IngestConfig(
-        address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size
-    )
+        address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
+        decode=arguments.decode,
+    )  # fmt: skip
 
 
 def _image_size(pixels: int | None) -> int | None:

@@ -67,6 +67,7 @@ class Repository:
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
         self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
+        self._allowed = 0.0  # seconds that the next step between two frames may be long without a gap
         if state.last_time is not None:
             lasting = (
                 state.unsealed.open_gap
@@ -130,6 +131,7 @@ class Repository:
         self._state.unsealed.frames.append(frame)
         if self._state.last_time is not None and self._next_gap is None:
             self._steps.append(frame.time - self._state.last_time)
+            self._allowed = 0.0
         self._state.last_time, self._next_gap = frame.time, None
         return frame_id
 
@@ -154,7 +156,7 @@ class Repository:
         reason = self._next_gap
         if reason is None:
             # A source slower than `fps` leaves slots empty at every step: that is its pace, not a hole.
-            usual = max(period, statistics.median(self._steps or [period]))
+            usual = max(period, self._allowed, statistics.median(self._steps or [period]))
             reason = "jump" if silence > HOLE_STEPS * usual else None
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the frame came on time
@@ -169,6 +171,10 @@ class Repository:
         self._state.unsealed.open_gap = gap
         self._state.journal.append(*gap_record(gap))
         self._make_durable()
+
+    def allow_silence(self, seconds: float) -> None:
+        """The next step between two frames may be so long without a gap. After that step the source's own pace is known."""
+        self._allowed = seconds
 
     def missed(self, reason: GapReason) -> None:
         """Note that frames before the next one were lost here because of `reason`."""

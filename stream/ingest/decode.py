@@ -6,24 +6,31 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 import math
 import threading
 import time
+from itertools import pairwise
 
 from afterview.configs import UsageError
+from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
+from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
-from afterview.stream.ingest.items import Dropped, Interruption
+from afterview.stream.ingest.items import Dropped, Interruption, Pace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
 from afterview.stream.source.reader import read_events
 
+_MOST_HELD = (
+    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
+)
+_PACE_FRAMES = 3  # of a recording that show its pace
 MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
-Item = Sampled | Interruption | Dropped
+Item = Sampled | Interruption | Dropped | Pace
 
 
 class CameraDecoder:
@@ -49,6 +56,9 @@ class CameraDecoder:
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
+        self._chosen_at: float | None = None  # when the latest of them arrived
+        self._pace_known = True  # of a recording; its first frames wait for it
+        self._clock_problem = ""  # of the stream's clock, at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -66,10 +76,15 @@ class CameraDecoder:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
         config = self._config
         try:
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying):
+            due = self._sampler.due if config.decode == "needed" else None
+            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
+                    case Passed():
+                        self._note_clock(event)
+                        self._sampler.admit(event.pts_s)
+                        self._observe(event)
                     case Opened():
                         self._connected(event)
                     case Lost():
@@ -91,18 +106,23 @@ class CameraDecoder:
             self._inbox.close()
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_connected = True, ""
+        self._connected_once, self.never_connected, self._chosen_at = True, "", None
+        self._clock_problem = ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected()
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
+        if event.rate and event.rate < self._config.fps:
+            self._inbox.put(Pace(1 / event.rate))
         self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
-        start = next(value for value in (self._config.start, event.start_time, time.time()) if value is not None)
+        typed = None if self._config.start is None else self._config.start + event.delay_s
+        start = next(value for value in (typed, event.start_time, time.time()) if value is not None)
+        self._pace_known = event.own_clock or math.isfinite(self._config.speed)
         if last is not None and start <= last:
             raise UsageError(
                 f"{self._config.address.redacted}: a recording that starts at {info.show(start)} lies before "
@@ -111,21 +131,57 @@ class CameraDecoder:
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
-        self._stats.damaged = event.damaged
+        self._note_clock(event)
         chosen = self._sampler.admit(event.pts_s)
         if chosen is not None and self._paused():
             chosen = None
         if chosen is not None:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
+            if chosen.discontinuity and isinstance(self._clock, LiveClock):
+                self._release()  # by the clock that they came under
+                self._clock.connected()
             self._held.append((chosen, event))
+            self._chosen_at = event.arrival_time
+        self._observe(event)
+
+    def _observe(self, event: Frame | Passed) -> None:
+        """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
             self._report_rejected_clock(self._clock, event.arrival_time)
-            if not self._clock.settled and len(self._held) < self._inbox.capacity:
+            if not self._clock.settled and len(self._held) < _MOST_HELD * self._inbox.capacity:
                 return
         elif self._clock is not None:
             self._clock.observe(event.pts_s, event.source_time)
+            if not self._pace_known and not self._learn_pace():
+                return
         self._release()
+
+    def _learn_pace(self) -> bool:
+        """Whether the first frames of a recording show its pace. A time-lapse is slower than the sampling, and that is no gap."""
+        if len(self._held) < _PACE_FRAMES:
+            return False
+        steps = [after.pts_s - before.pts_s for (before, _), (after, _) in pairwise(self._held)]
+        if max(steps) <= HOLE_STEPS * min(steps):
+            self._inbox.put(Pace(steps[0]))
+        self._pace_known = True
+        return True
+
+    def _note_clock(self, event: Frame | Passed) -> None:
+        """The stream's clock is found to be wrong, or is right again: its frames are dated by arrival from here on, or no longer."""
+        problem, before, self._clock_problem = event.clock_problem, self._clock_problem, event.clock_problem
+        if problem == before:
+            return
+        if not problem:
+            self._stats.clock = ""
+            self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
+            return
+        self._held = dated_by_arrival(self._held, event, 1 / self._config.fps)
+        if self._chosen_at is not None:  # no frame was chosen while the clock stood still, but none is missing
+            self._inbox.put(Pace(event.arrival_time - self._chosen_at + 1 / self._config.fps))
+        self._stats.clock = f"stream clock wrong: it {problem}; frames are dated by arrival until it is right"
+        self._stats.set_source("online", self._stats.clock)
 
     def _report_rejected_clock(self, clock: LiveClock, arrival: float) -> None:
         """Report once that the source's clock is rejected."""

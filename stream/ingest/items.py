@@ -28,4 +28,11 @@ class FeaturesOf:
     spec: FeatureSpec
 
 
-Marker = Interruption | Dropped
+@dataclass(frozen=True)
+class Pace:
+    """The next step between two frames may be so many seconds long without a gap: the source gives no more."""
+
+    step_s: float
+
+
+Marker = Interruption | Dropped | Pace

@@ -11,6 +11,7 @@ and slot numbers only rise. A stream's clock may misbehave; what then happens:
     no time at all                   the time is estimated from the last step, or from the nominal rate
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ from afterview.configs import UsageError
 # more than needed, so that no whole millisecond lies on the edge.
 TOLERANCE_S = 0.0015
 REORDER_S = 0.5  # steps back up to here are frames out of order (B-frames, jitter); beyond, the clock restarted
-STUCK_FRAMES = (
-    50  # frames in a row without progress that count as a restart: the clock stopped, or loops within REORDER_S
+STUCK_S = (
+    2.0  # seconds of frames without progress that count as a restart: the clock stopped, or loops within REORDER_S
 )
 LONGEST_JUMP_S = 1e8  # seconds (three years) ahead; beyond, the clock restarted
 IMPOSSIBLE_S = 1e12  # seconds: an impossible time, from a damaged stream; it counts as none
@@ -84,6 +85,10 @@ class Sampler:
         self.discontinuities += discontinuity
         return Chosen(slot, time, discontinuity)
 
+    def due(self, pts_s: float | None) -> bool:
+        """Whether `admit` would choose this frame, if it were the next one."""
+        return copy.copy(self).admit(pts_s) is not None
+
     def _anchor_at(self, time: float) -> None:
         self._anchored = True
         self._anchor, self._anchor_slot = time, self._next_slot
@@ -92,7 +97,7 @@ class Sampler:
 
     def _clock_restarted(self, time: float) -> bool:
         jumped = not -REORDER_S <= time - self._newest <= LONGEST_JUMP_S
-        return jumped or (time <= self._newest and self._idle >= STUCK_FRAMES)
+        return jumped or (time <= self._newest and self._idle * self._step() >= STUCK_S)
 
     def _time_of(self, pts_s: float | None) -> float:
         if pts_s is None or not abs(pts_s) < IMPOSSIBLE_S:  # NaN included

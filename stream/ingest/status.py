@@ -53,7 +53,7 @@ class ImageStatus:
 class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
-    detail: for people. cause: why the camera failed. clock: why the source's own clock is rejected. upload: None without a store.
+    detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -104,7 +104,7 @@ class IngestStats:
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
-    clock: str = ""  # why the source's own clock is rejected
+    clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
     _source: tuple[State, str] = ("starting", "")  # set by the decode thread

@@ -7,7 +7,8 @@ otherwise the arrival of the least delayed frame of the connection.
 
 Anchors change: a camera's first report comes seconds after its first frame; clocks drift and are set. The time line never goes back and
 never stops. It follows at once when the anchor moves ahead. When the anchor moves back, the time line continues at half the stream's
-speed until it agrees: one minute ahead is corrected after two minutes.
+speed until it agrees: one minute ahead is corrected after two minutes. A stream whose clock runs faster than its frames arrive counts as
+no faster than these, so the time line never lies more than 1.5 times _AHEAD (_BURSTS_AHEAD) ahead of arrival, unless it began ahead.
 """
 
 import math
@@ -28,7 +29,7 @@ _BEHIND = 10.0  # seconds: if stream time and arrivals differ by more between tw
 _LONGEST_STEP = 60.0  # seconds between two connections; a longer step may mean that this machine's clock was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times the drift of quartz
 _LEARN_S = 0.5  # seconds without a less delayed frame until the least delay is known (not for bursts)
-_LEARN_AT_MOST_S = 2.0  # seconds: frames that wait for their times are not durable yet
+_LEARN_AT_MOST_S = 8.0  # seconds: frames that wait are not durable yet; meanwhile a clock that runs fast is found
 _LESS_S = 0.01  # seconds less delay that count: a machine that empties its buffer gains more with every frame
 
 
@@ -71,7 +72,7 @@ class LiveClock:
 
     The first frames of a connection were buffered while it was being opened (RTSP probes for seconds, HLS sends whole segments), so they
     arrive faster than their own clock runs. Until a frame arrives no faster, or the source's clock is known, the clock is not `settled`:
-    its anchor may still change. Hold chosen frames back until then.
+    its anchor may still change. Hold chosen frames back until then. The same happens when frames suddenly come faster than ever before.
 
     basis: whose clock gave the latest time. rejected: seconds that the source's clock lay ahead of arrival when it was first rejected;
     None if it never was.
@@ -80,14 +81,16 @@ class LiveClock:
     def __init__(self, *, after: float | None = None, bursts: bool = False) -> None:
         """after: time of the camera's newest frame. bursts: the source delivers whole segments at once (HLS)."""
         self._newest = -math.inf if after is None else after
+        self._bursts = bursts
         self._slack, self._ahead = (_BURSTS_SLACK, _BURSTS_AHEAD) if bursts else (_SLACK, _AHEAD)
         self._learn_s, self._learn_at_most_s = (0.0, math.inf) if bursts else (_LEARN_S, _LEARN_AT_MOST_S)
         self._wanted = math.inf  # where the latest frame should lie
+        self._credit = self._ahead  # seconds of the stream that may come at once
         self.rejected: float | None = None
         self.connected()
 
     def connected(self) -> None:
-        """A new connection has its own presentation clock."""
+        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first."""
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._began: float | None = None  # when the first frame arrived
@@ -118,7 +121,8 @@ class LiveClock:
         on_time = self._follow(pts_s, arrival_time, pts_s if reached_s is None else reached_s)
         accepted = source_time is not None and self._accepts(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and accepted else None
-        self._began = arrival_time if self._began is None else self._began
+        if self._began is None or (self.settled and self._rushes()):
+            self._began, self.settled = arrival_time, False
         known = on_time and arrival_time - self._improved >= self._learn_s
         self.settled = self.settled or accepted or known or arrival_time - self._began >= self._learn_at_most_s
 
@@ -136,6 +140,12 @@ class LiveClock:
             self._arrivals = min(offset, self._arrivals + _DRIFT * max(0.0, waited))
         return not first and (waited >= step / 2 or step < 0)
 
+    def _rushes(self) -> bool:
+        """Whether frames come earlier than the anchor in use allows: what was held up comes now, or a clock begins to run fast."""
+        if self._bursts or self._source is not None or self._offset is None:
+            return False
+        return self._arrivals < self._offset - self._slack
+
     def _accepts(self, ahead: float) -> bool:
         bounds = 1.0 if self._source is not None else _HYSTERESIS
         if -_MOST_LAG * bounds <= ahead <= self._ahead * bounds:
@@ -147,6 +157,9 @@ class LiveClock:
         """Canonical time of the frame at `pts_s` that came in at `arrival_time`; restarted: its stream's clock began anew."""
         if not self._stamped:
             self._follow(pts_s, arrival_time, pts_s)
+        restarted = (
+            restarted and self._given is not None
+        )  # else `connected` has been told, and what was observed counts
         if restarted or math.isinf(self._arrivals):
             self._arrivals = arrival_time - pts_s
         self.basis = TimeBasis.ARRIVAL if self._source is None else TimeBasis.SOURCE
@@ -155,12 +168,16 @@ class LiveClock:
             self._offset = anchor
         wanted = min(self._offset + pts_s, arrival_time + self._ahead)
         step = min(wanted - self._wanted, _LONGEST_STEP)
-        if (
-            self._given is not None
-            and not restarted
-            and pts_s - self._given[0] < _BEHIND + arrival_time - self._given[1]
-        ):
-            step = pts_s - self._given[0]  # also where the anchor has just moved
+        if self._given is not None and not restarted:
+            step = self._arrived_step(pts_s - self._given[0], arrival_time - self._given[1], step)
         self._newest = max(wanted, self._newest + max(SMALLEST_STEP, _SLOWEST * step))
         self._given, self._wanted = (pts_s, arrival_time), wanted
         return self._newest
+
+    def _arrived_step(self, step: float, waited: float, wanted: float) -> float:
+        """The stream's step (also where the anchor has just moved), as far as arrivals bear it out; `wanted` where a clock has jumped."""
+        if step >= _BEHIND + waited:
+            return wanted
+        bearable = self._credit + max(0.0, waited)
+        self._credit = min(self._ahead, bearable - min(step, bearable))
+        return min(step, bearable)

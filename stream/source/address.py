@@ -1,6 +1,6 @@
 """Addresses of sources: which kind of source a text names. Looks at the text and at the file system; opens nothing.
 
-front.mp4, file:///srv/front.mp4        a recording
+front.mp4, file:///srv/front.mp4        a recording (16:38:41.mp4, too: what exists as a file is a path)
 rtsp://user:password@host:554/path      a camera or a restream (rtsps, too)
 https://host/live/index.m3u8            HLS
 http://host/video.mjpg                  MJPEG or progressive video over HTTP
@@ -85,7 +85,7 @@ def _recognise(text: str, shown: str) -> SourceAddress:
     if text.lower().startswith("file://"):
         return _file(unquote(urlsplit(text).path), shown)
     match = _LOOKS_LIKE_URL.match(text)
-    if match and (match["slashes"] or match["scheme"].lower() in _SCHEMES):
+    if match and (match["slashes"] or (match["scheme"].lower() in _SCHEMES and not _is_file(text))):
         return _url(text, shown)
     if text.startswith("/dev/"):
         return _device(text, shown)
@@ -166,4 +166,13 @@ def _file(text: str, shown: str) -> SourceAddress:
         raise NotAVideo(f"{shown}: is a folder or a special file; give one video file")
     if size == 0:
         raise NotAVideo(f"{shown}: the file is empty")
-    return SourceAddress("file", str(path), shown, live=False, suggested_name=path.stem)
+    # FFmpeg takes what stands before a colon for a protocol, unless a slash comes first.
+    url = f"./{path}" if ":" in str(path) and not path.is_absolute() else str(path)
+    return SourceAddress("file", url, shown, live=False, suggested_name=path.stem)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False

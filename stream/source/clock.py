@@ -48,6 +48,10 @@ class SourceClock:
         if pts is not None:
             self._wall_offset, self._wall_at = unix_us / 1e6 - pts * self._unit, None
 
+    def forget_wall_clock(self) -> None:
+        """The times of packets lie on another line from here on."""
+        self._wall_offset = self._reported = self._wall_at = None
+
     def hear_report(self, pts: int | None, unix_us: int) -> None:
         """The same, reported packet by packet (RTCP sender reports). A report is accepted when two in a row agree.
 

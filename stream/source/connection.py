@@ -13,35 +13,47 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import NamedTuple, Self
 
 import av
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.events import Frame, Picture
+from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.opening import describe, open_container, video_stream
+from afterview.stream.source.held import Packet, Times
+from afterview.stream.source.lazy_decoder import LazyDecoder
+from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
+from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
 _PARSED = {"h264", "hevc", "mpeg4"}
-# FFmpeg invents times of 1/25 s for these formats: live, their frames are dated by arrival.
-_CLOCKLESS_FORMATS = {"mpjpeg", "mjpeg", "jpeg_pipe", "image2pipe"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
+_SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
-Packet: TypeAlias = "av.Packet[Any]"
 Wait = Callable[[float], object]
+Due = Callable[[float | None], bool]
+
+
+class _Moment(NamedTuple):
+    """The times of a picture: see Frame."""
+
+    pts_s: float | None
+    arrival_time: float
+    source_time: float | None
+    reached_s: float | None
+    clock_problem: str
 
 
 class Connection:
@@ -59,7 +71,8 @@ class Connection:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
-        self.damaged = 0  # packets skipped because they could not be decoded
+        self._unreadable = 0  # places of a recording that were skipped
+        self._decoder: LazyDecoder[_Moment] | None = None
         self._opened = ExitStack()
         self._container = self._opened.enter_context(open_container(address, config, monotonic))
         try:
@@ -71,11 +84,12 @@ class Connection:
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
-        self._by_arrival = address.live and self._container.format.name in _CLOCKLESS_FORMATS
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self.times = PacketTimes(self._stream, monotonic, self._live_line())
+        self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
         self._dated = False  # the program date was known once
@@ -95,6 +109,12 @@ class Connection:
     ) -> None:
         self._opened.close()
 
+    def _live_line(self) -> LiveLine | None:
+        without_times = has_no_times(self._container)
+        if not self._address.live or self._paced or (self._address.kind == "hls" and not without_times):
+            return None
+        return LiveLine(without_times=without_times)
+
     def _fragment_reader(self) -> FragmentReader | None:
         if self._address.kind != "file" or "mp4" not in self._container.format.name.split(","):
             return None
@@ -112,33 +132,72 @@ class Connection:
     @property
     def start_time(self) -> float | None:
         """Unix seconds of a recording's first frame, if known; call it after that frame was yielded."""
-        return (self._clock.start_time if self.own_clock else None) or self.about.start_time
+        return (self._clock.start_time if self.own_clock else None) or self._stated_start()
 
-    def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """Decoded frames in presentation order, until the end or `stop`. Raises SourceLost or SourceTimeout when a live source fails."""
+    @property
+    def delay_s(self) -> float:
+        """Seconds from the start of a recording (of its sound) to its first frame; call it after that frame was yielded."""
+        first_s = self._clock.position(0)
+        if self._address.live or self.about.begins_s is None or first_s is None:
+            return 0.0
+        delay_s = -first_s - self.about.begins_s
+        return delay_s if delay_s > _SOUND_DELAY_S else 0.0
+
+    def _stated_start(self) -> float | None:
+        return None if self.about.start_time is None else self.about.start_time + self.delay_s
+
+    @property
+    def damaged(self) -> int:
+        """Packets so far that could not be read or decoded. Nothing is known about those that were not decoded."""
+        return self._unreadable + (self._decoder.damaged if self._decoder else 0)
+
+    @property
+    def decoded(self) -> int:
+        """Packets that the decoder was given, so far."""
+        return self._decoder.decoded if self._decoder else 0
+
+    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+        """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
+
+        due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
+        unless they are needed. None: all are wanted.
+        """
+        wanted = None if due is None else lambda moment: due(moment.pts_s)
+        decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
+        self._decoder = decoder
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
-        for packet in self._packets(silence):
+        for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
                 return
-            for decoded in self._decode(packet):
-                pts_s = self._pts_s(decoded)
-                source_time, reached_s = self._source_time(decoded.pts, pts_s), self._reached_s()
-                if self._paced and not self._due(pts_s, stop):
+            for moment, decoded in self._decode(decoder, packet):
+                if stop.is_set():
                     return
-                yield Frame(pts_s, self._unix_time(), source_time, Picture(decoded), self.damaged, reached_s)
                 silence.picture_came()
-                sound_until = self.damaged
+                times = moment.pts_s, moment.arrival_time, moment.source_time
+                if decoded is None:
+                    yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
+                else:
+                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _pts_s(self, frame: av.VideoFrame) -> float | None:
+    def _moment(self, times: Times, stop: threading.Event) -> _Moment:
+        """The times of the picture whose turn it is. Waits for it if the source is paced."""
+        pts_s = self._pts_s(times)
+        source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
+        if self._paced:
+            self._wait_until(pts_s, stop)
+        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem)
+
+    def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
-        pts_s = now - self._began if self._by_arrival else self._clock.seconds(frame.pts, frame.dts)
+        pts_s = self._clock.seconds(times.pts, times.dts)
         if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + frame.duration * self._unit)
+            self._end_s = max(self._end_s, pts_s + times.duration * self._unit)
         return pts_s
 
     def _reached_s(self) -> float | None:
@@ -148,12 +207,11 @@ class Connection:
         position = self._clock.position(pts)
         return None if position is None else position + self._monotonic() - at
 
-    def _due(self, pts_s: float | None, stop: threading.Event) -> bool:
-        """Wait until a frame of a paced source is due. False when told to stop meanwhile."""
+    def _wait_until(self, pts_s: float | None, stop: threading.Event) -> None:
+        """Wait until a frame of a paced source is due, or until told to stop."""
         wait_s = 0.0 if pts_s is None or self._began is None else self._began + pts_s - self._monotonic()
-        if wait_s > 0:
+        if wait_s > 0 and not stop.is_set():
             self._wait(wait_s)
-        return not stop.is_set()
 
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
@@ -175,33 +233,28 @@ class Connection:
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
             failures += 1
-            self.damaged += 1
+            self._unreadable += 1
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, packet: Packet) -> list[av.VideoFrame]:
+    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
-            return []
+            return
         self._note_arrival(packet)
-        if packet.has_sidedata("prft"):
+        if self.times.changes != self._changes:
+            self._changes = self.times.changes
+            self._clock.forget_wall_clock()
+        if packet.has_sidedata("prft") and not self.times.problem:
             (wall_us,) = _PRFT.unpack_from(bytes(packet.get_sidedata("prft")))
             self._clock.hear_report(packet.pts, wall_us)
         if self._references is not None and self._references.known and packet.pts is not None:
             self._references.passed(packet.pos, packet.pts)
-        try:
-            frames = self._stream.codec_context.decode(None if last else packet)
-        except av.error.EOFError:
-            return []  # drained already
-        except (av.FFmpegError, ValueError):
-            self.damaged += 1
-            return []
-        self.damaged += packet.is_corrupt
-        return frames
+        yield from decoder.take(None if last else packet)
 
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
-        if packet.pts is not None and not self._by_arrival:
+        if packet.pts is not None:
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
         self._delivered = now
 
@@ -210,7 +263,7 @@ class Connection:
             return self._wall(pts)
         if self._references is not None and self._references.known:
             return self._recorded_wall(self._references, pts)
-        start = self.about.start_time
+        start = self._stated_start()
         return None if start is None or pts_s is None else start + pts_s
 
     def _recorded_wall(self, references: ReferenceClock, pts: int | None) -> float | None:
@@ -237,6 +290,10 @@ class Connection:
         words = ["end of file"]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
+        if self.about.rate_assumed and self.about.rate:
+            words.append(f"it states no frame rate: {self.about.rate:g} per second assumed")
+        if self.times.mended:
+            words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
         missing = self._missing_s()
         if missing > _EARLY_END_S:
             words.append(f"it stops {missing:.1f} s before its stated length")
@@ -251,5 +308,8 @@ class Connection:
         """
         stated = self.about.duration_s or 0.0
         missing = stated - self._end_s
-        began = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
-        return 0.0 if any(abs(missing - start_s) < _EARLY_END_S for start_s in began) else missing
+        start_s = -(self._clock.position(0) or 0.0)
+        # The container may count a wrong time as its end.
+        wrong_s = self.times.latest_wrong_s - self._end_s
+        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
+        return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing

@@ -2,6 +2,8 @@
 
 Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, until stopped
 Opened  Frame Frame ...  Ended                                          a recording
+
+Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
 """
 
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Opened:
     """A connection gave its first picture, which follows. start_time: Unix seconds of a recording's first frame, if it states one.
 
     own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
+    delay_s: how long after the start of the whole recording (its sound) the first frame comes.
     """
 
     codec: str
@@ -50,6 +53,7 @@ class Opened:
     rate: float | None
     start_time: float | None = None
     own_clock: bool = False
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Frame:
     arrival_time: Unix seconds, this machine's clock. source_time: Unix seconds, the source's clock; None if unknown.
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
+    clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
     """
 
     pts_s: float | None
@@ -68,6 +73,19 @@ class Frame:
     picture: Picture
     damaged: int = 0
     reached_s: float | None = None
+    clock_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A picture that was not due, and was not decoded. Its times are those that its Frame would have."""
+
+    pts_s: float | None
+    arrival_time: float
+    source_time: float | None
+    damaged: int = 0
+    reached_s: float | None = None
+    clock_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +115,4 @@ class Ended:
     damaged: int = 0
 
 
-Event = Opened | Frame | Lost | Retry | Ended
+Event = Opened | Frame | Passed | Lost | Retry | Ended

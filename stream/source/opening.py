@@ -19,6 +19,8 @@ _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file 
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+_NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
+_WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
 
 
@@ -27,6 +29,8 @@ class About:
     """What the container states about its video.
 
     rate: frames per second. start_time: Unix seconds. duration_s: of the video alone. finite: it states a length.
+    begins_s: where the whole recording begins, sound included, on the clock of its packets, seconds; None if unknown or video alone.
+    rate_assumed: neither container nor video states a rate, and FFmpeg assumes one.
     """
 
     codec: str
@@ -34,6 +38,8 @@ class About:
     start_time: float | None
     duration_s: float | None
     finite: bool
+    begins_s: float | None = None
+    rate_assumed: bool = False
 
 
 def open_container(
@@ -78,7 +84,9 @@ def video_stream(container: av.container.InputContainer, address: SourceAddress)
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:
     """What the container states about `stream`. now: Unix seconds; no recording can be newer."""
-    rate = next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
+    own = stream.codec_context.framerate if has_no_times(container) else None  # else FFmpeg's 25 per second
+    own = own if own and own <= _MAX_RATE else None
+    rate = next((rate for rate in (own, stream.average_rate, stream.guessed_rate) if rate and rate <= _MAX_RATE), None)
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -90,7 +98,15 @@ def describe(container: av.container.InputContainer, stream: av.VideoStream, *, 
         start_time=_start_time({**stream.metadata, **container.metadata}, now),
         duration_s=duration,
         finite=container.duration is not None and not _endless_fragments(container, stream),
+        rate_assumed=own is None and has_no_times(container),
+        begins_s=None if container.start_time is None or len(container.streams) == 1 else container.start_time / 1e6,
     )
+
+
+def has_no_times(container: av.container.InputContainer) -> bool:
+    """Whether the container's format knows no times: FFmpeg invents them, from the nominal rate or from 25 frames per second."""
+    name = container.format.name
+    return bool(int(container.format.flags) & _NO_TIMES) or name in _WITHOUT_TIMES or name.endswith("_pipe")
 
 
 def _endless_fragments(container: av.container.InputContainer, stream: av.VideoStream) -> bool:

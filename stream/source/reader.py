@@ -13,10 +13,10 @@ from afterview.stream.errors import NotAVideo, SourceError, SourceLost
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.connection import Connection, Wait
-from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Picture, Retry
+from afterview.stream.source.connection import Connection, Due, Wait
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
 
-__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Picture", "Retry", "SourceConfig", "read_events"]
+__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "read_events"]
 
 
 def read_events(
@@ -25,6 +25,7 @@ def read_events(
     *,
     stop: threading.Event,
     keep_trying: bool = False,
+    due: Due | None = None,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Wait | None = None,
@@ -34,9 +35,10 @@ def read_events(
 
     A recording ends with Ended. The reader reconnects to a live source without end once its first frame was seen; before that its failure
     is raised (a SourceError), unless `keep_trying`. `stop` takes effect at the next packet, so within the open or the read timeout.
+    due: whether the next frame, at this `pts_s`, is wanted; others are Passed, and are not decoded unless they are needed. None: all are.
     clock: Unix seconds. monotonic: seconds for waiting and timeouts. sleep: how to wait; by default until `stop` at most.
     """
-    reader = _Reader(address, config, stop, clock, monotonic, sleep or stop.wait)
+    reader = _Reader(address, config, stop, due, clock, monotonic, sleep or stop.wait)
     return reader.live(Backoff(config.backoff, dice), keep_trying) if address.live else reader.recording()
 
 
@@ -48,11 +50,12 @@ class _Reader:
         address: SourceAddress,
         config: SourceConfig,
         stop: threading.Event,
+        due: Due | None,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         sleep: Wait,
     ) -> None:
-        self._address, self._config, self._stop = address, config, stop
+        self._address, self._config, self._stop, self._due = address, config, stop, due
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         self._was_live = False  # a live connection, not a recording's, has given pictures
         self._first_picture_at: float | None = None  # of the present connection, as are these:
@@ -118,15 +121,16 @@ class _Reader:
     def _connect(self) -> Connection:
         return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
 
-    def _events(self, connection: Connection) -> Iterator[Opened | Frame]:
+    def _events(self, connection: Connection) -> Iterator[Opened | Frame | Passed]:
         """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
-            for frame in connection.frames(self._stop):
-                if self._frames == 0:
+            for frame in connection.frames(self._stop, self._due):
+                if self._frames == 0 and isinstance(frame, Frame):  # the first always is
                     about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
-                    yield Opened(about.codec, picture.width, picture.height, about.rate, start, own_clock)
+                    size = picture.width, picture.height
+                    yield Opened(about.codec, *size, about.rate, start, own_clock, connection.delay_s)
                 self._frames += 1
                 yield frame
         finally:

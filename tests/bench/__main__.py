@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.bench.table import Table
 
 NAMES = [
-    "startup", "ingest", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "store", "recall", "size", "training",
+    "startup", "ingest", "decode", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "store", "recall", "size",
+    "training",
 ]  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

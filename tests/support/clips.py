@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,3 +30,17 @@ def make_clip(
         for number in range(frames):
             writer.write(picture(number, width=width, height=height))
     return path
+
+
+def write_elementary(path: Path, codec: str, *, rate: int, frames: int) -> list[bytes]:
+    """Write a raw stream without a container that states its rate, with a key frame every second. Returns its packets."""
+    options = {"libx265": {"x265-params": f"log-level=-1:keyint={rate}:bframes=0"}}
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.options = options.get(codec, {"g": str(rate), "bf": "0"})
+        pictures = [av.VideoFrame.from_ndarray(picture(number), format="rgb24") for number in range(frames)]
+        packets = [packet for frame in [*pictures, None] for packet in stream.encode(frame)]
+        output.mux(packets)
+        return [bytes(packet) for packet in packets]

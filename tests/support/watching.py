@@ -21,7 +21,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
-from afterview.stream.source.reader import Event, Frame, SourceConfig, read_events
+from afterview.stream.source.reader import Event, Frame, Passed, SourceConfig, read_events
 from tests.support.servers import wait_until
 
 QUICK = SourceConfig(open_timeout_s=4, read_timeout_s=1.0, backoff=BackoffConfig(first_s=0.05, max_s=0.2))
@@ -31,21 +31,30 @@ class Watcher:
     """Reads `url` until told to stop. Threads: `reader` appends to the lists; tests only read them.
 
     events: everything but frames, with the monotonic time it came. frames: all of them. samples: (slot, pixels) of those the sampler
-    chose. error: what the reader raised.
+    chose. passed: pictures that were not decoded, if lazy. error: what the reader raised.
     """
 
-    def __init__(self, url: str, *, config: SourceConfig = QUICK, fps: float = 1.0, keep_trying: bool = False) -> None:
+    def __init__(
+        self, url: str, *, config: SourceConfig = QUICK, fps: float = 1.0, keep_trying: bool = False, lazy: bool = False
+    ) -> None:
         self.events: list[tuple[float, Event]] = []
         self.frames: list[tuple[float, Frame]] = []
         self.samples: list[tuple[int, NDArray[np.uint8]]] = []
+        self.passed: list[Passed] = []
         self.error: BaseException | None = None
+        self._lazy = lazy
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(url, config, fps, keep_trying), daemon=True)
 
     def _read(self, url: str, config: SourceConfig, fps: float, keep_trying: bool) -> None:
         sampler = Sampler(fps)
         try:
-            for event in read_events(parse_source(url), config, stop=self._stop, keep_trying=keep_trying):
+            due = sampler.due if self._lazy else None
+            for event in read_events(parse_source(url), config, stop=self._stop, keep_trying=keep_trying, due=due):
+                if isinstance(event, Passed):
+                    sampler.admit(event.pts_s)
+                    self.passed.append(event)
+                    continue
                 if not isinstance(event, Frame):
                     self.events.append((time.monotonic(), event))
                     continue

@@ -134,7 +134,7 @@ def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns:
     for ingest, status, meter in rows:
         info = ingest.repository.info
         known = status.detail if status.state not in ("online", "ended") else ""
-        clock = "source clock rejected" if status.clock else None
+        clock = status.clock.partition(":")[0] if status.clock else None
         problems = (status.cause, known, clock, describe_waiting(status.upload, info))
         matter = "; ".join(problem.removeprefix(f"{ingest.config.address}: ") for problem in problems if problem)
         figures = [

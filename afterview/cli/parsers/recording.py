@@ -101,6 +101,11 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         "Tokens take 1.5 (tiny) or 13 (hour-llava-3b) beside them (default: as the camera does, 480 for a new camera)",
     )  # fmt: skip
     parser.add_argument(
+        "--decode", choices=("needed", "full"), default="needed",
+        help="needed: decode only the pictures that are remembered, and what they need; full: decode all. Both remember the same frames; "
+        "full also counts damage in pictures that nobody needs (default: needed)",
+    )  # fmt: skip
+    parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",
         help="sync frames to disk every S seconds, 0 to 60, instead of one by one: less wear on the disk, but a power cut loses the frames "
         "of up to S seconds (default: 0)",

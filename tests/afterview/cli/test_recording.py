@@ -15,6 +15,7 @@ from afterview.memory.base.settings import read_settings
 from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
 from afterview.stream.media import decode_jpeg
+from afterview.stream.source.lazy_decoder import LazyDecoder
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.servers import RtspServer, need_rtsp
@@ -209,6 +210,29 @@ def replay(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, 
     assert status == 0
     document: dict[str, Any] = json.loads(out)
     return document
+
+
+def test_decoding_what_is_needed_records_what_decoding_all_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=50)
+    decoded: list[int] = []
+    decode = LazyDecoder._decode
+
+    def counted(self: LazyDecoder[Any], packet: Any) -> list[Any]:
+        decoded.append(1)
+        return decode(self, packet)
+
+    monkeypatch.setattr(LazyDecoder, "_decode", counted)
+    memory, counts = tmp_path / "m", {}
+    for camera, options in (("needed", ()), ("full", ("--decode", "full"))):
+        decoded.clear()
+        replay(capsys, clip, "--memory", memory, "--camera", camera, "--start", START, *options)
+        counts[camera] = len(decoded)
+    needed, full = (Memory(memory).camera(camera).snapshot() for camera in counts)
+    assert needed.times.tolist() == full.times.tolist() == [START + second for second in range(5)]
+    assert [*needed.images(np.arange(5))] == [*full.images(np.arange(5))]
+    assert counts["needed"] < 50 <= counts["full"]
 
 
 def test_the_size_of_images_is_kept_for_the_camera_and_its_cost_is_said(

@@ -149,6 +149,15 @@ def test_a_source_slower_than_the_sampling_rate_has_no_gap_at_every_frame(tmp_pa
     assert gaps_of(tmp_path, [*frames, 400.0, 407.0]) == [(0, 7, "jump"), (273, 400, "jump")]
 
 
+def test_a_first_step_that_the_sources_pace_explains_is_no_gap(tmp_path: Path) -> None:
+    with open_camera(tmp_path, "a", SPEC) as repository:
+        repository.allow_silence(20.0)
+        for number, time in enumerate([0.0, 20.0, 40.0, 60.0, 180.0, 200.0]):
+            repository.append(make_frame(number, SPEC, time=START + time))
+    gaps = CameraReader(tmp_path / "a").snapshot().gaps
+    assert [(gap.start - START, gap.end - START, gap.reason) for gap in gaps] == [(60, 180, "jump")]
+
+
 def test_short_interruptions_are_no_gap(tmp_path: Path) -> None:
     with open_camera(tmp_path, "a", SPEC) as repository:
         repository.append(make_frame(0, SPEC))

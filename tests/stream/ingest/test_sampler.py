@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterview.configs import UsageError
-from afterview.stream.ingest.sampler import REORDER_S, STUCK_FRAMES, Chosen, Sampler
+from afterview.stream.ingest.sampler import REORDER_S, Chosen, Sampler
 
 RATES = st.sampled_from([0.5, 1.0, 2.0, 5.0])
 
@@ -90,9 +90,16 @@ def test_after_a_restart_slots_are_counted_from_the_restart() -> None:
 )
 def test_a_clock_that_never_advances_does_not_stop_the_memory(times: list[float]) -> None:
     sampler = Sampler(1)
-    frames = slots(sampler, times * (4 * STUCK_FRAMES))
+    frames = slots(sampler, times * 200)
     assert sum(slot is not None for slot in frames) >= 3
     assert sampler.discontinuities >= 2
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(25, 50), (5, 10), (1, 2)])
+def test_a_clock_that_stands_still_is_judged_in_seconds_not_in_frames(rate: float, frames: int) -> None:
+    sampler = Sampler(1, nominal_rate=rate)
+    found = slots(sampler, [3.0] * (frames + 1))
+    assert found.index(1) == frames
 
 
 @pytest.mark.parametrize("missing", [None, math.nan, math.inf, -1e300])
@@ -219,3 +226,14 @@ def test_losing_times_never_doubles_a_slot_nor_stops_the_stream(
     numbers = [slot for slot in slots(Sampler(fps), [*times, now / 1000, now / 1000 + 20]) if slot is not None]
     assert numbers == sorted(set(numbers))
     assert len(numbers) >= 2
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 50), st.floats(allow_nan=True)), max_size=40), RATES)
+def test_due_foretells_what_admit_chooses_and_changes_nothing(times: list[float | None], fps: float) -> None:
+    asked, plain = Sampler(fps), Sampler(fps)
+    for time in times:
+        due = asked.due(time)
+        assert asked.due(time) == due
+        chosen = asked.admit(time)
+        assert (chosen is not None) == due
+        assert str(chosen) == str(plain.admit(time))

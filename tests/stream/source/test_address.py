@@ -7,6 +7,7 @@ import pytest
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.address import SourceAddress, parse_source
 from tests.support.clips import make_clip
+from tests.support.reading import frames_of, read
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from tests.support.clips import make_clip
         ("https://host/a/index.m3u8?x=1", "hls", True, "index host"),
         ("http://admin:secret@cam/video.mjpg", "http", True, "video cam"),
         ("srt://:9000?mode=listener", "network", True, "srt"),
+        ("rtmp://cam/door:7", "network", True, "door:7 cam"),
         ("lavfi:testsrc2=size=64x48:rate=5", "pattern", True, "testsrc2"),
     ],
 )
@@ -62,3 +64,13 @@ def test_files_and_what_is_none(tmp_path: Path) -> None:
         with pytest.raises(kind, match=said) as raised:
             parse_source(text)
         assert raised.value.exit_status == 2
+
+
+@pytest.mark.parametrize("name", ["16:38:41.mp4", "cam:front.mp4", "rtsp:door.mp4", "file:1.mp4"])
+def test_a_file_name_with_a_colon_is_a_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_clip(tmp_path / "clip.mp4", frames=2).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    address = parse_source(name)
+    assert (address.kind, address.live, address.redacted) == ("file", False, name)
+    assert len(frames_of(read(name))) == 2
+    assert len(frames_of(read(tmp_path / name))) == 2

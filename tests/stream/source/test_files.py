@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,7 +13,7 @@ from afterview.stream.ingest.sampler import Sampler
 from afterview.stream.media import VideoWriter
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.reader import Ended, Event, Opened, read_events
-from tests.support.clips import make_clip, picture
+from tests.support.clips import make_clip, picture, write_elementary
 from tests.support.reading import FAST, frames_of, nearest, open_files, read
 from tests.support.transport_stream import join_transport_streams
 
@@ -45,8 +46,68 @@ def test_any_container_gives_every_frame_at_its_time(tmp_path: Path, name: str, 
 @pytest.mark.parametrize("name", ["clip.mjpeg", "clip.h264"])
 def test_a_stream_without_a_container_has_its_nominal_rate(tmp_path: Path, name: str) -> None:
     clip = make_clip(tmp_path / name, frames=50, codec="mjpeg" if name == "clip.mjpeg" else "libx264")
-    sampler = Sampler(1)
-    assert [n for n, frame in enumerate(frames_of(read(clip))) if sampler.admit(frame.pts_s)] == [0, 25]
+    sampler, events = Sampler(1), read(clip)
+    assert [n for n, frame in enumerate(frames_of(events)) if sampler.admit(frame.pts_s)] == [0, 25]
+    assert events[-1] == Ended("end of file; it states no frame rate: 25 per second assumed", frames=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("clip.h264", "libx264"), ("clip.hevc", "libx265"), ("clip.m2v", "mpeg2video")]
+)
+def test_a_stream_without_a_container_has_the_rate_that_its_video_states(tmp_path: Path, name: str, codec: str) -> None:
+    rate = 24 if codec == "mpeg2video" else 10
+    write_elementary(tmp_path / name, codec, rate=rate, frames=5 * rate)
+    events = read(tmp_path / name)
+    assert isinstance(events[0], Opened)
+    assert events[0].rate == rate
+    sampler = Sampler(1, nominal_rate=events[0].rate)
+    chosen = [number for number, frame in enumerate(frames_of(events)) if sampler.admit(frame.pts_s)]
+    assert chosen == [rate * second for second in range(5)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_video_that_begins_after_the_sound_is_dated_from_the_start_of_the_recording(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"meeting{suffix}"
+    with av.open(str(path), "w") as output:
+        output.metadata["creation_time"] = "2023-11-14T22:13:20Z"  # 1_700_000_000
+        video, sound = output.add_stream("libx264", rate=10), output.add_stream("aac", rate=16_000)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        sound.layout = "mono"
+        for second in range(10):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = 16_000, 16_000 * second
+            output.mux(sound.encode(samples))
+            for number in range(10 * (second >= 7)):
+                frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+                frame.pts, frame.time_base = 10 * second + number, Fraction(1, 10)
+                output.mux(video.encode(frame))
+        output.mux([*video.encode(None), *sound.encode(None)])
+    events = read(path)
+    assert isinstance(events[0], Opened)
+    assert events[0].delay_s == pytest.approx(7.0, abs=0.1)
+    assert events[0].start_time == pytest.approx(1_700_000_007, abs=0.1)
+    assert [frame.pts_s for frame in frames_of(events)][:2] == pytest.approx([0.0, 0.1])
+    assert frames_of(events)[0].source_time == pytest.approx(1_700_000_007, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.ts", "clip.mp4"])
+def test_two_packets_with_a_time_hours_off_change_nothing_else(tmp_path: Path, name: str) -> None:
+    clip = make_clip(tmp_path / f"right{Path(name).suffix}", frames=200)
+    with av.open(str(clip)) as source, av.open(str(tmp_path / name), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue
+            if number in (70, 140):
+                packet.pts += round(9800 / packet.time_base)
+            packet.stream = stream
+            target.mux(packet)
+    events = read(tmp_path / name)
+    times = [frame.pts_s for frame in frames_of(events)]
+    assert times == pytest.approx([number / 10 for number in range(200)], abs=0.11)
+    assert events[-1] == Ended("end of file; 2 wrong times replaced", frames=200)
 
 
 def test_variable_rate_b_frames_and_a_late_start(tmp_path: Path) -> None:

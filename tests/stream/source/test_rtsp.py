@@ -46,6 +46,29 @@ def test_live_gives_the_very_frames_of_the_file_over_tcp_and_udp(clip: Path) -> 
     assert len(second.frames) >= 38  # over UDP the server's goodbye may overtake the last frames
 
 
+def test_pictures_that_nobody_needs_are_not_decoded(tmp_path: Path) -> None:
+    """With and without B-frames. The frames and their times are the same, and they come no later than their group of pictures."""
+    for frames_between in (0, 2):
+        clip = tmp_path / f"{frames_between}.mp4"
+        options = {"preset": "veryfast", "g": "10", "bf": str(frames_between)}
+        with VideoWriter(clip, 160, 120, RATE, options=options) as video:
+            for number in range(60):
+                video.write(picture(number))
+        with (
+            RtspServer(clip) as server,
+            Watcher(server.url, fps=2.0, config=PATIENT, lazy=True) as lazy,
+            Watcher(server.url, fps=2.0, config=PATIENT) as full,
+        ):
+            for watch in (lazy, full):
+                watch.until(lambda watch=watch: watch.of(Lost))  # type: ignore[misc]
+        assert_same_frames(lazy.samples, samples_of_file(clip, 2.0))
+        assert len(lazy.passed) > 30
+        assert len(lazy.passed) + len(lazy.frames) == len(full.frames) == 60
+        arrivals = {frame.pts_s: frame.arrival_time for _, frame in full.frames}
+        for _, frame in lazy.frames[5:]:
+            assert frame.arrival_time == pytest.approx(arrivals[frame.pts_s], abs=0.15)
+
+
 def test_live_gives_the_very_frames_of_pictures_in_several_slices(tmp_path: Path) -> None:
     """Most cameras cut a picture into slices; each must come as one picture, the first of a connection and every key frame too."""
     clip = tmp_path / "clip.mp4"

@@ -54,7 +54,7 @@ class PacketKinds:
                 continue
             kind = _hevc(data[begin], data[begin + 1]) if self._hevc else _h264(data[begin])
             if kind is None:
-                parameters.append(data[begin:end])
+                parameters.append(data[begin:end].rstrip(b"\0"))  # zeros belong to the next start code
             elif kind.picture:
                 kinds.append(kind)
         if not kinds:

@@ -172,7 +172,7 @@ def test_parameter_sets_that_come_once_are_kept() -> None:
 def stripped(kinds: PacketKinds, data: bytes) -> bytes:
     """The packet without its parameter sets."""
     sets = kinds.of(data).parameters
-    units = [data[begin:end] for begin, end in kinds._units(data)]
+    units = [data[begin:end].rstrip(b"\0") for begin, end in kinds._units(data)]
     return b"".join(b"\0\0\1" + unit for unit in units if unit not in sets)
 
 

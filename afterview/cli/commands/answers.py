@@ -136,19 +136,18 @@ def _delete(memory: Path, arguments: argparse.Namespace) -> int:
             [*(_line(_about(one)) for one in chosen[:_MOST_PREVIEWED]), f"{_count(chosen)} would be deleted"], arguments
         )
     failed = {} if arguments.dry_run else _delete_each(chosen)
-    status = ExitStatus.FAILURE if failed else ExitStatus.OK
     chosen = [one for one in chosen if one.id not in failed]
     if arguments.json:
         deleted = [{"id": one.id, "bytes": one.bytes} for one in chosen]
         gone = {"deleted": [] if arguments.dry_run else deleted, "would_delete": deleted if arguments.dry_run else []}
         dump({**gone, "skipped": failed}, arguments.memory)
-        return status
+        return ExitStatus.FAILURE if failed else ExitStatus.OK
     if arguments.dry_run:
         for one in chosen:
             print(_line(_about(one)))
     print(f"{_count(chosen)} would be deleted" if arguments.dry_run else f"{_count(chosen)} deleted")
     print_skipped(failed, "not deleted")
-    return status
+    return ExitStatus.FAILURE if failed else ExitStatus.OK
 
 
 def _count(chosen: list[SavedDirectory]) -> str:

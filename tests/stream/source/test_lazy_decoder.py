@@ -242,7 +242,11 @@ def later_by(ticks: int, first: int) -> Change:
 
 
 def shifted(one: Coded, ticks: int) -> Coded:
-    return replace(one, pts=one.pts and one.pts + ticks, dts=one.dts and one.dts + ticks)
+    return replace(
+        one,
+        pts=None if one.pts is None else one.pts + ticks,
+        dts=None if one.dts is None else one.dts + ticks,
+    )
 
 
 def lone_outlier(ticks: int, at: int) -> Change:

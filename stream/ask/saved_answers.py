@@ -13,6 +13,7 @@ from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.durable import unlink, write_file
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.base.held_directory import place_of, shown
+from afterview.memory.base.lock import file_lock
 from afterview.memory.format.answer_files import (
     SavedDirectory,
     delete_answer,
@@ -26,6 +27,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.plans.removal import Removal
 from afterview.stream.ask.answer_record import Images, Record, opened
 
+_LOCK, _PATIENCE_S = ".lock", 5.0
 KEPT, KEPT_BYTES = 500, 1_000_000_000  # per memory; about a hundred kilobytes each are common
 
 
@@ -181,7 +183,17 @@ def _images(record: Record, directory: Path) -> Images:
 
 
 def _prune(memory: Path) -> list[str]:
-    """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays."""
+    """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays: one process deletes at a time."""
+    try:
+        with file_lock(memory / ANSWERS / _LOCK, patience_s=_PATIENCE_S):
+            return _prune_alone(memory)
+    except TimeoutError:
+        return []  # the process that holds the lock deletes them
+    except OSError as error:
+        return [f"old saved answers could not be deleted ({error.filename}: {error.strerror})"]
+
+
+def _prune_alone(memory: Path) -> list[str]:
     known = saved_directories(memory)
     kept, size = 0, 0
     for kept, one in enumerate(known):
@@ -190,10 +202,7 @@ def _prune(memory: Path) -> list[str]:
             break
     else:
         return []
-    try:
-        for one in known[kept:]:
-            delete_answer(one.path)
-    except OSError as error:
-        return [f"old saved answers could not be deleted ({error.filename}: {error.strerror})"]
+    for one in known[kept:]:
+        delete_answer(one.path)
     gone = f"{len(known) - kept} saved answers were" if len(known) - kept > 1 else "saved answer was"
     return [f"the oldest {gone} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]

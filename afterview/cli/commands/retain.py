@@ -246,7 +246,7 @@ def _full(outlook: dict[str, Any]) -> str:
     if limit == 0:
         return "it is at its limit: only whole chunks of frames that are not kept can be deleted"
     if limit is not None and (disk is None or limit <= disk):
-        return f"its limit is reached in {spell_duration(limit)} at this rate" if limit > 0 else "its limit is reached"
+        return f"its limit is reached in {spell_duration(limit)} at this rate"
     if disk is None:
         return "the limit is not reached at this rate"
     names = outlook["disk_cameras"]

@@ -259,4 +259,4 @@ def test_many_cameras_of_a_disk_are_not_all_named() -> None:
 
 def test_a_limit_that_is_reached_is_not_reached_in_no_time(memory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["retain", "--memory", str(memory), "--camera", "a", "--gb", "0.000001", "--yes"]) == 0
-    assert "; its limit is reached\n" in capsys.readouterr().out
+    assert "; it is at its limit: only whole chunks" in capsys.readouterr().out

@@ -184,25 +184,28 @@ def _images(record: Record, directory: Path) -> Images:
 
 def _prune(memory: Path) -> list[str]:
     """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays: one process deletes at a time."""
+    if not _beyond_limits(memory):
+        return []
     try:
         with file_lock(memory / ANSWERS / _LOCK, patience_s=_PATIENCE_S):
-            return _prune_alone(memory)
+            oldest = _beyond_limits(memory)
+            for one in oldest:
+                delete_answer(one.path)
     except TimeoutError:
         return []  # the process that holds the lock deletes them
     except OSError as error:
         return [f"old saved answers could not be deleted ({error.filename}: {error.strerror})"]
+    if not oldest:
+        return []
+    gone = f"{len(oldest)} saved answers were" if len(oldest) > 1 else "saved answer was"
+    return [f"the oldest {gone} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]
 
 
-def _prune_alone(memory: Path) -> list[str]:
-    known = saved_directories(memory)
-    kept, size = 0, 0
+def _beyond_limits(memory: Path) -> list[SavedDirectory]:
+    """The oldest answers that a memory does not keep."""
+    known, size = saved_directories(memory), 0
     for kept, one in enumerate(known):
         size += one.bytes
         if kept and (kept >= KEPT or size > KEPT_BYTES):
-            break
-    else:
-        return []
-    for one in known[kept:]:
-        delete_answer(one.path)
-    gone = f"{len(known) - kept} saved answers were" if len(known) - kept > 1 else "saved answer was"
-    return [f"the oldest {gone} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]
+            return known[kept:]
+    return []

@@ -198,9 +198,9 @@ def parse_duration(text: str) -> float:
 
 def _seconds(plain: str) -> float:
     """Raises ValueError for a text that is not numbers with units."""
-    if not re.fullmatch(_DURATION, plain):
+    if not re.fullmatch(_DURATION, plain, re.ASCII):
         raise ValueError
-    return sum(float(number) * _UNITS[unit[0]] for number, unit in re.findall(_PART, plain))
+    return sum(float(number) * _UNITS[unit[0]] for number, unit in re.findall(_PART, plain, re.ASCII))
 
 
 def quoted(text: str) -> str:

@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import Any
 
-from afterview.cli.arguments import memory_path
+from afterview.cli.arguments import memory_path, newest_frame, positive_duration, require_order, require_past
 from afterview.cli.confirm import confirm
 from afterview.cli.output.deletions import describe_evicted, describe_preview, show_previews
 from afterview.cli.output.documents import dump, print_skipped
@@ -14,7 +14,7 @@ from afterview.memory.base.settings import (
     CameraSettings,
     read_settings,
 )
-from afterview.memory.base.typed_times import parse_duration, parse_time
+from afterview.memory.base.typed_times import parse_time
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import camera_limits
@@ -78,12 +78,13 @@ def span_of(reader: CameraReader, arguments: argparse.Namespace) -> tuple[float,
     if arguments.last:
         if arguments.start or arguments.end:
             raise UsageError("--last says where the span begins and ends; leave out --from and --to")
-        return now - parse_duration(arguments.last), now
+        return now - positive_duration("--last", arguments.last), now
     if not (arguments.start and arguments.end):
         raise UsageError("which span? give --from and --to, or --last")
     start, end = (parse_time(text, timezone=zone, now=now) for text in (arguments.start, arguments.end))
-    if end < start:
-        raise UsageError(f"the span ends before it begins: --from {arguments.start} --to {arguments.end}")
+    require_order(start, end, said=f"--from {arguments.start} --to {arguments.end}")
+    if arguments.command == "forget":  # a span that is yet to come can be kept, but nothing of it can be forgotten
+        require_past("--from", arguments.start, start, now, lambda: newest_frame([reader]))
     return start, end
 
 

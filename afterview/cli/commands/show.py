@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import readable_memory
+from afterview.cli.arguments import positive_duration, readable_memory
 from afterview.cli.output.documents import columns_of, dump, print_skipped
 from afterview.cli.output.sheets import FORMATS, picture_path, picture_place, write_picture, write_sheet
 from afterview.cli.viewer import open_picture
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.typed_times import parse_duration, parse_time, spell_duration
+from afterview.memory.base.typed_times import parse_time, spell_duration
 from afterview.memory.directory import Memory
 from afterview.stream.ask.frame_images import image_of
 from afterview.stream.ask.looking import Chosen, frame_at, frame_numbered, frames_of_span, newest_frame
@@ -137,7 +137,7 @@ def _choose(snapshot: "MemorySnapshot", arguments: argparse.Namespace) -> Chosen
         return newest_frame(snapshot)
     start, end = moment(arguments.start), moment(arguments.end)
     if arguments.last is not None:
-        start, end = now - parse_duration(arguments.last), now
+        start, end = now - positive_duration("--last", arguments.last), now
     return frames_of_span(snapshot, start, end, arguments.count or _COUNT)
 
 

@@ -236,6 +236,16 @@ ASKING: list[Row] = [
 
 POLYGONS = ("0,0 640,0 640,360", "0,0 100,0 100,50", "nan,0 1,0 1,1", "1e400,0 1,0 1,1", "-0.1,0 1,0 1,1")
 MANAGING: list[Row] = [
+    *(
+        ([command, "--memory", "mem", "--camera", "yard", "--last", "0"], 2, "longer than 0")
+        for command in ("forget", "keep", "show")
+    ),
+    (
+        ["forget", "--memory", "mem", "--camera", "yard", "--yes", "--from", "2099-01-01", "--to", "2099-01-02"],
+        2,
+        "lies in the future",
+    ),
+    (["show", "--memory", "mem", "--camera", "yard", "--last", "٣s"], 2, "is not a duration"),
     *((["mask", "--memory", "mem", "--camera", "yard", "--polygon", text], 2, "not pixels") for text in POLYGONS),
     (["mask", "--memory", "mem", "--camera", "yard", "--polygon", "0,0 0.5,0.5 1,1"], 2, "hide nothing"),
     (

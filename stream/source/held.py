@@ -10,6 +10,12 @@ from afterview.stream.source.packet_kind import PacketKind
 Packet: TypeAlias = "av.Packet[Any]"
 
 
+class PacketNumber(int):
+    """The number of one packet, an object of its own: PyAV knows what is attached to a packet by the object's address, and forgets it for
+    all packets when one is freed. Small integers are one object for all cameras.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """Of a picture, in units of the stream; None if unknown."""
@@ -44,12 +50,13 @@ class Held:
 
 def number_of(frame: av.VideoFrame) -> int:
     """The number of the packet that the decoder made this frame from; 0: none that has a number."""
-    return frame.opaque if isinstance(frame.opaque, int) else 0
+    number = frame.opaque
+    return number if isinstance(number, PacketNumber) else 0
 
 
 def with_data(packet: Packet, data: bytes) -> Packet:
     """A packet of the same picture with other data."""
     copy: Packet = av.Packet(data)
     copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    copy.is_keyframe, copy.opaque = packet.is_keyframe, packet.opaque
+    copy.is_keyframe, copy.opaque = packet.is_keyframe, PacketNumber(packet.opaque)
     return copy

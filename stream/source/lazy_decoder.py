@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import av
 
-from afterview.stream.source.held import Held, Packet, Times, number_of, with_data
+from afterview.stream.source.held import Held, Packet, PacketNumber, Times, number_of, with_data
 from afterview.stream.source.packet_kind import EACH_ALONE, PacketKinds
 from afterview.stream.source.regularity import Regularity
 
@@ -78,7 +78,7 @@ class LazyDecoder(Generic[Moment]):
             yield from self._shown(self._decode(packet))
         else:
             self._count += 1
-            packet.opaque = self._count
+            packet.opaque = PacketNumber(self._count)
             yield from self._take(Held(packet, self._kinds.of(bytes(packet)), packet.pts or 0, self._count))
 
     def _alone(self, packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:

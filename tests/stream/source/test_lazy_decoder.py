@@ -84,28 +84,37 @@ def encode(
 coded = lru_cache(maxsize=None)(encode)
 
 
+class Choosing:
+    """Takes packets, and keeps slot, time and pixels of every frame that is remembered in `result`."""
+
+    def __init__(self, name: str, fps: float, *, lazy: bool, extradata: bytes | None = None) -> None:
+        context: Any = av.CodecContext.create(codec_of(name), "r")
+        if extradata is not None:
+            context.extradata = extradata
+        context.thread_count = 1
+        self.result: list[tuple[int, float, str]] = []
+        self.sampler = Sampler(fps)
+        self.decoder: LazyDecoder[float | None] = LazyDecoder(
+            context, lambda times: seconds(times), self.sampler.due if lazy else None
+        )
+
+    def take(self, packet: Any) -> None:
+        for pts_s, frame in self.decoder.take(packet):
+            choice = self.sampler.admit(pts_s)
+            if choice is not None:
+                assert frame is not None, "a picture that is due must be decoded"
+                digest = hashlib.md5(frame.to_ndarray().tobytes()).hexdigest()
+                self.result.append((choice.slot, round(choice.pts_s, 6), digest))
+
+
 def chosen(
     name: str, packets: list[Coded], fps: float, *, lazy: bool, extradata: bytes | None = None
 ) -> tuple[list[tuple[int, float, str]], LazyDecoder[float | None]]:
     """Slot, time and pixels of every frame that is remembered, and the decoder."""
-    context: Any = av.CodecContext.create(codec_of(name), "r")
-    if extradata is not None:
-        context.extradata = extradata
-    context.thread_count = 1
-    sampler = Sampler(fps)
-    decoder: LazyDecoder[float | None] = LazyDecoder(
-        context, lambda times: seconds(times), sampler.due if lazy else None
-    )
-    result = []
-    sent: list[Any] = [*map(packet_of, packets), None]
-    for packet in sent:
-        for pts_s, frame in decoder.take(packet):
-            choice = sampler.admit(pts_s)
-            if choice is not None:
-                assert frame is not None, "a picture that is due must be decoded"
-                digest = hashlib.md5(frame.to_ndarray().tobytes()).hexdigest()
-                result.append((choice.slot, round(choice.pts_s, 6), digest))
-    return result, decoder
+    choosing = Choosing(name, fps, lazy=lazy, extradata=extradata)
+    for packet in [*map(packet_of, packets), None]:
+        choosing.take(packet)
+    return choosing.result, choosing.decoder
 
 
 def codec_of(name: str) -> str:
@@ -135,6 +144,19 @@ def test_times_and_pixels_are_those_of_decoding_everything(name: str, group: int
         lazy, _ = chosen(name, packets, fps, lazy=True)
         assert lazy == full
         assert everything.decoded == len(packets)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name not in ("mjpeg", "mpeg2video")])
+def test_cameras_do_not_disturb_each_other(name: str) -> None:
+    """Their packets have the same numbers, and one decodes packets that another has dropped."""
+    packets = coded(name, 40)
+    cameras = [Choosing(name, fps, lazy=True) for fps in (5.0, 1.0, 0.3)]
+    for place in range(len(packets) + 30 * len(cameras)):
+        for behind, camera in enumerate(cameras):
+            if 0 <= place - 30 * behind <= len(packets):
+                camera.take(packet_of(packets[place - 30 * behind]) if place - 30 * behind < len(packets) else None)
+    for camera in cameras:
+        assert camera.result == chosen(name, packets, camera.sampler.fps, lazy=False)[0]
 
 
 NEEDED = {  # of 250 pictures, one a second: what an exact decoder cannot do without

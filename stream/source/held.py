@@ -54,9 +54,9 @@ def number_of(frame: av.VideoFrame) -> int:
     return number if isinstance(number, PacketNumber) else 0
 
 
-def with_data(packet: Packet, data: bytes) -> Packet:
+def with_data(held: Held, data: bytes) -> Packet:
     """A packet of the same picture with other data."""
-    copy: Packet = av.Packet(data)
+    packet, copy = held.packet, av.Packet(data)
     copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    copy.is_keyframe, copy.opaque = packet.is_keyframe, PacketNumber(packet.opaque)
+    copy.is_keyframe, copy.opaque = packet.is_keyframe, PacketNumber(held.number)
     return copy

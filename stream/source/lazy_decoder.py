@@ -311,7 +311,7 @@ class LazyDecoder(Generic[Moment]):
             self._stale = False
         if self._unseen and self._kinds is not None:
             if any(unit not in held.kind.parameters for unit in self._unseen):
-                packet = with_data(packet, self._kinds.with_parameters(self._unseen, bytes(packet)))
+                packet = with_data(held, self._kinds.with_parameters(self._unseen, bytes(packet)))
             self._unseen.clear()
         if held.shown:
             self._inside.add(held.number)

@@ -7,18 +7,22 @@ import math
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 from afterview.configs import UsageError
 from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
+from afterview.stream.errors import SourceError
+from afterview.stream.ingest.archive import ArchiveReading, FileOutcome
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
-from afterview.stream.ingest.items import Dropped, Interruption, Pace
+from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
 from afterview.stream.source.reader import read_events
 
@@ -30,7 +34,7 @@ MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
-Item = Sampled | Interruption | Dropped | Pace
+Item = Sampled | Interruption | Dropped | Pace | Joint
 
 
 class CameraDecoder:
@@ -55,7 +59,10 @@ class CameraDecoder:
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
-        self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
+        self._archive = ArchiveReading(repository.last_time) if config.files else None
+        self._held: list[
+            tuple[Chosen, Frame | Passed]
+        ] = []  # chosen frames whose time is not known until the clock has settled
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
@@ -74,29 +81,11 @@ class CameraDecoder:
 
     def run(self, stop: threading.Event) -> None:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
-        config = self._config
         try:
-            due = self._sampler.due if config.decode == "needed" else None
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
-                match event:
-                    case Frame():
-                        self._take(event, stop)
-                    case Passed():
-                        self._note_clock(event)
-                        self._sampler.admit(event.pts_s)
-                        self._observe(event)
-                    case Opened():
-                        self._connected(event)
-                    case Lost():
-                        self._release()
-                        self._inbox.put(Interruption("lost"))
-                        self._stats.set_source("offline", event.reason)
-                    case Retry():
-                        self.never_connected = "" if self._connected_once else event.reason
-                        self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
-                    case Ended():
-                        self.end_reason = event.reason
-            self._release()
+            if self._archive is None:
+                self.end_reason = self._read(self._config.address, stop)
+            else:
+                self._read_files(self._archive, stop)
         except Closed:
             pass  # the camera is being stopped
         except BaseException:
@@ -104,6 +93,69 @@ class CameraDecoder:
             raise
         finally:
             self._inbox.close()
+
+    def _read_files(self, archive: ArchiveReading, stop: threading.Event) -> None:
+        """Each file in turn. One that cannot be read does not end the others, unless it is the only one."""
+        files = self._config.files
+        for file in files:
+            self._sampler.restart()
+            self._clock, outcome = None, archive.begin(file)
+            self._stats.progress = archive.progress(files) if len(files) > 1 else ""
+            try:
+                reason = self._read(file.address, stop)
+            except SourceError as error:
+                self._release()
+                if len(files) == 1 and not outcome.recorded:
+                    raise
+                archive.failed(str(error).removeprefix(f"{outcome.file}: "))
+                continue
+            if reason == STOPPED:
+                return
+            archive.ended(reason, grew=file.size > 0 and Path(file.address.url).stat().st_size > file.size)
+        self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
+
+    def _read(self, address: SourceAddress, stop: threading.Event) -> str:
+        """Read one source. Returns why it ended."""
+        config, ending = self._config, STOPPED
+        due = self._due if config.decode == "needed" else None
+        for event in read_events(address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+            match event:
+                case Frame():
+                    self._take(event, stop)
+                case Passed():
+                    self._note_clock(event)
+                    chosen = self._sampler.admit(event.pts_s)
+                    if (
+                        chosen is not None and self._archive is not None
+                    ):  # the camera has it; its time counts for the next ones
+                        self._held.append((chosen, event))
+                    self._observe(event)
+                case Opened():
+                    self._connected(event)
+                case Lost():
+                    self._release()
+                    self._inbox.put(Interruption("lost"))
+                    self._stats.set_source("offline", event.reason)
+                case Retry():
+                    self.never_connected = "" if self._connected_once else event.reason
+                    self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
+                case Ended():
+                    ending = event.reason
+        self._release()
+        return ending
+
+    def _due(self, pts_s: float | None) -> bool:
+        """Whether the next picture, at `pts_s`, is wanted."""
+        return (
+            self._sampler.due(pts_s)
+            if self._archive is None
+            else self._archive.wants(pts_s, self._sampler, self._clock)
+        )
+
+    @property
+    def outcomes(self) -> list[FileOutcome]:
+        """What became of the files of an archive so far."""
+        return [] if self._archive is None else self._archive.outcomes
 
     def _connected(self, event: Opened) -> None:
         self._connected_once, self.never_connected, self._chosen_at = True, "", None
@@ -121,14 +173,16 @@ class CameraDecoder:
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
         typed = None if self._config.start is None else self._config.start + event.delay_s
+        if self._archive is not None:
+            typed = self._archive.typed_start(event)
         start = next(value for value in (typed, event.start_time, time.time()) if value is not None)
         self._pace_known = event.own_clock or math.isfinite(self._config.speed)
-        if last is not None and start <= last:
+        if last is not None and start <= last and self._archive is None:
             raise UsageError(
                 f"{self._config.address.redacted}: a recording that starts at {info.show(start)} lies before "
                 f"the newest frame of camera '{info.id}' ({info.show(last)}); give a later --start or another --camera"
             )
-        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
+        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and typed is None)
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
@@ -212,9 +266,17 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
+                if self._archive is not None and self._archive.has(when):
+                    continue
+                if isinstance(event, Passed):
+                    continue
+                if self._archive is not None and (joint := self._archive.joint()):
+                    self._inbox.put(joint)
                 basis, masks = self._clock.basis, controls.settings.masks
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
+                if self._archive is not None:
+                    self._archive.recorded(when)
 
 
 class _Pace:

@@ -104,6 +104,7 @@ class IngestStats:
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
+    progress: str = ""  # of an archive: which of its files is read
     clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
@@ -131,8 +132,9 @@ class IngestStats:
     def set_source(self, state: State, detail: str = "") -> None:
         """The source is online, offline or paused."""
         with self._lock:
-            self._source = state, detail
-        self.on_change()
+            before, self._source = self._source, (state, detail)
+        if before != self._source:  # the files of an archive are alike
+            self.on_change()
 
     def set_detail(self, detail: str) -> None:
         """Something happened that leaves the source's state as it is."""

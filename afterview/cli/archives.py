@@ -78,6 +78,7 @@ def plan_archive(
             archive.addresses, zone=find_zone(info.timezone), dating=arguments.date, start=start, now=time.time(), report=report
         )  # fmt: skip
     if found is None:
+        _note_conflicts(files, info)
         return ArchivePlan(info, _alone(files, archive.address, reader))
     _note_clocks(files, info)
     todo, outcomes = _split(files, reader)
@@ -163,6 +164,16 @@ def _note_clocks(files: Sequence[ArchivedFile], info: CameraInfo) -> None:
             _LOGGER.info(
                 "note: %s dated by %s, e.g. %s at %s", counted(len(dated), "file"), by, example.address, info.show(example.start or 0.0)
             )  # fmt: skip
+    _note_conflicts(files, info)
+    if (many := overlapping(files)) > len(files) / 10:
+        _LOGGER.warning(
+            "note: %d of %d files begin before half of the one before is over; if these are several cameras, record each with a pattern "
+            "of its own, such as 'front*.mp4' in quotes", many, len(files),
+        )  # fmt: skip
+
+
+def _note_conflicts(files: Sequence[ArchivedFile], info: CameraInfo) -> None:
+    """Say whose clocks contradict each other, and whose names have two meanings."""
     if strange := [file for file in files if file.conflict_s]:
         first = strange[0]
         zone = "; it looks as if one of them were in another time zone" if first.may_be_a_zone else ""
@@ -176,11 +187,6 @@ def _note_clocks(files: Sequence[ArchivedFile], info: CameraInfo) -> None:
         _LOGGER.warning(
             "%s: the time in the name comes twice, or never, in %s, because its clocks were changed then; %s dated by when they were "
             "written, or else by the first meaning", unsure[0].address, info.timezone, counted(len(unsure), "such file"),
-        )  # fmt: skip
-    if (many := overlapping(files)) > len(files) / 10:
-        _LOGGER.warning(
-            "note: %d of %d files begin before half of the one before is over; if these are several cameras, record each with a pattern "
-            "of its own, such as 'front*.mp4' in quotes", many, len(files),
         )  # fmt: skip
 
 

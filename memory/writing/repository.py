@@ -66,7 +66,7 @@ class Repository:
         self.seal_error: OSError | None = None  # why the latest seal had to wait
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
-        self._silence: GapReason = "jump"  # why a long silence before the next frame is a gap
+        self._joint: GapReason | None = None  # see goes_on; why a long silence before the next frame is a gap
         self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
         self._allowed = 0.0  # seconds that the next step between two frames may be long without a gap
         if state.last_time is not None:
@@ -130,10 +130,10 @@ class Repository:
         frame_id = self._state.unsealed.end
         self._state.journal.append(*frame_record(frame_id, frame))
         self._state.unsealed.frames.append(frame)
-        if self._state.last_time is not None and self._next_gap is None:
+        if self._state.last_time is not None and self._next_gap is None and self._joint is None:
             self._steps.append(frame.time - self._state.last_time)
             self._allowed = 0.0
-        self._state.last_time, self._next_gap, self._silence = frame.time, None, "jump"
+        self._state.last_time, self._next_gap, self._joint = frame.time, None, None
         return frame_id
 
     def _check(self, frame: FrameRecord) -> None:
@@ -158,7 +158,7 @@ class Repository:
         if reason is None:
             # A source slower than `fps` leaves slots empty at every step: that is its pace, not a hole.
             usual = max(period, self._allowed, statistics.median(self._steps or [period]))
-            reason = self._silence if silence > HOLE_STEPS * usual else None
+            reason = (self._joint or "jump") if silence > HOLE_STEPS * usual else None
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the frame came on time
         return Gap(self._state.last_time, time, reason, self._state.unsealed.end)
@@ -180,7 +180,8 @@ class Repository:
     def goes_on(self, reason: GapReason) -> None:
         """The next frame continues the recording that the newest frame is from, though another process may have written that one: only a
         silence that is longer than the source's pace is a gap, because of `reason`."""
-        self._next_gap, self._silence = None, reason
+        self._next_gap, self._joint = None, reason
+        self._steps.clear()  # the next file may have another pace
 
     def missed(self, reason: GapReason) -> None:
         """Note that frames before the next one were lost here because of `reason`."""

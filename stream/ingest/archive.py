@@ -17,19 +17,19 @@ from afterview.stream.ingest.items import Joint
 from afterview.stream.ingest.sampler import TOLERANCE_S, Sampler
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.source.archive import ArchivedFile, Clock
-from afterview.stream.source.events import Opened
+from afterview.stream.source.events import WHOLE, Opened
 
 _LOGGER = logging.getLogger(__name__)
 
 FileState = Literal["recorded", "present", "older", "failed", "unfinished", "interrupted"]
-"""recorded: frames of it are new. present: the camera had all of it. older: it lies before the newest frame, and the camera has nothing of it.
-failed: it cannot be read. unfinished: it is still being written. interrupted: it was not read to its end."""
+"""recorded: frames of it are new. present: the camera had all of it. older: it lies before the newest frame, and the camera has nothing of
+it. failed: it cannot be read. unfinished: it is still being written. interrupted: it was not read to its end."""
 
 
 @dataclass
 class FileOutcome:
-    """What became of one file. start: Unix seconds, by `clock`; None if unknown. recorded: new frames. skipped: those that the camera had, or
-    that lie before its newest frame. detail: for people."""
+    """What became of one file. start: Unix seconds, by `clock`; None if unknown. recorded: new frames. skipped: those that the camera had,
+    or that lie before its newest frame. detail: for people."""
 
     file: str
     state: FileState
@@ -74,8 +74,10 @@ class ArchiveReading:
         _LOGGER.error("%s: %s; going on with the next file", outcome.file, reason)
 
     def _say(self, outcome: FileOutcome) -> None:
-        _LOGGER.debug(
-            "%s: %s, %s, %d skipped (%s)", outcome.file, outcome.state, counted(outcome.recorded, "new frame"), outcome.skipped, outcome.detail
+        whole = outcome.detail == WHOLE
+        _LOGGER.log(
+            logging.DEBUG if whole else logging.WARNING, "%s: %s, %s, %d skipped (%s)",
+            outcome.file, outcome.state, counted(outcome.recorded, "new frame"), outcome.skipped, outcome.detail,
         )  # fmt: skip
 
     def typed_start(self, event: Opened) -> float | None:

@@ -13,12 +13,13 @@ from itertools import pairwise
 from typing import Literal
 
 from afterview.configs import UsageError
-from afterview.stream.errors import NotAVideo, SourceError
+from afterview.stream.errors import SourceError
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.name_dates import NamedTime, time_in_name
 from afterview.stream.source.opening import About, describe, open_container, video_stream
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
+from afterview.stream.source.unfinished import was_never_finished
 
 Clock = Literal["stated", "name", "modified", "given", "none"]
 """What dates a file: the creation time that it states, its name, when it was last written, --start, nothing."""
@@ -27,6 +28,7 @@ Dating = Literal["auto", "stated", "name", "modified"]
 _ZONES_S = 900.0  # seconds: offsets of time zones are multiples of this
 _CONFLICT_S = 1500.0  # seconds between two clocks of a file that no delay of a recorder explains
 _CLOCK_READ_S = 90.0  # seconds that clocks which differ by a time zone may differ otherwise
+_WRITING_S = 60.0  # seconds without a write, after which a recorder is taken to have stopped
 _WRITTEN_WITHIN_S = 900.0  # seconds after its end, in which a recorder has written a file
 
 
@@ -145,7 +147,7 @@ def _likelier(ways: Sequence[float], length_s: float, written: float) -> float |
 def _broken(address: SourceAddress, error: Exception, now: float) -> BrokenFile:
     reason = str(error).removeprefix(f"{address.redacted}: ")
     try:
-        unfinished = isinstance(error, NotAVideo) and 0 <= now - os.stat(address.url).st_mtime < _CLOCK_READ_S
+        unfinished = was_never_finished(address.url) and now - os.stat(address.url).st_mtime < _WRITING_S
     except OSError:
         unfinished = False
     return BrokenFile(address, reason, unfinished)

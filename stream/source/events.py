@@ -13,6 +13,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+WHOLE = "end of file"  # the reason of the end of a recording about which there is nothing else to say
+
 
 class Picture:
     """A decoded frame. It is converted to RGB on request only, since most frames are not remembered."""

@@ -1,4 +1,4 @@
-"""Files that a person names for `replay`: single files, folders, and patterns such as 'nvr/*/front/*.mp4'. Looks only at names and first bytes."""
+"""Files that a person names for `replay`: single files, folders, patterns such as 'nvr/*/front/*.mp4'. Looks at names and first bytes."""
 
 import glob
 import os
@@ -13,15 +13,18 @@ from afterview.stream.source.name_dates import natural
 
 FileKind = Literal["video", "picture", "other"]
 
-_VIDEOS = frozenset(
+_VIDEO_SUFFIXES = (
     ".mp4 .m4v .mov .qt .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .m2v .vob .flv .f4v .wmv .asf .3gp .3g2 .ogv .dav .h264 .264 .h265 .265 "
-    ".hevc .avc .mjpeg .mjpg .y4m .nut .gif .apng .ivf .obu .mxf .rm .rmvb".split()
+    ".hevc .avc .mjpeg .mjpg .y4m .nut .gif .apng .ivf .obu .mxf .rm .rmvb"
 )
-_PICTURES = frozenset(".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .ppm .pgm .jp2 .avif".split())
-_NAMED_OTHER = frozenset(
-    ".txt .json .xml .html .htm .md .csv .log .db .sqlite .idx .idx2 .srt .vtt .sub .nfo .ini .cfg .yaml .yml .zip .gz .tar .pdf .exe .py .sh "
-    ".mp3 .wav .aac .m4a .flac .ogg .opus .part .tmp .crdownload .lock .pid .m3u8 .mpd .sdp .psi".split()
-)  # fmt: skip
+_PICTURE_SUFFIXES = ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .ppm .pgm .jp2 .avif"
+_OTHER_SUFFIXES = (
+    ".txt .json .xml .html .htm .md .csv .log .db .sqlite .idx .idx2 .srt .vtt .sub .nfo .ini .cfg .yaml .yml .zip .gz .tar .pdf .exe "
+    ".py .sh .mp3 .wav .aac .m4a .flac .ogg .opus .part .tmp .crdownload .lock .pid .m3u8 .mpd .sdp .psi"
+)
+_VIDEOS, _PICTURES, _OTHERS = (
+    frozenset(suffixes.split()) for suffixes in (_VIDEO_SUFFIXES, _PICTURE_SUFFIXES, _OTHER_SUFFIXES)
+)
 _HEAD = 200  # bytes that tell what a file without a known suffix is
 _MPEG_TS = 188  # bytes of a packet of a transport stream
 
@@ -43,7 +46,7 @@ def names_several(text: str) -> bool:
 def find_files(texts: Sequence[str]) -> FoundFiles:
     """The files that the texts name; each once. A pattern is expanded here, so that it may be quoted.
 
-    Hidden files and folders are left out unless they are named. Raises SourceNotFound (nothing there, nothing matches), NotAVideo and BadUrl.
+    Hidden files and folders are left out unless they are named. Raises SourceNotFound (nothing there, nothing matches), NotAVideo, BadUrl.
     """
     videos: dict[str, SourceAddress] = {}
     pictures: dict[str, SourceAddress] = {}
@@ -114,7 +117,7 @@ def _kind(path: str) -> FileKind:
         return "video"
     if suffix in _PICTURES:
         return "picture"
-    return "other" if suffix in _NAMED_OTHER or not os.path.isfile(path) else _kind_by_content(_head(path))
+    return "other" if suffix in _OTHERS or not os.path.isfile(path) else _kind_by_content(_head(path))
 
 
 def _kind_by_content(head: bytes) -> FileKind:

@@ -1,7 +1,7 @@
 """The date and time that a recorder wrote into the name or the path of a file. Pure: looks at no file.
 
-A name's time is local time of the camera, unless the recorder is known to write UTC or the name states an offset. Names without a time of day
-give no date, and nor do numbers that may be counters.
+A name's time is local time of the camera, unless the recorder is known to write UTC or the name states an offset. Names without a time
+of day give no date, and nor do numbers that may be counters.
 """
 
 import re

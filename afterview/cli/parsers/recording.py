@@ -49,8 +49,8 @@ def _add_watch(commands: Commands) -> None:
 def _add_replay(commands: Commands) -> None:
     parser = add_command(
         commands, "replay", "record video files, through the same path as a live stream",
-        "Frames keep the times of the\nrecording. Several files, a folder, or a pattern in quotes are recorded into one camera, in order of "
-        "time; what the camera\nhas already is skipped, so an interrupted command can be run again.\n\nexamples:\n"
+        "Frames keep the times of the\nrecording. Several files, a folder, or a pattern in quotes are recorded into one camera, in order "
+        "of time; what the camera\nhas already is skipped, so an interrupted command can be run again.\n\nexamples:\n"
         "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00\n"
         "  afterview replay '/media/frigate/recordings/*/*/front/*.mp4' --memory ./cameras --camera front",
         module="record",
@@ -67,8 +67,8 @@ def _add_replay(commands: Commands) -> None:
     )
     parser.add_argument(
         "--start", metavar="TIME",
-        help="when the recording began (default: as the file or its name says, else now); of several files the first one, and each other one "
-        "follows the one before",
+        help="when the recording began (default: as the file or its name says, else now); of several files: the first one, and each other "
+        "one follows the one before",
     )  # fmt: skip
     parser.add_argument(
         "--date", choices=("auto", "stated", "name", "modified"), default="auto",

@@ -9,7 +9,10 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.directory import Memory
+from afterview.stream.ingest.archive import ArchiveReading
+from afterview.stream.media import VideoWriter
 from tests.support.archives import write_recording
+from tests.support.clips import picture
 
 START = datetime(2024, 5, 1, 13, 5, 0, tzinfo=UTC).timestamp()
 
@@ -65,3 +68,140 @@ def test_a_folder_is_recorded_in_order_of_time_with_its_gaps(
     assert (status, states(document)["06.04.mp4"], document["recorded"]) == (0, "recorded", 4)
     assert times(tmp_path / "m")[-5:] == [63, 64, 65, 66, 67]
     assert len(Memory(tmp_path / "m").camera("front").snapshot().gaps) == 1
+
+
+def test_after_an_interruption_it_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvr = tmp_path / "nvr"
+    for second in (0, 4, 10):
+        frigate(nvr, 5, second)
+    lapse = nvr / "2024-05-01" / "13" / "front" / "07.00.mp4"
+    with VideoWriter(lapse, 160, 120, 5) as writer:  # a picture every six seconds: that is its pace, and no gap
+        for number in range(6):
+            writer.write(picture(number), pts_s=6.0 * number)
+    assert replay(capsys, tmp_path / "whole", nvr)[0] == 0
+
+    left = [0]
+    recorded = ArchiveReading.recorded
+
+    def fail(self: ArchiveReading, when: float) -> None:
+        recorded(self, when)
+        left[0] -= 1
+        if left[0] == 0:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(ArchiveReading, "recorded", fail)
+    for frames in (2, 6, 7):  # inside a file, at the end of one, inside the time-lapse
+        left[0] = frames
+        assert replay(capsys, tmp_path / "parts", nvr)[0] == 1
+    left[0] = 0
+    assert replay(capsys, tmp_path / "parts", nvr)[0] == 0
+    whole, parts = (Memory(tmp_path / name).camera("front").snapshot() for name in ("whole", "parts"))
+    assert parts.times.tolist() == whole.times.tolist()
+    assert [(gap.start, gap.end, gap.reason) for gap in parts.gaps] == [
+        (gap.start, gap.end, gap.reason) for gap in whole.gaps
+    ]
+    assert [parts.image(frame) for frame in parts.ids.tolist()] == [whole.image(frame) for frame in whole.ids.tolist()]
+    assert [gap.reason for gap in whole.gaps] == ["not recording", "not recording"]
+
+
+def test_overlaps_broken_and_older_files_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nvr = tmp_path / "nvr"
+    frigate(nvr, 5, 0)
+    frigate(nvr, 5, 2)
+    broken = nvr / "2024-05-01" / "13" / "front" / "05.30.mp4"
+    broken.write_bytes(b"\0" * 5000)
+    frigate(nvr, 6, 0)
+    status, document, error = replay(capsys, tmp_path / "m", nvr)
+    assert status == 1
+    assert times(tmp_path / "m") == [0, 1, 2, 3, 4, 5, 60, 61, 62, 63]
+    assert states(document) == {
+        "05.30.mp4": "failed",
+        "05.00.mp4": "recorded",
+        "05.02.mp4": "recorded",
+        "06.00.mp4": "recorded",
+    }
+    assert [file["skipped"] for file in document["files"]] == [0, 0, 2, 0]
+    assert "05.30.mp4" in error
+
+    broken.unlink()
+    frigate(nvr, 5, 40)
+    status, document, error = replay(capsys, tmp_path / "m", nvr)
+    assert (status, document["recorded"]) == (1, 0)
+    assert states(document) == {
+        "05.00.mp4": "present",
+        "05.02.mp4": "present",
+        "05.40.mp4": "older",
+        "06.00.mp4": "present",
+    }
+    assert "lies before the newest frame" in error
+    assert len(times(tmp_path / "m")) == 10
+
+
+def test_recordings_of_several_cameras_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frigate(tmp_path / "nvr", 5, 0)
+    frigate(tmp_path / "nvr", 5, 0, camera="back")
+    status, _, error = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, "2 cameras (back, front)" in error) == (2, True)
+    assert not (tmp_path / "m").exists()
+    status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr/*/*/front/*.mp4")
+    assert (status, len(document["files"]), document["recorded"]) == (0, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "part"),
+    [
+        ([], ("{}/*.mp4",), "no file matches this pattern"),
+        (["a.mp4", "b.mp4"], ("{}",), "nothing says when it was recorded"),
+        (["a.txt"], ("{}",), "there is no video and no picture in it"),
+        (["2024-05-01_13-05-00.mp4"], ("{}", "rtsp://127.0.0.1:1/x"), "use `afterview watch`"),
+    ],
+)
+def test_what_cannot_be_recorded(
+    names: list[str], arguments: tuple[str, ...], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "nvr"
+    folder.mkdir()
+    for name in names:
+        write_recording(folder / name, seconds=1) if name.endswith("mp4") else (folder / name).write_text("x")
+    status, _, error = replay(capsys, tmp_path / "m", *(text.format(folder) for text in arguments))
+    assert (status, part in error) == (2, True), error
+    assert not (tmp_path / "m").exists()
+
+
+def test_files_without_a_date_follow_one_another_from_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (9, 10):
+        write_recording(tmp_path / "nvr" / f"clip {number}.mp4", seconds=2, first=number)
+    for _ in range(2):
+        status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr", "--start", "2024-05-01T13:05")
+        assert (status, times(tmp_path / "m")) == (0, [0, 1, 2, 3])
+    assert set(states(document)) == {"clip 9.mp4", "clip 10.mp4"}
+
+
+def test_a_stated_time_that_contradicts_the_name_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for second in (0, 2):
+        name = tmp_path / "nvr" / f"2024-05-01_15-05-{second:02}.mp4"
+        write_recording(name, seconds=2, start_time=START + second)
+    status, _, error = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, times(tmp_path / "m")) == (0, [0, 1, 2, 3])
+    assert "2 h 00 min earlier than that in its name; it looks as if one of them were in another time zone" in error
+    status, _, error = replay(capsys, tmp_path / "n", tmp_path / "nvr", "--date", "name")
+    assert (status, times(tmp_path / "n")) == (0, [7200, 7201, 7202, 7203])
+    assert "time zone" not in error
+
+
+def test_one_file_with_a_date_in_its_name_is_dated_by_it_and_can_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_recording(tmp_path / "2024-05-01_13-05-00.mp4", seconds=2)
+    status, document, error = replay(capsys, tmp_path / "m", clip)
+    assert (status, times(tmp_path / "m"), "files" in document) == (0, [0, 1], False)
+    assert "is dated by its name" in error
+    write_recording(clip, seconds=5)
+    assert replay(capsys, tmp_path / "m", clip)[0] == 0
+    assert times(tmp_path / "m") == [0, 1, 2, 3, 4]
+    status, _, error = replay(capsys, tmp_path / "m", clip)
+    assert (status, "the camera has it already" in error) == (2, True)

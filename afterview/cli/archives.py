@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from afterview.cli.arguments import positive_duration
 from afterview.cli.progress import progress
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo
@@ -20,7 +21,8 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ingest.archive import FileOutcome, is_complete
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.archive import ArchivedFile, BrokenFile, look_at, overlapping
-from afterview.stream.source.found_files import FoundFiles, find_files, names_several
+from afterview.stream.source.dated_pictures import joined, look_at_pictures
+from afterview.stream.source.found_files import FoundFiles, find_files, is_picture, names_several
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_NAMED = 5  # files in one note
@@ -53,7 +55,7 @@ class ArchivePlan:
 
 def find_archive(texts: Sequence[str]) -> Archive:
     """The files behind the arguments of `replay`. Raises BadUrl, SourceNotFound, NotAVideo."""
-    if len(texts) == 1 and not names_several(texts[0]):
+    if len(texts) == 1 and not (names_several(texts[0]) or is_picture(texts[0])):
         return Archive(parse_source(texts[0]))
     found = find_files(texts)
     shown = ", ".join(texts[:3]) + (", ..." if len(texts) > 3 else "")
@@ -69,7 +71,9 @@ def plan_archive(
     """Which of the files are to be read. info: of the camera, which may be new (reader None). Raises UsageError."""
     found = archive.found
     if found is not None and not found.videos:
-        raise UsageError(f"{archive.address}: holds pictures only")
+        return _plan_pictures(archive, found, arguments, reader, info, start)
+    if arguments.interval is not None:
+        raise UsageError("--interval: is for pictures only; recordings say how long they are")
     left_out = (*found.left_out, *(picture.url for picture in found.pictures)) if found is not None else ()
     if left_out:
         _LOGGER.warning("note: %s left out: %s", counted(len(left_out), "other file"), _some(left_out))
@@ -91,6 +95,26 @@ def plan_archive(
             outcome.detail or outcome.state,
         )
     return ArchivePlan(info, tuple(todo), True, tuple(outcomes), left_out)
+
+
+def _plan_pictures(
+    archive: Archive, found: FoundFiles, arguments: argparse.Namespace, reader: CameraReader | None, info: CameraInfo,
+    start: float | None,
+) -> ArchivePlan:  # fmt: skip
+    """Pictures are one recording: a time-lapse."""
+    if found.left_out:
+        _LOGGER.warning("note: %s left out: %s", counted(len(found.left_out), "other file"), _some(found.left_out))
+    interval_s = None if arguments.interval is None else positive_duration("--interval", arguments.interval)
+    if interval_s is not None and start is None:
+        raise UsageError("--interval: needs --start TIME, the time of the first picture")
+    with progress("looking at the pictures", "pictures") as report:
+        pictures = look_at_pictures(
+            found.pictures, zone=find_zone(info.timezone), dating=arguments.date, start=start, interval_s=interval_s,
+            now=time.time(), report=report,
+        )  # fmt: skip
+    _note_clocks(pictures, info)
+    todo, outcomes = _split([joined(pictures, archive.address)], reader)
+    return ArchivePlan(info, tuple(todo), True, tuple(outcomes), found.left_out)
 
 
 def _alone(

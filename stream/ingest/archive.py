@@ -15,7 +15,7 @@ from afterview.memory.base.counts import counted
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ingest.items import Joint
 from afterview.stream.ingest.sampler import TOLERANCE_S, Sampler
-from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.ingest.timeline import SMALLEST_STEP, LiveClock, RecordedClock
 from afterview.stream.source.archive import ArchivedFile, Clock
 from afterview.stream.source.events import WHOLE, Opened
 
@@ -103,7 +103,7 @@ class ArchiveReading:
 
     def has(self, when: float) -> bool:
         """Whether a frame at this time cannot be recorded any more; it is counted."""
-        if self._newest is None or when > self._newest:
+        if self._newest is None or when > self._newest + SMALLEST_STEP / 2:
             return False
         self.outcomes[-1].skipped += 1
         return True
@@ -125,7 +125,7 @@ class ArchiveReading:
             return False
         if chosen.discontinuity or self._newest is None or not isinstance(clock, RecordedClock) or clock.own_clock:
             return True
-        return copy.copy(clock).time_of(chosen.pts_s, 0.0) > self._newest
+        return copy.copy(clock).time_of(chosen.pts_s, 0.0) > self._newest + SMALLEST_STEP / 2
 
     # --- progress ---
 

@@ -4,10 +4,11 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 """
 
 import math
+import os
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 from afterview.configs import UsageError
 from afterview.memory.base.records import HOLE_STEPS
@@ -23,7 +24,8 @@ from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.pictures import read_pictures
 from afterview.stream.source.reader import read_events
 
 _MOST_HELD = (
@@ -102,7 +104,11 @@ class CameraDecoder:
             self._clock, outcome = None, archive.begin(file)
             self._stats.progress = archive.progress(files) if len(files) > 1 else ""
             try:
-                reason = self._read(file.address, stop)
+                if file.pictures:
+                    due = self._due if self._config.decode == "needed" else None
+                    reason = self._consume(read_pictures(file.address, file.pictures, stop=stop, due=due), stop)
+                else:
+                    reason = self._read(file.address, stop)
             except SourceError as error:
                 self._release()
                 if len(files) == 1 and not outcome.recorded:
@@ -111,14 +117,21 @@ class CameraDecoder:
                 continue
             if reason == STOPPED:
                 return
-            archive.ended(reason, grew=file.size > 0 and Path(file.address.url).stat().st_size > file.size)
+            archive.ended(reason, grew=file.size > 0 and os.stat(file.address.url).st_size > file.size)
         self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
         """Read one source. Returns why it ended."""
-        config, ending = self._config, STOPPED
+        config = self._config
         due = self._due if config.decode == "needed" else None
-        for event in read_events(address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+        return self._consume(
+            read_events(address, config.source, stop=stop, keep_trying=config.keep_trying, due=due), stop
+        )
+
+    def _consume(self, events: Iterator[Event], stop: threading.Event) -> str:
+        """Take the events of one source. Returns why it ended."""
+        ending = STOPPED
+        for event in events:
             match event:
                 case Frame():
                     self._take(event, stop)

@@ -16,8 +16,9 @@ from afterview.configs import UsageError
 from afterview.stream.errors import SourceError
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.name_dates import NamedTime, time_in_name
-from afterview.stream.source.opening import About, describe, open_container, video_stream
+from afterview.stream.source.name_dates import time_in_name
+from afterview.stream.source.opening import describe, open_container, video_stream
+from afterview.stream.source.pictures import DatedPicture
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 from afterview.stream.source.unfinished import was_never_finished
 
@@ -37,7 +38,8 @@ class ArchivedFile:
     """One recording. start: Unix seconds of its beginning; None: unknown. length_s: stated; None: unknown, or not to be trusted.
 
     conflict_s: seconds by which the file's stated time lies after that of its name, if they contradict each other. unsure: the name's
-    time comes twice in the camera's zone, or never. size: bytes, when it was looked at. forced: the recording's own clock does not count.
+    time comes twice in the camera's zone, or never. size: bytes, when it was looked at.
+    pictures: the file stands for these still pictures, in order of time. forced: the recording's own clock does not count.
     """
 
     address: SourceAddress
@@ -48,6 +50,7 @@ class ArchivedFile:
     unsure: bool = False
     size: int = 0
     forced: bool = False
+    pictures: tuple[DatedPicture, ...] = ()
 
     @property
     def end(self) -> float | None:
@@ -96,7 +99,7 @@ def look_at(
         return list(_in_a_row(files, start)), broken
     undated = [file for file in files if file.start is None]
     if undated and len(addresses) > 1:
-        raise UsageError(_no_date(undated, len(files), dating))
+        raise UsageError(no_date(undated, len(files), dating))
     _require_one_camera(files)
     files.sort(key=lambda file: file.start or 0.0)
     return files, broken
@@ -115,22 +118,28 @@ def _look(address: SourceAddress, zone: tzinfo, dating: Dating, now: float) -> A
     else:
         known_s = None
     file = ArchivedFile(address, None, "none", known_s, size=state.st_size)
-    return _dated(file, about, time_in_name(os.path.abspath(address.url)), zone, dating, state.st_mtime, now)
+    stated = () if about.start_time is None else (about.start_time,)
+    return dated(file, stated, zone=zone, dating=dating, written=state.st_mtime, now=now)
 
 
-def _dated(
-    file: ArchivedFile, about: About, named: NamedTime | None, zone: tzinfo, dating: Dating, written: float, now: float
+def dated(
+    file: ArchivedFile, stated_ways: Sequence[float], *, zone: tzinfo, dating: Dating, written: float, now: float
 ) -> ArchivedFile:
+    """The file with its start. stated_ways: Unix seconds that the file states; two where its clock time has two meanings.
+
+    zone: the camera's. written: when the file was written last, Unix seconds.
+    """
+    named = time_in_name(os.path.abspath(file.address.url))
     ways = tuple(way for way in (named.unix(zone) if named else ()) if EARLIEST < way < now + DAY_S)
     by_name = _likelier(ways, (file.length_s or 0.0), written)
-    stated = about.start_time
+    stated = _likelier(stated_ways, (file.length_s or 0.0), written)
     if dating == "modified":
         return replace(file, start=written - (file.length_s or 0.0), clock="modified", forced=True)
     if stated is not None and dating in ("auto", "stated"):
         conflict_s = stated - by_name if by_name is not None and len(ways) == 1 else 0.0
         if abs(conflict_s) < _CONFLICT_S + (file.length_s or 0.0):  # some write the time of the end
             conflict_s = 0.0
-        return replace(file, start=stated, clock="stated", conflict_s=conflict_s)
+        return replace(file, start=stated, clock="stated", conflict_s=conflict_s, unsure=len(stated_ways) > 1)
     if by_name is not None and dating in ("auto", "name"):
         return replace(file, start=by_name, clock="name", unsure=len(ways) > 1, forced=dating == "name")
     return file
@@ -163,13 +172,14 @@ def _in_a_row(files: Sequence[ArchivedFile], start: float) -> Iterator[ArchivedF
         start += file.length_s or 0.0
 
 
-def _no_date(undated: Sequence[ArchivedFile], count: int, dating: Dating) -> str:
+def no_date(undated: Sequence[ArchivedFile], count: int, dating: Dating, *, option: str = "--start TIME") -> str:
+    """The error for files that nothing dates. option: which dates files that follow one another."""
     what = {"stated": "a creation time", "name": "a time in its name"}.get(
         dating, "a creation time or a time in its name"
     )
     return (
         f"{undated[0].address.redacted}: nothing says when it was recorded ({len(undated)} of {count} files have not {what}); give "
-        "--start TIME for files that follow one another in the order of their names, or --date modified to go by the times at which the "
+        f"{option} for files that follow one another in the order of their names, or --date modified to go by the times at which the "
         "files were last written (a copy may have changed these)"
     )
 

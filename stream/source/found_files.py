@@ -9,6 +9,7 @@ from typing import Literal
 
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.address import SourceAddress, file_address, parse_source
+from afterview.stream.source.animation import is_animated_webp
 from afterview.stream.source.name_dates import natural
 
 FileKind = Literal["video", "picture", "other"]
@@ -43,6 +44,11 @@ def names_several(text: str) -> bool:
     return _is_pattern(text) or _is_folder(text)
 
 
+def is_picture(text: str) -> bool:
+    """Whether a text names a file with a still picture."""
+    return os.path.isfile(text) and kind_of(text) == "picture"
+
+
 def find_files(texts: Sequence[str]) -> FoundFiles:
     """The files that the texts name; each once. A pattern is expanded here, so that it may be quoted.
 
@@ -53,7 +59,7 @@ def find_files(texts: Sequence[str]) -> FoundFiles:
     left_out: list[str] = []
     for text in texts:
         for path, named in _paths(text):
-            kind = _kind(path)
+            kind = kind_of(path)
             if kind == "other" and not named:
                 left_out.append(path)
                 continue
@@ -109,10 +115,13 @@ def _in_folder(folder: str) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in sorted(files, key=natural) if not name.startswith("."))
 
 
-def _kind(path: str) -> FileKind:
+def kind_of(path: str) -> FileKind:
+    """What a file is, by its suffix; by its first bytes where that says nothing."""
     suffix = Path(path).suffix.lower()
     if suffix == ".webp":
-        return "video" if _is_animated_webp(path) else "picture"
+        return "video" if is_animated_webp(path) else "picture"
+    if suffix == ".png" and b"acTL" in _head(path):  # an animation
+        return "video"
     if suffix in _VIDEOS:
         return "video"
     if suffix in _PICTURES:
@@ -130,12 +139,6 @@ def _kind_by_content(head: bytes) -> FileKind:
     if any(video):
         return "video"
     return "picture" if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM")) else "other"
-
-
-def _is_animated_webp(path: str) -> bool:
-    """By the flag of its extended header (VP8X)."""
-    head = _head(path)
-    return head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 0x02)
 
 
 def _head(path: str) -> bytes:

@@ -7,6 +7,7 @@ import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.animation import is_animated_webp
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.opening import open_container, video_stream
 
@@ -21,7 +22,7 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
 
     A sender behind tcp://, udp://, rtp://, srt:// or rtmp:// may serve one connection only, so these are left alone.
     """
-    if address.kind == "network":
+    if address.kind == "network" or (address.kind == "file" and is_animated_webp(address.url)):
         return
     with open_container(address, config, monotonic) as container:
         stream = video_stream(container, address)

@@ -99,8 +99,9 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
 def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
     config = cameras[0].config
-    if len(cameras) == 1 and not config.keep_trying and len(config.files) <= 1:
-        probe(config.files[0].address if config.files else config.address, config.source)
+    if len(cameras) > 1 or config.keep_trying or len(config.files) > 1 or any(file.pictures for file in config.files):
+        return
+    probe(config.files[0].address if config.files else config.address, config.source)
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":

@@ -71,6 +71,9 @@ def _add_replay(commands: Commands) -> None:
         "one follows the one before",
     )  # fmt: skip
     parser.add_argument(
+        "--interval", metavar="DURATION", help="from one picture to the next, with --start, for pictures that nothing dates"
+    )  # fmt: skip
+    parser.add_argument(
         "--date", choices=("auto", "stated", "name", "modified"), default="auto",
         help="what dates the files: the creation time that they state, their names, or when they were last written "
         "(default: the first, else the second)",

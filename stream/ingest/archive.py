@@ -6,6 +6,7 @@ A camera's times only rise. So the newest frame says how far an archive was reco
 import copy
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -138,6 +139,14 @@ class ArchiveReading:
         if number > 1 and 0 < done < total:
             left = f", {spell_duration((self._monotonic() - self._began) / done * (total - done))} left"
         return f"file {number} of {len(files)}{left}"
+
+
+def has_grown(file: ArchivedFile) -> bool:
+    """Whether a file is larger than when it was looked at."""
+    try:
+        return 0 < file.size < os.stat(file.address.url).st_size
+    except OSError:
+        return False
 
 
 def is_complete(file: ArchivedFile, later: float | None, newest: float, fps: float) -> bool:

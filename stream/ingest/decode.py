@@ -4,7 +4,6 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 """
 
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
 from afterview.stream.errors import SourceError
-from afterview.stream.ingest.archive import ArchiveReading, FileOutcome
+from afterview.stream.ingest.archive import ArchiveReading, FileOutcome, has_grown
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
@@ -117,7 +116,7 @@ class CameraDecoder:
                 continue
             if reason == STOPPED:
                 return
-            archive.ended(reason, grew=file.size > 0 and os.stat(file.address.url).st_size > file.size)
+            archive.ended(reason, grew=has_grown(file))
         self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
@@ -138,10 +137,9 @@ class CameraDecoder:
                 case Passed():
                     self._note_clock(event)
                     chosen = self._sampler.admit(event.pts_s)
-                    if (
-                        chosen is not None and self._archive is not None
-                    ):  # the camera has it; its time counts for the next ones
-                        self._held.append((chosen, event))
+                    if chosen is not None and self._archive is not None:
+                        self._held.append((chosen, event))  # the camera has it; its time counts for the next ones
+                        self._pace.skip()
                     self._observe(event)
                 case Opened():
                     self._connected(event)
@@ -159,11 +157,9 @@ class CameraDecoder:
 
     def _due(self, pts_s: float | None) -> bool:
         """Whether the next picture, at `pts_s`, is wanted."""
-        return (
-            self._sampler.due(pts_s)
-            if self._archive is None
-            else self._archive.wants(pts_s, self._sampler, self._clock)
-        )
+        if self._archive is None:
+            return self._sampler.due(pts_s)
+        return self._archive.wants(pts_s, self._sampler, self._clock)
 
     @property
     def outcomes(self) -> list[FileOutcome]:
@@ -298,6 +294,10 @@ class _Pace:
     def __init__(self, speed: float) -> None:
         self._speed = speed
         self._began: float | None = None
+
+    def skip(self) -> None:
+        """The time up to the next frame is not waited for."""
+        self._began = None
 
     def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
         """Return when the frame at `pts_s` is due, or when `stop` is set."""

@@ -63,13 +63,20 @@ def find_files(texts: Sequence[str]) -> FoundFiles:
             if kind == "other" and not named:
                 left_out.append(path)
                 continue
-            if not named and os.path.getsize(path) == 0:
-                left_out.append(f"{path} (empty)")
+            if not named and (why := _unusable(path)):
+                left_out.append(f"{path} ({why})")
                 continue
             (pictures if kind == "picture" else videos).setdefault(os.path.realpath(path), file_address(path))
     if not (videos or pictures):
         raise NotAVideo(f"{', '.join(texts)}: there is no video and no picture in it{_examples(left_out)}")
     return FoundFiles(_sorted(videos), _sorted(pictures), tuple(left_out))
+
+
+def _unusable(path: str) -> str:
+    """Why a file that nobody named is left out; empty if it is not."""
+    if not os.path.isfile(path):
+        return "a broken link" if os.path.islink(path) else "a special file"
+    return "" if os.path.getsize(path) else "empty"
 
 
 def _sorted(found: dict[str, SourceAddress]) -> tuple[SourceAddress, ...]:

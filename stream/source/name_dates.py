@@ -18,7 +18,7 @@ _FRACTION = r"(?:[.,]?(?P<fraction>\d{3}|\d{6})(?!\d))?"
 _MICROS = r"-(?P<fraction>\d{6})(?!\d)"
 _OFFSET = r"(?P<offset>Z(?![A-Za-z])|[+-](?:0\d|1[0-4]):?[0-5]\d(?![\d.:]))?"
 _JOINED = r"(?: at |_at_|, | |T|_|-|\.|@|--|__|_-_|)"
-_FOLDER_DATE = rf"(?:^|/)(?:{_DATE}|{_YEAR}/{_MONTH}/{_DAY}|{_YEAR}-{_MONTH}/{_DAY})/"
+_FOLDER_DATE = rf"^(?:.*/)?(?:{_DATE}|{_YEAR}/{_MONTH}/{_DAY}|{_YEAR}-{_MONTH}/{_DAY})/"
 
 _UTC_NAMES = re.compile(r"(?:^|/)PXL_[^/]*$")  # Google's camera application
 _EARLIEST = datetime(1990, 1, 1)

@@ -19,10 +19,14 @@ _UNRECORDED = {
 
 
 def outcomes_of(archive: ArchivePlan | None, ingest: CameraIngest | None) -> list[FileOutcome]:
-    """Of all files, in order of time as far as they were read; first those that were not."""
+    """Of all files: first those that need not be read, or cannot; then the others in order of time. None for a single file."""
     if archive is None or not archive.several:
         return []
-    return [*archive.outcomes, *(ingest.outcomes if ingest is not None else [])]
+    read = ingest.outcomes if ingest is not None else []
+    rest = [
+        FileOutcome(file.address.redacted, "interrupted", file.start, file.clock) for file in archive.files[len(read) :]
+    ]
+    return [*archive.outcomes, *read, *rest]
 
 
 def unrecorded_files(outcomes: Sequence[FileOutcome]) -> ExitStatus | None:
@@ -50,7 +54,11 @@ def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) ->
     states = [outcome.state for outcome in outcomes]
     skipped = sum(outcome.skipped for outcome in outcomes if outcome.state in ("recorded", "unfinished", "failed"))
     parts = [f"{states.count('recorded')} recorded", f"{states.count('present')} in memory already"]
-    parts += [f"{states.count(state)} {state}" for state in ("unfinished", "older", "failed") if state in states]
+    parts += [
+        f"{states.count(state)} {state}"
+        for state in ("unfinished", "older", "failed", "interrupted")
+        if state in states
+    ]
     lines = [f"{counted(len(outcomes), 'file')}: {', '.join(parts)}"]
     if skipped:
         lines.append(f"{counted(skipped, 'frame')} skipped, because they do not lie after the frames before them")

@@ -1,16 +1,22 @@
 """`replay` of many files: order, gaps, overlaps, broken files, and what is there already."""
 
 import json
+import os
+import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from afterview.cli.main import main
 from afterview.memory.directory import Memory
-from afterview.stream.ingest.archive import ArchiveReading
+from afterview.stream.ingest.archive import ArchiveReading, FileOutcome
+from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.media import VideoWriter
+from afterview.stream.source.archive import ArchivedFile
 from tests.support.archives import write_recording
 from tests.support.clips import picture
 
@@ -28,7 +34,7 @@ def replay(capsys: pytest.CaptureFixture[str], memory: Path, *arguments: object)
 
 
 def times(memory: Path) -> list[float]:
-    return [time - START for time in Memory(memory).camera("front").snapshot().times.tolist()]
+    return [moment - START for moment in Memory(memory).camera("front").snapshot().times.tolist()]
 
 
 def states(document: dict[str, Any]) -> dict[str, str]:
@@ -205,3 +211,85 @@ def test_one_file_with_a_date_in_its_name_is_dated_by_it_and_can_be_resumed(
     assert times(tmp_path / "m") == [0, 1, 2, 3, 4]
     status, _, error = replay(capsys, tmp_path / "m", clip)
     assert (status, "the camera has it already" in error) == (2, True)
+
+
+def test_a_file_that_is_still_being_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growing = tmp_path / "nvr" / "2024-05-01_13-05-00.mp4"
+    growing.parent.mkdir()
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "g": "5", "bf": "0"}
+    with av.open(str(growing), "w", options=options) as output:
+        stream = output.add_stream("libx264", rate=5, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(30):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number // 5), format="rgb24")))
+        output.mux(stream.encode(None))
+    whole = growing.read_bytes()
+    growing.write_bytes(whole[: whole.index(b"moof", len(whole) // 2) - 4])
+    begun = write_recording(tmp_path / "nvr" / "2024-05-01_13-06-00.mp4", seconds=2)
+    index = begun.read_bytes().index(b"moov")
+    begun.write_bytes(begun.read_bytes()[: index - 4])
+
+    joint = ArchiveReading.joint
+
+    def grow(self: ArchiveReading) -> object:
+        growing.write_bytes(whole)
+        return joint(self)
+
+    monkeypatch.setattr(ArchiveReading, "joint", grow)
+    status, document, error = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    before = times(tmp_path / "m")
+    assert status == 0
+    assert states(document) == {growing.name: "unfinished", begun.name: "unfinished"}
+    assert "it grew while it was read" in error
+    assert "never finished" in error
+    write_recording(begun, seconds=2)
+    status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, times(tmp_path / "m")) == (0, [0, 1, 2, 3, 4, 5, 60, 61])
+    assert len(before) <= 6
+
+
+def test_the_hour_that_autumn_repeats_is_read_from_when_files_were_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = datetime(2024, 10, 27, 0, 30, tzinfo=UTC).timestamp()  # 02:30 in Paris, and again an hour later
+    for minute, again in ((30, False), (31, True), (50, False)):
+        clip = write_recording(tmp_path / "nvr" / f"2024-10-27_02-{minute}-00.mp4", seconds=2)
+        written = first + 60 * (minute - 30) + 3600 * again + 5
+        os.utime(clip, (written, written))
+    capsys.readouterr()
+    arguments = ("--memory", str(tmp_path / "m"), "--camera", "front", "--timezone", "Europe/Paris")
+    assert main(["replay", str(tmp_path / "nvr"), *arguments]) == 0
+    assert [moment - first for moment in Memory(tmp_path / "m").camera("front").snapshot().times.tolist()] == [
+        0, 1, 1200, 1201, 3660, 3661
+    ]  # fmt: skip
+    assert "comes twice" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for second in (0, 4, 8):
+        frigate(tmp_path / "nvr", 5, second)
+    begin, stop, stopped = ArchiveReading.begin, CameraIngest.stop, threading.Event()
+
+    def note(self: CameraIngest) -> None:
+        stop(self)
+        stopped.set()
+
+    def interrupt(self: ArchiveReading, file: ArchivedFile) -> FileOutcome:
+        if len(self.outcomes) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopped.wait(10)
+        return begin(self, file)
+
+    monkeypatch.setattr(ArchiveReading, "begin", interrupt)
+    monkeypatch.setattr(CameraIngest, "stop", note)
+    status, document, error = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, times(tmp_path / "m")) == (130, [0, 1, 2, 3])
+    assert states(document) == {"05.00.mp4": "recorded", "05.04.mp4": "interrupted", "05.08.mp4": "interrupted"}
+    assert "run the same command again" in error
+    monkeypatch.undo()
+    assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
+    assert times(tmp_path / "m") == [*range(12)]

@@ -27,7 +27,7 @@ from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.base.moved import deleted, moved
-from afterview.memory.base.records import HOLE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.records import HOLE_STEPS, PACE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
@@ -67,7 +67,9 @@ class Repository:
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
         self._joint: GapReason | None = None  # see goes_on; why a long silence before the next frame is a gap
-        self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
+        self._steps: deque[float] = deque(
+            maxlen=PACE_STEPS
+        )  # seconds between the latest frames, as the source gave them
         self._allowed = 0.0  # seconds that the next step between two frames may be long without a gap
         if state.last_time is not None:
             lasting = (
@@ -177,11 +179,14 @@ class Repository:
         """The next step between two frames may be so long without a gap. After that step the source's own pace is known."""
         self._allowed = seconds
 
-    def goes_on(self, reason: GapReason) -> None:
-        """The next frame continues the recording that the newest frame is from, though another process may have written that one: only a
-        silence that is longer than the source's pace is a gap, because of `reason`."""
-        self._next_gap, self._joint = None, reason
-        self._steps.clear()  # the next file may have another pace
+    def goes_on(self, reason: GapReason, steps: Sequence[float] | None = None) -> None:
+        """The next frame continues the archive that the newest frame is from, though another process may have written that one: only a
+        silence that is longer than the source's pace is a gap. steps: seconds between the latest frames of the file that goes on; None: the
+        next frame is the first one of its file, and the gap is there because of `reason`."""
+        self._next_gap, self._joint = None, reason if steps is None else None
+        self._steps = deque(steps or (), maxlen=PACE_STEPS)
+        if steps:
+            self._allowed = 0.0
 
     def missed(self, reason: GapReason) -> None:
         """Note that frames before the next one were lost here because of `reason`."""

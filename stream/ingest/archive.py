@@ -8,11 +8,14 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from afterview.memory.base.counts import counted
+from afterview.memory.base.records import PACE_STEPS
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ingest.items import Joint
 from afterview.stream.ingest.sampler import TOLERANCE_S, Sampler
@@ -53,11 +56,15 @@ class ArchiveReading:
         self._newest, self._monotonic = newest, monotonic
         self.outcomes: list[FileOutcome] = []
         self._began = monotonic()
+        self._skipped: deque[float] = deque(
+            maxlen=PACE_STEPS + 1
+        )  # the latest times of the present file that were skipped
         self.file: ArchivedFile | None = None
 
     def begin(self, file: ArchivedFile) -> FileOutcome:
         """The next file."""
         self.file = file
+        self._skipped.clear()
         self.outcomes.append(FileOutcome(file.address.redacted, "interrupted", file.start, file.clock))
         return self.outcomes[-1]
 
@@ -107,12 +114,17 @@ class ArchiveReading:
         if self._newest is None or when > self._newest + SMALLEST_STEP / 2:
             return False
         self.outcomes[-1].skipped += 1
+        self._skipped.append(when)
         return True
 
     def joint(self) -> Joint | None:
         """A new frame follows. What comes before the first one of a file: how it continues what the camera has."""
         outcome = self.outcomes[-1]
-        return None if outcome.recorded else Joint("jump" if outcome.skipped else "not recording")
+        if outcome.recorded:
+            return None
+        if not outcome.skipped:
+            return Joint("not recording")
+        return Joint("jump", tuple(after - before for before, after in pairwise(self._skipped)))
 
     def recorded(self, when: float) -> None:
         """The new frame at `when` is on its way."""
@@ -159,4 +171,4 @@ def is_complete(file: ArchivedFile, later: float | None, newest: float, fps: flo
     if file.end is None:
         return later is not None and later <= newest
     slots = math.floor((newest - file.start + TOLERANCE_S) * fps) + 1
-    return file.start + slots / fps >= file.end - TOLERANCE_S
+    return file.start + slots / fps >= file.end + file.unsure_s - TOLERANCE_S

@@ -168,7 +168,7 @@ class CameraWriter:
             self._repository.allow_silence(item.step_s)
             return
         if isinstance(item, Joint):
-            self._repository.goes_on(item.reason)
+            self._repository.goes_on(item.reason, item.steps)
             return
         self._sync_due = min(self._sync_due, time.monotonic() + self._sync_every_s)
         if isinstance(item, Interruption):

@@ -26,6 +26,8 @@ Clock = Literal["stated", "name", "modified", "given", "none"]
 """What dates a file: the creation time that it states, its name, when it was last written, --start, nothing."""
 Dating = Literal["auto", "stated", "name", "modified"]
 
+_EXACT = {"mp4", "matroska", "avi"}  # containers that state how long they are; of others FFmpeg estimates it ...
+_ESTIMATED_S = 2.0  # ... to so many seconds
 _ZONES_S = 900.0  # seconds: offsets of time zones are multiples of this
 _CONFLICT_S = 1500.0  # seconds between two clocks of a file that no delay of a recorder explains
 _CLOCK_READ_S = 90.0  # seconds that clocks which differ by a time zone may differ otherwise
@@ -35,11 +37,12 @@ _WRITTEN_WITHIN_S = 900.0  # seconds after its end, in which a recorder has writ
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """One recording. start: Unix seconds of its beginning; None: unknown. length_s: stated; None: unknown, or not to be trusted.
+    """One recording. start: Unix seconds of its beginning; None: unknown.
 
-    conflict_s: seconds by which the file's stated time lies after that of its name, if they contradict each other. unsure: the name's
-    time comes twice in the camera's zone, or never. size: bytes, when it was looked at.
-    pictures: the file stands for these still pictures, in order of time. forced: the recording's own clock does not count.
+    length_s: as it states; None: unknown, or not to be trusted. unsure_s: by how much it may be longer.
+    conflict_s: seconds by which the file's stated time lies after that of its name, if they contradict each other.
+    unsure: the time comes twice in the camera's zone, or never. forced: the recording's own clock (prft) does not count.
+    size: bytes, when it was looked at. pictures: the file stands for these still pictures, in order of time.
     """
 
     address: SourceAddress
@@ -48,6 +51,7 @@ class ArchivedFile:
     length_s: float | None = None
     conflict_s: float = 0.0
     unsure: bool = False
+    unsure_s: float = 0.0
     size: int = 0
     forced: bool = False
     pictures: tuple[DatedPicture, ...] = ()
@@ -117,7 +121,8 @@ def _look(address: SourceAddress, zone: tzinfo, dating: Dating, now: float) -> A
         known_s: float | None = length_s
     else:
         known_s = None
-    file = ArchivedFile(address, None, "none", known_s, size=state.st_size)
+    unsure_s = 0.0 if _EXACT.intersection(container.format.name.split(",")) else _ESTIMATED_S
+    file = ArchivedFile(address, None, "none", known_s, unsure_s=unsure_s, size=state.st_size)
     stated = () if about.start_time is None else (about.start_time,)
     return dated(file, stated, zone=zone, dating=dating, written=state.st_mtime, now=now)
 

@@ -52,7 +52,7 @@ def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) ->
     if archive is None or not outcomes:
         return []
     states = [outcome.state for outcome in outcomes]
-    skipped = sum(outcome.skipped for outcome in outcomes if outcome.state in ("recorded", "unfinished", "failed"))
+    skipped = sum(outcome.skipped for outcome in outcomes if outcome.state != "older")
     parts = [f"{states.count('recorded')} recorded", f"{states.count('present')} in memory already"]
     parts += [
         f"{states.count(state)} {state}"
@@ -61,7 +61,7 @@ def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) ->
     ]
     lines = [f"{counted(len(outcomes), 'file')}: {', '.join(parts)}"]
     if skipped:
-        lines.append(f"{counted(skipped, 'frame')} skipped, because they do not lie after the frames before them")
+        lines.append(f"{counted(skipped, 'frame')} skipped: the memory has them, or others of their time")
     for state, what in _UNRECORDED.items():
         named = [outcome for outcome in outcomes if outcome.state == state]
         if named:

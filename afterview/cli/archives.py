@@ -70,6 +70,8 @@ def plan_archive(
 ) -> ArchivePlan:
     """Which of the files are to be read. info: of the camera, which may be new (reader None). Raises UsageError."""
     found = archive.found
+    if start is not None and arguments.date != "auto":
+        raise UsageError(f"--start and --date {arguments.date} both say when the files were recorded; give one of them")
     if found is not None and not found.videos:
         return _plan_pictures(archive, found, arguments, reader, info, start)
     if arguments.interval is not None:
@@ -132,8 +134,9 @@ def _alone(
                 f"{address.redacted}: a recording that starts at {reader.info.show(file.start)} lies before the newest frame of camera "
                 f"'{reader.info.id}' ({reader.info.show(float(snapshot.times[-1]))}){here}; give a later --start or another --camera"
             )
-    if file.clock == "name" and file.start is not None:
-        _LOGGER.info("note: %s is dated by its name; --start names another time", address.redacted)
+    if file.clock in ("name", "modified"):
+        by = "its name" if file.clock == "name" else "when it was last written"
+        _LOGGER.info("note: %s is dated by %s; --start names another time", address.redacted, by)
     return (file,)
 
 
@@ -186,7 +189,8 @@ def _note_clocks(files: Sequence[ArchivedFile], info: CameraInfo) -> None:
         if dated:
             example = dated[0]
             _LOGGER.info(
-                "note: %s dated by %s, e.g. %s at %s", counted(len(dated), "file"), by, example.address, info.show(example.start or 0.0)
+                "note: %d of %d files dated by %s, e.g. %s at %s",
+                len(dated), len(files), by, example.address, info.show(example.start or 0.0),
             )  # fmt: skip
     _note_conflicts(files, info)
     if (many := overlapping(files)) > len(files) / 10:

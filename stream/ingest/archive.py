@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -51,11 +51,14 @@ class FileOutcome:
 class ArchiveReading:
     """The files of one camera as they are read, one after the other."""
 
-    def __init__(self, newest: float | None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """newest: time of the camera's newest frame, Unix seconds."""
+    def __init__(
+        self, files: Sequence[ArchivedFile], newest: float | None, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """files: those that will begin. newest: time of the camera's newest frame, Unix seconds."""
         self._newest, self._monotonic = newest, monotonic
         self.outcomes: list[FileOutcome] = []
-        self._began = monotonic()
+        self._count, self._total_s = len(files), sum(file.length_s or 0.0 for file in files)
+        self._began, self._done_s = monotonic(), 0.0  # _done_s: seconds of recordings before the present one
         self._skipped: deque[float] = deque(
             maxlen=PACE_STEPS + 1
         )  # the latest times of the present file that were skipped
@@ -63,6 +66,7 @@ class ArchiveReading:
 
     def begin(self, file: ArchivedFile) -> FileOutcome:
         """The next file."""
+        self._done_s += self.file.length_s or 0.0 if self.file is not None else 0.0
         self.file = file
         self._skipped.clear()
         self.outcomes.append(FileOutcome(file.address.redacted, "interrupted", file.start, file.clock))
@@ -142,15 +146,15 @@ class ArchiveReading:
 
     # --- progress ---
 
-    def progress(self, files: tuple[ArchivedFile, ...]) -> str:
-        """`file 3 of 120, 2 min 10 s left`, when a file begins."""
-        number = len(self.outcomes)
-        lengths = [file.length_s or 0.0 for file in files]
-        done, total = sum(lengths[: number - 1]), sum(lengths)
+    def progress(self) -> str:
+        """`file 3 of 120, 2 min 10 s left`, when a file begins; empty for a single one."""
+        number, left_s = len(self.outcomes), self._total_s - self._done_s
+        if self._count == 1:
+            return ""
         left = ""
-        if number > 1 and 0 < done < total:
-            left = f", {spell_duration((self._monotonic() - self._began) / done * (total - done))} left"
-        return f"file {number} of {len(files)}{left}"
+        if left_s > 0 and self._done_s > 0:
+            left = f", {spell_duration((self._monotonic() - self._began) / self._done_s * left_s)} left"
+        return f"file {number} of {self._count}{left}"
 
 
 def has_grown(file: ArchivedFile) -> bool:

@@ -60,7 +60,7 @@ class CameraDecoder:
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
         self._clock: LiveClock | RecordedClock | None = None
-        self._archive = ArchiveReading(repository.last_time) if config.files else None
+        self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
         self._held: list[
             tuple[Chosen, Frame | Passed]
         ] = []  # chosen frames whose time is not known until the clock has settled
@@ -101,7 +101,7 @@ class CameraDecoder:
         for file in files:
             self._sampler.restart()
             self._clock, outcome = None, archive.begin(file)
-            self._stats.progress = archive.progress(files) if len(files) > 1 else ""
+            self._stats.progress = archive.progress()
             try:
                 if file.pictures:
                     due = self._due if self._config.decode == "needed" else None

@@ -25,9 +25,7 @@ class IngestConfig:
     live: bool = True
     speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as possible
     start: float | None = None  # Unix time of a recording's first frame
-    files: tuple[
-        ArchivedFile, ...
-    ] = ()  # recordings instead of `address`, in order of time; `address` then stands for all of them
+    files: tuple[ArchivedFile, ...] = ()  # recordings, in order of time; `address` then stands for all of them
     keep_trying: bool = False
     image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting
     decode: Decode = "needed"

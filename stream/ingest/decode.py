@@ -98,6 +98,7 @@ class CameraDecoder:
     def _read_files(self, archive: ArchiveReading, stop: threading.Event) -> None:
         """Each file in turn. One that cannot be read does not end the others, unless it is the only one."""
         files = self._config.files
+        alone = len(files) == 1 and files[0].address == self._config.address  # it was named itself
         for file in files:
             self._sampler.restart()
             self._clock, outcome = None, archive.begin(file)
@@ -110,14 +111,25 @@ class CameraDecoder:
                     reason = self._read(file.address, stop)
             except SourceError as error:
                 self._release()
-                if len(files) == 1 and not outcome.recorded:
+                if alone and not outcome.recorded:
                     raise
                 archive.failed(str(error).removeprefix(f"{outcome.file}: "))
                 continue
             if reason == STOPPED:
                 return
             archive.ended(reason, grew=has_grown(file))
+            if alone and not file.pictures:
+                self._require_new(outcome)
         self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
+
+    def _require_new(self, outcome: FileOutcome) -> None:
+        """Raise UsageError for a single recording that has nothing new."""
+        last, info = self._repository.last_time, self._repository.info
+        if outcome.skipped and not outcome.recorded and last is not None:
+            raise UsageError(
+                f"{outcome.file}: all of it lies before the newest frame of camera '{info.id}' ({info.show(last)}), which may have it "
+                "already; give a later --start or another --camera"
+            )
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
         """Read one source. Returns why it ended."""

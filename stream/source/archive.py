@@ -12,14 +12,17 @@ from datetime import tzinfo
 from itertools import pairwise
 from typing import Literal
 
+import av
+
 from afterview.configs import UsageError
 from afterview.stream.errors import SourceError
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.name_dates import time_in_name
 from afterview.stream.source.opening import describe, open_container, video_stream
 from afterview.stream.source.pictures import DatedPicture
-from afterview.stream.source.reference_clock import DAY_S, EARLIEST
+from afterview.stream.source.reference_clock import DAY_S, EARLIEST, ReferenceClock
 from afterview.stream.source.unfinished import was_never_finished
 
 Clock = Literal["stated", "name", "modified", "given", "none"]
@@ -115,7 +118,9 @@ def _look(address: SourceAddress, zone: tzinfo, dating: Dating, now: float) -> A
         stream = video_stream(container, address)
         about = describe(container, stream, now=now)
         # FFmpeg states the length of the first fragments as that of the whole.
-        trusted = about.finite and not ("mp4" in container.format.name.split(",") and not stream.frames)
+        fragmented = "mp4" in container.format.name.split(",") and not stream.frames
+        trusted = about.finite and not fragmented
+        own_start = _own_start(address, stream, now) if fragmented else None
         length_s = about.duration_s or (container.duration / 1e6 if container.duration else None)
     if not about.rate_assumed and trusted and length_s is not None and length_s > 0:
         known_s: float | None = length_s
@@ -123,8 +128,15 @@ def _look(address: SourceAddress, zone: tzinfo, dating: Dating, now: float) -> A
         known_s = None
     unsure_s = 0.0 if _EXACT.intersection(container.format.name.split(",")) else _ESTIMATED_S
     file = ArchivedFile(address, None, "none", known_s, unsure_s=unsure_s, size=state.st_size)
-    stated = () if about.start_time is None else (about.start_time,)
+    stated = tuple(time for time in (own_start, about.start_time) if time is not None)[:1]
     return dated(file, stated, zone=zone, dating=dating, written=state.st_mtime, now=now)
+
+
+def _own_start(address: SourceAddress, stream: av.VideoStream, now: float) -> float | None:
+    """Unix seconds of a fragmented MP4's first frame by its own clock (prft), to a fragment's length."""
+    with open(address.url, "rb") as file:
+        first = ReferenceClock(FragmentReader(file, stream.id), float(stream.time_base or 0.0), now=now).first
+    return None if first is None else first.unix_s
 
 
 def dated(

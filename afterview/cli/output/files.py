@@ -19,8 +19,8 @@ _UNRECORDED = {
 
 
 def outcomes_of(archive: ArchivePlan | None, ingest: CameraIngest | None) -> list[FileOutcome]:
-    """Of all files: first those that need not be read, or cannot; then the others in order of time. None for a single file."""
-    if archive is None or not archive.several:
+    """Of all files: first those that need not be read, or cannot; then the others in order of time."""
+    if archive is None:
         return []
     read = ingest.outcomes if ingest is not None else []
     rest = [
@@ -47,7 +47,7 @@ def describe_archive(archive: ArchivePlan, ingest: CameraIngest | None, info: Ca
 
 
 def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) -> list[str]:
-    """Lines for people; none for a single file."""
+    """Lines for people; of a single file only what is missing of it."""
     outcomes = outcomes_of(archive, ingest)
     if archive is None or not outcomes:
         return []
@@ -59,7 +59,7 @@ def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) ->
         for state in ("unfinished", "older", "failed", "interrupted")
         if state in states
     ]
-    lines = [f"{counted(len(outcomes), 'file')}: {', '.join(parts)}"]
+    lines = [f"{counted(len(outcomes), 'file')}: {', '.join(parts)}"] if archive.several else []
     if skipped:
         lines.append(f"{counted(skipped, 'frame')} skipped: the memory has them, or others of their time")
     for state, what in _UNRECORDED.items():

@@ -18,7 +18,8 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.media import VideoWriter
 from afterview.stream.source.archive import ArchivedFile
 from tests.support.archives import write_recording
-from tests.support.clips import picture
+from tests.support.clips import make_clip, picture
+from tests.support.fragmented import fragment, write_clip
 
 START = datetime(2024, 5, 1, 13, 5, 0, tzinfo=UTC).timestamp()
 
@@ -147,6 +148,17 @@ def test_overlaps_broken_and_older_files_are_counted_and_said(
     assert len(times(tmp_path / "m")) == 10
 
 
+@pytest.mark.parametrize("name", ["2024-05-01_13-05-00.ts", "2024-05-01_13-05-00.mpg"])
+def test_a_file_whose_length_is_only_estimated_is_looked_through_again(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nvr").mkdir()
+    make_clip(tmp_path / "nvr" / name, frames=80, rate=25, codec="mpeg2video")
+    assert (replay(capsys, tmp_path / "m", tmp_path / "nvr")[0], times(tmp_path / "m")) == (0, [0, 1, 2, 3])
+    status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, states(document), document["recorded"]) == (0, {name: "present"}, 0)
+
+
 def test_recordings_of_several_cameras_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frigate(tmp_path / "nvr", 5, 0)
     frigate(tmp_path / "nvr", 5, 0, camera="back")
@@ -204,7 +216,7 @@ def test_one_file_with_a_date_in_its_name_is_dated_by_it_and_can_be_resumed(
 ) -> None:
     clip = write_recording(tmp_path / "2024-05-01_13-05-00.mp4", seconds=2)
     status, document, error = replay(capsys, tmp_path / "m", clip)
-    assert (status, times(tmp_path / "m"), "files" in document) == (0, [0, 1], False)
+    assert (status, times(tmp_path / "m"), states(document)) == (0, [0, 1], {clip.name: "recorded"})
     assert "is dated by its name" in error
     write_recording(clip, seconds=5)
     assert replay(capsys, tmp_path / "m", clip)[0] == 0
@@ -293,3 +305,21 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.undo()
     assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
     assert times(tmp_path / "m") == [*range(12)]
+
+
+def test_the_clock_of_the_recording_counts_before_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=40)
+    nvr = tmp_path / "nvr"
+    nvr.mkdir()
+    for number in range(4):  # the names go by another zone, two hours ahead
+        name = nvr / f"2024-05-01_15-05-{4 * number:02}.mp4"
+        fragment(clip, name, "frag_keyframe+empty_moov", start=START + 4 * number)
+    status, document, error = replay(capsys, tmp_path / "m", nvr)
+    assert (status, [round(moment, 3) for moment in times(tmp_path / "m")]) == (0, list(range(16))), error
+    assert {file["clock"] for file in document["files"]} == {"stated"}
+    assert "another time zone" in error
+    fragment(clip, nvr / "2024-05-01_15-05-16.mp4", "frag_keyframe+empty_moov", start=START + 16)
+    status, document, _ = replay(capsys, tmp_path / "m", nvr)
+    assert (status, document["recorded"], len(times(tmp_path / "m"))) == (0, 4, 20)
+    status, _, error = replay(capsys, tmp_path / "m", nvr / "2024-05-01_15-05-16.mp4")  # its length is not known before
+    assert (status, "all of it lies before the newest frame" in error) == (2, True)

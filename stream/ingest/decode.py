@@ -24,8 +24,8 @@ from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry
-from afterview.stream.source.pictures import read_pictures
 from afterview.stream.source.reader import read_events
+from afterview.stream.source.stills import read_pictures
 
 _MOST_HELD = (
     1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)

@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.events import Event, Frame, Opened, Picture
-from afterview.stream.source.pictures import UNREADABLE, ending, upright_frame
+from afterview.stream.source.stills import UNREADABLE, ending, upright_frame
 
 _LOGGER = logging.getLogger(__name__)
 

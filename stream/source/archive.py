@@ -21,8 +21,8 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.name_dates import time_in_name
 from afterview.stream.source.opening import describe, open_container, video_stream
-from afterview.stream.source.pictures import DatedPicture
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST, ReferenceClock
+from afterview.stream.source.stills import DatedPicture
 from afterview.stream.source.unfinished import was_never_finished
 
 Clock = Literal["stated", "name", "modified", "given", "none"]

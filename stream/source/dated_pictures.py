@@ -10,8 +10,8 @@ from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.archive import ArchivedFile, Dating, dated, no_date
 from afterview.stream.source.name_dates import NamedTime
-from afterview.stream.source.pictures import DatedPicture, time_in_picture
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
+from afterview.stream.source.stills import DatedPicture, time_in_picture
 
 _AFTER_S = 0.003  # seconds that a folder counts as lasting after its last picture: more than the sampler's tolerance
 

@@ -211,6 +211,8 @@ class CameraIngest:
 
     def _command(self, command: Command) -> dict[str, Any]:
         """Called in the command's own thread."""
+        if command.get("do") == "status":
+            return self.status().to_dict()
         if command.get("do") != "switch":
             return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):

@@ -116,6 +116,7 @@ class CameraIngest:
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
+            offered=stats.offered,
         )
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.source.choice import describe_streams
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
 from afterview.stream.source.reader import read_events
 
@@ -120,7 +121,9 @@ class CameraDecoder:
             self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
-        self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
+        self._stats.offered, others = event.offered, describe_streams(event.offered)
+        size = f"{event.codec} {event.width}x{event.height}"
+        self._stats.set_source("online", f"{size}; {others}; --stream N takes another" if others else size)
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
+from afterview.stream.source.choice import OfferedStream
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
 
@@ -54,6 +55,7 @@ class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
+    offered: the source's video streams, empty before it was opened.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -71,6 +73,7 @@ class CameraStatus:
     clock: str | None
     upload: UploadProgress | None
     images: ImageStatus
+    offered: tuple[OfferedStream, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -89,6 +92,7 @@ class CameraStatus:
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
             "images": self.images.to_dict(),
+            "video_streams": [stream.to_dict() for stream in self.offered],
         }
 
 
@@ -104,6 +108,7 @@ class IngestStats:
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
+    offered: tuple[OfferedStream, ...] = ()  # the source's video streams
     clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None

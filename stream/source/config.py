@@ -19,6 +19,8 @@ class SourceConfig(Schema):
     read_timeout_s: float = Field(default=10.0, gt=0)
     """Longest silence of a live source (stream.source.silence). For HLS: more than 1.5 segments, since each segment comes at once."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    stream: int | None = Field(default=None, ge=0)
+    """Which video stream to read, counted from 0 as the source lists them. None: its default, else the largest that moves."""
     decoder_threads: int = Field(default=1, ge=1, le=64)
     """1: cameras share the cores, and threads that decode ahead would delay every frame."""
     decode: Decode = "needed"

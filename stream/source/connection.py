@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -18,6 +19,7 @@ from typing import NamedTuple, Self
 import av
 
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame, Passed, Picture
@@ -26,7 +28,7 @@ from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.held import Packet, Times
 from afterview.stream.source.key_frame_decoder import KeyFrameDecoder
 from afterview.stream.source.lazy_decoder import LazyDecoder
-from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
+from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
@@ -78,15 +80,17 @@ class Connection:
         self._unreadable = 0  # places of a recording that were skipped
         self._decoder: _Decoder | None = None
         self._opened = ExitStack()
-        self._container = self._opened.enter_context(open_container(address, config, monotonic))
+        again = partial(open_container, address, config, monotonic)
+        self._container = self._opened.enter_context(again())
         try:
-            self._stream = video_stream(self._container, address)
+            self._stream, self.offered = choose_stream(self._container, address, config.stream, again)
             self._stream.codec_context.thread_count = config.decoder_threads
             self.about = describe(self._container, self._stream, now=clock())
         except BaseException:
             self._opened.close()
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        discard_others(self._container, self._stream, hear=not self.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
@@ -230,7 +234,7 @@ class Connection:
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Live sources: packets of all streams, so that demux() returns while only sound comes.
+        Live sources: packets of sound too, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:

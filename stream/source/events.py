@@ -6,12 +6,14 @@ Opened  Frame Frame ...  Ended                                          a record
 Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from afterview.stream.source.choice import OfferedStream
 
 
 class Picture:
@@ -45,6 +47,7 @@ class Opened:
 
     own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
     delay_s: how long after the start of the whole recording (its sound) the first frame comes.
+    offered: the source's video streams, this one among them.
     """
 
     codec: str
@@ -54,6 +57,7 @@ class Opened:
     start_time: float | None = None
     own_clock: bool = False
     delay_s: float = 0.0
+    offered: tuple[OfferedStream, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,9 @@ class _Reader:
                     about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock
                     size = picture.width, picture.height
-                    yield Opened(about.codec, *size, about.rate, start, own_clock, connection.delay_s)
+                    yield Opened(
+                        about.codec, *size, about.rate, start, own_clock, connection.delay_s, connection.offered
+                    )
                 self._frames += 1
                 yield frame
         finally:

@@ -59,6 +59,7 @@ class CameraDecoder:
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
+        self._source_note = ""  # at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -77,7 +78,8 @@ class CameraDecoder:
         config = self._config
         try:
             due = self._sampler.due if config.decode == "needed" else None
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+            source = config.source.model_copy(update={"poll_fps": config.fps})
+            for event in read_events(config.address, source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
@@ -107,15 +109,17 @@ class CameraDecoder:
 
     def _connected(self, event: Opened) -> None:
         self._connected_once, self.never_connected, self._chosen_at = True, "", None
-        self._clock_problem = ""
+        self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(by_arrival=event.longest_step_s is not None)
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
+        elif event.longest_step_s is not None:
+            self._inbox.put(Pace(event.longest_step_s))
         self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
@@ -132,6 +136,9 @@ class CameraDecoder:
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
+        if event.note != self._source_note:
+            self._source_note = event.note
+            self._stats.set_source("online", event.note)
         chosen = self._sampler.admit(event.pts_s)
         if chosen is not None and self._paused():
             chosen = None

@@ -8,6 +8,7 @@ import av
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.open_source import sends_pictures
 from afterview.stream.source.opening import open_container, video_stream
 
 _STILL_FORMATS = ("image2", "_pipe")  # FFmpeg's formats of single pictures end in one of these
@@ -23,6 +24,8 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
     """
     if address.kind == "network":
         return
+    if address.kind == "http" and sends_pictures(address, config):
+        return  # its first picture may take long; the recording waits for it
     with open_container(address, config, monotonic) as container:
         stream = video_stream(container, address)
         if address.kind == "file":

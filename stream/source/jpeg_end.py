@@ -46,6 +46,7 @@ class PictureEnd:
         self._kind = kind
         self._at = 2  # up to here the picture is known
         self._in_scan = False
+        self._table_at: int | None = None  # a segment that cannot hold another picture, before _at
 
     def find(self, data: bytearray) -> End | None:
         """data: all bytes so far, from the picture's first one. None: more are needed."""
@@ -69,6 +70,11 @@ class PictureEnd:
                 self._at = found.start()
             if len(data) < self._at + 4 and not (len(data) >= self._at + 2 and data[self._at + 1] == _EOI):
                 return None
+            if self._table_at is not None:
+                start = data.find(SOI, self._table_at, self._at + len(SOI))
+                self._table_at = None
+                if start >= 0:
+                    return End(start, cut=True)
             marker = data[self._at + 1]
             if data[self._at] == 0xFF and marker == _EOI:
                 return End(self._at + 2)
@@ -88,3 +94,5 @@ class PictureEnd:
             self._at, self._in_scan = at + 2, True  # damage: the next marker may be sound
             return
         self._at, self._in_scan = at + 2 + length, marker == _SOS
+        if marker != 0xFE and not 0xE0 <= marker <= 0xEF:  # comments and application data may hold a thumbnail
+            self._table_at = at + 4

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import threading
@@ -210,7 +211,7 @@ class HttpSession:
             )
         if isinstance(cause, socket.gaierror) or cause is None:
             cause = OSError(errno.EIO, "")
-        return explain_opening(OSError(cause.errno, cause.strerror), self._address, limit_s, took_s=took_s)
+        return explain_opening(OSError(cause.errno, _text(cause)), self._address, limit_s, took_s=took_s)
 
     def explain_reading(self, error: Exception) -> SourceError:
         """Of an error while the body was read."""
@@ -218,7 +219,7 @@ class HttpSession:
         if isinstance(error, httpx2.RemoteProtocolError):
             reason = "the server closed the connection in the middle"
         else:
-            reason = (cause.strerror if cause is not None else None) or "the connection broke"
+            reason = _text(cause) or "the connection broke"
         return SourceLost(f"{self._address.redacted}: reading failed: {redact(reason)}")
 
     # --- waiting ---
@@ -259,6 +260,11 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
     with contextlib.suppress(ValueError):
         port = parts.port
     return parts.scheme, parts.hostname or "", port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def _text(error: OSError | None) -> str:
+    """The system's text; asyncio puts a text with the address into its place."""
+    return os.strerror(error.errno) if error is not None and error.errno and error.errno > 0 else ""
 
 
 def _system_error(error: BaseException | None) -> OSError | None:

@@ -37,15 +37,16 @@ class MotionJpeg:
 
     def pictures(self) -> Iterator[Found]:
         """See PictureFeed."""
-        yield from self._take(self._found)
+        parts, silence, now = self._parts, self._silence, self._monotonic()
+        yield from self._take(self._found, now)
         self._found = []
-        parts, silence = self._parts, self._silence
         while True:
+            silence.paused(self._monotonic() - now)
             left_s = silence.left_s(self._monotonic(), inside=parts.inside)
             data = self._reply.read(min(left_s, _AFTER_THE_LAST_S) if parts.closed else left_s)
             now = self._monotonic()
             if data == b"" or (data is None and parts.closed):
-                yield from self._take(parts.end())
+                yield from self._take(parts.end(), now)
                 return
             if data is None:
                 raise SourceTimeout(f"{self._address.redacted}: {silence.reason(now, inside=parts.inside)}")
@@ -55,16 +56,16 @@ class MotionJpeg:
             except PartError as error:
                 failure = SourceLost(f"{self._address.redacted}: cannot be read as motion JPEG: {error}")
             else:
-                yield from self._take(found)
-                if silence.left_s(self._monotonic(), inside=parts.inside) <= 0:
+                if not found and silence.left_s(now, inside=parts.inside) <= 0:
                     raise SourceTimeout(f"{self._address.redacted}: {silence.reason(now, inside=parts.inside)}")
+                yield from self._take(found, now)
                 continue
             raise failure
 
-    def _take(self, found: list[Found]) -> Iterator[Found]:
+    def _take(self, found: list[Found], now: float) -> Iterator[Found]:
         self._note_skipped()
         for picture in found:
-            self._silence.picture_came(picture.at)
+            self._silence.picture_came(now)
             yield picture
 
     def _note_skipped(self) -> None:

@@ -32,6 +32,11 @@ class PictureSilence:
         self._pictures += 1
         self._picture_at = self._byte_at = now
 
+    def paused(self, seconds: float) -> None:
+        """So long nothing was read: that is no silence of the source."""
+        self._picture_at += seconds
+        self._byte_at += seconds
+
     @property
     def limit_s(self) -> float:
         """How long the next picture may take."""

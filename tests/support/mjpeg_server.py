@@ -145,4 +145,6 @@ def digest_is_right(request: Request, user: str, password: str, algorithm: str) 
         return hashlib.new({"MD5": "md5", "SHA-256": "sha256"}[algorithm], text.encode()).hexdigest()
 
     parts = [said["nonce"], said["nc"], said["cnonce"], said["qop"]]
-    return said["response"] == digest(":".join([digest(f"{user}:camera:{password}"), *parts, digest(f"GET:{request.path}")]))
+    return said["response"] == digest(
+        ":".join([digest(f"{user}:camera:{password}"), *parts, digest(f"GET:{request.path}")])
+    )

@@ -120,7 +120,9 @@ def test_a_picture_is_dated_by_its_first_byte() -> None:
 @pytest.mark.parametrize("kind", [b"application/json", b"text/plain", b"audio/basic"])
 @pytest.mark.parametrize("length", [True, False])
 @pytest.mark.parametrize("boundary", ["frame", ""])
-def test_parts_that_are_no_pictures_are_skipped_and_counted(kind: bytes, length: bool, boundary: str, piece: int) -> None:
+def test_parts_that_are_no_pictures_are_skipped_and_counted(
+    kind: bytes, length: bool, boundary: str, piece: int
+) -> None:
     text = b'{"motion": true,\r\n"a": 1}\xff\xd8\xff\xe0'  # sound may hold any bytes
     stated = b"\r\nContent-Length: %d" % len(text) if length else b""
     part = b"--frame\r\nContent-Type: " + kind + stated + b"\r\n\r\n" + text + b"\r\n"
@@ -132,7 +134,9 @@ def test_parts_that_are_no_pictures_are_skipped_and_counted(kind: bytes, length:
 
 @pytest.mark.parametrize("piece", [1, 50, 1 << 20])
 @pytest.mark.parametrize("at", [2, 20, 200, 700, -2])
-@pytest.mark.parametrize("name", ["plain", "lengths", "LF", "no dashes in the body", "JPEGs alone", "no boundary in the header"])
+@pytest.mark.parametrize(
+    "name", ["plain", "lengths", "LF", "no dashes in the body", "JPEGs alone", "no boundary in the header"]
+)
 def test_a_picture_that_is_cut_off_does_not_take_the_next_one_with_it(name: str, at: int, piece: int) -> None:
     body, boundary = BODIES[name]
     body = body.replace(JPEGS[1], JPEGS[1][:at])

@@ -62,6 +62,7 @@ class CameraDecoder:
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
+        self._source_note = ""  # at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -80,7 +81,8 @@ class CameraDecoder:
         config = self._config
         try:
             due = None if config.source.decode == "full" else self._sampler.due
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+            source = config.source.model_copy(update={"poll_fps": config.fps})
+            for event in read_events(config.address, source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
@@ -110,9 +112,9 @@ class CameraDecoder:
 
     def _connected(self, event: Opened) -> None:
         self._connected_once, self.never_connected, self._chosen_at = True, "", None
-        self._clock_problem = ""
+        self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(by_arrival=event.longest_step_s is not None)
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
@@ -121,6 +123,8 @@ class CameraDecoder:
             self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
+        elif event.longest_step_s is not None:
+            self._inbox.put(Pace(event.longest_step_s))
         self._stats.offered, others = event.offered, describe_streams(event.offered)
         size = f"{event.codec} {event.width}x{event.height}"
         self._stats.set_source("online", f"{size}; {others}; --stream N takes another" if others else size)
@@ -145,6 +149,9 @@ class CameraDecoder:
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
+        if event.note != self._source_note:
+            self._source_note = event.note
+            self._stats.set_source("online", event.note)
         chosen = self._sampler.admit(event.pts_s)
         if self._key_frames is not None:
             self._key_frames.picture(event.pts_s)

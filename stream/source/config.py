@@ -24,4 +24,6 @@ class SourceConfig(Schema):
     decoder_threads: int = Field(default=1, ge=1, le=64)
     """1: cameras share the cores, and threads that decode ahead would delay every frame."""
     decode: Decode = "needed"
+    poll_fps: float = Field(default=1.0, gt=0)
+    """How often a snapshot URL is asked for a picture, per second: the sampling rate."""
     backoff: BackoffConfig = BackoffConfig()

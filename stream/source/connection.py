@@ -65,6 +65,8 @@ _Decoder = LazyDecoder[_Moment] | KeyFrameDecoder[_Moment]
 class Connection:
     """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
 
+    longest_step_s: float | None = None  # see Opened
+
     def __init__(
         self,
         address: SourceAddress,

@@ -48,6 +48,7 @@ class Opened:
     own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
     delay_s: how long after the start of the whole recording (its sound) the first frame comes.
     offered: the source's video streams, this one among them.
+    longest_step_s: the pts_s of this source are arrivals, and its first pictures may be so far apart; None for others.
     """
 
     codec: str
@@ -58,6 +59,7 @@ class Opened:
     own_clock: bool = False
     delay_s: float = 0.0
     offered: tuple[OfferedStream, ...] = field(default=(), compare=False)
+    longest_step_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Frame:
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
+    note: what else users should know of the source from here on, for people.
     """
 
     pts_s: float | None
@@ -78,6 +81,7 @@ class Frame:
     damaged: int = 0
     reached_s: float | None = None
     clock_problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
+from afterview.stream.source.open_source import open_source
+from afterview.stream.source.pictures import PictureConnection
 
 __all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "read_events"]
 
@@ -118,10 +120,17 @@ class _Reader:
             return error
         return SourceLost(f"{self._address.redacted}: the stream ended")
 
-    def _connect(self) -> Connection:
-        return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
+    def _connect(self) -> Connection | PictureConnection:
+        return open_source(
+            self._address,
+            self._config,
+            stop=self._stop,
+            wait=self._sleep,
+            monotonic=self._monotonic,
+            clock=self._clock,
+        )
 
-    def _events(self, connection: Connection) -> Iterator[Opened | Frame | Passed]:
+    def _events(self, connection: Connection | PictureConnection) -> Iterator[Opened | Frame | Passed]:
         """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
@@ -131,7 +140,14 @@ class _Reader:
                     start, own_clock = connection.start_time, connection.own_clock
                     size = picture.width, picture.height
                     yield Opened(
-                        about.codec, *size, about.rate, start, own_clock, connection.delay_s, connection.offered
+                        about.codec,
+                        *size,
+                        about.rate,
+                        start,
+                        own_clock,
+                        connection.delay_s,
+                        connection.offered,
+                        connection.longest_step_s,
                     )
                 self._frames += 1
                 yield frame

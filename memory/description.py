@@ -70,6 +70,7 @@ class CameraDescription:
     recording: bool | None
     lag_s: float | None
     evictions: Evictions
+    pictures_damaged: int  # frames whose picture lacks parts that were lost between camera and record
 
     @classmethod
     def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
@@ -96,6 +97,7 @@ class CameraDescription:
             recording=bool(writer and writer.recording) if may_be_written_here(reader.held.path) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
             evictions=Evictions.of(snapshot.removed),
+            pictures_damaged=int(snapshot.pictures_damaged(snapshot.ids).sum()),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class CameraDescription:
             "tiers": self.tiers.to_dict(),
             "journal_damage": self.journal_damage or None,
             "damaged_frames": self.damaged,
+            "pictures_damaged": self.pictures_damaged,
             "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,

@@ -23,7 +23,7 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.held import Packet, Times
+from afterview.stream.source.held import Packet, Times, number_of
 from afterview.stream.source.lazy_decoder import LazyDecoder
 from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
@@ -156,13 +156,22 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
-        unless they are needed. None: all are wanted.
+        unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
-        wanted = None if due is None else lambda moment: due(moment.pts_s)
+
+        def is_wanted(moment: _Moment) -> bool:
+            return due is not None and (
+                due(moment.pts_s)
+                or (instead is not None and instead(moment.pts_s) and not decoder.damage.suspects(decoder.turn))
+            )
+
+        wanted = None if due is None else is_wanted
         decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
         self._decoder = decoder
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
@@ -178,7 +187,8 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    smeared = decoder.damage.suspects(number_of(decoded))
+                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:

@@ -74,6 +74,7 @@ class CameraDescription:
     recording: bool | None
     lag_s: float | None
     evictions: Evictions
+    pictures_damaged: int  # frames whose picture lacks parts that were lost between camera and record
     state: dict[str, Any] | None = None
 
     @classmethod
@@ -105,6 +106,7 @@ class CameraDescription:
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
             evictions=Evictions.of(snapshot.removed),
             state=state_of(reader.held.path) if records else None,
+            pictures_damaged=int(snapshot.pictures_damaged(snapshot.ids).sum()),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +125,7 @@ class CameraDescription:
             "tiers": self.tiers.to_dict(),
             "journal_damage": self.journal_damage or None,
             "damaged_frames": self.damaged,
+            "pictures_damaged": self.pictures_damaged,
             "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,

@@ -110,6 +110,8 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            pictures_damaged=stats.pictures_damaged,
+            pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
             lag_s=stats.latest_latency(),

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -18,14 +19,15 @@ from typing import NamedTuple, Self
 import av
 
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.held import Packet, Times
-from afterview.stream.source.lazy_decoder import LazyDecoder
-from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
+from afterview.stream.source.held import Packet, Times, number_of
+from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
@@ -43,7 +45,6 @@ _DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-Due = Callable[[float | None], bool]
 
 
 class _Moment(NamedTuple):
@@ -74,17 +75,19 @@ class Connection:
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: LazyDecoder[_Moment] | None = None
+        self._decoder: Decoder[_Moment] | None = None
         self._opened = ExitStack()
-        self._container = self._opened.enter_context(open_container(address, config, monotonic))
+        again = partial(open_container, address, config, monotonic)
+        self._container = self._opened.enter_context(again())
         try:
-            self._stream = video_stream(self._container, address)
+            self._stream, self.offered = choose_stream(self._container, address, config.stream, again)
             self._stream.codec_context.thread_count = config.decoder_threads
             self.about = describe(self._container, self._stream, now=clock())
         except BaseException:
             self._opened.close()
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        discard_others(self._container, self._stream, hear=not self.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
@@ -158,14 +161,17 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
-        unless they are needed. None: all are wanted.
+        unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
-        wanted = None if due is None else lambda moment: due(moment.pts_s)
-        decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
+        decoder = make_decoder(
+            self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
+        )
         self._decoder = decoder
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
@@ -180,7 +186,8 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    smeared = decoder.damage.suspects(number_of(decoded))
+                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
@@ -218,7 +225,7 @@ class Connection:
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Live sources: packets of all streams, so that demux() returns while only sound comes.
+        Live sources: packets of sound too, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
@@ -239,7 +246,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

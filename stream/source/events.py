@@ -6,12 +6,14 @@ Opened  Frame Frame ...  Ended                                          a record
 Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from afterview.stream.source.choice import OfferedStream
 
 
 class Picture:
@@ -45,6 +47,7 @@ class Opened:
 
     own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
     delay_s: how long after the start of the whole recording (its sound) the first frame comes.
+    offered: the source's video streams, this one among them.
     longest_step_s: the pts_s of this source are arrivals, and its first pictures may be so far apart; None for others.
     """
 
@@ -55,6 +58,7 @@ class Opened:
     start_time: float | None = None
     own_clock: bool = False
     delay_s: float = 0.0
+    offered: tuple[OfferedStream, ...] = field(default=(), compare=False)
     longest_step_s: float | None = None
 
 
@@ -67,6 +71,7 @@ class Frame:
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
+    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.damage).
     note: what else users should know of the source from here on, for people.
     """
 
@@ -77,6 +82,7 @@ class Frame:
     damaged: int = 0
     reached_s: float | None = None
     clock_problem: str = ""
+    picture_damaged: bool = False
     note: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Opens sources: FFmpeg's options for each kind of address, the choice of the video stream, and its description.
+"""Opens sources: FFmpeg's options for each kind of address, and what the container states about its video.
 
 FFmpeg's own log stays off, as PyAV leaves it by default; failures are reported by errors, redacted.
 """
@@ -9,13 +9,12 @@ from datetime import datetime
 
 import av
 
-from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
-_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 # Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
@@ -62,24 +61,19 @@ def open_container(
             format_name = "lavfi"
     try:
         return av.open(
-            address.url, "r", format=format_name, options=options, timeout=timeout, metadata_errors="replace"
+            address.url,
+            "r",
+            format=format_name,
+            options=options,
+            timeout=timeout,
+            metadata_errors="replace",
+            hwaccel=accelerator(config.decode),
         )
+    except NotImplementedError:
+        failure = on_gpu_unknown(address)
     except (av.FFmpegError, OSError, ValueError) as error:
         failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
-
-
-def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
-    """The first video stream that is not a cover picture. Raises NotAVideo."""
-    found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
-    for stream in container.streams.video:
-        if stream.codec_context is None:
-            raise NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
-        if stream.disposition & av.stream.Disposition.attached_pic:
-            found = "only a cover picture"
-        elif stream.codec_context.name not in _TEXT_CODECS:
-            return stream
-    raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
 
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:

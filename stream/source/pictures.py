@@ -15,6 +15,8 @@ from typing import Protocol, Self
 import av
 
 from afterview.stream.errors import NotAVideo
+from afterview.stream.source.choice import OfferedStream
+from afterview.stream.source.damage import STRICT
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.jpeg_end import Format
 from afterview.stream.source.parts import Found
@@ -56,6 +58,7 @@ class PictureConnection:
     own_clock = False
     start_time: float | None = None
     delay_s = 0.0
+    offered: tuple[OfferedStream, ...] = ()
 
     def __init__(
         self,
@@ -71,8 +74,8 @@ class PictureConnection:
         self._monotonic, self._unix_time = monotonic, clock
         self.about = PictureAbout()
         self.damaged = self.decoded = 0
-        self._contexts: dict[Format, av.VideoCodecContext] = {}
-        self._latest: tuple[bytes, av.VideoFrame] | None = None
+        self._contexts: dict[tuple[Format, bool], av.VideoCodecContext] = {}
+        self._latest: tuple[bytes, av.VideoFrame, bool] | None = None
         self._whole = self._cut = 0  # pictures
 
     def __enter__(self) -> Self:
@@ -92,28 +95,39 @@ class PictureConnection:
         """How the connection ended, for people."""
         return "; ".join(filter(None, ["the stream ended", self._feed.ending()]))
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed]:
         """The pictures, as they come, until `stop`; see Connection.frames. Raises SourceLost, SourceTimeout, NotAVideo."""
         began: float | None = None
         newest = 0.0
         for found in self._feed.pictures():
             if stop.is_set():
                 return
-            if not self._counts(found):
-                continue
+            whole = self._counts(found)
             pts_s = 0.0 if began is None else max(found.at - began, newest)
             arrival = self._unix_time() - (self._monotonic() - found.at)
-            if began is not None and due is not None and not due(pts_s):
+            wanted = due is None or due(pts_s) or (whole and instead is not None and instead(pts_s))
+            if began is not None and not wanted:
                 newest = pts_s
                 yield Passed(pts_s, arrival, None, self.damaged)
                 continue
-            frame = self._decode(found)
-            if frame is None:
+            decoded = self._decode(found)
+            if decoded is None:
                 continue
+            frame, sound = decoded
             if began is None:
                 began, self.about = found.at, PictureAbout(found.kind)
             newest = pts_s
-            yield Frame(pts_s, arrival, None, Picture(frame), self.damaged, note=self._feed.note)
+            yield Frame(
+                pts_s,
+                arrival,
+                None,
+                Picture(frame),
+                self.damaged,
+                picture_damaged=not (whole and sound),
+                note=self._feed.note,
+            )
 
     def _counts(self, found: Found) -> bool:
         """Whether the picture is whole. Others are counted as damaged, except those of a camera that never writes the end."""
@@ -126,22 +140,30 @@ class PictureConnection:
         self.damaged += 1
         return False
 
-    def _decode(self, found: Found) -> av.VideoFrame | None:
+    def _decode(self, found: Found) -> tuple[av.VideoFrame, bool] | None:
+        """The picture, and whether its decoder found nothing wrong with it."""
         if self._latest is not None and self._latest[0] == found.data:
-            return self._latest[1]
-        context = self._contexts.get(found.kind)
-        if context is None:
-            context = self._contexts[found.kind] = av.VideoCodecContext.create(found.kind, "r")
-            context.thread_count = self._threads
+            return self._latest[1], self._latest[2]
         self.decoded += 1
-        try:
-            frames = context.decode(av.Packet(found.data))
-        except (av.FFmpegError, ValueError):
-            frames = []
+        frames, sound = self._decode_by(found, strict=True), True
+        if not frames:
+            frames, sound = self._decode_by(found, strict=False), False
         if not frames:
             self.damaged += 1
             if self._latest is None and self.damaged >= _GIVE_UP_AFTER:
                 raise NotAVideo(f"{self._shown}: its pictures cannot be decoded ({found.kind})")
             return None
-        self._latest = found.data, frames[-1]
-        return frames[-1]
+        self.damaged += not (sound or found.cut)  # what is cut was counted
+        self._latest = found.data, frames[-1], sound
+        return frames[-1], sound
+
+    def _decode_by(self, found: Found, *, strict: bool) -> list[av.VideoFrame]:
+        """strict: not if a part is missing. FFmpeg otherwise fills it, and does not say so."""
+        context = self._contexts.get((found.kind, strict))
+        if context is None:
+            context = self._contexts[found.kind, strict] = av.VideoCodecContext.create(found.kind, "r")
+            context.thread_count, context.options = self._threads, STRICT if strict else {}
+        try:
+            return context.decode(av.Packet(found.data))
+        except (av.FFmpegError, ValueError):
+            return []

@@ -302,7 +302,7 @@ def test_what_is_no_picture_is_handed_to_ffmpeg_on_a_second_connection() -> None
     assert len(server.requests) >= 2
 
 
-def test_cut_pictures_are_counted_and_not_recorded() -> None:
+def test_cut_pictures_are_counted_and_marked() -> None:
     def cut(request: Request) -> None:
         request.head(MULTIPART)
         for number in range(6):
@@ -312,7 +312,8 @@ def test_cut_pictures_are_counted_and_not_recorded() -> None:
 
     with picture_server(cut) as server:
         events = events_of(server, until_lost)
-    assert [nearest(frame, 12) for frame in frames(events)] == [0, 2, 4]
+    assert [nearest(frame, 12) for frame in frames(events) if not frame.picture_damaged] == [0, 2, 4]
+    assert [frame.picture_damaged for frame in frames(events)] == [False, True] * 3
     assert lost(events).damaged == 3
 
 
@@ -324,7 +325,8 @@ def test_a_camera_that_never_writes_the_end_of_a_picture_is_read() -> None:
 
     with picture_server(endless) as server:
         events = events_of(server, until_lost)
-    assert [nearest(frame, 12) for frame in frames(events)] == [2, 3, 4, 5]
+    assert [nearest(frame, 12) for frame in frames(events)] == [0, 1, 2, 3, 4, 5]
+    assert [frame.picture_damaged for frame in frames(events)] == [True, True, False, False, False, False]
 
 
 def test_parts_that_are_no_pictures_are_reported() -> None:

@@ -419,9 +419,11 @@ def test_redirects_without_end_end() -> None:
     [("503 Service Unavailable", "one client only"), ("500 Internal Server Error", "500"), ("418", "418")],
 )
 def test_refusals(status: str, said: str) -> None:
-    with picture_server(lambda request: request.answer(b"", "text/plain", status=status)) as server:
-        with pytest.raises(SourceUnreachable, match=said):
-            events_of(server, until_lost)
+    def refuse(request: Request) -> None:
+        request.answer(b"", "text/plain", status=status)
+
+    with picture_server(refuse) as server, pytest.raises(SourceUnreachable, match=said):
+        events_of(server, until_lost)
 
 
 def test_a_server_that_says_nothing() -> None:

@@ -204,9 +204,11 @@ def test_a_server_that_stops_answering_is_lost() -> None:
 
 
 def test_a_refused_first_request_is_raised() -> None:
-    with picture_server(lambda request: request.answer(b"", "text/plain", status="502 Bad Gateway")) as server:
-        with pytest.raises(SourceUnreachable, match="502 Bad Gateway"):
-            events_of(server, count(1))
+    def bad(request: Request) -> None:
+        request.answer(b"", "text/plain", status="502 Bad Gateway")
+
+    with picture_server(bad) as server, pytest.raises(SourceUnreachable, match="502 Bad Gateway"):
+        events_of(server, count(1))
 
 
 def test_the_end_of_a_whole_picture_is_found() -> None:

@@ -55,7 +55,7 @@ class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
-    offered: the source's video streams, empty before it was opened.
+    offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -74,6 +74,7 @@ class CameraStatus:
     upload: UploadProgress | None
     images: ImageStatus
     offered: tuple[OfferedStream, ...] = ()
+    picture_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -92,6 +93,7 @@ class CameraStatus:
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
             "images": self.images.to_dict(),
+            "picture_note": self.picture_note,
             "video_streams": [stream.to_dict() for stream in self.offered],
         }
 
@@ -109,6 +111,7 @@ class IngestStats:
     damaged: int = 0  # packets that could not be decoded, of the present connection
     last_time: float | None = None
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams
+    picture_note: str = ""  # what is not shown as the source says
     clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None

@@ -25,6 +25,7 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.geometry import PixelShape
 from afterview.stream.source.held import Packet, Times
 from afterview.stream.source.lazy_decoder import LazyDecoder
 from afterview.stream.source.opening import describe, has_no_times, open_container
@@ -168,7 +169,7 @@ class Connection:
         """
         wanted = None if due is None else lambda moment: due(moment.pts_s)
         decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
-        self._decoder = decoder
+        self._decoder, pixel = decoder, PixelShape(self._stream)
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -182,7 +183,9 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    yield Frame(
+                        *times, Picture(decoded, pixel.now()), self.damaged, moment.reached_s, moment.clock_problem
+                    )
                     sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:

@@ -119,6 +119,7 @@ class CameraIngest:
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
             offered=stats.offered,
+            picture_note=stats.picture_note or None,
         )
 
     def stop(self) -> None:

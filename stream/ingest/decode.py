@@ -132,9 +132,11 @@ class CameraDecoder:
             self._inbox.put(Pace(1 / event.rate))
         elif event.longest_step_s is not None:
             self._inbox.put(Pace(event.longest_step_s))
-        self._stats.offered, others = event.offered, describe_streams(event.offered)
+        self._stats.offered, self._stats.picture_note = event.offered, event.note
+        others = describe_streams(event.offered)
+        others = f"{others}; --stream N takes another" if others else ""
         size = f"{event.codec} {event.width}x{event.height}"
-        self._stats.set_source("online", f"{size}; {others}; --stream N takes another" if others else size)
+        self._stats.set_source("online", "; ".join(filter(None, (size, event.note, others))))
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info

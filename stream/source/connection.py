@@ -26,6 +26,7 @@ from afterview.stream.source.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.geometry import PixelShape
 from afterview.stream.source.held import Packet, Times, number_of
 from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
@@ -172,7 +173,7 @@ class Connection:
         decoder = make_decoder(
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
-        self._decoder = decoder
+        self._decoder, pixel = decoder, PixelShape(self._stream)
         silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -186,8 +187,8 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    smeared = decoder.damage.suspects(number_of(decoded))
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem, smeared)
+                    smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:

@@ -15,6 +15,7 @@ from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
+from afterview.stream.source.geometry import describe_angle
 from afterview.stream.source.open_source import open_source
 from afterview.stream.source.pictures import PictureConnection
 
@@ -140,19 +141,12 @@ class _Reader:
         try:
             for frame in connection.frames(self._stop, self._due, self._instead):
                 if self._frames == 0 and isinstance(frame, Frame):  # the first always is
-                    about, picture = connection.about, frame.picture
+                    about, shown = connection.about, frame.picture.shown
                     start, own_clock = connection.start_time, connection.own_clock
-                    size = picture.width, picture.height
                     yield Opened(
-                        about.codec,
-                        *size,
-                        about.rate,
-                        start,
-                        own_clock,
-                        connection.delay_s,
-                        connection.offered,
-                        connection.longest_step_s,
-                    )
+                        about.codec, *shown.size, about.rate, start, own_clock, connection.delay_s, connection.offered,
+                        describe_angle(shown), connection.longest_step_s,
+                    )  # fmt: skip
                 self._frames += 1
                 yield frame
         finally:

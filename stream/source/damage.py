@@ -53,7 +53,7 @@ class Damage:
         self._kinds = PacketKinds.for_codec(name, extradata)
         self._h264, self._each_alone = name == "h264", name in EACH_ALONE
         self._sequence = _sequence_in(extradata) if self._h264 else None
-        self._roots: deque[_Root] = deque([_Root(0, None, known=False)], maxlen=2)
+        self._roots: deque[_Root] = deque([_Root(0, None, known=self._kinds is None)], maxlen=2)
         self._root_of: dict[
             int, tuple[_Root, bool]
         ] = {}  # of the latest packets; and whether no other picture needs it
@@ -99,6 +99,9 @@ class Damage:
         if not kind.picture or self._sequence is None:
             return
         heads = [read_slice(head, self._sequence) for head in kind.heads if head[0] & 31 in (1, 5)]
+        if not heads:  # data partitions, or damaged
+            self._broken[root.number] = False
+            return
         messages = [recovery_frames(head) for head in kind.heads if head[0] & 31 == 6]
         recovers = next((frames for frames in messages if frames is not None), None)
         self._step(root.number, heads[0].number, kind, self._sequence)
@@ -110,7 +113,7 @@ class Damage:
             self._recovering.append((recovers, root))
         elif all(head.intra for head in heads):
             self._plain += 1
-            if self._plain > _PLAIN:
+            if self._plain > _PLAIN or not self._roots[-1].known:
                 self._roots.append(root)
 
     def _step(self, number: int, frame_num: int, kind: PacketKind, sequence: Sequence) -> None:

@@ -259,7 +259,9 @@ def _ahead(camera: Camera, run: Run) -> Iterator[str]:
 
 def _holes(camera: Camera, run: Run) -> Iterator[str]:
     """Frames and gaps must fill the span: steps longer than HOLE_STEPS of the usual one are gaps."""
-    gaps = [(start, run.stop if end is None else end) for start, end, _ in camera.gaps]
+    # "not recording" lasts since the last frame, whatever the source did before the stop.
+    known = [gap for gap in camera.gaps if gap[1] is not None or gap[2] != "not recording"]
+    gaps = [(start, run.stop if end is None else end) for start, end, _ in known]
     for before, after in pairwise(camera.times):
         if after - before <= 1.5 * SLOT_S or any(start <= before + 0.1 and end >= after - 0.1 for start, end in gaps):
             continue

@@ -142,7 +142,7 @@ def _wait(watch: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 def _json(output: bytes) -> Any:
     try:
-        return json.loads(output)
+        return json.loads(output[output.index(b"\n{\n") :])  # what the first short watch printed comes before it
     except ValueError:
         return None
 

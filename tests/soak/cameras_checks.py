@@ -71,6 +71,7 @@ EXPECTED = {
     "two tracks": Expected(_LOST, _OUTAGE_S),
     "other size and two tracks": Expected(_LOST, _OUTAGE_S),
 }  # fmt: skip
+_POOL = "asyncio_"  # threads of the event loop of zarr, which stay with the process
 _NAMED_AFTER_S = 25.0  # a fault must be named within so many seconds; shorter ones need not be
 _CUTS = frozenset({"dialect", "two tracks", "other size and two tracks"})  # at their end, too: the camera is cut off
 
@@ -174,8 +175,12 @@ def _follow(camera: Camera, run: Run) -> None:
         if fault.recovered_s is None or fault.recovered_s > expected.recovery_s:
             fault.judged = following >= fault.end + expected.recovery_s
         if expected.words and (fault.end - fault.start >= _NAMED_AFTER_S or fault.name == "disconnected"):
-            texts = ["; ".join(filter(None, (one["state"], one["detail"], one["clock"], one["cause"])))
-                     for one in states if fault.start <= one["t"] <= fault.end + _BEFORE_S]  # fmt: skip
+            before = [one for one in states if one["t"] < fault.start][-1:]  # which may be offline already
+            during = [one for one in states if fault.start <= one["t"] <= fault.end + _BEFORE_S]
+            during += [one for one in before if one["state"] == "offline"]
+            texts = [
+                "; ".join(filter(None, (one["state"], one["detail"], one["clock"], one["cause"]))) for one in during
+            ]
             fault.said = next((text for text in texts if re.search(expected.words, text)), None)
 
 
@@ -217,8 +222,9 @@ def growth_per_hour(run: Run, column: str) -> float:
 
 
 def _left_over(before: Event, after: Event) -> Iterator[str]:
-    if after["names"]:
-        yield f"threads left over at the end: {', '.join(after['names'])}"
+    threads = [name for name in after["names"] if name not in before["names"] and not name.startswith(_POOL)]
+    if threads:
+        yield f"threads left over at the end: {', '.join(threads)}"
     if after["tasks"]:
         yield f"{after['tasks']} asyncio tasks left over at the end"
     files = list(after["files"])

@@ -1,7 +1,7 @@
 """`afterview watch` with a thread that samples its process from inside: `python -m tests.soak.watched EVENTS WATCH_ARGUMENTS...`.
 
 It runs the command line itself; only Supervisor.add is wrapped, so that the cameras' states can be read. Appends to EVENTS: "level" (before
-the command and after it), "sample" every 10 s, "state" for each change of a camera's state, detail or clock.
+the command and after it; before it one camera was recorded for a moment), "sample" every 10 s, "state" for each change of a camera's state, detail or clock.
 
 Threads: `soak-sampler` reads counters that belong to other threads, as CameraIngest.status allows.
 """
@@ -11,6 +11,7 @@ import gc
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -125,6 +126,13 @@ def _level(events: Path, when: str, process: psutil.Process) -> None:
     append(events, "level", when=when, **level(process), names=names, tasks=_tasks(), files=_files())
 
 
+def _warm_up() -> None:
+    """Record one camera for a moment: what libraries keep for the rest of the process (pools, the event loop of zarr) is there then."""
+    with tempfile.TemporaryDirectory() as directory:
+        run_command(["watch", "lavfi:testsrc2=size=320x180:rate=10", "--memory", directory, "--for", "3s", "-qq"])
+    gc.collect()
+
+
 def main() -> int:
     events = Path(sys.argv[1])
     sampler, process = _Sampler(events), psutil.Process()
@@ -136,6 +144,7 @@ def main() -> int:
         return camera
 
     Supervisor.add = noted  # type: ignore[method-assign]
+    _warm_up()
     _level(events, "before", process)
     thread = threading.Thread(target=sampler.run, name=SAMPLER, daemon=True)
     thread.start()

@@ -141,7 +141,8 @@ def _process(run: Run) -> Table:
     table = Table(
         "The process",
         ["what", "before", "settled", "at the end", "growth per hour", "allowed", "after the stop"],
-        "Before: after one camera was recorded for a moment, which loads the model; after the stop: in the same process. Growth: over the second half of the run.",
+        "Before: after one camera was recorded for a moment, which loads the model. After the stop: in the same process. "
+        "Growth: over the second half of the run.",
     )
     settled = int(np.searchsorted(run.seconds, min(1200.0, run.seconds[-1] / 2)))
     for name, (most, what) in GROWTH.items():

@@ -1,7 +1,8 @@
 """`afterview watch` with a thread that samples its process from inside: `python -m tests.soak.watched EVENTS WATCH_ARGUMENTS...`.
 
-It runs the command line itself; only Supervisor.add is wrapped, so that the cameras' states can be read. Appends to EVENTS: "level" (before
-the command and after it; before it one camera was recorded for a moment), "sample" every 10 s, "state" for each change of a camera's state, detail or clock.
+It runs the command line itself; only Supervisor.add is wrapped, so that the cameras' states can be read. Appends to EVENTS: "sample" every
+10 s, "state" for each change of a camera's state, detail or clock, and "level" before the command and after it. Before the first level one
+camera was recorded for a moment.
 
 Threads: `soak-sampler` reads counters that belong to other threads, as CameraIngest.status allows.
 """

@@ -233,7 +233,7 @@ def _left_over(before: Event, after: Event) -> Iterator[str]:
         if name in files:
             files.remove(name)
     # The directories of the cameras stay open until the process ends: its event loop's handlers of signals refer to the session.
-    held = [name for name in files if "/" not in name or "/soak-cameras-" in name and not _DIRECTORY.search(name)]
+    held = [name for name in files if "/" not in name or ("/soak-cameras-" in name and not _DIRECTORY.search(name))]
     if held:
         yield f"open files left over at the end: {', '.join(sorted(set(held)))} ({len(held)})"
 

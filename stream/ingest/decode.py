@@ -19,7 +19,7 @@ from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.reader import read_events
 
 _MOST_HELD = (
@@ -87,6 +87,9 @@ class CameraDecoder:
                         self._observe(event)
                     case Opened():
                         self._connected(event)
+                    case Waiting():
+                        self.never_connected = "" if self._connected_once else event.reason
+                        self._stats.set_detail(event.reason, quiet=not event.notable)
                     case Lost():
                         self._release()
                         self._inbox.put(Interruption("lost"))

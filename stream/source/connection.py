@@ -20,7 +20,7 @@ import av
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.held import Packet, Times
@@ -156,7 +156,7 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
@@ -165,7 +165,7 @@ class Connection:
         wanted = None if due is None else lambda moment: due(moment.pts_s)
         decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
         self._decoder = decoder
-        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
@@ -181,6 +181,8 @@ class Connection:
                     yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
                     sound_until = self.damaged
             silence.require_picture()
+            if notice := silence.notice():
+                yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 

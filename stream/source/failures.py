@@ -47,9 +47,11 @@ def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     return SourceTimeout(f"{address.redacted}: no data for {timeout_s:g} s{hint}")
 
 
-def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
-    """Data came, but no frame within the read timeout: the video stopped, or its codec changed."""
-    return SourceTimeout(f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s")
+def no_picture(address: SourceAddress, timeout_s: float, came: str = "") -> SourceTimeout:
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed. came: what did, for people."""
+    return SourceTimeout(
+        f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s{f' ({came})' if came else ''}"
+    )
 
 
 def codec_changed(address: SourceAddress) -> SourceLost:

@@ -14,9 +14,11 @@ from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
-from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry, Waiting
 
-__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "read_events"]
+__all__ = [
+    "Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "Waiting", "read_events",
+]  # fmt: skip
 
 
 def read_events(
@@ -105,7 +107,7 @@ class _Reader:
                         f"{self._address.redacted}: the live stream became a finished recording; waiting for a live stream"
                     )
                 for event in self._events(connection):
-                    if self._first_picture_at is None:
+                    if self._first_picture_at is None and not isinstance(event, Waiting):
                         self._first_picture_at = self._monotonic()
                         self._was_live = not connection.finite
                     yield event
@@ -121,11 +123,14 @@ class _Reader:
     def _connect(self) -> Connection:
         return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
 
-    def _events(self, connection: Connection) -> Iterator[Opened | Frame | Passed]:
+    def _events(self, connection: Connection) -> Iterator[Opened | Frame | Passed | Waiting]:
         """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
             for frame in connection.frames(self._stop, self._due):
+                if isinstance(frame, Waiting):
+                    yield frame
+                    continue
                 if self._frames == 0 and isinstance(frame, Frame):  # the first always is
                     about, picture = connection.about, frame.picture
                     start, own_clock = connection.start_time, connection.own_clock

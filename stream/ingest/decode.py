@@ -14,6 +14,7 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption, Pace
+from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
@@ -59,6 +60,7 @@ class CameraDecoder:
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
+        self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -76,14 +78,14 @@ class CameraDecoder:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
         config = self._config
         try:
-            due = self._sampler.due if config.decode == "needed" else None
+            due = None if config.source.decode == "full" else self._sampler.due
             for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
                 match event:
                     case Frame():
                         self._take(event, stop)
                     case Passed():
                         self._note_clock(event)
-                        self._sampler.admit(event.pts_s)
+                        self._pass(event)
                         self._observe(event)
                     case Opened():
                         self._connected(event)
@@ -117,6 +119,8 @@ class CameraDecoder:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
+        if self._key_frames is not None:
+            self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
         self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
@@ -133,9 +137,17 @@ class CameraDecoder:
             )
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
+    def _pass(self, event: Passed) -> None:
+        if self._key_frames is None:
+            self._sampler.admit(event.pts_s)
+        else:
+            self._key_frames.picture(event.pts_s)  # slots are those of key frames alone
+
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
         chosen = self._sampler.admit(event.pts_s)
+        if self._key_frames is not None:
+            self._key_frames.picture(event.pts_s)
         if chosen is not None and self._paused():
             chosen = None
         if chosen is not None:
@@ -143,6 +155,8 @@ class CameraDecoder:
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
                 self._clock.connected()
+            if self._key_frames is not None:
+                self._key_frames.chosen(chosen)
             self._held.append((chosen, event))
             self._chosen_at = event.arrival_time
         self._observe(event)
@@ -216,6 +230,8 @@ class CameraDecoder:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
                 basis, masks = self._clock.basis, controls.settings.masks
+                for pace in self._key_frames.before(chosen) if self._key_frames else []:
+                    self._inbox.put(pace)
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
 

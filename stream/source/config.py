@@ -7,6 +7,10 @@ from pydantic import Field
 from afterview.configs import Schema
 from afterview.stream.source.backoff import BackoffConfig
 
+Decode = Literal["needed", "full", "keyframes", "cuda"]
+"""Which pictures are decoded: those that are remembered and what they need; all of them; key frames, which the sampling then follows;
+those that are needed, on an NVIDIA GPU."""
+
 
 class SourceConfig(Schema):
     """How sources are opened and read. Times in seconds."""
@@ -19,4 +23,5 @@ class SourceConfig(Schema):
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     decoder_threads: int = Field(default=1, ge=1, le=64)
     """1: cameras share the cores, and threads that decode ahead would delay every frame."""
+    decode: Decode = "needed"
     backoff: BackoffConfig = BackoffConfig()

@@ -24,6 +24,7 @@ from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.held import Packet, Times
+from afterview.stream.source.key_frame_decoder import KeyFrameDecoder
 from afterview.stream.source.lazy_decoder import LazyDecoder
 from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
@@ -56,6 +57,9 @@ class _Moment(NamedTuple):
     clock_problem: str
 
 
+_Decoder = LazyDecoder[_Moment] | KeyFrameDecoder[_Moment]
+
+
 class Connection:
     """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
 
@@ -72,7 +76,7 @@ class Connection:
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: LazyDecoder[_Moment] | None = None
+        self._decoder: _Decoder | None = None
         self._opened = ExitStack()
         self._container = self._opened.enter_context(open_container(address, config, monotonic))
         try:
@@ -162,8 +166,7 @@ class Connection:
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
         unless they are needed. None: all are wanted.
         """
-        wanted = None if due is None else lambda moment: due(moment.pts_s)
-        decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
+        decoder = self._make_decoder(stop, due)
         self._decoder = decoder
         silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
@@ -185,6 +188,17 @@ class Connection:
                 yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
+
+    def _make_decoder(self, stop: threading.Event, due: Due | None) -> _Decoder:
+        def moment(times: Times) -> _Moment:
+            return self._moment(times, stop)
+
+        context = self._stream.codec_context
+        if due is None:
+            return LazyDecoder(context, moment, None)
+        if self._config.decode == "keyframes":
+            return KeyFrameDecoder(context, moment, lambda moment: due(moment.pts_s))
+        return LazyDecoder(context, moment, lambda moment: due(moment.pts_s))
 
     def _moment(self, times: Times, stop: threading.Event) -> _Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
@@ -239,7 +253,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: _Decoder, packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

@@ -13,6 +13,7 @@ from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
@@ -62,8 +63,16 @@ def open_container(
             format_name = "lavfi"
     try:
         return av.open(
-            address.url, "r", format=format_name, options=options, timeout=timeout, metadata_errors="replace"
+            address.url,
+            "r",
+            format=format_name,
+            options=options,
+            timeout=timeout,
+            metadata_errors="replace",
+            hwaccel=accelerator(config.decode),
         )
+    except NotImplementedError:
+        failure = on_gpu_unknown(address)
     except (av.FFmpegError, OSError, ValueError) as error:
         failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials

@@ -108,6 +108,9 @@ def _rules(camera: CameraDescription) -> Iterator[str]:
         yield f"limits: {limits}"
     if masks := len(rules.settings.masks):
         yield f"masks: {masks}; `afterview mask` lists them"
+    for start, end in rules.settings.key_frames:
+        span = f"since {info.show(start)}" if end is None else f"{info.show(start)} to {info.show(end)}"
+        yield f"sampled at key frames alone: {span}"
     for start, end in rules.settings.keep:
         yield f"kept: {info.show(start)} to {info.show(end)}"
 

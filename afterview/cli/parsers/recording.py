@@ -101,9 +101,10 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         "Tokens take 1.5 (tiny) or 13 (hour-llava-3b) beside them (default: as the camera does, 480 for a new camera)",
     )  # fmt: skip
     parser.add_argument(
-        "--decode", choices=("needed", "full"), default="needed",
+        "--decode", choices=("needed", "full", "keyframes", "cuda"), default="needed",
         help="needed: decode only the pictures that are remembered, and what they need; full: decode all. Both remember the same frames; "
-        "full also counts damage in pictures that nobody needs (default: needed)",
+        "full also counts damage in pictures that nobody needs. keyframes: for very many cameras; remember the first key frame of every "
+        "slot, so that frames may come later, and fewer, than --fps says. cuda: as needed, on an NVIDIA GPU (default: needed)",
     )  # fmt: skip
     parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",

@@ -37,7 +37,7 @@ Item = Sampled | Interruption | Dropped | Pace
 class CameraDecoder:
     """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take.
 
-    never_connected: why the source could not be opened so far; empty once it was.
+    never_began: why the source has given no picture so far; empty once it has.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason, self.never_connected = STOPPED, ""
+        self.end_reason, self.never_began = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
@@ -90,14 +90,14 @@ class CameraDecoder:
                     case Opened():
                         self._connected(event)
                     case Waiting():
-                        self.never_connected = "" if self._connected_once else event.reason
+                        self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
                         self._stats.set_detail(event.reason, quiet=not event.notable)
                     case Lost():
                         self._release()
                         self._inbox.put(Interruption("lost"))
                         self._stats.set_source("offline", event.reason)
                     case Retry():
-                        self.never_connected = "" if self._connected_once else event.reason
+                        self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                         self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
@@ -111,7 +111,7 @@ class CameraDecoder:
             self._inbox.close()
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_connected, self._chosen_at = True, "", None
+        self._connected_once, self.never_began, self._chosen_at = True, "", None
         self._clock_problem = ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected()

@@ -20,7 +20,7 @@ class SourceConfig(Schema):
     """Longest silence of a live source (stream.source.silence). For HLS: more than 1.5 segments, since each segment comes at once."""
     first_picture_timeout_s: float = Field(default=120.0, gt=0)
     """Longest wait for the first key frame of a connection while data comes: some cameras send one in half a minute."""
-    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    rtsp_transport: Literal["tcp", "udp", "http", "multicast"] = "tcp"
     decoder_threads: int = Field(default=1, ge=1, le=64)
     """1: cameras share the cores, and threads that decode ahead would delay every frame."""
     decode: Decode = "needed"

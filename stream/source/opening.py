@@ -17,6 +17,7 @@ from afterview.stream.source.failures import explain_opening
 from afterview.stream.source.first_picture import remember_far
 from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
+from afterview.stream.source.refusals import no_video_described
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
@@ -72,7 +73,8 @@ def open_container(
     except NotImplementedError:
         failure = on_gpu_unknown(address)
     except (av.FFmpegError, OSError, ValueError) as error:
-        failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
+        took_s = monotonic() - began
+        failure = explain_opening(error, address, config.open_timeout_s, took_s=took_s, transport=config.rtsp_transport)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
 
 
@@ -83,10 +85,13 @@ def analysed(container: av.container.InputContainer) -> bool:
 
 def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
     """The first video stream that is not a cover picture. Raises NotAVideo."""
+    if address.kind == "rtsp" and len(container.streams) == 0:
+        raise no_video_described(address)
     found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     for stream in container.streams.video:
         if stream.codec_context is None:
-            raise NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+            remedy = "set the camera to H.264 or H.265" if address.live else "convert it to H.264"
+            raise NotAVideo(f"{address.redacted}: no decoder for its video; {remedy}")
         if stream.disposition & av.stream.Disposition.attached_pic:
             found = "only a cover picture"
         elif stream.codec_context.name not in _TEXT_CODECS:

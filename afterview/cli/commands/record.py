@@ -95,9 +95,8 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
 def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
     config = cameras[0].config
-    if len(cameras) == 1 and not config.keep_trying:
-        if notice := probe(config.address, config.source):
-            _LOGGER.info("note: %s", notice)
+    if len(cameras) == 1 and not config.keep_trying and (notice := probe(config.address, config.source)):
+        _LOGGER.info("note: %s", notice)
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":

@@ -218,6 +218,7 @@ def _config(
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
+            first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
             rtsp_transport="udp" if arguments.udp else "tcp",
             decode=arguments.decode,
             stream=stream,

@@ -149,11 +149,12 @@ class IngestStats:
             self._source = state, detail
         self.on_change()
 
-    def set_detail(self, detail: str) -> None:
-        """Something happened that leaves the source's state as it is."""
+    def set_detail(self, detail: str, *, quiet: bool = False) -> None:
+        """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""
         with self._lock:
             self._source = self._source[0], detail
-        self.on_change()
+        if not quiet:
+            self.on_change()
 
     def set_disk_full(self, why: str | None) -> None:
         """The disk is full, or (None) no longer. Reported when that changes."""

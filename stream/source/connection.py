@@ -23,7 +23,7 @@ from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoders import Decoder, Due, make_decoder
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.geometry import PixelShape
@@ -164,7 +164,7 @@ class Connection:
 
     def frames(
         self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
-    ) -> Iterator[Frame | Passed]:
+    ) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
@@ -174,7 +174,7 @@ class Connection:
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
         self._decoder, pixel = decoder, PixelShape(self._stream)
-        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
@@ -191,6 +191,8 @@ class Connection:
                     yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
+            if notice := silence.notice():
+                yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 

@@ -3,7 +3,8 @@
 Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, until stopped
 Opened  Frame Frame ...  Ended                                          a recording
 
-Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
+Between frames there may be Passed: pictures that nobody asked for, so they were not decoded. Before Opened there may be Waiting: data
+comes, but no picture.
 """
 
 from dataclasses import dataclass, field
@@ -112,6 +113,15 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A connection has given data, but no picture yet. reason: what is missing, for people. notable: the wait has doubled since the last
+    notable one, so a log has a few of them only."""
+
+    reason: str
+    notable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """An outage begins. Once per outage; `at` is when it was noticed (Unix seconds)."""
 
@@ -138,4 +148,4 @@ class Ended:
     damaged: int = 0
 
 
-Event = Opened | Frame | Passed | Lost | Retry | Ended
+Event = Opened | Frame | Passed | Waiting | Lost | Retry | Ended

@@ -43,6 +43,10 @@ def _add_watch(commands: Commands) -> None:
         metavar="S",
         help="seconds without data after which the connection counts as lost (default: 10)",
     )
+    parser.add_argument(
+        "--first-picture-timeout", type=float, default=120.0, metavar="S",
+        help="seconds to wait for the first key frame of a connection while data comes (default: 120)",
+    )  # fmt: skip
     parser.set_defaults(live=True)
 
 

@@ -8,6 +8,7 @@ source is open (FFmpeg looks at the first segment of each). An RTSP server sends
 for them before it knows their sizes: the packets of the others are dropped undecoded.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ _THUMBNAIL_RATE = 1.0  # frames per second at most, and the video has at least a
 _TIMES_FASTER = 4
 _MOST_PACKETS = 500  # of a file that are read to see which of its streams move
 _APART = {"hls", "dash"}  # formats in which every stream has a transport of its own
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")  # as Matroska states it
 _ONE_PICTURE = 1.5  # a stream that states to be shorter than so many pictures has one
 
 
@@ -161,8 +163,10 @@ def _states_one_picture(stream: av.VideoStream) -> bool:
     if stream.frames:
         return stream.frames == 1
     stated = next((text for key, text in stream.metadata.items() if key.startswith("NUMBER_OF_FRAMES")), "")
-    length_s = stream.duration * stream.time_base if stream.duration and stream.time_base else None
-    return stated == "1" or (length_s is not None and length_s * (stream.average_rate or 10) < _ONE_PICTURE)
+    length_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    if length_s is None and (match := _DURATION.match(stream.metadata.get("DURATION", ""))):
+        length_s = 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
+    return stated == "1" or (length_s is not None and length_s * float(stream.average_rate or 10) < _ONE_PICTURE)
 
 
 def _first_times(

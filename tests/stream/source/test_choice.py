@@ -1,7 +1,10 @@
 """The choice of the video stream: never a still picture, the default, else the largest; the others are neither demuxed nor fetched."""
 
+import threading
 from collections import Counter
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -23,6 +26,13 @@ from tests.support.watching import QUICK, Watcher
 
 SMALL, LARGE = Track(64, 48), Track(160, 120)
 DEFAULT, NONE = Disposition.default, Disposition(0)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def opened(path: Path) -> Opened:
@@ -49,6 +59,18 @@ def test_a_thumbnail_larger_than_the_video_is_not_recorded(tmp_path: Path, suffi
     assert (event.width, event.height) == (160, 120)
     assert [stream.still for stream in event.offered] == (["still picture", ""] if first else ["", "still picture"])
     assert describe_streams(event.offered) == ""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_over_http_the_container_says_what_does_not_move(tmp_path: Path, suffix: str) -> None:
+    tracks = [Track(320, 240, "mjpeg", count=1, disposition=DEFAULT), LARGE]
+    write_tracks(tmp_path / f"clip.{suffix}", tracks, options={"movflags": "faststart"} if suffix == "mp4" else {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Watcher(f"http://127.0.0.1:{server.server_address[1]}/clip.{suffix}") as watch:
+            watch.more_frames(3)
+        server.shutdown()
+    assert watch.of(Opened) == [Opened("h264", 160, 120, 10.0)]
 
 
 def test_thumbnails_every_few_seconds_are_not_recorded(tmp_path: Path) -> None:

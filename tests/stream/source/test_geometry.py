@@ -1,6 +1,8 @@
 """The stored picture is what a player shows: square pixels, upright, not mirrored."""
 
+import gc
 import io
+import resource
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +57,10 @@ def write(
             frame.pts, frame.time_base = number, Fraction(1, 10)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def first(path: Path) -> tuple[Opened, Frame]:
@@ -171,3 +177,16 @@ def test_square_pixels_are_those_of_the_decoder(tmp_path: Path) -> None:
     with av.open(str(clip)) as container:
         for frame in container.decode(video=0):
             assert np.array_equal(Picture(frame).rgb(), frame.to_ndarray(format="rgb24"))
+
+
+def test_a_frame_is_freed_without_the_garbage_collector() -> None:
+    rgb = np.zeros((2160, 3840, 3), np.uint8)
+    sizes = []
+    gc.disable()
+    try:
+        for _ in range(20):
+            Picture(av.VideoFrame.from_ndarray(rgb, format="rgb24")).rgb()
+            sizes.append(resident_bytes())
+    finally:
+        gc.enable()
+    assert sizes[-1] - sizes[4] < 2 * rgb.nbytes

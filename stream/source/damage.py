@@ -24,7 +24,7 @@ from afterview.stream.source.packet_kind import EACH_ALONE, PacketKind, PacketKi
 from afterview.stream.source.slice_heads import Sequence, read_sequence, read_slice, recovery_frames
 
 _REMEMBERED = 4096  # packets; more than a decoder ever holds
-_STRICT = {"err_detect": "explode"}  # FFmpeg otherwise fills what is missing in a JPEG, and does not say so
+STRICT = {"err_detect": "explode"}  # FFmpeg otherwise fills what is missing in a JPEG, and does not say so
 _PLAIN = 2  # pictures of intra slices alone since the last root that says so: then this stream has no other roots
 
 
@@ -47,7 +47,7 @@ class Damage:
         self._lenient: Any = None
         self._strict = name == "mjpeg" and not context.is_open
         if self._strict:
-            context.options = _STRICT
+            context.options = STRICT
         if name == "hevc":  # otherwise FFmpeg leaves out pictures whose references are missing
             context.flags |= av.codec.context.Flags.output_corrupt
         self._kinds = PacketKinds.for_codec(name, extradata)
@@ -189,7 +189,7 @@ def _sequence_in(extradata: bytes | None) -> Sequence | None:
 def whole_jpeg(data: bytes) -> bool:
     """Whether a JPEG can be decoded to its last pixel without an error. Decodes it, about 5 ms for 1280x720."""
     context: Any = av.CodecContext.create("mjpeg", "r")
-    context.thread_count, context.options = 1, _STRICT
+    context.thread_count, context.options = 1, STRICT
     try:
         return any(context.decode(av.Packet(data))) or any(context.decode(None))
     except (av.FFmpegError, ValueError):

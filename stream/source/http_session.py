@@ -112,8 +112,7 @@ class HttpSession:
     def __init__(self, address: SourceAddress, stop: threading.Event) -> None:
         self._address, self._stop = address, stop
         self._loop = asyncio.new_event_loop()
-        # FFmpeg, which reads all other sources, does not verify certificates either: those of cameras are self-signed.
-        self._client = httpx2.AsyncClient(headers=_HEADERS, verify=False, timeout=None, follow_redirects=False)
+        self._client = httpx2.AsyncClient(headers=_HEADERS, verify=_tls(), timeout=None, follow_redirects=False)
         parts = urlsplit(address.url)
         self._login = _Login(parts)
         self._origin = _origin(parts)
@@ -253,6 +252,15 @@ class HttpSession:
             self._loop.run_until_complete(asyncio.wait({task}, timeout=_CLOSE_WITHIN_S))
         if task.done() and not task.cancelled():
             task.exception()
+
+
+def _tls() -> ssl.SSLContext:
+    """FFmpeg, which reads all other sources, does not verify certificates either: those of cameras are self-signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(ssl.SSLError):  # a build that forbids it
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # short keys, as old cameras have them
+    return context
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:

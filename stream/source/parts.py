@@ -50,7 +50,8 @@ class PictureParts:
         self.skipped, self.skipped_type, self.closed = 0, "", False
         # The boundary without the dashes before it. None: unknown.
         self._token: bytes | None = boundary.strip().strip('"').lstrip("-").encode("latin-1", "ignore") or None
-        self._seen = False  # the boundary occurred in the body
+        self._seen = False  # the boundary occurred in the body ...
+        self._dashed = False  # ... with dashes before it, as it should
         self._data = bytearray()
         self._at = 0.0
         self._headers: dict[str, str] | None = None  # of the part that begins; None: before its boundary
@@ -127,10 +128,10 @@ class PictureParts:
         """Whether this line is a boundary: "next", "last" or ''. The first line that looks like one counts if no other is known."""
         bare = line.lstrip(b"-")
         if self._token is not None and bare in (self._token, self._token + b"--"):
-            self._seen = True
+            self._seen, self._dashed = True, line.startswith(b"--")
             return "next" if bare == self._token else "last"
         if not self._seen and line.startswith(b"--") and bare and len(line) <= _LONGEST_BOUNDARY:
-            self._token, self._seen = bare, True
+            self._token, self._seen, self._dashed = bare, True, True
             return "next"
         return ""
 
@@ -237,7 +238,9 @@ class PictureParts:
             return None
         if self._data.startswith(b"--" + self._token):
             return 0
-        places = [self._data.find(b"\n--" + self._token, start) + 1]
-        if len(self._token) >= _SHORT:
-            places += [self._data.find(b"--" + self._token, start), self._data.find(b"\n" + self._token, start) + 1]
-        return min((place for place in places if place > 0), default=None)
+        if len(self._token) < _SHORT:
+            return self._data.find(b"\n--" + self._token, start) + 1 or None
+        place = self._data.find(b"--" + self._token, start)
+        if place < 0 and not self._dashed:
+            place = self._data.find(b"\n" + self._token, start) + 1 or -1
+        return None if place < 0 else place

@@ -107,8 +107,8 @@ class PictureConnection:
             whole = self._counts(found)
             pts_s = 0.0 if began is None else max(found.at - began, newest)
             arrival = self._unix_time() - (self._monotonic() - found.at)
-            wanted = began is None or due is None or due(pts_s) or (whole and instead is not None and instead(pts_s))
-            if not wanted:
+            wanted = began is None or due is None or due(pts_s)
+            if not (wanted or (whole and instead is not None and instead(pts_s))):
                 newest = pts_s
                 yield Passed(pts_s, arrival, None, self.damaged)
                 continue

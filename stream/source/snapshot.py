@@ -44,7 +44,7 @@ class Snapshots:
     """The pictures of a snapshot URL. See PictureFeed.
 
     Request k is sent k periods after the first picture came. A server that is slower is asked again when the next request is due, so
-    requests do not pile up.
+    requests do not pile up. A picture that came cut off is asked for again at once, unless all of them are.
     """
 
     def __init__(
@@ -72,14 +72,18 @@ class Snapshots:
         """See PictureFeed."""
         yield self._first
         latest, began, number = self._first, self._first.at, 0
+        whole, again = not self._first.cut, False  # one was whole; this request repeats the last
         while not self._stop.is_set():
-            number = max(number + 1, int((self._monotonic() - began) / self._period))
-            self._wait(max(0.0, began + number * self._period - self._monotonic()))
+            again = latest.cut and whole and not again
+            if not again:
+                number = max(number + 1, int((self._monotonic() - began) / self._period))
+                self._wait(max(0.0, began + number * self._period - self._monotonic()))
             if self._stop.is_set():
                 return
             found, tag = self._ask()
             self._compare(found, tag, latest)
             latest, self._tag = found, tag
+            whole = whole or not found.cut
             yield found
 
     def _ask(self) -> tuple[Found, str]:

@@ -11,6 +11,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from afterview.stream.media import encode_jpeg
 from tests.support.clips import picture
@@ -148,3 +154,25 @@ def digest_is_right(request: Request, user: str, password: str, algorithm: str) 
     return said["response"] == digest(
         ":".join([digest(f"{user}:camera:{password}"), *parts, digest(f"GET:{request.path}")])
     )
+
+
+def camera_certificate(directory: Path) -> ssl.SSLContext:
+    """A server's TLS with a certificate as cameras have them: expired, for another name, signed by nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "camera.invalid")])
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=365))
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    file = directory / "camera.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context

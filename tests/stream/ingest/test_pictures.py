@@ -35,7 +35,7 @@ def test_slow_motion_jpeg_is_recorded_picture_by_picture(every_s: float, model: 
         request.hold()
 
     with picture_server(camera) as server:
-        config = IngestConfig(parse_source(server.url), fps=10.0, source=SourceConfig(), decode="needed")
+        config = IngestConfig(parse_source(server.url), fps=10.0, source=SourceConfig())
         with Recording(tmp_path, model.encoders, "slow", config) as recording:
             recording.wait_for(1)
             assert len(sent) <= 1 + (every_s < 0.5)  # it did not wait for the next one

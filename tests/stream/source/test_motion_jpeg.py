@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from afterview.stream.source.opening import open_container
 from afterview.stream.source.picture_silence import PictureSilence
 from afterview.stream.source.probe import probe
 from afterview.stream.source.reader import Event, Frame, Lost, Opened, Passed, Retry, read_events
-from tests.support.mjpeg_server import PictureServer, Request, digest_is_right, jpeg, picture_server
+from tests.support.mjpeg_server import PictureServer, Request, camera_certificate, digest_is_right, jpeg, picture_server
 from tests.support.reading import FAST, nearest
 
 MULTIPART = "multipart/x-mixed-replace; boundary=frame"
@@ -447,3 +448,12 @@ def test_the_probe_waits_for_no_picture() -> None:
         began = time.monotonic()
         probe(parse_source(server.url), SourceConfig())
         assert time.monotonic() - began < 2
+
+
+def test_certificates_are_not_verified_as_ffmpeg_does_not(tmp_path: Path) -> None:
+    """Expired, for another name, and signed by nobody."""
+    with picture_server(send_pictures, context=camera_certificate(tmp_path)) as server:
+        assert len(frames(events_of(server, until_lost))) == 4
+        plain = server.url.replace("https://", "http://")
+        with pytest.raises(SourceUnreachable, match="cannot be reached"):
+            events_of(server, until_lost, url=plain)

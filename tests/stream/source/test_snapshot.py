@@ -178,15 +178,17 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
     assert [type(event) for event in events] == [Opened] + [Frame] * 6
 
 
-def test_a_cut_picture_is_counted_and_the_next_one_recorded() -> None:
+def test_a_cut_picture_is_counted_and_asked_for_again_at_once() -> None:
     def camera(request: Request) -> bool:
         data = jpeg(len(server.requests))
         request.answer(data[:-900] if len(server.requests) == 2 else data)
         return True
 
     with picture_server(camera) as server:
-        events = events_of(server, count(3))
-    assert [nearest(frame, 12) for frame in frames(events)] == [1, 3, 4]
+        events = events_of(server, count(4))
+    assert [nearest(frame, 12) for frame in frames(events)] == [1, 2, 3, 4]
+    assert [frame.picture_damaged for frame in frames(events)] == [False, True, False, False]
+    assert [frame.pts_s for frame in frames(events)] == pytest.approx([0, 0.1, 0.1, 0.2], abs=0.06)
     assert frames(events)[-1].damaged == 1
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from afterview.cli.arguments import camera_name, memory_path, newest_frame, sampling_rate, sync_interval, timeout
@@ -32,6 +33,8 @@ from afterview.stream.source.variables import without_variables
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 SLOWEST_REPLAY = 0.01  # times the recording's own pace
 LARGEST_IMAGE = 4320  # pixels, short side: 8K
+
+_Value = TypeVar("_Value")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,15 +66,16 @@ def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     _warn_of_passwords(arguments.sources)
     memory = memory_path(arguments.memory)
     names, acks = _per_source("--camera", arguments.camera, addresses), _acks(arguments.ack_file, addresses)
+    streams = _streams(arguments.stream, addresses)
     cameras = [
-        _plan_camera(arguments, memory, address, name, ack, alone=len(addresses) == 1)
-        for address, name, ack in zip(addresses, names, acks, strict=True)
+        _plan_camera(arguments, memory, address, name, ack, stream, alone=len(addresses) == 1)
+        for address, name, ack, stream in zip(addresses, names, acks, streams, strict=True)
     ]
     _require_one_source_each(cameras, given=bool(arguments.camera))
     return cameras
 
 
-def _per_source(option: str, given: Sequence[str], addresses: Sequence[SourceAddress]) -> Sequence[str | None]:
+def _per_source(option: str, given: Sequence[_Value], addresses: Sequence[SourceAddress]) -> Sequence[_Value | None]:
     """The values of an option that is given once for every source, or not at all."""
     if given and len(given) != len(addresses):
         raise UsageError(
@@ -89,8 +93,16 @@ def _acks(paths: Sequence[str], addresses: Sequence[SourceAddress]) -> list[AckF
     return files
 
 
+def _streams(given: Sequence[int], addresses: Sequence[SourceAddress]) -> Sequence[int | None]:
+    """The video stream of each source, by its number."""
+    if any(number < 0 for number in given):
+        raise UsageError(f"--stream {min(given)}: must be 0 or more; the first video stream of a source is 0")
+    return [given[0]] * len(addresses) if len(given) == 1 else _per_source("--stream", given, addresses)
+
+
 def _plan_camera(
-    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, *, alone: bool
+    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, stream: int | None,
+    *, alone: bool,
 ) -> PlannedCamera:  # fmt: skip
     name = camera_name(given, address.suggested_name)
     directory = directory_to_record(memory, name, by_id=given is not None)
@@ -113,7 +125,7 @@ def _plan_camera(
         fps = reader.info.fps
     if reader is not None and arguments.image_size is not None:
         _note_other_size(directory, arguments.image_size)
-    config = _config(arguments, address, fps, _timezone(arguments.timezone, reader))
+    config = _config(arguments, address, fps, _timezone(arguments.timezone, reader), stream)
     if reader is not None and config.start is not None:
         _require_later(config.start, reader)
     return PlannedCamera(name, directory, config, stored, acks)
@@ -195,7 +207,9 @@ def _warn_of_passwords(sources: Sequence[str]) -> None:
         )
 
 
-def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str) -> IngestConfig:
+def _config(
+    arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str, stream: int | None
+) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
     require_decoder(arguments.decode)
     if arguments.live:
@@ -207,6 +221,7 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
             first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
             rtsp_transport="udp" if arguments.udp else "tcp",
             decode=arguments.decode,
+            stream=stream,
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
@@ -218,7 +233,7 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
-        source=SourceConfig(decode=arguments.decode),
+        source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
 
 

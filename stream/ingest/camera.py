@@ -110,12 +110,16 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            pictures_damaged=stats.pictures_damaged,
+            pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
             lag_s=stats.latest_latency(),
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
+            offered=stats.offered,
+            picture_note=stats.picture_note or None,
         )
 
     def stop(self) -> None:
@@ -210,6 +214,8 @@ class CameraIngest:
 
     def _command(self, command: Command) -> dict[str, Any]:
         """Called in the command's own thread."""
+        if command.get("do") == "status":
+            return self.status().to_dict()
         if command.get("do") != "switch":
             return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):

@@ -20,6 +20,8 @@ from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.ingest.whole_first import WholeFirst
+from afterview.stream.source.choice import describe_streams
 from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.reader import read_events
 
@@ -55,12 +57,14 @@ class CameraDecoder:
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
+        self._whole_first = WholeFirst(self._sampler)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
+        self._source_note = ""  # at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -79,7 +83,11 @@ class CameraDecoder:
         config = self._config
         try:
             due = None if config.source.decode == "full" else self._sampler.due
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+            source = config.source.model_copy(update={"poll_fps": config.fps})
+            instead = self._whole_first.wanted_instead
+            for event in read_events(
+                config.address, source, stop=stop, keep_trying=config.keep_trying, due=due, instead=instead
+            ):
                 match event:
                     case Frame():
                         self._take(event, stop)
@@ -93,6 +101,7 @@ class CameraDecoder:
                         self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
                         self._stats.set_detail(event.reason, quiet=not event.notable)
                     case Lost():
+                        self._take_damaged()
                         self._release()
                         self._inbox.put(Interruption("lost"))
                         self._stats.set_source("offline", event.reason)
@@ -101,6 +110,7 @@ class CameraDecoder:
                         self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
+            self._take_damaged()
             self._release()
         except Closed:
             pass  # the camera is being stopped
@@ -112,9 +122,9 @@ class CameraDecoder:
 
     def _connected(self, event: Opened) -> None:
         self._connected_once, self.never_began, self._chosen_at = True, "", None
-        self._clock_problem = ""
+        self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(by_arrival=event.longest_step_s is not None)
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
@@ -123,7 +133,13 @@ class CameraDecoder:
             self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
-        self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
+        elif event.longest_step_s is not None:
+            self._inbox.put(Pace(event.longest_step_s))
+        self._stats.offered, self._stats.picture_note = event.offered, event.note
+        others = describe_streams(event.offered)
+        others = f"{others}; --stream N takes another" if others else ""
+        size = f"{event.codec} {event.width}x{event.height}"
+        self._stats.set_source("online", "; ".join(filter(None, (size, event.note, others))))
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
@@ -145,11 +161,20 @@ class CameraDecoder:
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
+        if event.note != self._source_note:
+            self._source_note = event.note
+            self._stats.set_source("online", event.note)
         chosen = self._sampler.admit(event.pts_s)
         if self._key_frames is not None:
             self._key_frames.picture(event.pts_s)
+        if chosen is not None:
+            self._take_damaged()
+        instead = self._whole_first.replacement(event)
         if chosen is not None and self._paused():
             chosen = None
+        if instead is not None:
+            self._stats.pictures_replaced += 1
+            self._held.append((instead, event))
         if chosen is not None:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
@@ -157,12 +182,21 @@ class CameraDecoder:
                 self._clock.connected()
             if self._key_frames is not None:
                 self._key_frames.chosen(chosen)
-            self._held.append((chosen, event))
+            if event.picture_damaged:
+                self._whole_first.hold(chosen, event)
+            else:
+                self._held.append((chosen, event))
             self._chosen_at = event.arrival_time
         self._observe(event)
 
+    def _take_damaged(self) -> None:
+        """No whole picture came in place of the damaged one that waits."""
+        self._held += self._whole_first.give_up()
+
     def _observe(self, event: Frame | Passed) -> None:
         """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        if self._whole_first.is_late(event):
+            self._take_damaged()
         self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
@@ -190,6 +224,7 @@ class CameraDecoder:
         problem, before, self._clock_problem = event.clock_problem, self._clock_problem, event.clock_problem
         if problem == before:
             return
+        self._take_damaged()
         if not problem:
             self._stats.clock = ""
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
@@ -234,6 +269,7 @@ class CameraDecoder:
                     self._inbox.put(pace)
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
+                self._stats.pictures_damaged += event.picture_damaged
 
 
 class _Pace:

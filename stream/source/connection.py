@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -18,15 +19,16 @@ from typing import NamedTuple, Self
 import av
 
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.held import Packet, Times
-from afterview.stream.source.key_frame_decoder import KeyFrameDecoder
-from afterview.stream.source.lazy_decoder import LazyDecoder
-from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
+from afterview.stream.source.geometry import PixelShape
+from afterview.stream.source.held import Packet, Times, number_of
+from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
 from afterview.stream.source.reference_clock import ReferenceClock
@@ -44,7 +46,6 @@ _DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-Due = Callable[[float | None], bool]
 
 
 class _Moment(NamedTuple):
@@ -57,11 +58,10 @@ class _Moment(NamedTuple):
     clock_problem: str
 
 
-_Decoder = LazyDecoder[_Moment] | KeyFrameDecoder[_Moment]
-
-
 class Connection:
     """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
+
+    longest_step_s: float | None = None  # see Opened
 
     def __init__(
         self,
@@ -76,17 +76,19 @@ class Connection:
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder[_Moment] | None = None
         self._opened = ExitStack()
-        self._container = self._opened.enter_context(open_container(address, config, monotonic))
+        again = partial(open_container, address, config, monotonic)
+        self._container = self._opened.enter_context(again())
         try:
-            self._stream = video_stream(self._container, address)
+            self._stream, self.offered = choose_stream(self._container, address, config.stream, again)
             self._stream.codec_context.thread_count = config.decoder_threads
             self.about = describe(self._container, self._stream, now=clock())
         except BaseException:
             self._opened.close()
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        discard_others(self._container, self._stream, hear=not self.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
@@ -160,14 +162,18 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed | Waiting]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
-        unless they are needed. None: all are wanted.
+        unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
-        decoder = self._make_decoder(stop, due)
-        self._decoder = decoder
+        decoder = make_decoder(
+            self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
+        )
+        self._decoder, pixel = decoder, PixelShape(self._stream)
         silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -181,24 +187,14 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
             if notice := silence.notice():
                 yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
-
-    def _make_decoder(self, stop: threading.Event, due: Due | None) -> _Decoder:
-        def moment(times: Times) -> _Moment:
-            return self._moment(times, stop)
-
-        context = self._stream.codec_context
-        if due is None:
-            return LazyDecoder(context, moment, None)
-        if self._config.decode == "keyframes":
-            return KeyFrameDecoder(context, moment, lambda moment: due(moment.pts_s))
-        return LazyDecoder(context, moment, lambda moment: due(moment.pts_s))
 
     def _moment(self, times: Times, stop: threading.Event) -> _Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
@@ -232,7 +228,7 @@ class Connection:
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Live sources: packets of all streams, so that demux() returns while only sound comes.
+        Live sources: packets of sound too, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
@@ -253,7 +249,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: _Decoder, packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

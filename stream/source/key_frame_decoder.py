@@ -5,13 +5,14 @@ from typing import Generic, TypeVar
 
 import av
 
-from afterview.stream.source.held import Packet, Times
+from afterview.stream.source.damage import Damage
+from afterview.stream.source.held import Packet, PacketNumber, Times
 
 Moment = TypeVar("Moment")
 
 
 class KeyFrameDecoder(Generic[Moment]):
-    """Of one connection. decoded: packets given to the decoder. damaged: those that are marked so, or that it refused."""
+    """Of one connection; see LazyDecoder. decoded: packets given to the decoder. damaged: those that are marked so, or that it refused."""
 
     def __init__(
         self, context: av.VideoCodecContext, moment: Callable[[Times], Moment], due: Callable[[Moment], bool]
@@ -19,12 +20,16 @@ class KeyFrameDecoder(Generic[Moment]):
         """moment: called for every picture, in the order of decoding. due: whether a key frame is wanted."""
         self._context, self._moment, self._due = context, moment, due
         self.decoded = self.damaged = 0
+        self.damage, self.turn = Damage(context), 0
         self._begun = False  # a key frame was shown; before, there is nothing to tell
 
     def take(self, packet: "Packet | None") -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         """The picture of this packet; None: not decoded. At the end: None, which gives nothing."""
         if packet is None:
             return
+        self.turn += 1
+        packet.opaque = PacketNumber(self.turn)
+        self.damage.packet(self.turn, packet)
         if not packet.is_keyframe:
             if self._begun:
                 yield self._moment(Times.of(packet)), None
@@ -43,7 +48,9 @@ class KeyFrameDecoder(Generic[Moment]):
         self._context.flush_buffers()
         self.decoded += 1
         try:
-            return [*self._context.decode(packet), *self._context.decode(None)]
+            frames = [*self._context.decode(packet), *self._context.decode(None)]
         except (av.FFmpegError, ValueError):
             self.damaged += not packet.is_corrupt  # otherwise it is counted
-            return []
+            frames = self.damage.refused(packet)
+        self.damage.decoded(frames)
+        return frames

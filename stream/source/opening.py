@@ -1,4 +1,4 @@
-"""Opens sources: the choice of the video stream, and its description.
+"""Opens sources, and describes what the container states about its video.
 
 FFmpeg's own log stays off, as PyAV leaves it by default; failures are reported by errors, redacted.
 """
@@ -9,7 +9,6 @@ from datetime import datetime
 
 import av
 
-from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.dialing import dialing
@@ -17,9 +16,7 @@ from afterview.stream.source.failures import explain_opening
 from afterview.stream.source.first_picture import remember_far
 from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
-from afterview.stream.source.refusals import no_video_described
 
-_TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
 _NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
 _WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
@@ -81,22 +78,6 @@ def open_container(
 def analysed(container: av.container.InputContainer) -> bool:
     """Whether FFmpeg knows the size of a picture: a key frame came, or the description had parameter sets."""
     return any(stream.codec_context is not None and stream.codec_context.width for stream in container.streams.video)
-
-
-def video_stream(container: av.container.InputContainer, address: SourceAddress) -> av.VideoStream:
-    """The first video stream that is not a cover picture. Raises NotAVideo."""
-    if address.kind == "rtsp" and len(container.streams) == 0:
-        raise no_video_described(address)
-    found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
-    for stream in container.streams.video:
-        if stream.codec_context is None:
-            remedy = "set the camera to H.264 or H.265" if address.live else "convert it to H.264"
-            raise NotAVideo(f"{address.redacted}: no decoder for its video; {remedy}")
-        if stream.disposition & av.stream.Disposition.attached_pic:
-            found = "only a cover picture"
-        elif stream.codec_context.name not in _TEXT_CODECS:
-            return stream
-    raise NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
 
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.choice import choose_stream
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.opening import analysed, open_container, video_stream
+from afterview.stream.source.open_source import sends_pictures
+from afterview.stream.source.opening import analysed, open_container
 
 _STILL_FORMATS = ("image2", "_pipe")  # FFmpeg's formats of single pictures end in one of these
 _MOST_PACKETS = (
@@ -23,8 +26,11 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
     """
     if address.kind == "network":
         return ""
-    with open_container(address, config, monotonic) as container:
-        stream = video_stream(container, address)
+    if address.kind == "http" and sends_pictures(address, config):
+        return ""  # its first picture may take long; the recording waits for it
+    again = partial(open_container, address, config, monotonic)
+    with again() as container:
+        stream, _ = choose_stream(container, address, config.stream, again)
         if address.kind == "file":
             _require_video(container, stream, address)
         elif not analysed(container):

@@ -209,6 +209,12 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     ]
     if status.dropped:
         lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
+    if status.pictures_damaged:
+        lines.append(f"  {counted(status.pictures_damaged, 'frame')} with a damaged picture; answers say so")
+    if status.pictures_replaced:
+        lines.append(
+            f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
+        )
     if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
         lines.append(
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "

@@ -105,6 +105,11 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         "Tokens take 1.5 (tiny) or 13 (hour-llava-3b) beside them (default: as the camera does, 480 for a new camera)",
     )  # fmt: skip
     parser.add_argument(
+        "--stream", type=int, metavar="N", action="append", default=[],
+        help="which video stream of the source, counted from 0 as `watch` and `replay` list them (default: the one that the source marks "
+        "as its default, else the largest that moves)" + (several and "; with several sources once for all, or once for each"),
+    )  # fmt: skip
+    parser.add_argument(
         "--decode", choices=("needed", "full", "keyframes", "cuda"), default="needed",
         help="needed: decode only the pictures that are remembered, and what they need; full: decode all. Both remember the same frames; "
         "full also counts damage in pictures that nobody needs. keyframes: for very many cameras; remember the first key frame of every "

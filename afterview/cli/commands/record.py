@@ -27,7 +27,7 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.probe import probe
+from afterview.stream.source.probe_aside import probe_aside
 from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
@@ -95,8 +95,8 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
 def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
     config = cameras[0].config
-    if len(cameras) == 1 and not config.keep_trying and (notice := probe(config.address, config.source)):
-        _LOGGER.info("note: %s", notice)
+    if len(cameras) == 1 and not config.keep_trying:
+        probe_aside(config.address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":

@@ -1,7 +1,8 @@
 """Soak test in real time: one `afterview watch` records eleven odd cameras, whose faults come and go: `python -m tests.soak cameras`.
 
 Two processes: `tests.soak.odd_cameras` serves the cameras, `tests.soak.watched` is the product. Everything that happens is appended to one
-file of events; afterwards each camera's memory is compared with its acknowledgements. `tests.soak.cameras_report` judges the file.
+file of events; afterwards each camera's memory is compared with its acknowledgements. `tests.soak.cameras_report.report_of(FILE)` judges
+that file, also of a run that was killed. Do not change the files of the checkout during a run: some modules are loaded late.
 """
 
 import io

@@ -33,39 +33,42 @@ GROWTH = {
 class Expected:
     """What a fault may cause. reasons: of gaps. recovery_s: until the first frame after its end. step_s: between its frames.
 
-    words: a pattern that the camera's state must show meanwhile; empty: nothing need be said.
+    words: a pattern that the camera's state must show meanwhile; empty: nothing need be said. outage: the camera sends nothing.
     """
 
     reasons: frozenset[str] = frozenset()
     recovery_s: float = 15.0
     step_s: float = SLOT_S
     words: str = ""
+    outage: bool = False
 
 
 _LOST = frozenset({"lost"})
+_SILENT = frozenset({"lost", "jump"})  # shorter than the read timeout: the connection stays
+_LONGEST_CUT_S = 20.0  # a gap because of a fault that is no outage: to notice it, and to connect again
 _OUTAGE_S = 60.0  # 30 s between two tries, 10 s to open, 10 s until the old connection counts as lost, a GOP
 EXPECTED = {
     "10 times": Expected(words="too fast"),
     "3 times": Expected(words="too fast"),
     "half": Expected(words="too slow"),
-    "stuck": Expected(words="stands still"),
+    "stuck": Expected(step_s=1.4, words="stands still"),  # 2 s until it is found (docs/clocks.md): two slots and a rest
     "outliers": Expected(),
     "jumps": Expected(),
-    "server down": Expected(_LOST, _OUTAGE_S, words="refused|ended|cannot be reached"),
+    "server down": Expected(_LOST, _OUTAGE_S, words="refused|ended|cannot be reached", outage=True),
     "2 % loss": Expected(frozenset({"lost", "jump"}), words="damaged|packets? (was |were )?lost|smeared"),
     "dialect": Expected(_LOST, _OUTAGE_S),
     "1 fps": Expected(frozenset({"jump"})),
     "0.5 fps": Expected(frozenset({"jump"}), step_s=2.0),
     "0.2 fps": Expected(frozenset({"jump"}), step_s=5.0),
-    "disconnected": Expected(_LOST, 90.0, words="offline"),  # and 30 s until the next key frame
-    "453": Expected(_LOST, _OUTAGE_S, words="453|bandwidth"),
-    "503": Expected(_LOST, _OUTAGE_S, words="503|[Uu]navailable"),
-    "401": Expected(_LOST, _OUTAGE_S, words="password|401"),
-    "port closed": Expected(_LOST, _OUTAGE_S, words="refused|cannot be reached"),
-    "frozen": Expected(_LOST, _OUTAGE_S, words="no data|no decodable|no answer"),
-    "half-open": Expected(_LOST, _OUTAGE_S, words="no data|no answer"),
+    "disconnected": Expected(_LOST, 90.0, words="offline", outage=True),  # and 30 s until the next key frame
+    "453": Expected(_LOST, _OUTAGE_S, words="453|bandwidth", outage=True),
+    "503": Expected(_LOST, _OUTAGE_S, words="503|[Uu]navailable", outage=True),
+    "401": Expected(_LOST, _OUTAGE_S, words="password|401", outage=True),
+    "port closed": Expected(_LOST, _OUTAGE_S, words="refused|cannot be reached", outage=True),
+    "frozen": Expected(_SILENT, _OUTAGE_S, words="no data|no decodable|no answer", outage=True),
+    "half-open": Expected(_SILENT, _OUTAGE_S, words="no data|no answer", outage=True),
     "discontinuity": Expected(recovery_s=30.0),
-    "packager restart": Expected(frozenset({"lost", "jump"}), _OUTAGE_S, words="404|no such|no data|cannot be reached|ended"),
+    "packager restart": Expected(frozenset({"lost", "jump"}), _OUTAGE_S, words="404|no such|no data|cannot be reached|ended", outage=True),
     "1 frame in 5 s": Expected(frozenset({"jump"}), step_s=5.0),
     "other size": Expected(),
     "two tracks": Expected(_LOST, _OUTAGE_S),
@@ -287,13 +290,15 @@ def _holes(camera: Camera, run: Run) -> Iterator[str]:
 
 
 def false_gaps(camera: Camera, run: Run) -> Iterator[str]:
-    """Gaps that no fault of the camera explains."""
+    """Gaps that no fault of the camera explains, or not their length."""
     for start, end, reason in camera.gaps:
         if end is None or reason == "dropped" or end < run.start:  # drops are counted as such
             continue
         near = [fault for fault in camera.faults if _explains_time(fault, start, end)]
         if not any(reason in EXPECTED[fault.name].reasons for fault in near):
             yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}{_near(near)}"
+        elif end - start > _LONGEST_CUT_S and not any(EXPECTED[fault.name].outage for fault in near):
+            yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}, while pictures came{_near(near)}"
 
 
 def _explains_time(fault: Fault, start: float, end: float) -> bool:

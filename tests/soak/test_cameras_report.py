@@ -106,6 +106,9 @@ DAMAGE = {
     "'jump' at 0:11:00.0 (fault: 453)": lambda events: the("camera", events)["gaps"].append(
         [START + 660, START + 665, "jump"]
     ),
+    "112.0 s 'lost' at 0:09:59.0, while pictures came (fault: dialect)": lambda events: [
+        event.update(fault="dialect") for event in events if event["kind"] == "fault"
+    ],
     "90 s until the first frame after it": lambda events: (
         leave_out(events, 650, 140),
         the("camera", events)["gaps"].append([START + 590, START + 790, "lost"]),

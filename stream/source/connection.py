@@ -42,7 +42,10 @@ _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder de
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
+_DATE_AGAIN_S = 10.0  # ... after a read that failed
+_LONGEST_PLAYLIST_S = (
+    120.0  # between the newest segment and the picture that is shown; more apart are times of two clocks
+)
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
@@ -98,7 +101,7 @@ class Connection:
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._dated = False  # the program date was known once
+        self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
         self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
@@ -287,15 +290,24 @@ class Connection:
     def _wall(self, pts: int | None) -> float | None:
         now = self._monotonic()
         if now >= self._date_due:
-            date = read_program_date(self._address.url)
-            if date is not None:
-                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-            self._dated = self._dated or date is not None
-            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+            self._read_date(pts, now)
         wall = self._clock.wall(pts)
+        if wall is None and self._wall_known:  # the stream's clock restarted, and the date belongs to the old one
+            self._read_date(pts, now)
+            wall = self._clock.wall(pts)
         if wall is None and self._dated:
             self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
+        self._wall_known = wall is not None
         return wall
+
+    def _read_date(self, pts: int | None, now: float) -> None:
+        date = read_program_date(self._address.url)
+        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
+            date = None  # of the clock before or after a restart
+        if date is not None:
+            self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
+        self._dated = self._dated or date is not None
+        self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""

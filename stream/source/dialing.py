@@ -30,6 +30,8 @@ def dialing(address: SourceAddress, config: SourceConfig) -> Dialing:
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
             options = {"rtsp_transport": _rtsp_transport(address, config), "allowed_media_types": "video"}
             options |= _QUICK_START | (WITHOUT_ANALYSIS if key_frames_are_far(address.url) else {})
+        case "network" if address.url.startswith("tcp:"):
+            options = dict(_QUICK_START)  # raw H.264 at 10 frames per second: 3 s for 12
         case "hls" | "http":
             options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "sdp":

@@ -43,7 +43,8 @@ def explain_reading(error: Exception, address: SourceAddress, timeout_s: float) 
     """The same for an error in mid-stream."""
     if isinstance(error, av.error.ExitError):
         return nothing_came(address, timeout_s)
-    return SourceLost(f"{address.redacted}: reading failed: {_reason(error)}")
+    cut = getattr(error, "errno", None) == errno.EIO
+    return SourceLost(f"{address.redacted}: {'the connection was cut' if cut else f'reading failed: {_reason(error)}'}")
 
 
 def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:

@@ -26,6 +26,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.hardware import require_decoder
 from afterview.stream.source.redact import shows_password
 from afterview.stream.source.variables import without_variables
 
@@ -210,18 +211,21 @@ def _config(
     arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str, stream: int | None
 ) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
+    require_decoder(arguments.decode)
     if arguments.live:
         if arguments.udp and address.kind != "rtsp":
             raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
+            first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
             rtsp_transport="udp" if arguments.udp else "tcp",
+            decode=arguments.decode,
             stream=stream,
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
-            image_size=image_size, decode=arguments.decode,
+            image_size=image_size,
         )  # fmt: skip
     now, start = time.time(), None
     if arguments.start:
@@ -229,7 +233,7 @@ def _config(
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
-        decode=arguments.decode, source=SourceConfig(stream=stream),
+        source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
 
 

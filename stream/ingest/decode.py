@@ -14,13 +14,15 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption, Pace
+from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.ingest.whole_first import WholeFirst
 from afterview.stream.source.choice import describe_streams
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.reader import read_events
 
 _MOST_HELD = (
@@ -37,7 +39,7 @@ Item = Sampled | Interruption | Dropped | Pace
 class CameraDecoder:
     """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take.
 
-    never_connected: why the source could not be opened so far; empty once it was.
+    never_began: why the source has given no picture so far; empty once it has.
     """
 
     def __init__(
@@ -51,15 +53,18 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason, self.never_connected = STOPPED, ""
+        self.end_reason, self.never_began = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
+        self._whole_first = WholeFirst(self._sampler)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
+        self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
+        self._source_note = ""  # at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -77,26 +82,35 @@ class CameraDecoder:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
         config = self._config
         try:
-            due = self._sampler.due if config.decode == "needed" else None
-            for event in read_events(config.address, config.source, stop=stop, keep_trying=config.keep_trying, due=due):
+            due = None if config.source.decode == "full" else self._sampler.due
+            source = config.source.model_copy(update={"poll_fps": config.fps})
+            instead = self._whole_first.wanted_instead
+            for event in read_events(
+                config.address, source, stop=stop, keep_trying=config.keep_trying, due=due, instead=instead
+            ):
                 match event:
                     case Frame():
                         self._take(event, stop)
                     case Passed():
                         self._note_clock(event)
-                        self._sampler.admit(event.pts_s)
+                        self._pass(event)
                         self._observe(event)
                     case Opened():
                         self._connected(event)
+                    case Waiting():
+                        self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
+                        self._stats.set_detail(event.reason, quiet=not event.notable)
                     case Lost():
+                        self._take_damaged()
                         self._release()
                         self._inbox.put(Interruption("lost"))
                         self._stats.set_source("offline", event.reason)
                     case Retry():
-                        self.never_connected = "" if self._connected_once else event.reason
+                        self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                         self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
+            self._take_damaged()
             self._release()
         except Closed:
             pass  # the camera is being stopped
@@ -107,16 +121,20 @@ class CameraDecoder:
             self._inbox.close()
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_connected, self._chosen_at = True, "", None
-        self._clock_problem = ""
+        self._connected_once, self.never_began, self._chosen_at = True, "", None
+        self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(by_arrival=event.longest_step_s is not None)
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
+        if self._key_frames is not None:
+            self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
+        elif event.longest_step_s is not None:
+            self._inbox.put(Pace(event.longest_step_s))
         self._stats.offered, self._stats.picture_note = event.offered, event.note
         others = describe_streams(event.offered)
         others = f"{others}; --stream N takes another" if others else ""
@@ -135,22 +153,50 @@ class CameraDecoder:
             )
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
 
+    def _pass(self, event: Passed) -> None:
+        if self._key_frames is None:
+            self._sampler.admit(event.pts_s)
+        else:
+            self._key_frames.picture(event.pts_s)  # slots are those of key frames alone
+
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
+        if event.note != self._source_note:
+            self._source_note = event.note
+            self._stats.set_source("online", event.note)
         chosen = self._sampler.admit(event.pts_s)
+        if self._key_frames is not None:
+            self._key_frames.picture(event.pts_s)
+        if chosen is not None:
+            self._take_damaged()
+        instead = self._whole_first.replacement(event)
         if chosen is not None and self._paused():
             chosen = None
+        if instead is not None:
+            self._stats.pictures_replaced += 1
+            self._held.append((instead, event))
         if chosen is not None:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
                 self._clock.connected()
-            self._held.append((chosen, event))
+            if self._key_frames is not None:
+                self._key_frames.chosen(chosen)
+            if event.picture_damaged:
+                self._whole_first.hold(chosen, event)
+            else:
+                self._held.append((chosen, event))
             self._chosen_at = event.arrival_time
         self._observe(event)
 
+    def _take_damaged(self) -> None:
+        """No whole picture came in place of the damaged one that waits."""
+        self._held += self._whole_first.give_up()
+
     def _observe(self, event: Frame | Passed) -> None:
         """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        if self._whole_first.is_late(event):
+            self._take_damaged()
         self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
@@ -178,6 +224,7 @@ class CameraDecoder:
         problem, before, self._clock_problem = event.clock_problem, self._clock_problem, event.clock_problem
         if problem == before:
             return
+        self._take_damaged()
         if not problem:
             self._stats.clock = ""
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
@@ -218,8 +265,11 @@ class CameraDecoder:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
                 basis, masks = self._clock.basis, controls.settings.masks
+                for pace in self._key_frames.before(chosen) if self._key_frames else []:
+                    self._inbox.put(pace)
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
+                self._stats.pictures_damaged += event.picture_damaged
 
 
 class _Pace:

@@ -54,6 +54,7 @@ class ImageStatus:
 class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
+    pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
@@ -74,6 +75,8 @@ class CameraStatus:
     upload: UploadProgress | None
     images: ImageStatus
     offered: tuple[OfferedStream, ...] = ()
+    pictures_damaged: int = 0
+    pictures_replaced: int = 0
     picture_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +89,8 @@ class CameraStatus:
             "frames": self.frames,
             "dropped": self.dropped,
             "reconnects": self.reconnects,
+            "pictures_damaged": self.pictures_damaged,
+            "pictures_replaced": self.pictures_replaced,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
             "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
@@ -109,6 +114,8 @@ class IngestStats:
     recorded: int = 0
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
+    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.damage)
+    pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams
     picture_note: str = ""  # what is not shown as the source says
@@ -142,11 +149,12 @@ class IngestStats:
             self._source = state, detail
         self.on_change()
 
-    def set_detail(self, detail: str) -> None:
-        """Something happened that leaves the source's state as it is."""
+    def set_detail(self, detail: str, *, quiet: bool = False) -> None:
+        """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""
         with self._lock:
             self._source = self._source[0], detail
-        self.on_change()
+        if not quiet:
+            self.on_change()
 
     def set_disk_full(self, why: str | None) -> None:
         """The disk is full, or (None) no longer. Reported when that changes."""

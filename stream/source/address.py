@@ -24,7 +24,7 @@ from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.redact import redact, redact_address
 from afterview.stream.source.variables import fill_variables
 
-Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern"]
+Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern", "sdp"]
 
 _SCHEMES: dict[str, Kind] = {
     "rtsp": "rtsp", "rtsps": "rtsp",

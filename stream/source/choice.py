@@ -18,6 +18,7 @@ from av.stream import Discard, Disposition
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.refusals import no_video_described
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _STILL_CODECS = {"mjpeg", "png", "bmp", "webp", "gif", "tiff"}  # of thumbnails
@@ -121,8 +122,11 @@ def _unusable(stream: av.VideoStream) -> str:
 
 
 def _no_video(container: av.container.InputContainer, address: SourceAddress, why: set[str]) -> NotAVideo:
+    if address.kind == "rtsp" and len(container.streams) == 0:
+        return no_video_described(address)
     if "no decoder" in why:
-        return NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+        remedy = "set the camera to H.264 or H.265" if address.live else "convert it to H.264"
+        return NotAVideo(f"{address.redacted}: no decoder for its video; {remedy}")
     found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     found = "only a cover picture" if "cover picture" in why else found
     return NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")

@@ -22,12 +22,12 @@ from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.decoders import Decoder, Due, make_decoder
+from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.geometry import PixelShape
-from afterview.stream.source.held import Packet, Times
-from afterview.stream.source.lazy_decoder import LazyDecoder
+from afterview.stream.source.held import Packet, Times, number_of
 from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.program_date import read_program_date
@@ -46,7 +46,6 @@ _DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-Due = Callable[[float | None], bool]
 
 
 class _Moment(NamedTuple):
@@ -62,6 +61,8 @@ class _Moment(NamedTuple):
 class Connection:
     """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
 
+    longest_step_s: float | None = None  # see Opened
+
     def __init__(
         self,
         address: SourceAddress,
@@ -75,7 +76,7 @@ class Connection:
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: LazyDecoder[_Moment] | None = None
+        self._decoder: Decoder[_Moment] | None = None
         self._opened = ExitStack()
         again = partial(open_container, address, config, monotonic)
         self._container = self._opened.enter_context(again())
@@ -161,16 +162,19 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
-        unless they are needed. None: all are wanted.
+        unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
-        wanted = None if due is None else lambda moment: due(moment.pts_s)
-        decoder = LazyDecoder(self._stream.codec_context, lambda times: self._moment(times, stop), wanted)
+        decoder = make_decoder(
+            self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
+        )
         self._decoder, pixel = decoder, PixelShape(self._stream)
-        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
@@ -183,11 +187,12 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(
-                        *times, Picture(decoded, pixel.now()), self.damaged, moment.reached_s, moment.clock_problem
-                    )
+                    smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
+            if notice := silence.notice():
+                yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
@@ -244,7 +249,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: LazyDecoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

@@ -3,7 +3,8 @@
 Opened  Frame Frame ...  Lost  Retry Retry ...  Opened  Frame ...       a live source, until stopped
 Opened  Frame Frame ...  Ended                                          a recording
 
-Between frames there may be Passed: pictures that nobody asked for, so they were not decoded.
+Between frames there may be Passed: pictures that nobody asked for, so they were not decoded. Before Opened there may be Waiting: data
+comes, but no picture.
 """
 
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Opened:
     own_clock: the recording states its times by the source's own clock; they are the source_time of its frames.
     delay_s: how long after the start of the whole recording (its sound) the first frame comes.
     width, height: pixels, as shown. offered: the source's video streams, this one among them. note: what is not shown as the source says.
+    longest_step_s: the pts_s of this source are arrivals, and its first pictures may be so far apart; None for others.
     """
 
     codec: str
@@ -71,6 +73,7 @@ class Opened:
     delay_s: float = 0.0
     offered: tuple[OfferedStream, ...] = field(default=(), compare=False)
     note: str = ""
+    longest_step_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Frame:
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
+    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.damage).
+    note: what else users should know of the source from here on, for people.
     """
 
     pts_s: float | None
@@ -91,6 +96,8 @@ class Frame:
     damaged: int = 0
     reached_s: float | None = None
     clock_problem: str = ""
+    picture_damaged: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,15 @@ class Passed:
     damaged: int = 0
     reached_s: float | None = None
     clock_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A connection has given data, but no picture yet. reason: what is missing, for people. notable: the wait has doubled since the last
+    notable one, so a log has a few of them only."""
+
+    reason: str
+    notable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +148,4 @@ class Ended:
     damaged: int = 0
 
 
-Event = Opened | Frame | Passed | Lost | Retry | Ended
+Event = Opened | Frame | Passed | Waiting | Lost | Retry | Ended

@@ -16,12 +16,15 @@ from afterview.stream.errors import (
 )
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.redact import redact
+from afterview.stream.source.refusals import explain_refusal
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 
 
-def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float) -> SourceError:
+def explain_opening(
+    error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float, transport: str = "tcp"
+) -> SourceError:
     """The error to raise for an error of PyAV while opening `address`. Keeps no reference to the original, which quotes the URL.
 
     took_s: how long opening took; over RTSP, FFmpeg reports a timeout as one of several other errors.
@@ -30,6 +33,8 @@ def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, 
         return SourceTimeout(
             f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
         )
+    if refusal := explain_refusal(error, address, transport):
+        return refusal
     kind, text = _classify(error, address)
     return kind(f"{address.redacted}: {text}")
 
@@ -47,9 +52,11 @@ def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     return SourceTimeout(f"{address.redacted}: no data for {timeout_s:g} s{hint}")
 
 
-def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
-    """Data came, but no frame within the read timeout: the video stopped, or its codec changed."""
-    return SourceTimeout(f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s")
+def no_picture(address: SourceAddress, timeout_s: float, came: str = "") -> SourceTimeout:
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed. came: what did, for people."""
+    return SourceTimeout(
+        f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s{f' ({came})' if came else ''}"
+    )
 
 
 def codec_changed(address: SourceAddress) -> SourceLost:

@@ -43,6 +43,10 @@ def _add_watch(commands: Commands) -> None:
         metavar="S",
         help="seconds without data after which the connection counts as lost (default: 10)",
     )
+    parser.add_argument(
+        "--first-picture-timeout", type=float, default=120.0, metavar="S",
+        help="seconds to wait for the first key frame of a connection while data comes (default: 120)",
+    )  # fmt: skip
     parser.set_defaults(live=True)
 
 
@@ -106,9 +110,10 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         "as its default, else the largest that moves)" + (several and "; with several sources once for all, or once for each"),
     )  # fmt: skip
     parser.add_argument(
-        "--decode", choices=("needed", "full"), default="needed",
+        "--decode", choices=("needed", "full", "keyframes", "cuda"), default="needed",
         help="needed: decode only the pictures that are remembered, and what they need; full: decode all. Both remember the same frames; "
-        "full also counts damage in pictures that nobody needs (default: needed)",
+        "full also counts damage in pictures that nobody needs. keyframes: for very many cameras; remember the first key frame of every "
+        "slot, so that frames may come later, and fewer, than --fps says. cuda: as needed, on an NVIDIA GPU (default: needed)",
     )  # fmt: skip
     parser.add_argument(
         "--sync-every", type=float, default=0.0, metavar="S",

@@ -157,7 +157,7 @@ def _stills(
     reasons: dict[int, str] = {}
     for stream in streams:
         single = counts[stream.index] < 2 and stream.frames < 2 if counts else _states_one_picture(stream)
-        slow = rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
+        slow = 0 < rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
         if single or stream.disposition & Disposition.still_image:
             reasons[stream.index] = "still picture"
         elif stream.disposition & Disposition.timed_thumbnails or (slow and stream.codec_context.name in _STILL_CODECS):

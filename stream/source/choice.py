@@ -8,6 +8,7 @@ source is open (FFmpeg looks at the first segment of each). An RTSP server sends
 for them before it knows their sizes: the packets of the others are dropped undecoded.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from av.stream import Discard, Disposition
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.refusals import no_video_described
+from afterview.stream.source.stated_size import stated_size
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _STILL_CODECS = {"mjpeg", "png", "bmp", "webp", "gif", "tiff"}  # of thumbnails
@@ -94,7 +96,7 @@ def choose_stream(
         chosen = streams[number]
     offered = tuple(
         OfferedStream(
-            place, stream.codec_context.name if stream.codec_context else "unknown", *_size(stream), stream is chosen,
+            place, stream.codec_context.name if stream.codec_context else "unknown", *stated_size(stream), stream is chosen,
             still.get(stream.index, ""),
         )
         for place, stream in enumerate(streams)
@@ -102,6 +104,11 @@ def choose_stream(
     if chosen is None:
         raise NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has {_list(offered)}")
     return chosen, offered
+
+
+def no_other_stream(address: SourceAddress, number: int) -> NotAVideo:
+    """The error for a stream that is asked for of a source of single pictures."""
+    return NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has 1 video stream: 0")
 
 
 def discard_others(container: av.container.InputContainer, chosen: av.VideoStream, *, hear: bool) -> None:
@@ -150,7 +157,7 @@ def _stills(
     reasons: dict[int, str] = {}
     for stream in streams:
         single = counts[stream.index] < 2 and stream.frames < 2 if counts else _states_one_picture(stream)
-        slow = rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
+        slow = 0 < rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
         if single or stream.disposition & Disposition.still_image:
             reasons[stream.index] = "still picture"
         elif stream.disposition & Disposition.timed_thumbnails or (slow and stream.codec_context.name in _STILL_CODECS):
@@ -195,9 +202,4 @@ def _best(streams: list[av.VideoStream], container: av.container.InputContainer)
     by_muxer = "Lavf" in container.metadata.get("encoder", "") and "mp4" in container.format.name.split(",")
     if by_muxer and [stream.index for stream in defaults] == [first.index]:
         defaults = []
-    return max(defaults or streams, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
-
-
-def _size(stream: av.VideoStream) -> tuple[int, int]:
-    context = stream.codec_context
-    return (context.width, context.height) if context is not None else (0, 0)
+    return max(defaults or streams, key=lambda stream: math.prod(stated_size(stream)))

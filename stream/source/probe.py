@@ -8,7 +8,7 @@ import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import choose_stream
+from afterview.stream.source.choice import choose_stream, no_other_stream
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.open_source import sends_pictures
 from afterview.stream.source.opening import analysed, open_container
@@ -27,6 +27,8 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
     if address.kind == "network":
         return ""
     if address.kind == "http" and sends_pictures(address, config):
+        if config.stream:
+            raise no_other_stream(address, config.stream)
         return ""  # its first picture may take long; the recording waits for it
     again = partial(open_container, address, config, monotonic)
     with again() as container:

@@ -180,7 +180,7 @@ def test_square_pixels_are_those_of_the_decoder(tmp_path: Path) -> None:
 
 
 def test_a_frame_is_freed_without_the_garbage_collector() -> None:
-    rgb = np.zeros((2160, 3840, 3), np.uint8)
+    rgb = np.zeros((1080, 1920, 3), np.uint8)
     sizes = []
     gc.disable()
     try:
@@ -189,4 +189,4 @@ def test_a_frame_is_freed_without_the_garbage_collector() -> None:
             sizes.append(resident_bytes())
     finally:
         gc.enable()
-    assert sizes[-1] - sizes[4] < 2 * rgb.nbytes
+    assert sizes[-1] - sizes[4] < 3 * rgb.nbytes

@@ -32,7 +32,11 @@ def _add_watch(commands: Commands) -> None:
     parser.add_argument(
         "--keep-trying", action="store_true", help="keep trying when the first connection fails (default: give up)"
     )
-    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
+    parser.add_argument(
+        "--transport", choices=("tcp", "udp", "http", "multicast"),
+        help="how RTSP sends its pictures; http: through a proxy that lets only HTTP pass (default: tcp)",
+    )  # fmt: skip
+    parser.add_argument("--udp", action="store_true", help="short for --transport udp")
     parser.add_argument(
         "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
     )

@@ -74,7 +74,12 @@ class TunnelCamera(OddCamera):
 
     def _client(self, client: socket.socket) -> None:
         try:
-            head = self._request(client)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += (more := client.recv(4096))
+                if not more:
+                    return
+            head, _, text = data.partition(b"\r\n\r\n")
             found = re.search(rb"x-sessioncookie: (\S+)", head)
             if found is None:
                 return
@@ -82,14 +87,13 @@ class TunnelCamera(OddCamera):
                 self._answers[found[1]] = client
                 client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: application/x-rtsp-tunnelled\r\n\r\n")
                 return
-            answers, text = self._answers[found[1]], b""
-            while more := client.recv(4096):
-                text += more
-                whole = len(text) // 4 * 4
-                request = base64.b64decode(text[:whole])
-                if not request.endswith(b"\r\n\r\n"):
-                    continue
-                text = text[whole:]
+            answers = self._answers[found[1]]
+            while True:
+                while len(text) % 4 or not base64.b64decode(text).endswith(b"\r\n\r\n"):
+                    text += (more := client.recv(4096))
+                    if not more:
+                        return
+                request, text = base64.b64decode(text), b""
                 method, number = request.split()[0], request.partition(b"CSeq: ")[2].split(b"\r")[0]
                 answers.sendall(self._answer(method, number))
                 if method == b"PLAY":

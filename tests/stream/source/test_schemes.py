@@ -19,7 +19,7 @@ from afterview.stream.source.reader import Event, Frame, SourceConfig, read_even
 from tests.support.clips import make_clip
 from tests.support.rtp_senders import SdpCamera, TunnelCamera
 
-QUICK = SourceConfig(open_timeout_s=4, read_timeout_s=4)
+QUICK = SourceConfig(open_timeout_s=8, read_timeout_s=8)
 
 
 @pytest.fixture(scope="module")

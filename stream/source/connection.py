@@ -96,14 +96,14 @@ class Connection:
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
-        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
         self.times = PacketTimes(self._stream, monotonic, self._live_line())
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
         self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
-        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
+        self._held_back = address.kind in ("rtsp", "sdp") and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None

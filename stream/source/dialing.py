@@ -35,7 +35,10 @@ def dialing(address: SourceAddress, config: SourceConfig) -> Dialing:
         case "hls" | "http":
             options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
         case "sdp":
-            format_name, options = "sdp", {"protocol_whitelist": _SDP_NEEDS, **_QUICK_START}
+            format_name, options = (
+                "sdp",
+                {"protocol_whitelist": _SDP_NEEDS, "allowed_media_types": "video", **_QUICK_START},
+            )
         case "device":
             format_name = "v4l2"
         case "pattern":

@@ -17,6 +17,7 @@ from afterview.stream.errors import (
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.redact import redact
 from afterview.stream.source.refusals import explain_refusal
+from afterview.stream.source.schemes import NO_SRT
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
@@ -81,14 +82,29 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
         return SourceNotFound, "the server has no such stream (404); check the path"
     if isinstance(error, FileNotFoundError):
         return SourceNotFound, "no such file or device"
-    if isinstance(error, PermissionError) and address.kind in ("file", "device"):
+    if isinstance(error, PermissionError) and address.kind == "device":
+        return SourceNotFound, (
+            "permission denied; the group 'video' may open cameras: run `sudo usermod -aG video $USER`, and log in again"
+        )
+    if isinstance(error, PermissionError) and address.kind == "file":
         return SourceNotFound, "permission denied"
+    if isinstance(error, _UNSUPPORTED) and address.url.startswith("srt:"):
+        return BadUrl, NO_SRT
+    if isinstance(error, ValueError) and address.url.startswith("rtp:"):
+        return (
+            BadUrl,
+            "RTP alone does not say what it carries; write the sender's description into a file, and watch that: camera.sdp",
+        )
     if isinstance(error, _UNSUPPORTED):
         return BadUrl, "this build of FFmpeg cannot read such an address"
     if address.kind == "pattern":
         return BadUrl, f"FFmpeg does not accept this lavfi filter graph: {_reason(error)}"
     if address.kind == "device" and getattr(error, "errno", None) == errno.ENOTTY:
         return NotAVideo, "is not a camera; `ls /dev/video*` lists the cameras of this machine"
+    if address.kind == "device" and getattr(error, "errno", None) == errno.EBUSY:
+        return SourceUnreachable, f"another program uses the camera; `fuser -v {address.url}` names it"
+    if address.kind == "device" and getattr(error, "errno", None) in (errno.ENODEV, errno.ENXIO, errno.EIO):
+        return SourceUnreachable, "the camera does not answer; unplug it and plug it in again"
     if address.kind == "device":
         return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
     if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError

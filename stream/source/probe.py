@@ -10,6 +10,7 @@ from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.choice import choose_stream, no_other_stream
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.failures import explain_opening
 from afterview.stream.source.open_source import sends_pictures
 from afterview.stream.source.opening import analysed, open_container
 
@@ -25,6 +26,7 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
     A sender behind tcp://, udp://, rtp://, srt:// or rtmp:// may serve one connection only, so these are left alone.
     """
     if address.kind == "network":
+        _require_srt(address, config)
         return ""
     if address.kind == "http" and sends_pictures(address, config):
         if config.stream:
@@ -41,6 +43,19 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
                 "shorter key frame interval (GOP) in the camera"
             )
     return ""
+
+
+def _require_srt(address: SourceAddress, config: SourceConfig) -> None:
+    """Raise BadUrl for SRT that FFmpeg lacks. Connects to nobody."""
+    if not address.url.startswith("srt:"):
+        return
+    try:
+        av.open("srt://127.0.0.1:0", timeout=0.5).close()
+    except av.error.ProtocolNotFoundError as error:
+        failure = explain_opening(error, address, config.open_timeout_s, took_s=0.0)
+    except (av.FFmpegError, OSError, ValueError):
+        return
+    raise failure
 
 
 def _require_video(container: av.container.InputContainer, stream: av.VideoStream, address: SourceAddress) -> None:

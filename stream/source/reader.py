@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from afterview.stream.errors import NotAVideo, SourceError, SourceLost
+from afterview.stream.errors import BadUrl, NotAVideo, SourceError, SourceLost
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
@@ -90,7 +90,7 @@ class _Reader:
             failure = yield from self._one_connection()
             if failure is None or self._stop.is_set():
                 return
-            if not (keep_trying or self._was_live):
+            if not (keep_trying or self._was_live) or isinstance(failure, BadUrl):
                 raise failure
             if self._first_picture_at is not None:
                 down = False

@@ -1,6 +1,7 @@
 """A camera that speaks RTSP and refuses, describes something else, or sends its key frame late."""
 
 import re
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,21 +40,25 @@ class RefusingCamera(OddCamera):
 class FarKeyFrame(OddCamera):
     """Every client joins in the middle of a group of pictures: the clip's first picture, a key frame, comes after `key_frame_s`.
 
-    described: its SDP has the parameter sets. silent_after_s: when it stops sending; None: never. key_frame_s None: it never comes.
+    described: its SDP has the parameter sets. key_frame_s None: it never comes.
     """
 
     def __init__(self, clip: Path, *, key_frame_s: float | None, described: bool, rate: float = 10) -> None:
         super().__init__(clip, rate, lambda second: second)
         self._described, first = described, self._units[0]
         self._sets = [unit for unit in first if unit[0] & 31 in (7, 8)]
-        others = self._units[1:]
-        if key_frame_s is None:
-            self._units = others
-        else:
-            before = round(key_frame_s * rate)
-            late = [others[number % len(others)] for number in range(before)]
-            self._units = [*late, first, *others]
+        self._others = self._units[1:]
+        self._units = self._others if key_frame_s is None else self._late(first, key_frame_s)
         self.joined: list[float] = []  # monotonic times
+
+    def _late(self, first: list[bytes], key_frame_s: float) -> list[list[bytes]]:
+        before = round(key_frame_s * self._rate)
+        return [*(self._others[number % len(self._others)] for number in range(before)), first, *self._others]
+
+    def start_late(self, key_frame_s: float) -> None:
+        """Cut the connection; the key frame of the next one comes so late."""
+        self._units = self._late(self._units[0], key_frame_s)
+        self._clients[-1].shutdown(socket.SHUT_RDWR)
 
     def _answer(self, method: bytes, number: bytes) -> bytes:
         if method != b"DESCRIBE":

@@ -10,9 +10,10 @@ import pytest
 from afterview.stream.errors import SourceTimeout
 from afterview.stream.source import first_picture
 from afterview.stream.source.address import parse_source
+from afterview.stream.source.backoff import BackoffConfig
 from afterview.stream.source.first_picture import FirstPicture
 from afterview.stream.source.probe import probe
-from afterview.stream.source.reader import Event, Frame, Lost, Opened, SourceConfig, Waiting, read_events
+from afterview.stream.source.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, Waiting, read_events
 from tests.support.clips import make_clip
 from tests.support.refusing_rtsp import FarKeyFrame
 
@@ -102,3 +103,20 @@ def test_notices_come_every_second_and_the_notable_ones_less_and_less() -> None:
     Data.is_keyframe = True
     wait.note(Data, 121)  # type: ignore[arg-type]
     assert wait.notice(122) is None
+
+
+def test_after_an_outage_the_wait_is_said_again_and_is_no_second_outage(clip: Path) -> None:
+    stop, events = threading.Event(), list[Event]()
+    config = SourceConfig(**SHORT, backoff=BackoffConfig(first_s=0.05, max_s=0.1))
+    with FarKeyFrame(clip, key_frame_s=0, described=True) as camera:
+        for event in read_events(parse_source(camera.url), config, stop=stop):
+            events.append(event)
+            pictures = sum(isinstance(event, Opened) for event in events)
+            if isinstance(event, Opened) and pictures == 1:
+                camera.start_late(2.0)
+            if pictures == 2:
+                stop.set()
+    kinds = [type(event) for event in events if not isinstance(event, Frame)]
+    assert [kind for kind, before in zip(kinds, [None, *kinds], strict=False) if kind is not before] == [
+        Opened, Lost, Retry, Waiting, Opened,
+    ]  # fmt: skip

@@ -112,14 +112,15 @@ _WEB_PAGE = (
         ("rtsp", b"", "closes the connection without an answer; check the port, or write rtsps://"),
         ("rtsps", b"RTSP/1.0 400 Bad Request\r\n\r\n", "does not speak TLS; write rtsp:// instead of rtsps://"),
         ("http", _WEB_PAGE, "is a web page, not a video; give the address of the stream itself"),
-        ("http", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "the server answers 503: it is busy or starting"),
+        ("http.m3u8", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "the server answers 503: it is busy or starting"),
         ("http", b"RTSP/1.0 400 Bad Request\r\n\r\n", "speaks RTSP; write rtsp:// instead"),
-        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak TLS; write http:// instead of https://"),
+        ("https.m3u8", b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak TLS; write http:// instead of https://"),
     ],
 )  # fmt: skip
 def test_what_answers_that_is_no_camera(scheme: str, reply: bytes, said: str) -> None:
     with answering(reply) as host:
-        error = refusal(f"{scheme}://user:geheim@{host}/x")
+        protocol, _, ending = scheme.partition(".")
+        error = refusal(f"{protocol}://user:geheim@{host}/x{ending and '.' + ending}")
     assert said in str(error)
     assert "geheim" not in str(error)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from afterview.stream.media import encode_jpeg
-from afterview.stream.source.damage import whole_jpeg
+from afterview.stream.source.damage import Damage, whole_jpeg
 from afterview.stream.source.held import number_of
 from afterview.stream.source.lazy_decoder import LazyDecoder
 from afterview.stream.source.slice_heads import Sequence, read_sequence, read_slice, recovery_frames
@@ -197,3 +197,14 @@ def test_a_camera_whose_packets_get_lost(tmp_path: Path) -> None:
         frame.pts_s for frame, smeared in zip(frames, bad, strict=True) if smeared and not frame.picture_damaged
     ] == []
     assert [frame.pts_s for frame in frames if frame.picture_damaged and (frame.pts_s or 0) < 0.9] == []
+
+
+def test_frame_numbers_that_never_follow_mean_nothing() -> None:
+    """Some cameras count otherwise. The decoder is not asked here: it would conceal what it takes for missing."""
+    packets = [one for place, one in enumerate(coded("h264", 50, 250)) if place % 50 == 0 or place % 2]
+    damage, marked = Damage(av.CodecContext.create("h264", "r")), []
+    for number, one in enumerate(packets, 1):
+        damage.packet(number, packet_of(one))
+        marked.append(damage.suspects(number))
+    assert any(marked[:60])
+    assert not any(marked[-30:])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -23,7 +23,7 @@ from tests.stream.source.test_lazy_decoder import ENCODERS, Coded, codec_of, cod
 from tests.support.clips import picture
 from tests.support.lossy_rtsp import LossyCamera
 from tests.support.reading import frames_of, read
-from tests.support.watching import Watcher
+from tests.support.watching import QUICK, Watcher
 
 MTU = 300  # bytes of an RTP packet here: the pictures are small
 SMEARED = 1.0  # mean difference from the undamaged picture, of 255
@@ -174,7 +174,8 @@ def test_damaged_headers_are_read_without_an_error(data: bytes, bits: int, plane
 
 
 @pytest.mark.integration
-def test_a_camera_whose_packets_get_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_whose_packets_get_lost(transport: Literal["tcp", "udp"], tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     with av.open(str(clip), "w") as output:
         stream: Any = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "0", "g": "25"})
@@ -184,7 +185,8 @@ def test_a_camera_whose_packets_get_lost(tmp_path: Path) -> None:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         output.mux(stream.encode(None))
     right = [frame.picture.rgb().astype(int) for frame in frames_of(read(clip))]
-    with LossyCamera(clip, 25, 0.02) as camera, Watcher(camera.url) as watcher:
+    config = QUICK.model_copy(update={"rtsp_transport": transport})
+    with LossyCamera(clip, 25, 0.02, udp=transport == "udp") as camera, Watcher(camera.url, config=config) as watcher:
         watcher.more_frames(100)
     frames = [frame for _, frame in watcher.frames]
     bad = [

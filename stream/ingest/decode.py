@@ -195,7 +195,7 @@ class CameraDecoder:
 
     def _observe(self, event: Frame | Passed) -> None:
         """Learn from the times of a picture, and release the chosen frames that waited for that."""
-        if self._whole_first.is_late(event):
+        if self._config.live and self._whole_first.is_late(event):
             self._take_damaged()
         self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):

@@ -25,6 +25,7 @@ from afterview.stream.source.slice_heads import Sequence, read_sequence, read_sl
 
 _REMEMBERED = 4096  # packets; more than a decoder ever holds
 STRICT = {"err_detect": "explode"}  # FFmpeg otherwise fills what is missing in a JPEG, and does not say so
+_MANY = 50  # pictures; if half of their frame numbers do not follow, these mean nothing
 _PLAIN = 2  # pictures of intra slices alone since the last root that says so: then this stream has no other roots
 
 
@@ -60,6 +61,7 @@ class Damage:
         self._broken: dict[int, bool] = {}  # packets, and whether only they themselves suffer
         self._frame_num: int | None = None  # of the latest picture that others need
         self._recovering: list[tuple[int, _Root]] = []  # after so many more pictures, that is a root
+        self._steps: deque[bool] = deque(maxlen=_MANY)  # whether the latest frame numbers leave some out
         self._plain = 0
 
     def packet(self, number: int, packet: Packet, kind: PacketKind | None = None) -> None:
@@ -122,8 +124,13 @@ class Damage:
             self._recovering.clear()
             return
         before, most = self._frame_num, 1 << sequence.number_bits
-        if before is not None and not sequence.gaps and (frame_num - before) % most > 1:
-            self._broken[number] = False
+        if before is not None and not sequence.gaps:
+            steps = (frame_num - before) % most > 1
+            self._steps.append(steps)
+            if steps and (
+                len(self._steps) < _MANY or 2 * sum(self._steps) < _MANY
+            ):  # else this camera counts otherwise
+                self._broken[number] = False
         if kind.disposable:
             return
         self._frame_num = frame_num

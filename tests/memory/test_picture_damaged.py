@@ -15,9 +15,10 @@ from afterview.memory.directory import Memory
 from afterview.memory.format.layout import scalar_array
 from afterview.memory.fsck.fsck import fsck
 from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.reembed import build_sealed, open_generation
 from afterview.stream.ask.question import Evidence
 from afterview.stream.ask.search import Hit
-from tests.support.memory_world import make_frame, make_spec
+from tests.support.memory_world import ANOTHER, encode_images, make_frame, make_spec
 
 SPEC, MARKED = make_spec(), [3, 40, 63, 64, 70]
 
@@ -83,3 +84,14 @@ def test_evidence_and_hits_say_it() -> None:
     assert (damage_of(damaged), damage_of(sound)) == ("  (picture damaged)", "")
     assert damaged.to_dict()["picture_damaged"] is True
     assert Hit("gate", 3, 0.0, 0.5, "", picture_damaged=True).to_dict()["picture_damaged"] is True
+
+
+def test_another_generation_keeps_it(tmp_path: Path) -> None:
+    write(tmp_path, MARKED)
+    generation = open_generation(tmp_path / "gate", ANOTHER)
+    build_sealed(tmp_path / "gate", generation, ANOTHER, encode_images)
+    with open_camera(tmp_path, "gate", SPEC) as repository:
+        repository.switch(generation, ANOTHER, encode_images)
+    snapshot = Memory(tmp_path).camera("gate").snapshot()
+    assert snapshot.spec == ANOTHER
+    assert np.flatnonzero(snapshot.pictures_damaged(snapshot.ids)).tolist() == MARKED

@@ -1,6 +1,7 @@
 """A camera whose RTP packets get lost on the way: large slices travel in fragments, and a seeded share of all packets is never sent."""
 
 import random
+import re
 import socket
 import struct
 import time
@@ -13,29 +14,47 @@ _PAYLOAD = 1200  # bytes of a packet
 
 
 class LossyCamera(OddCamera):
-    """Serves an H.264 clip as OddCamera does, with the right clock, over RTP within RTSP. lost: packets that were not sent."""
+    """Serves an H.264 clip as OddCamera does, with the right clock. lost: packets that were not sent."""
 
-    def __init__(self, clip: Path, rate: float, share: float, *, seed: int = 0) -> None:
-        """share: of the packets that are lost, 0..1."""
+    def __init__(self, clip: Path, rate: float, share: float, *, seed: int = 0, udp: bool = False) -> None:
+        """share: of the packets that are lost, 0..1. udp: RTP in datagrams, not within RTSP."""
         super().__init__(clip, rate, lambda second: second)
-        self._share, self._dice = share, random.Random(seed)
+        self._share, self._dice, self._udp = share, random.Random(seed), udp
+        self._latest_request, self._port = b"", 0
         self.lost = 0
+
+    def _request(self, client: socket.socket) -> bytes:  # type: ignore[override]
+        self._latest_request = super()._request(client)
+        return self._latest_request
+
+    def _answer(self, method: bytes, number: bytes) -> bytes:
+        if method != b"SETUP" or not self._udp:
+            return super()._answer(method, number)
+        ports = re.search(rb"client_port=(\d+)", self._latest_request)
+        assert ports is not None, "the client wants another transport"
+        self._port = int(ports[1])
+        transport = b"RTP/AVP/UDP;unicast;client_port=%d-%d" % (self._port, self._port + 1)
+        return b"RTSP/1.0 200 OK\r\nCSeq: " + number + b"\r\nSession: 1\r\nTransport: " + transport + b"\r\n\r\n"
 
     def _play(self, client: socket.socket) -> None:
         began, sequence, number = time.monotonic(), 0, 0
-        while not self._stop.wait(max(0.0, began + number / self._rate - time.monotonic())):
-            units = self._units[number % len(self._units)]
-            stamp = round(number / self._rate * 90_000) % 2**32
-            payloads = [payload for unit in units for payload in _fragments(unit)]
-            for place, payload in enumerate(payloads, 1):
-                sequence += 1
-                if number > self._rate and self._dice.random() < self._share:  # the first second is whole
-                    self.lost += 1
-                    continue
-                last = 0x80 * (place == len(payloads))
-                packet = _RTP.pack(0x80, 96 | last, sequence % 2**16, stamp, 7) + payload
-                client.sendall(b"$\x00" + struct.pack(">H", len(packet)) + packet)
-            number += 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            while not self._stop.wait(max(0.0, began + number / self._rate - time.monotonic())):
+                units = self._units[number % len(self._units)]
+                stamp = round(number / self._rate * 90_000) % 2**32
+                payloads = [payload for unit in units for payload in _fragments(unit)]
+                for place, payload in enumerate(payloads, 1):
+                    sequence += 1
+                    if number > self._rate and self._dice.random() < self._share:  # the first second is whole
+                        self.lost += 1
+                        continue
+                    last = 0x80 * (place == len(payloads))
+                    packet = _RTP.pack(0x80, 96 | last, sequence % 2**16, stamp, 7) + payload
+                    if self._udp:
+                        datagrams.sendto(packet, ("127.0.0.1", self._port))
+                    else:
+                        client.sendall(b"$\x00" + struct.pack(">H", len(packet)) + packet)
+                number += 1
 
 
 def _fragments(unit: bytes) -> list[bytes]:

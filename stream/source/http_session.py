@@ -54,8 +54,9 @@ class Reply:
 
     @property
     def content_type(self) -> str:
-        """As the header states it; '' if it does not."""
-        return self._response.headers.get("content-type", "")
+        """As the header states it; '' if it does not. Of several, the one that names parts."""
+        stated = self._response.headers.get_list("content-type")
+        return next((value for value in stated if value.strip().lower().startswith("multipart/")), (stated or [""])[0])
 
     @property
     def length(self) -> int | None:

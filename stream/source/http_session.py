@@ -54,8 +54,9 @@ class Reply:
 
     @property
     def content_type(self) -> str:
-        """As the header states it; '' if it does not."""
-        return self._response.headers.get("content-type", "")
+        """As the header states it; '' if it does not. Of several, the one that names parts."""
+        stated = self._response.headers.get_list("content-type")
+        return next((value for value in stated if value.strip().lower().startswith("multipart/")), (stated or [""])[0])
 
     @property
     def length(self) -> int | None:
@@ -116,6 +117,7 @@ class HttpSession:
         parts = urlsplit(address.url)
         self._login = _Login(parts)
         self._origin = _origin(parts)
+        self._kept = False  # there may be an open connection
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +140,7 @@ class HttpSession:
     def get(self, limit_s: float) -> Reply:
         """The answer to a GET, once its headers are there. Raises SourceError, NotUnderstood, Stopped."""
         began = time.monotonic()
-        task = self.start(self._follow())
+        task = self.start(self._answer())
         try:
             if self.wait_for(task, limit_s):
                 response = task.result()
@@ -155,6 +157,16 @@ class HttpSession:
         finally:
             self.cancel(task)
         raise failure  # outside the handler, so that no chained error carries the address with its credentials
+
+    async def _answer(self) -> httpx2.Response:
+        """GET; once more if the connection that was kept had been closed meanwhile."""
+        kept, self._kept = self._kept, True
+        try:
+            return await self._follow()
+        except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+            if not kept:
+                raise
+        return await self._follow()
 
     async def _follow(self) -> httpx2.Response:
         """GET, along redirects. The login goes to the source's own host only."""

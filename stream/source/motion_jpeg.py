@@ -1,17 +1,14 @@
 """Pictures that come one after the other in one endless answer: multipart, or JPEGs without anything between them."""
 
-import logging
 from collections.abc import Callable, Iterator
 
-from afterview.stream.errors import SourceLost, SourceTimeout
+from afterview.stream.errors import NotAVideo, SourceError, SourceLost, SourceTimeout
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.http_session import HttpSession, Reply
 from afterview.stream.source.parts import Found, PartError, PictureParts
 from afterview.stream.source.picture_silence import PictureSilence
 
-_AFTER_THE_LAST_S = 2.0  # after the final boundary; some cameras write one after every picture
-
-_LOGGER = logging.getLogger(__name__)
+_NO_PICTURES_AFTER = 16  # parts without a picture among them
 
 
 class MotionJpeg:
@@ -34,6 +31,7 @@ class MotionJpeg:
         self._silence = PictureSilence(read_timeout_s, monotonic())
         self.longest_step_s = self._silence.longest_s
         self.note = ""
+        self._pictures = 0
 
     def pictures(self) -> Iterator[Found]:
         """See PictureFeed."""
@@ -43,29 +41,45 @@ class MotionJpeg:
         while True:
             silence.paused(self._monotonic() - now)
             left_s = silence.left_s(self._monotonic(), inside=parts.inside)
-            data = self._reply.read(min(left_s, _AFTER_THE_LAST_S) if parts.closed else left_s)
+            # After the final boundary nothing should come, but some cameras write one after every picture.
+            data = self._reply.read(min(left_s, silence.read_timeout_s) if parts.closed else left_s)
             now = self._monotonic()
             if data == b"" or (data is None and parts.closed):
                 yield from self._take(parts.end(), now)
                 return
             if data is None:
-                raise SourceTimeout(f"{self._address.redacted}: {silence.reason(now, inside=parts.inside)}")
+                raise self._silent(now)
             silence.bytes_came(now)
             try:
                 found = parts.feed(data, now)
             except PartError as error:
                 failure = SourceLost(f"{self._address.redacted}: cannot be read as motion JPEG: {error}")
             else:
-                if not found and silence.left_s(now, inside=parts.inside) <= 0:
-                    raise SourceTimeout(f"{self._address.redacted}: {silence.reason(now, inside=parts.inside)}")
+                if not found and (silence.left_s(now, inside=parts.inside) <= 0 or self._is_no_picture_stream()):
+                    raise self._silent(now)
                 yield from self._take(found, now)
                 continue
             raise failure
+
+    def _is_no_picture_stream(self) -> bool:
+        return not self._pictures and self._parts.skipped >= _NO_PICTURES_AFTER
+
+    def _silent(self, now: float) -> SourceError:
+        """Why the connection ends."""
+        skipped, kind = self._parts.skipped, self._parts.skipped_type or "no type stated"
+        if self._is_no_picture_stream():
+            return NotAVideo(
+                f"{self._address.redacted}: its parts are no pictures ({kind}); give the camera's motion JPEG, snapshot or RTSP address"
+            )
+        reason = self._silence.reason(now, inside=self._parts.inside)
+        others = f"; {skipped} parts that are no pictures came ({kind})" if skipped and not self._pictures else ""
+        return SourceTimeout(f"{self._address.redacted}: {reason}{others}")
 
     def _take(self, found: list[Found], now: float) -> Iterator[Found]:
         self._note_skipped()
         for picture in found:
             self._silence.picture_came(now)
+            self._pictures += 1
             yield picture
 
     def _note_skipped(self) -> None:

@@ -102,7 +102,7 @@ def _open_pictures(
 
 def _way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
     kind, boundary = content_type(reply.content_type)
-    if kind.startswith("multipart/"):
+    if kind.startswith("multipart/") and reply.length != 0:
         return _Way(PictureParts(boundary), [])
     if kind in _PICTURES:
         return _Way(None, [])

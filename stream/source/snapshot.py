@@ -88,20 +88,9 @@ class Snapshots:
 
     def _ask(self) -> tuple[Found, str]:
         try:
-            return self._ask_once()
-        except NotUnderstood:
-            pass  # the connection that was kept is closed by now
-        except SourceLost:
-            if self._stop.is_set():
-                raise
-        try:
-            return self._ask_once()
+            reply = self._session.get(self._timeout_s)
         except NotUnderstood as error:
-            failure = SourceLost(f"{self._address.redacted}: the server's answer is not understood ({error})")
-        raise failure
-
-    def _ask_once(self) -> tuple[Found, str]:
-        reply = self._session.get(self._timeout_s)
+            raise SourceLost(f"{self._address.redacted}: the answer is not understood ({error})") from None
         try:
             data, at = read_body(reply, self._address, self._timeout_s, self._monotonic)
         finally:

@@ -125,7 +125,7 @@ def _final_boundary(request: Request) -> None:
 )
 def test_every_answer_of_pictures_is_read(script: Callable[[Request], None]) -> None:
     with picture_server(script) as server:
-        events = events_of(server, until_lost, FAST.model_copy(update={"read_timeout_s": 5.0}))
+        events = events_of(server, until_lost, FAST.model_copy(update={"read_timeout_s": 1.5}))
     assert [nearest(frame, 12) for frame in frames(events)] == [0, 1, 2, 3]
     assert isinstance(events[0], Opened)
     assert (events[0].codec, events[0].width, events[0].height) == ("mjpeg", 160, 120)
@@ -339,6 +339,21 @@ def test_parts_that_are_no_pictures_are_reported() -> None:
     with picture_server(mixed) as server:
         events = events_of(server, until_lost)
     assert "parts that are no pictures (application/json)" in frames(events)[0].note
+
+
+def test_parts_of_video_are_refused_in_words() -> None:
+    """As some cameras send H.264 (go2rtc#545)."""
+
+    def video(request: Request) -> None:
+        request.head("multipart/x-mixed-replace; boundary=data-boundary--")
+        for number in range(40):
+            data = bytes([0, 0, 0, 1, 65 + number]) * 300
+            request.send(b"--data-boundary--\r\nContent-Type: video/x-h264\r\nContent-Length: 1500\r\n\r\n" + data)
+            request.pause(0.01)
+        request.hold()
+
+    with picture_server(video) as server, pytest.raises(NotAVideo, match=r"no pictures \(video/x-h264\); give the"):
+        events_of(server, until_lost)
 
 
 # --- logins and redirects ---

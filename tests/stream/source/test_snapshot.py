@@ -120,7 +120,7 @@ def test_a_picture_that_stays_the_same_is_recorded_and_reported_once() -> None:
     data = iter(bodies[1:])
 
     class Feed(Snapshots):
-        def _ask_once(self) -> tuple[Found, str]:
+        def _ask(self) -> tuple[Found, str]:
             return Found(next(data), "mjpeg", fake.now, False), ""
 
     feed = Feed(

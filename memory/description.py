@@ -1,8 +1,9 @@
 """What one camera's memory holds, for `info` and for programs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
@@ -18,6 +19,8 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import CameraRules
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
+
+StateOf = Callable[[Path], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class CameraDescription:
 
     time_basis: how many frames have their time from which clock. gaps: the lasting one last. store: None where there is none.
     removed: spans that are no longer remembered. writer: the process that records or changes the camera now. recording: whether one records
-    it; None for a copy, which does not know. lag_s: age of the newest frame, seconds; None without frames.
+    it; None for a copy, which does not know. lag_s: age of the newest frame, seconds; None without frames. state: what the process that
+    records it says of its source and of itself; None if none does, or does not answer.
     """
 
     info: CameraInfo
@@ -70,11 +74,16 @@ class CameraDescription:
     recording: bool | None
     lag_s: float | None
     evictions: Evictions
+    pictures_damaged: int  # frames whose picture lacks parts that were lost between camera and record
+    state: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
+    def of(
+        cls, reader: CameraReader, *, now: float | None = None, state_of: StateOf = lambda camera: None
+    ) -> "CameraDescription":
         """Describe a camera as it is now, Unix seconds (default: the present)."""
         writer, now = writer_of(reader.held.path), time.time() if now is None else now
+        records = bool(writer and writer.recording)
         snapshot = reader.snapshot()
         lasting = (snapshot.open_gap,) if snapshot.open_gap else ()
         return cls(
@@ -93,9 +102,11 @@ class CameraDescription:
             removed=snapshot.removed,
             rules=CameraRules.of(reader.held.path),
             writer=writer,
-            recording=bool(writer and writer.recording) if may_be_written_here(reader.held.path) else None,
+            recording=records if may_be_written_here(reader.held.path) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
             evictions=Evictions.of(snapshot.removed),
+            state=state_of(reader.held.path) if records else None,
+            pictures_damaged=int(snapshot.pictures_damaged(snapshot.ids).sum()),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,6 +125,7 @@ class CameraDescription:
             "tiers": self.tiers.to_dict(),
             "journal_damage": self.journal_damage or None,
             "damaged_frames": self.damaged,
+            "pictures_damaged": self.pictures_damaged,
             "evictions": self.evictions.to_dict(self.info),
             "spec": self.spec.model_dump(),
             "fps": self.info.fps,
@@ -123,6 +135,7 @@ class CameraDescription:
             "recording": self.recording,
             "writer": self.writer and self.writer.to_dict(),
             "lag_s": None if self.lag_s is None else round(self.lag_s, 3),
+            "state": self.state,
         }
         return dict(with_iso(document, {}, self.info))
 
@@ -140,9 +153,12 @@ class MemoryDescription:
     answer_bytes: int = 0
 
     @classmethod
-    def of(cls, memory: Memory) -> "MemoryDescription":
-        """Describe a memory as it is now. Raises RepositoryError, which names each camera, if none can be read."""
-        found = memory.each(CameraDescription.of)
+    def of(cls, memory: Memory, state_of: StateOf = lambda camera: None) -> "MemoryDescription":
+        """Describe a memory as it is now. state_of: asks the process that records the camera at a directory for its state.
+
+        Raises RepositoryError, which names each camera, if none can be read.
+        """
+        found = memory.each(lambda reader: CameraDescription.of(reader, state_of=state_of))
         saved = saved_directories(memory.held.path)
         return cls(tuple(found.results.values()), found.skipped, len(saved), sum(one.bytes for one in saved))
 

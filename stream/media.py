@@ -147,7 +147,8 @@ def encode_jpeg(rgb: NDArray[np.uint8], short_side: int, quality: int = JPEG_QUA
     scale = min(short_side / min(image.size), _LONGEST_SIDE / max(image.size))
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        # The gap halves the time at 1080p (9 for 19 ms) and costs nothing that shows: 48 dB from a slow resize, the JPEG itself 42.
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1.0)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return file.getvalue()

@@ -21,6 +21,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ingest.archive import FileOutcome, is_complete
 from afterview.stream.source.address import SourceAddress, parse_source
 from afterview.stream.source.archive import ArchivedFile, BrokenFile, look_at, overlapping
+from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.dated_pictures import joined, look_at_pictures
 from afterview.stream.source.found_files import FoundFiles, find_files, is_picture, names_several
 
@@ -66,7 +67,12 @@ def find_archive(texts: Sequence[str]) -> Archive:
 
 
 def plan_archive(
-    archive: Archive, arguments: argparse.Namespace, reader: CameraReader | None, info: CameraInfo, start: float | None
+    archive: Archive,
+    arguments: argparse.Namespace,
+    reader: CameraReader | None,
+    info: CameraInfo,
+    start: float | None,
+    source: SourceConfig,
 ) -> ArchivePlan:
     """Which of the files are to be read. info: of the camera, which may be new (reader None). Raises UsageError."""
     found = archive.found
@@ -81,7 +87,7 @@ def plan_archive(
         _LOGGER.warning("note: %s left out: %s", counted(len(left_out), "other file"), _some(left_out))
     with progress("looking at the files", "files") as report:
         files, broken = look_at(
-            archive.addresses, zone=find_zone(info.timezone), dating=arguments.date, start=start, now=time.time(), report=report
+            archive.addresses, source, zone=find_zone(info.timezone), dating=arguments.date, start=start, now=time.time(), report=report
         )  # fmt: skip
     if found is None:
         _note_conflicts(files, info)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from afterview.cli.archives import Archive, ArchivePlan, find_archive, plan_archive
@@ -25,13 +26,16 @@ from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.config import SourceConfig, Transport
+from afterview.stream.source.hardware import require_decoder
 from afterview.stream.source.redact import shows_password
 from afterview.stream.source.variables import without_variables
 
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 SLOWEST_REPLAY = 0.01  # times the recording's own pace
 LARGEST_IMAGE = 4320  # pixels, short side: 8K
+
+_Value = TypeVar("_Value")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,15 +69,16 @@ def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     _warn_of_passwords(arguments.sources)
     memory = memory_path(arguments.memory)
     names, acks = _per_source("--camera", arguments.camera, addresses), _acks(arguments.ack_file, addresses)
+    streams = _streams(arguments.stream, addresses)
     cameras = [
-        _plan_camera(arguments, memory, address, name, ack, archive, alone=len(addresses) == 1)
-        for address, name, ack in zip(addresses, names, acks, strict=True)
+        _plan_camera(arguments, memory, address, name, ack, stream, archive, alone=len(addresses) == 1)
+        for address, name, ack, stream in zip(addresses, names, acks, streams, strict=True)
     ]
     _require_one_source_each(cameras, given=bool(arguments.camera))
     return cameras
 
 
-def _per_source(option: str, given: Sequence[str], addresses: Sequence[SourceAddress]) -> Sequence[str | None]:
+def _per_source(option: str, given: Sequence[_Value], addresses: Sequence[SourceAddress]) -> Sequence[_Value | None]:
     """The values of an option that is given once for every source, or not at all."""
     if given and len(given) != len(addresses):
         raise UsageError(
@@ -91,8 +96,15 @@ def _acks(paths: Sequence[str], addresses: Sequence[SourceAddress]) -> list[AckF
     return files
 
 
+def _streams(given: Sequence[int], addresses: Sequence[SourceAddress]) -> Sequence[int | None]:
+    """The video stream of each source, by its number."""
+    if any(number < 0 for number in given):
+        raise UsageError(f"--stream {min(given)}: must be 0 or more; the first video stream of a source is 0")
+    return [given[0]] * len(addresses) if len(given) == 1 else _per_source("--stream", given, addresses)
+
+
 def _plan_camera(
-    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None,
+    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, stream: int | None,
     archive: Archive | None, *, alone: bool,
 ) -> PlannedCamera:  # fmt: skip
     name = camera_name(given, address.suggested_name)
@@ -117,13 +129,13 @@ def _plan_camera(
     if reader is not None and arguments.image_size is not None:
         _note_other_size(directory, arguments.image_size)
     zone = _timezone(arguments.timezone, reader)
-    config = _config(arguments, address, fps, zone)
+    config = _config(arguments, address, fps, zone, stream)
     if archive is None:
         return PlannedCamera(name, directory, config, stored, acks)
     if reader is not None and config.start is not None and archive.found is None:
         _require_later(config.start, reader)
     info = reader.info if reader else CameraInfo(directory.name, name, fps, zone)
-    plan = plan_archive(archive, arguments, reader, info, config.start)
+    plan = plan_archive(archive, arguments, reader, info, config.start, config.source)
     return PlannedCamera(name, directory, replace(config, files=plan.files), stored, acks, plan)
 
 
@@ -203,19 +215,23 @@ def _warn_of_passwords(sources: Sequence[str]) -> None:
         )
 
 
-def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str) -> IngestConfig:
+def _config(
+    arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str, stream: int | None
+) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
+    require_decoder(arguments.decode)
     if arguments.live:
-        if arguments.udp and address.kind != "rtsp":
-            raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
-            rtsp_transport="udp" if arguments.udp else "tcp",
+            first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
+            rtsp_transport=_transport(arguments, address),
+            decode=arguments.decode,
+            stream=stream,
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
-            image_size=image_size, decode=arguments.decode,
+            image_size=image_size,
         )  # fmt: skip
     now, start = time.time(), None
     if arguments.start:
@@ -223,8 +239,20 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
-        decode=arguments.decode,
+        source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
+
+
+def _transport(arguments: argparse.Namespace, address: SourceAddress) -> Transport:
+    """Of RTSP. Raises UsageError for --transport or --udp with another kind of address."""
+    given: Transport | None = arguments.transport
+    option = "--udp" if given is None and arguments.udp else "--transport"
+    if arguments.udp and given not in (None, "udp"):
+        raise UsageError(f"--udp and --transport {given} contradict each other; give one of them")
+    given = "udp" if arguments.udp else given
+    if given is not None and address.kind != "rtsp":
+        raise UsageError(f"{option}: is for rtsp:// only, not for {address.redacted}")
+    return given or "tcp"
 
 
 def _image_size(pixels: int | None) -> int | None:

@@ -24,6 +24,8 @@ class TimeBasis(IntEnum):
     FILE = 2  # a recording: start time plus presentation time
 
 
+PICTURE_DAMAGED = 0x80  # the bit of a stored time basis that says so; 0x7F has the basis
+
 GapReason = Literal["lost", "not recording", "dropped", "jump", "paused", "disk full", "crashed"]
 GAP_REASONS: tuple[GapReason, ...] = (
     "lost",
@@ -55,6 +57,14 @@ class FrameRecord:
     source_time: float = math.nan  # NaN if the source gave none
     time_basis: TimeBasis = TimeBasis.ARRIVAL
     codes: Codes | None = None
+    picture_damaged: bool = (
+        False  # parts of the picture were lost on the way, or parts of one that it is predicted from
+    )
+
+    @property
+    def basis_code(self) -> int:
+        """The time basis as it is stored in `time_basis`, with PICTURE_DAMAGED."""
+        return int(self.time_basis) | (PICTURE_DAMAGED if self.picture_damaged else 0)
 
     def stored_as(self, storage: Storage) -> "FrameRecord":
         """The record as a memory with this storage holds it. Existing codes are kept."""

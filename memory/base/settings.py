@@ -28,6 +28,8 @@ class CameraSettings(Schema):
     paused: bool = False  # nothing is recorded
     masks: tuple[Polygon, ...] = ()  # polygons of (x, y) in 0..1, blacked out before anything is computed or stored
     image_size: int | None = Field(default=None, gt=0)  # pixels, short side of stored images; None: the default
+    # Spans [from, to], Unix seconds, in which frames were sampled at key frames alone; to is null in the one that still lasts.
+    key_frames: tuple[tuple[float, float | None], ...] = ()
 
     @field_validator("masks")
     @classmethod
@@ -71,8 +73,9 @@ def has_settings(camera: Path) -> bool:
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
     values = settings.model_dump(mode="json")
-    if settings.image_size is None:
-        del values["image_size"]  # so that versions without it, which refuse unknown keys, read these settings
+    for key in ("image_size", "key_frames"):
+        if not values[key]:
+            del values[key]  # so that versions without it, which refuse unknown keys, read these settings
     write_json(camera / FILE, values)
 
 

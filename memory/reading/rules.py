@@ -40,13 +40,14 @@ class CameraRules:
     def to_dict(self) -> dict[str, Any]:
         """As JSON; null where the settings cannot be read."""
         if self.settings is None or self.limits is None:
-            unknown = dict.fromkeys(("limits", "paused", "masks", "keep"))
+            unknown = dict.fromkeys(("limits", "paused", "masks", "keep", "key_frames"))
             return {**unknown, "settings_problem": self.problem}
         return {
             "limits": self.limits.to_dict(),
             "paused": self.settings.paused,
             "masks": [[list(corner) for corner in polygon] for polygon in self.settings.masks],
             "keep": [list(span) for span in self.settings.keep],
+            "key_frames": [{"start": start, "end": end} for start, end in self.settings.key_frames],
             "settings_problem": None,
         }
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from afterview.configs import UsageError
+from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import counted
 from afterview.memory.base.records import PACE_STEPS
 from afterview.memory.base.typed_times import spell_duration
@@ -78,6 +80,15 @@ class ArchiveReading:
         outcome.state = "unfinished" if grew else "recorded" if outcome.recorded else "present"
         outcome.detail = f"still being written (it grew while it was read); {reason}" if grew else reason
         self._say(outcome)
+
+    def require_new(self, info: CameraInfo, last: float | None) -> None:
+        """Raise UsageError if the present file has nothing new for the camera, whose newest frame lies at `last`."""
+        outcome = self.outcomes[-1]
+        if outcome.skipped and not outcome.recorded and last is not None:
+            raise UsageError(
+                f"{outcome.file}: all of it lies before the newest frame of camera '{info.id}' ({info.show(last)}), which may have it "
+                "already; give a later --start or another --camera"
+            )
 
     def failed(self, reason: str) -> None:
         """The present file cannot be read (any further)."""

@@ -28,6 +28,7 @@ from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
 from afterview.stream.ingest.decode import STOPPED, CameraDecoder, Item
 from afterview.stream.ingest.items import FeaturesOf, Marker
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
+from afterview.stream.ingest.session_settings import with_session
 from afterview.stream.ingest.status import CameraStatus, ImageStatus, IngestStats
 from afterview.stream.ingest.upgrade import Upgrade
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
@@ -74,7 +75,8 @@ class CameraIngest:
             repository, self.outbox, self.stats, controls, on_durable=self._durable, sync_every_s=config.sync_every_s
         )
         self._on_durable, self._controls = on_durable, controls
-        self._image_size_due = config.image_size not in (None, controls.settings.image_size)
+        self._last_before = repository.last_time
+        self._noted = False  # in the camera's settings
 
     def _make_inbox(self, work: threading.Condition) -> BoundedQueue[Item]:
         if not self.config.live:
@@ -88,9 +90,9 @@ class CameraIngest:
         return self.repository.info.id
 
     @property
-    def never_connected(self) -> str:
-        """Why the source could not be opened so far; empty once it was."""
-        return self._decoder.never_connected
+    def never_began(self) -> str:
+        """Why the source has given no picture so far; empty once it has."""
+        return self._decoder.never_began
 
     @property
     def cut_short(self) -> bool:
@@ -114,12 +116,16 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            pictures_damaged=stats.pictures_damaged,
+            pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
             lag_s=stats.latest_latency(),
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
+            offered=stats.offered,
+            picture_note=stats.picture_note or None,
         )
 
     def stop(self) -> None:
@@ -143,8 +149,7 @@ class CameraIngest:
     def finish(self) -> None:
         """All stages have ended: set the last state."""
         if self.failure is None:
-            never = f"; never connected: {self.never_connected}" if self.never_connected else ""
-            self.stats.set_end("ended", self._decoder.end_reason + never)
+            self.stats.set_end("ended", "; ".join(filter(None, (self._decoder.end_reason, self.never_began))))
         else:
             self.stats.set_end("failed", "")
 
@@ -191,15 +196,21 @@ class CameraIngest:
             self.uploader.close(FINISH_UPLOAD_S)
 
     def _durable(self, acknowledgements: Sequence[Acknowledgement]) -> None:
-        if self._image_size_due and acknowledgements:  # a camera without frames leaves nothing
-            try:
-                settings = read_settings(self.repository.directory).changed(image_size=self.config.image_size)
-                write_settings(self.repository.directory, settings)
-            except OSError as error:  # a full disk; the next frame tries again
-                _LOGGER.debug("%s: the size of images is not stored yet: %s", self.id, error)
-            else:
-                self._controls.settings, self._image_size_due = settings, False
+        if acknowledgements and not self._noted:  # a camera without frames leaves nothing
+            self._note(acknowledgements[0].time)
         self._on_durable(acknowledgements)
+
+    def _note(self, first_time: float) -> None:
+        """Note in the settings how this session records."""
+        try:
+            before = read_settings(self.repository.directory)
+            settings = with_session(before, self.config, first_time=first_time, last_before=self._last_before)
+            if settings != before:
+                write_settings(self.repository.directory, settings)
+                self._controls.settings = settings
+            self._noted = True
+        except OSError as error:  # a full disk; the next frame tries again
+            _LOGGER.debug("%s: how this session records is not stored yet: %s", self.id, error)
 
     def _control(self) -> AbstractContextManager[object]:
         try:
@@ -209,6 +220,8 @@ class CameraIngest:
 
     def _command(self, command: Command) -> dict[str, Any]:
         """Called in the command's own thread."""
+        if command.get("do") == "status":
+            return self.status().to_dict()
         if command.get("do") != "switch":
             return self._writer.command(command)
         if not self._upgrading.acquire(blocking=False):

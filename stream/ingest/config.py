@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from afterview.memory.base.settings import CameraSettings
 from afterview.stream.source.address import SourceAddress
@@ -11,9 +11,6 @@ from afterview.stream.source.config import SourceConfig
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
-
-Decode = Literal["needed", "full"]
-"""Which pictures are decoded: those that are remembered and what they need, or all of them. What is remembered is the same."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,6 @@ class IngestConfig:
     files: tuple[ArchivedFile, ...] = ()  # recordings, in order of time; `address` then stands for all of them
     keep_trying: bool = False
     image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting
-    decode: Decode = "needed"
     sync_every_s: float = 0.0  # how long a frame may wait to be made durable; 0: not at all
     source: SourceConfig = field(default_factory=SourceConfig)
 

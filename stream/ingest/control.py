@@ -22,6 +22,7 @@ from afterview.memory.base.lock import CONTROL
 
 LONGEST = 1 << 20  # bytes of a command
 _PATIENCE_S = 600.0  # for a command to be executed: forgetting hours on a slow disk takes minutes
+_STATE_PATIENCE_S = 1.0  # for a state, which needs no other thread
 
 Command = dict[str, Any]
 
@@ -78,13 +79,21 @@ class ControlServer:
         self.close()
 
 
-def ask_writer(camera: Path, command: Command) -> dict[str, Any] | None:
+def recorder_state(camera: Path) -> dict[str, Any] | None:
+    """What the process that records `camera` says of it (ingest.status.CameraStatus as JSON). None if it does not answer at once."""
+    try:
+        return ask_writer(camera, {"do": "status"}, patience_s=_STATE_PATIENCE_S)
+    except RequestRefused:  # another user's process, or an older version
+        return None
+
+
+def ask_writer(camera: Path, command: Command, *, patience_s: float = _PATIENCE_S) -> dict[str, Any] | None:
     """Let the process that writes `camera` execute a command. None: no process listens. Raises RequestRefused with its reason."""
     data = json.dumps(command).encode()
     if len(data) > LONGEST:
         raise RequestRefused(f"camera '{camera.name}': a command of {len(data)} bytes; at most {LONGEST} are accepted")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE_S)
+        connection.settimeout(patience_s)
         try:
             with _short_path(camera) as short:
                 connection.connect(short)

@@ -6,7 +6,7 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from afterview.configs import UsageError
@@ -17,13 +17,17 @@ from afterview.stream.ingest.archive import ArchiveReading, FileOutcome, has_gro
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
+from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.speed import Speed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
+from afterview.stream.ingest.whole_first import WholeFirst
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.choice import describe_streams
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.reader import read_events
 from afterview.stream.source.stills import read_pictures
 
@@ -35,13 +39,14 @@ MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
+Due = Callable[[float | None], bool]
 Item = Sampled | Interruption | Dropped | Pace | Joint
 
 
 class CameraDecoder:
     """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take.
 
-    never_connected: why the source could not be opened so far; empty once it was.
+    never_began: why the source has given no picture so far; empty once it has.
     """
 
     def __init__(
@@ -55,18 +60,20 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason, self.never_connected = STOPPED, ""
+        self.end_reason, self.never_began = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
-        self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
+        self._sampler, self._pace = Sampler(config.fps), Speed(config.speed)
+        self._whole_first = WholeFirst(self._sampler)
         self._clock: LiveClock | RecordedClock | None = None
         self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
-        self._held: list[
-            tuple[Chosen, Frame | Passed]
-        ] = []  # chosen frames whose time is not known until the clock has settled
+        # Chosen frames whose time is not known until the clock has settled.
+        self._held: list[tuple[Chosen, Frame | Passed]] = []
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
+        self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
+        self._source_note = ""  # at the latest frame
         if config.live:
             self._refuse_future()
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
@@ -105,11 +112,12 @@ class CameraDecoder:
             self._stats.progress = archive.progress()
             try:
                 if file.pictures:
-                    due = self._due if self._config.decode == "needed" else None
-                    reason = self._consume(read_pictures(file.address, file.pictures, stop=stop, due=due), stop)
+                    pictures = read_pictures(file.address, file.pictures, stop=stop, due=self._asked())
+                    reason = self._consume(pictures, stop)
                 else:
                     reason = self._read(file.address, stop)
             except SourceError as error:
+                self._take_damaged()
                 self._release()
                 if alone and not outcome.recorded:
                     raise
@@ -119,25 +127,26 @@ class CameraDecoder:
                 return
             archive.ended(reason, grew=has_grown(file))
             if alone and not file.pictures:
-                self._require_new(outcome)
+                archive.require_new(self._repository.info, self._repository.last_time)
         self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
-
-    def _require_new(self, outcome: FileOutcome) -> None:
-        """Raise UsageError for a single recording that has nothing new."""
-        last, info = self._repository.last_time, self._repository.info
-        if outcome.skipped and not outcome.recorded and last is not None:
-            raise UsageError(
-                f"{outcome.file}: all of it lies before the newest frame of camera '{info.id}' ({info.show(last)}), which may have it "
-                "already; give a later --start or another --camera"
-            )
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
         """Read one source. Returns why it ended."""
-        config = self._config
-        due = self._due if config.decode == "needed" else None
-        return self._consume(
-            read_events(address, config.source, stop=stop, keep_trying=config.keep_trying, due=due), stop
+        config, instead = self._config, self._whole_first.wanted_instead
+        source = config.source.model_copy(update={"poll_fps": config.fps})
+        events = read_events(
+            address, source, stop=stop, keep_trying=config.keep_trying, due=self._asked(), instead=instead
         )
+        return self._consume(events, stop)
+
+    def _asked(self) -> Due | None:
+        """What is asked whether a picture is wanted; None: all are."""
+        if self._config.source.decode == "full":
+            return None
+        if self._archive is None or self._key_frames is not None:  # pictures that are no key frames are passed, too
+            return self._sampler.due
+        archive = self._archive
+        return lambda pts_s: archive.wants(pts_s, self._sampler, self._clock)
 
     def _consume(self, events: Iterator[Event], stop: threading.Event) -> str:
         """Take the events of one source. Returns why it ended."""
@@ -148,30 +157,26 @@ class CameraDecoder:
                     self._take(event, stop)
                 case Passed():
                     self._note_clock(event)
-                    chosen = self._sampler.admit(event.pts_s)
-                    if chosen is not None and self._archive is not None:
-                        self._held.append((chosen, event))  # the camera has it; its time counts for the next ones
-                        self._pace.skip()
+                    self._pass(event)
                     self._observe(event)
                 case Opened():
                     self._connected(event)
+                case Waiting():
+                    self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
+                    self._stats.set_detail(event.reason, quiet=not event.notable)
                 case Lost():
+                    self._take_damaged()
                     self._release()
                     self._inbox.put(Interruption("lost"))
                     self._stats.set_source("offline", event.reason)
                 case Retry():
-                    self.never_connected = "" if self._connected_once else event.reason
+                    self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                     self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                 case Ended():
                     ending = event.reason
+        self._take_damaged()
         self._release()
         return ending
-
-    def _due(self, pts_s: float | None) -> bool:
-        """Whether the next picture, at `pts_s`, is wanted."""
-        if self._archive is None:
-            return self._sampler.due(pts_s)
-        return self._archive.wants(pts_s, self._sampler, self._clock)
 
     @property
     def outcomes(self) -> list[FileOutcome]:
@@ -179,17 +184,25 @@ class CameraDecoder:
         return [] if self._archive is None else self._archive.outcomes
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_connected, self._chosen_at = True, "", None
-        self._clock_problem = ""
+        self._connected_once, self.never_began, self._chosen_at = True, "", None
+        self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
-            self._clock.connected()
+            self._clock.connected(by_arrival=event.longest_step_s is not None)
         else:
             self._clock = self._recorded_clock(event)
         self._stats.reconnects += self._stats.source_state == "offline" and self._stats.sampled > 0
         self._sampler.restart(nominal_rate=event.rate)
+        if self._key_frames is not None:
+            self._key_frames.opened()
         if event.rate and event.rate < self._config.fps:
             self._inbox.put(Pace(1 / event.rate))
-        self._stats.set_source("online", f"{event.codec} {event.width}x{event.height}")
+        elif event.longest_step_s is not None:
+            self._inbox.put(Pace(event.longest_step_s))
+        self._stats.offered, self._stats.picture_note = event.offered, event.note
+        others = describe_streams(event.offered)
+        others = f"{others}; --stream N takes another" if others else ""
+        size = f"{event.codec} {event.width}x{event.height}"
+        self._stats.set_source("online", "; ".join(filter(None, (size, event.note, others))))
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
@@ -205,22 +218,54 @@ class CameraDecoder:
             )
         return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and typed is None)
 
+    def _pass(self, event: Passed) -> None:
+        if self._key_frames is not None:
+            self._key_frames.picture(event.pts_s)  # slots are those of key frames alone
+            return
+        chosen = self._sampler.admit(event.pts_s)
+        if chosen is not None and self._archive is not None:  # the camera has it; its time counts for the next ones
+            self._take_damaged()
+            self._held.append((chosen, event))
+            self._pace.skip()
+
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
+        if event.note != self._source_note:
+            self._source_note = event.note
+            self._stats.set_source("online", event.note)
         chosen = self._sampler.admit(event.pts_s)
+        if self._key_frames is not None:
+            self._key_frames.picture(event.pts_s)
+        if chosen is not None:
+            self._take_damaged()
+        instead = self._whole_first.replacement(event)
         if chosen is not None and self._paused():
             chosen = None
+        if instead is not None:
+            self._stats.pictures_replaced += 1
+            self._held.append((instead, event))
         if chosen is not None:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
                 self._clock.connected()
-            self._held.append((chosen, event))
+            if self._key_frames is not None:
+                self._key_frames.chosen(chosen)
+            if event.picture_damaged:
+                self._whole_first.hold(chosen, event)
+            else:
+                self._held.append((chosen, event))
             self._chosen_at = event.arrival_time
         self._observe(event)
 
+    def _take_damaged(self) -> None:
+        """No whole picture came in place of the damaged one that waits."""
+        self._held += self._whole_first.give_up()
+
     def _observe(self, event: Frame | Passed) -> None:
         """Learn from the times of a picture, and release the chosen frames that waited for that."""
+        if self._config.live and self._whole_first.is_late(event):
+            self._take_damaged()
         self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):
             self._clock.observe(event.pts_s, event.arrival_time, event.source_time, event.reached_s)
@@ -248,6 +293,7 @@ class CameraDecoder:
         problem, before, self._clock_problem = event.clock_problem, self._clock_problem, event.clock_problem
         if problem == before:
             return
+        self._take_damaged()
         if not problem:
             self._stats.clock = ""
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
@@ -287,35 +333,16 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
-                if self._archive is not None and self._archive.has(when):
-                    continue
-                if isinstance(event, Passed):
+                paces = self._key_frames.before(chosen) if self._key_frames else []
+                if (self._archive is not None and self._archive.has(when)) or isinstance(event, Passed):
                     continue
                 if self._archive is not None and (joint := self._archive.joint()):
                     self._inbox.put(joint)
                 basis, masks = self._clock.basis, controls.settings.masks
+                for pace in paces:
+                    self._inbox.put(pace)
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
+                self._stats.pictures_damaged += event.picture_damaged
                 if self._archive is not None:
                     self._archive.recorded(when)
-
-
-class _Pace:
-    """Limits a recording to `speed` times its own pace."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._began: float | None = None
-
-    def skip(self) -> None:
-        """The time up to the next frame is not waited for."""
-        self._began = None
-
-    def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
-        """Return when the frame at `pts_s` is due, or when `stop` is set."""
-        if math.isinf(self._speed):
-            return
-        due = pts_s / self._speed
-        if self._began is None or restarted:
-            self._began = time.monotonic() - due
-        stop.wait(max(0.0, self._began + due - time.monotonic()))

@@ -89,8 +89,12 @@ class LiveClock:
         self.rejected: float | None = None
         self.connected()
 
-    def connected(self) -> None:
-        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first."""
+    def connected(self, *, by_arrival: bool = False) -> None:
+        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first.
+
+        by_arrival: presentation times are the arrivals of single pictures: nothing needs to be learnt from later ones.
+        """
+        self._by_arrival = by_arrival
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._began: float | None = None  # when the first frame arrived
@@ -124,7 +128,8 @@ class LiveClock:
         if self._began is None or (self.settled and self._rushes()):
             self._began, self.settled = arrival_time, False
         known = on_time and arrival_time - self._improved >= self._learn_s
-        self.settled = self.settled or accepted or known or arrival_time - self._began >= self._learn_at_most_s
+        late = arrival_time - self._began >= self._learn_at_most_s
+        self.settled = self.settled or accepted or known or late or self._by_arrival
 
     def _follow(self, pts_s: float, arrival_time: float, reached_s: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than the stream's own time."""

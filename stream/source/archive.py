@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -17,10 +18,11 @@ import av
 from afterview.configs import UsageError
 from afterview.stream.errors import SourceError
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.choice import choose_stream
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.name_dates import time_in_name
-from afterview.stream.source.opening import describe, open_container, video_stream
+from afterview.stream.source.opening import describe, open_container
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST, ReferenceClock
 from afterview.stream.source.stills import DatedPicture
 from afterview.stream.source.unfinished import was_never_finished
@@ -82,6 +84,7 @@ class BrokenFile:
 
 def look_at(
     addresses: Sequence[SourceAddress],
+    config: SourceConfig,
     *,
     zone: tzinfo,
     dating: Dating = "auto",
@@ -91,7 +94,8 @@ def look_at(
 ) -> tuple[list[ArchivedFile], list[BrokenFile]]:
     """The recordings in order of time, and those that cannot be opened.
 
-    zone: the camera's. start: Unix seconds at which the first file begins; each other one then follows the one before, in the order given.
+    config: how they are read. zone: the camera's. start: Unix seconds at which the first file begins; each other one then follows the
+    one before, in the order given.
     report: called with how many were looked at, and of how many. Raises UsageError for files that nothing dates.
     """
     files: list[ArchivedFile] = []
@@ -99,7 +103,7 @@ def look_at(
     for number, address in enumerate(addresses):
         report(number, len(addresses))
         try:
-            files.append(_look(address, zone, dating, now))
+            files.append(_look(address, config, zone, dating, now))
         except (SourceError, OSError) as error:
             broken.append(_broken(address, error, now))
     if start is not None:
@@ -112,10 +116,11 @@ def look_at(
     return files, broken
 
 
-def _look(address: SourceAddress, zone: tzinfo, dating: Dating, now: float) -> ArchivedFile:
+def _look(address: SourceAddress, config: SourceConfig, zone: tzinfo, dating: Dating, now: float) -> ArchivedFile:
     state = os.stat(address.url)
-    with open_container(address, SourceConfig(), time.monotonic) as container:
-        stream = video_stream(container, address)
+    again = partial(open_container, address, config, time.monotonic)
+    with again() as container:
+        stream, _ = choose_stream(container, address, config.stream, again)
         about = describe(container, stream, now=now)
         # FFmpeg states the length of the first fragments as that of the whole.
         fragmented = "mp4" in container.format.name.split(",") and not stream.frames

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import av
 
+from afterview.stream.source.damage import Damage
 from afterview.stream.source.held import Held, Packet, PacketNumber, Times, number_of, with_data
 from afterview.stream.source.packet_kind import EACH_ALONE, PacketKinds
 from afterview.stream.source.regularity import Regularity
@@ -26,7 +27,10 @@ Moment = TypeVar("Moment")
 
 
 class LazyDecoder(Generic[Moment]):
-    """Of one connection. decoded: packets given to the decoder. damaged: those that are marked so, or that it refused."""
+    """Of one connection. decoded: packets given to the decoder. damaged: those that are marked so, or that it refused.
+
+    turn: the number of the packet that `due` is asked about.
+    """
 
     def __init__(
         self,
@@ -42,8 +46,7 @@ class LazyDecoder(Generic[Moment]):
         self.decoded = self.damaged = 0
         self._kinds = None if due is None else PacketKinds.for_codec(context.name, context.extradata)
         self._each_alone = due is not None and context.name in EACH_ALONE and context.thread_count == 1
-        if self._kinds is not None:
-            context.copy_opaque = True  # frames have the numbers of their packets
+        self.damage, self.turn = Damage(context), 0
         self._count = 0  # packets
         self._begun = False  # a picture was shown
         self._lazy = False  # otherwise everything is decoded
@@ -72,18 +75,21 @@ class LazyDecoder(Generic[Moment]):
             yield from self._turns(None, last=True)
             return
         self.damaged += packet.is_corrupt
+        self._count += 1
+        packet.opaque = PacketNumber(self._count)
+        kind = None if self._kinds is None else self._kinds.of(bytes(packet))
+        self.damage.packet(self._count, packet, kind)
         if self._each_alone:
             yield from self._alone(packet)
-        elif self._kinds is None:
+        elif kind is None:
             yield from self._shown(self._decode(packet))
         else:
-            self._count += 1
-            packet.opaque = PacketNumber(self._count)
-            yield from self._take(Held(packet, self._kinds.of(bytes(packet)), packet.pts or 0, self._count))
+            yield from self._take(Held(packet, kind, packet.pts or 0, self._count))
 
     def _alone(self, packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         """Every packet is a picture of its own."""
         moment = self._moment(Times.of(packet))
+        self.turn = self._count
         if self._begun and not packet.is_corrupt and self._due is not None and not self._due(moment):
             yield moment, None
             return
@@ -177,6 +183,7 @@ class LazyDecoder(Generic[Moment]):
             if held.kind.start == "open" and held in self._held[1:]:
                 self._restart(held)
             moment = self._moment(Times.of(held.packet))
+            self.turn = held.number
             if self._due is not None and self._due(moment):
                 self._awaited = held, moment
                 yield from self._emerge(last=last)
@@ -325,7 +332,8 @@ class LazyDecoder(Generic[Moment]):
             return []  # drained already
         except (av.FFmpegError, ValueError):
             self.damaged += packet is None or not packet.is_corrupt  # otherwise it is counted
-            return []
+            frames = self.damage.refused(packet)
+        self.damage.decoded(frames)
         self._begun = self._begun or bool(frames)
         self._inside.difference_update(number_of(frame) for frame in frames)
         return frames

@@ -4,11 +4,13 @@ FFmpeg's key frame flag is not enough: it also marks H.264 recovery points, from
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 EACH_ALONE = {"mjpeg", "rawvideo", "wrapped_avframe", "png", "prores", "dnxhd", "huffyuv", "ffvhuff", "utvideo"}
 """Codecs whose pictures never need another picture, and come in the order in which they are shown."""
+
+_HEAD_BYTES = 64  # enough for a slice's number, and for a recovery point that other messages precede
 
 Start = Literal["no", "closed", "open"]
 
@@ -19,6 +21,7 @@ class PacketKind:
     pictures that follow the packet and are shown before it. picture: there is one. disposable: no picture of its layer needs it.
 
     layer: temporal layer. parameters: its parameter sets, which also apply to later packets, as NAL units without start codes.
+    heads: of H.264, the beginnings of its slices and messages (SEI), for `damage.py`.
     """
 
     picture: bool
@@ -27,6 +30,7 @@ class PacketKind:
     disposable: bool = False
     layer: int = 0
     parameters: tuple[bytes, ...] = ()
+    heads: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 class PacketKinds:
@@ -49,19 +53,22 @@ class PacketKinds:
         """The kind of one packet. Damaged data gives some kind, never an error."""
         kinds: list[PacketKind] = []
         parameters: list[bytes] = []
+        heads: list[bytes] = []
         for begin, end in self._units(data):
             if end - begin < 2:
                 continue
             kind = _hevc(data[begin], data[begin + 1]) if self._hevc else _h264(data[begin])
+            if not self._hevc and data[begin] & 31 in (1, 5, 6):
+                heads.append(data[begin : min(end, begin + _HEAD_BYTES)])
             if kind is None:
                 parameters.append(data[begin:end].rstrip(b"\0"))  # zeros belong to the next start code
             elif kind.picture:
                 kinds.append(kind)
         if not kinds:
-            return PacketKind(False, parameters=tuple(parameters))
+            return PacketKind(False, parameters=tuple(parameters), heads=tuple(heads))
         first = kinds[0]
         disposable = not parameters and all(kind.disposable for kind in kinds)
-        return PacketKind(True, first.start, first.leading, disposable, first.layer, tuple(parameters))
+        return PacketKind(True, first.start, first.leading, disposable, first.layer, tuple(parameters), tuple(heads))
 
     def with_parameters(self, parameters: list[bytes], data: bytes) -> bytes:
         """A packet's data with parameter sets before it."""

@@ -12,6 +12,7 @@ from afterview.cli.output.documents import (
     print_skipped,
     printable,
 )
+from afterview.cli.output.states import describe_state
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.configs import ExitStatus
 from afterview.memory.base.counts import counted, spell_bytes, were
@@ -19,13 +20,14 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
+from afterview.stream.ingest.control import recorder_state
 
 _MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
-    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)), recorder_state)
     if arguments.json:
         dump(memory.to_dict(), arguments.memory)
         return ExitStatus.OK
@@ -51,6 +53,8 @@ def _print(camera: CameraDescription) -> None:
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
+    if camera.pictures_damaged:
+        print(f"  {counted(camera.pictures_damaged, 'frame')} with a damaged picture: parts were lost on the way here")
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
     where = " on this machine" if camera.store else ""
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
@@ -94,6 +98,8 @@ def _writer(camera: CameraDescription) -> Iterator[str]:
     )
     behind = "" if camera.lag_s is None else f"; the newest frame is {spell_duration(max(0.0, camera.lag_s))} old"
     yield f"being recorded by {who}{behind}" if writer.recording else f"being changed by {who}"
+    if camera.state is not None:
+        yield from map(printable, describe_state(camera.state))
 
 
 def _rules(camera: CameraDescription) -> Iterator[str]:
@@ -108,6 +114,9 @@ def _rules(camera: CameraDescription) -> Iterator[str]:
         yield f"limits: {limits}"
     if masks := len(rules.settings.masks):
         yield f"masks: {masks}; `afterview mask` lists them"
+    for start, end in rules.settings.key_frames:
+        span = f"since {info.show(start)}" if end is None else f"{info.show(start)} to {info.show(end)}"
+        yield f"sampled at key frames alone: {span}"
     for start, end in rules.settings.keep:
         yield f"kept: {info.show(start)} to {info.show(end)}"
 

@@ -29,7 +29,7 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.probe import probe
+from afterview.stream.source.probe_aside import probe_aside
 from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
@@ -101,7 +101,8 @@ def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     config = cameras[0].config
     if len(cameras) > 1 or config.keep_trying or len(config.files) > 1 or any(file.pictures for file in config.files):
         return
-    probe(config.files[0].address if config.files else config.address, config.source)
+    address = config.files[0].address if config.files else config.address
+    probe_aside(address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
@@ -229,8 +230,8 @@ def _document(recording: _Recording) -> dict[str, Any]:
 def _summary(recording: _Recording, memory: str) -> list[str]:
     """What became of one camera, for people."""
     failed = f"failed: {describe_failure(recording.failure)}; " if recording.failure is not None else ""
-    if recording.ingest is not None and recording.ingest.never_connected:
-        failed = failed or f"never connected: {recording.ingest.never_connected}; "
+    if recording.ingest is not None and recording.ingest.never_began:
+        failed = failed or f"{recording.ingest.never_began}; "
     if recording.ingest is None:
         return [f"{recording.camera.id}: {failed}nothing recorded"]
     status, info = recording.ingest.status(), recording.ingest.repository.info
@@ -240,6 +241,12 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     ]
     if status.dropped:
         lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
+    if status.pictures_damaged:
+        lines.append(f"  {counted(status.pictures_damaged, 'frame')} with a damaged picture; answers say so")
+    if status.pictures_replaced:
+        lines.append(
+            f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
+        )
     if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
         lines.append(
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "

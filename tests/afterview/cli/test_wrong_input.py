@@ -178,6 +178,10 @@ RECORDING: list[Row] = [
         )
     ),
     (replay("--camera", "a", "--camera", "b"), 2, "--camera: given 2 times for 1 source"),
+    (replay("--stream", "-1"), 2, "--stream -1: must be 0 or more"),
+    (replay("--stream", "3"), 2, "video stream 3 cannot be recorded; it has 1 video stream: 0: h264"),
+    (replay("--stream", "0", "--stream", "1"), 2, "--stream: given 2 times for 1 source"),
+    *((replay("--stream", text), 2, "--stream") for text in ("", "x", "1.5", "1e0", "nan")),
     (replay("--memory", "other"), 2, "--memory: is given twice"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--fps", "2"], 2, "use --fps 1"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--timezone", "Asia/Tokyo"], 2, "leave out --timezone"),

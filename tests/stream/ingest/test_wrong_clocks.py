@@ -1,6 +1,7 @@
 """Streams whose clock cannot be trusted, from their packets to the times of what is remembered, without video; and a few with it."""
 
 import itertools
+import json
 import socket
 import threading
 import time
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterview import api
+from afterview.cli.main import main
 from afterview.memory.base.records import TimeBasis
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -32,6 +35,7 @@ from afterview.stream.source.packet_times import LiveLine
 from tests.support.clips import make_clip, picture, write_elementary
 from tests.support.odd_rtsp import OddCamera
 from tests.support.presets import write_preset
+from tests.support.servers import wait_until
 from tests.support.watching import QUICK, Recording
 
 START = 1_700_000_000.0
@@ -169,6 +173,29 @@ def test_a_watch_of_a_camera_with_a_wrong_rtp_clock(
     assert {gap.reason for gap in again.gaps} <= {"not recording"}
     assert len(again.ids) > len(snapshot.ids)
     assert again.time_bases(again.ids) == {"arrival": len(again.ids)}
+
+
+@pytest.mark.integration
+def test_info_shows_the_state_of_a_camera_that_is_being_recorded(
+    model: AfterviewModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, memory = make_clip(tmp_path / "clip.mp4", frames=100, rate=20), tmp_path / "m"
+    with OddCamera(clip, 20, lambda second: 10 * second) as camera:
+        config = IngestConfig(parse_source(camera.url))
+        with Recording(memory, model.encoders, "door", config) as recording:
+            recording.wait_for(4)
+            assert wait_until(lambda: recording.ingest.status().clock, 20)
+            assert main(["info", str(memory)]) == 0
+            assert main(["info", str(memory), "--json"]) == 0
+            (described,) = api.info(memory)
+    text, _, document = capsys.readouterr().out.rstrip().rpartition("\n")
+    assert "  online (stream clock wrong: it runs too fast" in text
+    (shown,) = json.loads(document)["cameras"]
+    assert shown["state"]["state"] == "online"
+    assert "stream clock wrong" in shown["state"]["clock"]
+    assert described.state is not None
+    (ended,) = api.info(memory)
+    assert ended.state is None
 
 
 @pytest.mark.slow

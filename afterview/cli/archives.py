@@ -135,7 +135,7 @@ def _alone(
     if reader is not None and file.start is not None:
         snapshot = reader.snapshot()
         if len(snapshot.times) and is_complete(file, None, float(snapshot.times[-1]), reader.info.fps):
-            here = "; the camera has it already" if _has_any(snapshot, file, None, 0.0) else ""
+            here = "; the camera has it already" if _has_any(snapshot, file, None) else ""
             raise UsageError(
                 f"{address.redacted}: a recording that starts at {reader.info.show(file.start)} lies before the newest frame of camera "
                 f"'{reader.info.id}' ({reader.info.show(float(snapshot.times[-1]))}){here}; give a later --start or another --camera"
@@ -158,7 +158,7 @@ def _split(files: Sequence[ArchivedFile], reader: CameraReader | None) -> tuple[
             todo.append(file)
             continue
         outcome = FileOutcome(file.address.redacted, "present", file.start, file.clock)
-        if not _has_any(snapshot, file, later, 1.5 / reader.info.fps):
+        if not _has_any(snapshot, file, later):
             outcome.state = "older"
             outcome.detail = (
                 f"lies before the newest frame of camera '{reader.info.id}' ({reader.info.show(newest)}), which has nothing of it; "
@@ -168,15 +168,17 @@ def _split(files: Sequence[ArchivedFile], reader: CameraReader | None) -> tuple[
     return todo, outcomes
 
 
-def _has_any(snapshot: MemorySnapshot, file: ArchivedFile, later: float | None, around_s: float) -> bool:
-    """Whether the camera has, or had, a frame of this file's time, or so close to it. later: see is_complete."""
-    start = (file.start or 0.0) - around_s
-    end = next(time for time in (file.end, later, float("inf")) if time is not None) + around_s
+def _has_any(snapshot: MemorySnapshot, file: ArchivedFile, later: float | None) -> bool:
+    """Whether the camera has, or had, a frame of this file's time, or was recording then without a gap. later: see is_complete."""
+    start = file.start or 0.0
+    end = next(time for time in (file.end, later, float("inf")) if time is not None)
     times = snapshot.times
     first = int(np.searchsorted(times, start - 1e-3))
-    return (first < len(times) and times[first] <= end) or any(
-        gone.start <= end and gone.stop >= start for gone in snapshot.removed
-    )
+    if first < len(times) and times[first] <= end:
+        return True
+    if any(gone.start <= end and gone.stop >= start for gone in snapshot.removed):
+        return True
+    return first > 0 and not any(gap.start < end and gap.end > start for gap in snapshot.gaps)
 
 
 def _outcome_of_broken(file: BrokenFile) -> FileOutcome:

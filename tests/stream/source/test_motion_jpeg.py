@@ -454,6 +454,11 @@ def test_servers_that_are_not_there(url: str) -> None:
         list(read_events(parse_source(url), FAST, stop=threading.Event()))
 
 
+def test_there_is_one_stream() -> None:
+    with picture_server(send_pictures) as server, pytest.raises(NotAVideo, match="stream 2 cannot be recorded"):
+        events_of(server, until_lost, FAST.model_copy(update={"stream": 2}))
+
+
 def test_the_probe_waits_for_no_picture() -> None:
     def slow(request: Request) -> None:
         request.head(MULTIPART)

@@ -25,7 +25,7 @@ from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.config import SourceConfig, Transport
 from afterview.stream.source.hardware import require_decoder
 from afterview.stream.source.redact import shows_password
 from afterview.stream.source.variables import without_variables
@@ -213,12 +213,11 @@ def _config(
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
     require_decoder(arguments.decode)
     if arguments.live:
-        if arguments.udp and address.kind != "rtsp":
-            raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
-            rtsp_transport="udp" if arguments.udp else "tcp",
+            first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
+            rtsp_transport=_transport(arguments, address),
             decode=arguments.decode,
             stream=stream,
         )
@@ -234,6 +233,18 @@ def _config(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
         source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
+
+
+def _transport(arguments: argparse.Namespace, address: SourceAddress) -> Transport:
+    """Of RTSP. Raises UsageError for --transport or --udp with another kind of address."""
+    given: Transport | None = arguments.transport
+    option = "--udp" if given is None and arguments.udp else "--transport"
+    if arguments.udp and given not in (None, "udp"):
+        raise UsageError(f"--udp and --transport {given} contradict each other; give one of them")
+    given = "udp" if arguments.udp else given
+    if given is not None and address.kind != "rtsp":
+        raise UsageError(f"{option}: is for rtsp:// only, not for {address.redacted}")
+    return given or "tcp"
 
 
 def _image_size(pixels: int | None) -> int | None:

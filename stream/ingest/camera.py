@@ -89,9 +89,9 @@ class CameraIngest:
         return self.repository.info.id
 
     @property
-    def never_connected(self) -> str:
-        """Why the source could not be opened so far; empty once it was."""
-        return self._decoder.never_connected
+    def never_began(self) -> str:
+        """Why the source has given no picture so far; empty once it has."""
+        return self._decoder.never_began
 
     @property
     def cut_short(self) -> bool:
@@ -119,6 +119,7 @@ class CameraIngest:
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
             offered=stats.offered,
+            picture_note=stats.picture_note or None,
         )
 
     def stop(self) -> None:
@@ -142,8 +143,7 @@ class CameraIngest:
     def finish(self) -> None:
         """All stages have ended: set the last state."""
         if self.failure is None:
-            never = f"; never connected: {self.never_connected}" if self.never_connected else ""
-            self.stats.set_end("ended", self._decoder.end_reason + never)
+            self.stats.set_end("ended", "; ".join(filter(None, (self._decoder.end_reason, self.never_began))))
         else:
             self.stats.set_end("failed", "")
 

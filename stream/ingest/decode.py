@@ -22,7 +22,7 @@ from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.ingest.whole_first import WholeFirst
 from afterview.stream.source.choice import describe_streams
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry
+from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.reader import read_events
 
 _MOST_HELD = (
@@ -39,7 +39,7 @@ Item = Sampled | Interruption | Dropped | Pace
 class CameraDecoder:
     """Reads one source into a camera's inbox until the source ends. end_reason: why it did, for people. images: what they take.
 
-    never_connected: why the source could not be opened so far; empty once it was.
+    never_began: why the source has given no picture so far; empty once it has.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CameraDecoder:
         """repository: only its times are read. Raises UsageError."""
         self._config, self._repository, self._inbox = config, repository, inbox
         self._stats, self._controls = stats, controls
-        self.end_reason, self.never_connected = STOPPED, ""
+        self.end_reason, self.never_began = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
@@ -97,13 +97,16 @@ class CameraDecoder:
                         self._observe(event)
                     case Opened():
                         self._connected(event)
+                    case Waiting():
+                        self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
+                        self._stats.set_detail(event.reason, quiet=not event.notable)
                     case Lost():
                         self._take_damaged()
                         self._release()
                         self._inbox.put(Interruption("lost"))
                         self._stats.set_source("offline", event.reason)
                     case Retry():
-                        self.never_connected = "" if self._connected_once else event.reason
+                        self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                         self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                     case Ended():
                         self.end_reason = event.reason
@@ -118,7 +121,7 @@ class CameraDecoder:
             self._inbox.close()
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_connected, self._chosen_at = True, "", None
+        self._connected_once, self.never_began, self._chosen_at = True, "", None
         self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected(by_arrival=event.longest_step_s is not None)
@@ -132,9 +135,11 @@ class CameraDecoder:
             self._inbox.put(Pace(1 / event.rate))
         elif event.longest_step_s is not None:
             self._inbox.put(Pace(event.longest_step_s))
-        self._stats.offered, others = event.offered, describe_streams(event.offered)
+        self._stats.offered, self._stats.picture_note = event.offered, event.note
+        others = describe_streams(event.offered)
+        others = f"{others}; --stream N takes another" if others else ""
         size = f"{event.codec} {event.width}x{event.height}"
-        self._stats.set_source("online", f"{size}; {others}; --stream N takes another" if others else size)
+        self._stats.set_source("online", "; ".join(filter(None, (size, event.note, others))))
 
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
@@ -190,7 +195,7 @@ class CameraDecoder:
 
     def _observe(self, event: Frame | Passed) -> None:
         """Learn from the times of a picture, and release the chosen frames that waited for that."""
-        if self._whole_first.is_late(event):
+        if self._config.live and self._whole_first.is_late(event):
             self._take_damaged()
         self._stats.damaged = event.damaged
         if isinstance(self._clock, LiveClock):

@@ -56,7 +56,7 @@ class CameraStatus:
 
     pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
-    offered: the source's video streams, empty before it was opened.
+    offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -77,6 +77,7 @@ class CameraStatus:
     offered: tuple[OfferedStream, ...] = ()
     pictures_damaged: int = 0
     pictures_replaced: int = 0
+    picture_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -97,6 +98,7 @@ class CameraStatus:
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
             "images": self.images.to_dict(),
+            "picture_note": self.picture_note,
             "video_streams": [stream.to_dict() for stream in self.offered],
         }
 
@@ -116,6 +118,7 @@ class IngestStats:
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams
+    picture_note: str = ""  # what is not shown as the source says
     clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
@@ -146,11 +149,12 @@ class IngestStats:
             self._source = state, detail
         self.on_change()
 
-    def set_detail(self, detail: str) -> None:
-        """Something happened that leaves the source's state as it is."""
+    def set_detail(self, detail: str, *, quiet: bool = False) -> None:
+        """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""
         with self._lock:
             self._source = self._source[0], detail
-        self.on_change()
+        if not quiet:
+            self.on_change()
 
     def set_disk_full(self, why: str | None) -> None:
         """The disk is full, or (None) no longer. Reported when that changes."""

@@ -4,8 +4,9 @@ front.mp4, file:///srv/front.mp4        a recording (16:38:41.mp4, too: what exi
 rtsp://user:password@host:554/path      a camera or a restream (rtsps, too)
 https://host/live/index.m3u8            HLS
 http://host/video.mjpg                  MJPEG or progressive video over HTTP
-rtmp, srt, udp, tcp, rtp ://...         other live transports that FFmpeg speaks
-/dev/video0                             a webcam
+rtmp, srt, udp, tcp, rtp ://...         other live transports that FFmpeg speaks (stream.source.schemes)
+camera.sdp                              the description of an RTP stream
+/dev/video0, 0                          a webcam (a file named 0 comes first, and is shown as ./0)
 lavfi:testsrc2=size=640x360:rate=25     FFmpeg's own test pictures, in real time: a live source without hardware
 
 Each may have variables: rtsp://user:{AFTERVIEW_CAM1_PASSWORD}@host/path (stream.source.variables).
@@ -17,20 +18,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.redact import redact, redact_address
+from afterview.stream.source.schemes import SCHEMES, STDIN, Kind, Unreadable, refusal
 from afterview.stream.source.variables import fill_variables
 
-Kind = Literal["file", "rtsp", "hls", "http", "network", "device", "pattern"]
-
-_SCHEMES: dict[str, Kind] = {
-    "rtsp": "rtsp", "rtsps": "rtsp",
-    "http": "http", "https": "http",
-    "rtmp": "network", "rtmps": "network", "srt": "network", "udp": "network", "tcp": "network", "rtp": "network",
-}  # fmt: skip
 _LOOKS_LIKE_URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+):(?P<slashes>/*)")
 _PATTERN_PREFIX = "lavfi:"
 
@@ -83,25 +77,40 @@ def _recognise(text: str, shown: str) -> SourceAddress:
     if text.startswith(_PATTERN_PREFIX):
         return _pattern(text, shown)
     if text.lower().startswith("file://"):
-        return _file(unquote(urlsplit(text).path), shown)
+        text = unquote(urlsplit(text).path)
+        return _recognise(text if text.startswith("/") else f"./{text}", shown)
     match = _LOOKS_LIKE_URL.match(text)
-    if match and (match["slashes"] or (match["scheme"].lower() in _SCHEMES and not _is_file(text))):
+    if match and (match["slashes"] or (match["scheme"].lower() in SCHEMES and not _is_file(text))):
         return _url(text, shown)
+    if text in STDIN:
+        raise BadUrl(f"{shown}: {refusal(text, 'pipe')}")
     if text.startswith("/dev/"):
         return _device(text, shown)
-    return _file(text, shown)
+    if text.isascii() and text.isdecimal():
+        return (
+            _file(f"./{text}", f"./{text}")
+            if os.path.lexists(text)
+            else _device(f"/dev/video{text}", f"/dev/video{text}")
+        )
+    address = _file(text, shown)
+    return replace(address, kind="sdp", live=True) if text.lower().endswith(".sdp") else address
 
 
 def _url(text: str, shown: str) -> SourceAddress:
     scheme = text.partition(":")[0].lower()
-    if scheme not in _SCHEMES:
-        raise BadUrl(f"{shown}: cannot read '{scheme}' addresses; known are file, {', '.join(_SCHEMES)}")
+    kind = SCHEMES.get(scheme)
+    if kind is None:
+        known = ", ".join(name for name, kind in SCHEMES.items() if not isinstance(kind, Unreadable))
+        raise BadUrl(f"{shown}: cannot read '{scheme}' addresses; known are file, {known}")
+    if isinstance(kind, Unreadable):
+        raise BadUrl(f"{shown}: {redact(refusal(text, scheme))}")
+    if scheme == "unix":
+        return SourceAddress(kind, text, shown, live=True, suggested_name=Path(text).stem)
     if not text[len(scheme) :].startswith("://"):
         raise BadUrl(f"{shown}: malformed address; write {scheme}://host/path")
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise BadUrl(f"{shown}: malformed address: it holds white space or control characters; percent-encode them")
     parts = _split(text, shown)
-    kind = _SCHEMES[scheme]
     if kind == "http" and parts.path.lower().endswith((".m3u8", ".m3u")):
         kind = "hls"
     url = scheme + text[len(scheme) :]
@@ -117,7 +126,7 @@ def _split(text: str, shown: str) -> SplitResult:
     except ValueError:
         problem = "the host or the port is not valid (percent-encode '@', ':', '/', '?' and '#' in a password)"
     else:
-        if not host and not (parts.scheme in ("udp", "rtp", "srt") and port):
+        if not host and not (port and (parts.scheme in ("udp", "rtp", "srt") or "listen" in parts.query)):
             problem = "there is no host"
         elif port == 0:
             problem = "port 0 cannot be connected to"

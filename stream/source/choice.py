@@ -8,6 +8,8 @@ source is open (FFmpeg looks at the first segment of each). An RTSP server sends
 for them before it knows their sizes: the packets of the others are dropped undecoded.
 """
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from av.stream import Discard, Disposition
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.refusals import no_video_described
+from afterview.stream.source.stated_size import stated_size
 
 _TEXT_CODECS = {"ansi", "bintext", "xbin", "idf"}  # FFmpeg draws any text file as a picture of a terminal
 _STILL_CODECS = {"mjpeg", "png", "bmp", "webp", "gif", "tiff"}  # of thumbnails
@@ -24,6 +28,7 @@ _THUMBNAIL_RATE = 1.0  # frames per second at most, and the video has at least a
 _TIMES_FASTER = 4
 _MOST_PACKETS = 500  # of a file that are read to see which of its streams move
 _APART = {"hls", "dash"}  # formats in which every stream has a transport of its own
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")  # as Matroska states it
 _ONE_PICTURE = 1.5  # a stream that states to be shorter than so many pictures has one
 
 
@@ -91,7 +96,7 @@ def choose_stream(
         chosen = streams[number]
     offered = tuple(
         OfferedStream(
-            place, stream.codec_context.name if stream.codec_context else "unknown", *_size(stream), stream is chosen,
+            place, stream.codec_context.name if stream.codec_context else "unknown", *stated_size(stream), stream is chosen,
             still.get(stream.index, ""),
         )
         for place, stream in enumerate(streams)
@@ -99,6 +104,11 @@ def choose_stream(
     if chosen is None:
         raise NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has {_list(offered)}")
     return chosen, offered
+
+
+def no_other_stream(address: SourceAddress, number: int) -> NotAVideo:
+    """The error for a stream that is asked for of a source of single pictures."""
+    return NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has 1 video stream: 0")
 
 
 def discard_others(container: av.container.InputContainer, chosen: av.VideoStream, *, hear: bool) -> None:
@@ -119,8 +129,11 @@ def _unusable(stream: av.VideoStream) -> str:
 
 
 def _no_video(container: av.container.InputContainer, address: SourceAddress, why: set[str]) -> NotAVideo:
+    if address.kind == "rtsp" and len(container.streams) == 0:
+        return no_video_described(address)
     if "no decoder" in why:
-        return NotAVideo(f"{address.redacted}: no decoder for its video; convert it to H.264")
+        remedy = "set the camera to H.264 or H.265" if address.live else "convert it to H.264"
+        return NotAVideo(f"{address.redacted}: no decoder for its video; {remedy}")
     found = "no stream at all" if len(container.streams) == 0 else "only sound or text"
     found = "only a cover picture" if "cover picture" in why else found
     return NotAVideo(f"{address.redacted}: holds no video ({found}); give a file or stream with a video track")
@@ -144,7 +157,7 @@ def _stills(
     reasons: dict[int, str] = {}
     for stream in streams:
         single = counts[stream.index] < 2 and stream.frames < 2 if counts else _states_one_picture(stream)
-        slow = rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
+        slow = 0 < rates[stream.index] <= min(_THUMBNAIL_RATE, fastest / _TIMES_FASTER)
         if single or stream.disposition & Disposition.still_image:
             reasons[stream.index] = "still picture"
         elif stream.disposition & Disposition.timed_thumbnails or (slow and stream.codec_context.name in _STILL_CODECS):
@@ -157,8 +170,10 @@ def _states_one_picture(stream: av.VideoStream) -> bool:
     if stream.frames:
         return stream.frames == 1
     stated = next((text for key, text in stream.metadata.items() if key.startswith("NUMBER_OF_FRAMES")), "")
-    length_s = stream.duration * stream.time_base if stream.duration and stream.time_base else None
-    return stated == "1" or (length_s is not None and length_s * (stream.average_rate or 10) < _ONE_PICTURE)
+    length_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    if length_s is None and (match := _DURATION.match(stream.metadata.get("DURATION", ""))):
+        length_s = 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
+    return stated == "1" or (length_s is not None and length_s * float(stream.average_rate or 10) < _ONE_PICTURE)
 
 
 def _first_times(
@@ -187,9 +202,4 @@ def _best(streams: list[av.VideoStream], container: av.container.InputContainer)
     by_muxer = "Lavf" in container.metadata.get("encoder", "") and "mp4" in container.format.name.split(",")
     if by_muxer and [stream.index for stream in defaults] == [first.index]:
         defaults = []
-    return max(defaults or streams, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
-
-
-def _size(stream: av.VideoStream) -> tuple[int, int]:
-    context = stream.codec_context
-    return (context.width, context.height) if context is not None else (0, 0)
+    return max(defaults or streams, key=lambda stream: math.prod(stated_size(stream)))

@@ -23,9 +23,10 @@ from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoders import Decoder, Due, make_decoder
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.events import Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.geometry import PixelShape
 from afterview.stream.source.held import Packet, Times, number_of
 from afterview.stream.source.opening import describe, has_no_times, open_container
 from afterview.stream.source.packet_times import LiveLine, PacketTimes
@@ -41,7 +42,10 @@ _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder de
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
+_DATE_AGAIN_S = 10.0  # ... after a read that failed
+_LONGEST_PLAYLIST_S = (
+    120.0  # between the newest segment and the picture that is shown; more apart are times of two clocks
+)
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
@@ -92,14 +96,14 @@ class Connection:
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
-        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
         self.times = PacketTimes(self._stream, monotonic, self._live_line())
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._dated = False  # the program date was known once
+        self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
-        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
+        self._held_back = address.kind in ("rtsp", "sdp") and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
@@ -163,7 +167,7 @@ class Connection:
 
     def frames(
         self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
-    ) -> Iterator[Frame | Passed]:
+    ) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
@@ -172,8 +176,8 @@ class Connection:
         decoder = make_decoder(
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
-        self._decoder = decoder
-        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        self._decoder, pixel = decoder, PixelShape(self._stream)
+        silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
@@ -186,10 +190,12 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    smeared = decoder.damage.suspects(number_of(decoded))
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem, smeared)
+                    smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
+            if notice := silence.notice():
+                yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
@@ -284,15 +290,24 @@ class Connection:
     def _wall(self, pts: int | None) -> float | None:
         now = self._monotonic()
         if now >= self._date_due:
-            date = read_program_date(self._address.url)
-            if date is not None:
-                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-            self._dated = self._dated or date is not None
-            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+            self._read_date(pts, now)
         wall = self._clock.wall(pts)
+        if wall is None and self._wall_known:  # the stream's clock restarted, and the date belongs to the old one
+            self._read_date(pts, now)
+            wall = self._clock.wall(pts)
         if wall is None and self._dated:
             self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
+        self._wall_known = wall is not None
         return wall
+
+    def _read_date(self, pts: int | None, now: float) -> None:
+        date = read_program_date(self._address.url)
+        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
+            date = None  # of the clock before or after a restart
+        if date is not None:
+            self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
+        self._dated = self._dated or date is not None
+        self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""

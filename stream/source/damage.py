@@ -25,6 +25,7 @@ from afterview.stream.source.slice_heads import Sequence, read_sequence, read_sl
 
 _REMEMBERED = 4096  # packets; more than a decoder ever holds
 STRICT = {"err_detect": "explode"}  # FFmpeg otherwise fills what is missing in a JPEG, and does not say so
+_MANY = 50  # pictures; if half of their frame numbers do not follow, these mean nothing
 _PLAIN = 2  # pictures of intra slices alone since the last root that says so: then this stream has no other roots
 
 
@@ -53,13 +54,14 @@ class Damage:
         self._kinds = PacketKinds.for_codec(name, extradata)
         self._h264, self._each_alone = name == "h264", name in EACH_ALONE
         self._sequence = _sequence_in(extradata) if self._h264 else None
-        self._roots: deque[_Root] = deque([_Root(0, None, known=False)], maxlen=2)
+        self._roots: deque[_Root] = deque([_Root(0, None, known=self._kinds is None)], maxlen=2)
         self._root_of: dict[
             int, tuple[_Root, bool]
         ] = {}  # of the latest packets; and whether no other picture needs it
         self._broken: dict[int, bool] = {}  # packets, and whether only they themselves suffer
         self._frame_num: int | None = None  # of the latest picture that others need
         self._recovering: list[tuple[int, _Root]] = []  # after so many more pictures, that is a root
+        self._steps: deque[bool] = deque(maxlen=_MANY)  # whether the latest frame numbers leave some out
         self._plain = 0
 
     def packet(self, number: int, packet: Packet, kind: PacketKind | None = None) -> None:
@@ -99,6 +101,9 @@ class Damage:
         if not kind.picture or self._sequence is None:
             return
         heads = [read_slice(head, self._sequence) for head in kind.heads if head[0] & 31 in (1, 5)]
+        if not heads:  # data partitions, or damaged
+            self._broken[root.number] = False
+            return
         messages = [recovery_frames(head) for head in kind.heads if head[0] & 31 == 6]
         recovers = next((frames for frames in messages if frames is not None), None)
         self._step(root.number, heads[0].number, kind, self._sequence)
@@ -110,7 +115,7 @@ class Damage:
             self._recovering.append((recovers, root))
         elif all(head.intra for head in heads):
             self._plain += 1
-            if self._plain > _PLAIN:
+            if self._plain > _PLAIN or not self._roots[-1].known:
                 self._roots.append(root)
 
     def _step(self, number: int, frame_num: int, kind: PacketKind, sequence: Sequence) -> None:
@@ -119,8 +124,13 @@ class Damage:
             self._recovering.clear()
             return
         before, most = self._frame_num, 1 << sequence.number_bits
-        if before is not None and not sequence.gaps and (frame_num - before) % most > 1:
-            self._broken[number] = False
+        if before is not None and not sequence.gaps:
+            steps = (frame_num - before) % most > 1
+            self._steps.append(steps)
+            if steps and (
+                len(self._steps) < _MANY or 2 * sum(self._steps) < _MANY
+            ):  # else this camera counts otherwise
+                self._broken[number] = False
         if kind.disposable:
             return
         self._frame_num = frame_num

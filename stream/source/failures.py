@@ -16,12 +16,16 @@ from afterview.stream.errors import (
 )
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.redact import redact
+from afterview.stream.source.refusals import explain_refusal
+from afterview.stream.source.schemes import NO_SRT
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 
 
-def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float) -> SourceError:
+def explain_opening(
+    error: Exception, address: SourceAddress, timeout_s: float, *, took_s: float, transport: str = "tcp"
+) -> SourceError:
     """The error to raise for an error of PyAV while opening `address`. Keeps no reference to the original, which quotes the URL.
 
     took_s: how long opening took; over RTSP, FFmpeg reports a timeout as one of several other errors.
@@ -30,6 +34,8 @@ def explain_opening(error: Exception, address: SourceAddress, timeout_s: float, 
         return SourceTimeout(
             f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
         )
+    if refusal := explain_refusal(error, address, transport):
+        return refusal
     kind, text = _classify(error, address)
     return kind(f"{address.redacted}: {text}")
 
@@ -38,7 +44,8 @@ def explain_reading(error: Exception, address: SourceAddress, timeout_s: float) 
     """The same for an error in mid-stream."""
     if isinstance(error, av.error.ExitError):
         return nothing_came(address, timeout_s)
-    return SourceLost(f"{address.redacted}: reading failed: {_reason(error)}")
+    cut = getattr(error, "errno", None) == errno.EIO
+    return SourceLost(f"{address.redacted}: {'the connection was cut' if cut else f'reading failed: {_reason(error)}'}")
 
 
 def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
@@ -47,9 +54,11 @@ def nothing_came(address: SourceAddress, timeout_s: float) -> SourceTimeout:
     return SourceTimeout(f"{address.redacted}: no data for {timeout_s:g} s{hint}")
 
 
-def no_picture(address: SourceAddress, timeout_s: float) -> SourceTimeout:
-    """Data came, but no frame within the read timeout: the video stopped, or its codec changed."""
-    return SourceTimeout(f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s")
+def no_picture(address: SourceAddress, timeout_s: float, came: str = "") -> SourceTimeout:
+    """Data came, but no frame within the read timeout: the video stopped, or its codec changed. came: what did, for people."""
+    return SourceTimeout(
+        f"{address.redacted}: data, but no decodable frame for {timeout_s:g} s{f' ({came})' if came else ''}"
+    )
 
 
 def codec_changed(address: SourceAddress) -> SourceLost:
@@ -73,14 +82,29 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
         return SourceNotFound, "the server has no such stream (404); check the path"
     if isinstance(error, FileNotFoundError):
         return SourceNotFound, "no such file or device"
-    if isinstance(error, PermissionError) and address.kind in ("file", "device"):
+    if isinstance(error, PermissionError) and address.kind == "device":
+        return SourceNotFound, (
+            "permission denied; the group 'video' may open cameras: run `sudo usermod -aG video $USER`, and log in again"
+        )
+    if isinstance(error, PermissionError) and address.kind == "file":
         return SourceNotFound, "permission denied"
+    if isinstance(error, _UNSUPPORTED) and address.url.startswith("srt:"):
+        return BadUrl, NO_SRT
+    if isinstance(error, ValueError) and address.url.startswith("rtp:"):
+        return (
+            BadUrl,
+            "RTP alone does not say what it carries; write the sender's description into a file, and watch that: camera.sdp",
+        )
     if isinstance(error, _UNSUPPORTED):
         return BadUrl, "this build of FFmpeg cannot read such an address"
     if address.kind == "pattern":
         return BadUrl, f"FFmpeg does not accept this lavfi filter graph: {_reason(error)}"
     if address.kind == "device" and getattr(error, "errno", None) == errno.ENOTTY:
         return NotAVideo, "is not a camera; `ls /dev/video*` lists the cameras of this machine"
+    if address.kind == "device" and getattr(error, "errno", None) == errno.EBUSY:
+        return SourceUnreachable, f"another program uses the camera; `fuser -v {address.url}` names it"
+    if address.kind == "device" and getattr(error, "errno", None) in (errno.ENODEV, errno.ENXIO, errno.EIO):
+        return SourceUnreachable, "the camera does not answer; unplug it and plug it in again"
     if address.kind == "device":
         return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
     if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError

@@ -1,4 +1,4 @@
-"""Opens sources: FFmpeg's options for each kind of address, and what the container states about its video.
+"""Opens sources, and describes what the container states about its video.
 
 FFmpeg's own log stays off, as PyAV leaves it by default; failures are reported by errors, redacted.
 """
@@ -11,13 +11,13 @@ import av
 
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.dialing import dialing
 from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.first_picture import remember_far
 from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
-# Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
-_QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
 _NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
 _WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
@@ -46,34 +46,38 @@ def open_container(
 ) -> av.container.InputContainer:
     """Open what `address` names, within the open timeout. Raises SourceError, redacted."""
     began = monotonic()
-    options: dict[str, str] = {}
-    format_name: str | None = None
     timeout = (config.open_timeout_s, config.read_timeout_s) if address.live else None
-    match address.kind:
-        case "rtsp":
-            # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
-            options = {"rtsp_transport": config.rtsp_transport, "allowed_media_types": "video", **_QUICK_START}
-        case "hls" | "http":
-            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
-        case "device":
-            format_name = "v4l2"
-        case "pattern":
-            format_name = "lavfi"
-    try:
+
+    def opened() -> av.container.InputContainer:
+        how = dialing(address, config)
         return av.open(
-            address.url,
+            how.url,
             "r",
-            format=format_name,
-            options=options,
+            format=how.format,
+            options=how.options,
             timeout=timeout,
             metadata_errors="replace",
             hwaccel=accelerator(config.decode),
         )
+
+    try:
+        container = opened()
+        if address.kind == "rtsp" and monotonic() - began >= config.open_timeout_s and not analysed(container):
+            container.close()
+            remember_far(address.url)
+            container = opened()
+        return container
     except NotImplementedError:
         failure = on_gpu_unknown(address)
     except (av.FFmpegError, OSError, ValueError) as error:
-        failure = explain_opening(error, address, config.open_timeout_s, took_s=monotonic() - began)
+        took_s = monotonic() - began
+        failure = explain_opening(error, address, config.open_timeout_s, took_s=took_s, transport=config.rtsp_transport)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
+
+
+def analysed(container: av.container.InputContainer) -> bool:
+    """Whether FFmpeg knows the size of a picture: a key frame came, or the description had parameter sets."""
+    return any(stream.codec_context is not None and stream.codec_context.width for stream in container.streams.video)
 
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:

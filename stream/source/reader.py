@@ -9,16 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from afterview.stream.errors import NotAVideo, SourceError, SourceLost
+from afterview.stream.errors import BadUrl, NotAVideo, SourceError, SourceLost
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
-from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry, Waiting
+from afterview.stream.source.geometry import describe_angle
 from afterview.stream.source.open_source import open_source
 from afterview.stream.source.pictures import PictureConnection
 
-__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "read_events"]
+__all__ = [
+    "Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "Waiting", "read_events",
+]  # fmt: skip
 
 
 def read_events(
@@ -87,7 +90,7 @@ class _Reader:
             failure = yield from self._one_connection()
             if failure is None or self._stop.is_set():
                 return
-            if not (keep_trying or self._was_live):
+            if not (keep_trying or self._was_live) or isinstance(failure, BadUrl):
                 raise failure
             if self._first_picture_at is not None:
                 down = False
@@ -111,7 +114,7 @@ class _Reader:
                         f"{self._address.redacted}: the live stream became a finished recording; waiting for a live stream"
                     )
                 for event in self._events(connection):
-                    if self._first_picture_at is None:
+                    if self._first_picture_at is None and not isinstance(event, Waiting):
                         self._first_picture_at = self._monotonic()
                         self._was_live = not connection.finite
                     yield event
@@ -134,25 +137,21 @@ class _Reader:
             clock=self._clock,
         )
 
-    def _events(self, connection: Connection | PictureConnection) -> Iterator[Opened | Frame | Passed]:
+    def _events(self, connection: Connection | PictureConnection) -> Iterator[Opened | Frame | Passed | Waiting]:
         """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
             for frame in connection.frames(self._stop, self._due, self._instead):
+                if isinstance(frame, Waiting):
+                    yield frame
+                    continue
                 if self._frames == 0 and isinstance(frame, Frame):  # the first always is
-                    about, picture = connection.about, frame.picture
+                    about, shown = connection.about, frame.picture.shown
                     start, own_clock = connection.start_time, connection.own_clock
-                    size = picture.width, picture.height
                     yield Opened(
-                        about.codec,
-                        *size,
-                        about.rate,
-                        start,
-                        own_clock,
-                        connection.delay_s,
-                        connection.offered,
-                        connection.longest_step_s,
-                    )
+                        about.codec, *shown.size, about.rate, start, own_clock, connection.delay_s, connection.offered,
+                        describe_angle(shown), connection.longest_step_s,
+                    )  # fmt: skip
                 self._frames += 1
                 yield frame
         finally:

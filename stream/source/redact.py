@@ -64,7 +64,7 @@ def redact_address(text: str) -> str:
     assert match is not None, "the pattern takes any text"
     scheme, rest = match["scheme"] or "", match["rest"]
     end = userinfo_end(rest)
-    if end is not None and (scheme or ":" in rest[:end]):
+    if end and (scheme or ":" in rest[:end]):
         rest = f"{HIDDEN}@{rest[end + 1 :]}"
     return redact(scheme + _ADDRESS_PAIR.sub(_hide_pair, rest))
 
@@ -72,7 +72,7 @@ def redact_address(text: str) -> str:
 def _hide_userinfo(match: re.Match[str]) -> str:
     rest = match["rest"]
     end = userinfo_end(rest)
-    return match["scheme"] + (rest if end is None else f"{HIDDEN}@{rest[end + 1 :]}")
+    return match["scheme"] + (rest if not end else f"{HIDDEN}@{rest[end + 1 :]}")
 
 
 def userinfo_end(rest: str) -> int | None:

@@ -30,11 +30,13 @@ class _Bits:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """What a sequence parameter set says about frame numbers. gaps: some may be missing on purpose."""
+    """What a sequence parameter set says about frame numbers. gaps: some may be missing on purpose. width, height: pixels of a picture."""
 
     number_bits: int
     colour_planes: bool
     gaps: bool
+    width: int = 0
+    height: int = 0
 
 
 def read_sequence(unit: bytes) -> Sequence:
@@ -43,7 +45,7 @@ def read_sequence(unit: bytes) -> Sequence:
     profile = bits.take(8)
     bits.take(16)
     bits.golomb()
-    planes = False
+    planes, colour = False, 1
     if profile in _SCALED:
         colour = bits.golomb()
         planes = colour == 3 and bool(bits.take(1))
@@ -65,7 +67,21 @@ def read_sequence(unit: bytes) -> Sequence:
         for _ in range(min(255, bits.golomb())):
             bits.golomb()
     bits.golomb()
-    return Sequence(number_bits, planes, bool(bits.take(1)))
+    return Sequence(number_bits, planes, bool(bits.take(1)), *_size(bits, colour))
+
+
+def _size(bits: _Bits, colour: int) -> tuple[int, int]:
+    """Width and height without what is cropped. colour: chroma_format_idc."""
+    width, height = 16 * (bits.golomb() + 1), 16 * (bits.golomb() + 1)
+    fields = 2 - bits.take(1)
+    if fields == 2:
+        bits.take(1)
+    bits.take(1)
+    if not bits.take(1):
+        return width, height * fields
+    left, right, top, bottom = (bits.golomb() for _ in range(4))
+    across, down = 2 if colour in (1, 2) else 1, 2 if colour == 1 else 1
+    return width - across * (left + right), fields * (height - down * (top + bottom))
 
 
 def _skip_scaling(bits: _Bits, size: int) -> None:

@@ -27,7 +27,7 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.probe import probe
+from afterview.stream.source.probe_aside import probe_aside
 from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
@@ -96,7 +96,7 @@ def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
     config = cameras[0].config
     if len(cameras) == 1 and not config.keep_trying:
-        probe(config.address, config.source)
+        probe_aside(config.address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
@@ -198,8 +198,8 @@ def _document(recording: _Recording) -> dict[str, Any]:
 def _summary(recording: _Recording, memory: str) -> list[str]:
     """What became of one camera, for people."""
     failed = f"failed: {describe_failure(recording.failure)}; " if recording.failure is not None else ""
-    if recording.ingest is not None and recording.ingest.never_connected:
-        failed = failed or f"never connected: {recording.ingest.never_connected}; "
+    if recording.ingest is not None and recording.ingest.never_began:
+        failed = failed or f"{recording.ingest.never_began}; "
     if recording.ingest is None:
         return [f"{recording.camera.id}: {failed}nothing recorded"]
     status, info = recording.ingest.status(), recording.ingest.repository.info

@@ -14,7 +14,7 @@ def add_recording_commands(commands: Commands) -> None:
 def _add_watch(commands: Commands) -> None:
     parser = add_command(
         commands, "watch", "record live sources",
-        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
+        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0, or 0), a .sdp file or a test pattern "
         "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Several sources are recorded at once; "
         "one that fails does not end the others, and the exit status\nis then not 0. Ctrl-C ends all of them cleanly.\n\n"
         "A password in an address is visible to other users of this machine (`ps`). Instead, name a variable that begins\nwith AFTERVIEW_: "
@@ -32,7 +32,11 @@ def _add_watch(commands: Commands) -> None:
     parser.add_argument(
         "--keep-trying", action="store_true", help="keep trying when the first connection fails (default: give up)"
     )
-    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
+    parser.add_argument(
+        "--transport", choices=("tcp", "udp", "http", "multicast"),
+        help="how RTSP sends its pictures; http: through a proxy that lets only HTTP pass (default: tcp)",
+    )  # fmt: skip
+    parser.add_argument("--udp", action="store_true", help="short for --transport udp")
     parser.add_argument(
         "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
     )
@@ -43,6 +47,10 @@ def _add_watch(commands: Commands) -> None:
         metavar="S",
         help="seconds without data after which the connection counts as lost (default: 10)",
     )
+    parser.add_argument(
+        "--first-picture-timeout", type=float, default=120.0, metavar="S",
+        help="seconds to wait for the first key frame of a connection while data comes (default: 120)",
+    )  # fmt: skip
     parser.set_defaults(live=True)
 
 

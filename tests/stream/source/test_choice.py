@@ -1,19 +1,29 @@
 """The choice of the video stream: never a still picture, the default, else the largest; the others are neither demuxed nor fetched."""
 
+import io
+import threading
 from collections import Counter
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from PIL import Image
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.choice import OfferedStream, describe_streams, discard_others
 from afterview.stream.source.connection import Connection
-from afterview.stream.source.reader import Opened, SourceConfig
+from afterview.stream.source.first_picture import remember_far
+from afterview.stream.source.probe import probe
+from afterview.stream.source.reader import Opened, SourceConfig, read_events
+from afterview.stream.source.stated_size import stated_size
 from tests.support.clips import make_clip, picture
 from tests.support.hls_variants import VariantsServer
 from tests.support.reading import FAST, frames_of, nearest, read
@@ -23,6 +33,13 @@ from tests.support.watching import QUICK, Watcher
 
 SMALL, LARGE = Track(64, 48), Track(160, 120)
 DEFAULT, NONE = Disposition.default, Disposition(0)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def opened(path: Path) -> Opened:
@@ -49,6 +66,18 @@ def test_a_thumbnail_larger_than_the_video_is_not_recorded(tmp_path: Path, suffi
     assert (event.width, event.height) == (160, 120)
     assert [stream.still for stream in event.offered] == (["still picture", ""] if first else ["", "still picture"])
     assert describe_streams(event.offered) == ""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_over_http_the_container_says_what_does_not_move(tmp_path: Path, suffix: str) -> None:
+    tracks = [Track(320, 240, "mjpeg", count=1, disposition=DEFAULT), LARGE]
+    write_tracks(tmp_path / f"clip.{suffix}", tracks, options={"movflags": "faststart"} if suffix == "mp4" else {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Watcher(f"http://127.0.0.1:{server.server_address[1]}/clip.{suffix}") as watch:
+            watch.more_frames(3)
+        server.shutdown()
+    assert watch.of(Opened) == [Opened("h264", 160, 120, 10.0)]
 
 
 def test_thumbnails_every_few_seconds_are_not_recorded(tmp_path: Path) -> None:
@@ -143,6 +172,61 @@ def test_the_larger_of_two_rtsp_tracks(tmp_path: Path, number: int | None) -> No
     assert [nearest(frame, 60) for _, frame in watch.frames[:15:7]] == [0, 7, 14]
     times = [frame.pts_s for _, frame in watch.frames[:15]]
     assert times == pytest.approx([step / 10 for step in range(15)])
+
+
+def test_rtsp_tracks_whose_pictures_nobody_has_seen_yet(tmp_path: Path) -> None:
+    """An address whose key frames are far apart is opened without a look at them; the description states the sizes."""
+    clips = [make_clip(tmp_path / f"{width}.mp4", frames=60, width=width, height=90) for width in (96, 160)]
+    with TracksCamera(clips, 10, joined_at=15) as camera:
+        remember_far(camera.url)
+        with Watcher(camera.url) as watch:
+            watch.more_frames(3)
+    (event,) = watch.of(Opened)
+    assert isinstance(event, Opened)
+    assert (event.width, event.height) == (160, 90)
+    assert [(stream.width, stream.height) for stream in event.offered] == [(96, 90), (160, 90)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "options"),
+    [
+        ("libx264", "yuv420p", {}),
+        ("libx264", "yuv420p", {"x264-params": "interlaced=1"}),
+        ("libx264", "yuv422p", {}),
+        ("libx264", "yuv444p", {}),
+        ("libx265", "yuv420p", {"x265-params": "log-level=-1"}),
+    ],
+)
+def test_parameter_sets_state_the_size(codec: str, pixels: str, options: dict[str, str]) -> None:
+    data = io.BytesIO()
+    with av.open(data, "w", format="hevc" if codec == "libx265" else "h264") as output:
+        encoder = output.add_stream(codec, rate=10, options=options)
+        assert isinstance(encoder, av.VideoStream)
+        encoder.width, encoder.height, encoder.pix_fmt = 178, 148, pixels
+        frame = av.VideoFrame.from_ndarray(picture(0, width=178, height=148), format="rgb24")
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        output.mux([*encoder.encode(frame), *encoder.encode(None)])
+    stream: Any = SimpleNamespace(codec_context=SimpleNamespace(
+        name="hevc" if codec == "libx265" else "h264", width=0, height=0, extradata=data.getvalue()
+    ))  # fmt: skip
+    assert stated_size(stream) == (178, 148)
+    stream.codec_context.extradata = None
+    assert stated_size(stream) == (0, 0)
+
+
+def test_a_source_of_single_pictures_has_one_stream(tmp_path: Path) -> None:
+    Image.fromarray(picture(0)).save(tmp_path / "now.jpg")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = parse_source(f"http://127.0.0.1:{server.server_address[1]}/now.jpg")
+        config = FAST.model_copy(update={"stream": 1})
+        for attempt in (
+            lambda: probe(address, config),
+            lambda: list(read_events(address, config, stop=threading.Event())),
+        ):
+            with pytest.raises(NotAVideo, match="video stream 1 cannot be recorded; it has 1 video stream: 0"):
+                attempt()
+        server.shutdown()
 
 
 def test_sound_is_demuxed_of_live_sources_only(tmp_path: Path) -> None:

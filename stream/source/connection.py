@@ -245,6 +245,9 @@ class Connection:
                     yield packet
                 return
             except (av.FFmpegError, OSError) as error:
+                if silence.is_left_over(error):
+                    failures += 1
+                    continue
                 failure = explain_reading(error, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials

@@ -18,6 +18,12 @@ from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
+_CONTINUOUS = {
+    "rtsp",
+    "sdp",
+    "http",
+    "network",
+}  # kinds of addresses whose clients join anywhere between two key frames
 _NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
 _WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
@@ -62,7 +68,8 @@ def open_container(
 
     try:
         container = opened()
-        if address.kind == "rtsp" and monotonic() - began >= config.open_timeout_s and not analysed(container):
+        cut_short = address.kind in _CONTINUOUS and monotonic() - began >= config.open_timeout_s
+        if cut_short and not analysed(container):
             container.close()
             remember_far(address.url)
             container = opened()

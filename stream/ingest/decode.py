@@ -13,6 +13,7 @@ from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.clock_change import dated_by_arrival
 from afterview.stream.ingest.config import Controls, IngestConfig
+from afterview.stream.ingest.damage_note import DamageNote
 from afterview.stream.ingest.items import Dropped, Interruption, Pace
 from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
@@ -57,7 +58,7 @@ class CameraDecoder:
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
-        self._whole_first = WholeFirst(self._sampler)
+        self._whole_first, self._damage_note = WholeFirst(self._sampler), DamageNote(stats)
         self._clock: LiveClock | RecordedClock | None = None
         self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
         self._chosen_at: float | None = None  # when the latest of them arrived
@@ -176,6 +177,8 @@ class CameraDecoder:
             self._stats.pictures_replaced += 1
             self._held.append((instead, event))
         if chosen is not None:
+            if self._config.live:  # a recording says it at its end
+                self._damage_note.picture(event.arrival_time, damaged=event.picture_damaged)
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under

@@ -23,7 +23,7 @@ from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoders import Decoder, Due, make_decoder
-from afterview.stream.source.events import Frame, Passed, Picture, Waiting
+from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.geometry import PixelShape
@@ -315,7 +315,7 @@ class Connection:
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
-        words = ["end of file"]
+        words = [WHOLE]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
         if self.about.rate_assumed and self.about.rate:

@@ -8,15 +8,15 @@ from afterview.stream.source.events import Frame, Passed
 
 
 def dated_by_arrival(
-    held: Sequence[tuple[Chosen, Frame]], event: Frame | Passed, period_s: float
-) -> list[tuple[Chosen, Frame]]:
+    held: Sequence[tuple[Chosen, Frame | Passed]], event: Frame | Passed, period_s: float
+) -> list[tuple[Chosen, Frame | Passed]]:
     """The held frames, with presentation times by their arrival before that of `event`, the first frame that is dated so.
 
     Of a clock that ran fast more frames were chosen than one per `period_s`; those too many are left out.
     """
     if event.pts_s is None:
         return list(held)
-    kept: list[tuple[Chosen, Frame]] = []
+    kept: list[tuple[Chosen, Frame | Passed]] = []
     for chosen, frame in held:
         if kept and frame.arrival_time < kept[-1][1].arrival_time + period_s - TOLERANCE_S:
             continue

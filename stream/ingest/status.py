@@ -117,6 +117,7 @@ class IngestStats:
     pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
+    progress: str = ""  # of an archive: which of its files is read
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams
     picture_note: str = ""  # what is not shown as the source says
     clock: str = ""  # why the source's own clock is not used; empty again once it is
@@ -146,8 +147,9 @@ class IngestStats:
     def set_source(self, state: State, detail: str = "") -> None:
         """The source is online, offline or paused."""
         with self._lock:
-            self._source = state, detail
-        self.on_change()
+            before, self._source = self._source, (state, detail)
+        if before != self._source:  # the files of an archive are alike
+            self.on_change()
 
     def set_detail(self, detail: str, *, quiet: bool = False) -> None:
         """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""

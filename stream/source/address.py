@@ -160,6 +160,11 @@ def _device(path: str, shown: str) -> SourceAddress:
     return SourceAddress("device", path, shown, live=True, suggested_name=device.name)
 
 
+def file_address(path: str) -> SourceAddress:
+    """The file at a path, which is taken as it is. Raises SourceNotFound, NotAVideo."""
+    return _file(path, path)
+
+
 def _file(text: str, shown: str) -> SourceAddress:
     path = Path(text)
     found, is_file, size = False, False, 0

@@ -23,7 +23,7 @@ from afterview.stream.source.choice import choose_stream, discard_others
 from afterview.stream.source.clock import SourceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoders import Decoder, Due, make_decoder
-from afterview.stream.source.events import Frame, Passed, Picture, Waiting
+from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
 from afterview.stream.source.failures import codec_changed, explain_reading
 from afterview.stream.source.fragments import FragmentReader
 from afterview.stream.source.geometry import PixelShape
@@ -177,6 +177,7 @@ class Connection:
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
         self._decoder, pixel = decoder, PixelShape(self._stream)
+        decoder.damage.believes_marks = self._address.kind != "hls"
         silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -314,7 +315,7 @@ class Connection:
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
-        words = ["end of file"]
+        words = [WHOLE]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
         if self.about.rate_assumed and self.about.rate:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from afterview.stream.source.choice import OfferedStream
 from afterview.stream.source.geometry import Shown, show
 
+WHOLE = "end of file"  # the reason of the end of a recording about which there is nothing else to say
+
 
 class Picture:
     """A decoded frame, as a player shows it. It is converted to RGB on request only, since most frames are not remembered."""

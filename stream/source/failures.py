@@ -18,6 +18,7 @@ from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.redact import redact
 from afterview.stream.source.refusals import explain_refusal
 from afterview.stream.source.schemes import NO_SRT
+from afterview.stream.source.unfinished import NEVER_FINISHED, was_never_finished
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 _UNSUPPORTED = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
@@ -107,6 +108,8 @@ def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceErro
         return SourceUnreachable, "the camera does not answer; unplug it and plug it in again"
     if address.kind == "device":
         return SourceUnreachable, f"the device cannot be opened: {_reason(error)}"
+    if isinstance(error, ValueError) and address.kind == "file" and was_never_finished(address.url):
+        return NotAVideo, NEVER_FINISHED
     if isinstance(error, ValueError) and address.kind in ("file", "http", "hls"):  # InvalidDataError is a ValueError
         return NotAVideo, "not a video, or damaged from its beginning"
     return SourceUnreachable, f"cannot be reached: {_reason(error)}; check the host, the port and the network"

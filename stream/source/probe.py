@@ -8,6 +8,7 @@ import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.animation import is_animated_webp
 from afterview.stream.source.choice import choose_stream, no_other_stream
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures import explain_opening
@@ -26,6 +27,8 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
 
     A sender behind tcp://, udp://, rtp://, srt:// or rtmp:// may serve one connection only, so these are left alone.
     """
+    if address.kind == "file" and is_animated_webp(address.url):
+        return ""
     if address.kind == "network":
         _require_srt(address, config)
         return ""

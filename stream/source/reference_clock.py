@@ -36,6 +36,7 @@ class ReferenceClock:
         references = [fragment.reference for fragment in self._ahead if fragment.reference]
         self._refused = _doubt(references, unit, now) if references else None
         self.known = bool(references) and not self._refused
+        self.first = references[0] if self.known else None  # reference
         leads = {f.reference.media_time - f.first for f in self._ahead if f.reference and f.first is not None}
         self._anywhere = len(leads) > 1  # the clock may have been read at any frame of a fragment
 

@@ -138,7 +138,7 @@ RECORDING: list[Row] = [
     *(
         (["replay", source, "--memory", "new"], 2, part)
         for source, part in (
-            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "is a folder"), ("empty.mp4", "is empty"),
+            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "there is no video"), ("empty.mp4", "is empty"),
             ("text.txt", "holds no video"), ("picture.png", "is a still picture"), ("picture.jpg", "is a still picture"),
             ("page.html", "not a video"), ("junk.mp4", "not a video"), ("a\0b", "NUL"), (LONG, "at most 4096"),
             ("rtsp://127.0.0.1:1/x", "use `afterview watch`"),

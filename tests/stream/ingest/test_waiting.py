@@ -8,11 +8,12 @@ from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.source import first_picture
 from afterview.stream.source.address import parse_source
+from afterview.stream.source.config import SourceConfig
 from tests.support.clips import make_clip
 from tests.support.presets import write_preset
 from tests.support.refusing_rtsp import FarKeyFrame
 from tests.support.servers import wait_until
-from tests.support.watching import QUICK, Recording
+from tests.support.watching import Recording
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
 def test_the_state_says_what_is_missing(tmp_path: Path, model: AfterviewModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_picture, "_FIRST_NOTICE_S", 0.3)
     clip = make_clip(tmp_path / "clip.mp4", frames=20)
-    with FarKeyFrame(clip, key_frame_s=2.0, described=True) as camera:
-        config = IngestConfig(parse_source(camera.url), source=QUICK)
+    with FarKeyFrame(clip, key_frame_s=2.5, described=True) as camera:
+        config = IngestConfig(parse_source(camera.url), source=SourceConfig(open_timeout_s=1, read_timeout_s=1))
         with Recording(tmp_path / "m", model.encoders, "door", config) as recording:
             assert wait_until(lambda: "no key frame yet" in recording.ingest.status().detail, 5)
             assert recording.ingest.status().state == "starting"

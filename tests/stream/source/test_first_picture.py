@@ -165,3 +165,11 @@ def test_a_transport_stream_whose_key_frame_comes_after_the_timeouts_is_waited_f
                 stop.set()
     assert [type(event) for event in events if not isinstance(event, Waiting)] == [Opened, Frame]
     assert any(isinstance(event, Waiting) for event in events)
+
+
+def test_a_camera_that_answers_and_sends_nothing_has_no_key_frame_far_away(clip: Path) -> None:
+    with FarKeyFrame(clip, key_frame_s=None, described=True) as camera:
+        camera._units = [[]]
+        with pytest.raises(SourceTimeout, match="no data for 1 s"):
+            probe(parse_source(camera.url), SourceConfig(**SHORT))
+        assert not first_picture.key_frames_are_far(camera.url)

@@ -165,6 +165,7 @@ class _Writer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, roles: bool) -> None:
         self._tokenizer, self._roles = tokenizer, roles
+        self._added = tuple(tokenizer.get_added_vocab())
         self._newline = self._encode("\n", 0)[0]
         self.ids: list[int] = []
         self.labels: list[int] = []
@@ -214,7 +215,8 @@ class _Writer:
 
     def _encode(self, text: str, cut: int) -> tuple[list[int], int]:
         """Token ids of plain text, and how many begin before character `cut`."""
-        plain = {"add_special_tokens": False, "split_special_tokens": True}
+        # Only where it matters: the setting stays with a tokenizer that others use, so the last call of `encode` must be without.
+        plain = {"add_special_tokens": False, "split_special_tokens": any(token in text for token in self._added)}
         if not self._tokenizer.is_fast:  # without offsets: right unless a token spans the cut
             return self._tokenizer(text, **plain)["input_ids"], len(self._tokenizer(text[:cut], **plain)["input_ids"])
         read = self._tokenizer(text, **plain, return_offsets_mapping=True)

@@ -18,6 +18,7 @@ Legend: n tokens before the first video or picture, m after it.
 import difflib
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,7 @@ from afterview.training.world.annotations import MOST_PAIRS
 
 _LOGGER = logging.getLogger(__name__)
 
+_NEARLY_A_TAG = re.compile(r"<(?!image>|video>)(?i:\s*/?\s*(?:im(?:age|g)|video|picture|frame)s?\b[^<>\n]{0,20})>")
 _ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "system"}
 
 
@@ -155,13 +157,15 @@ def tag_problem(annotation: Annotation) -> str | None:
     if annotation.video is None and videos:
         what = "pictures" if annotation.pictures else "no media"
         return f"conversations: a question holds {VIDEO_TAG}, but the sample has {what}"
-    if images + videos == annotation.media:
+    found = images + videos
+    if found == annotation.media:
         return None
-    what = "a video" if annotation.video is not None else f"{annotation.media} pictures"
-    return (
-        f"conversations: its questions hold {images + videos} tags, but it has {what}; put {IMAGE_TAG} once where each of "
-        "them goes"
-    )
+    count = f"{found} tag{'s' * (found != 1)}"
+    pictures = f"{annotation.media} picture{'s' * (annotation.media != 1)}"
+    what = "a video" if annotation.video is not None else pictures
+    near = next((near[0] for text in texts if (near := _NEARLY_A_TAG.search(text))), None)
+    hint = f"; '{near}' is not one" if near else ""
+    return f"conversations: its questions hold {count}, but it has {what}; put {IMAGE_TAG} once where each goes{hint}"
 
 
 def _missed_media(item: object, annotation: Annotation) -> str | None:

@@ -14,8 +14,9 @@ from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
 from afterview.stream.errors import SourceError
 from afterview.stream.ingest.archive import ArchiveReading, FileOutcome, has_grown
-from afterview.stream.ingest.clock_change import dated_by_arrival
+from afterview.stream.ingest.clock_change import dated_by_arrival, describe_rejected, require_not_ahead
 from afterview.stream.ingest.config import Controls, IngestConfig
+from afterview.stream.ingest.damage_note import DamageNote
 from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
 from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
@@ -35,7 +36,6 @@ _MOST_HELD = (
     1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
 )
 _PACE_FRAMES = 3  # of a recording that show its pace
-MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
@@ -64,7 +64,7 @@ class CameraDecoder:
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), Speed(config.speed)
-        self._whole_first = WholeFirst(self._sampler)
+        self._whole_first, self._damage_note = WholeFirst(self._sampler), DamageNote(stats)
         self._clock: LiveClock | RecordedClock | None = None
         self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
         # Chosen frames whose time is not known until the clock has settled.
@@ -75,17 +75,8 @@ class CameraDecoder:
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
         self._source_note = ""  # at the latest frame
         if config.live:
-            self._refuse_future()
+            require_not_ahead(repository)
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
-
-    def _refuse_future(self) -> None:
-        """Live frames follow the newest one. If that one lay far ahead of the clock, the times of all of them would be wrong."""
-        last, info = self._repository.last_time, self._repository.info
-        if last is not None and last > time.time() + MOST_AHEAD_S:
-            raise UsageError(
-                f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
-                "or a clock that was wrong); use another --camera, or set this machine's clock"
-            )
 
     def run(self, stop: threading.Event) -> None:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
@@ -245,6 +236,8 @@ class CameraDecoder:
             self._stats.pictures_replaced += 1
             self._held.append((instead, event))
         if chosen is not None:
+            if self._config.live:  # a recording says it at its end
+                self._damage_note.picture(event.arrival_time, damaged=event.picture_damaged)
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
@@ -308,11 +301,7 @@ class CameraDecoder:
         """Report once that the source's clock is rejected."""
         if clock.rejected is None or self._stats.clock:
             return
-        info = self._repository.info
-        self._stats.clock = (
-            f"source clock rejected: it shows {info.show(arrival + clock.rejected)} when this machine's clock shows "
-            f"{info.show(arrival)}; frames are dated by arrival until it is right; synchronise the camera's clock (NTP)"
-        )
+        self._stats.clock = describe_rejected(self._repository.info, arrival, clock.rejected)
         self._stats.set_source("online", self._stats.clock)
 
     def _paused(self) -> bool:

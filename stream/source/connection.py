@@ -177,6 +177,7 @@ class Connection:
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
         self._decoder, pixel = decoder, PixelShape(self._stream)
+        decoder.damage.believes_marks = self._address.kind != "hls"
         silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -244,6 +245,9 @@ class Connection:
                     yield packet
                 return
             except (av.FFmpegError, OSError) as error:
+                if silence.is_left_over(error):
+                    failures += 1
+                    continue
                 failure = explain_reading(error, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials

@@ -4,7 +4,7 @@ FFmpeg marks the picture that a damaged packet gave, but not those that are pred
 every packet has a root, the latest one from which decoding could have begun, and a picture is whole if no packet from its root on broke.
 
 broken packets                                    found by
-marked by the demuxer (MPEG-TS: continuity)       `Packet.is_corrupt`
+marked by the demuxer (MPEG-TS: continuity)       `Packet.is_corrupt`, but not of HLS
 slices missing, or not decodable                  `VideoFrame.is_corrupt`; the decoder refuses the packet
 a whole picture missing, H.264                    a step in frame_num
 a whole picture missing, H.265                    `VideoFrame.is_corrupt` (references are missing), if the decoder has `output_corrupt`
@@ -39,7 +39,11 @@ class _Root:
 
 
 class Damage:
-    """Of one connection. Tell it every packet in the order of decoding, and what the decoder found."""
+    """Of one connection. Tell it every packet in the order of decoding, and what the decoder found.
+
+    believes_marks: whether a packet that the demuxer marks as damaged is. HLS loses none on the way, but many packagers count the
+    packets of every segment anew, and FFmpeg then marks the last pictures of the segment before.
+    """
 
     def __init__(self, context: Any) -> None:
         """context: av.VideoCodecContext; from here on it says more about damage, and frames have the numbers of their packets."""
@@ -63,12 +67,13 @@ class Damage:
         self._recovering: list[tuple[int, _Root]] = []  # after so many more pictures, that is a root
         self._steps: deque[bool] = deque(maxlen=_MANY)  # whether the latest frame numbers leave some out
         self._plain = 0
+        self.believes_marks = True
 
     def packet(self, number: int, packet: Packet, kind: PacketKind | None = None) -> None:
         """The next packet. number: ascending from 1. kind: if it is known already."""
         if self._kinds is not None and kind is None:
             kind = self._kinds.of(bytes(packet))
-        if packet.is_corrupt:
+        if packet.is_corrupt and self.believes_marks:
             self._broken[number] = kind is not None and kind.disposable
         root = _Root(number, packet.pts)
         if kind is None:

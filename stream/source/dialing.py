@@ -29,7 +29,7 @@ def dialing(address: SourceAddress, config: SourceConfig) -> Dialing:
         case "rtsp":
             # Sound is not asked for: with it FFmpeg would bend picture times onto RTCP's clock in mid-stream.
             options = {"rtsp_transport": _rtsp_transport(address, config), "allowed_media_types": "video"}
-            options |= _QUICK_START | (WITHOUT_ANALYSIS if key_frames_are_far(address.url) else {})
+            options |= _QUICK_START
         case "network" if address.url.startswith("tcp:"):
             options = dict(_QUICK_START)  # raw H.264 at 10 frames per second: 3 s for 12
         case "hls" | "http":
@@ -43,6 +43,8 @@ def dialing(address: SourceAddress, config: SourceConfig) -> Dialing:
             format_name = "v4l2"
         case "pattern":
             format_name = "lavfi"
+    if key_frames_are_far(address.url):
+        options |= WITHOUT_ANALYSIS
     return Dialing(address.url, format_name, options)
 
 

@@ -1,8 +1,9 @@
 """The wait for the first picture of a connection, which a key frame begins: some cameras send one in half a minute. While data comes, such
 a camera is not dead.
 
-FFmpeg analyses a stream when it is opened, and for H.264 over RTSP whose description has no parameter sets that takes until the first key
-frame. The open timeout ends it in the middle of a packet, so such an address is opened again without analysis, as from then on.
+FFmpeg analyses a stream when it is opened. For H.264 over RTSP that does not state how far pictures are reordered, and for slow streams in
+MPEG-TS, that takes until the first key frame. The open timeout ends it in the middle of a packet, so such an address is opened
+again without analysis, as from then on.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,11 @@ def key_frames_are_far(url: str) -> bool:
 def remember_far(url: str) -> None:
     """From now on, `key_frames_are_far`."""
     _far.add(url)
+
+
+def forget_far(url: str) -> None:
+    """It was something else: nothing came at all."""
+    _far.discard(url)
 
 
 class FirstPicture:

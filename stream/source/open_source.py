@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.choice import no_other_stream
 from afterview.stream.source.config import SourceConfig
@@ -65,7 +66,7 @@ def sends_pictures(address: SourceAddress, config: SourceConfig) -> bool:
         except NotUnderstood:
             return False
         try:
-            return _way(reply, config, time.monotonic) is not None
+            return _way(address, reply, config, time.monotonic) is not None
         finally:
             reply.close()
 
@@ -82,7 +83,7 @@ def _open_pictures(
     feed: PictureFeed | None = None
     try:
         reply = session.get(config.open_timeout_s)
-        way = _way(reply, config, monotonic)
+        way = _way(address, reply, config, monotonic)
         if way is None:
             reply.close()
         elif way.parts is not None:
@@ -100,7 +101,17 @@ def _open_pictures(
     return feed
 
 
-def _way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+def _way(address: SourceAddress, reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+    """None: FFmpeg is to read it. Raises NotAVideo if another stream than the only one is asked for."""
+    way = _find_way(reply, config, monotonic)
+    if way is not None and config.stream:
+        raise NotAVideo(
+            f"{address.redacted}: video stream {config.stream} cannot be recorded; it sends single pictures, which are stream 0"
+        )
+    return way
+
+
+def _find_way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
     kind, boundary = content_type(reply.content_type)
     if kind.startswith("multipart/") and reply.length != 0:
         return _Way(PictureParts(boundary), [])

@@ -12,12 +12,18 @@ import av
 from afterview.stream.source.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.dialing import dialing
-from afterview.stream.source.failures import explain_opening
-from afterview.stream.source.first_picture import remember_far
+from afterview.stream.source.failures import explain_opening, nothing_came
+from afterview.stream.source.first_picture import forget_far, remember_far
 from afterview.stream.source.hardware import accelerator, on_gpu_unknown
 from afterview.stream.source.reference_clock import DAY_S, EARLIEST
 
 _MAX_RATE = 1000  # frames per second; more is FFmpeg's guess from the time base of a stream that states no rate
+_CONTINUOUS = {
+    "rtsp",
+    "sdp",
+    "http",
+    "network",
+}  # kinds of addresses whose clients join anywhere between two key frames
 _NO_TIMES = 0x0080  # AVFMT_NOTIMESTAMPS: a format of elementary streams (raw H.264, MJPEG, ...)
 _WITHOUT_TIMES = {"image2pipe", "yuv4mpegpipe", "rawvideo"}  # these know no times either, though they have no such flag
 _FRAGMENTED_BRANDS = ("iso5", "iso6", "cmf", "dash", "msdh")  # of MP4 that is written in fragments
@@ -62,10 +68,15 @@ def open_container(
 
     try:
         container = opened()
-        if address.kind == "rtsp" and monotonic() - began >= config.open_timeout_s and not analysed(container):
+        if address.kind in _CONTINUOUS and monotonic() - began >= config.open_timeout_s:  # the analysis was cut short
             container.close()
             remember_far(address.url)
+            again = monotonic()
             container = opened()
+            if monotonic() - again >= config.open_timeout_s:  # not even one packet
+                container.close()
+                forget_far(address.url)
+                raise nothing_came(address, config.open_timeout_s)
         return container
     except NotImplementedError:
         failure = on_gpu_unknown(address)
@@ -73,11 +84,6 @@ def open_container(
         took_s = monotonic() - began
         failure = explain_opening(error, address, config.open_timeout_s, took_s=took_s, transport=config.rtsp_transport)
     raise failure  # outside the handler, so that no chained error carries the address with its credentials
-
-
-def analysed(container: av.container.InputContainer) -> bool:
-    """Whether FFmpeg knows the size of a picture: a key frame came, or the description had parameter sets."""
-    return any(stream.codec_context is not None and stream.codec_context.width for stream in container.streams.video)
 
 
 def describe(container: av.container.InputContainer, stream: av.VideoStream, *, now: float) -> About:

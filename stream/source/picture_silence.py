@@ -1,14 +1,13 @@
 """When a source of single pictures counts as lost. Pure.
 
 Between two pictures such a source may send nothing for long: a time-lapse camera sends one in 15 s. So the limit follows its own pace:
-four of its longest recent steps, at least `read_timeout_s`, at most six times that. The first pictures have six times that. Within a
-picture, `read_timeout_s` counts.
+four of its longest steps in ten minutes (some send many pictures when something moves, and few otherwise), at least `read_timeout_s`, at
+most six times that. The first three pictures have six times that. Within a picture, `read_timeout_s` counts.
 """
 
-from collections import deque
-
 MOST_TIMEOUTS = 6
-_STEPS = 4  # longest recent steps that may pass, and how many steps are recent
+_STEPS = 4  # longest steps that may pass
+_REMEMBERED_S = 600.0
 
 
 class PictureSilence:
@@ -17,7 +16,7 @@ class PictureSilence:
     def __init__(self, read_timeout_s: float, now: float) -> None:
         self.read_timeout_s = read_timeout_s
         self.longest_s = MOST_TIMEOUTS * read_timeout_s
-        self._steps: deque[float] = deque(maxlen=_STEPS)
+        self._longest: tuple[float, float] = (0.0, now)  # the longest step, and when it ended
         self._picture_at = self._byte_at = now
         self._pictures = 0
 
@@ -27,8 +26,9 @@ class PictureSilence:
 
     def picture_came(self, now: float) -> None:
         """A picture is complete."""
-        if self._pictures:
-            self._steps.append(now - self._picture_at)
+        step = now - self._picture_at
+        if self._pictures and (step >= self._longest[0] or now - self._longest[1] > _REMEMBERED_S):
+            self._longest = step, now
         self._pictures += 1
         self._picture_at = self._byte_at = now
 
@@ -40,9 +40,9 @@ class PictureSilence:
     @property
     def limit_s(self) -> float:
         """How long the next picture may take."""
-        if len(self._steps) < 2:
+        if self._pictures < 3:
             return self.longest_s
-        return min(self.longest_s, max(self.read_timeout_s, _STEPS * max(self._steps)))
+        return min(self.longest_s, max(self.read_timeout_s, _STEPS * self._longest[0]))
 
     def left_s(self, now: float, *, inside: bool) -> float:
         """Seconds until the source is lost; inside: a picture has begun."""

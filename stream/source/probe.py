@@ -12,8 +12,9 @@ from afterview.stream.source.animation import is_animated_webp
 from afterview.stream.source.choice import choose_stream, no_other_stream
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.first_picture import key_frames_are_far
 from afterview.stream.source.open_source import sends_pictures
-from afterview.stream.source.opening import analysed, open_container
+from afterview.stream.source.opening import open_container
 
 _STILL_FORMATS = ("image2", "_pipe")  # FFmpeg's formats of single pictures end in one of these
 _MOST_PACKETS = (
@@ -40,7 +41,7 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
         stream, _ = choose_stream(container, address, config.stream, again)
         if address.kind == "file":
             _require_video(container, stream, address)
-        elif not analysed(container):
+        elif key_frames_are_far(address.url):
             return (
                 f"{address.redacted}: data comes, but no key frame yet: recording waits {config.first_picture_timeout_s:g} s for it; set a "
                 "shorter key frame interval (GOP) in the camera"

@@ -210,3 +210,15 @@ def test_frame_numbers_that_never_follow_mean_nothing() -> None:
         marked.append(damage.suspects(number))
     assert any(marked[:60])
     assert not any(marked[-30:])
+
+
+@pytest.mark.parametrize("believes", [True, False])
+def test_marks_of_the_demuxer(believes: bool) -> None:
+    packets = coded("h264", 25, 75)
+    damage = Damage(av.CodecContext.create("h264", "r"))
+    damage.believes_marks = believes
+    marked = []
+    for number, one in enumerate(packets):
+        damage.packet(number + 1, packet_of(replace(one, corrupt=number == 23)))
+        marked.append(damage.suspects(number + 1))
+    assert [number for number, is_marked in enumerate(marked) if is_marked] == ([23, 24] if believes else [])

@@ -1,10 +1,14 @@
 """A camera whose key frame is far away is waited for as long as data comes, and what is missing is said."""
 
+import contextlib
+import itertools
 import re
+import socket
 import threading
 import time
 from pathlib import Path
 
+import av
 import pytest
 
 from afterview.stream.errors import SourceTimeout
@@ -120,3 +124,52 @@ def test_after_an_outage_the_wait_is_said_again_and_is_no_second_outage(clip: Pa
     assert [kind for kind, before in zip(kinds, [None, *kinds], strict=False) if kind is not before] == [
         Opened, Lost, Retry, Waiting, Opened,
     ]  # fmt: skip
+
+
+def _joined_late(clip: Path, folder: Path) -> list[bytes]:
+    """The frames of a transport stream that begins in the middle of a group of pictures; a key frame comes as the 20th."""
+    with av.open(str(clip)) as source, av.open(str(folder / "late.ts"), "w", format="mpegts") as output:
+        copy = output.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
+        step = packets[1].pts - packets[0].pts
+        data = [bytes(packet) for packet in packets]
+        for number, held in enumerate([*data[1:], *data]):
+            packet = av.Packet(held)
+            packet.pts = packet.dts = number * step
+            packet.time_base, packet.stream, packet.is_keyframe = packets[0].time_base, copy, held == data[0]
+            output.mux(packet)
+    stream = (folder / "late.ts").read_bytes()
+    begins = [
+        at for at in range(0, len(stream), 188) if stream[at + 1] & 0x40 and stream[at + 1 : at + 3] == b"\x41\x00"
+    ]
+    return [stream[: begins[1]], *(stream[a:b] for a, b in itertools.pairwise([*begins[1:], len(stream)]))]
+
+
+def test_a_transport_stream_whose_key_frame_comes_after_the_timeouts_is_waited_for(clip: Path, tmp_path: Path) -> None:
+    pieces = _joined_late(clip, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                with listener.accept()[0] as client, contextlib.suppress(OSError):
+                    for piece in pieces:
+                        client.sendall(piece)
+                        time.sleep(0.1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        stop, events = threading.Event(), list[Event]()
+        address = parse_source(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        for event in read_events(address, SourceConfig(**SHORT), stop=stop):
+            events.append(event)
+            if isinstance(event, Frame):
+                stop.set()
+    assert [type(event) for event in events if not isinstance(event, Waiting)] == [Opened, Frame]
+    assert any(isinstance(event, Waiting) for event in events)
+
+
+def test_a_camera_that_answers_and_sends_nothing_has_no_key_frame_far_away(clip: Path) -> None:
+    with FarKeyFrame(clip, key_frame_s=None, described=True) as camera:
+        camera._units = [[]]
+        with pytest.raises(SourceTimeout, match="no data for 1 s"):
+            probe(parse_source(camera.url), SourceConfig(**SHORT))
+        assert not first_picture.key_frames_are_far(camera.url)

@@ -187,6 +187,18 @@ def test_slow_sources_are_not_lost(fps: float) -> None:
     assert silence.limit_s == max(10.0, 4 / fps)
 
 
+def test_a_source_that_sends_more_when_something_moves_is_not_lost_after() -> None:
+    silence, now = PictureSilence(10.0, 0.0), 0.0
+    for step in [15.0] * 3 + [0.04] * 1000:
+        now += step
+        silence.picture_came(now)
+    assert silence.left_s(now + 15.0, inside=False) > 0
+    for _ in range(20_000):  # ten minutes without a long step
+        now += 0.04
+        silence.picture_came(now)
+    assert silence.limit_s == 10.0
+
+
 def test_a_fast_source_is_lost_after_the_read_timeout() -> None:
     silence = PictureSilence(10.0, 0.0)
     for number in range(5):
@@ -452,6 +464,11 @@ def test_servers_that_are_not_there(url: str) -> None:
     said = "Connection refused" if "127" in url else "the host name is unknown"
     with pytest.raises(SourceUnreachable, match=said):
         list(read_events(parse_source(url), FAST, stop=threading.Event()))
+
+
+def test_there_is_one_stream() -> None:
+    with picture_server(send_pictures) as server, pytest.raises(NotAVideo, match="stream 2 cannot be recorded"):
+        events_of(server, until_lost, FAST.model_copy(update={"stream": 2}))
 
 
 def test_the_probe_waits_for_no_picture() -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from afterview.stream.source.address import parse_source
 from afterview.stream.source.program_date import Segment, first_variant, newest_segment, read_program_date
-from afterview.stream.source.reader import Frame, read_events
+from afterview.stream.source.reader import Frame, SourceConfig, read_events
 from tests.support.clips import make_clip
 from tests.support.reading import FAST
+from tests.support.soak_hls import HlsCamera
+from tests.support.watching import Watcher
 
 DATE = "2026-11-20T14:03:00.250+01:00"
 UNIX = 1_795_179_780.25
@@ -242,3 +244,19 @@ def test_a_server_that_never_comes_to_the_end_of_a_line_is_left(beginning: bytes
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
         assert read_program_date(f"http://127.0.0.1:{listener.getsockname()[1]}/live.m3u8") is None
         assert left.wait(5)
+
+
+@pytest.mark.slow
+def test_the_date_is_read_at_once_when_the_clock_of_a_broadcast_restarts(tmp_path: Path) -> None:
+    """Every picture stays dated by the broadcaster, to the second, and none is dated by the clock before the restart."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=40, rate=10)
+    with HlsCamera(clip) as camera:
+        time.sleep(4.5)  # two segments
+        with Watcher(camera.url, config=SourceConfig(), lazy=True) as watcher:
+            watcher.until(lambda: len(watcher.samples) >= 2, 20)
+            camera.fault("discontinuity", True)
+            watcher.until(lambda: len(watcher.samples) >= 12, 30)
+        frames = [frame for _, frame in watcher.frames]
+    lags = [None if frame.source_time is None else frame.arrival_time - frame.source_time for frame in frames[1:]]
+    assert None not in lags
+    assert all(lag is not None and -0.1 < lag < 10 for lag in lags)

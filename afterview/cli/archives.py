@@ -45,13 +45,18 @@ class Archive:
 @dataclass(frozen=True)
 class ArchivePlan:
     """files: to record, in order of time. outcomes: of those that are not read. left_out: files that are no videos. several: these are not
-    a single file that was named."""
+    one file that was named, nor the pictures of one time-lapse."""
 
     info: CameraInfo
     files: tuple[ArchivedFile, ...]
     several: bool = False
     outcomes: tuple[FileOutcome, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command goes on where it stopped: the files have times of their own."""
+        return all(file.clock != "none" for file in self.files)
 
 
 def find_archive(texts: Sequence[str]) -> Archive:
@@ -122,7 +127,7 @@ def _plan_pictures(
         )  # fmt: skip
     _note_clocks(pictures, info)
     todo, outcomes = _split([joined(pictures, archive.address)], reader)
-    return ArchivePlan(info, tuple(todo), True, tuple(outcomes), found.left_out)
+    return ArchivePlan(info, tuple(todo), False, tuple(outcomes), found.left_out)
 
 
 def _alone(

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +53,7 @@ def frigate(folder: Path, minute: int, second: int, *, camera: str = "front", se
 
 
 def test_a_folder_is_recorded_in_order_of_time_with_its_gaps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvr = tmp_path / "nvr"
     for minute, second in ((5, 4), (5, 0), (6, 0)):
@@ -68,7 +70,9 @@ def test_a_folder_is_recorded_in_order_of_time_with_its_gaps(
     assert [Path(path).name for path in document["left_out"]] == ["notes.txt"]
     assert "notes.txt" in error
 
-    status, document, _ = replay(capsys, tmp_path / "m", nvr)
+    with monkeypatch.context() as patched:  # nothing new: no model is loaded, and nothing decoded
+        patched.setattr("afterview.model.checkpoint.loading.load_encoders", None)
+        status, document, _ = replay(capsys, tmp_path / "m", nvr)
     assert (status, set(states(document).values()), document["recorded"]) == (0, {"present"}, 0)
     frigate(nvr, 6, 4)
     status, document, _ = replay(capsys, tmp_path / "m", nvr)
@@ -111,6 +115,22 @@ def test_after_an_interruption_it_goes_on_where_it_stopped(
     ]
     assert [parts.image(frame) for frame in parts.ids.tolist()] == [whole.image(frame) for frame in whole.ids.tolist()]
     assert [gap.reason for gap in whole.gaps] == ["not recording", "not recording"]
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for second in (0, 4, 8):
+        frigate(tmp_path / "nvr", 5, second)
+    command = [sys.executable, "-m", "afterview", "replay", str(tmp_path / "nvr"), "--memory", str(tmp_path / "m")]
+    killed = subprocess.run(
+        [*command, "--camera", "front", "--timezone", "UTC"],
+        env={**os.environ, "AFTERVIEW_FAILPOINT": "append.after-write:6"}, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < len(times(tmp_path / "m")) < 12
+    assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
+    assert times(tmp_path / "m") == [*range(12)]
+    assert len(Memory(tmp_path / "m").camera("front").snapshot().gaps) == 0
 
 
 def test_overlaps_broken_and_older_files_are_counted_and_said(

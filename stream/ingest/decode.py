@@ -27,8 +27,8 @@ from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.ingest.whole_first import WholeFirst
 from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import describe_streams
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry, Waiting
+from afterview.stream.source.offered import describe_streams
 from afterview.stream.source.reader import read_events
 from afterview.stream.source.stills import read_pictures
 

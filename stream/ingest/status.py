@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
-from afterview.stream.source.choice import OfferedStream
+from afterview.stream.source.offered import OfferedStream
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
 

@@ -11,14 +11,13 @@ for them before it knows their sizes: the packets of the others are dropped unde
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import av
 from av.stream import Discard, Disposition
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.offered import OfferedStream, list_streams
 from afterview.stream.source.refusals import no_video_described
 from afterview.stream.source.stated_size import stated_size
 
@@ -30,47 +29,6 @@ _MOST_PACKETS = 500  # of a file that are read to see which of its streams move
 _APART = {"hls", "dash"}  # formats in which every stream has a transport of its own
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)$")  # as Matroska states it
 _ONE_PICTURE = 1.5  # a stream that states to be shorter than so many pictures has one
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedStream:
-    """A video stream of a source. number: counts them from 0. used: it is recorded. still: why it does not move; empty if it does.
-
-    width, height: pixels, as coded; 0 if unknown.
-    """
-
-    number: int
-    codec: str
-    width: int
-    height: int
-    used: bool
-    still: str = ""
-
-    def __str__(self) -> str:
-        size = f" {self.width}x{self.height}" if self.width else ""
-        notes = ", ".join(filter(None, ("used" if self.used else "", self.still)))
-        return f"{self.number}: {self.codec}{size}" + (f" ({notes})" if notes else "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "number": self.number,
-            "codec": self.codec,
-            "width": self.width,
-            "height": self.height,
-            "used": self.used,
-        }
-
-
-def describe_streams(offered: tuple[OfferedStream, ...]) -> str:
-    """The streams that could be recorded, if there are several; empty otherwise."""
-    if sum(not stream.still for stream in offered) < 2 and all(stream.used != bool(stream.still) for stream in offered):
-        return ""
-    return _list(offered)
-
-
-def _list(offered: tuple[OfferedStream, ...]) -> str:
-    return f"{len(offered)} video stream{'s' * (len(offered) != 1)}: {', '.join(map(str, offered))}"
 
 
 def choose_stream(
@@ -102,7 +60,7 @@ def choose_stream(
         for place, stream in enumerate(streams)
     )  # fmt: skip
     if chosen is None:
-        raise NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has {_list(offered)}")
+        raise NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has {list_streams(offered)}")
     return chosen, offered
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from afterview.stream.source.choice import OfferedStream
 from afterview.stream.source.geometry import Shown, show
+from afterview.stream.source.offered import OfferedStream
 
 WHOLE = "end of file"  # the reason of the end of a recording about which there is nothing else to say
 

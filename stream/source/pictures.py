@@ -15,10 +15,10 @@ from typing import Protocol, Self
 import av
 
 from afterview.stream.errors import NotAVideo
-from afterview.stream.source.choice import OfferedStream
 from afterview.stream.source.damage import STRICT
 from afterview.stream.source.events import Frame, Passed, Picture
 from afterview.stream.source.jpeg_end import Format
+from afterview.stream.source.offered import OfferedStream
 from afterview.stream.source.parts import Found
 
 _GIVE_UP_AFTER = 16  # pictures in a row, from the first one on, that cannot be decoded

@@ -18,9 +18,10 @@ from PIL import Image
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address import parse_source
-from afterview.stream.source.choice import OfferedStream, describe_streams, discard_others
+from afterview.stream.source.choice import discard_others
 from afterview.stream.source.connection import Connection
 from afterview.stream.source.first_picture import remember_far
+from afterview.stream.source.offered import OfferedStream, describe_streams
 from afterview.stream.source.probe import probe
 from afterview.stream.source.reader import Opened, SourceConfig, read_events
 from afterview.stream.source.stated_size import stated_size

@@ -196,11 +196,10 @@ def _in_a_row(files: Sequence[ArchivedFile], start: float) -> Iterator[ArchivedF
 
 def no_date(undated: Sequence[ArchivedFile], count: int, dating: Dating, *, option: str = "--start TIME") -> str:
     """The error for files that nothing dates. option: which dates files that follow one another."""
-    what = {"stated": "a creation time", "name": "a time in its name"}.get(
-        dating, "a creation time or a time in its name"
-    )
+    missing = {"stated": "no creation time", "name": "no time in the name"}
+    what = missing.get(dating, "neither a creation time nor a time in the name")
     return (
-        f"{undated[0].address.redacted}: nothing says when it was recorded ({len(undated)} of {count} files have not {what}); give "
+        f"{undated[0].address.redacted}: nothing says when it was recorded ({len(undated)} of {count} files have {what}); give "
         f"{option} for files that follow one another in the order of their names, or --date modified to go by the times at which the "
         "files were last written (a copy may have changed these)"
     )

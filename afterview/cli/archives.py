@@ -99,7 +99,8 @@ def plan_archive(
         return ArchivePlan(info, _alone(files, archive.address, reader))
     _note_clocks(files, info)
     todo, outcomes = _split(files, reader)
-    outcomes = [*outcomes, *map(_outcome_of_broken, broken)]
+    todo, waiting = _until_unfinished(todo, broken)
+    outcomes = [*outcomes, *map(_outcome_of_broken, broken), *waiting]
     for outcome in outcomes:
         _LOGGER.log(
             logging.DEBUG if outcome.state == "present" else logging.WARNING,
@@ -184,6 +185,24 @@ def _has_any(snapshot: MemorySnapshot, file: ArchivedFile, later: float | None) 
     if any(gone.start <= end and gone.stop >= start for gone in snapshot.removed):
         return True
     return first > 0 and not any(gap.start < end and gap.end > start for gap in snapshot.gaps)
+
+
+def _until_unfinished(
+    files: Sequence[ArchivedFile], broken: Sequence[BrokenFile]
+) -> tuple[list[ArchivedFile], list[FileOutcome]]:
+    """Those before a file that is still being written, and those that must wait for it: it could not be recorded after them."""
+    first = min(
+        (file for file in broken if file.unfinished and file.start is not None),
+        key=lambda file: file.start or 0.0, default=None,
+    )  # fmt: skip
+    if first is None or first.start is None:
+        return list(files), []
+    detail = f"waits until {first.address} is complete"
+    return [file for file in files if (file.start or 0.0) < first.start], [
+        FileOutcome(file.address.redacted, "waiting", file.start, file.clock, detail=detail)
+        for file in files
+        if (file.start or 0.0) >= first.start
+    ]
 
 
 def _outcome_of_broken(file: BrokenFile) -> FileOutcome:

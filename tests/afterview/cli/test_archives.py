@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -343,3 +344,22 @@ def test_the_clock_of_the_recording_counts_before_its_name(tmp_path: Path, capsy
     assert (status, document["recorded"], len(times(tmp_path / "m"))) == (0, 4, 20)
     status, _, error = replay(capsys, tmp_path / "m", nvr / "2024-05-01_15-05-16.mp4")  # its length is not known before
     assert (status, "all of it lies before the newest frame" in error) == (2, True)
+
+
+def test_files_wait_for_an_unfinished_one_before_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = [write_recording(tmp_path / "nvr" / f"2024-05-01_13-05-0{2 * n}.mp4", seconds=2) for n in range(3)]
+    whole = clips[1].read_bytes()
+    clips[1].write_bytes(whole[: whole.index(b"moov") - 4])
+    status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, times(tmp_path / "m")) == (0, [0, 1])
+    assert [states(document)[clip.name] for clip in clips] == ["recorded", "unfinished", "waiting"]
+    hour_ago = time.time() - 3600
+    os.utime(clips[1], (hour_ago, hour_ago))
+    status, document, _ = replay(capsys, tmp_path / "n", tmp_path / "nvr")
+    assert (status, times(tmp_path / "n")) == (1, [0, 1, 4, 5])
+    assert [states(document)[clip.name] for clip in clips] == ["recorded", "failed", "recorded"]
+    status, _, error = replay(capsys, tmp_path / "o", tmp_path / "nvr", "--start", "2024-05-01T13:05")
+    assert (status, "--start does not say when the next file begins" in error) == (2, True)
+    clips[1].write_bytes(whole)
+    assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
+    assert times(tmp_path / "m") == [0, 1, 2, 3, 4, 5]

@@ -19,11 +19,11 @@ from afterview.memory.base.typed_times import find_zone, spell_duration
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ingest.archive import FileOutcome, is_complete
-from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.archive import ArchivedFile, BrokenFile, look_at, overlapping
+from afterview.stream.source.address.address import SourceAddress, parse_source
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.dated_pictures import joined, look_at_pictures
-from afterview.stream.source.found_files import FoundFiles, find_files, is_picture, names_several
+from afterview.stream.source.recordings.archive import ArchivedFile, BrokenFile, look_at, overlapping
+from afterview.stream.source.recordings.dated_pictures import joined, look_at_pictures
+from afterview.stream.source.recordings.found_files import FoundFiles, find_files, is_picture, names_several
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_NAMED = 5  # files in one note

@@ -25,11 +25,11 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
-from afterview.stream.source.address import SourceAddress, parse_source
+from afterview.stream.source.address.address import SourceAddress, parse_source
+from afterview.stream.source.address.redact import shows_password
+from afterview.stream.source.address.variables import without_variables
 from afterview.stream.source.config import SourceConfig, Transport
-from afterview.stream.source.hardware import require_decoder
-from afterview.stream.source.redact import shows_password
-from afterview.stream.source.variables import without_variables
+from afterview.stream.source.decoding.hardware import require_decoder
 
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 SLOWEST_REPLAY = 0.01  # times the recording's own pace

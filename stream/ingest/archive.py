@@ -22,8 +22,8 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ingest.items import Joint
 from afterview.stream.ingest.sampler import TOLERANCE_S, Sampler
 from afterview.stream.ingest.timeline import SMALLEST_STEP, LiveClock, RecordedClock
-from afterview.stream.source.archive import ArchivedFile, Clock
 from afterview.stream.source.events import WHOLE, Opened
+from afterview.stream.source.recordings.archive import ArchivedFile, Clock
 
 _LOGGER = logging.getLogger(__name__)
 

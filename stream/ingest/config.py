@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from afterview.memory.base.settings import CameraSettings
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.archive import ArchivedFile
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.recordings.archive import ArchivedFile
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders

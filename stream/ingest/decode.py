@@ -26,14 +26,14 @@ from afterview.stream.ingest.speed import Speed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.ingest.whole_first import WholeFirst
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.offered import describe_streams
 from afterview.stream.source.reader import read_events
-from afterview.stream.source.stills import read_pictures
+from afterview.stream.source.recordings.stills import read_pictures
 
 _MOST_HELD = (
-    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
+    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clocks.clock_check)
 )
 _PACE_FRAMES = 3  # of a recording that show its pace
 

@@ -114,7 +114,7 @@ class IngestStats:
     recorded: int = 0
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
-    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.damage)
+    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
     progress: str = ""  # of an archive: which of its files is read

@@ -87,7 +87,7 @@ class Frame:
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
-    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.damage).
+    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.decoding.damage).
     note: what else users should know of the source from here on, for people.
     """
 

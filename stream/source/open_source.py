@@ -10,16 +10,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from afterview.stream.errors import NotAVideo
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import no_other_stream
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Wait
-from afterview.stream.source.http_session import HttpSession, NotUnderstood, Reply
-from afterview.stream.source.jpeg_end import format_of
-from afterview.stream.source.motion_jpeg import MotionJpeg
-from afterview.stream.source.parts import Found, PictureParts, content_type
-from afterview.stream.source.pictures import PictureConnection, PictureFeed
-from afterview.stream.source.snapshot import Snapshots, read_body, take_picture
+from afterview.stream.source.pictures.http_session import HttpSession, NotUnderstood, Reply
+from afterview.stream.source.pictures.jpeg_end import format_of
+from afterview.stream.source.pictures.motion_jpeg import MotionJpeg
+from afterview.stream.source.pictures.parts import Found, PictureParts, content_type
+from afterview.stream.source.pictures.pictures import PictureConnection, PictureFeed
+from afterview.stream.source.pictures.snapshot import Snapshots, read_body, take_picture
 
 _PICTURES = {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/webp"}
 _ROWS = {"video/x-motion-jpeg", "video/x-jpeg", "video/mjpeg", "video/x-mjpeg", "video/jpeg", "image/mjpeg"}
@@ -48,9 +47,6 @@ def open_source(
     """Open `address`. wait: see Connection. Raises SourceError, redacted."""
     if address.kind == "http":
         feed = _open_pictures(address, config, stop, wait, monotonic)
-        if feed is not None and config.stream:
-            feed.close()
-            raise no_other_stream(address, config.stream)
         if feed is not None:
             return PictureConnection(
                 feed, address.redacted, decoder_threads=config.decoder_threads, monotonic=monotonic, clock=clock

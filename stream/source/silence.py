@@ -1,5 +1,5 @@
 """When a silent live source counts as lost: after `read_timeout_s` (stream.source.config) without data, or without a picture. The first
-picture of a connection may take `first_picture_timeout_s` while data comes (stream.source.first_picture).
+picture of a connection may take `first_picture_timeout_s` while data comes (stream.source.opening.first_picture).
 
 FFmpeg has the same timeout for one read, but it is not enough: it does not see data without pictures, and when a read times out, FFmpeg
 first delivers the packet that its parser held back, and reports the failure only after a second timeout.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.decoding.held import Packet
 from afterview.stream.source.events import Waiting
-from afterview.stream.source.failures import no_picture, nothing_came
-from afterview.stream.source.first_picture import FirstPicture
-from afterview.stream.source.held import Packet
+from afterview.stream.source.failures.failures import no_picture, nothing_came
+from afterview.stream.source.opening.first_picture import FirstPicture
 
 
 class SilenceLimit:

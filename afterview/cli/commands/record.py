@@ -29,8 +29,8 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
+from afterview.stream.source.address.redact import redact_values
 from afterview.stream.source.probe_aside import probe_aside
-from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
     from afterview.model.checkpoint.models import Encoders

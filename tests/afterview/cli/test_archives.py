@@ -19,7 +19,7 @@ from afterview.memory.directory import Memory
 from afterview.stream.ingest.archive import ArchiveReading, FileOutcome
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.media import VideoWriter
-from afterview.stream.source.archive import ArchivedFile
+from afterview.stream.source.recordings.archive import ArchivedFile
 from tests.support.archives import write_recording
 from tests.support.clips import make_clip, picture
 from tests.support.fragmented import fragment, write_clip

@@ -32,7 +32,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame

@@ -32,7 +32,7 @@ from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.upgrade import Upgrade, image_encoder
 from afterview.stream.ingest.write import CameraWriter, Stored
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.support.presets import write_preset
 from tests.support.watching import Recording as LiveRecording

@@ -4,6 +4,7 @@ A model comes from a checkpoint in the published layout, from a SigLIP and a Qwe
 MemAug, or from a seed: see model.checkpoint.sources. Modules are built on the meta device and filled tensor by tensor.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,26 +12,30 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from afterview.model.base.errors import BackendUnavailable, CheckpointError, explained
 from afterview.model.checkpoint import init
+from afterview.model.checkpoint.generation import end_tokens, generation_settings
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.models import AfterviewModel, Encoders
+from afterview.model.checkpoint.other_adapters import merge_with_peft
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
     TOWER_PREFIX,
     decoder_settings,
+    missing_decoder_keys,
     published_slots,
     read_config,
 )
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
 from afterview.model.checkpoint.tensor_check import check
-from afterview.model.checkpoint.tokenizer_files import find_tokenizer, stop_ids
+from afterview.model.checkpoint.tokenizer_files import find_tokenizer, require_room, stop_ids
 from afterview.model.checkpoint.weights import Slot, Target, TensorSource, digest, fill, open_tensors, slots_of
 from afterview.model.language.decoder import LanguageModel, build_decoder
+from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.token_embeddings import TokenEmbeddings
 from afterview.model.video_language import VideoLanguageModel
@@ -45,6 +50,8 @@ __all__ = [
     "load_index_encoder",
     "load_pretrained",
 ]
+
+_LOGGER = logging.getLogger(__name__)
 
 UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
 
@@ -78,8 +85,12 @@ def load_pretrained(
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     tokenizer = sources.read_tokenizer()
+    stops = stop_ids(tokenizer, sources.config.eos_token_id, end_tokens(sources.generation))
     with explained(sources.where):
-        network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
+        network = build_network(sources, preset, stops)
+    decoder = network.video_language.language.decoder
+    require_room(tokenizer, int(decoder.config.vocab_size), where=sources.where)
+    _say(sources, decoder.config)
     tensors = sources.complete(network.slots)
     if sources.untied_head is not None:
         _warn_if_untied(tensors, sources.where)
@@ -87,6 +98,8 @@ def load_pretrained(
     check(network.slots, tensors, where=sources.where)
     fingerprint = fill(network.slots, tensors, target)
     _finish(network, sources, target)
+    if sources.adapter is not None and sources.adapter.merged_by_peft:
+        fingerprint += f"+{merge_with_peft(decoder, sources.adapter)}"
     return AfterviewModel(
         preset=_honest(preset, sources),
         video_language=network.video_language,
@@ -96,6 +109,8 @@ def load_pretrained(
         config=sources.raw_config,
         tower_config=sources.tower_config,
         load_index=lambda: load_index_encoder(preset, target),
+        generation=generation_settings(sources.generation, preset, where=sources.where),
+        time_instruction=sources.config.time_instruction,
     )
 
 
@@ -137,6 +152,7 @@ def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
         raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
     with explained(name):
         model = build_index_model(config)
+    require_room(tokenizer, int(model.config.text_config.vocab_size), where=name)
     slots = slots_of(model)
     tensors = stored or {n: init.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
@@ -154,11 +170,14 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
         decoder_settings(sources.raw_config, vocabulary), qwen3=any(name.endswith("q_norm.weight") for name in tensors)
     )
     tower = build_tower(sources.tower_config)
+    # One source for both: transformers has defaults of its own for keys that config.json lacks.
+    used = decoder.config
+    heads = Heads(config.hidden_size, config.num_attention_heads, int(used.num_key_value_heads))
     _require_blocks(preset, config.memaug_depth)
     with torch.device("meta"):
         video_language = VideoLanguageModel(
             Projector(int(tower.config.hidden_size), config.hidden_size),
-            MemAug(config.heads, depth=config.memaug_depth, rope_theta=config.memaug_theta),
+            MemAug(heads, depth=config.memaug_depth, rope_theta=rotary_base(used)),
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
@@ -172,6 +191,11 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             use_memaug=preset.use_memaug,
         ).eval()
     return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
+
+
+def rotary_base(config: PreTrainedConfig) -> float:
+    """The base of the decoder's rotary wavelengths; MemAug has the same."""
+    return float(config.rope_parameters["rope_theta"])
 
 
 def choose_target(device: str | torch.device | None, dtype: str | torch.dtype | None) -> Target:
@@ -231,6 +255,19 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     if sources.drawn:
         update |= {"trained": False, "notice": preset.notice or UNTRAINED_NOTICE}
     return preset.model_copy(update=update)
+
+
+def _say(sources: Sources, config: PreTrainedConfig) -> None:
+    """Log what is assumed, replaced or ignored, and which adapter was merged."""
+    used = {**config.to_dict(), "rope_theta": rotary_base(config)}
+    lacking = missing_decoder_keys(sources.raw_config, used)
+    taken = (
+        [f"config.json lacks {lacking}; in brackets the defaults of transformers, which are taken"] if lacking else []
+    )
+    for note in (*sources.notes, *taken):
+        _LOGGER.warning("%s: %s", sources.where, note)
+    if sources.adapter is not None:
+        _LOGGER.info("%s: an adapter of type %s, merged into its base", sources.where, sources.adapter.config.peft_type)
 
 
 def _warn_if_untied(tensors: Mapping[str, TensorSource], where: str) -> None:

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.memory.base.durable import replacing, write_file
+from afterview.model.checkpoint.generation import GENERATION_FILE, generation_document
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
-from afterview.model.checkpoint.published import GENERATION_FILE, TOWER_DIRECTORY, published_slots
+from afterview.model.checkpoint.published import TOWER_DIRECTORY, published_slots
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of
 from afterview.model.vision.index_encoder import IndexEncoder
 from afterview.model.vision.tower import KNOWN_TOWERS
@@ -35,9 +36,9 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
         write_json(root / TOWER_DIRECTORY / "config.json", model.tower_config)
     slots = published_slots(model.video_language, model.vision.tower, tied=bool(config.get("tie_word_embeddings")))
     write_tensors(root, {name: slot.value.detach() for name, slot in slots.items()})
-    stops = sorted(model.video_language.language.stop_ids)
-    if stops:
-        write_json(root / GENERATION_FILE, {"do_sample": False, "eos_token_id": stops})
+    generation = generation_document(model.generation, model.video_language.language.stop_ids, model.preset)
+    if generation is not None:
+        write_json(root / GENERATION_FILE, generation)
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(root)
     own_index = _has_own_index(model.preset)
@@ -91,7 +92,7 @@ def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
     kept = preset.model_dump(
         mode="json",
         exclude_defaults=True,
-        exclude={"vision", "language", "architecture", "init_memaug", "memaug_depth", "seed"},
+        exclude={"vision", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"},
     )
     kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
     write_file(root / PRESET_FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())

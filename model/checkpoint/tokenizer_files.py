@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from afterview.model.base.errors import DamagedCheckpoint
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import Location
 from afterview.model.language.tokenizer import TURN_END
 
@@ -39,6 +39,19 @@ def stop_ids(
         ids.add(tokenizer.eos_token_id)
         ids.add(tokenizer.get_vocab().get(TURN_END))
     return frozenset(i for i in ids if i is not None)
+
+
+def require_room(tokenizer: PreTrainedTokenizerBase | None, rows: int, *, where: str) -> None:
+    """Raise CheckpointError if the tokenizer has tokens for which the embedding has no row. (More rows than tokens are usual.)"""
+    if tokenizer is None:
+        return
+    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if beyond:
+        number, token = beyond[0]
+        raise CheckpointError(
+            f"{where}: its tokenizer has {len(beyond)} tokens beyond the {rows} rows of its embedding, the first '{token}' ({number}); "
+            "take the tokenizer files of the model that was trained, or its weights after the embedding was resized"
+        )
 
 
 def _read(kind: type[PreTrainedTokenizerBase], directory: Path) -> PreTrainedTokenizerBase:

@@ -17,8 +17,8 @@ What each key does in the published code (github.com/jylins/hourllava, hour_llav
 | tokenizer_model_max_length | the published code cuts longer inputs there without a word; here nothing is cut, and a longer input is said |
 
 Without effect on a model with MemAug on a SigLIP tower: mm_spatial_pool_stride, mm_vision_select_*, mm_use_im_patch_token, use_mm_proj, s2,
-delay_load, vision_tower_pretrained, tokenizer_padding_side, image_crop_resolution, tune_*, freeze_*, mm_tunable_parts, mm_*_lr, and the keys
-of other resamplers.
+delay_load, vision_tower_pretrained, tokenizer_padding_side, image_crop_resolution, tune_*, freeze_*, mm_tunable_parts, mm_*_lr, and the
+keys of other resamplers.
 """
 
 import re

@@ -245,7 +245,7 @@ def test_a_directory_that_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(DamagedCheckpoint, match=r"config\.json: cannot be read \(not JSON: line"):
         load_pretrained(tmp_path)
     shutil.copy(TIED / "config.json", tmp_path)
-    with pytest.raises(CheckpointError, match="holds no weights: none of model.safetensors"):
+    with pytest.raises(CheckpointError, match="holds no weights"):
         load_pretrained(tmp_path)
 
 

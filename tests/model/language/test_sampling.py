@@ -96,8 +96,14 @@ def test_stop_texts_end_an_answer_and_are_not_part_of_it(
     assert ("".join(passed), stopped) == (text, reached)
 
 
-def test_settings_out_of_range_are_named() -> None:
-    for changes, name in (({"temperature": -0.1}, "temperature"), ({"top_p": 0.0}, "top_p"), ({"top_p": 1.1}, "top_p"), ({"max_new_tokens": 0}, "max_new_tokens"), ({"stop": ("",)}, "stop")):  # fmt: skip
-        with pytest.raises(UsageError, match=name):
-            GREEDY.changed(changes)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", -0.1), ("top_p", 0.0), ("top_p", 1.1), ("max_new_tokens", 0), ("top_k", -1), ("stop", ("",))],
+)
+def test_settings_out_of_range_are_named(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=name):
+        GREEDY.changed({name: value})
+
+
+def test_none_keeps_a_setting() -> None:
     assert GREEDY.changed({"temperature": None, "top_k": 3}) == GenerationSettings(top_k=3)

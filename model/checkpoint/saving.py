@@ -68,10 +68,13 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor]) -> None:
             save_file(part, partial, metadata={"format": "pt"})
             partial.chmod(0o644)  # safetensors creates files that only their owner can read
     if plan.is_sharded:
+        (directory / SINGLE_FILE).unlink(missing_ok=True)  # left by an earlier save; it would hide the shards
         write_json(directory / INDEX_FILE, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
-        (directory / SINGLE_FILE).unlink(missing_ok=True)
     else:
-        (directory / INDEX_FILE).unlink(missing_ok=True)  # left by an earlier, sharded save; it would hide the new file
+        (directory / INDEX_FILE).unlink(missing_ok=True)
+    for shard in directory.glob("model-*-of-*.safetensors"):
+        if shard.name not in plan.filename_to_tensors:
+            shard.unlink()
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

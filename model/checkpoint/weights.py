@@ -141,8 +141,8 @@ def _log_other_files(location: Location, taken: str) -> None:
     others = [file for file in WEIGHTS if file != taken and location.find(file) is not None]
     if others:
         _LOGGER.warning(
-            "%s: its weights are taken from %s, as transformers does; %s is not read: delete what is out of date",
-            location.name, taken, " and ".join(others),
+            "%s: its weights are taken from %s, as transformers does; not read: %s; delete what is out of date",
+            location.name, taken, ", ".join(others),
         )  # fmt: skip
     else:
         _LOGGER.debug("%s: its weights are taken from %s", location.name, taken)

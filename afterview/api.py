@@ -235,7 +235,8 @@ def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: Cam
         return model
     from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
-    return load_pretrained(reader.spec.model if model is None else os.fspath(model))
+    spec = reader.spec
+    return load_pretrained(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "Encoders":
@@ -243,7 +244,8 @@ def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: C
         return model.encoders
     from afterview.model.checkpoint.loading import load_encoders  # late: it loads torch
 
-    return load_encoders(reader.spec.model if model is None else os.fspath(model))
+    spec = reader.spec
+    return load_encoders(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _require_one_start(start: Time | None, last: Duration | None) -> None:

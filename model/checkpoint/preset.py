@@ -167,10 +167,15 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"
         )
-    if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
+    if is_hub_id(text):
         return ModelPreset(name=text, checkpoint=text)
     hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
     raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form owner/name."""
+    return not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text) is not None
 
 
 def _preset_of_base(adapter: Path) -> ModelPreset | None:

@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
-    model = load_model(arguments.model or cameras[0].spec.model)
+    spec = cameras[0].spec
+    model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
     streamed = not arguments.json and sys.stdout.isatty()
     with announced("answering") as end:
         answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
     _require_source(cameras)
-    encoders = _load(model, cameras)
+    encoders = _load(model, arguments.index_encoder, cameras)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
@@ -99,8 +99,9 @@ def _require_source(cameras: Sequence[PlannedCamera]) -> None:
         probe(config.address, config.source)
 
 
-def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
-    encoders = load_model_encoders(model)
+def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
+    recorded = next((camera.stored for camera in cameras if camera.stored is not None), None)
+    encoders = load_model_encoders(model, index, recorded=recorded)
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
     spec = encoders.feature_spec

@@ -8,7 +8,7 @@ What each key does in the published code (github.com/jylins/hourllava, hour_llav
 | mm_projector_type, mm_spatial_pool_mode | mlp2x_gelu, bilinear; others are refused |
 | mm_patch_merge_type | spatial_unpad; others have no image_newline, and `flat` cannot run in the published code |
 | mm_newline_position | grid: one newline after each frame; the published code with MemAug refuses all others as well |
-| image_aspect_ratio, image_grid_pinpoints | anyres_max_9 with all grids of 1 to 6 tiles per side |
+| image_aspect_ratio | anyres and anyres_max_N; others are refused. Which grids image_grid_pinpoints may name: model.vision.tiles |
 | add_time_instruction | true or false: whether the prompt of a video has the sentence about its length |
 | add_faster_video, mm_use_im_start_end, mm_llm_compress, quantization_config | not implemented; refused if they are on |
 | rope_scaling | the published class sets it to null before it builds the decoder, so it is ignored, and that is said |
@@ -29,7 +29,7 @@ from afterview.model.base.errors import CheckpointError
 
 MEMAUG = "memaug"  # mm_resampler_type of a checkpoint with MemAug
 TIME_INSTRUCTION = "add_time_instruction"
-MOST_TILES = 6  # per side of a picture
+_TILED = re.compile(r"anyres_max_\d+")  # image_aspect_ratio
 
 # Values that are implemented. The first is what a missing key (or null) stands for.
 _IMPLEMENTED: dict[str, tuple[Any, ...]] = {
@@ -38,7 +38,7 @@ _IMPLEMENTED: dict[str, tuple[Any, ...]] = {
     "mm_spatial_pool_mode": ("bilinear",),
     "mm_patch_merge_type": ("spatial_unpad",),
     "mm_newline_position": ("grid",),
-    "image_aspect_ratio": ("anyres_max_9",),
+    "image_aspect_ratio": ("anyres_max_9", "anyres"),
     TIME_INSTRUCTION: (True, False),
     "add_faster_video": (False,),
     "mm_use_im_start_end": (False,),
@@ -47,7 +47,6 @@ _IMPLEMENTED: dict[str, tuple[Any, ...]] = {
 }
 _REMEDIES = {
     "image_aspect_ratio": "videos do not depend on it: to ask about videos alone, correct it in a copy of config.json",
-    "image_grid_pinpoints": "videos do not depend on it: to ask about videos alone, delete it in a copy of config.json",
     "mm_llm_compress": "use `visual_dropout` in a preset file, and set it to false in a copy of config.json",
     "quantization_config": "convert the weights to bfloat16",
 }
@@ -72,23 +71,11 @@ def refuse_unimplemented(raw: Mapping[str, Any], *, name: str) -> None:
 def refuse_key(raw: Mapping[str, Any], key: str, *, name: str) -> None:
     """The same for one key."""
     known, value = _IMPLEMENTED[key], raw.get(key)
-    if value is not None and value not in known:
+    tiled = key == "image_aspect_ratio" and _TILED.fullmatch(str(value))
+    if value is not None and value not in known and not tiled:
         shown = " or ".join("null" if one is None else _plain(one) for one in known)
         remedy = _REMEDIES.get(key, "take a checkpoint that was trained so")
         raise CheckpointError(f"{name}: config.json: {key} {_shown(value)} is not supported, only {shown}; {remedy}")
-
-
-def refuse_other_grids(raw: Mapping[str, Any], side: int, *, name: str) -> None:
-    """Raise CheckpointError unless image_grid_pinpoints are all grids of 1 to 6 tiles of `side` pixels per side; missing is right, too."""
-    given = raw.get("image_grid_pinpoints")
-    if given is None:
-        return
-    grids = _grids(given, side)
-    if grids != {(rows, columns) for rows in range(1, MOST_TILES + 1) for columns in range(1, MOST_TILES + 1)}:
-        raise CheckpointError(
-            f"{name}: config.json: image_grid_pinpoints {_shown(given)[:60]} is not supported, only all grids of 1 to {MOST_TILES} "
-            f"tiles of {side} pixels per side; {_REMEDIES['image_grid_pinpoints']}"
-        )
 
 
 def with_implemented(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -131,23 +118,6 @@ def _scaling(raw: Mapping[str, Any]) -> str:
             if kind != "default":
                 return f"{key} ({kind})"
     return ""
-
-
-def _grids(given: Any, side: int) -> set[tuple[int, int]]:
-    """image_grid_pinpoints as tiles per side; empty for what they cannot be. Also in the short form of the scripts, "(1x1),...,(6x6)"."""
-    if isinstance(given, str):
-        ends = [(int(rows), int(columns)) for rows, columns in re.findall(r"\((\d+)x(\d+)\)", given)]
-        if len(ends) < 2:
-            return set()
-        (r0, c0), (r1, c1) = ends[0], ends[-1]
-        return {(rows, columns) for rows in range(r0, r1 + 1) for columns in range(c0, c1 + 1)}
-    try:
-        pairs = {(int(rows), int(columns)) for rows, columns in given}
-    except (TypeError, ValueError):
-        return set()
-    if any(rows % side or columns % side for rows, columns in pairs):
-        return set()
-    return {(rows // side, columns // side) for rows, columns in pairs}
 
 
 def _shown(value: object) -> str:

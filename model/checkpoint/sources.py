@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from afterview.model.base.errors import CheckpointError, explained
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.adapters import Adapter, merged
-from afterview.model.checkpoint.base_of_adapter import Place, find_places
-from afterview.model.checkpoint.config_keys import notes, refuse_other_grids, refuse_unimplemented, with_implemented
+from afterview.model.checkpoint.base_of_adapter import find_places
+from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
@@ -106,7 +106,7 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         where=name,
         raw_config=raw if goes_without else {**raw, "mm_resampler_type": init.MEMAUG},
         config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
-        tower_config=_tower(at, raw, config),
+        tower_config=tower_config(at.all, config.mm_vision_tower or ""),
         tensors=tensors,
         drawn=(MEMAUG_PREFIX,) if draws else (),
         seed=preset.seed,
@@ -115,15 +115,6 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         notes=tuple(said),
         adapter=at.adapter,
     )
-
-
-def _tower(at: Place, raw: Mapping[str, Any], config: PublishedConfig) -> Mapping[str, Any]:
-    found = tower_config(at.all, config.mm_vision_tower or "")
-    with explained(at.name):
-        side = int((found.get("vision_config") or found).get("image_size", 0))
-    if side:
-        refuse_other_grids(raw, side, name=at.name)
-    return found
 
 
 def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:

@@ -21,22 +21,22 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--temperature",
         type=float,
-        metavar="T",
+        metavar="N",
         help="draw tokens with this temperature; 0: always the most likely one",
     )
     group.add_argument(
         "--top-p",
         type=float,
-        metavar="P",
+        metavar="N",
         help="draw only from the most likely tokens with this share of the probability",
     )
-    group.add_argument("--top-k", type=int, metavar="K", help="draw only from the K most likely tokens; 0: from all")
+    group.add_argument("--top-k", type=int, metavar="N", help="draw only from the N most likely tokens; 0: from all")
     group.add_argument(
-        "--repetition-penalty", type=float, metavar="R", help="above 1: tokens that the answer already has become less likely"
+        "--repetition-penalty", type=float, metavar="N", help="above 1: tokens that the answer already has become less likely"
     )  # fmt: skip
     group.add_argument("--max-tokens", type=int, metavar="N", help="end the answer after N tokens")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before this text (repeatable)")
-    group.add_argument("--seed", type=int, default=0, help="seed from which tokens are drawn (default: 0)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed from which tokens are drawn (default: 0)")
 
 
 def generation_options(arguments: argparse.Namespace) -> dict[str, Any]:

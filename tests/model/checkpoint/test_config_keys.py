@@ -39,10 +39,7 @@ def sources(place: Path, **preset: Any) -> Any:
         ("mm_resampler_type", "perceiver"),
         ("mm_projector_type", "mlp3x_gelu"),
         ("image_aspect_ratio", "pad"),
-        ("image_aspect_ratio", "anyres"),
-        ("image_aspect_ratio", "anyres_max_4"),
-        ("image_grid_pinpoints", [[384, 768], [768, 384], [768, 768], [1152, 384], [384, 1152]]),
-        ("image_grid_pinpoints", "(1x1),...,(2x2)"),
+        ("image_aspect_ratio", "anyres_max"),
         ("add_faster_video", True),
         ("mm_use_im_start_end", True),
         ("mm_llm_compress", True),
@@ -52,11 +49,6 @@ def sources(place: Path, **preset: Any) -> Any:
 def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(CheckpointError, match=rf"checkpoint: config\.json: {key} .*is not supported, only .*; "):
         sources(copied(TIED, tmp_path, config={key: value}))
-
-
-@pytest.mark.parametrize("grids", [[[384 * i, 384 * j] for i in range(1, 7) for j in range(1, 7)], "(1x1),...,(6x6)"])
-def test_the_published_grids_are_taken(tmp_path: Path, grids: object) -> None:
-    assert not sources(copied(TIED, tmp_path, config={"image_grid_pinpoints": grids})).notes
 
 
 def test_published_configurations_need_no_note() -> None:

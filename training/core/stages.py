@@ -172,7 +172,8 @@ class StageData:
         assert annotation.video is not None
         config, preset = self._config, self._model.preset
         seen, seconds = bank.load(annotation.video)
-        prompt, labels = self._text(annotation, frames=len(seen), seconds=seconds)
+        stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}  # as in asking
+        prompt, labels = self._text(annotation, **stated)
         layout = plan_layout(
             len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
             random_constant=seed, grid=math.isqrt(self._model.vision.spec.tokens_per_frame),

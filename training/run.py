@@ -11,6 +11,7 @@ from typing import Any
 from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.base.errors import NotSaved
+from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
@@ -125,7 +126,11 @@ def _model_saved(out: Path) -> Iterator[None]:
 
 
 def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
-    return load_pretrained(config.model, init_memaug=config.init_memaug, device=device, dtype="float32")
+    model = load_pretrained(config.model, init_memaug=config.init_memaug, device=device, dtype="float32")
+    if config.time_instruction is None:
+        return model
+    stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}
+    return replace(model, config=stated, time_instruction=config.time_instruction)
 
 
 def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:

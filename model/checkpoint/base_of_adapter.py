@@ -9,7 +9,7 @@ from typing import Any
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 from afterview.model.checkpoint.adapters import ADAPTER_CONFIG, Adapter, read_adapter, read_adapter_config
-from afterview.model.checkpoint.hub import Directory, Location, locate
+from afterview.model.checkpoint.hub import Directory, Location, is_cached, locate
 from afterview.model.checkpoint.published import read_config
 from afterview.model.checkpoint.weights import read_json, weights_file
 
@@ -53,18 +53,27 @@ def find_places(place: str, adapter: str | None) -> Place:
     location = locate(place)
     if adapter is not None:
         return _with_adapter(location, locate(adapter))
-    config = (
-        read_adapter_config(location) if isinstance(location, Directory) or weights_file(location) is None else None
-    )
+    weights = _weights_of(location)
+    config = read_adapter_config(location) if isinstance(location, Directory) or weights is None else None
     if config is None:
         return Place(location)
-    if weights_file(location) is not None:
+    if weights is not None:
         _LOGGER.warning(
             "%s: holds whole weights and an adapter; the weights are taken, and the adapter is not applied (a preset file with "
             "`checkpoint` and `adapter` applies it)", location.name,
         )  # fmt: skip
         return Place(location)
     return _with_adapter(_base(location, config.base_model_name_or_path), location)
+
+
+def _weights_of(location: Location) -> str | None:
+    """`weights_file`, or None if the hub is unreachable but its cache has the adapter."""
+    try:
+        return weights_file(location)
+    except HubUnreachable:
+        if not is_cached(location, ADAPTER_CONFIG):
+            raise
+        return None
 
 
 def _with_adapter(base: Location, location: Location) -> Place:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import huggingface_hub
+from huggingface_hub import _CACHED_NO_EXIST
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -47,6 +48,10 @@ class HubModel:
 
     def find(self, file: str) -> Path | None:
         """The file's path in the hub's cache, downloaded if necessary. Raises HubUnreachable if neither cache nor hub can answer."""
+        if (
+            _cached(self.name, file) is _CACHED_NO_EXIST
+        ):  # the hub said so when it was asked; offline it must not count as unreachable
+            return None
         try:
             return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
         except LocalEntryNotFoundError:
@@ -85,6 +90,21 @@ class HubModel:
         except Exception:  # the exception types differ between versions of the hub client
             return True
         return False
+
+
+def is_cached(location: Location, file: str) -> bool:
+    """Whether a file is there without asking the hub."""
+    if isinstance(location, HubModel):
+        return isinstance(_cached(location.name, file), str)
+    return location.find(file) is not None
+
+
+def _cached(name: str, file: str) -> object:
+    """Path of a file in the hub's cache, the mark that the model does not have it, or None if nothing is known."""
+    try:
+        return huggingface_hub.try_to_load_from_cache(name, file)
+    except ValueError:  # a name that the hub's client does not take
+        return None
 
 
 def locate(source: str | Path) -> Location:

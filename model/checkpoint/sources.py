@@ -97,10 +97,10 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
     goes_without = lacks_memaug and not preset.use_memaug
     draws = lacks_memaug and preset.init_memaug and not goes_without
-    said = [] if draws else notes(raw)
+    replaced: list[str] = []
     if draws:
-        raw, said = with_implemented(raw)
-        said = [f"config.json, for the new MemAug: {change}" for change in said]
+        raw, replaced = with_implemented(raw)
+    said = [*(f"config.json, for the new MemAug: {change}" for change in replaced), *notes(raw)]
     refuse_unimplemented(raw, name=name)
     return Sources(
         where=name,

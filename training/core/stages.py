@@ -58,6 +58,9 @@ class StageConfig(Schema):
     max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; a longer sample is an error
     gradient_checkpointing: bool = True
     supervise_roles: bool = False
+    # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
+    # first stage leaves it out, the others have it.
+    time_instruction: bool | None = None
 
     @field_validator("trainer")
     @classmethod

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable
-from afterview.model.checkpoint.hub import Directory
+from afterview.model.checkpoint.hub import Directory, HubModel, is_cached
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, open_tensors, weights_file
@@ -130,3 +131,23 @@ def test_a_torch_file_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"state": {"model.norm.weight": torch.zeros(2)}, "epoch": 3}, place / TORCH_FILE)
     with pytest.raises(CheckpointError, match="instead of tensors by name"):
         open_tensors_in(place)
+
+
+def test_what_the_hub_said_it_has_not_is_not_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the network, a model whose optional files do not exist is complete in the cache of the hub's client."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--owner--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "config.json").write_text("{}")
+    (repository / ".no_exist" / "abc").mkdir(parents=True)
+    (repository / ".no_exist" / "abc" / "generation_config.json").touch()
+    model = HubModel("owner/name")
+    assert model.find("generation_config.json") is None
+    assert model.find("config.json") == repository / "snapshots" / "abc" / "config.json"
+    with pytest.raises(HubUnreachable):
+        model.find("model.safetensors")
+    assert is_cached(model, "config.json")
+    assert not is_cached(model, "generation_config.json")

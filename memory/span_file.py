@@ -2,7 +2,7 @@
 
 The file is a safetensors file (8 bytes of header length, JSON, raw arrays). It is streamed, so exporting a day uses little RAM:
 
-    times, arrival_times, source_times f64 [T]; time_basis u8 [T]; embeddings f32 [T, De];
+    times, arrival_times, source_times f64 [T]; time_basis u8 [T]; pictures_damaged u8 [T] (if any is); embeddings f32 [T, De];
     tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.base.int8_tokens);
     images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
     metadata: format, checksum (CRC-32C of the whole file, with zeros instead of its eight digits), camera (JSON), spec (JSON)
@@ -31,6 +31,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import Repository
 
 FORMAT = "afterimage-span-1"
+_DAMAGED = "pictures_damaged"
 _NO_CHECKSUM = "crc32c:00000000"
 _AT_ONCE = 256  # frames
 _BLOCK = 1 << 20  # bytes
@@ -55,7 +56,11 @@ def export_span(
         ("image_offsets", "int64", (count + 1,)), ("images", "uint8", (int(offsets[-1]),)), ("source_times", "float64", (count,)),
         ("time_basis", "uint8", (count,)), ("times", "float64", (count,)), *_token_shapes(spec, count),
     ]  # fmt: skip
-    whole = {"gaps": gaps, "image_offsets": offsets}
+    whole: dict[str, NDArray[Any]] = {"gaps": gaps, "image_offsets": offsets}
+    damaged = snapshot.pictures_damaged(ids) if count else np.zeros(0, dtype=bool)
+    if damaged.any():  # earlier versions ignore it
+        shapes.append((_DAMAGED, "uint8", (count,)))
+        whole[_DAMAGED] = damaged
     about = {"camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())}
     with replacing(path) as temporary, temporary.open("wb") as raw:
         header, file = _header(shapes, {"format": FORMAT, "checksum": _NO_CHECKSUM, **about}), _Summed(raw)
@@ -178,6 +183,8 @@ class SpanFile:
         arrival, source, basis = (
             self._file.get_tensor(name) for name in ("arrival_times", "source_times", "time_basis")
         )
+        marked = _DAMAGED in self._file.keys()  # noqa: SIM118 (not a dict)
+        damaged = self._file.get_tensor(_DAMAGED) if marked else np.zeros(len(self.times), dtype=np.uint8)
         offsets = self._file.get_tensor("image_offsets")
         for start in range(0, len(self.times), _AT_ONCE):
             stop = min(start + _AT_ONCE, len(self.times))
@@ -196,6 +203,7 @@ class SpanFile:
                     time_basis=TimeBasis(int(basis[row])), image=blob[low:high].tobytes(),
                     tokens=tokens[row - start], embedding=embeddings[row - start],
                     codes=Codes(codes.codes[row - start], codes.scales[row - start]) if codes else None,
+                    picture_damaged=bool(damaged[row]),
                 )  # fmt: skip
 
 

@@ -6,13 +6,15 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from afterview.cli.archives import Archive, ArchivePlan, find_archive, plan_archive
 from afterview.cli.arguments import camera_name, memory_path, newest_frame, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.base.camera import local_timezone
+from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
@@ -23,15 +25,17 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
-from afterview.stream.source.address import SourceAddress, parse_source
-from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.hardware import require_decoder
-from afterview.stream.source.redact import shows_password
-from afterview.stream.source.variables import without_variables
+from afterview.stream.source.address.address import SourceAddress, parse_source
+from afterview.stream.source.address.redact import shows_password
+from afterview.stream.source.address.variables import without_variables
+from afterview.stream.source.config import SourceConfig, Transport
+from afterview.stream.source.decoding.hardware import require_decoder
 
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 SLOWEST_REPLAY = 0.01  # times the recording's own pace
 LARGEST_IMAGE = 4320  # pixels, short side: 8K
+
+_Value = TypeVar("_Value")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class PlannedCamera:
     config: IngestConfig
     stored: FeatureSpec | None
     acks: AckFile | None
+    archive: ArchivePlan | None = None  # of `replay`
 
     @property
     def id(self) -> str:
@@ -54,7 +59,8 @@ class PlannedCamera:
 
 def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     """One camera per source. Raises UsageError, among others for two sources or two cameras that are the same."""
-    addresses = [parse_source(text) for text in arguments.sources]
+    archive = None if arguments.live else find_archive(arguments.sources)
+    addresses = [parse_source(text) for text in arguments.sources] if archive is None else [archive.address]
     for address in addresses:
         if address.live != arguments.live:
             other = "watch" if address.live else "replay"
@@ -63,15 +69,16 @@ def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     _warn_of_passwords(arguments.sources)
     memory = memory_path(arguments.memory)
     names, acks = _per_source("--camera", arguments.camera, addresses), _acks(arguments.ack_file, addresses)
+    streams = _streams(arguments.stream, addresses)
     cameras = [
-        _plan_camera(arguments, memory, address, name, ack, alone=len(addresses) == 1)
-        for address, name, ack in zip(addresses, names, acks, strict=True)
+        _plan_camera(arguments, memory, address, name, ack, stream, archive, alone=len(addresses) == 1)
+        for address, name, ack, stream in zip(addresses, names, acks, streams, strict=True)
     ]
     _require_one_source_each(cameras, given=bool(arguments.camera))
     return cameras
 
 
-def _per_source(option: str, given: Sequence[str], addresses: Sequence[SourceAddress]) -> Sequence[str | None]:
+def _per_source(option: str, given: Sequence[_Value], addresses: Sequence[SourceAddress]) -> Sequence[_Value | None]:
     """The values of an option that is given once for every source, or not at all."""
     if given and len(given) != len(addresses):
         raise UsageError(
@@ -89,8 +96,16 @@ def _acks(paths: Sequence[str], addresses: Sequence[SourceAddress]) -> list[AckF
     return files
 
 
+def _streams(given: Sequence[int], addresses: Sequence[SourceAddress]) -> Sequence[int | None]:
+    """The video stream of each source, by its number."""
+    if any(number < 0 for number in given):
+        raise UsageError(f"--stream {min(given)}: must be 0 or more; the first video stream of a source is 0")
+    return [given[0]] * len(addresses) if len(given) == 1 else _per_source("--stream", given, addresses)
+
+
 def _plan_camera(
-    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, *, alone: bool
+    arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, stream: int | None,
+    archive: Archive | None, *, alone: bool,
 ) -> PlannedCamera:  # fmt: skip
     name = camera_name(given, address.suggested_name)
     directory = directory_to_record(memory, name, by_id=given is not None)
@@ -113,10 +128,15 @@ def _plan_camera(
         fps = reader.info.fps
     if reader is not None and arguments.image_size is not None:
         _note_other_size(directory, arguments.image_size)
-    config = _config(arguments, address, fps, _timezone(arguments.timezone, reader))
-    if reader is not None and config.start is not None:
+    zone = _timezone(arguments.timezone, reader)
+    config = _config(arguments, address, fps, zone, stream)
+    if archive is None:
+        return PlannedCamera(name, directory, config, stored, acks)
+    if reader is not None and config.start is not None and archive.found is None:
         _require_later(config.start, reader)
-    return PlannedCamera(name, directory, config, stored, acks)
+    info = reader.info if reader else CameraInfo(directory.name, name, fps, zone)
+    plan = plan_archive(archive, arguments, reader, info, config.start, config.source)
+    return PlannedCamera(name, directory, replace(config, files=plan.files), stored, acks, plan)
 
 
 def _timezone(given: str | None, reader: CameraReader | None) -> str:
@@ -195,17 +215,19 @@ def _warn_of_passwords(sources: Sequence[str]) -> None:
         )
 
 
-def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str) -> IngestConfig:
+def _config(
+    arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str, stream: int | None
+) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
     require_decoder(arguments.decode)
     if arguments.live:
-        if arguments.udp and address.kind != "rtsp":
-            raise UsageError(f"--udp: is for rtsp:// only, not for {address.redacted}")
         source = SourceConfig(
             open_timeout_s=timeout("--open-timeout", arguments.open_timeout),
             read_timeout_s=timeout("--read-timeout", arguments.read_timeout),
-            rtsp_transport="udp" if arguments.udp else "tcp",
+            first_picture_timeout_s=timeout("--first-picture-timeout", arguments.first_picture_timeout),
+            rtsp_transport=_transport(arguments, address),
             decode=arguments.decode,
+            stream=stream,
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
@@ -217,8 +239,20 @@ def _config(arguments: argparse.Namespace, address: SourceAddress, fps: float, z
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
-        source=SourceConfig(decode=arguments.decode),
+        source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
+
+
+def _transport(arguments: argparse.Namespace, address: SourceAddress) -> Transport:
+    """Of RTSP. Raises UsageError for --transport or --udp with another kind of address."""
+    given: Transport | None = arguments.transport
+    option = "--udp" if given is None and arguments.udp else "--transport"
+    if arguments.udp and given not in (None, "udp"):
+        raise UsageError(f"--udp and --transport {given} contradict each other; give one of them")
+    given = "udp" if arguments.udp else given
+    if given is not None and address.kind != "rtsp":
+        raise UsageError(f"{option}: is for rtsp:// only, not for {address.redacted}")
+    return given or "tcp"
 
 
 def _image_size(pixels: int | None) -> int | None:

@@ -24,6 +24,8 @@ class TimeBasis(IntEnum):
     FILE = 2  # a recording: start time plus presentation time
 
 
+PICTURE_DAMAGED = 0x80  # the bit of a stored time basis that says so; 0x7F has the basis
+
 GapReason = Literal["lost", "not recording", "dropped", "jump", "paused", "disk full", "crashed"]
 GAP_REASONS: tuple[GapReason, ...] = (
     "lost",
@@ -35,6 +37,7 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "crashed",  # no process recorded, and the last one did not stop cleanly
 )  # stored by position: append only
 
+PACE_STEPS = 9  # the latest steps between frames, whose median is the usual one
 HOLE_STEPS = 2.5  # a silence of more than so many usual steps between frames is a gap, even without a known reason
 
 
@@ -54,6 +57,14 @@ class FrameRecord:
     source_time: float = math.nan  # NaN if the source gave none
     time_basis: TimeBasis = TimeBasis.ARRIVAL
     codes: Codes | None = None
+    picture_damaged: bool = (
+        False  # parts of the picture were lost on the way, or parts of one that it is predicted from
+    )
+
+    @property
+    def basis_code(self) -> int:
+        """The time basis as it is stored in `time_basis`, with PICTURE_DAMAGED."""
+        return int(self.time_basis) | (PICTURE_DAMAGED if self.picture_damaged else 0)
 
     def stored_as(self, storage: Storage) -> "FrameRecord":
         """The record as a memory with this storage holds it. Existing codes are kept."""

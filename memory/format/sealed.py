@@ -41,7 +41,7 @@ from afterview.memory.plans.downsampling import ARRAYS, Downsampled, downsampled
 if TYPE_CHECKING:
     from afterview.memory.format.arrays import ZarrArrays
 
-FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
+FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "basis_code"}
 
 
 def _missing(rows: NDArray[Any]) -> NDArray[np.bool_]:

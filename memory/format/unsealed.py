@@ -54,6 +54,7 @@ def frame_record(frame_id: int, frame: FrameRecord) -> Entry:
         "arrival": frame.arrival_time,
         "source": None if math.isnan(frame.source_time) else frame.source_time,
         "basis": int(frame.time_basis),
+        **({"picture_damaged": True} if frame.picture_damaged else {}),
     }
     stored = {name: rows.tobytes() for name, rows in frame.stored.items()}
     return header, {"image": frame.image, "embedding": frame.embedding.tobytes(), **stored}
@@ -121,6 +122,7 @@ def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureS
         tokens=tokens,
         embedding=np.frombuffer(parts["embedding"], dtype=np.float32),
         codes=codes,
+        picture_damaged=bool(header.get("picture_damaged", False)),
     )
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.held_directory import HeldDirectory
-from afterview.memory.base.records import FrameRecord, Gap, TimeBasis
+from afterview.memory.base.records import PICTURE_DAMAGED, FrameRecord, Gap, TimeBasis
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.plans.removal import Removal
 
-_FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "time_basis"}
+_FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "basis_code"}
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,26 @@ class MemorySnapshot:
 
     def scalars(self, name: str, ids: NDArray[np.int64]) -> NDArray[Any]:
         """`times`, `arrival_times`, `source_times` or `time_basis` of frames; NaN (or 0) for unreadable ones."""
+        rows = self._stored_scalars(name, ids)
+        return rows & (PICTURE_DAMAGED - 1) if name == "time_basis" else rows
+
+    def pictures_damaged(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these frames have a damaged picture."""
+        return self._stored_scalars("time_basis", ids).astype(np.int64) & PICTURE_DAMAGED != 0
+
+    def picture_damaged(self, frame: int) -> bool:
+        """The same of one frame."""
+        return bool(self.pictures_damaged(np.array([frame]))[0])
+
+    def _stored_scalars(self, name: str, ids: NDArray[np.int64]) -> NDArray[Any]:
         early, late = self._split(ids)
         parts = []
         if len(early):
             first = int(early[0])
             parts.append(self._sealed.scalars(name, first, int(early[-1]) + 1)[early - first])
         parts.append(np.array([getattr(frame, _FIELDS[name]) for frame in late]))
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        return found.astype(np.uint8) if name == "time_basis" else found
 
     def time_bases(self, ids: NDArray[np.int64]) -> dict[str, int]:
         """How many frames have their canonical time from each clock: {"source": 3580, "arrival": 20}."""

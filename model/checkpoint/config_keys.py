@@ -8,7 +8,7 @@ What each key does in the published code (github.com/jylins/hourllava, hour_llav
 | mm_projector_type, mm_spatial_pool_mode | mlp2x_gelu, bilinear; others are refused |
 | mm_patch_merge_type | spatial_unpad; others have no image_newline, and `flat` cannot run in the published code |
 | mm_newline_position | grid: one newline after each frame; the published code with MemAug refuses all others as well |
-| image_aspect_ratio | anyres and anyres_max_N; others are refused. Which grids image_grid_pinpoints may name: model.vision.tiles |
+| image_aspect_ratio | anyres and anyres_max_N; others are refused. image_grid_pinpoints: model.vision.tiles |
 | add_time_instruction | true or false: whether the prompt of a video has the sentence about its length |
 | add_faster_video, mm_use_im_start_end, mm_llm_compress, quantization_config | not implemented; refused if they are on |
 | rope_scaling | the published class sets it to null before it builds the decoder, so it is ignored, and that is said |

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from afterview.model.base.errors import CheckpointError, explained
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.adapters import Adapter, merged
-from afterview.model.checkpoint.base_of_adapter import find_places
+from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
@@ -30,6 +30,7 @@ from afterview.model.checkpoint.tokenizer_files import find_tokenizer
 from afterview.model.checkpoint.towers import tower_config
 from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
 from afterview.model.language.tokenizer import byte_tokenizer
+from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import build_tower
 
 SIGLIP_PREFIX = "vision_model."  # prefix of the vision tower in SigLIP checkpoints
@@ -106,7 +107,7 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         where=name,
         raw_config=raw if goes_without else {**raw, "mm_resampler_type": init.MEMAUG},
         config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
-        tower_config=tower_config(at.all, config.mm_vision_tower or ""),
+        tower_config=_tower(at, raw, config),
         tensors=tensors,
         drawn=(MEMAUG_PREFIX,) if draws else (),
         seed=preset.seed,
@@ -115,6 +116,21 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         notes=tuple(said),
         adapter=at.adapter,
     )
+
+
+def _tower(at: Place, raw: Mapping[str, Any], config: PublishedConfig) -> Mapping[str, Any]:
+    """Configuration of the vision tower. Raises CheckpointError if the grids of pictures do not fit it."""
+    found = tower_config(at.all, config.mm_vision_tower or "")
+    with explained(at.name):
+        side = int((found.get("vision_config") or found).get("image_size") or 0)
+    if side:
+        try:
+            Tiling.of(raw).sizes(side)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{at.name}: {error}; videos do not depend on it: correct it in a copy of config.json"
+            ) from None
+    return found
 
 
 def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:

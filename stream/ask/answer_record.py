@@ -222,7 +222,14 @@ def _part(camera: str, part: Document, image: ReadImage) -> CameraAnswer:
         "(deleted: frames of its span were forgotten on request)" if text is None else text,
         part["why"],
         tuple(
-            Evidence(camera, item["frame"], item["time"], item["weight"], image(camera, item["frame"]))
+            Evidence(
+                camera,
+                item["frame"],
+                item["time"],
+                item["weight"],
+                image(camera, item["frame"]),
+                item.get("picture_damaged", False),
+            )
             for item in part["evidence"]
         ),
         _coverage(camera, part["coverage"]),
@@ -248,7 +255,14 @@ def _coverage(camera: str, values: Document) -> Coverage:
 
 def _search(about: Origin, record: Document, parts: Mapping[str, Document], image: ReadImage) -> SearchRecord:
     hits = [
-        Hit(camera, hit["frame"], hit["time"], hit["score"], about.cameras[camera].iso(hit["time"]))
+        Hit(
+            camera,
+            hit["frame"],
+            hit["time"],
+            hit["score"],
+            about.cameras[camera].iso(hit["time"]),
+            picture_damaged=hit.get("picture_damaged", False),
+        )
         for camera, part in parts.items()
         for hit in part["hits"]
     ]

@@ -207,6 +207,7 @@ class Answerer:
                 snapshot.time_of(int(frame)),
                 float(weights[row]),
                 _image(snapshot, int(frame)),
+                snapshot.picture_damaged(int(frame)),
             )
             for row, frame in zip(heaviest, frames, strict=True)
         )

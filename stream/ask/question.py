@@ -44,13 +44,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1."""
+    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1.
+
+    picture_damaged: parts of the picture were lost between camera and record.
+    """
 
     camera: str
     frame: int
     time: float
     weight: float
     image: bytes = field(repr=False)  # JPEG
+    picture_damaged: bool = False
 
     def to_dict(self, image: str | None = None) -> dict[str, Any]:
         """The same as JSON. image: where the JPEG was saved."""
@@ -59,6 +63,7 @@ class Evidence:
             "frame": self.frame,
             "time": self.time,
             "weight": round(self.weight, 6),
+            "picture_damaged": self.picture_damaged,
             "image": image,
         }
 

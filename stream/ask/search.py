@@ -21,7 +21,7 @@ TimeRange = tuple[float | None, float | None]  # Unix seconds; None leaves a sid
 class Hit:
     """A frame that was found. score: cosine of the angle between its embedding and the text's. time_iso: in the camera's zone.
 
-    image: JPEG, where it was asked for.
+    image: JPEG, where it was asked for. picture_damaged: parts of it were lost between camera and record.
     """
 
     camera: str
@@ -30,6 +30,7 @@ class Hit:
     score: float
     time_iso: str
     image: bytes = field(default=b"", repr=False)
+    picture_damaged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -39,6 +40,7 @@ class Hit:
             "time": self.time,
             "time_iso": self.time_iso,
             "score": round(self.score, 6),
+            "picture_damaged": self.picture_damaged,
         }
 
 
@@ -111,7 +113,8 @@ def search(
         exact &= found.exact
         for hit in found.hits:
             when = snapshot.time_of(hit.frame)
-            hits.append(Hit(camera, hit.frame, when, hit.score, snapshot.info.iso(when)))
+            iso, damaged = snapshot.info.iso(when), snapshot.picture_damaged(hit.frame)
+            hits.append(Hit(camera, hit.frame, when, hit.score, iso, picture_damaged=damaged))
     if len(failures) == len(spans) and not any(isinstance(error, SpecMismatch) for error in failures.values()):
         raise none_left(memory.path, failures)
     skipped = {camera: str(error) for camera, error in failures.items()}

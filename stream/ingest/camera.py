@@ -21,6 +21,7 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings, write_settings
 from afterview.memory.writing.commands import Command
 from afterview.memory.writing.repository import Acknowledgement, Repository
+from afterview.stream.ingest.archive import FileOutcome
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
@@ -89,14 +90,19 @@ class CameraIngest:
         return self.repository.info.id
 
     @property
-    def never_connected(self) -> str:
-        """Why the source could not be opened so far; empty once it was."""
-        return self._decoder.never_connected
+    def never_began(self) -> str:
+        """Why the source has given no picture so far; empty once it has."""
+        return self._decoder.never_began
 
     @property
     def cut_short(self) -> bool:
         """Whether somebody stopped it before its source had ended."""
         return self._decoder.end_reason == STOPPED
+
+    @property
+    def outcomes(self) -> list[FileOutcome]:
+        """What became of the files of an archive so far."""
+        return self._decoder.outcomes
 
     def status(self) -> CameraStatus:
         """How the camera is doing. From any thread."""
@@ -110,12 +116,16 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            pictures_damaged=stats.pictures_damaged,
+            pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,
             median_latency_s=stats.median_latency(),
             lag_s=stats.latest_latency(),
             clock=stats.clock or None,
             upload=upload if upload and upload.place else None,
             images=ImageStatus.of(self._decoder.images, self.config.fps),
+            offered=stats.offered,
+            picture_note=stats.picture_note or None,
         )
 
     def stop(self) -> None:
@@ -139,8 +149,7 @@ class CameraIngest:
     def finish(self) -> None:
         """All stages have ended: set the last state."""
         if self.failure is None:
-            never = f"; never connected: {self.never_connected}" if self.never_connected else ""
-            self.stats.set_end("ended", self._decoder.end_reason + never)
+            self.stats.set_end("ended", "; ".join(filter(None, (self._decoder.end_reason, self.never_began))))
         else:
             self.stats.set_end("failed", "")
 

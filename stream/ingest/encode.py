@@ -142,6 +142,7 @@ def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[Frame
             image=frame.image,
             tokens=tokens[row],
             embedding=embeddings[row],
+            picture_damaged=frame.picture_damaged,
         )
         for row, frame in enumerate(frames)
     ]

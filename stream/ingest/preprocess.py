@@ -66,6 +66,7 @@ class Sampled:
     index_pixels: NDArray[np.uint8]
     image: bytes
     encoders: "Encoders"  # that will encode it
+    picture_damaged: bool = False
 
 
 def preprocess(
@@ -89,4 +90,5 @@ def preprocess(
         index_pixels=token_pixels if index == vision else to_square(rgb, index),
         image=image,
         encoders=encoders,
+        picture_damaged=frame.picture_damaged,
     )

@@ -78,7 +78,7 @@ class Sampler:
             self._anchor_at(time)
         self._idle = 0 if time > self._newest else self._idle + 1
         self._newest = max(time, self._newest)
-        slot = self._anchor_slot + math.floor((time - self._anchor + TOLERANCE_S) * self.fps)
+        slot = self._slot_at(time)
         if slot < self._next_slot:
             return None
         self._next_slot = slot + 1
@@ -88,6 +88,15 @@ class Sampler:
     def due(self, pts_s: float | None) -> bool:
         """Whether `admit` would choose this frame, if it were the next one."""
         return copy.copy(self).admit(pts_s) is not None
+
+    def is_same_slot(self, pts_s: float) -> bool:
+        """Whether a frame at this time lies in the slot of the frame that was chosen last."""
+        if not (self._anchored and abs(pts_s) < IMPOSSIBLE_S) or self._clock_restarted(pts_s):
+            return False
+        return self._slot_at(pts_s) == self._next_slot - 1
+
+    def _slot_at(self, time: float) -> int:
+        return self._anchor_slot + math.floor((time - self._anchor + TOLERANCE_S) * self.fps)
 
     def _anchor_at(self, time: float) -> None:
         self._anchored = True

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
+from afterview.stream.source.offered import OfferedStream
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
 
@@ -53,7 +54,9 @@ class ImageStatus:
 class CameraStatus:
     """One camera at one moment. Counters are of this session, except `frames` and `last_time`: of the camera's whole memory.
 
+    pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
+    offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -71,6 +74,10 @@ class CameraStatus:
     clock: str | None
     upload: UploadProgress | None
     images: ImageStatus
+    offered: tuple[OfferedStream, ...] = ()
+    pictures_damaged: int = 0
+    pictures_replaced: int = 0
+    picture_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -82,6 +89,8 @@ class CameraStatus:
             "frames": self.frames,
             "dropped": self.dropped,
             "reconnects": self.reconnects,
+            "pictures_damaged": self.pictures_damaged,
+            "pictures_replaced": self.pictures_replaced,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
             "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
@@ -89,6 +98,8 @@ class CameraStatus:
             "clock": self.clock,
             "store": self.upload.to_dict() if self.upload else None,
             "images": self.images.to_dict(),
+            "picture_note": self.picture_note,
+            "video_streams": [stream.to_dict() for stream in self.offered],
         }
 
 
@@ -103,7 +114,12 @@ class IngestStats:
     recorded: int = 0
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
+    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
+    pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
+    progress: str = ""  # of an archive: which of its files is read
+    offered: tuple[OfferedStream, ...] = ()  # the source's video streams
+    picture_note: str = ""  # what is not shown as the source says
     clock: str = ""  # why the source's own clock is not used; empty again once it is
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     on_change: Callable[[], None] = lambda: None
@@ -131,14 +147,16 @@ class IngestStats:
     def set_source(self, state: State, detail: str = "") -> None:
         """The source is online, offline or paused."""
         with self._lock:
-            self._source = state, detail
-        self.on_change()
+            before, self._source = self._source, (state, detail)
+        if before != self._source:  # the files of an archive are alike
+            self.on_change()
 
-    def set_detail(self, detail: str) -> None:
-        """Something happened that leaves the source's state as it is."""
+    def set_detail(self, detail: str, *, quiet: bool = False) -> None:
+        """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""
         with self._lock:
             self._source = self._source[0], detail
-        self.on_change()
+        if not quiet:
+            self.on_change()
 
     def set_disk_full(self, why: str | None) -> None:
         """The disk is full, or (None) no longer. Reported when that changes."""

@@ -41,7 +41,7 @@ class RecordedClock:
 
         own_clock: the recording states by the source's own clock when its frames were taken (prft).
         """
-        self._start, self._period, self._own_clock = start, 1 / fps, own_clock
+        self._start, self._period, self.own_clock = start, 1 / fps, own_clock
         # Unix seconds at presentation time 0 by the source's own clock, at the latest frame.
         self._anchor: float | None = None
         # Presentation time and canonical time of the latest chosen frame.
@@ -50,7 +50,7 @@ class RecordedClock:
 
     def observe(self, pts_s: float | None, source_time: float | None) -> None:
         """Learn when a frame was taken: by the source's own clock, recordings drift and may leave time out."""
-        if self._own_clock:
+        if self.own_clock:
             self._anchor = None if pts_s is None or source_time is None else source_time - pts_s
 
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:
@@ -89,8 +89,12 @@ class LiveClock:
         self.rejected: float | None = None
         self.connected()
 
-    def connected(self) -> None:
-        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first."""
+    def connected(self, *, by_arrival: bool = False) -> None:
+        """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first.
+
+        by_arrival: presentation times are the arrivals of single pictures: nothing needs to be learnt from later ones.
+        """
+        self._by_arrival = by_arrival
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._began: float | None = None  # when the first frame arrived
@@ -124,7 +128,8 @@ class LiveClock:
         if self._began is None or (self.settled and self._rushes()):
             self._began, self.settled = arrival_time, False
         known = on_time and arrival_time - self._improved >= self._learn_s
-        self.settled = self.settled or accepted or known or arrival_time - self._began >= self._learn_at_most_s
+        late = arrival_time - self._began >= self._learn_at_most_s
+        self.settled = self.settled or accepted or known or late or self._by_arrival
 
     def _follow(self, pts_s: float, arrival_time: float, reached_s: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than the stream's own time."""

@@ -1,5 +1,5 @@
 """One connection to one source: demux, decode, and the time at which each frame was taken, if the source states it. All reading by PyAV
-is here and in `stream.source.opening`.
+is here and in `stream.source.opening.opening`.
 
 Threads: a connection belongs to the thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot be
 interrupted from outside, so every read has a timeout inside FFmpeg, and the stop flag is checked after every packet.
@@ -11,25 +11,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import av
 
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.clock import SourceClock
+from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.clocks.clock import SourceClock
+from afterview.stream.source.clocks.fragments import FragmentReader
+from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
+from afterview.stream.source.clocks.program_date import read_program_date
+from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.events import Frame, Passed, Picture
-from afterview.stream.source.failures import codec_changed, explain_reading
-from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.held import Packet, Times
-from afterview.stream.source.key_frame_decoder import KeyFrameDecoder
-from afterview.stream.source.lazy_decoder import LazyDecoder
-from afterview.stream.source.opening import describe, has_no_times, open_container, video_stream
-from afterview.stream.source.packet_times import LiveLine, PacketTimes
-from afterview.stream.source.program_date import read_program_date
-from afterview.stream.source.reference_clock import ReferenceClock
+from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
+from afterview.stream.source.decoding.held import Packet, Times, number_of
+from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
+from afterview.stream.source.failures.failures import codec_changed, explain_reading
+from afterview.stream.source.geometry import PixelShape
+from afterview.stream.source.opening.choice import choose_stream, discard_others
+from afterview.stream.source.opening.opening import describe, has_no_times, open_container
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
@@ -40,11 +42,13 @@ _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder de
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed, or when the stream's clock restarted
+_DATE_AGAIN_S = 10.0  # ... after a read that failed
+_LONGEST_PLAYLIST_S = (
+    120.0  # between the newest segment and the picture that is shown; more apart are times of two clocks
+)
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-Due = Callable[[float | None], bool]
 
 
 class _Moment(NamedTuple):
@@ -57,11 +61,10 @@ class _Moment(NamedTuple):
     clock_problem: str
 
 
-_Decoder = LazyDecoder[_Moment] | KeyFrameDecoder[_Moment]
-
-
 class Connection:
     """An open source. Use as a context manager, in one thread; `frames` can be iterated once."""
+
+    longest_step_s: float | None = None  # see Opened
 
     def __init__(
         self,
@@ -76,29 +79,31 @@ class Connection:
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: _Decoder | None = None
+        self._decoder: Decoder[_Moment] | None = None
         self._opened = ExitStack()
-        self._container = self._opened.enter_context(open_container(address, config, monotonic))
+        again = partial(open_container, address, config, monotonic)
+        self._container = self._opened.enter_context(again())
         try:
-            self._stream = video_stream(self._container, address)
+            self._stream, self.offered = choose_stream(self._container, address, config.stream, again)
             self._stream.codec_context.thread_count = config.decoder_threads
             self.about = describe(self._container, self._stream, now=clock())
         except BaseException:
             self._opened.close()
             raise
         self.finite = not address.live or (address.kind in ("http", "hls") and self.about.finite)
+        discard_others(self._container, self._stream, hear=not self.finite)
         self._paced = address.kind == "pattern" or (address.live and self.finite)
         unit = self._stream.time_base
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
-        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind == "rtsp")
+        self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
         self.times = PacketTimes(self._stream, monotonic, self._live_line())
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._dated = False  # the program date was known once
+        self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
         self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
-        self._held_back = address.kind == "rtsp" and self.about.codec in _PARSED
+        self._held_back = address.kind in ("rtsp", "sdp") and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
@@ -160,15 +165,20 @@ class Connection:
         """Packets that the decoder was given, so far."""
         return self._decoder.decoded if self._decoder else 0
 
-    def frames(self, stop: threading.Event, due: Due | None = None) -> Iterator[Frame | Passed]:
+    def frames(
+        self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
+    ) -> Iterator[Frame | Passed | Waiting]:
         """Frames in the order in which they are shown, until the end or `stop`. When a live source fails: SourceLost, SourceTimeout.
 
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
-        unless they are needed. None: all are wanted.
+        unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
-        decoder = self._make_decoder(stop, due)
-        self._decoder = decoder
-        silence = SilenceLimit(self._address, self._config.read_timeout_s, self._monotonic)
+        decoder = make_decoder(
+            self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
+        )
+        self._decoder, pixel = decoder, PixelShape(self._stream)
+        decoder.damage.believes_marks = self._address.kind != "hls"
+        silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
             if stop.is_set():
@@ -181,22 +191,14 @@ class Connection:
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
-                    yield Frame(*times, Picture(decoded), self.damaged, moment.reached_s, moment.clock_problem)
+                    smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
                     sound_until = self.damaged
             silence.require_picture()
+            if notice := silence.notice():
+                yield notice
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
-
-    def _make_decoder(self, stop: threading.Event, due: Due | None) -> _Decoder:
-        def moment(times: Times) -> _Moment:
-            return self._moment(times, stop)
-
-        context = self._stream.codec_context
-        if due is None:
-            return LazyDecoder(context, moment, None)
-        if self._config.decode == "keyframes":
-            return KeyFrameDecoder(context, moment, lambda moment: due(moment.pts_s))
-        return LazyDecoder(context, moment, lambda moment: due(moment.pts_s))
 
     def _moment(self, times: Times, stop: threading.Event) -> _Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
@@ -230,7 +232,7 @@ class Connection:
     def _packets(self, silence: SilenceLimit) -> Iterator[Packet]:
         """Packets in file order, then an empty packet that drains the decoder. Unreadable places of a recording are skipped.
 
-        Live sources: packets of all streams, so that demux() returns while only sound comes.
+        Live sources: packets of sound too, so that demux() returns while only sound comes.
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
@@ -243,6 +245,9 @@ class Connection:
                     yield packet
                 return
             except (av.FFmpegError, OSError) as error:
+                if silence.is_left_over(error):
+                    failures += 1
+                    continue
                 failure = explain_reading(error, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
@@ -251,7 +256,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: _Decoder, packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return
@@ -289,19 +294,28 @@ class Connection:
     def _wall(self, pts: int | None) -> float | None:
         now = self._monotonic()
         if now >= self._date_due:
-            date = read_program_date(self._address.url)
-            if date is not None:
-                self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-            self._dated = self._dated or date is not None
-            self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+            self._read_date(pts, now)
         wall = self._clock.wall(pts)
+        if wall is None and self._wall_known:  # the stream's clock restarted, and the date belongs to the old one
+            self._read_date(pts, now)
+            wall = self._clock.wall(pts)
         if wall is None and self._dated:
             self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
+        self._wall_known = wall is not None
         return wall
+
+    def _read_date(self, pts: int | None, now: float) -> None:
+        date = read_program_date(self._address.url)
+        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
+            date = None  # of the clock before or after a restart
+        if date is not None:
+            self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
+        self._dated = self._dated or date is not None
+        self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
-        words = ["end of file"]
+        words = [WHOLE]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
         if self.about.rate_assumed and self.about.rate:

@@ -9,14 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from afterview.stream.errors import NotAVideo, SourceError, SourceLost
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.errors import BadUrl, NotAVideo, SourceError, SourceLost
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
-from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry, Waiting
+from afterview.stream.source.geometry import describe_angle
+from afterview.stream.source.open_source import open_source
+from afterview.stream.source.pictures.pictures import PictureConnection
+from afterview.stream.source.recordings.animation import is_animated_webp, read_animation
 
-__all__ = ["Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "read_events"]
+__all__ = [
+    "Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "Waiting", "read_events",
+]  # fmt: skip
 
 
 def read_events(
@@ -26,6 +32,7 @@ def read_events(
     stop: threading.Event,
     keep_trying: bool = False,
     due: Due | None = None,
+    instead: Due | None = None,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Wait | None = None,
@@ -36,9 +43,12 @@ def read_events(
     A recording ends with Ended. The reader reconnects to a live source without end once its first frame was seen; before that its failure
     is raised (a SourceError), unless `keep_trying`. `stop` takes effect at the next packet, so within the open or the read timeout.
     due: whether the next frame, at this `pts_s`, is wanted; others are Passed, and are not decoded unless they are needed. None: all are.
+    instead: whether it is wanted though it is not due, unless it is known to be damaged.
     clock: Unix seconds. monotonic: seconds for waiting and timeouts. sleep: how to wait; by default until `stop` at most.
     """
-    reader = _Reader(address, config, stop, due, clock, monotonic, sleep or stop.wait)
+    if address.kind == "file" and is_animated_webp(address.url):  # FFmpeg shows its first picture at most
+        return read_animation(address, stop=stop, clock=clock)
+    reader = _Reader(address, config, stop, due, instead, clock, monotonic, sleep or stop.wait)
     return reader.live(Backoff(config.backoff, dice), keep_trying) if address.live else reader.recording()
 
 
@@ -51,11 +61,13 @@ class _Reader:
         config: SourceConfig,
         stop: threading.Event,
         due: Due | None,
+        instead: Due | None,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         sleep: Wait,
     ) -> None:
         self._address, self._config, self._stop, self._due = address, config, stop, due
+        self._instead = instead
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
         self._was_live = False  # a live connection, not a recording's, has given pictures
         self._first_picture_at: float | None = None  # of the present connection, as are these:
@@ -81,7 +93,7 @@ class _Reader:
             failure = yield from self._one_connection()
             if failure is None or self._stop.is_set():
                 return
-            if not (keep_trying or self._was_live):
+            if not (keep_trying or self._was_live) or isinstance(failure, BadUrl):
                 raise failure
             if self._first_picture_at is not None:
                 down = False
@@ -105,7 +117,7 @@ class _Reader:
                         f"{self._address.redacted}: the live stream became a finished recording; waiting for a live stream"
                     )
                 for event in self._events(connection):
-                    if self._first_picture_at is None:
+                    if self._first_picture_at is None and not isinstance(event, Waiting):
                         self._first_picture_at = self._monotonic()
                         self._was_live = not connection.finite
                     yield event
@@ -118,19 +130,31 @@ class _Reader:
             return error
         return SourceLost(f"{self._address.redacted}: the stream ended")
 
-    def _connect(self) -> Connection:
-        return Connection(self._address, self._config, wait=self._sleep, monotonic=self._monotonic, clock=self._clock)
+    def _connect(self) -> Connection | PictureConnection:
+        return open_source(
+            self._address,
+            self._config,
+            stop=self._stop,
+            wait=self._sleep,
+            monotonic=self._monotonic,
+            clock=self._clock,
+        )
 
-    def _events(self, connection: Connection) -> Iterator[Opened | Frame | Passed]:
+    def _events(self, connection: Connection | PictureConnection) -> Iterator[Opened | Frame | Passed | Waiting]:
         """Opened with the first picture, then the pictures."""
         self._frames = 0
         try:
-            for frame in connection.frames(self._stop, self._due):
+            for frame in connection.frames(self._stop, self._due, self._instead):
+                if isinstance(frame, Waiting):
+                    yield frame
+                    continue
                 if self._frames == 0 and isinstance(frame, Frame):  # the first always is
-                    about, picture = connection.about, frame.picture
+                    about, shown = connection.about, frame.picture.shown
                     start, own_clock = connection.start_time, connection.own_clock
-                    size = picture.width, picture.height
-                    yield Opened(about.codec, *size, about.rate, start, own_clock, connection.delay_s)
+                    yield Opened(
+                        about.codec, *shown.size, about.rate, start, own_clock, connection.delay_s, connection.offered,
+                        describe_angle(shown), connection.longest_step_s,
+                    )  # fmt: skip
                 self._frames += 1
                 yield frame
         finally:

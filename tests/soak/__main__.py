@@ -8,7 +8,10 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = {"writing": "one camera's writer, index, retention and reader over days of stream time, with outages"}
+NAMES = {
+    "writing": "one camera's writer, index, retention and reader over days of stream time, with outages",
+    "cameras": "odd cameras at once, in real time, whose faults come and go",
+}
 
 
 def main() -> int:
@@ -19,7 +22,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of: {', '.join(NAMES)}")
-    parser.add_argument("--hours", type=float, default=24.0, help="of stream time (default: 24)")
+    parser.add_argument(
+        "--hours", type=float, default=24.0, help="of stream time (default: 24); `cameras` takes as long"
+    )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where NAME.md and NAME.png go")
     arguments = parser.parse_args()
     report = importlib.import_module(f"tests.soak.{arguments.name}").run(arguments.hours)

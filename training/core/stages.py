@@ -18,6 +18,7 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt, require_tokenizer
+from afterview.model.vision.tiles import Tiling
 from afterview.training.base.errors import DataError
 from afterview.training.base.seeds import seeded
 from afterview.training.core.parts import MODEL_PARTS, fault_of
@@ -57,6 +58,7 @@ class StageConfig(Schema):
     forgetting: ForgettingConfig = ForgettingConfig()
     max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input; a longer sample is an error
     gradient_checkpointing: bool = True
+    # Labels of the published code, which supervises control tokens and newlines, too; see training.data.conversations.
     supervise_roles: bool = False
     # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
     # first stage leaves it out, the others have it.
@@ -82,6 +84,7 @@ class StageObjective(nn.Module):
         """The tower is a submodule only if it is trained. Checkpoints then do not contain a frozen tower."""
         super().__init__()
         self.model, self._vision, self._config = model.video_language, model.vision, config
+        self._tiling = Tiling.of(model.config)
         learns = config.trains_vision
         self.tower = model.vision.tower if learns else None
         if config.gradient_checkpointing:
@@ -91,7 +94,8 @@ class StageObjective(nn.Module):
 
     def forward(self, examples: list[Example]) -> StepOutput:
         """Loss over all supervised tokens of the batch."""
-        samples = [perceive(example, self.model, self._vision, self._config.forgetting) for example in examples]
+        forgetting, tiling = self._config.forgetting, self._tiling
+        samples = [perceive(example, self.model, self._vision, forgetting, tiling) for example in examples]
         batch = assemble(self.model, samples)
         for example, length in zip(examples, batch.lengths, strict=True):
             _require_length(example.name, length, self._config)
@@ -163,7 +167,7 @@ class StageData:
         if annotation.video is not None:
             return self._video(annotation, self._banks[stream], seed)
         directory = self._config.streams[stream].pictures
-        prompt, labels = self._text(annotation, about_nothing=not annotation.pictures)
+        prompt, labels = self._text(annotation)
         _require_length(
             annotation.name, len(labels), self._config
         )  # the objective checks again, with the tokens of the pictures
@@ -187,9 +191,8 @@ class StageData:
         return Example(annotation.name, prompt, labels, seed, layout, features=seen)
 
     def _text(self, annotation: Annotation, **about: Any) -> tuple[Prompt, NDArray[np.int64]]:
-        return read_conversation(
-            self._tokenizer, annotation.pairs, supervise_roles=self._config.supervise_roles, **about
-        )
+        roles = self._config.supervise_roles
+        return read_conversation(self._tokenizer, annotation, supervise_roles=roles, **about)
 
 
 def _require_length(name: str, length: int, config: StageConfig) -> None:

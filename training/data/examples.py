@@ -21,7 +21,8 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
 from afterview.model.language.prompt import Prompt
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision.pictures import one_picture, several_pictures
+from afterview.model.vision.pictures import see_pictures, several_pictures
+from afterview.model.vision.tiles import PUBLISHED, Tiling
 from afterview.model.vision.tower import VisionEncoder
 from afterview.training.base.errors import DataError
 
@@ -43,20 +44,23 @@ class Example:
 
 
 def perceive(
-    example: Example, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
+    example: Example,
+    model: VideoLanguageModel,
+    vision: VisionEncoder,
+    forgetting: ForgettingConfig,
+    tiling: Tiling = PUBLISHED,
 ) -> Sample:
     """The sample as the model takes it. Differentiable in the tower and the projector."""
     if example.layout is not None:
         features = example.features if example.frames is None else see(vision, example.frames.numpy())
         assert features is not None, "a video has features or frames"
         return Sample(features, example.layout, example.prompt, example.labels)
-    side, projector = vision.spec.resolution, model.projector
-    if len(example.pictures) > 1:
-        tokens, layout = several_pictures(example.pictures, vision, projector, forgetting, seed=example.seed)
-    else:  # text: a blank picture, which adds no token but keeps every parameter in the graph
-        picture = example.pictures[0] if example.pictures else np.zeros((side, side, 3), np.uint8)
-        tokens, layout = one_picture(picture, vision, projector, forgetting, seed=example.seed)
-    return Sample(tokens, layout, example.prompt, example.labels, text_only=not example.pictures)
+    projector, side = model.projector, vision.spec.resolution
+    if not example.pictures:  # a blank picture adds no token to the text but keeps every parameter in the graph
+        tokens, layout = several_pictures([np.zeros((side, side, 3), np.uint8)], vision, projector, forgetting)
+        return Sample(tokens, layout, example.prompt, example.labels, text_only=True)
+    tokens, layout = see_pictures(example.pictures, vision, projector, forgetting, tiling, seed=example.seed)
+    return Sample(tokens, layout, example.prompt, example.labels)
 
 
 def see(vision: VisionEncoder, frames: NDArray[np.uint8]) -> Tensor:

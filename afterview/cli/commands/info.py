@@ -20,14 +20,13 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
-from afterview.stream.ingest.control import recorder_state
 
 _MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
-    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)), recorder_state)
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
         dump(memory.to_dict(), arguments.memory)
         return ExitStatus.OK
@@ -53,6 +52,8 @@ def _print(camera: CameraDescription) -> None:
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
+    if camera.pictures_damaged:
+        print(f"  {counted(camera.pictures_damaged, 'frame')} with a damaged picture: parts were lost on the way here")
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
     where = " on this machine" if camera.store else ""
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.cli.arguments import positive_duration, readable_memory
+from afterview.cli.output.answers import PICTURE_DAMAGED
 from afterview.cli.output.documents import columns_of, dump, print_skipped
 from afterview.cli.output.sheets import FORMATS, picture_path, picture_place, write_picture, write_sheet
 from afterview.cli.viewer import open_picture
@@ -39,6 +40,12 @@ class _Frame:
     image: bytes
     why: str
     before_s: float | None
+    picture_damaged: bool
+
+    @property
+    def note(self) -> str:
+        """What to know about the picture."""
+        return f" ({PICTURE_DAMAGED})" if self.picture_damaged else ""
 
     def to_dict(self, path: Path | None) -> dict[str, Any]:
         return {
@@ -47,6 +54,7 @@ class _Frame:
             "time": self.time,
             "time_iso": self.info.iso(self.time),
             "before_s": None if self.before_s is None else round(self.before_s, 3),
+            "picture_damaged": self.picture_damaged,
             "image": path and str(path),
             "problem": None if self.image else self.why,
         }
@@ -145,7 +153,8 @@ def _read(reader: "CameraReader", snapshot: "MemorySnapshot", chosen: Chosen) ->
     found = []
     for number in chosen.frames:
         image, why = image_of(snapshot, number)
-        found.append(_Frame(reader.info, number, snapshot.time_of(number), image, why, chosen.before_s))
+        damaged = snapshot.picture_damaged(number)
+        found.append(_Frame(reader.info, number, snapshot.time_of(number), image, why, chosen.before_s, damaged))
     return found
 
 
@@ -166,7 +175,7 @@ def _write_sheet(arguments: argparse.Namespace, frames: list[_Frame], notes: lis
 
     cards = [
         SheetFrame(
-            frame.image, frame.info.show(frame.time), f"{frame.info.id}, frame {frame.number}",
+            frame.image, frame.info.show(frame.time), f"{frame.info.id}, frame {frame.number}{frame.note}",
             f"{spell_duration(frame.before_s)} before" if frame.before_s else "", why=frame.why,
         )
         for frame in frames
@@ -192,7 +201,7 @@ def _print(
         path = f"  {output}" if output else ""
         problem = "" if frame.image else f"  cannot be shown: {frame.why}"
         print(
-            f"{names[frame.info.id]}  {frame.info.show_exact(frame.time)}  frame {frame.number}{before}{path}{problem}"
+            f"{names[frame.info.id]}  {frame.info.show_exact(frame.time)}  frame {frame.number}{frame.note}{before}{path}{problem}"
         )
     for note in notes:
         print(f"note: {note}")

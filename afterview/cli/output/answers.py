@@ -15,7 +15,9 @@ from afterview.stream.ask.span import describe_removal
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Images, Origin, SearchRecord
     from afterview.stream.ask.question import Coverage, Evidence
+    from afterview.stream.ask.search import Hit
 
+PICTURE_DAMAGED = "picture damaged"  # behind a frame, and in the caption of its picture
 LEAST_WEIGHT = 0.01  # evidence below this share is only counted
 _LEAST = f"{100 * LEAST_WEIGHT:g} %"
 _FEWEST = 3  # frames shown where all are below it
@@ -57,7 +59,9 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
     for item in shown:
         when = zones[item.camera].show(item.time)
         image = images.get((item.camera, item.frame), "(no image)")
-        print(f"  {names[item.camera]}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}")
+        print(
+            f"  {names[item.camera]}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}{damage_of(item)}"
+        )
     if rest:
         print(f"  {rest}")
     print_forgotten(record.about)
@@ -73,6 +77,11 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
         print(f"  {line}")
     first_s = min((part.timing["first_token_s"] for part in answer.parts), default=answer.total_s)
     print(f"\nfirst token after {first_s:.2f} s, complete after {answer.total_s:.2f} s; answer {answer.id}")
+
+
+def damage_of(frame: "Evidence | Hit") -> str:
+    """What to say behind a frame whose picture is damaged."""
+    return f"  ({PICTURE_DAMAGED})" if frame.picture_damaged else ""
 
 
 def split_evidence(evidence: Sequence["Evidence"]) -> tuple[list["Evidence"], str]:
@@ -105,7 +114,7 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
     for hit in result.hits:
         image = images.get((hit.camera, hit.frame), "(no image)")
         when = record.about.cameras[hit.camera].show_exact(hit.time)
-        print(f"{names[hit.camera]}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}")
+        print(f"{names[hit.camera]}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}{damage_of(hit)}")
     print_forgotten(record.about)
     if not result.exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")

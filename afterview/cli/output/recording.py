@@ -123,6 +123,8 @@ class RecordingView:
             f"{status.camera}: {status.state}, {counted(status.recorded, 'frame')}{newest}, {meter.rate():.1f}/s",
             f"lag {lag}" if lag != "-" else "",
             f"{status.dropped} dropped" if status.dropped else "",
+            ingest.stats.progress,
+            f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else "",
         ]
         waiting = describe_waiting(status.upload, info)
         _LOGGER.info("%s", ", ".join(filter(None, parts)) + (f"; {waiting}" if waiting else ""))
@@ -135,7 +137,9 @@ def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns:
         info = ingest.repository.info
         known = status.detail if status.state not in ("online", "ended") else ""
         clock = status.clock.partition(":")[0] if status.clock else None
-        problems = (status.cause, known, clock, describe_waiting(status.upload, info))
+        damaged = f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else None
+        waiting = describe_waiting(status.upload, info)
+        problems = (status.cause, ingest.stats.progress, known, clock, damaged, waiting)
         matter = "; ".join(problem.removeprefix(f"{ingest.config.address}: ") for problem in problems if problem)
         figures = [
             f"{meter.rate():.1f}/s",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import require_new
-from afterview.cli.output.answers import split_evidence, zone_of
+from afterview.cli.output.answers import damage_of, split_evidence, zone_of
 from afterview.configs import UsageError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.counts import counted, percent
@@ -74,7 +74,7 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     shown, rest = split_evidence(answer.evidence)
     frames = [
         SheetFrame(
-            item.image, zones[item.camera].show(item.time), f"{item.camera}, frame {item.frame}",
+            item.image, zones[item.camera].show(item.time), f"{item.camera}, frame {item.frame}{damage_of(item)}",
             percent(item.weight), item.weight, "this image cannot be read",
         )
         for item in shown[:MOST_FRAMES]
@@ -116,7 +116,7 @@ def _search_sheet(record: "SearchRecord", path: Path) -> str:
     frames = [
         SheetFrame(
             record.pictures.get((hit.camera, hit.frame), b""), zones[hit.camera].show(hit.time),
-            f"{hit.camera}, frame {hit.frame}", f"score {hit.score:.3f}", None, "this image cannot be read",
+            f"{hit.camera}, frame {hit.frame}{damage_of(hit)}", f"score {hit.score:.3f}", None, "this image cannot be read",
         )
         for hit in result.hits[:MOST_FRAMES]
     ]  # fmt: skip

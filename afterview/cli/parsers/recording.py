@@ -14,7 +14,7 @@ def add_recording_commands(commands: Commands) -> None:
 def _add_watch(commands: Commands) -> None:
     parser = add_command(
         commands, "watch", "record live sources",
-        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0) or a test pattern "
+        "SOURCE is rtsp://, http(s):// (HLS, MJPEG or progressive), a webcam\n(/dev/video0, or 0), a .sdp file or a test pattern "
         "(lavfi:testsrc2=size=640x360:rate=25). After the first frame it reconnects\nwithout limit. Several sources are recorded at once; "
         "one that fails does not end the others, and the exit status\nis then not 0. Ctrl-C ends all of them cleanly.\n\n"
         "A password in an address is visible to other users of this machine (`ps`). Instead, name a variable that begins\nwith AFTERVIEW_: "
@@ -32,7 +32,11 @@ def _add_watch(commands: Commands) -> None:
     parser.add_argument(
         "--keep-trying", action="store_true", help="keep trying when the first connection fails (default: give up)"
     )
-    parser.add_argument("--udp", action="store_true", help="RTSP over UDP instead of TCP")
+    parser.add_argument(
+        "--transport", choices=("tcp", "udp", "http", "multicast"),
+        help="how RTSP sends its pictures; http: through a proxy that lets only HTTP pass (default: tcp)",
+    )  # fmt: skip
+    parser.add_argument("--udp", action="store_true", help="short for --transport udp")
     parser.add_argument(
         "--open-timeout", type=float, default=10.0, metavar="S", help="seconds to wait for the connection (default: 10)"
     )
@@ -43,16 +47,25 @@ def _add_watch(commands: Commands) -> None:
         metavar="S",
         help="seconds without data after which the connection counts as lost (default: 10)",
     )
+    parser.add_argument(
+        "--first-picture-timeout", type=float, default=120.0, metavar="S",
+        help="seconds to wait for the first key frame of a connection while data comes (default: 120)",
+    )  # fmt: skip
     parser.set_defaults(live=True)
 
 
 def _add_replay(commands: Commands) -> None:
     parser = add_command(
-        commands, "replay", "record a video file, through the same path as a live stream",
-        "Frames keep the times of the\nrecording.\n\nexample:\n"
-        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
+        commands, "replay", "record video files, through the same path as a live stream",
+        "Frames keep the times of the\nrecording. Several files, a folder, or a pattern in quotes are recorded into one camera, in order "
+        "of time; what the camera\nhas already is skipped, so an interrupted command can be run again.\n\nexamples:\n"
+        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00\n"
+        "  afterview replay '/media/frigate/recordings/*/*/front/*.mp4' --memory ./cameras --camera front",
+        module="record",
     )  # fmt: skip
-    parser.add_argument("sources", metavar="FILE", nargs=1, help="the recording")
+    parser.add_argument(
+        "sources", metavar="FILE", nargs="+", help="a recording, a folder, or a pattern in quotes; options come after all files"
+    )  # fmt: skip
     _add_recording(parser)
     parser.add_argument(
         "--speed",
@@ -61,8 +74,18 @@ def _add_replay(commands: Commands) -> None:
         help="1 for the speed of the recording, 10 for ten times as fast, or max (default)",
     )
     parser.add_argument(
-        "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"
-    )
+        "--start", metavar="TIME",
+        help="when the recording began (default: as the file or its name says, else now); of several files: the first one, and each other "
+        "one follows the one before",
+    )  # fmt: skip
+    parser.add_argument(
+        "--interval", metavar="DURATION", help="from one picture to the next, with --start, for pictures that nothing dates"
+    )  # fmt: skip
+    parser.add_argument(
+        "--date", choices=("auto", "stated", "name", "modified"), default="auto",
+        help="what dates the files: the creation time that they state, their names, or when they were last written "
+        "(default: the first, else the second)",
+    )  # fmt: skip
     parser.set_defaults(live=False)
 
 
@@ -100,6 +123,11 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         help="short side of stored images in pixels; smaller pictures keep their size, and the number is kept for the camera. GB a day at "
         "1 frame per second, on real footage: 240: 0.9 to 1.7; 360: 1.5 to 3.0; 480: 1.5 to 3.8; estimated: 720: 5 to 8; 1080: 9 to 14. "
         "Tokens take 1.5 (tiny) or 13 (hour-llava-3b) beside them (default: as the camera does, 480 for a new camera)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stream", type=int, metavar="N", action="append", default=[],
+        help="which video stream of the source, counted from 0 as `watch` and `replay` list them (default: the one that the source marks "
+        "as its default, else the largest that moves)" + (several and "; with several sources once for all, or once for each"),
     )  # fmt: skip
     parser.add_argument(
         "--decode", choices=("needed", "full", "keyframes", "cuda"), default="needed",

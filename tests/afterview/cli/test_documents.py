@@ -33,6 +33,7 @@ FREE_TEXT = {
     "text",
     "detail",
     "clock",
+    "picture_note",
     "settings_problem",
 }
 FIRST = 1_700_000_000.0  # time of frame 0 of the support module

@@ -204,15 +204,23 @@ def test_lag_is_that_of_the_newest_frame_until_the_next_is_overdue() -> None:
 
 
 def row(
-    name: str, state: str, *, detail: str = "", cause: str | None = None, clock: str | None = None, recorded: int = 12
+    name: str,
+    state: str,
+    *,
+    detail: str = "",
+    cause: str | None = None,
+    clock: str | None = None,
+    recorded: int = 12,
+    pictures_damaged: int = 0,
 ) -> Any:
     address = "rtsp://***@10.0.0.7/live"
     ingest = SimpleNamespace(
         repository=SimpleNamespace(info=new_camera(name, fps=1.0)), config=SimpleNamespace(address=address)
     )
     status = SimpleNamespace(
-        state=state, detail=detail, cause=cause, dropped=3, recorded=recorded, lag_s=0.2, upload=None, clock=clock
-    )
+        state=state, detail=detail, cause=cause, dropped=3, recorded=recorded, lag_s=0.2, upload=None, clock=clock,
+        pictures_damaged=pictures_damaged,
+    )  # fmt: skip
     meter = Meter(1.0, 0.0)
     meter.observe(10, 10.0)
     return ingest, status, meter
@@ -224,12 +232,14 @@ def test_a_line_per_camera_has_all_that_matters_in_aligned_columns() -> None:
         row("back yard", "offline", detail="rtsp://***@10.0.0.7/live: no answer; next try in 2.0 s", recorded=1234),
         row("c", "failed", cause="rtsp://***@10.0.0.7/live: refused\nand more\x1b[2J"),
         row("a very long name of a camera", "paused", detail="on request"),
+        row("lossy", "online", pictures_damaged=4),
     ]
     assert live_rows(rows, 80) == [
         "前門                  online   1.0/s  lag 0.2 s  3 dropped    12 frames  source clock rejected",
         "back yard             offline  1.0/s  lag 0.2 s  3 dropped  1234 frames  no answer; next try in 2.0 s",
         "c                     failed   1.0/s      lag -  3 dropped    12 frames  refused and more\\x1b[2J",
         "a very long name ...  paused   1.0/s      lag -  3 dropped    12 frames  on request",
+        "lossy                 online   1.0/s  lag 0.2 s  3 dropped    12 frames  4 with a damaged picture",
     ]
     assert live_rows([], 80) == []
 

@@ -15,10 +15,11 @@ from afterview.memory.base.settings import read_settings
 from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
 from afterview.stream.media import decode_jpeg
-from afterview.stream.source.lazy_decoder import LazyDecoder
+from afterview.stream.source.decoding.lazy_decoder import LazyDecoder
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.servers import RtspServer, need_rtsp
+from tests.support.several_streams import Track, write_tracks
 
 PATTERN, OTHER = "lavfi:testsrc2=size=160x120:rate=20", "lavfi:testsrc=size=160x120:rate=20"
 DEAD = "rtsp://127.0.0.1:1/x"
@@ -29,7 +30,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 @pytest.fixture(autouse=True)
 def nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test hides must not be hidden in the next."""
-    monkeypatch.setattr("afterview.stream.source.redact._values", set())
+    monkeypatch.setattr("afterview.stream.source.address.redact._values", set())
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -233,6 +234,24 @@ def test_decoding_what_is_needed_records_what_decoding_all_records(
     assert needed.times.tolist() == full.times.tolist() == [START + second for second in range(5)]
     assert [*needed.images(np.arange(5))] == [*full.images(np.arange(5))]
     assert counts["needed"] < 50 <= counts["full"]
+
+
+def test_the_video_stream_can_be_chosen_and_the_others_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_tracks(tmp_path / "clip.mp4", [Track(64, 48), Track(160, 120)])
+    shapes = {}
+    for camera, options in (("largest", ()), ("first", ("--stream", "0"))):
+        replayed = replay(capsys, clip, "--memory", tmp_path / "m", "--camera", camera, "--start", START, *options)
+        shapes[camera] = decode_jpeg(Memory(tmp_path / "m").camera(camera).snapshot().image(0)).shape
+        assert [stream["used"] for stream in replayed["video_streams"]] == [camera == "first", camera == "largest"]
+        assert replayed["video_streams"][1] | {"used": None} == {
+            "number": 1, "codec": "h264", "width": 160, "height": 120, "used": None,
+        }  # fmt: skip
+    assert shapes == {"largest": (120, 160, 3), "first": (48, 64, 3)}
+    _, _, error = run(capsys, "replay", clip, "--memory", tmp_path / "n")
+    named = "2 video streams: 0: h264 64x48, 1: h264 160x120 (used); --stream N takes another"
+    assert f"online (h264 160x120; {named})" in error
 
 
 def test_the_size_of_images_is_kept_for_the_camera_and_its_cost_is_said(

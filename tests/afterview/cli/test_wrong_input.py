@@ -138,7 +138,7 @@ RECORDING: list[Row] = [
     *(
         (["replay", source, "--memory", "new"], 2, part)
         for source, part in (
-            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "is a folder"), ("empty.mp4", "is empty"),
+            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "there is no video"), ("empty.mp4", "is empty"),
             ("text.txt", "holds no video"), ("picture.png", "is a still picture"), ("picture.jpg", "is a still picture"),
             ("page.html", "not a video"), ("junk.mp4", "not a video"), ("a\0b", "NUL"), (LONG, "at most 4096"),
             ("rtsp://127.0.0.1:1/x", "use `afterview watch`"),
@@ -178,6 +178,10 @@ RECORDING: list[Row] = [
         )
     ),
     (replay("--camera", "a", "--camera", "b"), 2, "--camera: given 2 times for 1 source"),
+    (replay("--stream", "-1"), 2, "--stream -1: must be 0 or more"),
+    (replay("--stream", "3"), 2, "video stream 3 cannot be recorded; it has 1 video stream: 0: h264"),
+    (replay("--stream", "0", "--stream", "1"), 2, "--stream: given 2 times for 1 source"),
+    *((replay("--stream", text), 2, "--stream") for text in ("", "x", "1.5", "1e0", "nan")),
     (replay("--memory", "other"), 2, "--memory: is given twice"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--fps", "2"], 2, "use --fps 1"),
     (["replay", "clip.mp4", "--memory", "mem", "--camera", "yard", "--timezone", "Asia/Tokyo"], 2, "leave out --timezone"),

@@ -51,6 +51,20 @@ def test_what_is_not_implemented_is_refused_by_name(tmp_path: Path, key: str, va
         sources(copied(TIED, tmp_path, config={key: value}))
 
 
+@pytest.mark.parametrize("grids", [[[384, 500]], [[0, 384]], "anything", [[384, 768], [384]]])
+def test_grids_that_no_tiles_fill_are_refused_with_checkpoint_and_key(tmp_path: Path, grids: object) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint: config\.json: image_grid_pinpoints .*; videos do not depend on it"
+    ):
+        sources(copied(TIED, tmp_path, config={"image_grid_pinpoints": grids}))
+
+
+@pytest.mark.parametrize("grids", [[[384, 768], [768, 384], [768, 768]], "(1x1),...,(6x6)"])
+def test_grids_that_tiles_fill_are_taken(tmp_path: Path, grids: object) -> None:
+    change = {"image_grid_pinpoints": grids, "image_aspect_ratio": "anyres_max_4"}
+    assert not sources(copied(TIED, tmp_path, config=change)).notes
+
+
 def test_published_configurations_need_no_note() -> None:
     assert not sources(TIED).notes
     assert not sources(UNTIED).notes

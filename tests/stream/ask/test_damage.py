@@ -122,7 +122,7 @@ def test_nothing_is_written_on_standard_error_by_the_libraries(tmp_path: Path) -
     spoil(make_clip(tmp_path / "clip.mp4", frames=30), tmp_path / "spoilt.mp4", set(range(3, 12)))
     script = (
         "import sys, threading, numpy as np\n"
-        "from stream.source.address import parse_source; from stream.media import VideoWriter; from stream.source.reader import *\n"
+        "from stream.source.address.address import parse_source; from stream.media import VideoWriter; from stream.source.reader import *\n"
         "with VideoWriter(sys.argv[2], 64, 48, 10, 'libx265') as video: video.write(np.zeros((48, 64, 3), np.uint8))\n"
         "print(sum(1 for _ in read_events(parse_source(sys.argv[1]), SourceConfig(), stop=threading.Event())))"
     )

@@ -35,8 +35,8 @@ def test_an_answer_is_json_of_its_first_camera_and_of_each() -> None:
     answer = Answer("id", "What now?", "gate: a\nback: b", parts, None, {"new": "nothing was recorded"}, 1.23456)
     document = json.loads(json.dumps(answer.to_dict({("back", 7): "back-7.jpg"})))
     assert document["evidence"] == [
-        {"camera": "back", "frame": 7, "time": 2.0, "weight": 0.5, "image": "back-7.jpg"},
-        {"camera": "gate", "frame": 7, "time": 2.0, "weight": 0.25, "image": None},
+        {"camera": "back", "frame": 7, "time": 2.0, "weight": 0.5, "picture_damaged": False, "image": "back-7.jpg"},
+        {"camera": "gate", "frame": 7, "time": 2.0, "weight": 0.25, "picture_damaged": False, "image": None},
     ]
     assert document["coverage"] == document["cameras"][0]["coverage"]
     assert document["coverage"]["gaps"] == [{"start": 3.0, "end": None, "seconds": None, "reason": "lost"}]

@@ -1,0 +1,178 @@
+"""Opens a source with what reads it: FFmpeg, or for single pictures over HTTP the readers of this project.
+
+Of an http(s) address the server's answer decides, not its name: multipart, an endless row of JPEGs, or one picture are read here.
+Everything else is opened by FFmpeg, after the first connection was closed: some cameras serve one client only.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from afterview.stream.errors import NotAVideo
+from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.connection import Connection, Wait
+from afterview.stream.source.opening.choice import no_other_stream
+from afterview.stream.source.pictures.http_session import HttpSession, NotUnderstood, Reply
+from afterview.stream.source.pictures.jpeg_end import format_of
+from afterview.stream.source.pictures.motion_jpeg import MotionJpeg
+from afterview.stream.source.pictures.parts import Found, PictureParts, content_type
+from afterview.stream.source.pictures.pictures import PictureConnection, PictureFeed
+from afterview.stream.source.pictures.snapshot import Snapshots, read_body, take_picture
+
+_PICTURES = {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/webp"}
+_ROWS = {"video/x-motion-jpeg", "video/x-jpeg", "video/mjpeg", "video/x-mjpeg", "video/jpeg", "image/mjpeg"}
+_UNSTATED = {"", "application/octet-stream", "binary/octet-stream", "text/plain", "application/x-unknown"}
+_LARGEST_UNSTATED = 16 << 20  # bytes of an answer without a type that may be one picture
+_ONE_MORE_S = 1.0  # after a picture of unstated length: the answer ends within this, or more pictures follow
+
+
+class _Way(NamedTuple):
+    """How an answer is read. parts None: as one picture, which begins with `head`."""
+
+    parts: PictureParts | None
+    found: list[Found]
+    head: bytes = b""
+
+
+def open_source(
+    address: SourceAddress,
+    config: SourceConfig,
+    *,
+    stop: threading.Event,
+    wait: Wait,
+    monotonic: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.time,
+) -> Connection | PictureConnection:
+    """Open `address`. wait: see Connection. Raises SourceError, redacted."""
+    if address.kind == "http":
+        feed = _open_pictures(address, config, stop, wait, monotonic)
+        if feed is not None and config.stream:
+            feed.close()
+            raise no_other_stream(address, config.stream)
+        if feed is not None:
+            return PictureConnection(
+                feed, address.redacted, decoder_threads=config.decoder_threads, monotonic=monotonic, clock=clock
+            )
+    return Connection(address, config, wait=wait, monotonic=monotonic, clock=clock)
+
+
+def sends_pictures(address: SourceAddress, config: SourceConfig) -> bool:
+    """Whether this http(s) address is read by this project's own readers. Waits for no picture. Raises SourceError."""
+    with HttpSession(address, threading.Event()) as session:
+        try:
+            reply = session.get(config.open_timeout_s)
+        except NotUnderstood:
+            return False
+        try:
+            return _way(address, reply, config, time.monotonic) is not None
+        finally:
+            reply.close()
+
+
+def _open_pictures(
+    address: SourceAddress,
+    config: SourceConfig,
+    stop: threading.Event,
+    wait: Wait,
+    monotonic: Callable[[], float],
+) -> PictureFeed | None:
+    """None: FFmpeg is to read it."""
+    session = HttpSession(address, stop)
+    feed: PictureFeed | None = None
+    try:
+        reply = session.get(config.open_timeout_s)
+        way = _way(address, reply, config, monotonic)
+        if way is None:
+            reply.close()
+        elif way.parts is not None:
+            feed = MotionJpeg(
+                address, session, reply, way.parts,
+                read_timeout_s=config.read_timeout_s, monotonic=monotonic, found=way.found,
+            )  # fmt: skip
+        else:
+            feed = _one_picture(address, config, session, reply, way.head, stop, wait, monotonic)
+    except NotUnderstood:
+        pass
+    finally:
+        if feed is None:
+            session.close()
+    return feed
+
+
+def _way(address: SourceAddress, reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+    """None: FFmpeg is to read it. Raises NotAVideo if another stream than the only one is asked for."""
+    way = _find_way(reply, config, monotonic)
+    if way is not None and config.stream:
+        raise NotAVideo(
+            f"{address.redacted}: video stream {config.stream} cannot be recorded; it sends single pictures, which are stream 0"
+        )
+    return way
+
+
+def _find_way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+    kind, boundary = content_type(reply.content_type)
+    if kind.startswith("multipart/") and reply.length != 0:
+        return _Way(PictureParts(boundary), [])
+    if kind in _PICTURES:
+        return _Way(None, [])
+    if kind in _ROWS and reply.length is None:
+        return _Way(PictureParts(), [])
+    if kind in _UNSTATED:
+        return _sniff(reply, config, monotonic)
+    return None
+
+
+def _sniff(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+    """What the first bytes say, where the header says nothing."""
+    data = reply.read(config.open_timeout_s)
+    if not data:
+        return None
+    text = data.lstrip(b"\r\n")
+    if reply.length is not None:
+        one = format_of(data) not in (None, "unknown") and reply.length <= _LARGEST_UNSTATED
+        return _Way(None, [], data) if one else None
+    if format_of(text) == "mjpeg" or (text.startswith(b"--") and b"\n" in text and b"image/" in text.lower()):
+        parts = PictureParts()
+        return _Way(parts, parts.feed(data, monotonic()))
+    return None
+
+
+def _one_picture(
+    address: SourceAddress,
+    config: SourceConfig,
+    session: HttpSession,
+    reply: Reply,
+    head: bytes,
+    stop: threading.Event,
+    wait: Wait,
+    monotonic: Callable[[], float],
+) -> PictureFeed | None:
+    """A snapshot; or, where the length of the answer is not stated and it goes on after the first picture, a row of pictures."""
+    if reply.length is None:
+        parts, found = PictureParts(), list[Found]()
+        deadline = monotonic() + config.open_timeout_s
+        while True:
+            data = reply.read(_ONE_MORE_S if found else max(0.0, deadline - monotonic()))
+            if data == b"" and (found := found or parts.end()):
+                break
+            if data:
+                found += parts.feed(data, monotonic())
+            if data is None or len(found) > 1:
+                return MotionJpeg(
+                    address, session, reply, parts, read_timeout_s=config.read_timeout_s, monotonic=monotonic, found=found
+                )  # fmt: skip
+            if data == b"":
+                return None
+        first: Found | None = found[0]
+    else:
+        body, at = read_body(reply, address, config.read_timeout_s, monotonic)
+        first = take_picture(head + body, at)
+    reply.close()
+    if first is None:
+        return None
+    return Snapshots(
+        address, session, first,
+        fps=config.poll_fps, tag=reply.tag, read_timeout_s=config.read_timeout_s, stop=stop, wait=wait, monotonic=monotonic,
+    )  # fmt: skip

@@ -1,12 +1,15 @@
 """A disk that is full when a training saves: named, with the checkpoint that is still there and how to continue."""
 
+import errno
 from pathlib import Path
 
 import pytest
 import torch
 
+from afterview.memory.base.durable import unfinished_files
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import STATE
+from afterview.training.data.features import feature_path, save_frames
 from tests.support.full_disk import no_larger_files
 from tests.training.core.test_trainer import line_trainer
 
@@ -35,3 +38,13 @@ def test_without_an_earlier_checkpoint_it_is_said(tmp_path: Path) -> None:
         pytest.raises(TrainingError, match="--resume continues at step 0: there is no earlier checkpoint"),
     ):
         trainer.save()
+
+
+def test_a_bank_of_frames_names_its_file(tmp_path: Path) -> None:
+    """safetensors has an error of its own for what the system refuses."""
+    frames = torch.zeros(4, 64, 64, 3, dtype=torch.uint8)
+    with no_larger_files(10_000), pytest.raises(OSError, match="File too large") as caught:
+        save_frames(tmp_path, "a.mp4", frames, 4.0)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(feature_path(tmp_path, "a.mp4"))
+    assert not unfinished_files(tmp_path)

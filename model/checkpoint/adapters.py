@@ -19,7 +19,7 @@ from torch import Tensor
 
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
-from afterview.model.checkpoint.hub import Location
+from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.checkpoint.weights import TensorSource, read_json, read_torch_file
 
 ADAPTER_CONFIG, ADAPTER_FILE, ADAPTER_TORCH_FILE = (
@@ -76,7 +76,7 @@ class Adapter:
     """An adapter that has been read. whole: tensors that it replaces, by published name."""
 
     name: str
-    directory: Path  # that holds its files
+    file: Path  # with its tensors; adapter_config.json lies beside it
     config: AdapterConfig
     updates: Mapping[str, _Update]
     whole: Mapping[str, Tensor]
@@ -102,12 +102,12 @@ def read_adapter_config(location: Location) -> AdapterConfig | None:
 
 def read_adapter(location: Location, config: AdapterConfig) -> Adapter:
     """Read an adapter. Raises CheckpointError for what cannot be merged, DamagedCheckpoint for files that cannot be read."""
-    whole = _other_trained(location)
+    whole, file = _other_trained(location), _file(location)
     if config.peft_type != LORA:
-        return Adapter(location.name, _directory(location), config, {}, whole)
+        return Adapter(location.name, file, config, {}, whole)
     _require_mergeable(config, location.name)
     updates: dict[str, _Update] = {}
-    for stored, tensor in _tensors(location).items():
+    for stored, tensor in _tensors(file).items():
         name = _published_name(stored)
         if match := _PART.fullmatch(name):
             update = updates.setdefault(match[1], _Update(embedding=".lora_embedding_" in name))
@@ -123,7 +123,7 @@ def read_adapter(location: Location, config: AdapterConfig) -> Adapter:
         raise DamagedCheckpoint(
             f"{location.name}: holds only one half of the update of {lacking[0]}; download it again"
         )
-    return Adapter(location.name, _directory(location), config, updates, whole)
+    return Adapter(location.name, file, config, updates, whole)
 
 
 def merged(base: Mapping[str, TensorSource], adapter: Adapter, *, where: str) -> dict[str, TensorSource]:
@@ -191,20 +191,18 @@ def _published_name(stored: str) -> str:
     return name.removeprefix("model.") if name.startswith("model.model.") else name
 
 
-def _directory(location: Location) -> Path:
-    """Where its files lie, fetched if necessary."""
-    paths = [location.find(file) for file in (ADAPTER_FILE, ADAPTER_TORCH_FILE, ADAPTER_CONFIG)]
-    return next(path for path in paths if path is not None).parent
-
-
-def _tensors(location: Location) -> dict[str, Tensor]:
-    path = location.find(ADAPTER_FILE)
+def _file(location: Location) -> Path:
+    """The file with the adapter's tensors, fetched if necessary; PEFT's order. The others lie beside it."""
+    path = location.find(ADAPTER_FILE) or location.find(ADAPTER_TORCH_FILE)
     if path is None:
-        path = location.find(ADAPTER_TORCH_FILE)
-        if path is None:
-            raise DamagedCheckpoint(
-                f"{location.name}: {ADAPTER_FILE} is missing, though {ADAPTER_CONFIG} is there; copy the whole adapter"
-            )
+        raise DamagedCheckpoint(
+            f"{location.name}: {ADAPTER_FILE} is missing, though {ADAPTER_CONFIG} is there; copy the whole adapter"
+        )
+    return path
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".bin":
         return read_torch_file(path)
     try:
         return load_file(path)
@@ -214,5 +212,5 @@ def _tensors(location: Location) -> dict[str, Tensor]:
 
 def _other_trained(location: Location) -> dict[str, Tensor]:
     """What was trained as a whole beside the LoRA, in the published layout."""
-    path = location.find(OTHER_TRAINED)
+    path = find_optional(location, OTHER_TRAINED).get(OTHER_TRAINED)
     return {} if path is None else {_published_name(name): tensor for name, tensor in read_torch_file(path).items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 from afterview.model.checkpoint.adapters import ADAPTER_CONFIG, Adapter, read_adapter, read_adapter_config
-from afterview.model.checkpoint.hub import Directory, Location, is_cached, locate
+from afterview.model.checkpoint.hub import Directory, Location, find_optional, is_cached, locate
 from afterview.model.checkpoint.published import read_config
 from afterview.model.checkpoint.weights import read_json, weights_file
 
@@ -38,7 +38,9 @@ class Place:
 
     def config(self) -> dict[str, Any]:
         """config.json: the one beside the adapter if it is that of a whole LLaVA, as in the published layout; otherwise the base's."""
-        if self.adapter_location is not None and (path := self.adapter_location.find("config.json")) is not None:
+        if self.adapter_location is not None and (
+            path := find_optional(self.adapter_location, "config.json").get("config.json")
+        ):
             own = read_json(path)
             if own.get("mm_vision_tower") is not None:
                 return own

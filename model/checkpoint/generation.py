@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError
 from afterview.model.base.generation import GenerationSettings
-from afterview.model.checkpoint.hub import Location
+from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.weights import read_json
 
@@ -26,7 +26,7 @@ _NEUTRAL: tuple[object, ...] = (None, False, 0, 1, "", [], {})  # values that sw
 
 def read_generation(location: Location) -> dict[str, Any]:
     """generation_config.json, or nothing. Instruction-tuned models keep it beside config.json."""
-    path = location.find(GENERATION_FILE)
+    path = find_optional(location, GENERATION_FILE).get(GENERATION_FILE)
     return {} if path is None else read_json(path)
 
 

@@ -1,5 +1,6 @@
 """Finds a checkpoint's files: in a directory, or on the hub (cache first, then the network). Only requested files are fetched."""
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,9 @@ from huggingface_hub.errors import (
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 
+_LOGGER = logging.getLogger(__name__)
+
+_PROOFS = ("config.json", "adapter_config.json")  # one of these is in the cache if the model is
 PROBE_TIMEOUT = 5.0  # seconds; the hub client itself retries for half a minute
 
 
@@ -90,6 +94,32 @@ class HubModel:
         except Exception:  # the exception types differ between versions of the hub client
             return True
         return False
+
+
+def find_optional(location: Location, *files: str) -> dict[str, Path]:
+    """Those of these files that the checkpoint has. A model may lack any of them.
+
+    Without the hub, a file that is not in its cache counts as lacking if the model itself is there (downloaded as a whole by another
+    program, say), and a warning names it. Raises HubUnreachable if nothing of the model is there.
+    """
+    found: dict[str, Path] = {}
+    unknown = []
+    for file in files:
+        try:
+            path = location.find(file)
+        except HubUnreachable:
+            if not any(is_cached(location, known) for known in _PROOFS):
+                raise
+            unknown.append(file)
+            continue
+        if path is not None:
+            found[file] = path
+    if unknown:
+        _LOGGER.warning(
+            "model '%s': the hub cannot be reached; taken to have none, because the cache has none: %s",
+            location.name, ", ".join(unknown),
+        )  # fmt: skip
+    return found
 
 
 def is_cached(location: Location, file: str) -> bool:

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from afterview.configs import missing_extra
 from afterview.model.base.errors import CheckpointError
-from afterview.model.checkpoint.adapters import ADAPTER_FILE, ADAPTER_TORCH_FILE, Adapter
+from afterview.model.checkpoint.adapters import Adapter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,12 +29,11 @@ def merge_with_peft(decoder: PreTrainedModel, adapter: Adapter) -> str:
     except ModuleNotFoundError:
         raise missing_extra("peft", f"an adapter of type {kind}") from None
     try:
-        wrapped = PeftModel.from_pretrained(decoder, str(adapter.directory))
+        wrapped = PeftModel.from_pretrained(decoder, str(adapter.file.parent))
         wrapped.merge_and_unload(safe_merge=True)
     except Exception as error:  # peft and torch raise many types for adapters that do not fit
         _LOGGER.debug("%s: cannot be merged", adapter.name, exc_info=True)
         raise CheckpointError(
             f"{adapter.name}: peft cannot merge this adapter of type {kind} into the decoder ({str(error).splitlines()[0]}); give its base"
         ) from error
-    files = [adapter.directory / file for file in (ADAPTER_FILE, ADAPTER_TORCH_FILE)]
-    return hashlib.sha256(next(path for path in files if path.exists()).read_bytes()).hexdigest()
+    return hashlib.sha256(adapter.file.read_bytes()).hexdigest()

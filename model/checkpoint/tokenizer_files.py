@@ -6,10 +6,11 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
-from afterview.model.checkpoint.hub import Location
+from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.language.tokenizer import TURN_END
 
 _FILES = (
+    "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -21,12 +22,11 @@ _FILES = (
 
 def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a checkpoint, or None. Read from its own files, because config.json's model_type is unreliable."""
-    whole = location.find("tokenizer.json")
-    parts = [path for path in (location.find(file) for file in _FILES) if path is not None]
-    if whole is not None:
-        return _read(PreTrainedTokenizerFast, whole.parent)
-    if {"vocab.json", "merges.txt"} <= {path.name for path in parts}:
-        return _read(Qwen2Tokenizer, parts[0].parent)
+    found = find_optional(location, *_FILES)
+    if "tokenizer.json" in found:
+        return _read(PreTrainedTokenizerFast, found["tokenizer.json"].parent)
+    if {"vocab.json", "merges.txt"} <= found.keys():
+        return _read(Qwen2Tokenizer, found["vocab.json"].parent)
     return None
 
 

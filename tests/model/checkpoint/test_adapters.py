@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 import yaml
@@ -12,13 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from afterview.configs import ConfigError, UsageError
-from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable, TensorMismatch
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.published import published_slots
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.weights import SINGLE_FILE
+from afterview.model.vision.tower import KNOWN_TOWERS
 from tests.support.checkpoints import TIED, UNTIED, copied, rewrite
 from tests.support.presets import write_preset
 
@@ -274,3 +276,34 @@ def test_adapters_that_peft_made_are_merged_as_peft_merges_them(tmp_path: Path, 
     for name, value in own.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
     assert not torch.equal(own[f"{Q}.weight"], BASE[f"{Q}.weight"])
+
+
+def cached(cache: Path, name: str, source: Path) -> None:
+    """Put a directory into the cache of the hub's client, as `hf download` does."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("abc")
+    shutil.copytree(source, place / "snapshots" / "abc")
+
+
+def test_adapter_and_base_of_the_hub_are_found_in_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    tower = json.loads((TIED / "vision_tower" / "config.json").read_text())
+    monkeypatch.setitem(KNOWN_TOWERS, "maker/tower", tower)
+    cached(tmp_path / "cache", "maker/base", copied(TIED, tmp_path, config={"mm_vision_tower": "maker/tower"}))
+    adapter = write_adapter(tmp_path / "adapter", lora(Q), base_model_name_or_path="maker/base")
+    cached(tmp_path / "cache", "me/adapter", adapter)
+    model = load_pretrained("me/adapter", device="cpu")
+    a, b = halves(Q)
+    require(model, {f"{Q}.weight": BASE[f"{Q}.weight"] + 2 * b @ a})
+    assert model.preset.reference == "me/adapter"
+    assert "taken to have none, because the cache has none: non_lora_trainables.bin" in caplog.text
+    write_adapter(tmp_path / "other", lora(Q), base_model_name_or_path="maker/elsewhere")
+    with pytest.raises(
+        HubUnreachable,
+        match=r"other: adapter_config\.json: base_model_name_or_path 'maker/elsewhere' .*checkpoint: BASE",
+    ):
+        load_pretrained(tmp_path / "other", device="cpu")

@@ -45,13 +45,18 @@ class Archive:
 @dataclass(frozen=True)
 class ArchivePlan:
     """files: to record, in order of time. outcomes: of those that are not read. left_out: files that are no videos. several: these are not
-    a single file that was named."""
+    one file that was named, nor the pictures of one time-lapse."""
 
     info: CameraInfo
     files: tuple[ArchivedFile, ...]
     several: bool = False
     outcomes: tuple[FileOutcome, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command goes on where it stopped: the files have times of their own."""
+        return all(file.clock != "none" for file in self.files)
 
 
 def find_archive(texts: Sequence[str]) -> Archive:
@@ -94,7 +99,8 @@ def plan_archive(
         return ArchivePlan(info, _alone(files, archive.address, reader))
     _note_clocks(files, info)
     todo, outcomes = _split(files, reader)
-    outcomes = [*outcomes, *map(_outcome_of_broken, broken)]
+    todo, waiting = _until_unfinished(todo, broken)
+    outcomes = [*outcomes, *map(_outcome_of_broken, broken), *waiting]
     for outcome in outcomes:
         _LOGGER.log(
             logging.DEBUG if outcome.state == "present" else logging.WARNING,
@@ -122,7 +128,7 @@ def _plan_pictures(
         )  # fmt: skip
     _note_clocks(pictures, info)
     todo, outcomes = _split([joined(pictures, archive.address)], reader)
-    return ArchivePlan(info, tuple(todo), True, tuple(outcomes), found.left_out)
+    return ArchivePlan(info, tuple(todo), False, tuple(outcomes), found.left_out)
 
 
 def _alone(
@@ -135,7 +141,7 @@ def _alone(
     if reader is not None and file.start is not None:
         snapshot = reader.snapshot()
         if len(snapshot.times) and is_complete(file, None, float(snapshot.times[-1]), reader.info.fps):
-            here = "; the camera has it already" if _has_any(snapshot, file, None, 0.0) else ""
+            here = "; the camera has it already" if _has_any(snapshot, file, None) else ""
             raise UsageError(
                 f"{address.redacted}: a recording that starts at {reader.info.show(file.start)} lies before the newest frame of camera "
                 f"'{reader.info.id}' ({reader.info.show(float(snapshot.times[-1]))}){here}; give a later --start or another --camera"
@@ -158,7 +164,7 @@ def _split(files: Sequence[ArchivedFile], reader: CameraReader | None) -> tuple[
             todo.append(file)
             continue
         outcome = FileOutcome(file.address.redacted, "present", file.start, file.clock)
-        if not _has_any(snapshot, file, later, 1.5 / reader.info.fps):
+        if not _has_any(snapshot, file, later):
             outcome.state = "older"
             outcome.detail = (
                 f"lies before the newest frame of camera '{reader.info.id}' ({reader.info.show(newest)}), which has nothing of it; "
@@ -168,15 +174,35 @@ def _split(files: Sequence[ArchivedFile], reader: CameraReader | None) -> tuple[
     return todo, outcomes
 
 
-def _has_any(snapshot: MemorySnapshot, file: ArchivedFile, later: float | None, around_s: float) -> bool:
-    """Whether the camera has, or had, a frame of this file's time, or so close to it. later: see is_complete."""
-    start = (file.start or 0.0) - around_s
-    end = next(time for time in (file.end, later, float("inf")) if time is not None) + around_s
+def _has_any(snapshot: MemorySnapshot, file: ArchivedFile, later: float | None) -> bool:
+    """Whether the camera has, or had, a frame of this file's time, or was recording then without a gap. later: see is_complete."""
+    start = file.start or 0.0
+    end = next(time for time in (file.end, later, float("inf")) if time is not None)
     times = snapshot.times
     first = int(np.searchsorted(times, start - 1e-3))
-    return (first < len(times) and times[first] <= end) or any(
-        gone.start <= end and gone.stop >= start for gone in snapshot.removed
-    )
+    if first < len(times) and times[first] <= end:
+        return True
+    if any(gone.start <= end and gone.stop >= start for gone in snapshot.removed):
+        return True
+    return first > 0 and not any(gap.start < end and gap.end > start for gap in snapshot.gaps)
+
+
+def _until_unfinished(
+    files: Sequence[ArchivedFile], broken: Sequence[BrokenFile]
+) -> tuple[list[ArchivedFile], list[FileOutcome]]:
+    """Those before a file that is still being written, and those that must wait for it: it could not be recorded after them."""
+    first = min(
+        (file for file in broken if file.unfinished and file.start is not None),
+        key=lambda file: file.start or 0.0, default=None,
+    )  # fmt: skip
+    if first is None or first.start is None:
+        return list(files), []
+    detail = f"waits until {first.address} is complete"
+    return [file for file in files if (file.start or 0.0) < first.start], [
+        FileOutcome(file.address.redacted, "waiting", file.start, file.clock, detail=detail)
+        for file in files
+        if (file.start or 0.0) >= first.start
+    ]
 
 
 def _outcome_of_broken(file: BrokenFile) -> FileOutcome:

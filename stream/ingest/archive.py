@@ -27,9 +27,10 @@ from afterview.stream.source.recordings.archive import ArchivedFile, Clock
 
 _LOGGER = logging.getLogger(__name__)
 
-FileState = Literal["recorded", "present", "older", "failed", "unfinished", "interrupted"]
+FileState = Literal["recorded", "present", "older", "failed", "unfinished", "waiting", "interrupted"]
 """recorded: frames of it are new. present: the camera had all of it. older: it lies before the newest frame, and the camera has nothing of
-it. failed: it cannot be read. unfinished: it is still being written. interrupted: it was not read to its end."""
+it. failed: it cannot be read. unfinished: it is still being written. waiting: for an
+unfinished one before it. interrupted: it was not read to its end."""
 
 
 @dataclass

@@ -117,6 +117,8 @@ class CameraDecoder:
             if reason == STOPPED:
                 return
             archive.ended(reason, grew=has_grown(file))
+            if outcome.state == "unfinished":
+                break  # the rest of it could not be recorded after later files
             if alone and not file.pictures:
                 archive.require_new(self._repository.info, self._repository.last_time)
         self.end_reason = outcome.detail if len(files) == 1 else archive.summary()

@@ -13,7 +13,6 @@ from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Wait
-from afterview.stream.source.opening.choice import no_other_stream
 from afterview.stream.source.pictures.http_session import HttpSession, NotUnderstood, Reply
 from afterview.stream.source.pictures.jpeg_end import format_of
 from afterview.stream.source.pictures.motion_jpeg import MotionJpeg
@@ -48,9 +47,6 @@ def open_source(
     """Open `address`. wait: see Connection. Raises SourceError, redacted."""
     if address.kind == "http":
         feed = _open_pictures(address, config, stop, wait, monotonic)
-        if feed is not None and config.stream:
-            feed.close()
-            raise no_other_stream(address, config.stream)
         if feed is not None:
             return PictureConnection(
                 feed, address.redacted, decoder_threads=config.decoder_threads, monotonic=monotonic, clock=clock

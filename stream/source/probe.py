@@ -11,7 +11,7 @@ from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.failures.failures import explain_opening
 from afterview.stream.source.open_source import sends_pictures
-from afterview.stream.source.opening.choice import choose_stream, no_other_stream
+from afterview.stream.source.opening.choice import choose_stream
 from afterview.stream.source.opening.first_picture import key_frames_are_far
 from afterview.stream.source.opening.opening import open_container
 from afterview.stream.source.recordings.animation import is_animated_webp
@@ -33,8 +33,6 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
         _require_srt(address, config)
         return ""
     if address.kind == "http" and sends_pictures(address, config):
-        if config.stream:
-            raise no_other_stream(address, config.stream)
         return ""  # its first picture may take long; the recording waits for it
     again = partial(open_container, address, config, monotonic)
     with again() as container:

@@ -173,7 +173,7 @@ def _status(recordings: Sequence[_Recording]) -> int:
         short = [one for one in recordings if not one.camera.config.live and one.ingest and one.ingest.cut_short]
         for recording in short:
             rest = "the rest of the file is not recorded"
-            if recording.camera.archive is not None and recording.camera.archive.several:
+            if recording.camera.archive is not None and recording.camera.archive.resumable:
                 rest = "run the same command again to record the rest"
             _LOGGER.warning("%s: interrupted; %s", recording.camera.id, rest)
         return ExitStatus.INTERRUPTED if short else ExitStatus.OK

@@ -7,7 +7,7 @@ from afterview.cli.archives import ArchivePlan
 from afterview.configs import ExitStatus
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import counted
-from afterview.stream.ingest.archive import FileOutcome
+from afterview.stream.ingest.archive import FileOutcome, FileState
 from afterview.stream.ingest.camera import CameraIngest
 
 _MOST_NAMED = 20  # files that the summary names; --json has all of them
@@ -15,6 +15,7 @@ _UNRECORDED = {
     "failed": "not recorded, because they cannot be read",
     "older": "not recorded, because they lie before the newest frame of the camera",
     "unfinished": "still being written; run the command again later",
+    "waiting": "not recorded yet, because one before them is still being written",
 }
 
 
@@ -23,9 +24,8 @@ def outcomes_of(archive: ArchivePlan | None, ingest: CameraIngest | None) -> lis
     if archive is None:
         return []
     read = ingest.outcomes if ingest is not None else []
-    rest = [
-        FileOutcome(file.address.redacted, "interrupted", file.start, file.clock) for file in archive.files[len(read) :]
-    ]
+    state: FileState = "waiting" if read and read[-1].state == "unfinished" else "interrupted"
+    rest = [FileOutcome(file.address.redacted, state, file.start, file.clock) for file in archive.files[len(read) :]]
     return [*archive.outcomes, *read, *rest]
 
 
@@ -56,7 +56,7 @@ def summarize_files(archive: ArchivePlan | None, ingest: CameraIngest | None) ->
     parts = [f"{states.count('recorded')} recorded", f"{states.count('present')} in memory already"]
     parts += [
         f"{states.count(state)} {state}"
-        for state in ("unfinished", "older", "failed", "interrupted")
+        for state in ("unfinished", "waiting", "older", "failed", "interrupted")
         if state in states
     ]
     lines = [f"{counted(len(outcomes), 'file')}: {', '.join(parts)}"] if archive.several else []

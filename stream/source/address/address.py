@@ -177,7 +177,7 @@ def _file(text: str, shown: str) -> SourceAddress:
     if not found:
         raise SourceNotFound(f"{shown}: no such file; a live source needs its scheme, such as rtsp://")
     if not is_file:
-        raise NotAVideo(f"{shown}: is a folder or a special file; give one video file")
+        raise NotAVideo(f"{shown}: is a folder or a special file; `afterview replay` records the files in a folder")
     if size == 0:
         raise NotAVideo(f"{shown}: the file is empty")
     # FFmpeg takes what stands before a colon for a protocol, unless a slash comes first.

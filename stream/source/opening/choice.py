@@ -64,11 +64,6 @@ def choose_stream(
     return chosen, offered
 
 
-def no_other_stream(address: SourceAddress, number: int) -> NotAVideo:
-    """The error for a stream that is asked for of a source of single pictures."""
-    return NotAVideo(f"{address.redacted}: video stream {number} cannot be recorded; it has 1 video stream: 0")
-
-
 def discard_others(container: av.container.InputContainer, chosen: av.VideoStream, *, hear: bool) -> None:
     """Neither demux nor fetch what is not used. hear: sound that shares the transport still comes, and shows that the source lives."""
     hear = hear and container.format.name not in _APART

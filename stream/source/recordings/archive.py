@@ -75,11 +75,15 @@ class ArchivedFile:
 
 @dataclass(frozen=True)
 class BrokenFile:
-    """One that cannot be opened. unfinished: it was written to moments ago, so it may be complete later."""
+    """One that cannot be opened. start: Unix seconds by its name, if that has a time.
+
+    unfinished: it was written to moments ago, so it may be complete later.
+    """
 
     address: SourceAddress
     reason: str
     unfinished: bool = False
+    start: float | None = None
 
 
 def look_at(
@@ -105,7 +109,12 @@ def look_at(
         try:
             files.append(_look(address, config, zone, dating, now))
         except (SourceError, OSError) as error:
-            broken.append(_broken(address, error, now))
+            broken.append(_broken(address, error, zone, now))
+    if start is not None and broken and addresses[-1] != broken[0].address:
+        raise UsageError(
+            f"{broken[0].address.redacted}: {broken[0].reason}; so --start does not say when the next file begins: record those before it "
+            "and those after it with two commands"
+        )
     if start is not None:
         return list(_in_a_row(files, start)), broken
     undated = [file for file in files if file.start is None]
@@ -175,13 +184,14 @@ def _likelier(ways: Sequence[float], length_s: float, written: float) -> float |
     return ways[0] if ways else None
 
 
-def _broken(address: SourceAddress, error: Exception, now: float) -> BrokenFile:
+def _broken(address: SourceAddress, error: Exception, zone: tzinfo, now: float) -> BrokenFile:
     reason = str(error).removeprefix(f"{address.redacted}: ")
     try:
         unfinished = was_never_finished(address.url) and now - os.stat(address.url).st_mtime < _WRITING_S
     except OSError:
         unfinished = False
-    return BrokenFile(address, reason, unfinished)
+    named = time_in_name(os.path.abspath(address.url))
+    return BrokenFile(address, reason, unfinished, named.unix(zone)[0] if named else None)
 
 
 def _in_a_row(files: Sequence[ArchivedFile], start: float) -> Iterator[ArchivedFile]:
@@ -196,11 +206,10 @@ def _in_a_row(files: Sequence[ArchivedFile], start: float) -> Iterator[ArchivedF
 
 def no_date(undated: Sequence[ArchivedFile], count: int, dating: Dating, *, option: str = "--start TIME") -> str:
     """The error for files that nothing dates. option: which dates files that follow one another."""
-    what = {"stated": "a creation time", "name": "a time in its name"}.get(
-        dating, "a creation time or a time in its name"
-    )
+    missing = {"stated": "no creation time", "name": "no time in the name"}
+    what = missing.get(dating, "neither a creation time nor a time in the name")
     return (
-        f"{undated[0].address.redacted}: nothing says when it was recorded ({len(undated)} of {count} files have not {what}); give "
+        f"{undated[0].address.redacted}: nothing says when it was recorded ({len(undated)} of {count} files have {what}); give "
         f"{option} for files that follow one another in the order of their names, or --date modified to go by the times at which the "
         "files were last written (a copy may have changed these)"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from afterview.memory.base.camera import ANSWERS
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.address.address import SourceAddress, file_address, parse_source
 from afterview.stream.source.recordings.animation import is_animated_webp
@@ -114,11 +115,9 @@ def _in_folder(folder: str) -> Iterator[str]:
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         # `@eaDir` is where Synology keeps its thumbnails; `camera.json` marks a camera of a memory, with its own pictures
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith((".", "@eaDir")) and not os.path.exists(os.path.join(place, name, "camera.json"))
-        )
+        cameras = {name for name in folders if os.path.exists(os.path.join(place, name, "camera.json"))}
+        unwanted = cameras | ({ANSWERS} if cameras else set())
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "@eaDir")) and name not in unwanted)
         yield from (os.path.join(place, name) for name in sorted(files, key=natural) if not name.startswith("."))
 
 

@@ -16,6 +16,8 @@ _CLOCK = rf"{_HOUR}(?P<colon>[-_.:]){_MINUTE}(?P=colon){_SECOND}"
 _ANY_CLOCK = rf"{_HOUR}(?P<colon>[-_.:]?){_MINUTE}(?P=colon){_SECOND}"
 _FRACTION = r"(?:[.,]?(?P<fraction>\d{3}|\d{6})(?!\d))?"
 _MICROS = r"-(?P<fraction>\d{6})(?!\d)"
+_HALVES = rf"(?P<hour>1[0-2]|0?[1-9])(?P<colon>[-_.:]?){_MINUTE}(?P=colon){_SECOND}[ \u202f_-]?(?P<half>[AaPp])[Mm](?![A-Za-z])"
+_GMT = r"(?: (?:GMT|UTC)(?P<gmt>[+-](?:0?\d|1[0-4])(?!\d)))?"
 _OFFSET = r"(?P<offset>Z(?![A-Za-z])|[+-](?:0\d|1[0-4]):?[0-5]\d(?![\d.:]))?"
 _JOINED = r"(?: at |_at_|, | |T|_|-|\.|@|--|__|_-_|)"
 _FOLDER_DATE = rf"^(?:.*/)?(?:{_DATE}|{_YEAR}/{_MONTH}/{_DAY}|{_YEAR}-{_MONTH}/{_DAY})/"
@@ -43,10 +45,14 @@ _FORMS = (
     # Frigate: 2024-05-01/13/front/05.12.mp4, since version 0.12 in UTC; before, 2024-05/01/13/front/05.12.mp4 in local time
     _Form(_compiled(rf"(?:^|/)(?P<year>20\d\d)-{_MONTH}-{_DAY}/{_HOUR}/(?P<camera>[^/]+)/{_MINUTE}\.{_SECOND}$"), utc=True),
     _Form(_compiled(rf"(?:^|/)(?P<year>20\d\d)-{_MONTH}/{_DAY}/{_HOUR}/(?P<camera>[^/]+)/{_MINUTE}\.{_SECOND}$")),
+    # twelve hours: Screen Recording 2024-05-01 at 1.05.12 PM; UniFi Protect: Front Door 5-1-2024, 1.05.12 PM GMT+2
+    _Form(_compiled(rf"(?<!\d){_DATE}{_JOINED}{_HALVES}[^/]*$")),
+    _Form(_compiled(rf"(?<!\d)(?P<month>1[0-2]|0?[1-9])-(?P<day>[12]\d|3[01]|0?[1-9])-{_YEAR},? {_HALVES}{_GMT}[^/]*$")),
     # MediaMTX: 2024-05-01_13-05-12-123456
     _Form(_compiled(rf"(?<!\d){_DATE}{_JOINED}{_CLOCK}{_MICROS}[^/]*$")),
     # date and time in the name: 2024-05-01_13-05-12, front.20240501_130512, 20240501T130512Z, ch1_20240501130512_20240501131512
     _Form(_compiled(rf"(?<!\d){_DATE}{_JOINED}{_ANY_CLOCK}{_FRACTION}{_OFFSET}(?!\d)[^/]*$")),
+    _Form(_compiled(rf"(?<!\d){_DATE}{_JOINED}{_HOUR}h{_MINUTE}m{_SECOND}(?!\d)[^/]*$")),
     # Yi and Xiaomi: 2024Y05M01D13H/05M12S
     _Form(_compiled(rf"(?:^|/){_YEAR}Y{_MONTH}M{_DAY}D{_HOUR}H/[^/]*?{_MINUTE}M{_SECOND}S[^/]*$")),
     # a folder of the day, then the time: 2024-05-01/13-05-12, 2024/05/01/dav/13/13.05.12-13.05.42[M][0@0][0], 20240501/130512
@@ -95,11 +101,15 @@ def _named(match: re.Match[str], *, utc: bool) -> NamedTime | None:
         year, month, day, hour, minute, second = (
             int(parts.get(name, 0)) for name in ("year", "month", "day", "hour", "minute", "second")
         )
+        if "half" in parts:
+            hour = hour % 12 + 12 * (parts["half"] in "Pp")
         wall = datetime(year, month, day, hour, minute, second)
     except ValueError:  # the 31st of a short month
         return None
     wall += timedelta(seconds=float(f"0.{parts.get('fraction', 0)}"))
     zone = _zone(parts["offset"]) if "offset" in parts else UTC if utc else None
+    if "gmt" in parts:
+        zone = timezone(timedelta(hours=int(parts["gmt"])))
     return None if wall < _EARLIEST else NamedTime(wall, zone, parts.get("camera", ""))
 
 

@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +54,7 @@ def frigate(folder: Path, minute: int, second: int, *, camera: str = "front", se
 
 
 def test_a_folder_is_recorded_in_order_of_time_with_its_gaps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvr = tmp_path / "nvr"
     for minute, second in ((5, 4), (5, 0), (6, 0)):
@@ -68,7 +71,9 @@ def test_a_folder_is_recorded_in_order_of_time_with_its_gaps(
     assert [Path(path).name for path in document["left_out"]] == ["notes.txt"]
     assert "notes.txt" in error
 
-    status, document, _ = replay(capsys, tmp_path / "m", nvr)
+    with monkeypatch.context() as patched:  # nothing new: no model is loaded, and nothing decoded
+        patched.setattr("afterview.model.checkpoint.loading.load_encoders", None)
+        status, document, _ = replay(capsys, tmp_path / "m", nvr)
     assert (status, set(states(document).values()), document["recorded"]) == (0, {"present"}, 0)
     frigate(nvr, 6, 4)
     status, document, _ = replay(capsys, tmp_path / "m", nvr)
@@ -111,6 +116,22 @@ def test_after_an_interruption_it_goes_on_where_it_stopped(
     ]
     assert [parts.image(frame) for frame in parts.ids.tolist()] == [whole.image(frame) for frame in whole.ids.tolist()]
     assert [gap.reason for gap in whole.gaps] == ["not recording", "not recording"]
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for second in (0, 4, 8):
+        frigate(tmp_path / "nvr", 5, second)
+    command = [sys.executable, "-m", "afterview", "replay", str(tmp_path / "nvr"), "--memory", str(tmp_path / "m")]
+    killed = subprocess.run(
+        [*command, "--camera", "front", "--timezone", "UTC"],
+        env={**os.environ, "AFTERVIEW_FAILPOINT": "append.after-write:6"}, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert 0 < len(times(tmp_path / "m")) < 12
+    assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
+    assert times(tmp_path / "m") == [*range(12)]
+    assert len(Memory(tmp_path / "m").camera("front").snapshot().gaps) == 0
 
 
 def test_overlaps_broken_and_older_files_are_counted_and_said(
@@ -323,3 +344,22 @@ def test_the_clock_of_the_recording_counts_before_its_name(tmp_path: Path, capsy
     assert (status, document["recorded"], len(times(tmp_path / "m"))) == (0, 4, 20)
     status, _, error = replay(capsys, tmp_path / "m", nvr / "2024-05-01_15-05-16.mp4")  # its length is not known before
     assert (status, "all of it lies before the newest frame" in error) == (2, True)
+
+
+def test_files_wait_for_an_unfinished_one_before_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = [write_recording(tmp_path / "nvr" / f"2024-05-01_13-05-0{2 * n}.mp4", seconds=2) for n in range(3)]
+    whole = clips[1].read_bytes()
+    clips[1].write_bytes(whole[: whole.index(b"moov") - 4])
+    status, document, _ = replay(capsys, tmp_path / "m", tmp_path / "nvr")
+    assert (status, times(tmp_path / "m")) == (0, [0, 1])
+    assert [states(document)[clip.name] for clip in clips] == ["recorded", "unfinished", "waiting"]
+    hour_ago = time.time() - 3600
+    os.utime(clips[1], (hour_ago, hour_ago))
+    status, document, _ = replay(capsys, tmp_path / "n", tmp_path / "nvr")
+    assert (status, times(tmp_path / "n")) == (1, [0, 1, 4, 5])
+    assert [states(document)[clip.name] for clip in clips] == ["recorded", "failed", "recorded"]
+    status, _, error = replay(capsys, tmp_path / "o", tmp_path / "nvr", "--start", "2024-05-01T13:05")
+    assert (status, "--start does not say when the next file begins" in error) == (2, True)
+    clips[1].write_bytes(whole)
+    assert replay(capsys, tmp_path / "m", tmp_path / "nvr")[0] == 0
+    assert times(tmp_path / "m") == [0, 1, 2, 3, 4, 5]

@@ -39,6 +39,13 @@ def test_a_folder_gives_videos_pictures_and_names_the_rest(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+def test_the_pictures_of_a_memory_are_not_recorded_again(tmp_path: Path) -> None:
+    for name in ("memory/front/camera.json", "memory/front/a.jpg", "memory/answers/1/front-1.jpg", "b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert names(find_files([str(tmp_path)]).pictures) == ["b.jpg"]
+
+
 def test_patterns_are_expanded_unless_a_file_has_that_name(tmp_path: Path) -> None:
     for name in ("clip[1].mp4", "clip1.mp4", "a/b/c.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,13 @@ IN_UTC = datetime(2024, 5, 1, 13, 5, 12, tzinfo=UTC).timestamp()
         "2024Y05M01D13H/05M12S.mp4",
         "C:\\clips\\20240501\\13-05-12.avi",
         "2023-01-01/2024-05-01_13-05-12.mp4",
+        "2023-01-01/2024-05-01/13-05-12.mp4",
+        "Screen Recording 2024-05-01 at 1.05.12 PM.mov",
+        "Screen Recording 2024-05-01 at 1.05.12\u202fPM.mov",
+        "front.20240501_010512PM.mp4",
+        "Front Door 5-1-2024, 1.05.12 PM.mp4",
+        "RLC-520A-Cam1-2024-05-01-13-05-12.mp4",
+        "2024-05-01 13h05m12s.mp4",
     ],
 )
 def test_local_times(path: str) -> None:
@@ -59,6 +66,7 @@ def test_local_times(path: str) -> None:
         "2024-05-01T15:05:12+02:00.mp4",
         "2024-05-01T08-05-12-0500.mp4",
         "PXL_20240501_130512.mp4",
+        "G4 Doorbell 5-1-2024, 3.05.12 PM GMT+2.mp4",
         "1714568712.mp4",
         "F09FC2A1_0_rotating_1714568712000.mp4",
         "2024050113/05M12S_1714568712.mp4",

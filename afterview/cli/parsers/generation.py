@@ -37,6 +37,7 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-tokens", type=int, metavar="N", help="end the answer after N tokens")
     group.add_argument("--stop", action="append", metavar="TEXT", help="end the answer before this text (repeatable)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="seed from which tokens are drawn (default: 0)")
+    parser._action_groups.sort(key=lambda one: one.title == "output")  # what every command has comes last
 
 
 def generation_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -225,7 +225,9 @@ def test_a_source_of_single_pictures_has_one_stream(tmp_path: Path) -> None:
             lambda: probe(address, config),
             lambda: list(read_events(address, config, stop=threading.Event())),
         ):
-            with pytest.raises(NotAVideo, match="video stream 1 cannot be recorded; it sends single pictures, which are stream 0"):
+            with pytest.raises(
+                NotAVideo, match="video stream 1 cannot be recorded; it sends single pictures, which are stream 0"
+            ):
                 attempt()
         server.shutdown()
 

@@ -116,6 +116,7 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            progress=stats.progress,
             pictures_damaged=stats.pictures_damaged,
             pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,

@@ -57,6 +57,7 @@ class CameraStatus:
     pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
+    progress: of an archive, which of its files is read.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -78,6 +79,7 @@ class CameraStatus:
     pictures_damaged: int = 0
     pictures_replaced: int = 0
     picture_note: str | None = None
+    progress: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""

@@ -15,7 +15,7 @@ from afterview.cli.arguments import positive_duration, require_model
 from afterview.cli.logs import show_times
 from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump
-from afterview.cli.output.files import describe_archive, outcomes_of, summarize_files, unrecorded_files
+from afterview.cli.output.files import are_unrecorded, describe_archive, outcomes_of, summarize_files
 from afterview.cli.output.recording import RecordingView, describe_failure, describe_waiting
 from afterview.cli.progress import live_lines
 from afterview.cli.sources import PlannedCamera, plan_cameras
@@ -164,10 +164,9 @@ def _open(session: Session, recording: _Recording, view: RecordingView, *, alone
 def _status(recordings: Sequence[_Recording]) -> int:
     """The exit status: 0 if no camera failed, 130 if a file was not read to its end; 2 if each that failed has a wrong address or the like;
     otherwise 1."""
-    if (unrecorded := unrecorded_files(outcomes_of(recordings[0].camera.archive, recordings[0].ingest))) and len(
-        recordings
-    ) == 1:
-        return ExitStatus.INTERRUPTED if recordings[0].ingest and recordings[0].ingest.cut_short else unrecorded
+    first = recordings[0]
+    if len(recordings) == 1 and are_unrecorded(outcomes_of(first.camera.archive, first.ingest)):
+        return ExitStatus.INTERRUPTED if first.ingest and first.ingest.cut_short else ExitStatus.FAILURE
     failures = {recording.camera.id: recording.failure for recording in recordings if recording.failure is not None}
     if not failures:
         short = [one for one in recordings if not one.camera.config.live and one.ingest and one.ingest.cut_short]
@@ -212,7 +211,7 @@ def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, ar
     else:
         for line in (f"{camera.id}: nothing new", *(f"  {line}" for line in summarize_files(archive, None))):
             print(line)
-    return unrecorded_files(outcomes_of(archive, None)) or ExitStatus.OK
+    return ExitStatus.FAILURE if are_unrecorded(outcomes_of(archive, None)) else ExitStatus.OK
 
 
 def _document(recording: _Recording) -> dict[str, Any]:

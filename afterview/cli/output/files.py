@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from afterview.cli.archives import ArchivePlan
-from afterview.configs import ExitStatus
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import counted
 from afterview.stream.ingest.archive import FileOutcome, FileState
@@ -29,9 +28,9 @@ def outcomes_of(archive: ArchivePlan | None, ingest: CameraIngest | None) -> lis
     return [*archive.outcomes, *read, *rest]
 
 
-def unrecorded_files(outcomes: Sequence[FileOutcome]) -> ExitStatus | None:
-    """The exit status for files that could not be recorded; None: there are none. One that is still being written is no failure."""
-    return ExitStatus.FAILURE if any(outcome.state in ("failed", "older") for outcome in outcomes) else None
+def are_unrecorded(outcomes: Sequence[FileOutcome]) -> bool:
+    """Whether a file could not be recorded. One that is still being written is no failure."""
+    return any(outcome.state in ("failed", "older") for outcome in outcomes)
 
 
 def describe_archive(archive: ArchivePlan, ingest: CameraIngest | None, info: CameraInfo) -> dict[str, Any]:

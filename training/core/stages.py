@@ -60,6 +60,9 @@ class StageConfig(Schema):
     gradient_checkpointing: bool = True
     # Labels of the published code, which supervises control tokens and newlines, too; see training.data.conversations.
     supervise_roles: bool = False
+    # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
+    # first stage leaves it out, the others have it.
+    time_instruction: bool | None = None
 
     @field_validator("trainer")
     @classmethod
@@ -176,7 +179,8 @@ class StageData:
         assert annotation.video is not None
         config, preset = self._config, self._model.preset
         seen, seconds = bank.load(annotation.video)
-        prompt, labels = self._text(annotation, frames=len(seen), seconds=seconds)
+        stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}  # as in asking
+        prompt, labels = self._text(annotation, **stated)
         layout = plan_layout(
             len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
             random_constant=seed, grid=math.isqrt(self._model.vision.spec.tokens_per_frame),

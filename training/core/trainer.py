@@ -27,6 +27,7 @@ from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import Report
 from afterview.training.core.parts import parameter_groups, rates_of
+from afterview.training.core.saved_state import written_state
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -124,18 +125,20 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint: parameters, optimizer, random state and step. The previous one stays intact until the new one is complete.
 
-        Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite.
+        Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite or the disk is full.
         """
         self._require_sense({name: float(value) for name, value in self._sums.items() if name == "loss"})
         unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
-        self.accelerator.save_state(str(unfinished))
+        with written_state(unfinished, final, PROGRESS, step=self.step):
+            self.accelerator.save_state(str(unfinished))
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
         progress: dict[str, object] = {"step": self.step}
         if self.accelerator.num_processes == 1:  # so that the next log line covers all its steps
             progress |= {"sums": {name: float(value) for name, value in self._sums.items()}, "summed": self._summed}
-        (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+        with written_state(unfinished, final, PROGRESS, step=self.step):
+            (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         old = self.directory / f"{STATE}.old"
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():

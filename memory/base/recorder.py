@@ -23,11 +23,14 @@ Command = dict[str, Any]
 
 
 def recorder_state(camera: Path) -> dict[str, Any] | None:
-    """What the process that records `camera` says of it (ingest.status.CameraStatus as JSON). None if it does not answer at once."""
+    """What the process that records `camera` says of it (ingest.status.CameraStatus as JSON). None if none records it.
+
+    If it does not tell (another user's process, an older version, one that hangs), `state` is "unknown", and `detail` says why.
+    """
     try:
         return ask_writer(camera, {"do": "status"}, patience_s=_STATE_PATIENCE_S)
-    except RequestRefused:  # another user's process, or an older version
-        return None
+    except RequestRefused as error:
+        return {"state": "unknown", "detail": str(error)}
 
 
 def ask_writer(camera: Path, command: Command, *, patience_s: float = PATIENCE_S) -> dict[str, Any] | None:
@@ -53,6 +56,10 @@ def ask_writer(camera: Path, command: Command, *, patience_s: float = PATIENCE_S
             answer = json.loads(receive(connection))
             if not isinstance(answer, dict):
                 raise ValueError("no JSON object")
+        except TimeoutError:
+            raise RequestRefused(
+                f"camera '{camera.name}': the process that writes it did not answer within {patience_s:g} s"
+            ) from None
         except (OSError, ValueError):
             raise RequestRefused(
                 f"camera '{camera.name}': the process that writes it ended before it answered; run the command again"

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from afterview.cli.main import build_parser, main
 from afterview.cli.output.documents import columns_of
 from afterview.memory.base.camera import CameraInfo, read_camera, write_camera
+from afterview.memory.base.errors import RequestRefused
 from afterview.memory.base.iso_times import TIMES, with_iso
 from afterview.memory.base.lock import CameraLock
+from afterview.memory.base.recorder import Command
 from afterview.memory.base.settings import CameraSettings, write_settings
 from afterview.memory.description import CameraDescription
 from afterview.memory.reading.reader import CameraReader
@@ -181,6 +184,29 @@ def test_info_tells_rules_removed_spans_and_the_recorder(tmp_path: Path, capsys:
 
     after = CameraDescription.of(CameraReader(camera)).to_dict()
     assert (after["recording"], after["writer"]) == (False, None)
+
+
+def test_a_recorder_that_does_not_tell_its_state_is_said_to_be_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of an older version refuses the question, and one that hangs never answers."""
+    camera = make_camera(tmp_path, "yard")
+    monkeypatch.setattr("afterview.memory.base.recorder._STATE_PATIENCE_S", 0.2)
+
+    def refuses(command: Command) -> dict[str, Any]:
+        raise RequestRefused("unknown command 'status'")
+
+    def hangs(command: Command) -> dict[str, Any]:
+        time.sleep(0.6)
+        return {}
+
+    for handle, why in ((refuses, "unknown command"), (hangs, "did not answer within 0.2 s")):
+        with CameraLock(camera / "lock", camera="yard"), ControlServer(camera, handle):
+            state = CameraDescription.of(CameraReader(camera)).to_dict()["state"]
+            assert main(["info", str(tmp_path)]) == 0
+        assert state["state"] == "unknown"
+        assert why in state["detail"]
+        assert "  unknown (camera 'yard': " in capsys.readouterr().out
 
 
 def test_another_writer_is_no_recorder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

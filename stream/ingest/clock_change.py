@@ -10,6 +10,8 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.sampler import TOLERANCE_S, Chosen
 from afterview.stream.source.events import Frame, Passed
 
+_MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
+
 
 def dated_by_arrival(
     held: Sequence[tuple[Chosen, Frame | Passed]], event: Frame | Passed, period_s: float
@@ -29,13 +31,10 @@ def dated_by_arrival(
     return kept
 
 
-MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
-
-
 def require_not_ahead(repository: Repository) -> None:
     """Live frames follow the newest one. If that one lay far ahead of the clock, the times of all of them would be wrong: UsageError."""
     last, info = repository.last_time, repository.info
-    if last is not None and last > time.time() + MOST_AHEAD_S:
+    if last is not None and last > time.time() + _MOST_AHEAD_S:
         raise UsageError(
             f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
             "or a clock that was wrong); use another --camera, or set this machine's clock"

@@ -6,7 +6,7 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 from afterview.configs import UsageError
@@ -27,6 +27,7 @@ from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.ingest.whole_first import WholeFirst
 from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.decoding.decoders import Due
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry, Waiting
 from afterview.stream.source.offered import describe_streams
 from afterview.stream.source.reader import read_events
@@ -39,7 +40,6 @@ _PACE_FRAMES = 3  # of a recording that show its pace
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
-Due = Callable[[float | None], bool]
 Item = Sampled | Interruption | Dropped | Pace | Joint
 
 

@@ -23,7 +23,7 @@ class LossyCamera(OddCamera):
         self._latest_request, self._port = b"", 0
         self.lost = 0
 
-    def _request(self, client: socket.socket) -> bytes:  # type: ignore[override]
+    def _request(self, client: socket.socket) -> bytes:
         self._latest_request = super()._request(client)
         return self._latest_request
 

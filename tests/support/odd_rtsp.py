@@ -76,15 +76,8 @@ class OddCamera:
         except OSError:
             pass
 
-    @staticmethod
-    def _request(client: socket.socket) -> bytes:
-        data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            more = client.recv(4096)
-            if not more:
-                return b""
-            data += more
-        return data
+    def _request(self, client: socket.socket) -> bytes:
+        return read_head(client)
 
     def _answer(self, method: bytes, number: bytes) -> bytes:
         head = b"RTSP/1.0 200 OK\r\nCSeq: " + number + b"\r\nSession: 1\r\n"
@@ -110,3 +103,14 @@ class OddCamera:
                 client.sendall(b"$\x00" + struct.pack(">H", len(packet)) + packet)
                 sequence += 1
             number += 1
+
+
+def read_head(client: socket.socket) -> bytes:
+    """A request up to its empty line; empty if the client has gone."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        more = client.recv(4096)
+        if not more:
+            return b""
+        data += more
+    return data

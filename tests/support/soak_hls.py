@@ -15,7 +15,8 @@ from typing import Any, Self
 
 import av
 
-from tests.support.soak_servers import RATE, OddServer, read_head
+from tests.support.odd_rtsp import read_head
+from tests.support.soak_servers import RATE, OddServer
 
 _OPTIONS = {"mpegts_flags": "pat_pmt_at_frames", "flush_packets": "1"}
 _LISTED, _KEPT = 5, 12  # segments in the playlist, and served

@@ -7,7 +7,8 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.support.soak_servers import RATE, OddServer, read_head
+from tests.support.odd_rtsp import read_head
+from tests.support.soak_servers import RATE, OddServer
 
 Units = Sequence[Sequence[bytes]]  # the NAL units of each frame
 

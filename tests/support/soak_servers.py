@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from tests.support.odd_rtsp import read_head
+
 RATE = 10  # frames per second of every right camera
 _CLIENT_TIMEOUT_S = 15.0  # for a client that does not take what it is sent
 
@@ -116,17 +118,6 @@ def _close(end: socket.socket) -> None:
     except OSError:
         pass
     end.close()
-
-
-def read_head(client: socket.socket) -> bytes:
-    """A request up to its empty line; empty if the client has gone."""
-    data = b""
-    while not data.endswith(b"\r\n\r\n"):
-        more = client.recv(4096)
-        if not more:
-            return b""
-        data += more
-    return data
 
 
 class RawCamera(OddServer):

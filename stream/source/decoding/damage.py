@@ -1,4 +1,4 @@
-"""Judges whether a decoded picture is whole: everything that it needs came, and the decoder found nothing wrong. Pure, except `whole_jpeg`.
+"""Judges whether a decoded picture is whole: everything that it needs came, and the decoder found nothing wrong. Pure.
 
 FFmpeg marks the picture that a damaged packet gave, but not those that are predicted from it, nor a missing picture of H.264. So
 every packet has a root, the latest one from which decoding could have begun, and a picture is whole if no packet from its root on broke.
@@ -196,13 +196,3 @@ def _sequence_in(extradata: bytes | None) -> Sequence | None:
         return read_sequence(extradata[8 : 8 + size]) if extradata[5] & 31 else None
     sets = PacketKinds(False, 0).of(extradata).parameters
     return next((read_sequence(unit) for unit in sets if unit[0] & 31 == 7), None)
-
-
-def whole_jpeg(data: bytes) -> bool:
-    """Whether a JPEG can be decoded to its last pixel without an error. Decodes it, about 5 ms for 1280x720."""
-    context: Any = av.CodecContext.create("mjpeg", "r")
-    context.thread_count, context.options = 1, STRICT
-    try:
-        return any(context.decode(av.Packet(data))) or any(context.decode(None))
-    except (av.FFmpegError, ValueError):
-        return False

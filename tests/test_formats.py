@@ -22,7 +22,10 @@ VOLATILE = {"timing", "image", "bytes", "model"}  # another with every call, or 
 def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("written")
     with tarfile.open(request.param) as archive:
-        archive.extractall(directory, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            archive.extractall(directory, filter="data")
+        else:
+            archive.extractall(directory)
     return directory
 
 

@@ -132,9 +132,8 @@ def test_an_unknown_host_is_named() -> None:
 class _Locked(RefusingCamera):
     """Wants a digest login, and refuses SETUP then."""
 
-    @staticmethod
-    def _request(client: socket.socket) -> bytes:
-        request = RefusingCamera._request(client)
+    def _request(self, client: socket.socket) -> bytes:
+        request = super()._request(client)
         _Locked.latest = request
         return request
 

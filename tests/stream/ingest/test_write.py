@@ -386,7 +386,8 @@ def test_damaged_limits_do_not_end_a_recording(
     running = Running(tmp_path)
     running.outbox.put(make_frame(0, SPEC))
     wait_until(lambda: len(running.acks) == 1)
-    (tmp_path / "settings.json").write_text("{")
+    (tmp_path / "damaged").write_text("{")
+    (tmp_path / "damaged").replace(tmp_path / "settings.json")  # whole: the writer never meets an empty file
     wait_until(lambda: "nothing is evicted" in caplog.text)
     running.outbox.put(make_frame(1, SPEC))
     wait_until(lambda: len(running.acks) == 2 or running.failure)

@@ -1,6 +1,7 @@
 """A toy stage with answers of very different lengths, and the gradient of its first step, in one process or several.
 
 RANK=0|1 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python -m tests.support.toy_stage STAGE.json GRADIENTS.safetensors
+... python -m tests.support.toy_stage STAGE.json OUT STEPS      trains the first steps of a stage into OUT
 """
 
 import json
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.core.parts import parts_of
+from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.stage_data import StageData
 from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import Trainer
@@ -77,8 +79,22 @@ def first_gradients(config: StageConfig, directory: Path) -> dict[str, torch.Ten
     return found
 
 
+def train_until(config: StageConfig, out: Path, step: int) -> None:
+    """Train as `afterview train` does, but stop after a step, as a run that was interrupted after a save."""
+    model = load_pretrained(config.model, device="cpu", dtype="float32", changes=config.ablations)
+    parts = parts_of(model.video_language, model.vision.tower)
+    trainer = Trainer(StageObjective(model, config), parts, config.trainer, out, cpu=True, batch=config.batch)
+    if trainer.accelerator.is_main_process:
+        keep_configuration(config, out)
+    trainer.run(StageData(config, model, processes=trainer.accelerator.num_processes), until=step)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if len(sys.argv) > 3:
+        train_until(load(Path(sys.argv[1]), StageConfig), Path(sys.argv[2]), int(sys.argv[3]))
+        torch.distributed.barrier()
+        os._exit(0)  # the destructors at interpreter exit may abort
     gradients = first_gradients(load(Path(sys.argv[1]), StageConfig), Path(sys.argv[2]).parent / "run")
     if os.environ["RANK"] == "0":
         save_file(gradients, sys.argv[2])

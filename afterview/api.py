@@ -21,7 +21,6 @@ from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.search import Hit, SearchResult, TimeRange
 from afterview.stream.ask.search import search as search_memory
 from afterview.stream.ask.span import find_span
-from afterview.stream.ingest.control import recorder_state
 
 if TYPE_CHECKING:
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
@@ -131,7 +130,7 @@ def info(memory: Memory | str | os.PathLike[str]) -> MemoryDescription:
 
     `skipped` of the result names the cameras that cannot be read, and why. Raises what `open` raises.
     """
-    return MemoryDescription.of(_opened(memory), recorder_state)
+    return MemoryDescription.of(_opened(memory))
 
 
 def _opened(memory: Memory | str | os.PathLike[str]) -> Memory:

@@ -1,9 +1,8 @@
 """What one camera's memory holds, for `info` and for programs."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from afterview.memory.base.camera import CameraInfo
@@ -11,6 +10,7 @@ from afterview.memory.base.documents import FORMAT_VERSION
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.lock import Writer, may_be_written_here, writer_of
+from afterview.memory.base.recorder import recorder_state
 from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
 from afterview.memory.format.answer_files import saved_directories
@@ -19,8 +19,6 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import CameraRules
 from afterview.memory.reading.tiers import Tiers
 from afterview.memory.sync.status import StoreStatus, store_status
-
-StateOf = Callable[[Path], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,7 @@ class CameraDescription:
     state: dict[str, Any] | None = None
 
     @classmethod
-    def of(
-        cls, reader: CameraReader, *, now: float | None = None, state_of: StateOf = lambda camera: None
-    ) -> "CameraDescription":
+    def of(cls, reader: CameraReader, *, now: float | None = None) -> "CameraDescription":
         """Describe a camera as it is now, Unix seconds (default: the present)."""
         writer, now = writer_of(reader.held.path), time.time() if now is None else now
         records = bool(writer and writer.recording)
@@ -105,7 +101,7 @@ class CameraDescription:
             recording=records if may_be_written_here(reader.held.path) else None,
             lag_s=now - float(snapshot.times[-1]) if snapshot.frames else None,
             evictions=Evictions.of(snapshot.removed),
-            state=state_of(reader.held.path) if records else None,
+            state=recorder_state(reader.held.path) if records else None,
             pictures_damaged=int(snapshot.pictures_damaged(snapshot.ids).sum()),
         )
 
@@ -153,12 +149,9 @@ class MemoryDescription:
     answer_bytes: int = 0
 
     @classmethod
-    def of(cls, memory: Memory, state_of: StateOf = lambda camera: None) -> "MemoryDescription":
-        """Describe a memory as it is now. state_of: asks the process that records the camera at a directory for its state.
-
-        Raises RepositoryError, which names each camera, if none can be read.
-        """
-        found = memory.each(lambda reader: CameraDescription.of(reader, state_of=state_of))
+    def of(cls, memory: Memory) -> "MemoryDescription":
+        """Describe a memory as it is now. Raises RepositoryError, which names each camera, if none can be read."""
+        found = memory.each(CameraDescription.of)
         saved = saved_directories(memory.held.path)
         return cls(tuple(found.results.values()), found.skipped, len(saved), sum(one.bytes for one in saved))
 

@@ -81,10 +81,10 @@ def assemble(
     otherwise InputMismatch. tokens_at_once: memory tokens per video that are projected at a time, which bounds memory.
     None: all of them, which gradients require.
     """
-    plans = [plan_queries(sample.layout.query_position_ids(), sample.prompt) for sample in samples]
+    plans = [plan_queries(s.layout.query_position_ids(), s.prompt, s.layout.query_groups()) for s in samples]
     texts = [(model.language.embed(s.prompt.before), model.language.embed(s.prompt.after)) for s in samples]
     tokens = [_Tokens(model, sample) for sample in samples]
-    visual = [own.queries() for own in tokens]
+    visual = [own.queries().split(plan.visual_lengths) for own, plan in zip(tokens, plans, strict=True)]
     mass_BN = None
     if model.use_memaug:
         queries = [
@@ -102,27 +102,27 @@ def assemble(
             valid_BQ=_valid([len(row) for row in queries], model.newline),
             evidence=_evidence_request(model, samples, plans) if want_evidence else None,
         )
-        visual = [rows[plan.visual] for rows, plan in zip(augmented_BQD, plans, strict=True)]
+        visual = [tuple(rows[part] for part in plan.visual) for rows, plan in zip(augmented_BQD, plans, strict=True)]
         texts = [
             (before, model.asked(after, rows, plan, sample.prompt))
             for (before, after), rows, plan, sample in zip(texts, augmented_BQD, plans, samples, strict=True)
         ]
+    spans = [
+        () if sample.text_only else visual_spans(sample.prompt, plan)
+        for sample, plan in zip(samples, plans, strict=True)
+    ]
     spliced = [
-        splice(before, seen[: 0 if sample.text_only else None], after)
+        splice(before, [part[: 0 if sample.text_only else None] for part in seen], after, sample.prompt)
         for (before, after), seen, sample in zip(texts, visual, samples, strict=True)
     ]
-    labels = [_labels(sample, len(row)) for sample, row in zip(samples, spliced, strict=True)]
-    lengths = [len(row) for row in spliced]
+    labels = [_labels(sample, own, len(row)) for sample, own, row in zip(samples, spans, spliced, strict=True)]
     embeds_BLD = _pad(spliced)
     return Batch(
         embeds_BLD,
         pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL).to(embeds_BLD.device),
         mass_BN,
-        lengths,
-        [
-            () if sample.text_only else visual_spans(sample.prompt, seen)
-            for sample, seen in zip(samples, visual, strict=True)
-        ],
+        [len(row) for row in spliced],
+        spans,
     )
 
 
@@ -199,15 +199,16 @@ def _evidence_request(
     return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid([len(row) for row in rows], model.newline))
 
 
-def _labels(sample: Sample, length: int) -> Tensor:
+def _labels(sample: Sample, spans: Spans, length: int) -> Tensor:
     """Labels of the spliced sequence. Visual tokens are never supervised."""
-    before, after = len(sample.prompt.before), len(sample.prompt.after)
     labels = torch.full((length,), IGNORED_LABEL, dtype=torch.long)
     if sample.labels is not None:
-        if len(sample.labels) != before + after:
-            raise InputMismatch(f"prompt has {before + after} text tokens but {len(sample.labels)} labels were given")
-        text = torch.from_numpy(sample.labels)
-        labels[:before], labels[length - after :] = text[:before], text[before:]
+        words = torch.ones(length, dtype=torch.bool)
+        for start, count in spans:
+            words[start : start + count] = False
+        if len(sample.labels) != words.sum():
+            raise InputMismatch(f"prompt has {words.sum()} text tokens but {len(sample.labels)} labels were given")
+        labels[words] = torch.from_numpy(sample.labels)
     return labels
 
 

@@ -93,7 +93,7 @@ class VideoLanguageModel(nn.Module):
         """
         self.check(features, layout)
         read = self.feature_reader(features)
-        plan = plan_queries(layout.query_position_ids(), prompt)
+        plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
         request = self._evidence_request(plan, layout) if want_evidence else None
         embedder = self.embedder(features, layout)
         if key_values is None and self.use_memaug:
@@ -101,7 +101,7 @@ class VideoLanguageModel(nn.Module):
         seen = embedder.queries(read(layout.query_tokens()))
         embeds, mass = self._augment(seen, plan, prompt, key_values, request)
         weights = None if mass is None else evidence_weights(mass, layout)
-        return VideoInputs(embeds, weights, visual_spans(prompt, seen))
+        return VideoInputs(embeds, weights, visual_spans(prompt, plan))
 
     @torch.inference_mode()
     def remember(self, features: Features, layout: VideoLayout) -> MemoryKeyValues:
@@ -113,11 +113,11 @@ class VideoLanguageModel(nn.Module):
     def image_inputs(self, tokens_TD: Tensor, layout: TokenLayout, prompt: Prompt) -> VideoInputs:
         """The same for images. model.vision.pictures makes the projected tokens [T, D] and the layout. Images give no evidence."""
         read = self.token_reader(tokens_TD)
-        plan = plan_queries(layout.query_position_ids(), prompt)
+        plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
         seen = read(layout.query_tokens())
         key_values = self._remember(read, layout, None) if self.use_memaug else None
         embeds, _ = self._augment(seen, plan, prompt, key_values, None)
-        return VideoInputs(embeds, None, visual_spans(prompt, seen))
+        return VideoInputs(embeds, None, visual_spans(prompt, plan))
 
     @torch.inference_mode()
     def text_inputs(self, prompt: Prompt) -> VideoInputs:
@@ -202,15 +202,15 @@ class VideoLanguageModel(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The language model's input [L, D], and if requested the evidence per key frame [N]. Without key_values nothing is augmented."""
         before_nD, after_mD = self.language.embed(prompt.before), self.language.embed(prompt.after)
+        visual = visual_VD.split(plan.visual_lengths)
         if key_values is None:
-            return splice(before_nD, visual_VD, after_mD), None
-        queries_QD = join_queries(before_nD, visual_VD, after_mD, prompt)
+            return splice(before_nD, visual, after_mD, prompt), None
+        queries_QD = join_queries(before_nD, visual, after_mD, prompt)
         augmented_BQD, mass_BN = self.memaug(
             queries_QD[None], self.positions(plan.positions)[None], key_values, evidence=request
         )
-        embeds_LD = splice(
-            before_nD, augmented_BQD[0, plan.visual], self.asked(after_mD, augmented_BQD[0], plan, prompt)
-        )
+        augmented = [augmented_BQD[0, rows] for rows in plan.visual]
+        embeds_LD = splice(before_nD, augmented, self.asked(after_mD, augmented_BQD[0], plan, prompt), prompt)
         return embeds_LD, None if mass_BN is None else mass_BN[0]
 
     def embedder(self, features: Features, layout: VideoLayout) -> "TokenEmbedder":
@@ -295,9 +295,13 @@ def _embedded(tokens_nD: Tensor, embedder: TokenEmbedder | None, start: int) -> 
     return tokens_nD if embedder is None else embedder.keys(tokens_nD, start)
 
 
-def visual_spans(prompt: Prompt, visual_VD: Tensor) -> Spans:
-    """Where the visual tokens are in the language model's input."""
-    return ((len(prompt.before), len(visual_VD)),)
+def visual_spans(prompt: Prompt, plan: QueryPlan) -> Spans:
+    """Where the visual tokens are in the language model's input: at one place, or at several with text between."""
+    lengths = plan.visual_lengths
+    texts = (0, *prompt.further)  # tokens of `after` that come before each place
+    return tuple(
+        (len(prompt.before) + texts[place] + sum(lengths[:place]), length) for place, length in enumerate(lengths)
+    )
 
 
 def evidence_weights(mass_N: Tensor, layout: VideoLayout) -> NDArray[np.float64]:

@@ -1,14 +1,15 @@
 """Golden numbers: results of the published implementations, compared case by case in float32.
 
 `GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
-need no code. A case's type follows from its place: hour_llava/NAME/, memaug/NAME.safetensors,
-videochat_flash/*.safetensors.
+need no code. A case's type follows from its place: hour_llava/NAME/, images/NAME.safetensors, memaug/NAME.safetensors,
+prompts/NAME.json with prompts/tokenizer/, videochat_flash/*.safetensors.
 """
 
 import json
 import os
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,20 +17,25 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import Qwen2Config, Qwen2Model
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
+from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.model.language.prompt import from_ids
+from afterview.model.language.conversation import Turn, encode, time_sentence
+from afterview.model.language.prompt import IMAGE_ID, SYSTEM, from_ids
 from afterview.model.language.visual_dropout import DroppingDecoder, VisualDropoutConfig
 from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.splice import plan_queries
 from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.pictures import ImageLayout, see_pictures
 from afterview.model.vision.projector import Projector
+from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.token_merging import ClipCompressor
 from afterview.model.vision.tower import GRID
+from afterview.training.data.conversations import Annotation, read_conversation
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "golden"))
 
@@ -109,6 +115,80 @@ def memaug_model(case: Case) -> VideoLanguageModel:
     newline = nn.Parameter(case.tensors["model.image_newline"])
     language: Any = Embedding(case.tensors["model.embed_tokens.weight"])
     return VideoLanguageModel(projector, memaug, newline, language)
+
+
+@pytest.mark.parametrize("path", cases("images/*.safetensors"))
+@torch.inference_mode()
+def test_images(path: Path) -> None:
+    case = read_case(path)
+    labels = _optional(case.tensors, "labels")
+    ids, network = case.tensors["input_ids"].numpy(), memaug_model(case)
+    tokens, layout = see_case(case, network)
+    np.testing.assert_array_equal(layout.key_position_ids(), case.tensors["expected.key_position_ids"].numpy())
+    if "expected.grid_shape" in case.tensors:
+        rows, columns = case.tensors["expected.grid_shape"].tolist()
+        assert len(tokens) == 27 * 27 + rows * columns
+        assert len(layout.key_tokens()) == 27 * 27 + rows * (columns + 1)
+    prompt = from_ids(ids, labels, media=len(case.config["pictures"]))
+    plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
+    np.testing.assert_array_equal(plan.positions, case.tensors["expected.query_position_ids"].numpy())
+    visual = np.zeros(len(plan.positions), dtype=bool)
+    for rows in plan.visual:
+        visual[rows] = True
+    np.testing.assert_array_equal(visual, case.tensors["expected.query_is_visual"].numpy().astype(bool))
+    inputs = network.image_inputs(tokens, layout, prompt)
+    close(inputs.inputs_embeds, case.tensors["expected.inputs_embeds"])
+    words = None if labels is None else labels[ids != IMAGE_ID]
+    batch = assemble(network, [Sample(tokens, layout, prompt, words)])
+    close(batch.inputs_embeds[0], case.tensors["expected.inputs_embeds"])
+    assert batch.visual == [inputs.visual]
+    if labels is not None:
+        assert batch.labels[0].tolist() == case.tensors["expected.labels"].tolist()
+
+
+def see_case(case: Case, network: VideoLanguageModel) -> tuple[Tensor, ImageLayout]:
+    """Tokens and layout of the case's pictures. Only their sizes matter: the encoded patches are given."""
+    config = case.config
+    raw = np.random.default_rng(config["feature_seed"]).standard_normal(
+        (config["tiles"], 27 * 27, config["mm_hidden_size"]), dtype=np.float32
+    )
+
+    def patches(frames: np.ndarray) -> Tensor:
+        assert len(frames) == config["tiles"]
+        return torch.from_numpy(raw)
+
+    vision: Any = SimpleNamespace(spec=SimpleNamespace(resolution=384), patches=patches)
+    pictures = [np.zeros((size["height"], size["width"], 3), np.uint8) for size in config["pictures"]]
+    forgetting = ForgettingConfig(spatial=config["spatial_sampling_type"])
+    return see_pictures(pictures, vision, network.projector, forgetting, Tiling.of(config))
+
+
+@pytest.mark.parametrize("path", cases("prompts/*.json"))
+@pytest.mark.parametrize("supervise_roles", [False, True], ids=["answers only", "roles"])
+def test_prompts(path: Path, supervise_roles: bool) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(path.parent / "tokenizer")
+    expected = case["expected"]
+    annotation = Annotation.model_validate(case)
+    frames, seconds = case["options"]["frames"], case["options"]["seconds"]
+    timed = case["options"]["add_time_instruction"] and frames is not None
+    placed = annotation.placed(time_sentence(frames, seconds) if timed else None)
+    encoded = encode(tokenizer, placed, supervise_roles=supervise_roles)
+    length = None if supervise_roles else -1  # answers only: without the newline after the last turn
+    assert encoded.ids.tolist() == expected["input_ids"][:length]
+    kind = "labels_supervise_roles" if supervise_roles else "labels_answers_only"
+    assert encoded.labels.tolist() == expected[kind][:length]
+    prompt, words = read_conversation(
+        tokenizer, annotation, frames=frames, seconds=seconds or 0.0, supervise_roles=supervise_roles,
+        add_time_instruction=case["options"]["add_time_instruction"],
+    )  # fmt: skip
+    text = encoded.ids[encoded.ids != IMAGE_ID]
+    assert np.concatenate([prompt.before, prompt.after]).tolist() == text.tolist()
+    assert words.tolist() == encoded.labels[encoded.ids != IMAGE_ID].tolist()
+    assert prompt.places == max(1, placed.media)
+    turns = [Turn("system", (SYSTEM,)), *placed.turns]
+    shown = "".join(f"<|im_start|>{turn.role}\n{'<image>'.join(turn.pieces)}<|im_end|>\n" for turn in turns)
+    assert shown == expected["text"]
 
 
 def _optional(tensors: dict[str, Tensor], name: str) -> np.ndarray | None:

@@ -170,7 +170,7 @@ def _words(error: Exception) -> str:
     if os.environ.get("AFTERVIEW_DEBUG"):
         import traceback
 
-        from afterview.stream.source.redact import redact  # late: the traceback may quote an address
+        from afterview.stream.source.address.redact import redact  # late: the traceback may quote an address
 
         print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     text = str(error).splitlines()[0] if str(error) else ""

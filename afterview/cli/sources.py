@@ -6,14 +6,15 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from afterview.cli.archives import Archive, ArchivePlan, find_archive, plan_archive
 from afterview.cli.arguments import camera_name, memory_path, newest_frame, sampling_rate, sync_interval, timeout
 from afterview.configs import UsageError
-from afterview.memory.base.camera import local_timezone
+from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.camera_names import directory_to_record
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.base.feature_spec import FeatureSpec
@@ -24,11 +25,11 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
-from afterview.stream.source.address import SourceAddress, parse_source
+from afterview.stream.source.address.address import SourceAddress, parse_source
+from afterview.stream.source.address.redact import shows_password
+from afterview.stream.source.address.variables import without_variables
 from afterview.stream.source.config import SourceConfig, Transport
-from afterview.stream.source.hardware import require_decoder
-from afterview.stream.source.redact import shows_password
-from afterview.stream.source.variables import without_variables
+from afterview.stream.source.decoding.hardware import require_decoder
 
 DAY_S = 86_400.0  # seconds; that clocks and time zones may be wrong by
 SLOWEST_REPLAY = 0.01  # times the recording's own pace
@@ -48,6 +49,7 @@ class PlannedCamera:
     config: IngestConfig
     stored: FeatureSpec | None
     acks: AckFile | None
+    archive: ArchivePlan | None = None  # of `replay`
 
     @property
     def id(self) -> str:
@@ -57,7 +59,8 @@ class PlannedCamera:
 
 def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     """One camera per source. Raises UsageError, among others for two sources or two cameras that are the same."""
-    addresses = [parse_source(text) for text in arguments.sources]
+    archive = None if arguments.live else find_archive(arguments.sources)
+    addresses = [parse_source(text) for text in arguments.sources] if archive is None else [archive.address]
     for address in addresses:
         if address.live != arguments.live:
             other = "watch" if address.live else "replay"
@@ -68,7 +71,7 @@ def plan_cameras(arguments: argparse.Namespace) -> list[PlannedCamera]:
     names, acks = _per_source("--camera", arguments.camera, addresses), _acks(arguments.ack_file, addresses)
     streams = _streams(arguments.stream, addresses)
     cameras = [
-        _plan_camera(arguments, memory, address, name, ack, stream, alone=len(addresses) == 1)
+        _plan_camera(arguments, memory, address, name, ack, stream, archive, alone=len(addresses) == 1)
         for address, name, ack, stream in zip(addresses, names, acks, streams, strict=True)
     ]
     _require_one_source_each(cameras, given=bool(arguments.camera))
@@ -102,7 +105,7 @@ def _streams(given: Sequence[int], addresses: Sequence[SourceAddress]) -> Sequen
 
 def _plan_camera(
     arguments: argparse.Namespace, memory: Path, address: SourceAddress, given: str | None, acks: AckFile | None, stream: int | None,
-    *, alone: bool,
+    archive: Archive | None, *, alone: bool,
 ) -> PlannedCamera:  # fmt: skip
     name = camera_name(given, address.suggested_name)
     directory = directory_to_record(memory, name, by_id=given is not None)
@@ -125,10 +128,15 @@ def _plan_camera(
         fps = reader.info.fps
     if reader is not None and arguments.image_size is not None:
         _note_other_size(directory, arguments.image_size)
-    config = _config(arguments, address, fps, _timezone(arguments.timezone, reader), stream)
-    if reader is not None and config.start is not None:
+    zone = _timezone(arguments.timezone, reader)
+    config = _config(arguments, address, fps, zone, stream)
+    if archive is None:
+        return PlannedCamera(name, directory, config, stored, acks)
+    if reader is not None and config.start is not None and archive.found is None:
         _require_later(config.start, reader)
-    return PlannedCamera(name, directory, config, stored, acks)
+    info = reader.info if reader else CameraInfo(directory.name, name, fps, zone)
+    plan = plan_archive(archive, arguments, reader, info, config.start, config.source)
+    return PlannedCamera(name, directory, replace(config, files=plan.files), stored, acks, plan)
 
 
 def _timezone(given: str | None, reader: CameraReader | None) -> str:

@@ -31,7 +31,7 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.testing.serve import rtsp_missing
 from afterview.training.base.progress import Report
 from afterview.training.evaluation.quiz import Put

@@ -37,6 +37,7 @@ GAP_REASONS: tuple[GapReason, ...] = (
     "crashed",  # no process recorded, and the last one did not stop cleanly
 )  # stored by position: append only
 
+PACE_STEPS = 9  # the latest steps between frames, whose median is the usual one
 HOLE_STEPS = 2.5  # a silence of more than so many usual steps between frames is a gap, even without a known reason
 
 

@@ -134,6 +134,7 @@ def _blanked(data: bytes, times: Mapping[int, float]) -> bytes:
     wanted, lengths = times[header["id"]], {name: len(part) for name, part in parts.items()}
     for time in (wanted, round(wanted, 3), round(wanted), header["time"]):  # a long fraction may not fit
         new = {**header, "time": time, "arrival": 0, "source": None, "basis": 0, "parts": lengths}
+        new.pop("picture_damaged", None)
         text = json.dumps(new).encode()
         if len(text) <= size:
             break

@@ -73,6 +73,10 @@ class VideoLayout:
         """Rotary positions of the decayed tokens, not yet shifted by the text before them: float64 [V * (K + 1)]."""
         return self._position_ids(self.key_numbers[self.visible], self.cells)
 
+    def query_groups(self) -> tuple[int, ...]:
+        """How many decayed tokens stand at each place of the prompt: all at one."""
+        return (self.cells.shape[0] * (self.cells.shape[1] + 1),)
+
     def fold(self, key_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weights per key frame [N] -> per row of the feature array [R]: repeated frames are added up."""
         return np.bincount(self.key_rows, weights=key_weights, minlength=self.rows).astype(np.float64)

@@ -27,7 +27,7 @@ from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.base.moved import deleted, moved
-from afterview.memory.base.records import HOLE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.records import HOLE_STEPS, PACE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
@@ -66,7 +66,10 @@ class Repository:
         self.seal_error: OSError | None = None  # why the latest seal had to wait
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
-        self._steps: deque[float] = deque(maxlen=9)  # seconds between the latest frames, as the source gave them
+        self._joint: GapReason | None = None  # see goes_on; why a long silence before the next frame is a gap
+        self._steps: deque[float] = deque(
+            maxlen=PACE_STEPS
+        )  # seconds between the latest frames, as the source gave them
         self._allowed = 0.0  # seconds that the next step between two frames may be long without a gap
         if state.last_time is not None:
             lasting = (
@@ -129,10 +132,10 @@ class Repository:
         frame_id = self._state.unsealed.end
         self._state.journal.append(*frame_record(frame_id, frame))
         self._state.unsealed.frames.append(frame)
-        if self._state.last_time is not None and self._next_gap is None:
+        if self._state.last_time is not None and self._next_gap is None and self._joint is None:
             self._steps.append(frame.time - self._state.last_time)
             self._allowed = 0.0
-        self._state.last_time, self._next_gap = frame.time, None
+        self._state.last_time, self._next_gap, self._joint = frame.time, None, None
         return frame_id
 
     def _check(self, frame: FrameRecord) -> None:
@@ -157,7 +160,7 @@ class Repository:
         if reason is None:
             # A source slower than `fps` leaves slots empty at every step: that is its pace, not a hole.
             usual = max(period, self._allowed, statistics.median(self._steps or [period]))
-            reason = "jump" if silence > HOLE_STEPS * usual else None
+            reason = (self._joint or "jump") if silence > HOLE_STEPS * usual else None
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the frame came on time
         return Gap(self._state.last_time, time, reason, self._state.unsealed.end)
@@ -175,6 +178,15 @@ class Repository:
     def allow_silence(self, seconds: float) -> None:
         """The next step between two frames may be so long without a gap. After that step the source's own pace is known."""
         self._allowed = seconds
+
+    def goes_on(self, reason: GapReason, steps: Sequence[float] | None = None) -> None:
+        """The next frame continues the archive that the newest frame is from, though another process may have written that one: only a
+        silence that is longer than the source's pace is a gap. steps: seconds between the latest frames of the file that goes on; None: the
+        next frame is the first one of its file, and the gap is there because of `reason`."""
+        self._next_gap, self._joint = None, reason if steps is None else None
+        self._steps = deque(steps or (), maxlen=PACE_STEPS)
+        if steps:
+            self._allowed = 0.0
 
     def missed(self, reason: GapReason) -> None:
         """Note that frames before the next one were lost here because of `reason`."""

@@ -14,13 +14,14 @@ from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.plans.positions import VideoLayout
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
-from afterview.model.language import prompt
+from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import moment_id
-from afterview.model.language.prompt import Prompt
+from afterview.model.language.prompt import Prompt, require_tokenizer
 from afterview.model.video_language import Features, VideoInputs, VideoLanguageModel
 from afterview.model.vision.index_encoder import IndexEncoder
-from afterview.model.vision.pictures import one_picture, several_pictures
+from afterview.model.vision.pictures import see_pictures
+from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import VisionEncoder
 
 
@@ -79,7 +80,7 @@ class AfterviewModel:
 
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
         """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch."""
-        return prompt.build(self.tokenizer, question, frames=frames, seconds=seconds)
+        return build(self.tokenizer, question, frames=frames, seconds=seconds)
 
     def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
         """Inputs of `answer_several` for videos: features [R, P, Dv], layout and prompt of each. Raises InputMismatch."""
@@ -90,18 +91,17 @@ class AfterviewModel:
     ) -> VideoInputs:
         """Input of `answer` for a question about pictures: one (in tiles), several, or none.
 
-        pictures: uint8 RGB [H, W, 3] of any size. seed: of random spatial forgetting. Raises TokenizerMissing,
-        InputMismatch.
+        question: each tag <image> in it is the place of one picture; without tags, all stand before it. pictures: uint8
+        RGB [H, W, 3] of any size. seed: of random spatial forgetting. Raises TokenizerMissing, InputMismatch, and
+        CheckpointError if the checkpoint cuts pictures in a way that is not known.
         """
         network, forgetting = self.video_language, self.preset.forgetting
         if not pictures:
-            return network.text_inputs(prompt.build_text(self.tokenizer, question))
-        about = prompt.build(self.tokenizer, question)
+            return network.text_inputs(build_text(self.tokenizer, question))
+        about = build(self.tokenizer, question, pictures=len(pictures))
+        tiling = Tiling.of(self.config)
         with torch.inference_mode():
-            if len(pictures) == 1:
-                tokens, layout = one_picture(pictures[0], self.vision, network.projector, forgetting, seed=seed)
-            else:
-                tokens, layout = several_pictures(pictures, self.vision, network.projector, forgetting, seed=seed)
+            tokens, layout = see_pictures(pictures, self.vision, network.projector, forgetting, tiling, seed=seed)
         return network.image_inputs(tokens, layout, about)
 
     def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
@@ -123,7 +123,7 @@ class AfterviewModel:
         Each equals that of `answer`. moments: text of each answer for a MOMENT token (model.language.moments); without
         them the token gives no text. Raises TokenizerMissing.
         """
-        tokenizer = prompt.require_tokenizer(self.tokenizer)
+        tokenizer = require_tokenizer(self.tokenizer)
         pointer = moment_id(tokenizer)
         spoken = [{} if pointer is None else {pointer: moment} for moment in moments] or [{} for _ in inputs]
         streams = [TextStream(tokenizer, own) for own in spoken]

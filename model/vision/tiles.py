@@ -6,18 +6,71 @@ grid's tiles follow row by row. If a prompt has several pictures, each is one ti
 Legend: S pixels per side of a tile, H and W pixels of a picture.
 """
 
+import ast
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from afterview.model.base.errors import CheckpointError
 from afterview.model.vision.preprocess import to_square
 
-MOST_TILES = 6  # per side; the published grids are all sizes from 1x1 to 6x6
 GREY = 127  # padding of several pictures: mid-range, zero after normalisation
+PUBLISHED_GRIDS = "(1x1),...,(6x6)"  # image_grid_pinpoints of the published weights
+PUBLISHED_SHAPE = "anyres_max_9"  # their image_aspect_ratio: a grid with more patches than nine tiles is scaled down
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Into which grids a checkpoint cuts a picture. Grids are (columns, rows), or (width, height) in pixels, in the checkpoint's order."""
+
+    grids: tuple[tuple[int, int], ...] = tuple(product(range(1, 7), range(1, 7)))
+    in_pixels: bool = False
+    most_tiles: int | None = 9  # a grid with more patches than this many tiles is scaled down; None: never
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Tiling":
+        """That of a checkpoint's config.json; the published one where it says nothing. Raises CheckpointError for what is not known."""
+        shape = config.get("image_aspect_ratio") or PUBLISHED_SHAPE
+        most = re.fullmatch(r"anyres(?:_max_(\d+))?", str(shape))
+        if most is None:
+            raise CheckpointError(
+                f"config.json: image_aspect_ratio '{shape}' is not supported for pictures; only anyres and anyres_max_N are"
+            )
+        grids, in_pixels = _grids(config.get("image_grid_pinpoints") or PUBLISHED_GRIDS)
+        return cls(grids, in_pixels, None if most[1] is None else int(most[1]))
+
+    def sizes(self, side: int) -> list[tuple[int, int]]:
+        """Rows and columns of each grid of tiles of side x side pixels. Raises CheckpointError for sizes that tiles do not fill."""
+        unit = side if self.in_pixels else 1
+        if odd := [size for grid in self.grids for size in grid if size < 1 or size % unit]:
+            raise CheckpointError(
+                f"config.json: image_grid_pinpoints has {odd[0]} pixels, which tiles of {side} pixels do not fill"
+            )
+        return [(height // unit, width // unit) for width, height in self.grids]
+
+
+def _grids(pinpoints: Any) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """The grids that image_grid_pinpoints names: a range "(1x1),...,(6x6)", or a list of sizes in pixels."""
+    if isinstance(pinpoints, str) and (ends := re.findall(r"\((\d+)x(\d+)\)", pinpoints)):
+        (wide, high), (widest, highest) = ([int(size) for size in end] for end in (ends[0], ends[-1]))
+        return tuple(product(range(wide, widest + 1), range(high, highest + 1))), False
+    try:
+        listed = ast.literal_eval(pinpoints) if isinstance(pinpoints, str) else pinpoints
+        return tuple((int(width), int(height)) for width, height in listed), True
+    except (TypeError, ValueError, SyntaxError):
+        raise CheckpointError(
+            f"config.json: image_grid_pinpoints {pinpoints!r} is neither a range like '{PUBLISHED_GRIDS}' nor a list of [width, height]"
+        ) from None
+
+
+PUBLISHED = Tiling()
 
 
 @dataclass(frozen=True)
@@ -31,10 +84,10 @@ class Tiles:
     width: int
 
 
-def tile_picture(rgb: NDArray[np.uint8], side: int) -> Tiles:
+def tile_picture(rgb: NDArray[np.uint8], side: int, tiling: Tiling = PUBLISHED) -> Tiles:
     """Cut a picture [H, W, 3] into tiles of side x side pixels."""
     height, width = rgb.shape[:2]
-    rows, columns = best_grid(height, width, side)
+    rows, columns = best_grid(height, width, side, tiling)
     canvas = np.zeros((rows * side, columns * side, 3), dtype=np.uint8)
     fitted = np.asarray(Image.fromarray(rgb).resize(_fitted(height, width, rows * side, columns * side)))
     top, left = (canvas.shape[0] - fitted.shape[0]) // 2, (canvas.shape[1] - fitted.shape[1]) // 2
@@ -43,7 +96,7 @@ def tile_picture(rgb: NDArray[np.uint8], side: int) -> Tiles:
     return Tiles(np.concatenate([to_square(rgb, side)[None], cut]), rows, columns, height, width)
 
 
-def best_grid(height: int, width: int, side: int) -> tuple[int, int]:
+def best_grid(height: int, width: int, side: int, tiling: Tiling = PUBLISHED) -> tuple[int, int]:
     """Rows and columns of the grid that shows the most pixels of the picture; among equals, the one with the least padding."""
 
     def worth(grid: tuple[int, int]) -> tuple[int, int]:
@@ -52,8 +105,7 @@ def best_grid(height: int, width: int, side: int) -> tuple[int, int]:
         effective = min(int(width * scale) * int(height * scale), width * height)
         return effective, effective - rows * columns * side * side
 
-    per_side = range(1, MOST_TILES + 1)
-    return max(product(per_side, per_side), key=worth)
+    return max(tiling.sizes(side), key=worth)
 
 
 def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings, write_settings
 from afterview.memory.writing.commands import Command
 from afterview.memory.writing.repository import Acknowledgement, Repository
+from afterview.stream.ingest.archive import FileOutcome
 from afterview.stream.ingest.config import Controls, IngestConfig
 from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.cpu_affinity import pin_to_one_cpu
@@ -98,6 +99,11 @@ class CameraIngest:
         """Whether somebody stopped it before its source had ended."""
         return self._decoder.end_reason == STOPPED
 
+    @property
+    def outcomes(self) -> list[FileOutcome]:
+        """What became of the files of an archive so far."""
+        return self._decoder.outcomes
+
     def status(self) -> CameraStatus:
         """How the camera is doing. From any thread."""
         stats, upload = self.stats, self.uploader.state if self.uploader else None
@@ -110,6 +116,7 @@ class CameraIngest:
             frames=self.repository.frames,
             dropped=self.inbox.dropped,
             reconnects=stats.reconnects,
+            progress=stats.progress,
             pictures_damaged=stats.pictures_damaged,
             pictures_replaced=stats.pictures_replaced,
             last_time=self.repository.last_time,

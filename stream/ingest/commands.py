@@ -6,13 +6,13 @@ from typing import Any
 
 from afterview.memory.base.errors import StoreError
 from afterview.memory.base.moved import require_in_place
+from afterview.memory.base.recorder import ask_writer
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.remote.bucket import bucket_of
 from afterview.memory.sync.upload import Upload
 from afterview.memory.writing.commands import Command, downsample_old_frames, execute
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Repository
-from afterview.stream.ingest.control import ask_writer
 
 PROGRESS_EVERY_S = 5.0
 BY_RECORDER, BY_COMMAND = "recorder", "command"  # values of `by` in the JSON: the process that records it, this one

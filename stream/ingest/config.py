@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from afterview.memory.base.settings import CameraSettings
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.recordings.archive import ArchivedFile
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
@@ -21,6 +22,7 @@ class IngestConfig:
     live: bool = True
     speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as possible
     start: float | None = None  # Unix time of a recording's first frame
+    files: tuple[ArchivedFile, ...] = ()  # recordings, in order of time; `address` then stands for all of them
     keep_trying: bool = False
     image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting
     sync_every_s: float = 0.0  # how long a frame may wait to be made durable; 0: not at all

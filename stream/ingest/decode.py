@@ -6,34 +6,41 @@ Threads: `run` is the decode thread, which owns PyAV, the sampler and the clock.
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from afterview.configs import UsageError
 from afterview.memory.base.records import HOLE_STEPS
 from afterview.memory.writing.repository import Repository
-from afterview.stream.ingest.clock_change import dated_by_arrival
+from afterview.stream.errors import SourceError
+from afterview.stream.ingest.archive import ArchiveReading, FileOutcome, has_grown
+from afterview.stream.ingest.clock_change import dated_by_arrival, describe_rejected, require_not_ahead
 from afterview.stream.ingest.config import Controls, IngestConfig
-from afterview.stream.ingest.items import Dropped, Interruption, Pace
+from afterview.stream.ingest.damage_note import DamageNote
+from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
 from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.speed import Speed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
 from afterview.stream.ingest.whole_first import WholeFirst
-from afterview.stream.source.choice import describe_streams
-from afterview.stream.source.events import Ended, Frame, Lost, Opened, Passed, Retry, Waiting
+from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Retry, Waiting
+from afterview.stream.source.offered import describe_streams
 from afterview.stream.source.reader import read_events
+from afterview.stream.source.recordings.stills import read_pictures
 
 _MOST_HELD = (
-    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clock_check)
+    1.5  # capacities of the inbox: until then a clock of ten times its rate is found (stream.source.clocks.clock_check)
 )
 _PACE_FRAMES = 3  # of a recording that show its pace
-MOST_AHEAD_S = 60.0  # seconds that a camera's newest frame may lie ahead of the clock when a live source resumes it
 
 STOPPED = "stopped"  # the reason of an end that the source did not come to by itself
 
-Item = Sampled | Interruption | Dropped | Pace
+Due = Callable[[float | None], bool]
+Item = Sampled | Interruption | Dropped | Pace | Joint
 
 
 class CameraDecoder:
@@ -56,62 +63,28 @@ class CameraDecoder:
         self.end_reason, self.never_began = STOPPED, ""
         self._connected_once = False
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
-        self._sampler, self._pace = Sampler(config.fps), _Pace(config.speed)
-        self._whole_first = WholeFirst(self._sampler)
+        self._sampler, self._pace = Sampler(config.fps), Speed(config.speed)
+        self._whole_first, self._damage_note = WholeFirst(self._sampler), DamageNote(stats)
         self._clock: LiveClock | RecordedClock | None = None
-        self._held: list[tuple[Chosen, Frame]] = []  # chosen frames whose time is not known until the clock has settled
+        self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
+        # Chosen frames whose time is not known until the clock has settled.
+        self._held: list[tuple[Chosen, Frame | Passed]] = []
         self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
         self._source_note = ""  # at the latest frame
         if config.live:
-            self._refuse_future()
+            require_not_ahead(repository)
             self._clock = LiveClock(after=repository.last_time, bursts=config.address.kind == "hls")
-
-    def _refuse_future(self) -> None:
-        """Live frames follow the newest one. If that one lay far ahead of the clock, the times of all of them would be wrong."""
-        last, info = self._repository.last_time, self._repository.info
-        if last is not None and last > time.time() + MOST_AHEAD_S:
-            raise UsageError(
-                f"camera '{info.id}': its newest frame lies in the future, at {info.show(last)} (a recording, "
-                "or a clock that was wrong); use another --camera, or set this machine's clock"
-            )
 
     def run(self, stop: threading.Event) -> None:
         """Read the source until it ends or `stop` is set, then close the inbox. Raises the source's error."""
-        config = self._config
         try:
-            due = None if config.source.decode == "full" else self._sampler.due
-            source = config.source.model_copy(update={"poll_fps": config.fps})
-            instead = self._whole_first.wanted_instead
-            for event in read_events(
-                config.address, source, stop=stop, keep_trying=config.keep_trying, due=due, instead=instead
-            ):
-                match event:
-                    case Frame():
-                        self._take(event, stop)
-                    case Passed():
-                        self._note_clock(event)
-                        self._pass(event)
-                        self._observe(event)
-                    case Opened():
-                        self._connected(event)
-                    case Waiting():
-                        self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
-                        self._stats.set_detail(event.reason, quiet=not event.notable)
-                    case Lost():
-                        self._take_damaged()
-                        self._release()
-                        self._inbox.put(Interruption("lost"))
-                        self._stats.set_source("offline", event.reason)
-                    case Retry():
-                        self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
-                        self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
-                    case Ended():
-                        self.end_reason = event.reason
-            self._take_damaged()
-            self._release()
+            if self._archive is None:
+                self.end_reason = self._read(self._config.address, stop)
+            else:
+                self._read_files(self._archive, stop)
         except Closed:
             pass  # the camera is being stopped
         except BaseException:
@@ -119,6 +92,89 @@ class CameraDecoder:
             raise
         finally:
             self._inbox.close()
+
+    def _read_files(self, archive: ArchiveReading, stop: threading.Event) -> None:
+        """Each file in turn. One that cannot be read does not end the others, unless it is the only one."""
+        files = self._config.files
+        alone = len(files) == 1 and files[0].address == self._config.address  # it was named itself
+        for file in files:
+            self._sampler.restart()
+            self._clock, outcome = None, archive.begin(file)
+            self._stats.progress = archive.progress()
+            try:
+                if file.pictures:
+                    pictures = read_pictures(file.address, file.pictures, stop=stop, due=self._asked())
+                    reason = self._consume(pictures, stop)
+                else:
+                    reason = self._read(file.address, stop)
+            except SourceError as error:
+                self._take_damaged()
+                self._release()
+                if alone and not outcome.recorded:
+                    raise
+                archive.failed(str(error).removeprefix(f"{outcome.file}: "))
+                continue
+            if reason == STOPPED:
+                return
+            archive.ended(reason, grew=has_grown(file))
+            if outcome.state == "unfinished":
+                break  # the rest of it could not be recorded after later files
+            if alone and not file.pictures:
+                archive.require_new(self._repository.info, self._repository.last_time)
+        self.end_reason = outcome.detail if len(files) == 1 else archive.summary()
+
+    def _read(self, address: SourceAddress, stop: threading.Event) -> str:
+        """Read one source. Returns why it ended."""
+        config, instead = self._config, self._whole_first.wanted_instead
+        source = config.source.model_copy(update={"poll_fps": config.fps})
+        events = read_events(
+            address, source, stop=stop, keep_trying=config.keep_trying, due=self._asked(), instead=instead
+        )
+        return self._consume(events, stop)
+
+    def _asked(self) -> Due | None:
+        """What is asked whether a picture is wanted; None: all are."""
+        if self._config.source.decode == "full":
+            return None
+        if self._archive is None or self._key_frames is not None:  # pictures that are no key frames are passed, too
+            return self._sampler.due
+        archive = self._archive
+        return lambda pts_s: archive.wants(pts_s, self._sampler, self._clock)
+
+    def _consume(self, events: Iterator[Event], stop: threading.Event) -> str:
+        """Take the events of one source. Returns why it ended."""
+        ending = STOPPED
+        for event in events:
+            match event:
+                case Frame():
+                    self._take(event, stop)
+                case Passed():
+                    self._note_clock(event)
+                    self._pass(event)
+                    self._observe(event)
+                case Opened():
+                    self._connected(event)
+                case Waiting():
+                    self.never_began = "" if self._connected_once else f"no picture came: {event.reason}"
+                    self._stats.set_detail(event.reason, quiet=not event.notable)
+                case Lost():
+                    self._take_damaged()
+                    self._release()
+                    self._inbox.put(Interruption("lost"))
+                    self._stats.set_source("offline", event.reason)
+                case Retry():
+                    self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
+                    self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
+                case Ended():
+                    ending = event.reason
+        self._take_damaged()
+        self._release()
+        return ending
+
+    @property
+    def outcomes(self) -> list[FileOutcome]:
+        """What became of the files of an archive so far."""
+        return [] if self._archive is None else self._archive.outcomes
 
     def _connected(self, event: Opened) -> None:
         self._connected_once, self.never_began, self._chosen_at = True, "", None
@@ -144,20 +200,26 @@ class CameraDecoder:
     def _recorded_clock(self, event: Opened) -> RecordedClock:
         last, info = self._repository.last_time, self._repository.info
         typed = None if self._config.start is None else self._config.start + event.delay_s
+        if self._archive is not None:
+            typed = self._archive.typed_start(event)
         start = next(value for value in (typed, event.start_time, time.time()) if value is not None)
         self._pace_known = event.own_clock or math.isfinite(self._config.speed)
-        if last is not None and start <= last:
+        if last is not None and start <= last and self._archive is None:
             raise UsageError(
                 f"{self._config.address.redacted}: a recording that starts at {info.show(start)} lies before "
                 f"the newest frame of camera '{info.id}' ({info.show(last)}); give a later --start or another --camera"
             )
-        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and self._config.start is None)
+        return RecordedClock(start, fps=self._config.fps, own_clock=event.own_clock and typed is None)
 
     def _pass(self, event: Passed) -> None:
-        if self._key_frames is None:
-            self._sampler.admit(event.pts_s)
-        else:
+        if self._key_frames is not None:
             self._key_frames.picture(event.pts_s)  # slots are those of key frames alone
+            return
+        chosen = self._sampler.admit(event.pts_s)
+        if chosen is not None and self._archive is not None:  # the camera has it; its time counts for the next ones
+            self._take_damaged()
+            self._held.append((chosen, event))
+            self._pace.skip()
 
     def _take(self, event: Frame, stop: threading.Event) -> None:
         self._note_clock(event)
@@ -176,6 +238,8 @@ class CameraDecoder:
             self._stats.pictures_replaced += 1
             self._held.append((instead, event))
         if chosen is not None:
+            if self._config.live:  # a recording says it at its end
+                self._damage_note.picture(event.arrival_time, damaged=event.picture_damaged)
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
@@ -239,11 +303,7 @@ class CameraDecoder:
         """Report once that the source's clock is rejected."""
         if clock.rejected is None or self._stats.clock:
             return
-        info = self._repository.info
-        self._stats.clock = (
-            f"source clock rejected: it shows {info.show(arrival + clock.rejected)} when this machine's clock shows "
-            f"{info.show(arrival)}; frames are dated by arrival until it is right; synchronise the camera's clock (NTP)"
-        )
+        self._stats.clock = describe_rejected(self._repository.info, arrival, clock.rejected)
         self._stats.set_source("online", self._stats.clock)
 
     def _paused(self) -> bool:
@@ -264,26 +324,16 @@ class CameraDecoder:
         for chosen, event in held:
             if self._clock is not None:
                 when = self._clock.time_of(chosen.pts_s, event.arrival_time, restarted=chosen.discontinuity)
+                paces = self._key_frames.before(chosen) if self._key_frames else []
+                if (self._archive is not None and self._archive.has(when)) or isinstance(event, Passed):
+                    continue
+                if self._archive is not None and (joint := self._archive.joint()):
+                    self._inbox.put(joint)
                 basis, masks = self._clock.basis, controls.settings.masks
-                for pace in self._key_frames.before(chosen) if self._key_frames else []:
+                for pace in paces:
                     self._inbox.put(pace)
                 self._inbox.put(preprocess(event, when, basis, controls.encoders, masks, self.images))
                 self._stats.sampled += 1
                 self._stats.pictures_damaged += event.picture_damaged
-
-
-class _Pace:
-    """Limits a recording to `speed` times its own pace."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._began: float | None = None
-
-    def wait_until(self, pts_s: float, stop: threading.Event, *, restarted: bool) -> None:
-        """Return when the frame at `pts_s` is due, or when `stop` is set."""
-        if math.isinf(self._speed):
-            return
-        due = pts_s / self._speed
-        if self._began is None or restarted:
-            self._began = time.monotonic() - due
-        stop.wait(max(0.0, self._began + due - time.monotonic()))
+                if self._archive is not None:
+                    self._archive.recorded(when)

@@ -35,4 +35,13 @@ class Pace:
     step_s: float
 
 
-Marker = Interruption | Dropped | Pace
+@dataclass(frozen=True)
+class Joint:
+    """The next frame goes on where the memory ends, in the same or the next file of an archive. A silence before it that is longer than the
+    source's pace is a gap because of `reason`. steps: see Repository.goes_on."""
+
+    reason: GapReason
+    steps: tuple[float, ...] | None = None
+
+
+Marker = Interruption | Dropped | Pace | Joint

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
-from afterview.stream.source.choice import OfferedStream
+from afterview.stream.source.offered import OfferedStream
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
 
@@ -57,6 +57,7 @@ class CameraStatus:
     pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
+    progress: of an archive, which of its files is read.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
     """
 
@@ -78,6 +79,7 @@ class CameraStatus:
     pictures_damaged: int = 0
     pictures_replaced: int = 0
     picture_note: str | None = None
+    progress: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -114,9 +116,10 @@ class IngestStats:
     recorded: int = 0
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
-    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.damage)
+    pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None
+    progress: str = ""  # of an archive: which of its files is read
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams
     picture_note: str = ""  # what is not shown as the source says
     clock: str = ""  # why the source's own clock is not used; empty again once it is
@@ -146,8 +149,9 @@ class IngestStats:
     def set_source(self, state: State, detail: str = "") -> None:
         """The source is online, offline or paused."""
         with self._lock:
-            self._source = state, detail
-        self.on_change()
+            before, self._source = self._source, (state, detail)
+        if before != self._source:  # the files of an archive are alike
+            self.on_change()
 
     def set_detail(self, detail: str, *, quiet: bool = False) -> None:
         """Something happened that leaves the source's state as it is. quiet: it is not worth a line in a log."""

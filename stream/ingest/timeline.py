@@ -41,7 +41,7 @@ class RecordedClock:
 
         own_clock: the recording states by the source's own clock when its frames were taken (prft).
         """
-        self._start, self._period, self._own_clock = start, 1 / fps, own_clock
+        self._start, self._period, self.own_clock = start, 1 / fps, own_clock
         # Unix seconds at presentation time 0 by the source's own clock, at the latest frame.
         self._anchor: float | None = None
         # Presentation time and canonical time of the latest chosen frame.
@@ -50,7 +50,7 @@ class RecordedClock:
 
     def observe(self, pts_s: float | None, source_time: float | None) -> None:
         """Learn when a frame was taken: by the source's own clock, recordings drift and may leave time out."""
-        if self._own_clock:
+        if self.own_clock:
             self._anchor = None if pts_s is None or source_time is None else source_time - pts_s
 
     def time_of(self, pts_s: float, arrival_time: float, *, restarted: bool = False) -> float:

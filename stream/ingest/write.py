@@ -20,7 +20,7 @@ from afterview.memory.base.settings import read_settings
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
 from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls
-from afterview.stream.ingest.items import Dropped, FeaturesOf, Interruption, Pace
+from afterview.stream.ingest.items import Dropped, FeaturesOf, Interruption, Joint, Pace
 from afterview.stream.ingest.queues import Blocking, Closed
 from afterview.stream.ingest.status import IngestStats
 
@@ -35,7 +35,7 @@ RETRY_FULL_S = 1.0  # between two tries to write to a disk that was full
 
 _LOGGER = logging.getLogger(__name__)
 
-Stored = FrameRecord | Interruption | Dropped | Pace | FeaturesOf
+Stored = FrameRecord | Interruption | Dropped | Pace | Joint | FeaturesOf
 Work = Callable[[Repository], dict[str, Any]]
 OnDurable = Callable[[Sequence[Acknowledgement]], None]
 
@@ -166,6 +166,9 @@ class CameraWriter:
             return
         if isinstance(item, Pace):
             self._repository.allow_silence(item.step_s)
+            return
+        if isinstance(item, Joint):
+            self._repository.goes_on(item.reason, item.steps)
             return
         self._sync_due = min(self._sync_due, time.monotonic() + self._sync_every_s)
         if isinstance(item, Interruption):

@@ -1,5 +1,5 @@
 """One connection to one source: demux, decode, and the time at which each frame was taken, if the source states it. All reading by PyAV
-is here and in `stream.source.opening`.
+is here and in `stream.source.opening.opening`.
 
 Threads: a connection belongs to the thread that opened it (the source's decode thread); nothing here is shared. A blocked read cannot be
 interrupted from outside, so every read has a timeout inside FFmpeg, and the stop flag is checked after every packet.
@@ -18,20 +18,20 @@ from typing import NamedTuple, Self
 
 import av
 
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import choose_stream, discard_others
-from afterview.stream.source.clock import SourceClock
+from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.clocks.clock import SourceClock
+from afterview.stream.source.clocks.fragments import FragmentReader
+from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
+from afterview.stream.source.clocks.program_date import read_program_date
+from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.decoders import Decoder, Due, make_decoder
-from afterview.stream.source.events import Frame, Passed, Picture, Waiting
-from afterview.stream.source.failures import codec_changed, explain_reading
-from afterview.stream.source.fragments import FragmentReader
+from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
+from afterview.stream.source.decoding.held import Packet, Times, number_of
+from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
+from afterview.stream.source.failures.failures import codec_changed, explain_reading
 from afterview.stream.source.geometry import PixelShape
-from afterview.stream.source.held import Packet, Times, number_of
-from afterview.stream.source.opening import describe, has_no_times, open_container
-from afterview.stream.source.packet_times import LiveLine, PacketTimes
-from afterview.stream.source.program_date import read_program_date
-from afterview.stream.source.reference_clock import ReferenceClock
+from afterview.stream.source.opening.choice import choose_stream, discard_others
+from afterview.stream.source.opening.opening import describe, has_no_times, open_container
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
@@ -177,6 +177,7 @@ class Connection:
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
         self._decoder, pixel = decoder, PixelShape(self._stream)
+        decoder.damage.believes_marks = self._address.kind != "hls"
         silence = SilenceLimit(self._address, self._config, self._stream.index, self._monotonic)
         sound_until = math.inf  # how many packets were damaged when the newest picture came
         for packet in self.times.verified(self._packets(silence)):
@@ -244,6 +245,9 @@ class Connection:
                     yield packet
                 return
             except (av.FFmpegError, OSError) as error:
+                if silence.is_left_over(error):
+                    failures += 1
+                    continue
                 failure = explain_reading(error, self._address, self._config.read_timeout_s)
             if self._address.live:
                 raise failure  # outside the handler, so that no chained error carries the address with its credentials
@@ -311,7 +315,7 @@ class Connection:
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
-        words = ["end of file"]
+        words = [WHOLE]
         if self.damaged:
             words.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} skipped")
         if self.about.rate_assumed and self.about.rate:

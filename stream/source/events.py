@@ -16,8 +16,10 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from afterview.stream.source.choice import OfferedStream
 from afterview.stream.source.geometry import Shown, show
+from afterview.stream.source.offered import OfferedStream
+
+WHOLE = "end of file"  # the reason of the end of a recording about which there is nothing else to say
 
 
 class Picture:
@@ -85,7 +87,7 @@ class Frame:
     reached_s: the latest time on the clock of pts_s of any packet that had come by then, extrapolated to now: later packets arrive before
     a frame is decoded. damaged: packets of this connection so far that could not be decoded.
     clock_problem: what is wrong with the source's clock, for people; pts_s goes by arrivals meanwhile. Empty: nothing.
-    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.damage).
+    picture_damaged: a part of the picture, or of one that it is predicted from, is missing (stream.source.decoding.damage).
     note: what else users should know of the source from here on, for people.
     """
 

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import no_other_stream
+from afterview.stream.errors import NotAVideo
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Wait
-from afterview.stream.source.http_session import HttpSession, NotUnderstood, Reply
-from afterview.stream.source.jpeg_end import format_of
-from afterview.stream.source.motion_jpeg import MotionJpeg
-from afterview.stream.source.parts import Found, PictureParts, content_type
-from afterview.stream.source.pictures import PictureConnection, PictureFeed
-from afterview.stream.source.snapshot import Snapshots, read_body, take_picture
+from afterview.stream.source.pictures.http_session import HttpSession, NotUnderstood, Reply
+from afterview.stream.source.pictures.jpeg_end import format_of
+from afterview.stream.source.pictures.motion_jpeg import MotionJpeg
+from afterview.stream.source.pictures.parts import Found, PictureParts, content_type
+from afterview.stream.source.pictures.pictures import PictureConnection, PictureFeed
+from afterview.stream.source.pictures.snapshot import Snapshots, read_body, take_picture
 
 _PICTURES = {"image/jpeg", "image/jpg", "image/pjpeg", "image/png", "image/webp"}
 _ROWS = {"video/x-motion-jpeg", "video/x-jpeg", "video/mjpeg", "video/x-mjpeg", "video/jpeg", "image/mjpeg"}
@@ -47,9 +47,6 @@ def open_source(
     """Open `address`. wait: see Connection. Raises SourceError, redacted."""
     if address.kind == "http":
         feed = _open_pictures(address, config, stop, wait, monotonic)
-        if feed is not None and config.stream:
-            feed.close()
-            raise no_other_stream(address, config.stream)
         if feed is not None:
             return PictureConnection(
                 feed, address.redacted, decoder_threads=config.decoder_threads, monotonic=monotonic, clock=clock
@@ -65,7 +62,7 @@ def sends_pictures(address: SourceAddress, config: SourceConfig) -> bool:
         except NotUnderstood:
             return False
         try:
-            return _way(reply, config, time.monotonic) is not None
+            return _way(address, reply, config, time.monotonic) is not None
         finally:
             reply.close()
 
@@ -82,7 +79,7 @@ def _open_pictures(
     feed: PictureFeed | None = None
     try:
         reply = session.get(config.open_timeout_s)
-        way = _way(reply, config, monotonic)
+        way = _way(address, reply, config, monotonic)
         if way is None:
             reply.close()
         elif way.parts is not None:
@@ -100,7 +97,17 @@ def _open_pictures(
     return feed
 
 
-def _way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+def _way(address: SourceAddress, reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
+    """None: FFmpeg is to read it. Raises NotAVideo if another stream than the only one is asked for."""
+    way = _find_way(reply, config, monotonic)
+    if way is not None and config.stream:
+        raise NotAVideo(
+            f"{address.redacted}: video stream {config.stream} cannot be recorded; it sends single pictures, which are stream 0"
+        )
+    return way
+
+
+def _find_way(reply: Reply, config: SourceConfig, monotonic: Callable[[], float]) -> _Way | None:
     kind, boundary = content_type(reply.content_type)
     if kind.startswith("multipart/") and reply.length != 0:
         return _Way(PictureParts(boundary), [])

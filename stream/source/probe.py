@@ -7,12 +7,14 @@ from functools import partial
 import av
 
 from afterview.stream.errors import NotAVideo
-from afterview.stream.source.address import SourceAddress
-from afterview.stream.source.choice import choose_stream, no_other_stream
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.failures import explain_opening
+from afterview.stream.source.failures.failures import explain_opening
 from afterview.stream.source.open_source import sends_pictures
-from afterview.stream.source.opening import analysed, open_container
+from afterview.stream.source.opening.choice import choose_stream
+from afterview.stream.source.opening.first_picture import key_frames_are_far
+from afterview.stream.source.opening.opening import open_container
+from afterview.stream.source.recordings.animation import is_animated_webp
 
 _STILL_FORMATS = ("image2", "_pipe")  # FFmpeg's formats of single pictures end in one of these
 _MOST_PACKETS = (
@@ -25,19 +27,19 @@ def probe(address: SourceAddress, config: SourceConfig, *, monotonic: Callable[[
 
     A sender behind tcp://, udp://, rtp://, srt:// or rtmp:// may serve one connection only, so these are left alone.
     """
+    if address.kind == "file" and is_animated_webp(address.url):
+        return ""
     if address.kind == "network":
         _require_srt(address, config)
         return ""
     if address.kind == "http" and sends_pictures(address, config):
-        if config.stream:
-            raise no_other_stream(address, config.stream)
         return ""  # its first picture may take long; the recording waits for it
     again = partial(open_container, address, config, monotonic)
     with again() as container:
         stream, _ = choose_stream(container, address, config.stream, again)
         if address.kind == "file":
             _require_video(container, stream, address)
-        elif not analysed(container):
+        elif key_frames_are_far(address.url):
             return (
                 f"{address.redacted}: data comes, but no key frame yet: recording waits {config.first_picture_timeout_s:g} s for it; set a "
                 "shorter key frame interval (GOP) in the camera"

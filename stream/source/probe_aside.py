@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.probe import probe
 

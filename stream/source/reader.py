@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 from afterview.stream.errors import BadUrl, NotAVideo, SourceError, SourceLost
-from afterview.stream.source.address import SourceAddress
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.backoff import Backoff
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection, Due, Wait
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry, Waiting
 from afterview.stream.source.geometry import describe_angle
 from afterview.stream.source.open_source import open_source
-from afterview.stream.source.pictures import PictureConnection
+from afterview.stream.source.pictures.pictures import PictureConnection
+from afterview.stream.source.recordings.animation import is_animated_webp, read_animation
 
 __all__ = [
     "Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "Waiting", "read_events",
@@ -45,6 +46,8 @@ def read_events(
     instead: whether it is wanted though it is not due, unless it is known to be damaged.
     clock: Unix seconds. monotonic: seconds for waiting and timeouts. sleep: how to wait; by default until `stop` at most.
     """
+    if address.kind == "file" and is_animated_webp(address.url):  # FFmpeg shows its first picture at most
+        return read_animation(address, stop=stop, clock=clock)
     reader = _Reader(address, config, stop, due, instead, clock, monotonic, sleep or stop.wait)
     return reader.live(Backoff(config.backoff, dice), keep_trying) if address.live else reader.recording()
 

@@ -1,5 +1,5 @@
 """When a silent live source counts as lost: after `read_timeout_s` (stream.source.config) without data, or without a picture. The first
-picture of a connection may take `first_picture_timeout_s` while data comes (stream.source.first_picture).
+picture of a connection may take `first_picture_timeout_s` while data comes (stream.source.opening.first_picture).
 
 FFmpeg has the same timeout for one read, but it is not enough: it does not see data without pictures, and when a read times out, FFmpeg
 first delivers the packet that its parser held back, and reports the failure only after a second timeout.
@@ -8,12 +8,14 @@ first delivers the packet that its parser held back, and reports the failure onl
 import math
 from collections.abc import Callable, Iterator
 
-from afterview.stream.source.address import SourceAddress
+import av
+
+from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.decoding.held import Packet
 from afterview.stream.source.events import Waiting
-from afterview.stream.source.failures import no_picture, nothing_came
-from afterview.stream.source.first_picture import FirstPicture
-from afterview.stream.source.held import Packet
+from afterview.stream.source.failures.failures import no_picture, nothing_came
+from afterview.stream.source.opening.first_picture import FirstPicture
 
 
 class SilenceLimit:
@@ -26,12 +28,12 @@ class SilenceLimit:
         self._address, self._monotonic, self._stated_s = address, monotonic, config.read_timeout_s
         self._limit_s = self._stated_s if address.live else math.inf
         longest_s = max(config.first_picture_timeout_s, self._stated_s) if address.live else math.inf
-        self._picture_at = monotonic()
+        self._picture_at = self._asked = monotonic()
         self._first: FirstPicture | None = FirstPicture(address, longest_s, stream_index, self._picture_at)
 
     def watch(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """The packets as they come; raises SourceTimeout after a packet that came too late."""
-        asked = self._monotonic()
+        self._asked = asked = self._monotonic()
         for packet in packets:
             late = self._monotonic() - asked >= self._limit_s
             if self._first is not None:
@@ -39,7 +41,11 @@ class SilenceLimit:
             yield packet
             if late:
                 raise nothing_came(self._address, self._stated_s)
-            asked = self._monotonic()
+            self._asked = asked = self._monotonic()
+
+    def is_left_over(self, error: Exception) -> bool:
+        """Whether a read that failed was not waited for: the open timeout ended FFmpeg's analysis, and the first read after that tells."""
+        return isinstance(error, av.error.ExitError) and self._monotonic() - self._asked < self._limit_s / 2
 
     def picture_came(self) -> None:
         """A frame was decoded, or passed over."""

@@ -26,7 +26,7 @@ import av
 
 from afterview.configs import AfterviewError
 from afterview.stream.errors import ServerError
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.testing.hls_server import codec_of, serve_hls
 
 RTSP_SCRIPT = Path(__file__).with_name("rtsp_server.py")

@@ -18,11 +18,11 @@ import numpy as np
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.ingest.sampler import Sampler
 from afterview.stream.media import encode_jpeg
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.connection import Connection
+from afterview.stream.source.decoding.packet_kind import PacketKinds
 from afterview.stream.source.events import Frame, Picture
-from afterview.stream.source.packet_kind import PacketKinds
 from tests.bench.table import Table
 
 WIDTH, HEIGHT = 1920, 1080

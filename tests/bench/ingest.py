@@ -25,7 +25,7 @@ from afterview.stream.ingest.preprocess import Sampled
 from afterview.stream.ingest.queues import Closed
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.training.world import World
 from afterview.training.world.video import write_video
 from tests.bench.table import Table

@@ -23,7 +23,7 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from tests.bench.table import Table
 from tests.support.clips import make_clip
 from tests.support.odd_rtsp import OddCamera

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 
 from afterview.stream.media import VideoWriter
-from afterview.stream.source.fragments import FragmentReader
-from afterview.stream.source.reference_clock import ReferenceClock
+from afterview.stream.source.clocks.fragments import FragmentReader
+from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from tests.support.clips import picture
 
 START = 1_700_000_000.25  # Unix seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
 from afterview.stream.source.reader import Event, Frame, SourceConfig, read_events
 from tests.support.clips import picture

@@ -19,7 +19,7 @@ from afterview.stream.ingest.sampler import Sampler
 from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
 from afterview.stream.source.reader import Event, Frame, Passed, SourceConfig, read_events
 from tests.support.servers import wait_until

@@ -17,7 +17,7 @@ from afterview.memory.plans.visibility import ForgettingConfig, plan_repetition,
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import Prompt
 from afterview.model.vision.pictures import join_tiles
-from afterview.model.vision.tiles import Tiles, best_grid
+from afterview.model.vision.tiles import Tiles, Tiling, best_grid
 from afterview.training.base.errors import DataError
 from afterview.training.core.stages import StageConfig
 from afterview.training.data.conversations import Annotation
@@ -38,6 +38,7 @@ class Lengths:
         self._forgetting, self._most, self._text = config.forgetting, config.max_length, text
         self._resolution = model.vision.spec.resolution
         self._side = model.vision.spec.resolution // model.vision.patch
+        self._tiling = Tiling.of(model.config)
         self._grid = math.isqrt(model.vision.spec.tokens_per_frame)
 
     def fault(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, pictures: Path | None) -> str | None:
@@ -63,7 +64,10 @@ class Lengths:
         """A bound of the visible tokens of the media, whatever their sizes."""
         if annotation.video is not None:
             return self._forgetting.max_frames * (kept_cells(self._grid, self._grid, self._forgetting) + 1)
-        return len(annotation.pictures) * 12 * (self._side * self._side + self._side)
+        tiles = (
+            max(rows * columns for rows, columns in self._tiling.sizes(self._resolution)) if annotation.pictures else 0
+        )
+        return len(annotation.pictures) * (1 + tiles) * (self._side * self._side + self._side)
 
     def _of_video(self, frames: int) -> int:
         forgetting = self._forgetting
@@ -86,10 +90,10 @@ class Lengths:
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             why = getattr(error, "strerror", None) or "damaged, or of a format that is not known"
             raise DataError(f"{path}: cannot be read as a picture ({why})") from None
-        rows, columns = best_grid(height, width, self._resolution)
+        rows, columns = best_grid(height, width, self._resolution, self._tiling)
         patches = torch.empty(rows * columns, self._side * self._side, 1, device="meta")
         no_pixels = np.empty((0, 0, 0, 3), dtype=np.uint8)
-        joined = join_tiles(patches, Tiles(no_pixels, rows, columns, height, width))
+        joined = join_tiles(patches, Tiles(no_pixels, rows, columns, height, width), self._tiling.most_tiles)
         return joined.shape[0], joined.shape[1]
 
 

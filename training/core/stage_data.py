@@ -149,11 +149,8 @@ class StageData:
         return replace(example, frames=seen) if isinstance(bank, FrameBank) else replace(example, features=seen)
 
     def _text(self, annotation: Annotation, **about: Any) -> tuple[Prompt, NDArray[np.int64]]:
-        if annotation.video is None:
-            about["about_nothing"] = not annotation.pictures
-        return read_conversation(
-            self._tokenizer, annotation.pairs, supervise_roles=self._config.supervise_roles, **about
-        )
+        roles = self._config.supervise_roles
+        return read_conversation(self._tokenizer, annotation, supervise_roles=roles, **about)
 
 
 def _chosen(

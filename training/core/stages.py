@@ -18,6 +18,7 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
+from afterview.model.vision.tiles import Tiling
 from afterview.training.core.parts import MODEL_PARTS, fault_of
 from afterview.training.core.trainer import StepOutput, TrainerConfig
 from afterview.training.data.examples import Example, perceive, too_long
@@ -62,13 +63,12 @@ class StageConfig(Schema):
     # ten items in small sets.
     max_skipped: float | None = Field(default=None, ge=0, le=1)
     gradient_checkpointing: bool = True
+    # Labels of the published code, which supervises control tokens and newlines, too; see training.data.conversations.
     supervise_roles: bool = False
     # Ablations of the paper; None: as the preset says. What is trained is saved with the result, so that it is asked in the same way.
     use_memaug: bool | None = None  # false: the decoder receives the decayed tokens as they are
     rotary: bool | None = None  # false: MemAug without rotary positions
-    memaug_depth: int | None = Field(
-        default=None, ge=1
-    )  # blocks: of a new MemAug, or the first ones of the checkpoint's
+    memaug_depth: int | None = Field(default=None, ge=1)  # blocks of a new MemAug, or how many of the checkpoint's
 
     @field_validator("trainer")
     @classmethod
@@ -106,6 +106,7 @@ class StageObjective(nn.Module):
         """The tower is a submodule only if it is trained. Checkpoints then do not contain a frozen tower."""
         super().__init__()
         self.model, self._vision, self._config = model.video_language, model.vision, config
+        self._tiling = Tiling.of(model.config)
         learns = config.trains_vision
         self.tower = model.vision.tower if learns else None
         if config.gradient_checkpointing:
@@ -129,9 +130,7 @@ class StageObjective(nn.Module):
                 problems.append(
                     example.problem(f"{example.name}: {length} tokens, cut at max_length {most}", "truncated")
                 )
-        batch = assemble(
-            self.model, samples or [perceive(Example.empty(), self.model, self._vision, self._config.forgetting)]
-        )
+        batch = assemble(self.model, samples or [self._seen(Example.empty())])
         if self._config.truncate:
             batch = batch.cut(self._config.max_length)
         hidden, labels = self.model.language.learn(batch.inputs_embeds, batch.lengths, batch.labels, batch.visual)
@@ -146,7 +145,7 @@ class StageObjective(nn.Module):
     def _perceive(self, example: Example) -> Sample | ItemProblem:
         """The sample, or why it cannot be used."""
         try:
-            sample = perceive(example, self.model, self._vision, self._config.forgetting)
+            sample = self._seen(example)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # one bad item must not end a training, nor leave other processes waiting
@@ -155,6 +154,9 @@ class StageObjective(nn.Module):
         if not self._config.truncate and (length := self._length(sample)) > self._config.max_length:
             return example.problem(too_long(example.name, length, self._config.max_length), "skipped")
         return sample
+
+    def _seen(self, example: Example) -> Sample:
+        return perceive(example, self.model, self._vision, self._config.forgetting, self._tiling)
 
     def _length(self, sample: Sample) -> int:
         """Tokens of the decoder's input."""

@@ -22,7 +22,8 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision.pictures import one_picture, several_pictures
+from afterview.model.vision.pictures import see_pictures, several_pictures
+from afterview.model.vision.tiles import PUBLISHED, Tiling
 from afterview.model.vision.tower import VisionEncoder
 from afterview.training.base.errors import DataError
 from afterview.training.data.report import Happened, ItemProblem
@@ -59,7 +60,11 @@ class Example:
 
 
 def perceive(
-    example: Example, model: VideoLanguageModel, vision: VisionEncoder, forgetting: ForgettingConfig
+    example: Example,
+    model: VideoLanguageModel,
+    vision: VisionEncoder,
+    forgetting: ForgettingConfig,
+    tiling: Tiling = PUBLISHED,
 ) -> Sample:
     """The sample as the model takes it. Differentiable in the tower and the projector."""
     if example.layout is not None:
@@ -69,13 +74,12 @@ def perceive(
         if example.choose is not None:
             chosen = _choose(example.choose, features, example, model, forgetting)
         return Sample(features, chosen, example.prompt, example.labels)
-    side, projector = vision.spec.resolution, model.projector
-    if len(example.pictures) > 1:
-        tokens, layout = several_pictures(example.pictures, vision, projector, forgetting, seed=example.seed)
-    else:  # text: a blank picture, which adds no token but keeps every parameter in the graph
-        picture = example.pictures[0] if example.pictures else np.zeros((side, side, 3), np.uint8)
-        tokens, layout = one_picture(picture, vision, projector, forgetting, seed=example.seed)
-    return Sample(tokens, layout, example.prompt, example.labels, text_only=not example.pictures)
+    projector, side = model.projector, vision.spec.resolution
+    if not example.pictures:  # a blank picture adds no token to the text but keeps every parameter in the graph
+        tokens, layout = several_pictures([np.zeros((side, side, 3), np.uint8)], vision, projector, forgetting)
+        return Sample(tokens, layout, example.prompt, example.labels, text_only=True)
+    tokens, layout = see_pictures(example.pictures, vision, projector, forgetting, tiling, seed=example.seed)
+    return Sample(tokens, layout, example.prompt, example.labels)
 
 
 def _choose(

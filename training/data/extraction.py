@@ -22,7 +22,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.media import decode_jpeg
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.training.base.errors import DataError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.data.features import FRAMES, SPEC, FeatureBank, FrameBank, holds, save_features, save_frames

@@ -19,7 +19,7 @@ from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.training.base.errors import WorldError
 from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.evaluation.judge import OneAnswer, read_cameras

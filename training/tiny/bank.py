@@ -223,7 +223,7 @@ def _render_job(item: tuple[Job, Path, tuple[int, ...], bool]) -> None:
 def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """The frames after H.264 encoding and decoding. Needs PyAV."""
     from afterview.stream.media import VideoWriter
-    from afterview.stream.source.address import parse_source
+    from afterview.stream.source.address.address import parse_source
     from afterview.stream.source.config import SourceConfig
     from afterview.stream.source.events import Frame
     from afterview.stream.source.reader import read_events

@@ -9,7 +9,7 @@ from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.directory import Memory
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 
 

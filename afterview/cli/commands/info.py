@@ -20,14 +20,13 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import FEWER
-from afterview.stream.ingest.control import recorder_state
 
 _MOST_GAPS = 10  # closed ones, and spans that are gone, printed per camera; --json has all
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
-    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)), recorder_state)
+    memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
         dump(memory.to_dict(), arguments.memory)
         return ExitStatus.OK

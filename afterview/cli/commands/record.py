@@ -10,10 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from afterview.cli.archives import ArchivePlan
 from afterview.cli.arguments import positive_duration, require_model
 from afterview.cli.logs import show_times
 from afterview.cli.models import load_model_encoders
 from afterview.cli.output.documents import dump
+from afterview.cli.output.files import are_unrecorded, describe_archive, outcomes_of, summarize_files
 from afterview.cli.output.recording import RecordingView, describe_failure, describe_waiting
 from afterview.cli.progress import live_lines
 from afterview.cli.sources import PlannedCamera, plan_cameras
@@ -27,8 +29,8 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
+from afterview.stream.source.address.redact import redact_values
 from afterview.stream.source.probe_aside import probe_aside
-from afterview.stream.source.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: not before the arguments are known to make sense
     from afterview.model.checkpoint.models import Encoders
@@ -52,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_model(arguments.model)
     cameras = plan_cameras(arguments)
     model = _choose_model(arguments.model, cameras)
+    if cameras[0].archive is not None and not cameras[0].archive.files:
+        return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
     _require_source(cameras)
     encoders = _load(model, cameras)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
@@ -95,8 +99,10 @@ def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
 def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     """Loading a model takes up to minutes: find out before that the only source cannot be recorded. Raises SourceError."""
     config = cameras[0].config
-    if len(cameras) == 1 and not config.keep_trying:
-        probe_aside(config.address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
+    if len(cameras) > 1 or config.keep_trying or len(config.files) > 1 or any(file.pictures for file in config.files):
+        return
+    address = config.files[0].address if config.files else config.address
+    probe_aside(address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
 def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
@@ -157,11 +163,17 @@ def _open(session: Session, recording: _Recording, view: RecordingView, *, alone
 def _status(recordings: Sequence[_Recording]) -> int:
     """The exit status: 0 if no camera failed, 130 if a file was not read to its end; 2 if each that failed has a wrong address or the like;
     otherwise 1."""
+    first = recordings[0]
+    if len(recordings) == 1 and are_unrecorded(outcomes_of(first.camera.archive, first.ingest)):
+        return ExitStatus.INTERRUPTED if first.ingest and first.ingest.cut_short else ExitStatus.FAILURE
     failures = {recording.camera.id: recording.failure for recording in recordings if recording.failure is not None}
     if not failures:
         short = [one for one in recordings if not one.camera.config.live and one.ingest and one.ingest.cut_short]
         for recording in short:
-            _LOGGER.warning("%s: interrupted; the rest of the file is not recorded", recording.camera.id)
+            rest = "the rest of the file is not recorded"
+            if recording.camera.archive is not None and recording.camera.archive.resumable:
+                rest = "run the same command again to record the rest"
+            _LOGGER.warning("%s: interrupted; %s", recording.camera.id, rest)
         return ExitStatus.INTERRUPTED if short else ExitStatus.OK
     _LOGGER.error("%d of %d cameras failed: %s", len(failures), len(recordings), ", ".join(failures))
     return min(
@@ -184,9 +196,28 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
         print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
 
 
+def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, archive: ArchivePlan) -> int:
+    """No file has anything new: no model is loaded, and nothing is written."""
+    if arguments.json:
+        known = {
+            "camera": camera.id,
+            "state": "ended",
+            "cause": None,
+            "recorded": 0,
+            **describe_archive(archive, None, archive.info),
+        }
+        dump({**known, "cameras": [known], "notice": None}, arguments.memory, [archive.info])
+    else:
+        for line in (f"{camera.id}: nothing new", *(f"  {line}" for line in summarize_files(archive, None))):
+            print(line)
+    return ExitStatus.FAILURE if are_unrecorded(outcomes_of(archive, None)) else ExitStatus.OK
+
+
 def _document(recording: _Recording) -> dict[str, Any]:
     if recording.ingest is not None:
         document, info = recording.ingest.status().to_dict(), recording.ingest.repository.info
+        if recording.camera.archive is not None:
+            document |= describe_archive(recording.camera.archive, recording.ingest, info)
         for times, key in ((document, "last_time"), (document["store"] or {}, "unreachable_since")):
             if key in times:
                 times[f"{key}_iso"] = None if times[key] is None else info.iso(times[key])
@@ -220,6 +251,7 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "
             f"{images.default_gigabytes_per_day:.2f} GB a day"
         )
+    lines += [f"  {line}" for line in summarize_files(recording.camera.archive, recording.ingest)]
     if waiting := describe_waiting(status.upload, info):
         lines.append(f"  {waiting}; the next watch sends them, or: afterview store flush --memory {memory}")
     return lines

@@ -12,13 +12,13 @@ from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import CameraBusy, RequestRefused
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.moved import require_in_place
+from afterview.memory.base.recorder import ask_writer
 from afterview.memory.directory import Memory
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.reembed import Encode, build_sealed, open_generation
 from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER
-from afterview.stream.ingest.control import ask_writer
 from afterview.stream.ingest.upgrade import image_encoder
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
 

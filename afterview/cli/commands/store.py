@@ -40,8 +40,8 @@ from afterview.memory.sync.restore import restore_camera
 from afterview.memory.sync.status import store_status
 from afterview.memory.sync.upload import Upload
 from afterview.stream.ingest.commands import apply
+from afterview.stream.source.address.redact import redact
 from afterview.stream.source.backoff import Backoff, BackoffConfig
-from afterview.stream.source.redact import redact
 
 _LOGGER = logging.getLogger(__name__)
 

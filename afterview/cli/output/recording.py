@@ -123,6 +123,7 @@ class RecordingView:
             f"{status.camera}: {status.state}, {counted(status.recorded, 'frame')}{newest}, {meter.rate():.1f}/s",
             f"lag {lag}" if lag != "-" else "",
             f"{status.dropped} dropped" if status.dropped else "",
+            status.progress,
             f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else "",
         ]
         waiting = describe_waiting(status.upload, info)
@@ -137,7 +138,8 @@ def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns:
         known = status.detail if status.state not in ("online", "ended") else ""
         clock = status.clock.partition(":")[0] if status.clock else None
         damaged = f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else None
-        problems = (status.cause, known, clock, damaged, describe_waiting(status.upload, info))
+        waiting = describe_waiting(status.upload, info)
+        problems = (status.cause, status.progress, known, clock, damaged, waiting)
         matter = "; ".join(problem.removeprefix(f"{ingest.config.address}: ") for problem in problems if problem)
         figures = [
             f"{meter.rate():.1f}/s",

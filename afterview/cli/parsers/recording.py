@@ -56,11 +56,16 @@ def _add_watch(commands: Commands) -> None:
 
 def _add_replay(commands: Commands) -> None:
     parser = add_command(
-        commands, "replay", "record a video file, through the same path as a live stream",
-        "Frames keep the times of the\nrecording.\n\nexample:\n"
-        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00", module="record",
+        commands, "replay", "record video files, through the same path as a live stream",
+        "Frames keep the times of the\nrecording. Several files, a folder, or a pattern in quotes are recorded into one camera, in order "
+        "of time; what the camera\nhas already is skipped, so an interrupted command can be run again.\n\nexamples:\n"
+        "  afterview replay story.mp4 --memory ./cameras --camera hall --start 2026-11-27T08:00\n"
+        "  afterview replay '/media/frigate/recordings/*/*/front/*.mp4' --memory ./cameras --camera front",
+        module="record",
     )  # fmt: skip
-    parser.add_argument("sources", metavar="FILE", nargs=1, help="the recording")
+    parser.add_argument(
+        "sources", metavar="FILE", nargs="+", help="a recording, a folder, or a pattern in quotes; options come after all files"
+    )  # fmt: skip
     _add_recording(parser)
     parser.add_argument(
         "--speed",
@@ -69,8 +74,18 @@ def _add_replay(commands: Commands) -> None:
         help="1 for the speed of the recording, 10 for ten times as fast, or max (default)",
     )
     parser.add_argument(
-        "--start", metavar="TIME", help="when the recording began (default: as the file says, else now)"
-    )
+        "--start", metavar="TIME",
+        help="when the recording began (default: as the file or its name says, else now); of several files: the first one, and each other "
+        "one follows the one before",
+    )  # fmt: skip
+    parser.add_argument(
+        "--interval", metavar="DURATION", help="from one picture to the next, with --start, for pictures that nothing dates"
+    )  # fmt: skip
+    parser.add_argument(
+        "--date", choices=("auto", "stated", "name", "modified"), default="auto",
+        help="what dates the files: the creation time that they state, their names, or when they were last written "
+        "(default: the first, else the second)",
+    )  # fmt: skip
     parser.set_defaults(live=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 from afterview.cli.main import main
 from afterview.memory.base.settings import read_settings
 from afterview.memory.directory import Memory
-from afterview.stream.source.key_frame_decoder import KeyFrameDecoder
+from afterview.stream.source.decoding.key_frame_decoder import KeyFrameDecoder
 from tests.support.clips import picture
 
 START = 1_700_000_000.0

@@ -23,7 +23,7 @@ from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from tests.support.clips import make_clip
 from tests.support.presets import FORGETTING, write_preset
 

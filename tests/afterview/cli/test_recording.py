@@ -15,7 +15,7 @@ from afterview.memory.base.settings import read_settings
 from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
 from afterview.stream.media import decode_jpeg
-from afterview.stream.source.lazy_decoder import LazyDecoder
+from afterview.stream.source.decoding.lazy_decoder import LazyDecoder
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 from tests.support.servers import RtspServer, need_rtsp
@@ -30,7 +30,7 @@ STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 @pytest.fixture(autouse=True)
 def nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test hides must not be hidden in the next."""
-    monkeypatch.setattr("afterview.stream.source.redact._values", set())
+    monkeypatch.setattr("afterview.stream.source.address.redact._values", set())
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -36,6 +36,10 @@ LONG = "x" * 20_000
 PATTERN = "lavfi:testsrc2=size=64x64:rate=5"
 STAGE = {"name": "s", "model": "tiny", "trainer": {"steps": 2, "learning_rates": {"memaug": 1e-4}}, "batch": 1}
 SAMPLE = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+PICTURE = {
+    "image": "none.png",
+    "conversations": [{"from": "human", "value": "<image>\nq"}, {"from": "gpt", "value": "a"}],
+}
 
 Row = tuple[list[str], int, str]
 
@@ -138,7 +142,7 @@ RECORDING: list[Row] = [
     *(
         (["replay", source, "--memory", "new"], 2, part)
         for source, part in (
-            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "is a folder"), ("empty.mp4", "is empty"),
+            ("", "is empty"), ("missing.mp4", "no such file"), ("dir", "there is no video"), ("empty.mp4", "is empty"),
             ("text.txt", "holds no video"), ("picture.png", "is a still picture"), ("picture.jpg", "is a still picture"),
             ("page.html", "not a video"), ("junk.mp4", "not a video"), ("a\0b", "NUL"), (LONG, "at most 4096"),
             ("rtsp://127.0.0.1:1/x", "use `afterview watch`"),
@@ -338,9 +342,9 @@ TRAINING = {
     "no list": (stage(), {}, "holds keys with values"),
     "no bank": (stage(streams=[{"annotations": "ann.json", "features": "bank"}]), [SAMPLE], "afterview extract"),
     "no picture": (
-        stage(streams=[{"annotations": "ann.json", "pictures": "."}]), [{**SAMPLE, "image": "none.png"}], "does not have 'none.png'",
+        stage(streams=[{"annotations": "ann.json", "pictures": "."}]), [PICTURE], "does not have 'none.png'",
     ),
-    "wrong speaker": (stage(), [{"conversations": [{"from": "dog", "value": "x"}]}], "must be 'human' or 'gpt' (got 'dog')"),
+    "wrong speaker": (stage(), [{"conversations": [{"from": "dog", "value": "x"}]}], "must be 'human', 'gpt' or 'system' (got 'dog')"),
     "an item of another kind": (stage(), [3], "item 0: must be keys with values"),
     "no stream": (stage(streams=[]), [SAMPLE], "streams: must have at least 1 items"),
     "not a number": (stage(trainer={"steps": 2, "learning_rates": {"memaug": float("nan")}}), [SAMPLE], "must be a number"),

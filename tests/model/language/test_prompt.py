@@ -5,10 +5,13 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import InputMismatch, TokenizerMissing
-from afterview.model.language.prompt import Prompt, build, from_ids
+from afterview.model.language.conversation import build
+from afterview.model.language.prompt import IMAGE_ID, Prompt, from_ids
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.memaug.splice import plan_queries
+from afterview.model.vision.pictures import plan_pictures
 
 TOKENIZER = byte_tokenizer()
 PUBLISHED = (
@@ -59,7 +62,7 @@ def test_ids_with_places_for_the_video() -> None:
     with pytest.raises(InputMismatch, match="2 <image> places but 1 video"):
         from_ids(np.array([-200, -200]))
     with pytest.raises(
-        InputMismatch, match="0 <image> places but 1 video was given; put one -200 where the video goes"
+        InputMismatch, match="0 <image> places but 1 video or picture was given; put one -200 where each goes"
     ):
         from_ids(np.array([1]))
     with pytest.raises(InputMismatch, match="2 token ids but 3 labels"):
@@ -70,15 +73,39 @@ def test_query_positions_run_on_from_text_to_video_to_text() -> None:
     visual = np.array([0.0, 2.0, 64.0, 65.0])
     plan = plan_queries(visual, Prompt(np.arange(3), np.arange(2), slice(1, 2)))
     np.testing.assert_array_equal(plan.positions, [0, 1, 2, 3, 5, 67, 68, 69, 70])
-    assert plan.visual == slice(3, 7)
+    assert plan.visual == (slice(3, 7),)
     np.testing.assert_array_equal(plan.question, [8])
+
+
+def test_query_positions_of_several_pictures_follow_a_running_maximum() -> None:
+    """The published formula: with n tokens before and N pictures of 729 patches, newlines stand at n + N * 729, n + 2 N * 729 + 1, ..."""
+    n, count = 4, 3
+    layout = plan_pictures(count, 27, ForgettingConfig(spatial="uniform"), seed=0)
+    ids = np.array([7] * n + [IMAGE_ID, IMAGE_ID, 8, 9, IMAGE_ID, 10])  # none, then two tokens between them
+    prompt = from_ids(ids, media=count)
+    assert (prompt.before.tolist(), prompt.after.tolist(), prompt.further) == ([7] * n, [8, 9, 10], (0, 2))
+    plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
+    own, newline = layout.query_position_ids().reshape(count, 197), count * 729
+    first = own[0] + n
+    assert first[-1] == n + newline
+    second = own[1] + first[-1] + 1
+    assert (second[0], second[-1]) == (n + newline + 1 + 729, n + 2 * newline + 1)
+    between = second[-1] + 1 + np.arange(2)
+    third = own[2] + between[-1] + 1
+    np.testing.assert_array_equal(
+        plan.positions, np.concatenate([np.arange(n), first, second, between, third, [third[-1] + 1]])
+    )
+    assert plan.visual == (slice(4, 201), slice(201, 398), slice(400, 597))
+    np.testing.assert_array_equal(plan.question, [398, 399, 597])
+    with pytest.raises(InputMismatch, match="prompt has 1 places for pictures, but 3 pictures were given"):
+        plan_queries(layout.query_position_ids(), from_ids(np.array([1, IMAGE_ID])), layout.query_groups())
 
 
 def test_supervised_tokens_take_no_place_among_the_queries() -> None:
     labels = np.array([-100, 5, -100, -100, 7, -100])
     plan = plan_queries(np.array([0.0, 1.0]), from_ids(np.array([4, 5, -200, 6, 7, 8]), labels))
     np.testing.assert_array_equal(plan.positions, [0, 1, 2, 3, 4])
-    assert plan.visual == slice(1, 3)
+    assert plan.visual == (slice(1, 3),)
     np.testing.assert_array_equal(plan.question, [3, 4])
 
 

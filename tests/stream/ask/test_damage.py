@@ -44,7 +44,7 @@ def test_an_mp4_without_its_index_is_no_video(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=50)
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    with pytest.raises(NotAVideo, match=r"cut\.mp4: not a video, or damaged") as raised:
+    with pytest.raises(NotAVideo, match=r"cut\.mp4: the recording was never finished") as raised:
         read(cut)
     assert raised.value.exit_status == 2
 
@@ -122,7 +122,7 @@ def test_nothing_is_written_on_standard_error_by_the_libraries(tmp_path: Path) -
     spoil(make_clip(tmp_path / "clip.mp4", frames=30), tmp_path / "spoilt.mp4", set(range(3, 12)))
     script = (
         "import sys, threading, numpy as np\n"
-        "from stream.source.address import parse_source; from stream.media import VideoWriter; from stream.source.reader import *\n"
+        "from stream.source.address.address import parse_source; from stream.media import VideoWriter; from stream.source.reader import *\n"
         "with VideoWriter(sys.argv[2], 64, 48, 10, 'libx265') as video: video.write(np.zeros((48, 64, 3), np.uint8))\n"
         "print(sum(1 for _ in read_events(parse_source(sys.argv[1]), SourceConfig(), stop=threading.Event())))"
     )

@@ -17,7 +17,7 @@ from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.cameras import MOST_CAMERAS
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from tests.support.memory_world import START, make_frame
 from tests.support.servers import wait_until
 from tests.support.watching import Recording

@@ -28,7 +28,7 @@ from afterview.stream.ingest.queues import Blocking, DropOldest
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.supervisor import Supervisor
 from afterview.stream.ingest.write import CameraWriter, Stored
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.events import Event, Frame, Opened
 from tests.support.memory_world import START, make_frame, make_spec
 

@@ -8,7 +8,7 @@ import pytest
 
 from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from tests.support.mjpeg_server import Request, jpeg, picture_server
 from tests.support.presets import write_preset

@@ -32,7 +32,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame
@@ -270,7 +270,7 @@ def test_one_camera_that_fails_ends_with_its_cause_and_no_other(
     failing, live, late = run_loop(main())
     assert (failing.state, failing.recorded) == ("failed", 0)
     assert failing.cause is not None
-    assert "not a video" in failing.cause
+    assert "never finished" in failing.cause
     assert (live.state, live.cause) == ("ended", None)
     assert (late.state, late.cause, late.recorded) == ("ended", None, 12)
     assert late.to_dict()["detail"] == "end of file"

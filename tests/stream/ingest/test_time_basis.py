@@ -17,9 +17,9 @@ from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
+from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.events import Event, Frame, Lost, Opened, Picture, Retry
-from afterview.stream.source.program_date import read_program_date
 from tests.stream.source.test_hls import broadcast
 from tests.support.clips import make_clip, picture
 from tests.support.presets import write_preset

@@ -12,6 +12,7 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.base.errors import RequestRefused, SpecMismatch
+from afterview.memory.base.recorder import ask_writer
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import CameraSettings
 from afterview.memory.directory import Memory
@@ -25,13 +26,13 @@ from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.ingest.config import Controls, IngestConfig
-from afterview.stream.ingest.control import ControlServer, ask_writer
+from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.items import FeaturesOf
 from afterview.stream.ingest.queues import Blocking
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.upgrade import Upgrade, image_encoder
 from afterview.stream.ingest.write import CameraWriter, Stored
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from tests.support.memory_world import ANOTHER, assert_encoded_anew, encode_images, make_frame, make_spec
 from tests.support.presets import write_preset
 from tests.support.watching import Recording as LiveRecording

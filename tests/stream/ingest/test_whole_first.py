@@ -15,7 +15,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.events import Ended, Event, Frame, Lost, Opened, Passed, Picture, Retry
 from tests.support.clips import make_clip, picture
 from tests.support.presets import write_preset

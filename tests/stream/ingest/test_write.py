@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from afterview.memory.base.errors import CameraMoved, NotWritable, RequestRefused
+from afterview.memory.base.recorder import LONGEST, ask_writer
 from afterview.memory.base.records import SEAL_FRAMES, frame_crc
 from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.fsck.fsck import fsck
@@ -26,7 +27,7 @@ from afterview.memory.writing.commands import execute
 from afterview.memory.writing.open import open_camera
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.config import Controls
-from afterview.stream.ingest.control import LONGEST, ControlServer, ask_writer
+from afterview.stream.ingest.control import ControlServer
 from afterview.stream.ingest.masks import apply_masks
 from afterview.stream.ingest.queues import Blocking, Closed
 from afterview.stream.ingest.status import IngestStats

@@ -28,10 +28,10 @@ from afterview.stream.ingest.timeline import LiveClock
 from afterview.stream.media import VideoWriter
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
+from afterview.stream.source.clocks.outliers import Outliers, Timed
+from afterview.stream.source.clocks.packet_times import LiveLine
 from afterview.stream.source.events import Event, Frame, Lost, Opened, Picture, Retry
-from afterview.stream.source.outliers import Outliers, Timed
-from afterview.stream.source.packet_times import LiveLine
 from tests.support.clips import make_clip, picture, write_elementary
 from tests.support.odd_rtsp import OddCamera
 from tests.support.presets import write_preset

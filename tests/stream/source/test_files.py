@@ -11,7 +11,7 @@ import pytest
 
 from afterview.stream.ingest.sampler import Sampler
 from afterview.stream.media import VideoWriter
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.reader import Ended, Event, Opened, read_events
 from tests.support.clips import make_clip, picture, write_elementary
 from tests.support.reading import FAST, frames_of, nearest, open_files, read

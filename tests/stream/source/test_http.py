@@ -12,7 +12,7 @@ import pytest
 
 from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceError, SourceNotFound, SourceUnreachable
 from afterview.stream.media import encode_jpeg
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.connection import Connection
 from afterview.stream.source.reader import Ended, Event, Frame, Lost, Opened, Retry, read_events
 from tests.support.clips import make_clip, picture

@@ -14,7 +14,7 @@ from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.reader import Ended, Opened, read_events
 from tests.support.fragmented import START, change_stamps, fragment, write_clip
 from tests.support.presets import write_preset

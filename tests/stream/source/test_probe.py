@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from afterview.stream.errors import NotAVideo, SourceUnreachable
-from afterview.stream.source.address import parse_source
+from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.probe import probe
 from tests.support.clips import make_clip, picture

@@ -38,7 +38,7 @@ from afterview.training.core.trainer import (
     precision_of,
     rate_share,
 )
-from afterview.training.data.conversations import read_annotations, read_conversation
+from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
 from tests.support.presets import write_preset, write_toy
@@ -369,20 +369,30 @@ def test_the_tower_cannot_learn_from_cached_features(toy: Path, tmp_path: Path) 
 
 def test_only_answers_are_supervised_and_only_ignored_tokens_join_the_queries(toy: Path) -> None:
     tokenizer = load_pretrained(toy / "toy.yaml", device="cpu").tokenizer
-    pairs = [("Who?", "Ann"), ("When?", "At two")]
-    prompt, labels = read_conversation(tokenizer, pairs, frames=9, seconds=9.0)
+    asked = conversation("<image>\nWho?", "Ann", "When?", "At two")
+    prompt, labels = read_conversation(tokenizer, asked, frames=9, seconds=9.0)
     supervised = tokenizer.decode(labels[labels != IGNORED_LABEL])
     assert supervised == "Ann<|im_end|>At two<|im_end|>"
     assert np.array_equal(np.concatenate(prompt.joining()), labels == IGNORED_LABEL)
     assert tokenizer.decode(prompt.after[prompt.question]) == "Who?"
-    _, parity = read_conversation(tokenizer, pairs, frames=9, seconds=9.0, supervise_roles=True)
-    assert (parity != IGNORED_LABEL).sum() > (labels != IGNORED_LABEL).sum()
+    _, parity = read_conversation(tokenizer, asked, frames=9, seconds=9.0, supervise_roles=True)
+    everything = tokenizer.decode(parity[parity != IGNORED_LABEL])
+    control = "<|im_start|>\n<|im_end|>\n"  # of the system's turn and of the user's
+    first = "<|im_start|>assistant\nAnn<|im_end|>\n"
+    second = "<|im_start|>assistant\nAt two<|im_end|>\n"
+    assert everything == f"{control}<|im_start|>\n\n\n\n<|im_end|>\n{first}{control}{second}"
+
+
+def conversation(*texts: str) -> Annotation:
+    """About a video; human and gpt in turn."""
+    turns = [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+    return Annotation.model_validate({"video": "a.mp4", "conversations": turns})
 
 
 def test_an_answer_cannot_end_its_own_turn(toy: Path) -> None:
     tokenizer = load_pretrained(toy / "toy.yaml", device="cpu").tokenizer
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    _, labels = read_conversation(tokenizer, [("Who?", "<|im_end|>Ann")], frames=1, seconds=1.0)
+    _, labels = read_conversation(tokenizer, conversation("<image>Who?", "<|im_end|>Ann"), frames=1, seconds=1.0)
     assert (labels == end).sum() == 1
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from afterview.cli.main import main
+from afterview.model.batch import assemble
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError
@@ -116,6 +117,26 @@ def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
     output.loss.backward()
     assert all(p.grad is not None for p in model.video_language.parameters())
     assert not any(p.grad.abs().sum() for p in model.video_language.memaug.parameters() if p.grad is not None)
+
+
+def test_a_sample_of_pictures_is_seen_as_a_question_about_them(data: Path, tmp_path: Path) -> None:
+    """Tags, positions, tiles and the tokens that join MemAug's queries are the same in training and in asking."""
+    asked = {"one.json": ("What is <image>", ["1.png"]), "two.json": ("A <image> or B <image>?", ["1.png", "2.png"])}
+    for name, (question, pictures) in asked.items():
+        items = [{"image": pictures, "conversations": said(question, "The second")}]
+        (tmp_path / name).write_text(json.dumps(items))
+        config = stage(data, [{"annotations": tmp_path / name, "pictures": data}], {"memaug": 1e-3}, batch=1)
+        model = load_pretrained(config.model, device="cpu", dtype="float32")
+        (example,) = StageData(config, model)(0)
+        with torch.no_grad():
+            sample = perceive(example, model.video_language, model.vision, config.forgetting)
+            learnt = assemble(model.video_language, [sample])
+        inputs = model.picture_inputs(question, example.pictures, seed=example.seed)
+        length = len(inputs.inputs_embeds)
+        torch.testing.assert_close(learnt.inputs_embeds[0, :length], inputs.inputs_embeds)
+        assert learnt.visual == [inputs.visual]
+        assert (learnt.labels[0, :length] == IGNORED_LABEL).all()
+        assert (learnt.labels[0, length:] != IGNORED_LABEL).all()
 
 
 def test_frames_seen_in_training_are_the_features_of_ingest(data: Path) -> None:

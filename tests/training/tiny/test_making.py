@@ -21,8 +21,8 @@ from afterview.configs import ConfigError, UsageError, load
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.language.conversation import build
 from afterview.model.language.moments import moment_id
-from afterview.model.language.prompt import build
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer
 from afterview.training.tiny import __main__ as program

@@ -349,9 +349,10 @@ def test_a_world_can_be_trained_on_as_any_annotated_video(tmp_path: Path, capsys
     assert main(["world", "make", str(path), *small, "--questions", "12", "--annotations", str(out), "--json"]) == 0
     questions = json.loads(capsys.readouterr().out)["questions"]
     samples = read_annotations(out)
-    assert [len(sample.pairs) for sample in samples] == [5, 5, 2]
+    assert [len(sample.conversations) for sample in samples] == [10, 10, 4]
     assert {sample.video for sample in samples} == {"story.mp4"}
-    assert [pair for sample in samples for pair in sample.pairs] == [(q["text"], q["answer"]) for q in questions]
+    said = [turn.value.removeprefix("<image>\n") for sample in samples for turn in sample.conversations]
+    assert said == [text for q in questions for text in (q["text"], q["answer"])]
     tasks = [task for sample in json.loads(out.read_text()) for task in sample["tasks"]]
     assert tasks == [TASKS[question["kind"]] for question in questions]
     assert set(TASKS) == {*EVERY_KIND, *CAMERA_KINDS}

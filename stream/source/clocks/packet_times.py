@@ -1,0 +1,162 @@
+"""The times of a connection's packets, verified: lone wrong times are mended, and a live stream's clock is checked against arrivals.
+
+What comes out is one line of time in the stream's own unit, which everything behind it can use: the decoder, the sampler and the time line.
+
+recordings           the packets' own times
+live                 the same; where the clock jumps, the line goes on by arrivals
+live, clock wrong    by arrivals, until the clock is right again (clock_check.py)
+formats without times, live (raw H.264, MJPEG)    by arrivals
+HLS                  the packets' own times: whole segments arrive at once, so arrivals do not tell
+
+Threads: belongs to the thread of its connection.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import av
+
+from afterview.stream.source.clocks.clock_check import ClockCheck
+from afterview.stream.source.clocks.outliers import Outliers, Timed
+
+_LEAST_STEP_S = 0.001
+_JITTER_S = 0.5  # seconds that a packet may be less delayed than all before it
+_DRIFT = 1e-3  # seconds per second by which the least delay may grow, or the two clocks drift apart
+
+Packet: TypeAlias = "av.Packet[Any]"
+
+
+class LiveLine:
+    """The line of time of a live stream. Pure: `place` every packet, in order of arrival.
+
+    problem: what is wrong with the stream's clock, for people, or ''. changes: how often the line left the stream's clock or came back to
+    another place on it: what was known about that clock's wall clock is void.
+    """
+
+    def __init__(self, *, without_times: bool) -> None:
+        """without_times: the format has none."""
+        self._check = None if without_times else ClockCheck()
+        self._shift = 0.0  # from the stream's clock to the line, seconds
+        self._newest: tuple[float, float] | None = None  # the line's latest time, and when that arrived
+        self._ceiling: tuple[float, float] | None = (
+            None  # how far the line was ahead of arrival at most; and when that was seen
+        )
+        self._base: float | None = None  # the line's time at arrival 0, while it goes by arrivals
+        self.changes = 0
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the stream's clock, for people, or ''."""
+        return "" if self._check is None else self._check.problem
+
+    def place(self, item: Timed[Any]) -> tuple[float | None, float | None]:
+        """The packet's decoding and presentation time on the line, seconds."""
+        arrived = item.arrived
+        assert arrived is not None
+        if self._check is None:
+            return self._by_arrival(arrived)
+        if item.line is not None:
+            self._judge(self._check, item, item.line, arrived)
+        if self._check.problem:
+            return self._by_arrival(arrived)
+        if item.line is not None and (self._newest is None or item.line + self._shift > self._newest[0]):
+            self._newest = item.line + self._shift, arrived
+            self._ceiling = max(self._ceiling_at(arrived), item.line + self._shift - arrived), arrived
+        return _moved(item.dts, self._shift), _moved(item.pts, self._shift)
+
+    def _judge(self, check: ClockCheck, item: Timed[Any], time: float, arrived: float) -> None:
+        before = check.problem
+        if item.jumped:
+            check.restart()
+        problem = check.see(time, arrived)
+        if problem and not before:
+            assert check.since is not None
+            since, then = check.since
+            self._base = max(self._next(arrived) - arrived, then + self._shift - since)
+            self.changes += 1
+        elif not problem and (before or (item.jumped and not self._is_made_good(time, arrived))):
+            self._shift = (self._by_arrival(arrived)[0] if before else self._next(arrived)) - time
+            self.changes += 1
+
+    def _is_made_good(self, time: float, arrived: float) -> bool:
+        """Whether a jump only leaves out what a jam held up: the line then lies no further ahead of arrival than before the jam."""
+        line = time + self._shift
+        ahead_of_newest = self._newest is None or line > self._newest[0]
+        return ahead_of_newest and line - arrived <= self._ceiling_at(arrived) + _JITTER_S
+
+    def _ceiling_at(self, arrived: float) -> float:
+        if self._ceiling is None:
+            return -math.inf
+        ceiling, seen = self._ceiling
+        return ceiling - _DRIFT * (arrived - seen)
+
+    def _next(self, arrived: float) -> float:
+        """Where the line goes on at an arrival, whatever the stream's clock says."""
+        if self._newest is None:
+            return 0.0
+        return self._newest[0] + max(_LEAST_STEP_S, arrived - self._newest[1])
+
+    def _by_arrival(self, arrived: float) -> tuple[float, float]:
+        if self._base is None:
+            self._base = -arrived
+        line = self._base + arrived
+        if self._newest is not None:
+            line = max(line, self._newest[0] + _LEAST_STEP_S)
+        self._newest = line, arrived
+        return line, line
+
+
+def _moved(time: float | None, shift: float) -> float | None:
+    return None if time is None else time + shift
+
+
+class PacketTimes:
+    """Of one connection. mended: how many times were wrong and were replaced. latest_wrong_s: the greatest of these, seconds."""
+
+    def __init__(self, stream: av.VideoStream, monotonic: Callable[[], float], line: LiveLine | None) -> None:
+        """stream: whose packets are verified. line: of a live stream; None for recordings, HLS and paced sources."""
+        assert stream.time_base is not None, "every demuxed stream has a time base"
+        self._index, self._unit, self._monotonic, self._line = stream.index, float(stream.time_base), monotonic, line
+        self._outliers: Outliers[Packet] = Outliers()
+        self.mended = 0
+        self.latest_wrong_s = -math.inf
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the stream's clock, for people, or ''; frames are dated by arrival meanwhile."""
+        return "" if self._line is None else self._line.problem
+
+    @property
+    def changes(self) -> int:
+        """See LiveLine."""
+        return 0 if self._line is None else self._line.changes
+
+    def verified(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """The packets, those of the stream with verified times. A packet whose time is in doubt waits for the next ones."""
+        for packet in packets:
+            last = packet.size == 0 and packet.pts is None and packet.dts is None
+            if last:
+                yield from map(self._placed, self._outliers.rest())
+            if last or packet.size == 0 or packet.stream_index != self._index:
+                yield packet
+                continue
+            arrived = None if self._line is None else self._monotonic()
+            item = Timed(packet, self._seconds(packet.dts), self._seconds(packet.pts), arrived)
+            yield from map(self._placed, self._outliers.add(item))
+        yield from map(self._placed, self._outliers.rest())
+
+    def _seconds(self, time: int | None) -> float | None:
+        return None if time is None else time * self._unit
+
+    def _placed(self, item: Timed[Packet]) -> Packet:
+        if item.mended:
+            self.mended += 1
+            self.latest_wrong_s = max(self.latest_wrong_s, self._seconds(item.packet.pts) or -math.inf)
+        dts, pts = (item.dts, item.pts) if self._line is None else self._line.place(item)
+        if item.mended or (dts, pts) != (item.dts, item.pts):
+            item.packet.dts, item.packet.pts = self._units(dts), self._units(pts)
+        return item.packet
+
+    def _units(self, seconds: float | None) -> int | None:
+        return None if seconds is None else round(seconds / self._unit)

@@ -1,0 +1,217 @@
+"""Snapshot URLs: one picture per request, asked for at the sampling rate."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from afterview.stream.errors import SourceUnreachable
+from afterview.stream.source.address.address import parse_source
+from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.pictures.jpeg_end import PictureEnd
+from afterview.stream.source.pictures.parts import Found
+from afterview.stream.source.pictures.snapshot import Snapshots
+from afterview.stream.source.reader import Event, Frame, Lost, Opened, Retry, read_events
+from tests.support.clips import picture
+from tests.support.mjpeg_server import PictureServer, Request, jpeg, picture_server
+from tests.support.reading import FAST, FakeTime, nearest
+
+TEN = FAST.model_copy(update={"poll_fps": 10.0})
+
+
+def events_of(server: PictureServer, enough: Callable[[list[Event]], bool], config: SourceConfig = TEN) -> list[Event]:
+    stop, events = threading.Event(), list[Event]()
+    for event in read_events(parse_source(server.url), config, stop=stop):
+        events.append(event)
+        if enough(events):
+            stop.set()
+    return events
+
+
+def frames(events: list[Event]) -> list[Frame]:
+    return [event for event in events if isinstance(event, Frame)]
+
+
+def count(number: int) -> Callable[[list[Event]], bool]:
+    return lambda events: len(frames(events)) == number
+
+
+def test_a_snapshot_url_is_asked_at_the_sampling_rate() -> None:
+    asked: list[float] = []
+
+    def camera(request: Request) -> bool:
+        asked.append(time.time())
+        request.answer(jpeg(len(asked) - 1))
+        return True
+
+    with picture_server(camera) as server:
+        events = events_of(server, count(6))
+        assert server.connections == 1
+    assert [nearest(frame, 12) for frame in frames(events)] == list(range(6))
+    steps = [(frame.pts_s or 0) - 0.1 * number for number, frame in enumerate(frames(events))]
+    assert steps == pytest.approx([0] * 6, abs=0.08)
+    assert [frame.arrival_time for frame in frames(events)] == pytest.approx(asked, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_formats(kind: str) -> None:
+    data = io.BytesIO()
+    Image.fromarray(picture(7)).save(data, kind)
+
+    def camera(request: Request) -> bool:
+        request.answer(data.getvalue(), f"image/{kind}")
+        return True
+
+    with picture_server(camera) as server:
+        events = events_of(server, count(2))
+    assert [nearest(frame, 12) for frame in frames(events)] == [7, 7]
+    assert isinstance(events[0], Opened)
+    assert events[0].codec == {"jpeg": "mjpeg"}.get(kind, kind)
+
+
+def _no_length(request: Request) -> None:
+    request.head("image/jpeg")
+    request.send(jpeg(1))
+
+
+def _chunked(request: Request) -> bool:
+    request.head("image/jpg", "Transfer-Encoding: chunked")
+    data = jpeg(1)
+    request.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+    return True
+
+
+def _octets(request: Request) -> bool:
+    request.answer(jpeg(1), "application/octet-stream")
+    return True
+
+
+def _closes(request: Request) -> None:
+    request.answer(jpeg(1), "image/jpeg")
+
+
+@pytest.mark.parametrize("script", [_no_length, _chunked, _octets, _closes])
+def test_answers_of_one_picture(script: Callable[[Request], object]) -> None:
+    with picture_server(script) as server:
+        events = events_of(server, count(3))
+    assert [nearest(frame, 12) for frame in frames(events)] == [1, 1, 1]
+
+
+def test_a_slow_server_is_asked_again_only_after_its_answer() -> None:
+    def slow(request: Request) -> bool:
+        request.pause(0.25)
+        request.answer(jpeg(len(server.requests)))
+        return True
+
+    with picture_server(slow) as server:
+        events = events_of(server, count(3))
+        assert len(server.requests) == 3
+    steps = [frame.pts_s or 0 for frame in frames(events)]
+    assert steps[1] == pytest.approx(0.35, abs=0.06)
+    assert steps[2] == pytest.approx(0.65, abs=0.06)
+
+
+def test_a_picture_that_stays_the_same_is_recorded_and_reported_once() -> None:
+    fake, stop = FakeTime(), threading.Event()
+    bodies = [jpeg(0)] * 80 + [jpeg(1), jpeg(2)]
+    data = iter(bodies[1:])
+
+    class Feed(Snapshots):
+        def _ask(self) -> tuple[Found, str]:
+            return Found(next(data), "mjpeg", fake.now, False), ""
+
+    feed = Feed(
+        parse_source("http://127.0.0.1/x"), None, Found(bodies[0], "mjpeg", fake.now, False),  # type: ignore[arg-type]
+        fps=1.0, tag="", read_timeout_s=10.0, stop=stop, wait=fake.sleep, monotonic=fake,
+    )  # fmt: skip
+    notes, times = [], []
+    for found in feed.pictures():
+        notes.append(feed.note)
+        times.append(found.at)
+        if len(notes) == len(bodies):
+            stop.set()
+    assert times == [1000.0 + number for number in range(82)]
+    assert set(notes[:60]) == {""}
+    assert set(notes[60:80]) == {
+        "the snapshot has not changed for 60 s (60 identical pictures); is the camera still on?"
+    }
+    assert notes[80:] == ["the snapshot changes again"] * 2
+
+
+def test_a_failure_is_an_outage() -> None:
+    def camera(request: Request) -> bool:
+        if len(server.requests) == 3:
+            request.answer(b"", "text/plain", status="500 Internal Server Error")
+        else:
+            request.answer(jpeg(len(server.requests)))
+        return True
+
+    with picture_server(camera) as server:
+        events = events_of(server, count(4))
+    assert [type(event) for event in events if not isinstance(event, Frame)][:4] == [Opened, Lost, Retry, Opened]
+
+
+def test_an_answer_that_is_no_picture_is_an_outage() -> None:
+    def camera(request: Request) -> bool:
+        if len(server.requests) > 2:
+            request.answer(b"<html>log in</html>", "text/html")
+        else:
+            request.answer(jpeg(len(server.requests)))
+        return True
+
+    with picture_server(camera) as server:
+        events = events_of(server, lambda events: isinstance(events[-1], Lost))
+    reason = next(event.reason for event in events if isinstance(event, Lost))
+    assert "no picture any more (text/html, 19 bytes)" in reason
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
+    def camera(request: Request) -> bool:
+        request.answer(jpeg(len(server.requests)))
+        return len(server.requests) % 2 == 1  # closed after every second answer, without a word
+
+    with picture_server(camera) as server:
+        events = events_of(server, count(6))
+    assert [type(event) for event in events] == [Opened] + [Frame] * 6
+
+
+def test_a_cut_picture_is_counted_and_asked_for_again_at_once() -> None:
+    def camera(request: Request) -> bool:
+        data = jpeg(len(server.requests))
+        request.answer(data[:-900] if len(server.requests) == 2 else data)
+        return True
+
+    with picture_server(camera) as server:
+        events = events_of(server, count(4))
+    assert [nearest(frame, 12) for frame in frames(events)] == [1, 2, 3, 4]
+    assert [frame.picture_damaged for frame in frames(events)] == [False, True, False, False]
+    assert [frame.pts_s for frame in frames(events)] == pytest.approx([0, 0.1, 0.1, 0.2], abs=0.06)
+    assert frames(events)[-1].damaged == 1
+
+
+def test_a_server_that_stops_answering_is_lost() -> None:
+    def camera(request: Request) -> bool:
+        if len(server.requests) > 2:
+            request.hold()
+        request.answer(jpeg(1))
+        return True
+
+    with picture_server(camera) as server:
+        quick = TEN.model_copy(update={"read_timeout_s": 0.3})
+        events = events_of(server, lambda events: isinstance(events[-1], Lost), quick)
+    assert len(frames(events)) == 2
+
+
+def test_a_refused_first_request_is_raised() -> None:
+    def bad(request: Request) -> None:
+        request.answer(b"", "text/plain", status="502 Bad Gateway")
+
+    with picture_server(bad) as server, pytest.raises(SourceUnreachable, match="502 Bad Gateway"):
+        events_of(server, count(1))
+
+
+def test_the_end_of_a_whole_picture_is_found() -> None:
+    assert PictureEnd("mjpeg").find(bytearray(jpeg(0))) is not None

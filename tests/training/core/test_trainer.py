@@ -157,6 +157,16 @@ def test_each_step_is_taken_at_each_parts_own_rate(tmp_path: Path) -> None:
     assert parts["still"][0].item() == 0.0
 
 
+def test_small_learning_rates_are_logged_with_their_digits(tmp_path: Path) -> None:
+    rate = 2.0e-6
+    trainer = line_trainer(tmp_path, steps=8, learning_rates={"line": rate}, schedule="cosine", log_every=1)
+    trainer.run(lambda number: torch.ones(1))
+    logged = [line["rate/line"] for line in trainer.logged()]
+    right = [rate * 0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert logged == pytest.approx(right, rel=1e-5)
+    assert [line["step"] for line in trainer.logged()] == list(range(1, 9))
+
+
 class Line(nn.Module):
     """A minimal objective."""
 

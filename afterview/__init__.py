@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         InputMismatch,
         ModelError,
         ModelNotFound,
+        NotSaved,
         TensorMismatch,
         TokenizerMissing,
     )
@@ -87,6 +88,7 @@ __all__ = [
     "ModelNotFound",
     "NameTaken",
     "NoLongerRemembered",
+    "NotSaved",
     "NotWritable",
     "NothingRecorded",
     "RepositoryError",

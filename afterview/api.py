@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import DamagedFrames, UnreachableFrames
@@ -16,6 +16,7 @@ from afterview.memory.description import MemoryDescription
 from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import open_memory
+from afterview.model.base.generation import GenerationSettings
 from afterview.stream.ask.answerer import LONGEST_QUESTION, Answerer
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.search import Hit, SearchResult, TimeRange
@@ -55,6 +56,12 @@ def ask(
     at: Time | None = None,
     last: Duration | None = None,
     seed: int = 0,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    repetition_penalty: float | None = None,
+    max_tokens: int | None = None,
+    stop: str | Sequence[str] | None = None,
     evidence: int = 8,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
     on_text: Callable[[str], None] | None = None,
@@ -65,7 +72,9 @@ def ask(
     start, at: the span; at is its end, and all later frames are ignored. last: the length of the span, instead of start.
     A time is Unix seconds, a datetime, or a text as on the command line ("yesterday 14:00"); without an offset it is in the camera's zone.
     A duration is seconds, a timedelta, or a text ("2h").
-    seed: for models that sample their answer. evidence: frames named as evidence per camera, at most.
+    temperature, top_p, top_k, repetition_penalty, max_tokens, stop (texts that end the answer, and are not part of it): how the answer is
+    generated; None as the model's generation_config.json says, without one greedily. seed: from which tokens are drawn.
+    evidence: frames named as evidence per camera, at most.
     model: from `load_pretrained`, or its name; default the one that the memory was recorded with.
     on_text receives the text as it is generated. Each part of the answer has its evidence: the frames of highest weight, with images.
 
@@ -76,6 +85,8 @@ def ask(
     names = _camera_names(camera)
     _require_whole("seed", seed, 0, _LARGEST_SEED)
     _require_whole("evidence", evidence, 0, _MOST)
+    generation = _generation(temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=repetition_penalty,
+                             max_new_tokens=max_tokens, stop=(stop,) if isinstance(stop, str) else stop)  # fmt: skip
     if on_text is not None and not callable(on_text):
         raise UsageError(f"on_text: give a function that takes a text, not {_type(on_text)}")
     _require_model(model)
@@ -91,6 +102,7 @@ def ask(
         last_s=_length(last),
         seed=seed,
         evidence=evidence,
+        **generation,
     )
     if len(readers) == 1:
         find_span(readers[0].snapshot(), asked, now)  # a span without frames is found before the model is loaded
@@ -190,6 +202,21 @@ def _require_whole(name: str, value: int, least: int, most: int) -> None:
         raise UsageError(f"{name}: {value} must be between {least} and {most}")
 
 
+def _generation(**given: Any) -> dict[str, Any]:
+    """How the answer is generated, as fields of a Question. Raises UsageError, which names the argument."""
+    if given["stop"] is not None:
+        given["stop"] = tuple(given["stop"])
+    for name, value in given.items():
+        shown = "max_tokens" if name == "max_new_tokens" else name
+        if isinstance(value, bool):
+            raise UsageError(f"{shown}: give a number, not {_type(value)}")
+        try:
+            GenerationSettings().changed({name: value})
+        except UsageError as error:
+            raise UsageError(f"{shown}: {str(error).removeprefix(f'{name}: ')}") from None
+    return given
+
+
 def _require_model(model: object) -> None:
     if model is None or isinstance(model, str | os.PathLike):
         return
@@ -207,7 +234,8 @@ def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: Cam
         return model
     from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
-    return load_pretrained(reader.spec.model if model is None else os.fspath(model))
+    spec = reader.spec
+    return load_pretrained(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "Encoders":
@@ -215,7 +243,8 @@ def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: C
         return model.encoders
     from afterview.model.checkpoint.loading import load_encoders  # late: it loads torch
 
-    return load_encoders(reader.spec.model if model is None else os.fspath(model))
+    spec = reader.spec
+    return load_encoders(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _require_one_start(start: Time | None, last: Duration | None) -> None:

@@ -4,7 +4,7 @@ Legend: R rows of features, P tokens per frame, Dv vision width, N key frames, V
 query tokens, M memory tokens, D width, L tokens of the language model's input.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.base.errors import InputMismatch
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.language.decoder import LanguageModel
 from afterview.model.language.prompt import Prompt
+from afterview.model.language.sampling import GREEDY
 from afterview.model.language.visual_dropout import Spans
 from afterview.model.memaug.memaug import EvidenceRequest, MemAug, MemoryKeyValues
 from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, plan_queries, splice
@@ -129,27 +131,37 @@ class VideoLanguageModel(nn.Module):
         return self.language.first_token_logits(inputs.inputs_embeds, visual=inputs.visual)
 
     def generate(
-        self, inputs: VideoInputs, *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
+        self, inputs: VideoInputs, *, max_new_tokens: int, seed: int = 0, sampling: GenerationSettings = GREEDY
     ) -> Iterator[int]:
-        """Stream the answer's token ids. Greedy at temperature 0."""
+        """Stream the answer's token ids. Greedy unless `sampling` says otherwise."""
         return self.language.generate(
             inputs.inputs_embeds,
             visual=inputs.visual,
             max_new_tokens=max_new_tokens,
             seed=seed,
-            temperature=temperature,
+            sampling=sampling,
         )
 
     def generate_several(
-        self, inputs: Sequence[VideoInputs], *, max_new_tokens: int, seed: int = 0, temperature: float = 0.0
+        self,
+        inputs: Sequence[VideoInputs],
+        *,
+        max_new_tokens: int,
+        seed: int = 0,
+        sampling: GenerationSettings = GREEDY,
+        ended: Collection[int] = (),
     ) -> Iterator[tuple[int, int | None]]:
-        """Stream several answers in parallel: (index, token id), and (index, None) when an answer ends."""
+        """Stream several answers in parallel: (index, token id), and (index, None) when an answer ends.
+
+        ended: answers that end now; the consumer adds to it while it reads.
+        """
         return self.language.generate_several(
             [own.inputs_embeds for own in inputs],
             visual=[own.visual for own in inputs],
             max_new_tokens=max_new_tokens,
             seed=seed,
-            temperature=temperature,
+            sampling=sampling,
+            ended=ended,
         )
 
     @torch.inference_mode()

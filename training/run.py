@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,13 @@ from accelerate import PartialState
 
 from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
+from afterview.model.base.errors import NotSaved
+from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
 from afterview.training.core.curves import draw_curves, new_figure
@@ -129,7 +134,8 @@ def train_stage(
         # Notice and scope are about what the model knew before.
         learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
         kept = model.preset.model_copy(update=learnt)
-        save_pretrained(replace(whole, preset=kept), out / "model")
+        with _model_saved(out):
+            save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
     return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts)
@@ -159,10 +165,25 @@ def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:
     return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)}) if trainer else config
 
 
+@contextmanager
+def _model_saved(out: Path) -> Iterator[None]:
+    """Save the model of a complete training. Raises TrainingError, which says how to save it later."""
+    try:
+        yield
+    except NotSaved as error:
+        raise TrainingError(
+            f"{error}. The training itself is complete in {out / STATE}: then --resume saves the model"
+        ) from None
+
+
 def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
-    return load_pretrained(
+    model = load_pretrained(
         config.model, init_memaug=config.init_memaug, device=device, dtype="float32", changes=config.ablations
     )
+    if config.time_instruction is None:
+        return model
+    stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}
+    return replace(model, config=stated, time_instruction=config.time_instruction)
 
 
 def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> AfterviewModel:

@@ -18,6 +18,7 @@ from types import ModuleType
 from afterview import __version__
 from afterview.cli.failures import say, with_streams, words
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
+from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.parser import Parser, WrongArguments
@@ -83,7 +84,6 @@ def _add_ask(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION", help='in quotes, for example "Did you see a red ring?"')
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
-    parser.add_argument("--seed", type=int, default=0, help="seed for models that sample their answer (default: 0)")
     parser.add_argument(
         "--evidence",
         type=int,
@@ -92,6 +92,7 @@ def _add_ask(commands: Commands) -> None:
         help="maximum number of evidence frames per camera (default: 8)",
     )
     add_pictures(parser, "question, answer and evidence")
+    add_generation(parser)
 
 
 def _add_info(commands: Commands) -> None:

@@ -6,6 +6,7 @@ stop at any of them as a crash would, or replay them without what was never fsyn
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -117,8 +118,16 @@ def replacing(path: Path, *, suffix: str = "") -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             # Writing itself names none, and the errors of a library may not take a name.
             raise OSError(error.errno, error.strerror, str(path)) from error
+        if number := _number_of_system_error(error):  # of a library that has errors of its own
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
     fsync_directory(path.parent)
+
+
+def _number_of_system_error(error: BaseException) -> int | None:
+    """The number of the system's error that libraries in Rust quote, such as safetensors: "... (os error 28)"."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return None if match is None or isinstance(error, OSError) else int(match[1])
 
 
 def append(file: IO[bytes], path: Path, data: bytes | memoryview) -> None:

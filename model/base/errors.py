@@ -7,6 +7,7 @@ AfterviewError (configs.errors)
    |- CheckpointError      usage    not a checkpoint that this project can run
    |  |- DamagedCheckpoint          a file is missing or truncated
    |  `- TensorMismatch             names or shapes do not fit the configuration
+   |- NotSaved                      a checkpoint cannot be written
    |- TokenizerMissing     usage    text was given to a model that has no suitable tokenizer
    |- InputMismatch        usage    features, layout and prompt do not fit each other
    `- BackendUnavailable   usage    the requested device or backend is not available
@@ -44,6 +45,10 @@ class DamagedCheckpoint(CheckpointError):
 
 class TensorMismatch(CheckpointError):
     """The checkpoint's tensors do not fit its configuration."""
+
+
+class NotSaved(ModelError):
+    """A checkpoint cannot be written: the disk is full, or the system refuses it."""
 
 
 class TokenizerMissing(ModelError, UsageError):

@@ -1,10 +1,12 @@
 """Finds a checkpoint's files: in a directory, or on the hub (cache first, then the network). Only requested files are fetched."""
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import huggingface_hub
+from huggingface_hub import _CACHED_NO_EXIST
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -15,6 +17,9 @@ from huggingface_hub.errors import (
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 
+_LOGGER = logging.getLogger(__name__)
+
+_PROOFS = ("config.json", "adapter_config.json")  # one of these is in the cache if the model is
 PROBE_TIMEOUT = 5.0  # seconds; the hub client itself retries for half a minute
 
 
@@ -47,6 +52,10 @@ class HubModel:
 
     def find(self, file: str) -> Path | None:
         """The file's path in the hub's cache, downloaded if necessary. Raises HubUnreachable if neither cache nor hub can answer."""
+        if (
+            _cached(self.name, file) is _CACHED_NO_EXIST
+        ):  # the hub said so when it was asked; offline it must not count as unreachable
+            return None
         try:
             return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
         except LocalEntryNotFoundError:
@@ -85,6 +94,47 @@ class HubModel:
         except Exception:  # the exception types differ between versions of the hub client
             return True
         return False
+
+
+def find_optional(location: Location, *files: str) -> dict[str, Path]:
+    """Those of these files that the checkpoint has. A model may lack any of them.
+
+    Without the hub, a file that is not in its cache counts as lacking if the model itself is there (downloaded as a whole by another
+    program, say), and a warning names it. Raises HubUnreachable if nothing of the model is there.
+    """
+    found: dict[str, Path] = {}
+    unknown = []
+    for file in files:
+        try:
+            path = location.find(file)
+        except HubUnreachable:
+            if not any(is_cached(location, known) for known in _PROOFS):
+                raise
+            unknown.append(file)
+            continue
+        if path is not None:
+            found[file] = path
+    if unknown:
+        _LOGGER.warning(
+            "model '%s': the hub cannot be reached; taken to have none, because the cache has none: %s",
+            location.name, ", ".join(unknown),
+        )  # fmt: skip
+    return found
+
+
+def is_cached(location: Location, file: str) -> bool:
+    """Whether a file is there without asking the hub."""
+    if isinstance(location, HubModel):
+        return isinstance(_cached(location.name, file), str)
+    return location.find(file) is not None
+
+
+def _cached(name: str, file: str) -> object:
+    """Path of a file in the hub's cache, the mark that the model does not have it, or None if nothing is known."""
+    try:
+        return huggingface_hub.try_to_load_from_cache(name, file)
+    except ValueError:  # a name that the hub's client does not take
+        return None
 
 
 def locate(source: str | Path) -> Location:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afterview.model.checkpoint.config_keys import MEMAUG, TIME_INSTRUCTION
 from afterview.model.checkpoint.preset import Architecture, TowerGeometry
 from afterview.model.checkpoint.weights import Slot, TensorSource
 from afterview.model.language.tokenizer import BYTE_VOCABULARY
 
-MEMAUG = "memaug"  # mm_resampler_type of a checkpoint with MemAug
 INITIAL_STD = 0.02  # for MemAug, projector and decoder (as in the published code)
 TOWER_POSITION_STD = 1.0  # as large as the pixels: a token's value must show where something is
 # In a model built from a seed, these are as large as what they are added to. Otherwise MemAug's first norm would suppress them.
@@ -98,6 +98,7 @@ def memaug_keys(tower: str, tower_width: int, depth: int) -> dict[str, Any]:
         "mm_patch_merge_type": "spatial_unpad",
         "mm_newline_position": "grid",
         "image_aspect_ratio": "anyres_max_9",
+        TIME_INSTRUCTION: True,
     }
 
 

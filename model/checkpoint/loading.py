@@ -5,37 +5,44 @@ MemAug, or from a seed: see model.checkpoint.sources. Modules are built on the m
 """
 
 import logging
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from afterview.model.base.errors import BackendUnavailable, CheckpointError, explained
+from afterview.model.base.errors import BackendUnavailable, CheckpointError, HubUnreachable, explained
 from afterview.model.checkpoint import init
+from afterview.model.checkpoint.generation import end_tokens, generation_settings
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.models import AfterviewModel, Encoders
-from afterview.model.checkpoint.preset import ModelPreset, find_preset
+from afterview.model.checkpoint.other_adapters import merge_with_peft
+from afterview.model.checkpoint.preset import ModelPreset, find_preset, is_hub_id
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
     TOWER_PREFIX,
     decoder_settings,
+    missing_decoder_keys,
     published_slots,
     read_config,
 )
 from afterview.model.checkpoint.sources import Sources, architecture_tokenizer, find_sources
 from afterview.model.checkpoint.tensor_check import check
-from afterview.model.checkpoint.tokenizer_files import find_tokenizer, stop_ids
+from afterview.model.checkpoint.tokenizer_files import find_tokenizer, require_room, stop_ids
 from afterview.model.checkpoint.weights import Slot, Target, TensorSource, digest, fill, open_tensors, slots_of
 from afterview.model.language.decoder import LanguageModel, build_decoder
+from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.token_embeddings import TokenEmbeddings
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
+from afterview.model.vision.no_index import NoIndex
 from afterview.model.vision.projector import Projector
 from afterview.model.vision.tower import VisionEncoder, build_tower
 
@@ -49,6 +56,9 @@ __all__ = [
 
 _LOGGER = logging.getLogger(__name__)
 
+_INDEX_REMEDY = (
+    "give --index-encoder with the directory or hub id of a SigLIP with both towers, or index_encoder in a preset file"
+)
 UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
 
 
@@ -67,6 +77,7 @@ def load_pretrained(
     dtype: str | torch.dtype | None = None,
     init_memaug: bool = False,
     index_encoder: str | None = None,
+    recorded_index: str | None = None,
     changes: Mapping[str, object] | None = None,
 ) -> AfterviewModel:
     """Load a whole model.
@@ -74,16 +85,22 @@ def load_pretrained(
     name_or_path: a preset, a preset file, a directory in the published layout, or a hub id. device: default the first
     CUDA device, otherwise the CPU. dtype: default bfloat16 on CUDA, float32 on the CPU. init_memaug: accept a LLaVA
     checkpoint without MemAug and initialise one from the preset's seed. index_encoder: a SigLIP checkpoint with both
-    towers, instead of the preset's. changes: other keys of the preset to replace.
+    towers, instead of the preset's. recorded_index: the one that a memory was recorded with; it is used if the preset names none.
+    changes: other keys of the preset to replace.
 
     Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable.
     """
-    preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder).model_copy(update=dict(changes or {}))
+    preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder, recorded_index)
+    preset = preset.model_copy(update=dict(changes or {}))
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     tokenizer = sources.read_tokenizer()
+    stops = stop_ids(tokenizer, sources.config.eos_token_id, end_tokens(sources.generation))
     with explained(sources.where):
-        network = build_network(sources, preset, stop_ids(tokenizer, sources.config.eos_token_id, sources.stops))
+        network = build_network(sources, preset, stops)
+    decoder = network.video_language.language.decoder
+    require_room(tokenizer, int(decoder.config.vocab_size), where=sources.where)
+    _say(sources, decoder.config)
     tensors = sources.complete(network.slots)
     if sources.untied_head is not None:
         _warn_if_untied(tensors, sources.where)
@@ -91,6 +108,8 @@ def load_pretrained(
     check(network.slots, tensors, where=sources.where)
     fingerprint = fill(network.slots, tensors, target)
     _finish(network, sources, target)
+    if sources.adapter is not None and sources.adapter.merged_by_peft:
+        fingerprint += f"+{merge_with_peft(decoder, sources.adapter)}"
     config = {**sources.raw_config, **_keep_first_blocks(network, preset)}
     return AfterviewModel(
         preset=_honest(preset, sources),
@@ -101,6 +120,8 @@ def load_pretrained(
         config=config,
         tower_config=sources.tower_config,
         load_index=lambda: load_index_encoder(preset, target),
+        generation=generation_settings(sources.generation, preset, where=sources.where),
+        time_instruction=sources.config.time_instruction,
     )
 
 
@@ -110,9 +131,14 @@ def load_encoders(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     index_encoder: str | None = None,
+    recorded_index: str | None = None,
+    with_index: bool = True,
 ) -> Encoders:
-    """Load only the encoders. Of a sharded checkpoint, only the shards with the vision tower are opened."""
-    preset = _adjusted(find_preset(name_or_path), True, index_encoder)
+    """Load only the encoders. Of a sharded checkpoint, only the shards with the vision tower are opened.
+
+    The arguments are those of `load_pretrained`. with_index: False loads no index encoder; then features can be made, but not searched.
+    """
+    preset = _adjusted(find_preset(name_or_path), True, index_encoder, recorded_index)
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     with explained(sources.tower_name or sources.where):
@@ -122,26 +148,27 @@ def load_encoders(
     check(slots, tensors, where=sources.where)
     fill(slots, tensors, target)
     tower.to(target.device)
-    return Encoders(
-        _vision_encoder(tower, sources, tensors, preset), load_index_encoder(preset, target), _honest(preset, sources)
-    )
+    index = load_index_encoder(preset, target) if with_index else NoIndex()
+    return Encoders(_vision_encoder(tower, sources, tensors, preset), index, _honest(preset, sources))
 
 
 def load_index_encoder(preset: ModelPreset, target: Target) -> IndexEncoder:
-    """The index encoder of a preset: from its own checkpoint, or drawn from the seed."""
+    """The index encoder of a preset: from its own checkpoint, or drawn from the seed. Errors name the model, the key and the remedy."""
     if preset.index_encoder is not None:
-        location = locate(preset.index_encoder)
-        name, config, tokenizer = location.name, read_config(location), find_tokenizer(location)
-        # older checkpoints also store these buffers
-        stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
+        with _for_index(preset):
+            location = locate(preset.index_encoder)
+            name, config, tokenizer = location.name, read_config(location), find_tokenizer(location)
+            # older checkpoints also store these buffers
+            stored = {n: s for n, s in open_tensors(location).items() if not n.endswith(".position_ids")}
     elif preset.architecture is not None:
         tokenizer = architecture_tokenizer(preset.architecture)
         name, config = f"{preset.name} index", init.index_config(preset.architecture, len(tokenizer))
         stored = {}
     else:
-        raise CheckpointError(f"model '{preset.name}' names no index_encoder; give one: a SigLIP directory or hub id")
+        raise CheckpointError(f"model '{preset.reference}': names no index_encoder; {_INDEX_REMEDY}")
     with explained(name):
         model = build_index_model(config)
+    require_room(tokenizer, int(model.config.text_config.vocab_size), where=name)
     slots = slots_of(model)
     tensors = stored or {n: init.seeded(f"index.{n}", slot, preset.seed, tower=True) for n, slot in slots.items()}
     check(slots, tensors, where=name)
@@ -159,11 +186,14 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
         decoder_settings(sources.raw_config, vocabulary), qwen3=any(name.endswith("q_norm.weight") for name in tensors)
     )
     tower = build_tower(sources.tower_config)
+    # One source for both: transformers has defaults of its own for keys that config.json lacks.
+    used = decoder.config
+    heads = Heads(config.hidden_size, config.num_attention_heads, int(used.num_key_value_heads))
     _require_blocks(preset, config.memaug_depth)
     with torch.device("meta"):
         video_language = VideoLanguageModel(
             Projector(int(tower.config.hidden_size), config.hidden_size),
-            MemAug(config.heads, depth=config.memaug_depth, rope_theta=config.memaug_theta),
+            MemAug(heads, depth=config.memaug_depth, rope_theta=rotary_base(used)),
             nn.Parameter(torch.empty(config.hidden_size)),
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
@@ -178,6 +208,11 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             rotary=preset.rotary,
         ).eval()
     return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
+
+
+def rotary_base(config: PreTrainedConfig) -> float:
+    """The base of the decoder's rotary wavelengths; MemAug has the same."""
+    return float(config.rope_parameters["rope_theta"])
 
 
 def choose_target(device: str | torch.device | None, dtype: str | torch.dtype | None) -> Target:
@@ -241,11 +276,28 @@ def _vision_encoder(
     return VisionEncoder(tower, name=sources.tower_name, weights=weights, merging=preset.token_merging)
 
 
-def _adjusted(preset: ModelPreset, init_memaug: bool, index_encoder: str | None) -> ModelPreset:
+@contextmanager
+def _for_index(preset: ModelPreset) -> Iterator[None]:
+    """Errors of finding the index encoder say whose it is, and how to give another one."""
+    try:
+        yield
+    except (CheckpointError, HubUnreachable) as error:
+        default = "" if "index_encoder" in preset.model_fields_set else ", the default"
+        raise type(error)(
+            f"model '{preset.reference}': its index_encoder ({preset.index_encoder}{default}): {error}; {_INDEX_REMEDY}"
+        ) from None
+
+
+def _adjusted(
+    preset: ModelPreset, init_memaug: bool, index_encoder: str | None, recorded_index: str | None
+) -> ModelPreset:
     """The preset with the caller's settings."""
     update: dict[str, object] = {"init_memaug": init_memaug or preset.init_memaug}
+    if index_encoder is None and recorded_index is not None and "index_encoder" not in preset.model_fields_set:
+        index_encoder = recorded_index if os.path.isdir(recorded_index) or is_hub_id(recorded_index) else None
     if index_encoder is not None:
-        update["index_encoder"] = index_encoder
+        here = os.path.isdir(os.path.expanduser(index_encoder))  # absolute: a memory keeps the name
+        update["index_encoder"] = os.path.abspath(os.path.expanduser(index_encoder)) if here else index_encoder
     return preset.model_copy(update=update)
 
 
@@ -257,6 +309,19 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     if sources.drawn:
         update |= {"trained": False, "notice": preset.notice or UNTRAINED_NOTICE}
     return preset.model_copy(update=update)
+
+
+def _say(sources: Sources, config: PreTrainedConfig) -> None:
+    """Log what is assumed, replaced or ignored, and which adapter was merged."""
+    used = {**config.to_dict(), "rope_theta": rotary_base(config)}
+    lacking = missing_decoder_keys(sources.raw_config, used)
+    taken = (
+        [f"config.json lacks {lacking}; in brackets the defaults of transformers, which are taken"] if lacking else []
+    )
+    for note in (*sources.notes, *taken):
+        _LOGGER.warning("%s: %s", sources.where, note)
+    if sources.adapter is not None:
+        _LOGGER.info("%s: an adapter of type %s, merged into its base", sources.where, sources.adapter.config.peft_type)
 
 
 def _warn_if_untied(tensors: Mapping[str, TensorSource], where: str) -> None:

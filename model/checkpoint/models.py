@@ -1,5 +1,6 @@
 """A loaded model: the results of `load_pretrained` and `load_encoders`."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,17 +13,22 @@ from transformers import PreTrainedTokenizerBase
 
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.plans.positions import VideoLayout
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import moment_id
 from afterview.model.language.prompt import Prompt, require_tokenizer
+from afterview.model.language.sampling import GREEDY
+from afterview.model.language.stopping import StopTexts
 from afterview.model.video_language import Features, VideoInputs, VideoLanguageModel
 from afterview.model.vision.index_encoder import IndexEncoder
 from afterview.model.vision.pictures import see_pictures
 from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import VisionEncoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class AfterviewModel:
     config: Mapping[str, Any]  # config.json of the checkpoint, unchanged
     tower_config: Mapping[str, Any]
     load_index: Callable[[], IndexEncoder]
+    time_instruction: bool = True  # whether prompts of videos say how long these are (add_time_instruction)
+    generation: GenerationSettings = GREEDY  # how answers are generated unless a question says otherwise
 
     @cached_property
     def encoders(self) -> Encoders:
@@ -79,7 +87,12 @@ class AfterviewModel:
         return self.preset.trained
 
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
-        """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch."""
+        """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch.
+
+        It has the sentence about frames and seconds only if the model was trained with it (`time_instruction`).
+        """
+        if not self.time_instruction:
+            return build(self.tokenizer, question)
         return build(self.tokenizer, question, frames=frames, seconds=seconds)
 
     def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
@@ -104,9 +117,16 @@ class AfterviewModel:
             tokens, layout = see_pictures(pictures, self.vision, network.projector, forgetting, tiling, seed=seed)
         return network.image_inputs(tokens, layout, about)
 
-    def answer(self, inputs: VideoInputs, *, seed: int = 0, max_new_tokens: int | None = None) -> Iterator[str]:
-        """Stream the answer's text. Raises TokenizerMissing."""
-        for _, piece in self.answer_several([inputs], seed=seed, max_new_tokens=max_new_tokens):
+    def answer(
+        self,
+        inputs: VideoInputs,
+        *,
+        seed: int = 0,
+        settings: GenerationSettings | None = None,
+        max_new_tokens: int | None = None,
+    ) -> Iterator[str]:
+        """Stream the answer's text. See `answer_several`. Raises TokenizerMissing."""
+        for _, piece in self.answer_several([inputs], seed=seed, settings=settings, max_new_tokens=max_new_tokens):
             if piece is not None:
                 yield piece
 
@@ -116,21 +136,43 @@ class AfterviewModel:
         *,
         moments: Sequence[str] = (),
         seed: int = 0,
+        settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
     ) -> Iterator[tuple[int, str | None]]:
         """Stream several answers in parallel: (index, piece of text), and (index, None) when an answer ends.
 
         Each equals that of `answer`. moments: text of each answer for a MOMENT token (model.language.moments); without
-        them the token gives no text. Raises TokenizerMissing.
+        them the token gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. Raises
+        TokenizerMissing.
         """
         tokenizer = require_tokenizer(self.tokenizer)
         pointer = moment_id(tokenizer)
         spoken = [{} if pointer is None else {pointer: moment} for moment in moments] or [{} for _ in inputs]
         streams = [TextStream(tokenizer, own) for own in spoken]
-        most = max_new_tokens or self.preset.max_new_tokens
-        for row, token in self.video_language.generate_several(inputs, max_new_tokens=most, seed=seed):
-            piece = streams[row].rest() if token is None else streams[row].push(token)
+        chosen = (settings or self.generation).changed({"max_new_tokens": max_new_tokens})
+        self._say_surplus(inputs)
+        stops, ended = [StopTexts(chosen.stop) for _ in inputs], set[int]()
+        for row, token in self.video_language.generate_several(
+            inputs, max_new_tokens=chosen.max_new_tokens, seed=seed, sampling=chosen, ended=ended
+        ):
+            stop = stops[row]
+            piece = stop.push(streams[row].rest() if token is None else streams[row].push(token))
+            if token is None:
+                piece += stop.rest()
             if piece:
                 yield row, piece
+            if stop.reached:
+                ended.add(row)
             if token is None:
                 yield row, None
+
+    def _say_surplus(self, inputs: Sequence[VideoInputs]) -> None:
+        """Log inputs that are longer than the longest that the checkpoint was trained with. (The published code cuts them there.)"""
+        most = self.config.get("tokenizer_model_max_length")
+        longest = max((len(one.inputs_embeds) for one in inputs), default=0)
+        if isinstance(most, int) and longest > most:
+            _LOGGER.warning(
+                "note: an input has %d tokens; the model was trained with %d at most (tokenizer_model_max_length)",
+                longest,
+                most,
+            )

@@ -3,6 +3,7 @@
 A model is named by a preset ("tiny"), a preset file, a directory in the published layout, or a hub id ("owner/name").
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
+from afterview.model.base.generation import DEFAULT_MAX_NEW_TOKENS
 from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
 from afterview.model.language.scope import Scope
 
@@ -78,6 +80,7 @@ class ModelPreset(Schema):
 
     name: str
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
+    adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
     vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
@@ -100,7 +103,7 @@ class ModelPreset(Schema):
     use_memaug: bool = True  # false: the decoder receives the decayed tokens as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; the features of the two are incompatible
     visual_dropout: VisualDropoutConfig | None = None
-    max_new_tokens: int = Field(default=256, ge=1)
+    max_new_tokens: int = Field(default=DEFAULT_MAX_NEW_TOKENS, ge=1)  # takes precedence over generation_config.json
 
     _found: str | None = PrivateAttr(default=None)
 
@@ -139,6 +142,8 @@ class ModelPreset(Schema):
             raise ValueError("give exactly one of: checkpoint, vision with language, architecture")
         if self.vision is not None and not self.init_memaug:
             raise ValueError("vision with language has no MemAug of its own; set init_memaug: true")
+        if self.adapter is not None and self.checkpoint is None:
+            raise ValueError("adapter needs a checkpoint, whose weights it changes")
         if not self.trained and not self.notice:
             raise ValueError("a model that is not trained needs a notice that says so")
         return self
@@ -161,23 +166,42 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
     if os.path.isfile(path / PRESET_FILE):
         return read_preset(path / PRESET_FILE).found_at(path.resolve())
     if os.path.isdir(path):
+        if (base := _preset_of_base(path)) is not None:
+            update = {"name": text, "adapter": str(path.resolve())}
+            return base.model_copy(update=update).found_at(path.resolve())
         return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
     if os.path.isfile(path):
         raise ModelNotFound(
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"
         )
-    if not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text):
+    if is_hub_id(text):
         return ModelPreset(name=text, checkpoint=text)
     hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
     raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form owner/name."""
+    return not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text) is not None
+
+
+def _preset_of_base(adapter: Path) -> ModelPreset | None:
+    """The preset file beside the weights that a PEFT adapter changes; None if this is no adapter, or its base has none."""
+    try:
+        named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        places = [place / PRESET_FILE for place in (adapter / Path(named).expanduser(), Path(named).expanduser())]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # loading it reports what is wrong
+    found = next((read_preset(place) for place in places if os.path.isfile(place)), None)
+    return found if found is not None and found.checkpoint is not None and found.adapter is None else None
 
 
 def read_preset(path: Path) -> ModelPreset:
     """Read a preset file and make its directories absolute. A directory beside the file takes precedence over a hub id of the same name."""
     preset = load(path, ModelPreset)
     places = {}
-    for key in ("checkpoint", "vision", "language", "index_encoder"):
+    for key in ("checkpoint", "adapter", "vision", "language", "index_encoder"):
         value = getattr(preset, key)
         if value is not None and (path.parent / Path(value).expanduser()).is_dir():
             places[key] = str((path.parent / Path(value).expanduser()).resolve())

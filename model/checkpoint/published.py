@@ -14,12 +14,10 @@ from transformers import PreTrainedModel
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError
 from afterview.model.base.settings import EmbeddingKind
-from afterview.model.checkpoint.hub import Directory, Location, locate
-from afterview.model.checkpoint.init import MEMAUG
+from afterview.model.checkpoint.config_keys import MEMAUG, refuse_key
+from afterview.model.checkpoint.hub import Directory, Location
 from afterview.model.checkpoint.weights import Slot, read_json, slots_of
-from afterview.model.memaug.attention import Heads
 from afterview.model.video_language import VideoLanguageModel
-from afterview.model.vision.tower import KNOWN_TOWERS
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."
@@ -27,11 +25,7 @@ TOKEN_EMBEDDINGS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-GENERATION_FILE = "generation_config.json"
 TOWER_DIRECTORY = "vision_tower"  # holds config.json of a tower that has no hub id
-
-# Options of the published code that published weights do not use.
-_SUPPORTED = {"mm_projector_type": ("mlp2x_gelu",), "mm_spatial_pool_mode": ("bilinear",)}
 
 _DECODER_KEYS = (
     "vocab_size",
@@ -45,14 +39,15 @@ _DECODER_KEYS = (
     "max_position_embeddings",
     "rms_norm_eps",
     "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
     "tie_word_embeddings",
     "use_sliding_window",
     "sliding_window",
     "max_window_layers",
     "attention_bias",
 )
+
+# A decoder is another one with another value of these, so it is said which value stands for a missing one.
+_SAID_DECODER_KEYS = ("num_key_value_heads", "hidden_act", "rms_norm_eps", "rope_theta", "tie_word_embeddings")
 
 
 class PublishedConfig(BaseModel):
@@ -63,7 +58,7 @@ class PublishedConfig(BaseModel):
     hidden_size: int = Field(ge=1)
     num_attention_heads: int = Field(ge=1)
     num_key_value_heads: int | None = Field(default=None, ge=1)
-    rope_theta: float = Field(default=1e6, gt=0)
+    rope_theta: float | None = Field(default=None, gt=0)
     rope_parameters: dict[str, Any] | None = None
     tie_word_embeddings: bool = False
     eos_token_id: int | list[int] | None = None
@@ -71,18 +66,14 @@ class PublishedConfig(BaseModel):
     mm_resampler_type: str | None = None
     memaug_depth: int = Field(default=4, ge=1)
     spatial_sampling_type: Literal["uniform", "random"] = "random"
+    add_time_instruction: bool | None = None  # None: as true; stages 2 and 3 of the published training set it
     memory_marks: tuple[EmbeddingKind, ...] = ()  # of this project's small models; see model.memaug.token_embeddings
     augmented_question: bool = False  # likewise
 
     @property
-    def heads(self) -> Heads:
-        """MemAug's heads: width and head counts of the language model."""
-        return Heads(self.hidden_size, self.num_attention_heads, self.num_key_value_heads or self.num_attention_heads)
-
-    @property
-    def memaug_theta(self) -> float:
-        """Base of MemAug's rotary wavelengths, equal to the language model's."""
-        return float((self.rope_parameters or {}).get("rope_theta", self.rope_theta))
+    def time_instruction(self) -> bool:
+        """Whether the prompt of a video says how long it is."""
+        return self.add_time_instruction is not False
 
 
 def read_config(location: Location) -> dict[str, Any]:
@@ -119,9 +110,7 @@ def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True
         config = PublishedConfig.model_validate(dict(raw))
     except ValidationError as error:
         raise CheckpointError(f"{name}: config.json: {first_problem(error)}; copy the checkpoint again") from None
-    for key, known in _SUPPORTED.items():
-        if raw.get(key, known[0]) not in known:
-            raise CheckpointError(f"{name}: config.json: {key} '{raw[key]}' is not supported, only {', '.join(known)}")
+    refuse_key(raw, "mm_resampler_type", name=name)
     if config.mm_resampler_type != MEMAUG and needs_memaug:
         raise CheckpointError(
             f"{name}: a LLaVA checkpoint without MemAug (mm_resampler_type is {json.dumps(config.mm_resampler_type)}); "
@@ -131,28 +120,25 @@ def parse_config(raw: Mapping[str, Any], *, name: str, needs_memaug: bool = True
     return config
 
 
-def generation_stops(location: Location) -> tuple[int, ...]:
-    """Tokens that end an answer, from generation_config.json. Instruction-tuned models keep it beside config.json."""
-    path = location.find(GENERATION_FILE)
-    stops = None if path is None else read_json(path).get("eos_token_id")
-    return tuple(stops) if isinstance(stops, list) else (stops,) if stops is not None else ()
-
-
 def decoder_settings(raw: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
-    """The decoder's settings from the flat keys. The vocabulary is that of the stored embedding; published configs misstate it."""
+    """The decoder's settings from the flat keys. The vocabulary is that of the stored embedding; published configs misstate it.
+
+    Scaled rotary positions (rope_scaling) are left out, as the published class does. A base in rope_parameters (newer versions of
+    transformers write it there) takes precedence, as in transformers.
+    """
     settings = {key: raw[key] for key in _DECODER_KEYS if raw.get(key) is not None}
-    return settings | {"vocab_size": vocabulary}
+    base = (raw.get("rope_parameters") or {}).get("rope_theta")
+    return settings | {"vocab_size": vocabulary} | ({} if base is None else {"rope_theta": base})
 
 
-def tower_config(location: Location, tower: str) -> Mapping[str, Any]:
-    """Configuration of the vision tower named by `mm_vision_tower`: a directory in the checkpoint, a known tower, or a hub id."""
-    if isinstance(location, Directory) and (location.path / tower).is_dir():
-        return read_config(Directory(location.path / tower))
-    if tower.startswith("."):
-        raise CheckpointError(
-            f"{location.name}: lacks the directory {tower} of its vision tower; copy the whole checkpoint"
-        )
-    return KNOWN_TOWERS[tower] if tower in KNOWN_TOWERS else read_config(locate(tower))
+def missing_decoder_keys(raw: Mapping[str, Any], used: Mapping[str, Any]) -> str:
+    """Which keys of the decoder config.json lacks, each with the value that is used instead; empty if none. used: transformers' values."""
+    lacking = {
+        key: used[key]
+        for key in _SAID_DECODER_KEYS
+        if raw.get(key) is None and not (key == "rope_theta" and "rope_theta" in (raw.get("rope_parameters") or {}))
+    }
+    return ", ".join(f"{key} ({value})" for key, value in lacking.items())
 
 
 def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: bool) -> dict[str, Slot]:

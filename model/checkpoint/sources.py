@@ -1,13 +1,17 @@
 """Sources of a model's tensors, by published name: a checkpoint, two checkpoints plus a new MemAug, or a seed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.base.errors import CheckpointError, explained
 from afterview.model.checkpoint import init
+from afterview.model.checkpoint.adapters import Adapter, merged
+from afterview.model.checkpoint.base_of_adapter import Place, find_places
+from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
+from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
 from afterview.model.checkpoint.published import (
@@ -18,15 +22,15 @@ from afterview.model.checkpoint.published import (
     PROJECTOR_PREFIX,
     TOWER_PREFIX,
     PublishedConfig,
-    generation_stops,
     instead_of,
     parse_config,
     read_config,
-    tower_config,
 )
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer
+from afterview.model.checkpoint.towers import tower_config
 from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
 from afterview.model.language.tokenizer import byte_tokenizer
+from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import build_tower
 
 SIGLIP_PREFIX = "vision_model."  # prefix of the vision tower in SigLIP checkpoints
@@ -44,7 +48,9 @@ class Sources:
     drawn: tuple[str, ...]  # prefixes of parameters drawn from the seed
     seed: int
     read_tokenizer: Callable[[], PreTrainedTokenizerBase | None]
-    stops: tuple[int, ...] = ()  # tokens that end an answer, from generation_config.json
+    generation: Mapping[str, Any] = field(default_factory=dict)  # generation_config.json
+    notes: tuple[str, ...] = ()  # what is assumed, replaced or ignored, in words
+    adapter: Adapter | None = None  # already in `tensors` if it is merged here
     # Prefixes of drawn parameters that are initialised to keep the variance; see model.checkpoint.init.
     keeps_variance: tuple[str, ...] = (TOWER_PREFIX,)
 
@@ -80,25 +86,51 @@ def find_sources(preset: ModelPreset) -> Sources:
 
 
 def _checkpoint(preset: ModelPreset, place: str) -> Sources:
-    location = locate(place)
-    raw = read_config(location)
+    at = find_places(place, preset.adapter)
+    raw = at.config()
+    name = at.name
     needs_memaug = preset.use_memaug and not preset.init_memaug
-    config = parse_config(raw, name=location.name, needs_memaug=needs_memaug, instead=instead_of(location))
-    tensors = open_tensors(location)
-    _require_language_model(tensors, location.name)
+    config = parse_config(raw, name=name, needs_memaug=needs_memaug, instead=instead_of(at.base))
+    tensors = open_tensors(at.base)
+    if at.adapter is not None:
+        tensors = merged(tensors, at.adapter, where=at.base.name)
+    _require_language_model(tensors, at.base.name)
     lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
     goes_without = lacks_memaug and not preset.use_memaug
+    draws = lacks_memaug and preset.init_memaug and not goes_without
+    replaced: list[str] = []
+    if draws:
+        raw, replaced = with_implemented(raw)
+    said = [*(f"config.json, for the new MemAug: {change}" for change in replaced), *notes(raw)]
+    refuse_unimplemented(raw, name=name)
     return Sources(
-        where=location.name,
+        where=name,
         raw_config=raw if goes_without else {**raw, "mm_resampler_type": init.MEMAUG},
         config=config.model_copy(update={"memaug_depth": 0}) if goes_without else config,
-        tower_config=tower_config(location, config.mm_vision_tower or ""),
+        tower_config=_tower(at, raw, config),
         tensors=tensors,
-        drawn=(MEMAUG_PREFIX,) if lacks_memaug and preset.init_memaug and not goes_without else (),
+        drawn=(MEMAUG_PREFIX,) if draws else (),
         seed=preset.seed,
-        read_tokenizer=lambda: find_tokenizer(location),
-        stops=generation_stops(location),
+        read_tokenizer=lambda: next((found for one in at.all if (found := find_tokenizer(one)) is not None), None),
+        generation=next((found for one in at.all if (found := read_generation(one))), {}),
+        notes=tuple(said),
+        adapter=at.adapter,
     )
+
+
+def _tower(at: Place, raw: Mapping[str, Any], config: PublishedConfig) -> Mapping[str, Any]:
+    """Configuration of the vision tower. Raises CheckpointError if the grids of pictures do not fit it."""
+    found = tower_config(at.all, config.mm_vision_tower or "")
+    with explained(at.name):
+        side = int((found.get("vision_config") or found).get("image_size") or 0)
+    if side:
+        try:
+            Tiling.of(raw).sizes(side)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{at.name}: {error}; videos do not depend on it: correct it in a copy of config.json"
+            ) from None
+    return found
 
 
 def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
@@ -123,7 +155,8 @@ def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
         drawn=(MEMAUG_PREFIX, PROJECTOR_PREFIX, NEWLINE),
         seed=preset.seed,
         read_tokenizer=lambda: find_tokenizer(decoder_place),
-        stops=generation_stops(decoder_place),
+        generation=read_generation(decoder_place),
+        notes=tuple(notes(raw)),
     )
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
 
-from afterview.model.base.errors import DamagedCheckpoint
-from afterview.model.checkpoint.hub import Location
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
+from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.language.tokenizer import TURN_END
 
 _FILES = (
+    "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -21,12 +22,11 @@ _FILES = (
 
 def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a checkpoint, or None. Read from its own files, because config.json's model_type is unreliable."""
-    whole = location.find("tokenizer.json")
-    parts = [path for path in (location.find(file) for file in _FILES) if path is not None]
-    if whole is not None:
-        return _read(PreTrainedTokenizerFast, whole.parent)
-    if {"vocab.json", "merges.txt"} <= {path.name for path in parts}:
-        return _read(Qwen2Tokenizer, parts[0].parent)
+    found = find_optional(location, *_FILES)
+    if "tokenizer.json" in found:
+        return _read(PreTrainedTokenizerFast, found["tokenizer.json"].parent)
+    if {"vocab.json", "merges.txt"} <= found.keys():
+        return _read(Qwen2Tokenizer, found["vocab.json"].parent)
     return None
 
 
@@ -39,6 +39,19 @@ def stop_ids(
         ids.add(tokenizer.eos_token_id)
         ids.add(tokenizer.get_vocab().get(TURN_END))
     return frozenset(i for i in ids if i is not None)
+
+
+def require_room(tokenizer: PreTrainedTokenizerBase | None, rows: int, *, where: str) -> None:
+    """Raise CheckpointError if the tokenizer has tokens for which the embedding has no row. (More rows than tokens are usual.)"""
+    if tokenizer is None:
+        return
+    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    if beyond:
+        number, token = beyond[0]
+        raise CheckpointError(
+            f"{where}: its tokenizer has {len(beyond)} tokens beyond the {rows} rows of its embedding, the first '{token}' ({number}); "
+            "take the tokenizer files of the model that was trained, or its weights after the embedding was resized"
+        )
 
 
 def _read(kind: type[PreTrainedTokenizerBase], directory: Path) -> PreTrainedTokenizerBase:

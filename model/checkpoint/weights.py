@@ -1,12 +1,15 @@
-"""Reads safetensors checkpoints tensor by tensor and puts each tensor directly in its module.
+"""Reads checkpoints tensor by tensor and puts each tensor directly in its module.
 
 Modules are built on the meta device. A tensor goes from its file to the target device and dtype without a second copy
 of the model. Files are read, not memory-mapped: pages of a mapped file would stay resident beside the converted weights
 until the last tensor is loaded, and a file that is replaced later would change or crash a running model.
+Older checkpoints (.bin) are pickles: only tensors are read from them, and never code. They are mapped while they are read.
 """
 
 import hashlib
 import json
+import logging
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,10 +23,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from afterview.configs import kind_of, why_unreadable
-from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
-from afterview.model.checkpoint.hub import Location
+from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable
+from afterview.model.checkpoint.hub import Directory, Location
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS = (SINGLE_FILE, INDEX_FILE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # the order of transformers
+_LOGGER = logging.getLogger(__name__)
+
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
 PIECE_BYTES = 8 * 2**20  # read at a time
 FINGERPRINT_BYTES = 32 * 1024  # of each tensor's start and end: enough to tell trained weights apart, fast at any size
@@ -85,20 +91,23 @@ def slots_of(root: nn.Module, prefix: str = "") -> dict[str, Slot]:
 
 
 def open_tensors(location: Location) -> dict[str, TensorSource]:
-    """The tensors of a checkpoint by name: one safetensors file, or shards listed in an index. Each file is opened on first use.
+    """The tensors of a checkpoint by name: one file, or shards listed in an index. Each file is opened on first use.
 
-    Raises CheckpointError if there are no safetensors, DamagedCheckpoint for a missing, unreadable or truncated file.
+    Raises CheckpointError if there are no weights, DamagedCheckpoint for a missing, unreadable or truncated file.
     """
-    index = location.find(INDEX_FILE)
-    if index is None and location.find(SINGLE_FILE) is None:
+    file = weights_file(location)
+    if file is None:
         raise CheckpointError(
-            f"{location.name}: neither {SINGLE_FILE} nor {INDEX_FILE} is there; only safetensors are read"
+            f"{location.name}: holds no weights: none of {', '.join(WEIGHTS)} is there; only these are read"
         )
-    shard = cache(lambda file: _Shard(location, file))
-    if index is None:
-        shard_of = dict.fromkeys(shard(SINGLE_FILE).names, SINGLE_FILE)
+    _log_other_files(location, file)
+    path = location.find(file)
+    shard = cache(lambda name: _TorchShard(location, name) if name.endswith(".bin") else _Shard(location, name))
+    if not file.endswith(".json"):
+        shard_of = dict.fromkeys(shard(file).names, file)
     else:
-        shard_of = read_json(index).get("weight_map") or {}
+        assert path is not None, "found above"
+        shard_of = read_json(path).get("weight_map") or {}
     if not shard_of:
         raise DamagedCheckpoint(f"{location.name}: names no tensors; download it again")
 
@@ -106,6 +115,37 @@ def open_tensors(location: Location) -> dict[str, TensorSource]:
         return TensorSource(shape=lambda: shard(file).shape(name), pieces=lambda: shard(file).pieces(name))
 
     return {name: source(name, file) for name, file in shard_of.items()}
+
+
+def weights_file(location: Location) -> str | None:
+    """The file that names the tensors, in the order in which transformers looks for it; None if there is none.
+
+    Raises HubUnreachable if none can be found and the hub cannot say that there is none.
+    """
+    unreachable: HubUnreachable | None = None
+    for file in WEIGHTS:
+        try:
+            if location.find(file) is not None:
+                return file
+        except HubUnreachable as error:  # a further one may lie in the cache
+            unreachable = unreachable or error
+    if unreachable is not None:
+        raise unreachable
+    return None
+
+
+def _log_other_files(location: Location, taken: str) -> None:
+    """Say which files of weights were not taken: one of them may be newer."""
+    if not isinstance(location, Directory):
+        return
+    others = [file for file in WEIGHTS if file != taken and location.find(file) is not None]
+    if others:
+        _LOGGER.warning(
+            "%s: its weights are taken from %s, as transformers does; not read: %s; delete what is out of date",
+            location.name, taken, ", ".join(others),
+        )  # fmt: skip
+    else:
+        _LOGGER.debug("%s: its weights are taken from %s", location.name, taken)
 
 
 class _Shard:
@@ -150,6 +190,53 @@ class _Shard:
         if name not in self._entries:
             raise DamagedCheckpoint(f"{self._path}: lacks '{name}', which the index says it holds; download it again")
         return self._entries[name]
+
+
+class _TorchShard:
+    """One file written by torch.save: a pickle, of which only tensors are read."""
+
+    def __init__(self, location: Location, file: str) -> None:
+        path = location.find(file)
+        if path is None:
+            raise DamagedCheckpoint(f"{location.name}: {file} is missing, though the index names it; download it")
+        self._path, self._tensors = path, read_torch_file(path)
+        self.names = frozenset(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensor(name).shape)
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        tensor = self._tensor(name)
+        if tensor.dtype not in _DTYPES.values():
+            raise CheckpointError(f"{self._path}: '{name}' is stored as {tensor.dtype}, which cannot be weights here")
+        yield from tensor.detach().reshape(-1).split(PIECE_BYTES // tensor.element_size())
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            raise DamagedCheckpoint(f"{self._path}: lacks '{name}', which the index says it holds; download it again")
+        return self._tensors[name]
+
+
+def read_torch_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file written by torch.save, by name. Runs no code of the file.
+
+    Raises CheckpointError if it holds other things than tensors, DamagedCheckpoint if it cannot be read.
+    """
+    remedy = "convert it to safetensors where you trust it (transformers' save_pretrained writes them)"
+    try:
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # written before torch 1.6: not a zip file, so it cannot be mapped
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: cannot be read ({why_unreadable(error)})") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{path}: holds Python objects besides tensors, which are not read; {remedy}") from None
+    except Exception as error:  # torch raises many types for a damaged file
+        raise DamagedCheckpoint(f"{path}: truncated, or no file of torch.save; download it again") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise CheckpointError(f"{path}: holds {kind_of(found)} instead of tensors by name; {remedy}")
+    return found
 
 
 def fill(slots: Mapping[str, Slot], sources: Mapping[str, TensorSource], target: Target) -> str:

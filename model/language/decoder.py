@@ -23,8 +23,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.language.decoding import PlainRun, Run, StepRun
+from afterview.model.language.sampling import GREEDY, choose
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # decoded from an incomplete multi-byte character
@@ -103,14 +105,15 @@ class LanguageModel(nn.Module):
         visual: Spans = (),
         max_new_tokens: int,
         seed: int = 0,
-        temperature: float = 0.0,
+        sampling: GenerationSettings = GREEDY,
     ) -> Iterator[int]:
-        """Stream the answer's token ids. Greedy at temperature 0, otherwise sampled from `seed`, with the same result on every device.
+        """Stream the answer's token ids. Greedy at temperature 0, otherwise drawn from `seed`, with the same result on every device.
 
-        visual: (start, count) of each run of visual tokens; only dropout needs it.
+        visual: (start, count) of each run of visual tokens; only dropout needs it. sampling: how tokens are chosen; its length and its
+        stop texts are not read here.
         """
         several = self.generate_several(
-            [embeds_LD], visual=[visual], max_new_tokens=max_new_tokens, seed=seed, temperature=temperature
+            [embeds_LD], visual=[visual], max_new_tokens=max_new_tokens, seed=seed, sampling=sampling
         )
         yield from (token for _, token in several if token is not None)
 
@@ -121,30 +124,38 @@ class LanguageModel(nn.Module):
         visual: Sequence[Spans] | None = None,
         max_new_tokens: int,
         seed: int = 0,
-        temperature: float = 0.0,
+        sampling: GenerationSettings = GREEDY,
+        ended: Collection[int] = (),
     ) -> Iterator[tuple[int, int | None]]:
         """Stream several answers in parallel: (index of the input, token id), and (index, None) when an answer ends.
 
         Each answer equals that of `generate`, except for rounding. embeds: [L, D] each, of any lengths. Each answer has
-        its own generator, seeded with `seed`.
+        its own generator, seeded with `seed`. ended: answers that end now; the consumer adds to it while it reads.
         """
         spans = [()] * len(embeds) if visual is None else list(visual)
         everyone = list(range(len(embeds)))
         for rows in [[row] for row in everyone] if self._slides else [everyone] if embeds else []:
             run = self._run(several=len(rows) > 1)
             chances = {row: torch.Generator().manual_seed(seed) for row in rows}
+            said: dict[int, set[int]] = {row: set() for row in rows}
             tokens: NDArray[np.int64] | None = None
             for _ in range(max_new_tokens):
                 if tokens is None:
                     logits_BV = self._start(run, [embeds[row] for row in rows], [spans[row] for row in rows])
                 else:
                     logits_BV = self._advance(run, tokens)
-                chosen = [choose(own_V, temperature, chances[row]) for row, own_V in zip(rows, logits_BV, strict=True)]
-                going = [place for place, token in enumerate(chosen) if token not in self.stop_ids]
-                yield from (
-                    (row, token if place in going else None)
-                    for place, (row, token) in enumerate(zip(rows, chosen, strict=True))
-                )
+                chosen = [
+                    choose(own_V, sampling, said[row], chances[row]) for row, own_V in zip(rows, logits_BV, strict=True)
+                ]
+                going = []
+                for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+                    said[row].add(token)
+                    if token not in self.stop_ids:
+                        yield row, token
+                        if row not in ended:
+                            going.append(place)
+                            continue
+                    yield row, None
                 if len(going) < len(rows):
                     rows = [rows[place] for place in going]
                     if not rows:
@@ -171,13 +182,6 @@ class LanguageModel(nn.Module):
     def _advance(self, run: Run, tokens: NDArray[np.int64]) -> Tensor:
         """Run one more token of each sequence. float32 logits [B, vocab]."""
         return self.logits(run.advance(self.embed(tokens))).float()
-
-
-def choose(logits: Tensor, temperature: float, chance: torch.Generator) -> int:
-    """Choose a token from float32 logits [vocab]: the most likely one at temperature 0, otherwise sampled on the CPU."""
-    if temperature == 0:
-        return int(logits.argmax())
-    return int(torch.multinomial((logits.cpu() / temperature).softmax(-1), 1, generator=chance))
 
 
 class TextStream:

@@ -29,6 +29,7 @@ from afterview.memory.base.errors import (
 from afterview.memory.directory import Memory
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
@@ -85,6 +86,7 @@ class Answerer:
         """
         began, now = time.perf_counter(), time.time()
         text = _checked(question, self.model.preset.suggestion)
+        settings = self.model.generation.changed(question.generation)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
@@ -109,11 +111,11 @@ class Answerer:
             raise _with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
-        timings = self._generate(question, asked, inputs, texts, began, cancel)
+        timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
-                item.coverage, self._provenance(item.context, question), timing,
+                item.coverage, self._provenance(item.context, question, settings), timing,
             )
             for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
         )  # fmt: skip
@@ -152,7 +154,8 @@ class Answerer:
 
     def _generate(
         self,
-        question: Question,
+        seed: int,
+        settings: GenerationSettings,
         asked: Sequence[_Asked],
         inputs: "Sequence[VideoInputs]",
         texts: OrderedMerger,
@@ -166,8 +169,8 @@ class Answerer:
             pieces = self.model.answer_several(
                 together,
                 moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
-                seed=question.seed,
-                max_new_tokens=question.max_new_tokens,
+                seed=seed,
+                settings=settings,
             )
             for row, piece in pieces:
                 require_wanted(cancel)
@@ -237,7 +240,7 @@ class Answerer:
             visible=len(np.unique(context.visible_frames)),
         )
 
-    def _provenance(self, context: Context, question: Question) -> dict[str, object]:
+    def _provenance(self, context: Context, question: Question, settings: GenerationSettings) -> dict[str, object]:
         return {
             "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
@@ -247,6 +250,7 @@ class Answerer:
             "first_frame": int(context.ids[0]),
             "last_frame": int(context.ids[-1]),
             "seed": question.seed,
+            "decoding": settings.document(),
             "random_constant": context.snapshot.info.random_constant,
             "recall": context.recall.mode,
             "search": context.search,

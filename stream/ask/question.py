@@ -22,11 +22,24 @@ class Question:
     last_s: float | None = None  # seconds before `at` (or now); instead of start
     seed: int = 0
     evidence: int = 8  # frames named as evidence, at most
+    # How the answer is generated; None: as the model does. The rules are those of model.base.generation.
     max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    stop: tuple[str, ...] | None = None
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The settings of generation that it changes; None where the model's own counts."""
+        names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "stop")
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
-        return {**asdict(self), "cameras": list(self.cameras)}
+        stop = None if self.stop is None else list(self.stop)
+        return {**asdict(self), "cameras": list(self.cameras), "stop": stop}
 
 
 @dataclass(frozen=True)

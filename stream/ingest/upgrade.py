@@ -57,7 +57,8 @@ class Upgrade:
             ) from None
         if not is_building(camera, generation):
             raise RequestRefused(f"generation {generation} is not being built; run `afterview reembed` again")
-        spec, encoders = read_spec(camera, generation), load_encoders(model)
+        spec = read_spec(camera, generation)
+        encoders = load_encoders(model, recorded_index=spec.index.encoder)
         require_same(spec, encoders.feature_spec, where=f"generation {generation} of camera '{camera.name}'")
         upgrade = cls(generation, spec, encoders, keep_old=bool(command.get("keep_old")))
         upgrade._embed_all(camera)

@@ -1,6 +1,7 @@
 """Several videos in one batch give the same as each alone: MemAug's output and evidence within 1e-4, identical tokens."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from afterview.memory.plans.positions import plan_layout
 from afterview.model import batch
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.base.grouping import consecutive
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.loading import load_pretrained
@@ -92,11 +94,11 @@ def rows() -> list[Tensor]:
     return [embeds(tokens) * (1 + tokens / 9) for tokens in (12, 5, 20)]
 
 
-def of_each(model: LanguageModel, **settings: float) -> tuple[list[list[int]], list[list[int]]]:
+def of_each(model: LanguageModel, **settings: Any) -> tuple[list[list[int]], list[list[int]]]:
     """Tokens of three prompts, together and separately."""
-    several = list(model.generate_several(rows(), max_new_tokens=24, **settings))  # type: ignore[arg-type]
+    several = list(model.generate_several(rows(), max_new_tokens=24, **settings))
     together = [[token for row, token in several if row == number and token is not None] for number in range(3)]
-    return together, [list(model.generate(row, max_new_tokens=24, **settings)) for row in rows()]  # type: ignore[arg-type]
+    return together, [list(model.generate(row, max_new_tokens=24, **settings)) for row in rows()]
 
 
 @pytest.mark.parametrize("qwen3", [False, True])
@@ -110,9 +112,9 @@ def test_each_ends_at_its_own_end_token(qwen3: bool) -> None:
 
 
 def test_sampling_of_each_depends_on_the_seed_alone() -> None:
-    together, apart = of_each(language(), seed=5, temperature=2.0)
+    together, apart = of_each(language(), seed=5, sampling=GenerationSettings(temperature=2.0))
     assert together == apart
-    assert together != of_each(language(), seed=6, temperature=2.0)[0]
+    assert together != of_each(language(), seed=6, sampling=GenerationSettings(temperature=2.0))[0]
 
 
 def test_a_decoder_with_sliding_windows_answers_one_after_the_other() -> None:

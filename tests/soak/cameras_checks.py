@@ -34,6 +34,7 @@ class Expected:
     """What a fault may cause. reasons: of gaps. recovery_s: until the first frame after its end. step_s: between its frames.
 
     words: a pattern that the camera's state must show meanwhile; empty: nothing need be said. outage: the camera sends nothing.
+    counter: a key of `watch --json` that names it just as well.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -41,6 +42,7 @@ class Expected:
     step_s: float = SLOT_S
     words: str = ""
     outage: bool = False
+    counter: str = ""
 
 
 _LOST = frozenset({"lost"})
@@ -55,7 +57,7 @@ EXPECTED = {
     "outliers": Expected(),
     "jumps": Expected(),
     "server down": Expected(_LOST, _OUTAGE_S, words="refused|ended|cannot be reached", outage=True),
-    "2 % loss": Expected(frozenset({"lost", "jump"}), words="damaged|packets? (was |were )?lost|smeared"),
+    "2 % loss": Expected(frozenset({"lost", "jump"}), words="damaged|packets? (was |were )?lost|smeared", counter="pictures_damaged"),
     "dialect": Expected(_LOST, _OUTAGE_S),
     "1 fps": Expected(frozenset({"jump"})),
     "0.5 fps": Expected(frozenset({"jump"}), step_s=2.0),
@@ -186,6 +188,17 @@ def _follow(camera: Camera, run: Run) -> None:
                 "; ".join(filter(None, (one["state"], one["detail"], one["clock"], one["cause"]))) for one in during
             ]
             fault.said = next((text for text in texts if re.search(expected.words, text)), None)
+            if fault.said is None and expected.counter:
+                fault.said = _counted(run, camera.name, expected.counter)
+
+
+def _counted(run: Run, camera: str, counter: str) -> str | None:
+    """What the last document of the watch counted; None if nothing."""
+    for event in run.of("end"):
+        for described in (event["document"] or {}).get("cameras", []):
+            if described.get("camera") == camera and described.get(counter):
+                return f"{counter}: {described[counter]} in the JSON of the watch"
+    return None
 
 
 def violations(run: Run) -> list[str]:

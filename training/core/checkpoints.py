@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from afterview.configs import UsageError
 from afterview.training.base.errors import TrainingError
+from afterview.training.core.saved_state import written_state
 
 STATE: Final = "state"
 PROGRESS: Final = "progress.json"
@@ -27,16 +28,21 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def save_state(accelerator: Accelerator, directory: Path, progress: dict[str, Any]) -> None:
-    """Write a checkpoint. The previous one stays intact until the new one is complete. Every process calls this."""
+    """Write a checkpoint. The previous one stays intact until the new one is complete. Every process calls this.
+
+    Raises TrainingError if the system refuses it, for example because the disk is full.
+    """
     unfinished, final = directory / f"{STATE}.unfinished", directory / STATE
     if accelerator.is_main_process:
         shutil.rmtree(unfinished, ignore_errors=True)  # of a save that was cut off, in more processes perhaps
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(unfinished))
+    with written_state(unfinished, final, PROGRESS, step=progress["step"]):
+        accelerator.save_state(str(unfinished))
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
-    (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+    with written_state(unfinished, final, PROGRESS, step=progress["step"]):
+        (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
     old = directory / f"{STATE}.old"
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

@@ -38,6 +38,7 @@ class Lengths:
         self._forgetting, self._most, self._text = config.forgetting, config.max_length, text
         self._resolution = model.vision.spec.resolution
         self._side = model.vision.spec.resolution // model.vision.patch
+        self._states_length = model.time_instruction
         self._tiling = Tiling.of(model.config)
         self._grid = math.isqrt(model.vision.spec.tokens_per_frame)
 
@@ -53,7 +54,8 @@ class Lengths:
         if annotation.video is not None:
             assert bank is not None, "checked by read_streams"
             frames = _frames_of(bank, annotation.video)
-            about, seen = {"frames": frames, "seconds": float(frames)}, self._of_video(frames)
+            seen = self._of_video(frames)
+            about = {"frames": frames, "seconds": float(frames)} if self._states_length else {}
         elif annotation.pictures and pictures is not None:
             seen = self._of_pictures(annotation.pictures, pictures)
         prompt, _ = self._text(annotation, **about)

@@ -131,7 +131,8 @@ class StageData:
         assert bank is not None, "checked by read_streams"
         assert item.annotation.video is not None
         seen, seconds = bank.load(item.annotation.video)
-        prompt, labels = self._text(item.annotation, frames=len(seen), seconds=seconds)
+        stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}  # as in asking
+        prompt, labels = self._text(item.annotation, **stated)
         layout = partial(
             plan_layout, len(seen), policy=self._model.preset.positions, trained_frames=self._model.preset.trained_frames,
             random_constant=seed, grid=math.isqrt(self._model.vision.spec.tokens_per_frame),

@@ -69,6 +69,9 @@ class StageConfig(Schema):
     use_memaug: bool | None = None  # false: the decoder receives the decayed tokens as they are
     rotary: bool | None = None  # false: MemAug without rotary positions
     memaug_depth: int | None = Field(default=None, ge=1)  # blocks of a new MemAug, or how many of the checkpoint's
+    # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
+    # first stage leaves it out, the others have it.
+    time_instruction: bool | None = None
 
     @field_validator("trainer")
     @classmethod

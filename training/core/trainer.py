@@ -142,7 +142,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint: parameters, optimizer, random state and step. The previous one stays intact until the new one is complete.
 
-        Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite.
+        Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite or the disk is full.
         """
         self._require_sense({name: float(value) for name, value in self._sums.items() if name == "loss"})
         progress: dict[str, Any] = {

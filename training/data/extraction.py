@@ -62,7 +62,7 @@ def extract(
     _require_names(sources)
     began, made, skipped = time.monotonic(), list[str](), dict[str, str]()
     with progress(f"loading model {model}"):
-        encoders = load_encoders(model)
+        encoders = load_encoders(model, with_index=False)  # a bank has no index
     require_bank(directory, encoders, frames=frames)
     for number, source in enumerate(sources, 1):
         with progress(f"{source} ({number} of {len(sources)})"):

@@ -21,6 +21,7 @@ from afterview.cli.models import load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
+from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import agreed_time
@@ -61,10 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
         last_s=positive_duration("--last", arguments.last) if arguments.last else None,
         seed=seed(arguments.seed),
         evidence=require_count("--evidence", arguments.evidence, 0),
+        **generation_options(arguments),
     )
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
-    model = load_model(arguments.model or cameras[0].spec.model)
+    spec = cameras[0].spec
+    model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
     streamed = not arguments.json and sys.stdout.isatty()
     with announced("answering") as end:
         answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if cameras[0].archive is not None and not cameras[0].archive.files:
         return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
     _require_source(cameras)
-    encoders = _load(model, cameras)
+    encoders = _load(model, arguments.index_encoder, cameras)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
@@ -105,8 +105,9 @@ def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     probe_aside(address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
-def _load(model: str, cameras: Sequence[PlannedCamera]) -> "Encoders":
-    encoders = load_model_encoders(model)
+def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
+    recorded = next((camera.stored for camera in cameras if camera.stored is not None), None)
+    encoders = load_model_encoders(model, index, recorded=recorded)
     if encoders.notice:
         _LOGGER.info("note: %s", encoders.notice)
     spec = encoders.feature_spec

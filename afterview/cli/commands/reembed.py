@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_model(arguments.model)
     memory = Memory(memory_path(arguments.memory))
     memory.each(lambda reader: reader, arguments.camera)  # raises for what cannot be read, before the model is loaded
-    encoders = load_model_encoders(arguments.model)
+    encoders = load_model_encoders(arguments.model, arguments.index_encoder)
     done = memory.each(lambda reader: _reembed(reader, encoders, arguments), arguments.camera)
     documents = list(done.results.values())
     if arguments.json:

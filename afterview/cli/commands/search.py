@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     readers = list(opened.results.values())
     spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
     _require_frames(readers, spans, opened.skipped)
-    encoders = load_model_encoders(arguments.model or readers[0].spec.model)
+    spec = readers[0].spec
+    encoders = load_model_encoders(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
     asked = time.time()
     with announced("searching, and indexing what is new"):
         found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)

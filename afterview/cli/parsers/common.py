@@ -90,3 +90,12 @@ def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None
     parser.add_argument("--last", metavar="DURATION", help="ignore frames that are older than this, e.g. 2h")
     parser.add_argument("--at", metavar="TIME", help=at)
     parser.add_argument("--model", metavar=MODEL, help="model to use (default: the one the memory was recorded with)")
+    add_index_encoder(parser)
+
+
+def add_index_encoder(parser: argparse.ArgumentParser) -> None:
+    """Add --index-encoder."""
+    parser.add_argument(
+        "--index-encoder", metavar="PATH|HUB_ID",
+        help="SigLIP checkpoint with both towers that finds frames by text (default: as the memory or the model's preset says)",
+    )  # fmt: skip

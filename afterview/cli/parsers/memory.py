@@ -9,6 +9,7 @@ from afterview.cli.parsers.common import (
     add_command,
     add_deletion,
     add_force,
+    add_index_encoder,
     add_memory,
     add_question,
 )
@@ -188,6 +189,7 @@ def _add_reembed(commands: Commands) -> None:
         "--camera", metavar="NAME", action="append", default=[], help="which camera (repeatable; default: all)"
     )
     parser.add_argument("--model", required=True, metavar=MODEL, help="model that makes the new features")
+    add_index_encoder(parser)
     parser.add_argument(
         "--tokens", choices=["float16", "int8"], help="how the new tokens are stored (default: like the present ones)"
     )

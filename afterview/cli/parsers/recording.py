@@ -2,7 +2,7 @@
 
 import argparse
 
-from afterview.cli.parsers.common import MODEL, Commands, add_command, add_memory
+from afterview.cli.parsers.common import MODEL, Commands, add_command, add_index_encoder, add_memory
 
 
 def add_recording_commands(commands: Commands) -> None:
@@ -103,6 +103,7 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         help="model whose encoders to use: a preset (tiny, hour-llava-3b, hour-llava-7b), a preset file, a checkpoint directory or a "
         "hub id (default: the model the camera was recorded with, or tiny for a new camera)",
     )  # fmt: skip
+    add_index_encoder(parser)
     parser.add_argument(
         "--tokens", choices=["float16", "int8"],
         help="how a new camera stores visual tokens; int8 takes half the space, with an error of 0.35 %% "

@@ -405,7 +405,7 @@ CHECKPOINTS: dict[str, tuple[dict[str, Any] | str | None, bytes | None, str]] = 
     "a header too large": (CONFIG, struct.pack("<Q", 10**15) + b"{}", "truncated, or no safetensors file"),
     "a header cut off": (CONFIG, (TINY / "model.safetensors").read_bytes()[:1000], "truncated, or no safetensors file"),
     "an empty file": (CONFIG, b"", "truncated, or no safetensors file"),
-    "no tensors": (CONFIG, None, "neither model.safetensors"),
+    "no tensors": (CONFIG, None, "holds no weights: none of model.safetensors"),
 }
 
 
@@ -452,7 +452,7 @@ class _Reached(BaseException):
     """A model would be loaded now."""
 
 
-def _answer(*arguments: object) -> None:
+def _answer(*arguments: object, **options: object) -> None:
     raise _Reached
 
 

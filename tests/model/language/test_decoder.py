@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from afterview.model.base.generation import GenerationSettings
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.weights import slots_of
 from afterview.model.language.decoder import LanguageModel, TextStream, build_decoder
@@ -86,7 +87,7 @@ def test_sampling_depends_on_the_seed_alone() -> None:
 
     def drawn(seed: int) -> list[int]:
         torch.manual_seed(seed + 100)  # has no effect
-        return list(model.generate(x, max_new_tokens=8, seed=seed, temperature=3.0))
+        return list(model.generate(x, max_new_tokens=8, seed=seed, sampling=GenerationSettings(temperature=3.0)))
 
     assert drawn(1) == drawn(1)
     assert len({tuple(drawn(seed)) for seed in range(4)}) > 1

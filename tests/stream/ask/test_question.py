@@ -12,7 +12,7 @@ def test_a_question_is_json() -> None:
     question = Question("What now?", ("gate", "back"), at=5.0, max_new_tokens=3)
     assert json.loads(json.dumps(question.to_dict())) == {
         "text": "What now?", "cameras": ["gate", "back"], "start": None, "at": 5.0, "last_s": None, "seed": 0, "evidence": 8,
-        "max_new_tokens": 3,
+        "max_new_tokens": 3, "temperature": None, "top_p": None, "top_k": None, "repetition_penalty": None, "stop": None,
     }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Encoders:
 
 @pytest.fixture
 def upgrading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name, **options: Encoders())
     monkeypatch.setattr("afterview.stream.ingest.upgrade.image_encoder", lambda encoders: encode_images)
 
 
@@ -189,7 +189,7 @@ def test_nearly_everything_is_embedded_before_the_write_thread_is_asked(
         seen.append(len(images))
         return encode_images(images)
 
-    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name: Encoders())
+    monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda name, **options: Encoders())
     monkeypatch.setattr("afterview.stream.ingest.upgrade.image_encoder", lambda encoders: counting)
     with open_camera(tmp_path, "a", OLD) as repository:
         for number in range(150):

@@ -8,7 +8,7 @@ from afterview.model.checkpoint.loading import AfterviewModel, load_pretrained
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.opening.opening import first_picture
+from afterview.stream.source.opening import first_picture
 from tests.support.clips import make_clip
 from tests.support.presets import write_preset
 from tests.support.refusing_rtsp import FarKeyFrame

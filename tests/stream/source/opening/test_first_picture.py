@@ -14,8 +14,8 @@ import pytest
 from afterview.stream.errors import SourceTimeout
 from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.backoff import BackoffConfig
+from afterview.stream.source.opening import first_picture
 from afterview.stream.source.opening.first_picture import FirstPicture
-from afterview.stream.source.opening.opening import first_picture
 from afterview.stream.source.probe import probe
 from afterview.stream.source.reader import Event, Frame, Lost, Opened, Retry, SourceConfig, Waiting, read_events
 from tests.support.clips import make_clip

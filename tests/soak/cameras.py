@@ -140,8 +140,8 @@ def _wait(watch: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 def _json(output: bytes) -> Any:
     try:
-        return json.loads(output[output.index(b"\n{\n") :])  # what the first short watch printed comes before it
-    except ValueError:
+        return json.loads(output.splitlines()[-1])  # what the first short watch printed comes before it
+    except (ValueError, IndexError):
         return None
 
 

@@ -57,6 +57,16 @@ class Batch:
     lengths: list[int]  # L of each, without padding
     visual: list[Spans]  # where the visual tokens of each are
 
+    def cut(self, length: int) -> "Batch":
+        """The first `length` tokens of each sample, as the published training code cuts samples that are too long."""
+        if self.inputs_embeds.shape[1] <= length:
+            return self
+        spans: list[Spans] = [
+            tuple((start, min(count, length - start)) for start, count in own if start < length) for own in self.visual
+        ]
+        lengths = [min(own, length) for own in self.lengths]
+        return Batch(self.inputs_embeds[:, :length], self.labels[:, :length], self.frame_mass, lengths, spans)
+
 
 def assemble(
     model: VideoLanguageModel,

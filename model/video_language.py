@@ -56,12 +56,14 @@ class VideoLanguageModel(nn.Module):
         token_embeddings: TokenEmbeddings | None = None,
         augmented_question: bool = False,
         use_memaug: bool = True,
+        rotary: bool = True,
     ) -> None:
         """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
 
         token_embeddings: see model.memaug.token_embeddings. augmented_question: give the decoder the question's tokens
         as augmented by MemAug instead of plainly embedded ones; small models learn faster with it, published models do
-        not use it. use_memaug: if False, the decayed tokens are used as they are, without evidence.
+        not use it. use_memaug: if False, the decayed tokens are used as they are, without evidence. rotary: if False, all
+        tokens have position 0 in MemAug, so its rotary embedding changes nothing.
         """
         super().__init__()
         self.token_embeddings, self.augmented_question, self.use_memaug = (
@@ -69,6 +71,7 @@ class VideoLanguageModel(nn.Module):
             augmented_question,
             use_memaug,
         )
+        self.rotary = rotary
         self.projector, self.memaug, self.language = projector, memaug, language
         self.newline = newline
         self.evidence_blocks = evidence_blocks
@@ -192,7 +195,8 @@ class VideoLanguageModel(nn.Module):
 
     def positions(self, ids: NDArray[np.float64]) -> Tensor:
         """Position ids for MemAug, float32. Exact up to 16.7 million; the position policies keep them below that."""
-        return torch.from_numpy(ids).to(device=self.newline.device, dtype=torch.float32)
+        used = ids if self.rotary else np.zeros_like(ids)
+        return torch.from_numpy(used).to(device=self.newline.device, dtype=torch.float32)
 
     def check(self, features: Features, layout: VideoLayout) -> None:
         """Raise InputMismatch, with both shapes, unless the features fit the layout and the model."""

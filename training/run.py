@@ -4,9 +4,11 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from accelerate import PartialState
 
 from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
@@ -18,12 +20,16 @@ from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
 from afterview.training.core.curves import draw_curves, new_figure
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
-from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
-from afterview.training.core.stages import StageConfig, StageData, StageObjective, read_streams
-from afterview.training.core.trainer import LOG, STATE, Trainer
+from afterview.training.core.processes import require_same
+from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration, read_configuration
+from afterview.training.core.stage_data import StageData, read_streams
+from afterview.training.core.stages import StageConfig, StageObjective
+from afterview.training.core.trainer import LOG, Trainer
+from afterview.training.data.report import REPORT, ItemReport
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
@@ -31,6 +37,7 @@ _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
 _TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", *PARTS)
+_DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,19 @@ class TrainingResult:
     steps: int
     log: Path
     curves: Path
+    items: dict[str, int] = field(
+        default_factory=dict
+    )  # how many were dropped, skipped or truncated; REPORT beside the log names them
+
+    @property
+    def report(self) -> Path:
+        """Which items were not trained on, or not whole. There is no such file if all were."""
+        return self.log.parent / REPORT
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
+        named = {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
+        return named | ({"items": self.items, "report": str(self.report)} if self.items else {"items": {}})
 
 
 def train(
@@ -78,24 +94,35 @@ def train_stage(
 ) -> TrainingResult:
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
     find_preset(config.model)  # raises ModelNotFound
+    given, config = config, _as_started(config, out, PartialState(cpu=cpu).num_processes)
+    items = ItemReport()
     with progress("reading the annotations"):
-        items = read_streams(config)
+        streams = read_streams(config, items)
     with progress(f"loading model {config.model}"):
         model = _load(config, device="cpu" if cpu else None)
+    if config.trainer.learning_rates.get("memaug") and not model.video_language.use_memaug:
+        raise UsageError(f"{config.model}: use_memaug is false, so MemAug cannot learn; leave it out of learning_rates")
+    processes = PartialState().num_processes
+    with progress("checking the items"):
+        data = StageData(config, model, items=streams, processes=processes, report=items)
+    del streams
     trainer = Trainer(
         StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
         config.trainer,
         out,
         cpu=cpu,
+        batch=config.batch,
+        report=items,
+        most_skipped=config.most_skipped(sum(map(len, data.items))),
     )
-    processes = trainer.accelerator.num_processes
-    data = StageData(config, model, items=items, processes=processes)
-    data(0)  # raises DataError for a sample that does not fit, before anything is written
+    require_same(trainer.accelerator, data.fingerprint, "items")
     if trainer.accelerator.is_main_process:
-        keep_configuration(config, out)
+        keep_configuration(given, out, free=_DIVISION)
     if trainer.resume() and trainer.accelerator.is_main_process:
         _LOGGER.info("%s: resumes after step %d", out, trainer.step)
+    if items.problems and trainer.accelerator.is_main_process:
+        items.write(out)
     batches = Prefetcher(data, stride=processes)
     try:
         with progress("training", "steps", bar=False) as report:
@@ -111,7 +138,31 @@ def train_stage(
             save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
-    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES)
+    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts)
+
+
+def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:
+    """The configuration that continues the training in `out`: with its global batch, whatever the number of processes.
+
+    Raises UsageError if that global batch cannot be divided among them.
+    """
+    saved = read_configuration(out)
+    trainer: dict[str, Any] = {}
+    if saved is not None and "loss_over" not in saved.get("trainer", {}) | config.trainer.model_dump(
+        exclude_unset=True
+    ):
+        trainer["loss_over"] = "batches"  # what a version without this key did
+        _LOGGER.info("%s: started by an earlier version, so the loss stays the mean of its batches' means", out)
+    global_batch = global_batch_of(out, saved)
+    if global_batch is not None:
+        accumulate = accumulation(global_batch, config.batch, processes)
+        if accumulate != config.trainer.accumulate:
+            _LOGGER.info(
+                "%s: accumulates %d batches instead of %d, so that a step keeps its %d samples in %d process(es)",
+                out, accumulate, config.trainer.accumulate, global_batch, processes,
+            )  # fmt: skip
+            trainer["accumulate"] = accumulate
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)}) if trainer else config
 
 
 @contextmanager
@@ -126,7 +177,9 @@ def _model_saved(out: Path) -> Iterator[None]:
 
 
 def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
-    model = load_pretrained(config.model, init_memaug=config.init_memaug, device=device, dtype="float32")
+    model = load_pretrained(
+        config.model, init_memaug=config.init_memaug, device=device, dtype="float32", changes=config.ablations
+    )
     if config.time_instruction is None:
         return model
     stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}

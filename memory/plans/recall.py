@@ -5,24 +5,31 @@ section 3). Beyond it, to the frames chosen here, so that the cost of a question
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from afterview.configs import ConfigError, Schema
 
 Mode = Literal["full", "bounded"]
 
+EVERYTHING: Final = 10**9  # a budget that no span exceeds: 31 years at 1 FPS
+
 
 class RecallConfig(Schema):
-    """How many frames MemAug may attend to, and how they are chosen if the span holds more."""
+    """How many frames MemAug may attend to, and how they are chosen if the span holds more. The word `full` means all of them."""
 
     budget: int = Field(default=3600, ge=1)  # frames; up to this many, all of the span is recalled
     window: int = Field(default=64, ge=0)  # newest frames, always recalled
     nearest: int = Field(default=256, ge=0)  # frames that the index finds nearest to the question
     neighbours: int = Field(default=1, ge=0)  # frames on each side of a nearest frame that come with it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _everything(cls, values: object) -> object:
+        return {"budget": EVERYTHING, "window": 0, "nearest": 0} if values == "full" else values
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,11 @@ class ForgettingConfig(Schema):
         """Frames below which a video is repeated (128 in the paper)."""
         return self.min_frames * self.temporal_ratio
 
+    @property
+    def looks_at_frames(self) -> bool:
+        """Whether the rule chooses by what the frames show."""
+        return self.temporal in ("keyframe", "question-guided")
+
 
 def plan_repetition(frames: int, *, shortest: int) -> NDArray[np.int64]:
     """The frame that each slot shows, ascending: int64 [max(frames, shortest)].

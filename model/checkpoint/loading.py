@@ -78,6 +78,7 @@ def load_pretrained(
     init_memaug: bool = False,
     index_encoder: str | None = None,
     recorded_index: str | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> AfterviewModel:
     """Load a whole model.
 
@@ -85,10 +86,12 @@ def load_pretrained(
     CUDA device, otherwise the CPU. dtype: default bfloat16 on CUDA, float32 on the CPU. init_memaug: accept a LLaVA
     checkpoint without MemAug and initialise one from the preset's seed. index_encoder: a SigLIP checkpoint with both
     towers, instead of the preset's. recorded_index: the one that a memory was recorded with; it is used if the preset names none.
+    changes: other keys of the preset to replace.
 
     Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable.
     """
     preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder, recorded_index)
+    preset = preset.model_copy(update=dict(changes or {}))
     target = choose_target(device, dtype)
     sources = find_sources(preset)
     tokenizer = sources.read_tokenizer()
@@ -107,13 +110,14 @@ def load_pretrained(
     _finish(network, sources, target)
     if sources.adapter is not None and sources.adapter.merged_by_peft:
         fingerprint += f"+{merge_with_peft(decoder, sources.adapter)}"
+    config = {**sources.raw_config, **_keep_first_blocks(network, preset)}
     return AfterviewModel(
         preset=_honest(preset, sources),
         video_language=network.video_language,
         vision=_vision_encoder(network.tower, sources, tensors, preset),
         tokenizer=tokenizer,
         weights_hash=fingerprint,
-        config=sources.raw_config,
+        config=config,
         tower_config=sources.tower_config,
         load_index=lambda: load_index_encoder(preset, target),
         generation=generation_settings(sources.generation, preset, where=sources.where),
@@ -201,6 +205,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
             ),
             augmented_question=config.augmented_question,
             use_memaug=preset.use_memaug,
+            rotary=preset.rotary,
         ).eval()
     return Network(video_language, tower, published_slots(video_language, tower, tied=config.tie_word_embeddings))
 
@@ -232,6 +237,26 @@ def _require_blocks(preset: ModelPreset, depth: int) -> None:
         raise CheckpointError(
             f"{preset.name}: evidence_blocks names block {beyond[0]}, but MemAug has {depth} (from 0)"
         )
+
+
+def _keep_first_blocks(network: Network, preset: ModelPreset) -> dict[str, int]:
+    """Keep the first blocks of MemAug if the preset gives their number. Returns what changes in config.json."""
+    memaug = network.video_language.memaug
+    if (
+        "memaug_depth" not in preset.model_fields_set
+        or preset.memaug_depth == len(memaug.layers)
+        or not len(memaug.layers)
+    ):
+        return {}
+    if preset.memaug_depth > len(memaug.layers):
+        raise CheckpointError(
+            f"{preset.name}: memaug_depth is {preset.memaug_depth}, but the checkpoint's MemAug has {len(memaug.layers)} blocks; "
+            "only a new one (init_memaug) can have more"
+        )
+    _require_blocks(preset, preset.memaug_depth)
+    _LOGGER.info("%s: uses the first %d of %d blocks of MemAug", preset.name, preset.memaug_depth, len(memaug.layers))
+    memaug.layers = memaug.layers[: preset.memaug_depth]
+    return {"memaug_depth": preset.memaug_depth}
 
 
 def _finish(network: Network, sources: Sources, target: Target) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
 from afterview.configs.suggestions import did_you_mean
@@ -86,7 +86,9 @@ class ModelPreset(Schema):
     architecture: Architecture | None = None  # built from `seed`
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
     index_encoder: str | None = DEFAULT_INDEX_ENCODER  # a SigLIP checkpoint with both towers
-    memaug_depth: int = Field(default=4, ge=1)  # blocks of a newly initialised MemAug
+    memaug_depth: int = Field(
+        default=4, ge=1
+    )  # blocks of a newly initialised MemAug; if given, also how many of a checkpoint's are used
     seed: int = 0  # of newly initialised weights
     trained: bool = True
     notice: str | None = None  # warning shown with every answer of a model that is not trained
@@ -97,6 +99,7 @@ class ModelPreset(Schema):
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
     token_storage: Storage = "float16"  # for new cameras; a camera never changes its storage
+    rotary: bool = True  # false: MemAug without rotary positions (ablation)
     use_memaug: bool = True  # false: the decoder receives the decayed tokens as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; the features of the two are incompatible
     visual_dropout: VisualDropoutConfig | None = None
@@ -124,6 +127,11 @@ class ModelPreset(Schema):
         copy = self.model_copy()
         copy._found = str(reference)
         return copy
+
+    @field_validator("positions", mode="before")
+    @classmethod
+    def _true_is_a_word(cls, positions: object) -> object:
+        return "true" if positions is True else positions  # YAML reads it as a truth value
 
     @model_validator(mode="after")
     def _one_source(self) -> "ModelPreset":

@@ -23,7 +23,8 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.kernels.cpu_attention import attention_by_products, blockwise_attention
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
-from afterview.training.core.stages import StageConfig, StageData, StageObjective
+from afterview.training.core.stage_data import StageData
+from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import LOG, Trainer, precision_of
 from afterview.training.data.examples import read_picture
 from afterview.training.data.features import FeatureBank, FrameBank, save_features, save_frames

@@ -99,7 +99,8 @@ def make_store(clips: Path) -> None:
 def make_training(clips: Path) -> None:
     """bank/ and training/: two of four steps."""
     from afterview.training.core.parts import parts_of
-    from afterview.training.core.stages import StageConfig, StageData, StageObjective
+    from afterview.training.core.stage_data import StageData
+    from afterview.training.core.stages import StageConfig, StageObjective
     from afterview.training.core.trainer import Trainer
     from afterview.training.run import keep_configuration
 

@@ -21,7 +21,8 @@ from torch.distributed.tensor import DTensor
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.core.parts import parameter_groups, parts_of
-from afterview.training.core.stages import StageConfig, StageData, StageObjective
+from afterview.training.core.stage_data import StageData
+from afterview.training.core.stages import StageConfig, StageObjective
 
 FSDP = Path(__file__).parents[2] / "configs" / "training" / "fsdp.yaml"
 

@@ -1,24 +1,24 @@
 """The training loop: optimizer, schedule, accumulation, precision, checkpoints and log, on top of accelerate.
 
 An objective (a module) defines what is learned. The batch depends only on the step's number, so a resumed run draws the
-same batches as an uninterrupted one; on the CPU both end with identical bits.
+same batches as an uninterrupted one; on the CPU both end with identical bits. The loss of a step is the mean over all
+supervised tokens of the step, in all accumulated batches of all processes.
 """
 
 import json
 import logging
 import math
-import os
-import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import RNG_STATE_NAME, DistributedType, set_seed
-from accelerate.utils import load as load_saved
+from accelerate.utils import DistributedType, set_seed
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -26,12 +26,16 @@ from afterview.configs import Schema
 from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import Report
+from afterview.training.core.checkpoints import STATE, find_state, load_state, save_state
 from afterview.training.core.parts import parameter_groups, rates_of
-from afterview.training.core.saved_state import written_state
+from afterview.training.core.processes import done_by_all, over_processes
+from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
 
 _LOGGER = logging.getLogger(__name__)
 
-STATE, PROGRESS, LOG = "state", "progress.json", "log.jsonl"
+LOG: Final = "log.jsonl"
+_WEIGHT: Final = "loss/weight"  # what the sum of losses is divided by for the log
+_DIGITS: Final = 6  # significant digits of figures in the log
 Beta = Annotated[float, Field(ge=0, lt=1)]
 # accelerate warns at every checkpoint that tied embeddings are saved once. This is intended.
 logging.getLogger("accelerate.utils.other").addFilter(lambda record: "Removed shared tensor" not in record.getMessage())
@@ -49,7 +53,10 @@ class TrainerConfig(Schema):
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     clip: float = Field(default=1.0, gt=0)  # norm of the gradient
-    accumulate: int = Field(default=1, ge=1)  # batches per step
+    accumulate: int = Field(default=1, ge=1)  # batches per step and process
+    # What the loss of a step is a mean of. tokens: all its supervised tokens, so it does not matter how the step is divided into batches.
+    # batches: the means of its batches (older trainers), in which the tokens of a batch with few of them weigh more.
+    loss_over: Literal["tokens", "batches"] = "tokens"
     precision: Literal["no", "bf16", "auto"] = "no"  # auto: bf16 if the machine supports it, see `precision_of`
     seed: int = 0
     log_every: int = Field(default=10, ge=1)  # steps
@@ -58,10 +65,14 @@ class TrainerConfig(Schema):
 
 @dataclass(frozen=True)
 class StepOutput:
-    """Result of one batch: the loss, and figures for the log."""
+    """Result of one batch: the loss (a mean), and figures for the log."""
 
     loss: Tensor
     figures: Mapping[str, Tensor]
+    tokens: int | None = (
+        None  # how many the loss is the mean of; None: it is no mean of tokens, every batch counts the same
+    )
+    problems: Sequence[ItemProblem] = ()  # items of the batch that were left out or cut
 
 
 BatchOf = Callable[[int], Any]  # number of the batch, over all processes -> batch
@@ -80,14 +91,20 @@ class Trainer:
         *,
         cpu: bool = False,
         on_log: OnLog | None = None,
+        batch: int | None = None,
+        report: ItemReport | None = None,
+        most_skipped: int | None = None,
     ) -> None:
-        """directory: for checkpoints and the log. Raises TrainingError if the rates do not fit the parts."""
+        """directory: for checkpoints and the log. batch: samples of one batch; with it, a checkpoint can be
+        continued in another number of processes. report: problems found before. most_skipped: items that
+        may be left out while training. Raises TrainingError if the rates do not fit the parts.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         set_seed(config.seed)
         self.config, self.directory, self.step = config, directory, 0
-        self.accelerator = Accelerator(
-            mixed_precision=precision_of(config, cpu=cpu), gradient_accumulation_steps=config.accumulate, cpu=cpu
-        )
+        self.accelerator = Accelerator(mixed_precision=precision_of(config, cpu=cpu), cpu=cpu)
+        self._batch = batch
+        self.report, self._most_skipped = report or ItemReport(), most_skipped
         groups = parameter_groups(parts, config.learning_rates, weight_decay=config.weight_decay)
         self._rates = [float(group["lr"]) for group in groups]
         fused = self.accelerator.device.type == "cuda"
@@ -128,52 +145,33 @@ class Trainer:
         Raises TrainingError, and keeps the previous checkpoint, if the loss is not finite or the disk is full.
         """
         self._require_sense({name: float(value) for name, value in self._sums.items() if name == "loss"})
-        unfinished, final = self.directory / f"{STATE}.unfinished", self.directory / STATE
-        with written_state(unfinished, final, PROGRESS, step=self.step):
-            self.accelerator.save_state(str(unfinished))
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
-        progress: dict[str, object] = {"step": self.step}
+        progress: dict[str, Any] = {
+            "step": self.step, "processes": self.accelerator.num_processes, "items": self.report.to_dict()["items"],
+        }  # fmt: skip
+        if self._batch is not None:
+            progress["global_batch"] = self._batch * self.config.accumulate * self.accelerator.num_processes
         if self.accelerator.num_processes == 1:  # so that the next log line covers all its steps
             progress |= {"sums": {name: float(value) for name, value in self._sums.items()}, "summed": self._summed}
-        with written_state(unfinished, final, PROGRESS, step=self.step):
-            (unfinished / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-        old = self.directory / f"{STATE}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(unfinished, final)
-        shutil.rmtree(old, ignore_errors=True)
+        save_state(self.accelerator, self.directory, progress)
 
     def resume(self) -> bool:
         """Load the last checkpoint and remove later lines from the log. Returns False if there is no checkpoint.
 
         Raises TrainingError if the checkpoint cannot be read.
         """
-        state = self.directory / STATE
         with self.accelerator.main_process_first():
-            if (
-                not state.exists() and (self.directory / f"{STATE}.old").exists()
-            ):  # the process ended between the two renames
-                os.replace(self.directory / f"{STATE}.old", state)
-        if found := state.exists():
-            try:
-                self.accelerator.load_state(str(state))
-                # load_state ignores random states that it cannot read. Without them the training would differ.
-                load_saved(state / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")["torch_manual_seed"]
-                progress = json.loads((state / PROGRESS).read_text(encoding="utf-8"))
-                self.step, self._summed = int(progress["step"]), int(progress.get("summed", 0))
-                sums: dict[str, float] = progress.get("sums", {})
-                self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
-            except Exception as error:  # pickle, safetensors, accelerate and torch raise many types for damaged files
-                _LOGGER.debug("%s: cannot be read", state, exc_info=True)
-                raise TrainingError(
-                    f"{state}: cannot be resumed from: a file of it is missing, damaged, or of another model; delete it to start again"
-                ) from error
+            state = find_state(self.directory)
+        if state is not None:
+            progress = load_state(self.accelerator, state, seed=self.config.seed)
+            self.step, self._summed = int(progress["step"]), int(progress.get("summed", 0))
+            sums: dict[str, float] = progress.get("sums", {})
+            if "loss" in sums:
+                sums.setdefault(_WEIGHT, float(self._summed))  # earlier versions added up the means of batches
+            self._sums = {name: torch.tensor(value, device=self.accelerator.device) for name, value in sums.items()}
+            self.report.add(ItemProblem(**item) for item in progress.get("items", ()))
         if self.accelerator.is_main_process and (log := self.directory / LOG).exists():
             write_file(log, "".join(json.dumps(line) + "\n" for line in self.logged()).encode())
-        return found
+        return state is not None
 
     def logged(self) -> list[dict[str, float]]:
         """Lines of the log up to the present step."""
@@ -203,26 +201,66 @@ class Trainer:
         share = rate_share(self.step, self.config)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
-        accelerator = self.accelerator
-        for number in range(self.config.accumulate):  # the processes take the batches of a step in turn
-            whole = self.step * self.config.accumulate + number
+        accelerator, count = self.accelerator, self.config.accumulate
+        weights, problems = 0.0, list[ItemProblem]()
+        for number in range(count):  # the processes take the batches of a step in turn
+            whole = self.step * count + number
+            mine = whole * accelerator.num_processes + accelerator.process_index
             began = time.monotonic()
-            batch = batch_of(whole * accelerator.num_processes + accelerator.process_index)
+            batch = done_by_all(accelerator, partial(batch_of, mine), "read its batch")
             self._waited += time.monotonic() - began
-            with self.accelerator.accumulate(self.objective), self.accelerator.autocast():
+            # Gradients are exchanged once per step, with those of its last batch.
+            alone = nullcontext() if number == count - 1 else accelerator.no_sync(self.objective)
+            with alone, accelerator.autocast():
                 output: StepOutput = self.objective(batch)
-                self.accelerator.backward(output.loss)
-                if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-            self._note({"loss": output.loss, **output.figures})
+                weight = self._weight_of(output)
+                accelerator.backward(output.loss * weight)
+            weights += weight
+            problems += output.problems
+            self._note({"loss": output.loss.detach() * weight, _WEIGHT: torch.tensor(weight), **output.figures})
+        weights, problems = over_processes(accelerator, weights, problems)
+        if weights:  # otherwise no item of the step could be used
+            self._rescale(accelerator.num_processes / weights)
+            accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        self._report(problems)
+
+    def _weight_of(self, output: StepOutput) -> float:
+        if output.tokens is None:
+            return 1.0
+        return float(output.tokens if self.config.loss_over == "tokens" else output.tokens > 0)
+
+    def _rescale(self, factor: float) -> None:
+        """Turn the mean of sums into a mean over the step. By the same factor in every process."""
+        if factor == 1:
+            return
+        for parameter in self.objective.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+
+    def _report(self, problems: list[ItemProblem]) -> None:
+        """Note items that could not be used. Raises TrainingError, after a save, if they are more than may be left out."""
+        new = self.report.add(problems)
+        if not new:
+            return
+        if self.accelerator.is_main_process:
+            log_problems(new)
+            self.report.write(self.directory)
+        skipped = [problem for problem in self.report.problems if problem.happened == "skipped"]
+        if self._most_skipped is not None and len(skipped) > self._most_skipped:
+            self.save()
+            raise TrainingError(
+                f"step {self.step}: {len(skipped)} items could not be used, and max_skipped allows {self._most_skipped}: "
+                f"{listing(skipped)}; "
+                "mend them, or raise max_skipped, and continue with --resume"
+            )
 
     def _note(self, figures: Mapping[str, Tensor]) -> None:
         """Add figures up on the device. Reading them would force a synchronisation."""
         for name, value in figures.items():
-            value = value.detach().float()
+            value = value.detach().float().to(self.accelerator.device)
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
         self._timed += 1
@@ -233,6 +271,10 @@ class Trainer:
         added = self.accelerator.reduce(self._sums, "sum") if several > 1 else self._sums
         sums = {name: float(value) for name, value in added.items()}
         figures: dict[str, float] = {"step": float(self.step)}
+        weight = sums.pop(_WEIGHT, 0.0)
+        loss = sums.pop("loss", 0.0)
+        if weight:
+            figures["loss"] = loss / weight
         for name, value in sums.items():
             kind, _, what = name.rpartition("/")
             if what == "right" and sums[f"{kind}/asked"]:
@@ -245,9 +287,8 @@ class Trainer:
         figures |= {f"rate/{part}": rate for part, rate in self.rates.items()}
         self._require_sense(figures)
         self._sums, self._summed, self._timed, self._waited, self._since = {}, 0, 0, 0.0, time.monotonic()
-        figures = {
-            name: round(value, 6) for name, value in figures.items()
-        }  # on_log gets the same values as a reader of the log
+        # on_log gets the same values as a reader of the log
+        figures = {name: value if name == "step" else float(f"{value:.{_DIGITS}g}") for name, value in figures.items()}
         if self.accelerator.is_main_process:
             with (self.directory / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(figures) + "\n")

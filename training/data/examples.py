@@ -6,6 +6,7 @@ Everything with gradients is computed here, inside the objective's forward pass.
 Legend: T frames, S pixels per side, P tokens per frame, Dv vision width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,12 +20,13 @@ from torch import Tensor
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
-from afterview.model.language.prompt import Prompt
+from afterview.model.language.prompt import IGNORED_LABEL, Prompt
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.pictures import see_pictures, several_pictures
 from afterview.model.vision.tiles import PUBLISHED, Tiling
 from afterview.model.vision.tower import VisionEncoder
 from afterview.training.base.errors import DataError
+from afterview.training.data.report import Happened, ItemProblem
 
 FRAMES_AT_ONCE: Final = 32  # per batch of the tower; bounds memory, changes results only by rounding
 
@@ -41,6 +43,20 @@ class Example:
     features: Tensor | None = None  # [T, P, Dv]
     frames: Tensor | None = None  # uint8 [T, S, S, 3]
     pictures: tuple[NDArray[np.uint8], ...] = ()  # uint8 [H, W, 3]
+    # Under a rule that looks at frames: their vectors and the question's -> the layout, instead of `layout`. The sizes are the same.
+    choose: Callable[[NDArray[np.floating], NDArray[np.floating] | None], VideoLayout] | None = None
+    file: str = ""  # annotations that it comes from
+    item: int = -1  # its number there
+
+    def problem(self, why: str, happened: Happened) -> ItemProblem:
+        """What became of it while training."""
+        return ItemProblem(self.file, self.item, why, happened)
+
+    @classmethod
+    def empty(cls) -> "Example":
+        """A text without supervised tokens, in place of examples that cannot be used: its loss and its gradients are zero."""
+        ids = np.zeros(1, dtype=np.int64)
+        return cls("nothing", Prompt(ids, ids), np.full(2, IGNORED_LABEL, dtype=np.int64), 0)
 
 
 def perceive(
@@ -54,13 +70,35 @@ def perceive(
     if example.layout is not None:
         features = example.features if example.frames is None else see(vision, example.frames.numpy())
         assert features is not None, "a video has features or frames"
-        return Sample(features, example.layout, example.prompt, example.labels)
+        chosen = example.layout
+        if example.choose is not None:
+            chosen = _choose(example.choose, features, example, model, forgetting)
+        return Sample(features, chosen, example.prompt, example.labels)
     projector, side = model.projector, vision.spec.resolution
     if not example.pictures:  # a blank picture adds no token to the text but keeps every parameter in the graph
         tokens, layout = several_pictures([np.zeros((side, side, 3), np.uint8)], vision, projector, forgetting)
         return Sample(tokens, layout, example.prompt, example.labels, text_only=True)
     tokens, layout = see_pictures(example.pictures, vision, projector, forgetting, tiling, seed=example.seed)
     return Sample(tokens, layout, example.prompt, example.labels)
+
+
+def _choose(
+    choose: Callable[[NDArray[np.floating], NDArray[np.floating] | None], VideoLayout],
+    features: Tensor,
+    example: Example,
+    model: VideoLanguageModel,
+    forgetting: ForgettingConfig,
+) -> VideoLayout:
+    """The layout under a rule that looks at frames, with the present weights. In asking, stream.ask.context does the same."""
+    features = features.detach()
+    if forgetting.temporal == "keyframe":
+        return choose(features.float().mean(1).double().cpu().numpy(), None)
+    return choose(model.frame_vectors(features), model.question_vector(example.prompt))
+
+
+def too_long(name: str, length: int, max_length: int) -> str:
+    """Why a sample of `length` tokens cannot be used."""
+    return f"{name}: {length} tokens, but max_length is {max_length}"
 
 
 def see(vision: VisionEncoder, frames: NDArray[np.uint8]) -> Tensor:

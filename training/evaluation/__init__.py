@@ -1,6 +1,6 @@
 """Evaluation: answers are judged against the truth of worlds that were rendered, encoded and ingested like any other video.
 
 plan       which worlds, which questions (pure)     judge     one answer against its truth (pure)
-worlds     video -> memory -> answers                tables    accuracies, intervals, mistakes (pure)
-quiz       the questions of the demo (pure)
+choices    which lettered option it chooses (pure)   tables    accuracies, intervals, mistakes (pure)
+worlds     video -> memory -> answers                quiz      the questions of the demo (pure)
 """

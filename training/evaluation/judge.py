@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from afterview.training.evaluation.choices import chosen, options_of
 from afterview.training.world import WorldQuestion
 from afterview.training.world.facts import NOT_SEEN, NOTHING
 from afterview.training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
@@ -47,9 +48,9 @@ class OneAnswer:
 
 def is_right(question: WorldQuestion, answer: str) -> bool:
     """Whether the answer is true."""
-    said, truth = plain(answer), plain(question.answer)
     if question.multiple_choice:
-        return letter(answer) == question.answer
+        return chosen(answer, options_of(question.text)) == question.answer
+    said, truth = plain(answer), plain(question.answer)
     if said == truth:
         return True
     if question.kind in SUMMARIES:
@@ -83,12 +84,6 @@ def read_cameras(question: WorldQuestion, said: Mapping[str, OneAnswer]) -> str:
     since = claims.pop(question.names_camera or "", -math.inf)
     later = [name for name, shown_s in claims.items() if shown_s > since]
     return min(later, key=lambda name: claims[name]) if later else NOT_SEEN
-
-
-def letter(answer: str) -> str | None:
-    """The letter that an answer chooses: `B`, `b.`, `(B) red` or `B. red`. None if it does not start with a letter."""
-    found = re.match(r"\W*([A-Ha-h])(?:\W|$)", answer.strip())
-    return found.group(1).upper() if found else None
 
 
 def named(text: str) -> set[str]:

@@ -92,9 +92,7 @@ def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
         return model
     visible = model.preset.forgetting.max_frames
     recall = (
-        RecallConfig(budget=10**9, window=0, nearest=1)
-        if mode == "full"
-        else RecallConfig(budget=visible, window=0, nearest=0)
+        RecallConfig.model_validate("full") if mode == "full" else RecallConfig(budget=visible, window=0, nearest=0)
     )
     return replace(model, preset=model.preset.model_copy(update={"recall": recall}))
 

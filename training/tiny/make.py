@@ -27,9 +27,10 @@ from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
 from afterview.training.base.progress import Report, ShowProgress, unseen
+from afterview.training.core.checkpoints import STATE
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
-from afterview.training.core.trainer import STATE, Trainer
+from afterview.training.core.trainer import Trainer
 from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
 from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.encoders import learn_to_see

@@ -31,4 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         return ExitStatus.OK
     print(f"{trained.model}  after {trained.steps} steps; use it as --model {trained.model}")
     print(f"{trained.curves}  loss and accuracy")
+    if trained.items:
+        counted = ", ".join(f"{count} {happened}" for happened, count in trained.items.items())
+        print(f"{trained.report}  items that were not trained on, or not whole: {counted}")
     return ExitStatus.OK

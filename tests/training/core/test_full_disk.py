@@ -8,7 +8,7 @@ import torch
 
 from afterview.memory.base.durable import unfinished_files
 from afterview.training.base.errors import TrainingError
-from afterview.training.core.trainer import STATE
+from afterview.training.core.checkpoints import STATE
 from afterview.training.data.features import feature_path, save_frames
 from tests.support.full_disk import no_larger_files
 from tests.training.core.test_trainer import line_trainer

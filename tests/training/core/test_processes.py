@@ -13,7 +13,8 @@ import yaml
 
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.core.parts import parameter_groups, parts_of
-from afterview.training.core.stages import StageConfig, StageData, StageObjective
+from afterview.training.core.stage_data import StageData
+from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import LOG
 from afterview.training.run import train_stage
 from tests.support.sharded import FSDP

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.training.core.stages import StageData
+from afterview.training.core.stage_data import StageData
 from afterview.training.data.features import save_features
 from afterview.training.run import train_stage
 from tests.support.presets import write_toy

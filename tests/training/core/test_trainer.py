@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,14 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError, TrainingError
+from afterview.training.core.checkpoints import STATE
 from afterview.training.core.curves import draw_curves
+from afterview.training.core.epochs import SampleOrder, plan_epoch
 from afterview.training.core.parts import MODEL_PARTS, parameter_groups, parts_of
-from afterview.training.core.stages import DataStream, StageConfig, StageData, StageObjective, plan_epoch
+from afterview.training.core.stage_data import StageData
+from afterview.training.core.stages import DataStream, StageConfig, StageObjective
 from afterview.training.core.trainer import (
     LOG,
-    STATE,
     OnLog,
     StepOutput,
     Trainer,
@@ -152,6 +155,16 @@ def test_each_step_is_taken_at_each_parts_own_rate(tmp_path: Path) -> None:
         logged = [line[f"rate/{name}"] for line in trainer.logged()]
         assert logged == pytest.approx([rate * share for share in shares], abs=1e-6)
     assert parts["still"][0].item() == 0.0
+
+
+def test_small_learning_rates_are_logged_with_their_digits(tmp_path: Path) -> None:
+    rate = 2.0e-6
+    trainer = line_trainer(tmp_path, steps=8, learning_rates={"line": rate}, schedule="cosine", log_every=1)
+    trainer.run(lambda number: torch.ones(1))
+    logged = [line["rate/line"] for line in trainer.logged()]
+    right = [rate * 0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert logged == pytest.approx(right, rel=1e-5)
+    assert [line["step"] for line in trainer.logged()] == list(range(1, 9))
 
 
 class Line(nn.Module):
@@ -481,19 +494,32 @@ def test_no_kind_of_sample_may_be_longer_than_the_decoder_takes(toy: Path, tmp_p
     for short in (stage(toy, streams=streams, max_length=40), stage(toy, max_length=40)):
         with pytest.raises(DataError, match=r"tokens, but max_length is 40"):
             StageData(short, model)(0)
-    (sample,) = StageData(stage(toy, streams=streams), model)(0)
-    with pytest.raises(DataError, match=r"sample of text: \d+ tokens, but max_length is 40"):
-        StageObjective(model, stage(toy, streams=streams, max_length=40))([sample])
+    sample, _ = StageData(stage(toy, streams=streams), model)(0)
+    output = StageObjective(model, stage(toy, streams=streams, max_length=40))([sample])
+    assert [problem.happened for problem in output.problems] == ["skipped"]
+    assert re.search(r"sample of text: \d+ tokens, but max_length is 40", output.problems[0].why)
+    assert (output.tokens, float(output.loss)) == (0, 0.0)
 
 
 def test_an_epoch_holds_every_item_by_its_weight_and_keeps_streams_apart() -> None:
-    order = plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=0)
-    items = [pair for batch in order for pair in batch]
+    items = plan_epoch([10, 4], [1.5, 2.0], seed=1, epoch=0)
     assert sum(stream == 0 for stream, _ in items) == 15
     assert sorted(item for stream, item in items if stream == 1) == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert all(len({stream for stream, _ in batch}) == 1 for batch in order)
-    assert order == plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=0)
-    assert order != plan_epoch([10, 4], [1.5, 2.0], 3, apart=1, seed=1, epoch=1)
+    order = plan_epoch([10, 4], [1.5, 2.0], together=4, seed=1, epoch=0)
+    steps = [order[at : at + 4] for at in range(0, len(order), 4)]
+    assert all(len(step) == 4 and len({stream for stream, _ in step}) == 1 for step in steps)
+    assert sum(stream == 0 for stream, _ in order) == 16  # one item is drawn again to fill a step
+    assert sorted(item for stream, item in order if stream == 1) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert order == plan_epoch([10, 4], [1.5, 2.0], together=4, seed=1, epoch=0)
+    assert order != plan_epoch([10, 4], [1.5, 2.0], together=4, seed=1, epoch=1)
+
+
+def test_samples_are_one_sequence_over_all_epochs() -> None:
+    order = SampleOrder([5], [1.0], seed=0)
+    drawn = [order(number) for number in range(15)]
+    for epoch in range(3):
+        assert sorted(one.item for one in drawn[5 * epoch : 5 * epoch + 5]) == [0, 1, 2, 3, 4]
+    assert [order(number) for number in (14, 0, 7)] == [drawn[14], drawn[0], drawn[7]]
 
 
 def test_the_rate_rises_then_falls_as_scheduled() -> None:

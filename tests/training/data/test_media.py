@@ -16,8 +16,10 @@ from afterview.model.batch import assemble
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.training.base.errors import DataError
+from afterview.training.core.epochs import plan_epoch
 from afterview.training.core.prefetch import Prefetcher
-from afterview.training.core.stages import StageConfig, StageData, StageObjective, plan_epoch
+from afterview.training.core.stage_data import StageData
+from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.data.examples import Example, perceive, see
 from afterview.training.data.features import FeatureBank, FrameBank
 from afterview.training.run import train_stage
@@ -100,7 +102,7 @@ def test_streams_of_every_kind_are_mixed_by_weight(data: Path) -> None:
 
 def test_a_text_alone_costs_what_the_decoder_alone_would(data: Path) -> None:
     """The blank picture of a text sample has no effect except gradients of zero."""
-    config = stage(data, [{"annotations": "text.json"}], {"memaug": 1e-3})
+    config = stage(data, [{"annotations": "text.json"}], {"memaug": 1e-3}, batch=1)
     model = load_pretrained(config.model, device="cpu", dtype="float32")
     model.video_language.requires_grad_(True)
     (example,) = StageData(config, model)(0)
@@ -123,7 +125,7 @@ def test_a_sample_of_pictures_is_seen_as_a_question_about_them(data: Path, tmp_p
     for name, (question, pictures) in asked.items():
         items = [{"image": pictures, "conversations": said(question, "The second")}]
         (tmp_path / name).write_text(json.dumps(items))
-        config = stage(data, [{"annotations": tmp_path / name, "pictures": data}], {"memaug": 1e-3})
+        config = stage(data, [{"annotations": tmp_path / name, "pictures": data}], {"memaug": 1e-3}, batch=1)
         model = load_pretrained(config.model, device="cpu", dtype="float32")
         (example,) = StageData(config, model)(0)
         with torch.no_grad():
@@ -217,12 +219,12 @@ def test_the_papers_three_stages_run_in_a_row_over_three_cameras(data: Path, tmp
 
 
 def test_the_batches_of_a_step_come_from_one_stream() -> None:
-    order = plan_epoch([10, 4], [1.0, 2.0], 3, apart=2, seed=1, epoch=0)
-    steps = [order[at : at + 2] for at in range(0, len(order), 2)]
+    order = plan_epoch([10, 4], [1.0, 2.0], together=6, seed=1, epoch=0)
+    steps = [order[at : at + 6] for at in range(0, len(order), 6)]
     assert len(steps) == 4
-    assert all(len({stream for batch in step for stream, _ in batch}) == 1 for step in steps)
-    assert all(len(batch) == 3 for batch in order)
-    assert {item for batch in order for stream, item in batch if stream == 0} == set(range(10))
+    assert all(len({stream for stream, _ in step}) == 1 for step in steps)
+    assert all(len(step) == 6 for step in steps)
+    assert {item for stream, item in order if stream == 0} == set(range(10))
 
 
 def test_batches_are_read_ahead_in_one_thread_and_failures_come_when_they_are_due() -> None:

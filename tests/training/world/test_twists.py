@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from afterview.cli.main import main
 from afterview.training.base.errors import WorldError
 from afterview.training.data.conversations import read_annotations
-from afterview.training.evaluation.judge import is_right, letter, named
+from afterview.training.evaluation.judge import is_right, named
 from afterview.training.world import (
     Event,
     QuestionPlan,
@@ -194,7 +194,6 @@ def test_a_choice_is_judged_by_its_letter() -> None:
         assert is_right(question, question.answer.lower())
         assert is_right(question, f"({question.answer}) because")
         assert not is_right(question, question.wrong[0])
-    assert [letter(said) for said in ("B", " c. red", "Ben", "", "the answer is A")] == ["B", "C", None, None, None]
 
 
 # ---- cameras

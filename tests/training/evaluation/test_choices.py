@@ -1,0 +1,102 @@
+"""Scoring of lettered answers: which form of an answer chooses which option."""
+
+import pytest
+
+from afterview.training.evaluation.choices import chosen, options_of
+from afterview.training.evaluation.judge import is_right
+from afterview.training.world import WorldQuestion
+
+OPTIONS = {"A": "blue", "B": "red", "C": "not seen", "D": "dark red"}
+QUESTION = "Which colour?\nA. blue\nB. red\nC. not seen\nD. dark red"
+
+_B = [
+    "B", "b", "B.", " b. ", "(B)", "(B).", "(b)", "B)", "B:", "[B]", "{B}", '"B"', "'B'.", "\u201cB\u201d", "`B`", "**B**",
+    "**B**.", "__B__", "*(B)*", "$B$", "B!", "B\n", "B. red", "b. red", "(B) red", "B) red.", "B: Red", "B - red", "B \u2014 red",
+    "**B. red**", "B red", "B, red", "Answer: B", "answer: b", "Answer:B", "Answer : B", "**Answer:** B", "ANSWER: (B)",
+    "Answer: B. red", "Answer is B", "Answer B", "The answer is B", "The answer is B.", "the answer is b", "The answer is: B",
+    "The answer is (B).", "The answer is option B.", "The correct answer is B", "The correct answer is (B) red.",
+    "The correct option is B.", "The best choice is B", "My answer is B.", "The answer would be B.", "The right answer is **B**.",
+    "Final answer: B", "The final answer is $\\boxed{B}$.", "\\boxed{B}", "$\\boxed{B}$", "\\boxed{\\text{B}}",
+    "\\boxed{\\mathbf{B}}", "\\boxed{(B)}", "\\boxed{B. red}", "\\boxed{red}", "<answer>B</answer>", "<answer> (B) red </answer>",
+    "Option B", "option (B)", "Choice B.", "It is B", "It's B.", "I choose B", "I would say B.", "I'd go with B.",
+    "I think it is B.", "I think the answer is B.", "B is correct", "B is the correct answer.", "B is the answer",
+    "B because it is red", "B, because the circle is red.", "(B) because", "B. The circle is red.", "B. A red circle is there.",
+    "B\n\nThe circle is red.", "The circle is red. So the answer is B.", "Let me think. A circle is red.\nAnswer: B",
+    "The circle is not blue. The answer is B.", "C'est B", "C\u2019est B.", "C'est la B", "La r\u00e9ponse est B.",
+    "R\u00e9ponse : B", "La bonne r\u00e9ponse est (B).", "Die Antwort ist B.", "Antwort: B", "Die richtige Antwort lautet B",
+    "La respuesta es B", "La respuesta correcta es la B.", "Respuesta: B", "La risposta \u00e8 B", "A resposta \u00e9 B",
+    "Het antwoord is B.", "\u041e\u0442\u0432\u0435\u0442: B", "\u7b54\u6848\u662fB", "\u7b54\u6848\uff1aB",
+    "\u7b54\u6848\u662f\uff08B\uff09\u3002", "\u6b63\u786e\u7b54\u6848\u662fB\u3002", "\u9009B", "\u6b63\u89e3\u306fB\u3067\u3059",
+    "\uc815\ub2f5\uc740 B", "Ans: B", "So, B.", "B\uff01", "Option B is correct", "#### B", "- B", "> B", "Choose B", "Sure! B",
+    '{"answer": "B"}', "Answer = B", "The correct one is B", "It is definitely B", "\\[ B \\]", "\\(\\boxed{B}\\)",
+    "<think>A or C?</think> B", "I would choose option (B).", "red", "Red", "red.", "RED", '"red"', "The answer is red.",
+    "Answer: red", "It is red.", "It's red",
+]  # fmt: skip
+
+_NONE = [
+    "", " ", ".", "?", "B or C", "B or C.", "b or c", "(B) or (C)", "B and C", "B, C", "B,C", "B/C", "B & C", "A or B", "A, B",
+    "Both A and B", "Either B or C", "Neither A nor B", "A B C D", "AB", "BC", "Answer: B or C", "The answer is B or C",
+    "The answer is B and C.", "The answer is either B or C.", "The answer is B, or maybe C", "Answer: A. Answer: B", "B. No, C.",
+    "B... no, wait, C", "\\boxed{A} or \\boxed{B}", "\\boxed{B or C}", "<answer>B or C</answer>", "not B", "Not B.", "It is not B",
+    "It isn't B.", "The answer is not B.", "I don't think it is B.", "I do not think the answer is B.", "B is wrong",
+    "B is not the answer.", "Is it B?", "B?", "Ben", "Because", "Blue and red", "Certainly", "A red circle", "A red circle.",
+    "A circle", "a red circle", "The answer is a red circle", "It is a red circle.", "I saw a circle.", "A is for apple", "E", "E.",
+    "The answer is E", "H", "I", "1", "2", "Z", "I do not know", "I cannot tell from A to D.", "None of the above",
+    "All of the above", "B. blue", "(B) blue", "A. red", "B: not seen", "C. dark red", "B12", "B-roll", "B's", "Vitamin B is there",
+    "Camera B shows it", "Plan B", "It depends", "A is wrong, B is right", "A and B are both wrong", "a or b", "B or D",
+    "The answer is A. red", "red or blue", "not red", "Answer: none", "A dog. A cat.", "A cat because it meows",
+    "If it were B, it would be red.", "The answer isn't B", "Options: A, B, C, D", "Dark", "The colour could be B or red or C",
+    "C'est B ou C", "\u7b54\u6848\u662fB\u6216C", "Je ne sais pas", "Be", "bed", "cab",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", _B)
+def test_forms_of_an_answer_that_choose_b(answer: str) -> None:
+    assert chosen(answer, OPTIONS) == "B"
+
+
+@pytest.mark.parametrize("answer", _NONE)
+def test_forms_of_an_answer_that_choose_nothing(answer: str) -> None:
+    assert chosen(answer, OPTIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "letter"),
+    [
+        ("A red circle", {"A": "a red circle", "B": "a blue one"}, "A"),
+        ("A red circle", {"A": "a blue one", "B": "A red circle."}, "B"),
+        ("A", {"A": "a red circle", "B": "a blue one"}, "A"),
+        ("a", {"A": "red", "B": "blue"}, "A"),
+        ("A. red", {"A": "red", "B": "blue"}, "A"),
+        ("A red", {"A": "red", "B": "blue"}, "A"),
+        ("The answer is A.", {"A": "red", "B": "blue"}, "A"),
+        ("The answer is a", {"A": "red", "B": "blue"}, "A"),
+        ("C'est B", {letter: letter.lower() * 3 for letter in "ABC"}, "B"),
+        ("dark red", OPTIONS, "D"),
+        ("not seen", OPTIONS, "C"),
+        ("Not seen.", OPTIONS, "C"),
+        ("All of the above", {"A": "red", "B": "blue", "C": "All of the above"}, "C"),
+        ("B", {"A": "C", "B": "A"}, "B"),
+        ("red", {"A": "red", "B": "Red"}, None),  # two options of one text
+        ("H", None, "H"),
+        ("I", None, None),
+    ],
+)
+def test_an_options_text_counts_and_letters_that_are_not_offered_do_not(
+    answer: str, options: dict[str, str] | None, letter: str | None
+) -> None:
+    assert chosen(answer, options) == letter
+
+
+def test_options_are_read_from_the_question() -> None:
+    assert options_of(QUESTION) == OPTIONS
+    assert options_of("Which?\n(A) red\n(B) blue, mostly.") == {"A": "red", "B": "blue, mostly."}
+    assert options_of("Which colour is A. Smith's car?") == {}
+
+
+def test_the_world_evaluation_scores_choices_by_it() -> None:
+    question = WorldQuestion(
+        kind="colour", text=QUESTION, answer="B", wrong=("A", "C", "D"), at_s=1.0, multiple_choice=True
+    )
+    for answer, right in (("Answer: B", True), ("red", True), ("B or C", False), ("A red circle", False), ("A", False)):
+        assert is_right(question, answer) is right

@@ -1,0 +1,157 @@
+"""Which of the lettered options an answer chooses. Strict: an answer that names two options, or none clearly, chooses none. Pure.
+
+Benchmarks are scored by it, so a doubtful answer is a wrong one, never a lucky one. An option counts if the answer
+
+    is its letter              B   b.   (B)   **B**   [B]   "B"
+    begins with it             B. red   (B) red   B, because it is red   B is correct
+    names it as the answer     Answer: B   The answer is (B).   \\boxed{B}   <answer>B</answer>   I choose B   C'est B   答案是B
+    is its text                red   The answer is red   B. red
+
+and nothing in the answer chooses another one. `A red circle` begins with an article, not with a letter: it is option A only if that is
+the text of option A.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+LETTERS: Final = "ABCDEFGH"
+
+_LISTED = re.compile(r"^\s*\(?([A-H])[.):]\s+(.+?)\s*$", re.MULTILINE)
+_WRAPPED = (
+    re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}"),
+    re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL),
+)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.IGNORECASE | re.DOTALL)
+_OPENING = re.compile(
+    r"^(?:[\s#>\-]|\\[(\[]|(?:so|thus|hence|therefore|sure|yes|ok|okay|well|definitely|certainly|probably)\b[,:!.]?\s)+",
+    re.IGNORECASE,
+)
+_STYLE = re.compile(r"\\(?:text|mathrm|mathbf|textbf|rm|bf)\s*\{([^{}]*)\}")
+_MARKS = str.maketrans({
+    "*": " ", "`": " ", "_": " ", "$": " ", "\u00a0": " ",
+    "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff0e": ".", "\u3002": ".",
+    "\uff0c": ",", "\uff01": "!", "\u2192": ":", "\u3001": ",", "\u300c": '"', "\u300d": '"',
+})  # fmt: skip
+
+# What says that the answer follows. Latin words end at a space or a colon, Chinese and Japanese ones directly before the letter.
+_NAMED = r"(?:answer|ans|option|choice|response|letter)"
+_BE = r"(?:\s+(?:is|was|would\s+be|should\s+be|must\s+be)\b)?"
+_SURE = r"(?:\s*(?:definitely|clearly|certainly|probably|likely|most\s+likely|therefore|thus)\b)?"
+_LEADS = re.compile(
+    r"(?:"
+    rf"\b{_NAMED}\b[\"']?\.?{_BE}{_SURE}\s*[:=]?\s*(?:{_NAMED}\b\s*:?)?"
+    rf"|\b(?:it\s+is|it's|that\s+is|that's|this\s+is|(?:correct|right|best)\s+one\s+is|choose|pick|select"
+    rf"|(?:i|we)(?:'d|\s+would)?\s+(?:say|answer)|(?:go|going)\s+with)\b{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
+    r"|\b(?:c'est|est|r\u00e9ponse|ist|lautet|antwort|es|respuesta|risposta|\u00e8|resposta|\u00e9|antwoord(?:\s+is)?|svar)\b\s*:?\s*(?:la\b|die\b|der\b)?"
+    r"|\b(?:\u043e\u0442\u0432\u0435\u0442)\b\s*:?"
+    r"|(?:\u7b54\u6848|\u7b54\u3048|\u6b63\u89e3|\u9009\u9879|\u9009\u62e9|\u9009)\s*(?:\u5e94\u8be5)?(?:\u662f|\u4e3a|\u306f)?\s*:?|\uc815\ub2f5\uc740|\ub2f5\uc740"
+    r")\s*",
+    re.IGNORECASE,
+)
+_ALONE = r"(?![A-Za-z0-9]|'[A-Za-z])"
+_LETTER = rf"[\(\[\{{\"']*\s*([A-Ha-h]){_ALONE}(?:\s*[\)\]\}}\"']+)?"
+_AFTER_LEAD = re.compile(_LETTER)
+_ENDS = re.compile(
+    r"\s*(?:$|[.:;,!\n)]|(?<=\s)[\-\u2013\u2014]|[\-\u2013\u2014](?=\s)|\u3067\u3059|(?:because|since|as)\b)",
+    re.IGNORECASE,
+)
+_IS_RIGHT = re.compile(
+    r"\s+is\s+(?:the\s+)?(?:(?:correct|right|best|true|my|final)\b\s*)*(?:answer|option|choice)?\s*(?:$|[.,;!\n])",
+    re.IGNORECASE,
+)
+_DENIES = re.compile(r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|nicht|keine?|pas|\w+n't)\b", re.IGNORECASE)
+_LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
+_ARTICLE = re.compile(r"\s+(?!or\b|and\b|nor\b|is\b|but\b|to\b)[a-z]")
+_JOINS = re.compile(r"\s*[)\]]*\s*(?:or|and|nor|/|&|\+|,|o|ou|oder|und|et)\s*[(\[]*\s*([a-h])(?![\w'])", re.IGNORECASE)
+
+
+def options_of(question: str) -> dict[str, str]:
+    """The lettered options of a question's text, by letter: the last lines of the form `A. red` or `(A) red`."""
+    return dict(_LISTED.findall(question))
+
+
+def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
+    """The letter that an answer chooses, or None. options: the text of each letter; without them every letter from A to H is one."""
+    text = _bare(answer)
+    for pattern in _WRAPPED:
+        if inner := [found.strip() for found in pattern.findall(text)]:
+            said = {chosen(_STYLE.sub(r"\1", one), options) for one in inner}
+            return said.pop() if len(said) == 1 else None
+    offered = set(options) if options else set(LETTERS)
+    if (named := _by_text(text, options or {})) is not None:
+        return named
+    if text.endswith("?"):
+        return None
+    found = [*_at_the_start(text, options or {}), *_after_leads(text, options or {})]
+    letters = {letter for letter, _ in found}
+    if len(letters) != 1 or not letters <= offered:
+        return None
+    (letter,) = letters
+    rests = [text[end:].lstrip(" .):,;-\u2013\u2014") for _, end in found]
+    if any(_says(rest, option) for rest in rests for other, option in (options or {}).items() if other != letter):
+        return None
+    return letter if not _others(text, letter, offered) else None
+
+
+def _bare(answer: str) -> str:
+    """The answer without emphasis, typographic marks, and words such as `so` before it."""
+    text = _STYLE.sub(r"\1", _THOUGHT.sub(" ", answer).translate(_MARKS))
+    return re.sub(r"[ \t]+", " ", _OPENING.sub("", re.sub(r"\\[)\]]", " ", text))).strip()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", _bare(text)).strip(" .\"'()[]").lower()
+
+
+def _by_text(text: str, options: Mapping[str, str]) -> str | None:
+    """The option whose text the whole answer is, or what the answer says after `Answer:` or the like."""
+    said = [text, *(text[lead.end() :] for lead in _LEADS.finditer(text) if not _DENIES.search(text[: lead.start()]))]
+    plain = {_plain(one) for one in said}
+    found = [letter for letter, option in options.items() if _plain(option) and _plain(option) in plain]
+    return found[0] if len(found) == 1 else None
+
+
+def _at_the_start(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """The letter that an answer begins with, and where it ends."""
+    first = re.match(_LETTER, text)
+    if first is None:
+        return
+    letter, rest = first[1].upper(), text[first.end() :]
+    closed = first[0].rstrip()[-1] in ")]}\"'"
+    goes_on = (first[1].isupper() and _IS_RIGHT.match(rest)) or (closed and not _JOINS.match(rest))
+    if _ENDS.match(rest) or goes_on or _says(rest, options.get(letter, "")):
+        yield letter, first.end()
+
+
+def _after_leads(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """The letters that follow `Answer:`, `I choose` and the like. One that a word such as `not` denies in the same sentence is none."""
+    for lead in _LEADS.finditer(text):
+        sentence = re.split(r"[.!?\n]\s", text[: lead.start()])[-1]
+        found = _AFTER_LEAD.match(text, lead.end())
+        if found is None or _DENIES.search(sentence):
+            continue
+        letter, rest = found[1].upper(), text[found.end() :]
+        if _ENDS.match(rest) or (found[1].isupper() and _IS_RIGHT.match(rest)) or _says(rest, options.get(letter, "")):
+            yield letter, found.end()
+
+
+def _says(text: str, option: str) -> bool:
+    """Whether a text is that of an option, apart from case and marks."""
+    return bool(_plain(option)) and _plain(text) == _plain(option)
+
+
+def _others(text: str, letter: str, offered: set[str]) -> bool:
+    """Whether the answer names another option than this one."""
+    for found in _LONE.finditer(text):
+        article = found[1] == "A" and _ARTICLE.match(text, found.end()) is not None
+        if found[1] != letter and found[1] in offered and not article:
+            return True
+    return any(found[1].upper() != letter for found in _joined(text))
+
+
+def _joined(text: str) -> Iterator[re.Match[str]]:
+    """Letters of any case that `or` and the like join to a letter before them: `b or c`."""
+    for found in re.finditer(r"(?<![\w'])[A-Ha-h](?![\w'])", text):
+        if joined := _JOINS.match(text, found.end()):
+            yield joined

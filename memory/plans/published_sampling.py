@@ -57,7 +57,9 @@ def feature_rows(rows: int, seconds: float) -> NDArray[np.int64]:
     _require(rows, "rows")
     taken = min(rows, int(seconds))
     if taken < 1:
-        raise ConfigError(f"a video of {seconds:g} s has no row for training; the published reader takes int(seconds) of them")
+        raise ConfigError(
+            f"a video of {seconds:g} s has no row for training; the published reader takes int(seconds) of them"
+        )
     return _spread(rows, taken)
 
 

@@ -19,6 +19,7 @@ from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.run_configuration import RUN_CONFIGURATION, keep_configuration
 from afterview.training.core.stages import StageConfig, StageData, StageObjective, read_streams
 from afterview.training.core.trainer import LOG, STATE, Trainer
+from afterview.training.data.report import ItemReport
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
@@ -74,7 +75,8 @@ def train_stage(
     """Train one stage, in as many processes as were launched. Resumes from the checkpoint in `out`, if there is one."""
     find_preset(config.model)  # raises ModelNotFound
     with progress("reading the annotations"):
-        items = read_streams(config)
+        report = ItemReport()
+        items = read_streams(config, report)
     with progress(f"loading model {config.model}"):
         model = _load(config, device="cpu" if cpu else None)
     trainer = Trainer(
@@ -89,12 +91,14 @@ def train_stage(
     data(0)  # raises DataError for a sample that does not fit, before anything is written
     if trainer.accelerator.is_main_process:
         keep_configuration(config, out)
+        if report.problems:
+            report.write(out)
     if trainer.resume() and trainer.accelerator.is_main_process:
         _LOGGER.info("%s: resumes after step %d", out, trainer.step)
     batches = Prefetcher(data, stride=processes)
     try:
-        with progress("training", "steps", bar=False) as report:
-            trainer.run(batches, report=report)
+        with progress("training", "steps", bar=False) as shown:
+            trainer.run(batches, report=shown)
     finally:
         batches.close()
     whole = _whole(trainer, model, config)

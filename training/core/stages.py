@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional
 
@@ -23,25 +22,13 @@ from afterview.training.base.errors import DataError
 from afterview.training.base.seeds import seeded
 from afterview.training.core.parts import MODEL_PARTS, fault_of
 from afterview.training.core.trainer import StepOutput, TrainerConfig
-from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
+from afterview.training.data import streams
+from afterview.training.data.conversations import Annotation, read_conversation
 from afterview.training.data.examples import Example, perceive, read_picture
-from afterview.training.data.features import FeatureBank, FrameBank, require_videos
-
-
-class DataStream(Schema):
-    """Annotations and the media they describe. weight: uses of an item per epoch (0.5: a new random half in each epoch)."""
-
-    annotations: Path
-    features: Path | None = None  # cached features of its videos; see training.data.features
-    frames: Path | None = None  # frames of its videos, instead of features: for stages that train the vision tower
-    pictures: Path | None = None  # directory of its pictures
-    weight: float = Field(default=1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "DataStream":
-        if self.features and self.frames:
-            raise ValueError("features and frames are given; give one of them")
-        return self
+from afterview.training.data.features import FeatureBank, FrameBank
+from afterview.training.data.items import BadItems, Item
+from afterview.training.data.report import ItemReport
+from afterview.training.data.streams import DataStream
 
 
 class StageConfig(Schema):
@@ -52,6 +39,8 @@ class StageConfig(Schema):
     init_memaug: bool = False  # stage 1 starts from a LLaVA without MemAug
     trainer: TrainerConfig
     streams: tuple[DataStream, ...] = Field(min_length=1)
+    # Items whose media are missing, or would be left out. drop: train without them, and report them.
+    bad_items: BadItems = "refuse"
     batch: int = Field(ge=1)  # samples per device, before accumulation
     # One-stream: all batches of an optimizer step come from one stream.
     batching: Literal["random", "one-stream"] = "random"
@@ -113,10 +102,10 @@ class StageData:
         config: StageConfig,
         model: AfterviewModel,
         *,
-        items: Sequence[list[Annotation]] | None = None,
+        items: Sequence[list[Item]] | None = None,
         processes: int = 1,
     ) -> None:
-        """items: the annotations of each stream, if `read_streams` has read them already. processes: number of processes that train
+        """items: of each stream, if `read_streams` has read them already. processes: number of processes that train
         together, each on its own batches of a step. Raises DataError for unusable data."""
         self._config, self._model = config, model
         self._tokenizer = require_tokenizer(model.tokenizer)
@@ -160,22 +149,23 @@ class StageData:
         return self._epoch[1]
 
     def _example(self, stream: int, item: int) -> Example:
-        annotation, seed = self._items[stream][item], stream << 32 | item
+        one, seed = self._items[stream][item], stream << 32 | item
+        annotation = one.annotation
         if annotation.video is not None:
-            return self._video(annotation, self._banks[stream], seed)
+            return self._video(one, self._banks[stream], seed)
         directory = self._config.streams[stream].pictures
         prompt, labels = self._text(annotation)
         _require_length(
             annotation.name, len(labels), self._config
         )  # the objective checks again, with the tokens of the pictures
-        pictures = tuple(read_picture(directory / name) for name in annotation.pictures) if directory else ()
+        pictures = tuple(read_picture(one.picture(directory, name)) for name in annotation.pictures)
         return Example(annotation.name, prompt, labels, seed, pictures=pictures)
 
-    def _video(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, seed: int) -> Example:
+    def _video(self, item: Item, bank: FeatureBank | FrameBank | None, seed: int) -> Example:
         assert bank is not None, "checked in __init__"
-        assert annotation.video is not None
+        annotation = item.annotation
         config, preset = self._config, self._model.preset
-        seen, seconds = bank.load(annotation.video)
+        seen, seconds = bank.load(item.video, annotation.data_source)
         prompt, labels = self._text(annotation, frames=len(seen), seconds=seconds)
         layout = plan_layout(
             len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,
@@ -196,39 +186,9 @@ def _require_length(name: str, length: int, config: StageConfig) -> None:
         raise DataError(f"{name}: {length} tokens, but max_length is {config.max_length}")
 
 
-def read_streams(config: StageConfig) -> list[list[Annotation]]:
-    """The annotations of each stream. Raises DataError for those that cannot be read, and for media that are not there.
-
-    Needs no model, so a mistake shows before gigabytes are loaded.
-    """
-    streams = []
-    for stream in config.streams:
-        items = read_annotations(stream.annotations)
-        _require_media(stream, items)
-        if stream.features:
-            FeatureBank(stream.features)
-        if stream.frames:
-            FrameBank(stream.frames)
-        if bank := stream.features or stream.frames:
-            require_videos(bank, (item.video for item in items if item.video is not None))
-        streams.append(items)
-    return streams
-
-
-def _require_media(stream: DataStream, items: list[Annotation]) -> None:
-    """Raise DataError if a stream lacks the media of its annotations."""
-    for item in items:
-        if item.video is not None and not (stream.features or stream.frames):
-            raise DataError(
-                f"{stream.annotations}: has videos ('{item.video}'); give the stream `features` or `frames`"
-            )
-        if item.pictures and not stream.pictures:
-            raise DataError(f"{stream.annotations}: has pictures ('{item.pictures[0]}'); give the stream `pictures`")
-    named = {name for item in items for name in item.pictures}
-    missing = sorted(name for name in named if stream.pictures and not (stream.pictures / name).is_file())
-    if missing:
-        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{stream.pictures}: does not have '{missing[0]}'{more}, which {stream.annotations} names")
+def read_streams(config: StageConfig, report: ItemReport | None = None) -> list[list[Item]]:
+    """The items of each stream. report: for those that are dropped. Raises DataError (training.data.streams)."""
+    return streams.read_streams(config.streams, bad_items=config.bad_items, seed=config.trainer.seed, report=report)
 
 
 def plan_epoch(

@@ -1,0 +1,107 @@
+"""The items of a stage's streams, each with its place in a file, and what shows without a model: whether their media are there."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from afterview.training.base.errors import DataError
+from afterview.training.data.conversations import Annotation
+from afterview.training.data.features import FeatureBank, FrameBank
+from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
+
+BadItems = Literal["refuse", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One annotation, and where it is: item `number` of `file`, from 0. data_root: where its mixture says that its media are."""
+
+    annotation: Annotation
+    file: str
+    number: int
+    data_root: str | None = None
+
+    def problem(self, why: str) -> ItemProblem:
+        """What is wrong with it, before the first step."""
+        return ItemProblem(self.file, self.number, why, "dropped")
+
+    @property
+    def video(self) -> str:
+        """The name of its video below the root of the data; empty without one."""
+        name = self.annotation.video or ""
+        return os.path.join(self.data_root, name) if name and self.data_root else name
+
+    def picture(self, directory: Path | None, name: str) -> Path:
+        """Where a picture of it is. directory: the stream's; None if only data_root says so."""
+        root = Path() if directory is None else directory
+        return root / self.data_root / name if self.data_root else root / name
+
+
+def without_bad(
+    streams: Sequence[list[Item]], problems: Sequence[ItemProblem], bad_items: BadItems, report: ItemReport
+) -> list[list[Item]]:
+    """The streams without the items that have a problem, which is logged and reported. Raises DataError if they are to be refused."""
+    if not problems:
+        return list(streams)
+    if bad_items == "refuse":
+        several = f"{len(problems)} items cannot be used: " if len(problems) > 1 else ""
+        raise DataError(f"{several}{listing(problems)} (`bad_items: drop` trains without them and reports them)")
+    log_problems(report.add(problems))
+    bad = {(problem.file, problem.item) for problem in problems}
+    return [[item for item in items if (item.file, item.number) not in bad] for items in streams]
+
+
+def missing_media(
+    items: Sequence[Item], bank: FeatureBank | FrameBank | None, pictures: Path | None
+) -> Iterator[ItemProblem]:
+    """Items whose video the bank of their stream cannot give, or whose pictures are not in its directory.
+
+    Each file of the bank is opened once for its shape; what is wrong with its values shows while training.
+    """
+    known: dict[Path, str | None] = {}
+    videos: dict[tuple[str, str | None], str | None] = {}
+    claims: dict[Path, tuple[str, str]] = {}  # files of the bank, and the data_source and name that they were taken for
+    for item in items:
+        annotation = item.annotation
+        if bank is not None and annotation.video is not None:
+            asked = (item.video, annotation.data_source)
+            if asked not in videos:
+                videos[asked] = _video_problem(bank, *asked, claims)
+            if why := videos[asked]:
+                yield item.problem(why)
+        for name in annotation.pictures:
+            path = item.picture(pictures, name)
+            if path not in known:
+                known[path] = _picture_problem(path, f"{item.data_root or pictures} does not have '{name}'")
+            if why := known[path]:
+                yield item.problem(why)
+                break
+
+
+def _video_problem(
+    bank: FeatureBank | FrameBank, video: str, data_source: str | None, claims: dict[Path, tuple[str, str]]
+) -> str | None:
+    try:
+        key = bank.find(video, data_source)
+        bank.check(key)
+    except DataError as error:
+        return str(error)
+    source = data_source or ""
+    claim = ("" if key.startswith(f"{source}/") else source, key)
+    other = claims.setdefault(bank.path(key), claim)
+    if other == claim or (other[1] == key and not (other[0] and claim[0])):
+        return None
+    one, two = (f"'{name}'{f' of data_source {origin!r}' if origin else ''}" for origin, name in (other, claim))
+    return (
+        f"{one} and {two} would be one video in {bank.directory}; extract each with `--root DIR`, below which they have different paths "
+        "(a data_source is a folder there)"
+    )
+
+
+def _picture_problem(path: Path, missing: str) -> str | None:
+    """Why a picture cannot be read, as far as it shows without reading it."""
+    if not os.path.isfile(path):
+        return missing
+    return None if os.path.getsize(path) else f"{path}: the picture is an empty file"

@@ -165,7 +165,7 @@ class StageData:
         assert bank is not None, "checked in __init__"
         annotation = item.annotation
         config, preset = self._config, self._model.preset
-        seen, seconds = bank.load(item.video, annotation.data_source)
+        seen, seconds = bank.load(*item.video)
         prompt, labels = self._text(annotation, frames=len(seen), seconds=seconds)
         layout = plan_layout(
             len(seen), config=config.forgetting, policy=preset.positions, trained_frames=preset.trained_frames,

@@ -16,37 +16,31 @@ training.data.extraction writes these files.
 import json
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.configs import why_unreadable
-from afterview.memory.base.durable import fsync_directory, make_directory, replacing, write_file
+from afterview.memory.base.durable import write_file
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
+from afterview.training.data.bank_files import (
+    bank_name,
+    feature_path,
+    is_legacy,
+    legacy_path,
+    read_header,
+    rename,
+    save,
+)
 
-SPEC, FRAMES, SUFFIX = "spec.json", "frames.json", ".safetensors"
+SPEC, FRAMES = "spec.json", "frames.json"
 BankKind = Literal["features", "frames"]
 _MAKE = "`afterview extract VIDEO --out DIR` makes a bank"  # `--frames` is added for one of frames
 _AGAIN = "delete it and run `afterview extract` again"
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What a file of a bank says of itself. name: None in a file of an earlier version. shape: of its tensor."""
-
-    kind: str
-    name: str | None
-    source: str
-    damage: str
-    dtype: str
-    shape: tuple[int, ...]
 
 
 class _Bank:
@@ -62,24 +56,36 @@ class _Bank:
         """Of one row."""
         raise NotImplementedError
 
-    def find(self, video: str, data_source: str | None = None) -> str:
-        """The name that the bank knows a video by: as the published reader does, below `data_source` if it has that, else by itself.
+    def find(self, video: str, data_source: str | None = None, data_root: str | None = None) -> str:
+        """The name that the bank knows a video by. Raises DataError if it has none, or if it cannot tell which one is meant."""
+        return self.locate(video, data_source, data_root)[0]
 
-        Raises DataError if it has none, or if it cannot tell which one is meant.
+    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[str, str]:
+        """The name that the bank knows a video by, and which folders of those that were given are no part of it.
+
+        As the published reader does, it looks below data_source first; data_root is that of a mixture. Raises DataError as `find` does.
         """
-        wanted = [bank_name(video)]
-        if data_source:
-            wanted.insert(0, bank_name(f"{data_source}/{video}"))
-        for name in wanted:
+        root, source = os.path.normpath(data_root or ""), data_source or ""
+        inner = "" if os.path.isabs(root) or root == os.curdir else root
+        wanted: dict[str, str] = {}  # name -> folders that it leaves out
+        for folders, left in (
+            ((inner, source), ""),
+            ((inner,), source),
+            ((source,), inner),
+            ((), os.path.join(inner, source)),
+        ):
+            wanted.setdefault(bank_name(os.path.join(*folders, video)), left)
+        for name, left in wanted.items():
             if feature_path(self.directory, name).exists():
-                return name
-        if Path(wanted[-1]).name == wanted[-1] and is_legacy(legacy_path(self.directory, wanted[-1])):
-            return wanted[-1]
-        for name in wanted:  # published files of features are called as the video is, with another suffix
+                return name, left
+        alone = bank_name(video)
+        if Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
+            return alone, wanted[alone]
+        for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
             other = str(Path(name).with_suffix(".pt"))
             if feature_path(self.directory, other).exists():
-                return other
-        raise DataError(self._missing(wanted[-1]))
+                return other, left
+        raise DataError(self._missing(alone))
 
     def _missing(self, name: str) -> str:
         alone, old = Path(name).name, legacy_path(self.directory, name)
@@ -100,7 +106,7 @@ class _Bank:
         """Raise DataError unless the file of a video has the right kind and shape; its values are not read. Returns its damage, or ""."""
         path = self.path(video)
         try:
-            header = _read_header(path)
+            header = read_header(path)
         except (OSError, SafetensorError, ValueError) as error:
             reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
             raise DataError(f"{path}: {self.kind} of '{video}' cannot be read ({reason}); {_AGAIN}") from None
@@ -113,12 +119,12 @@ class _Bank:
             raise DataError(f"{path}: is of '{header.name}', not of '{video}'; {_AGAIN}")
         return header.damage
 
-    def load(self, video: str, data_source: str | None = None) -> tuple[Tensor, float]:
-        """Features [T, P, Dv] or frames uint8 [T, S, S, 3], and the duration in seconds. data_source: as for `find`.
+    def load(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[Tensor, float]:
+        """Features [T, P, Dv] or frames uint8 [T, S, S, 3], and the duration in seconds. data_source, data_root: as for `locate`.
 
         Raises DataError if the video is missing or does not fit.
         """
-        video = self.find(video, data_source)
+        video = self.find(video, data_source, data_root)
         path, kind = self.path(video), self.kind
         try:
             with safe_open(path, framework="pt") as file:
@@ -145,13 +151,6 @@ class _Bank:
         """The file of a video by its name in the bank, also one of an earlier version."""
         path, old = feature_path(self.directory, video), legacy_path(self.directory, video)
         return old if not path.exists() and is_legacy(old) and Path(video).name == video else path
-
-    def names(self) -> Iterator[str]:
-        """Names of all videos, in no order."""
-        for place, _, files in os.walk(self.directory):
-            for file in files:
-                if file.endswith(SUFFIX):
-                    yield os.path.relpath(os.path.join(place, file), self.directory).removesuffix(SUFFIX)
 
 
 class FeatureBank(_Bank):
@@ -207,32 +206,6 @@ class FrameBank(_Bank):
             )
 
 
-def _read_header(path: Path) -> _Header:
-    """Raises OSError, SafetensorError or ValueError."""
-    with safe_open(path, framework="pt") as file:
-        kinds, known = list(file.keys()), file.metadata() or {}
-        if len(kinds) != 1 or "seconds" not in known:
-            raise ValueError("not a file of a bank")
-        found = file.get_slice(kinds[0])
-        dtype = {"F16": "float16", "U8": "uint8"}.get(found.get_dtype(), found.get_dtype())
-        return _Header(
-            kinds[0],
-            known.get("name"),
-            known.get("source", ""),
-            known.get("damage", ""),
-            dtype,
-            tuple(found.get_shape()),
-        )
-
-
-def bank_name(video: str) -> str:
-    """A video's name in a bank: its path below the root of the data. Raises DataError for a path that is not below one."""
-    name = os.path.normpath(video) if video.strip() else ""
-    if not name or os.path.isabs(name) or name.split(os.sep)[0] == os.pardir or name == os.curdir:
-        raise DataError(f"'{video}' is no path below the root of the data, and a bank knows videos by that")
-    return name
-
-
 def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> bool:
     """Whether the bank has a readable file for a video.
 
@@ -241,9 +214,9 @@ def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> b
     """
     path, old = feature_path(directory, video), legacy_path(directory, video)
     if not path.exists() and is_legacy(old):
-        known = _read_header(old).source
+        known = read_header(old).source
         if source and known == source:
-            _rename(old, path, video)
+            rename(old, path, video)
         elif (
             known or Path(video).name != video
         ):  # of another video, or nobody knows: it stays, and is never read for this one
@@ -251,7 +224,7 @@ def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> b
         else:
             path = old
     try:
-        header = _read_header(path)
+        header = read_header(path)
     except (OSError, SafetensorError, ValueError):  # missing, or truncated by a crash of version 0.1.0
         return False
     if header.kind != kind:
@@ -262,34 +235,6 @@ def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> b
             "or delete that file to replace it"
         )
     return True
-
-
-def _rename(old: Path, path: Path, video: str) -> None:
-    """Give a file of an earlier version its new name, in its metadata, too."""
-    with safe_open(old, framework="pt") as file:
-        tensors = {kind: file.get_tensor(kind).clone() for kind in file.keys()}  # noqa: SIM118
-        metadata = {**(file.metadata() or {}), "name": video}
-    _save(path, tensors, metadata)
-    old.unlink()
-    fsync_directory(old.parent)
-
-
-def feature_path(directory: Path, video: str) -> Path:
-    """Path of a video's file in the bank."""
-    return directory / f"{bank_name(video)}{SUFFIX}"
-
-
-def legacy_path(directory: Path, video: str) -> Path:
-    """Path that versions up to 0.1 gave it."""
-    return directory / f"{Path(video).stem}{SUFFIX}"
-
-
-def is_legacy(path: Path) -> bool:
-    """Whether this is a readable file of an earlier version, which does not know its video's name."""
-    try:
-        return _read_header(path).name is None
-    except (OSError, SafetensorError, ValueError):
-        return False
 
 
 def save_features(
@@ -331,10 +276,4 @@ def _save_video(
     directory: Path, video: str, tensors: dict[str, Tensor], seconds: float, source: str, damage: str
 ) -> None:
     metadata = {"name": bank_name(video), "seconds": repr(seconds), "source": source}
-    _save(feature_path(directory, video), tensors, metadata | ({"damage": damage} if damage else {}))
-
-
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    make_directory(path.parent)
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+    save(feature_path(directory, video), tensors, metadata | ({"damage": damage} if damage else {}))

@@ -12,6 +12,7 @@ from afterview.training.data.features import FeatureBank, FrameBank
 from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
 
 BadItems = Literal["refuse", "drop"]
+Named = tuple[str, str | None, str | None]  # a video, its data_source and data_root, as a bank is asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,10 @@ class Item:
         return ItemProblem(self.file, self.number, why, "dropped")
 
     @property
-    def video(self) -> str:
-        """The name of its video below the root of the data; empty without one."""
-        name = self.annotation.video or ""
-        return os.path.join(self.data_root, name) if name and self.data_root else name
+    def video(self) -> Named:
+        """What to ask a bank for. Only of an item that has a video."""
+        assert self.annotation.video is not None
+        return self.annotation.video, self.annotation.data_source, self.data_root
 
     def picture(self, directory: Path | None, name: str) -> Path:
         """Where a picture of it is. directory: the stream's; None if only data_root says so."""
@@ -61,14 +62,14 @@ def missing_media(
     Each file of the bank is opened once for its shape; what is wrong with its values shows while training.
     """
     known: dict[Path, str | None] = {}
-    videos: dict[tuple[str, str | None], str | None] = {}
-    claims: dict[Path, tuple[str, str]] = {}  # files of the bank, and the data_source and name that they were taken for
+    videos: dict[Named, str | None] = {}
+    claims: dict[Path, tuple[str, str]] = {}
     for item in items:
         annotation = item.annotation
         if bank is not None and annotation.video is not None:
-            asked = (item.video, annotation.data_source)
+            asked = item.video
             if asked not in videos:
-                videos[asked] = _video_problem(bank, *asked, claims)
+                videos[asked] = _video_problem(bank, asked, claims)
             if why := videos[asked]:
                 yield item.problem(why)
         for name in annotation.pictures:
@@ -80,23 +81,20 @@ def missing_media(
                 break
 
 
-def _video_problem(
-    bank: FeatureBank | FrameBank, video: str, data_source: str | None, claims: dict[Path, tuple[str, str]]
-) -> str | None:
+def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: dict[Path, tuple[str, str]]) -> str | None:
+    """Why the bank cannot give a video. claims: files that others were given: name in the bank, and folder."""
     try:
-        key = bank.find(video, data_source)
+        key, folder = bank.locate(*named)
         bank.check(key)
     except DataError as error:
         return str(error)
-    source = data_source or ""
-    claim = ("" if key.startswith(f"{source}/") else source, key)
-    other = claims.setdefault(bank.path(key), claim)
-    if other == claim or (other[1] == key and not (other[0] and claim[0])):
+    other = claims.setdefault(bank.path(key), (key, folder))
+    if other == (key, folder) or (other[0] == key and not (other[1] and folder)):
         return None
-    one, two = (f"'{name}'{f' of data_source {origin!r}' if origin else ''}" for origin, name in (other, claim))
+    one, two = (f"'{name}'{f' of {origin!r}' if origin else ''}" for name, origin in (other, (key, folder)))
     return (
         f"{one} and {two} would be one video in {bank.directory}; extract each with `--root DIR`, below which they have different paths "
-        "(a data_source is a folder there)"
+        "(a data_source, and the data_root of a mixture, are folders there)"
     )
 
 

@@ -7,8 +7,9 @@ import torch
 
 from afterview.model.checkpoint.loading import load_encoders
 from afterview.training.base.errors import DataError
+from afterview.training.data.bank_files import feature_path
 from afterview.training.data.extraction import extract_video
-from afterview.training.data.features import feature_path, holds, save_frames
+from afterview.training.data.features import holds, save_frames
 from tests.support.clips import make_clip
 
 

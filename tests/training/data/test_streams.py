@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from afterview.model.checkpoint.loading import load_encoders
 from afterview.training.base.errors import DataError
 from afterview.training.core.stages import StageConfig, StageData
-from afterview.training.data.features import FeatureBank, feature_path, legacy_path, save_features
+from afterview.training.data.bank_files import feature_path, legacy_path
+from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.data.report import REPORT, ItemReport
 from afterview.training.data.streams import DataStream, read_streams
 from afterview.training.run import train_stage
@@ -146,9 +147,7 @@ def test_videos_of_one_name_in_two_folders_are_two_videos(root: Path, tmp_path: 
     ):
         bank.load("x/plain.mp4")
     path = write(tmp_path / "a.json", [video("plain.mp4", data_source="one"), video("plain.mp4", data_source="two")])
-    with pytest.raises(
-        DataError, match=r"item 1: 'plain\.mp4' of data_source 'one' and 'plain\.mp4' of data_source 'two' would be one"
-    ):
+    with pytest.raises(DataError, match=r"item 1: 'plain\.mp4' of 'one' and 'plain\.mp4' of 'two' would be one"):
         read_streams([stream(root, path)])
 
 

@@ -17,7 +17,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -44,6 +44,15 @@ _MAKE = "`afterview extract VIDEO --out DIR` makes a bank"  # `--frames` is adde
 _AGAIN = "delete it and run `afterview extract` again"
 
 
+class Located(NamedTuple):
+    """A video in a bank. key: its name there. asked: the name that was looked for, which may have another suffix. left: folders that were
+    given and are no part of it."""
+
+    key: str
+    asked: str
+    left: str
+
+
 class _Bank:
     """Files by the name of a video."""
 
@@ -59,10 +68,10 @@ class _Bank:
 
     def find(self, video: str, data_source: str | None = None, data_root: str | None = None) -> str:
         """The name that the bank knows a video by. Raises DataError if it has none, or if it cannot tell which one is meant."""
-        return self.locate(video, data_source, data_root)[0]
+        return self.locate(video, data_source, data_root).key
 
-    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[str, str]:
-        """The name that the bank knows a video by, and which folders of those that were given are no part of it.
+    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> Located:
+        """The name that the bank knows a video by.
 
         As the published reader does, it looks below data_source first; data_root is that of a mixture. Raises DataError as `find` does.
         """
@@ -78,14 +87,14 @@ class _Bank:
             wanted.setdefault(bank_name(os.path.join(*folders, video)), left)
         for name, left in wanted.items():
             if feature_path(self.directory, name).exists():
-                return name, left
+                return Located(name, name, left)
         alone = bank_name(video)
         if Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
-            return alone, wanted[alone]
+            return Located(alone, alone, wanted[alone])
         for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
             other = str(Path(name).with_suffix(".pt"))
             if feature_path(self.directory, other).exists():
-                return other, left
+                return Located(other, name, left)
         raise DataError(self._missing(alone))
 
     def _missing(self, name: str) -> str:
@@ -243,6 +252,14 @@ def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> b
             "or delete that file to replace it"
         )
     return True
+
+
+def damage_in(directory: Path, video: str) -> str:
+    """What is wrong with a video that the bank has, for people; empty if nothing is known to be, or if it does not have it."""
+    try:
+        return read_header(feature_path(directory, video)).damage
+    except (OSError, SafetensorError, ValueError):
+        return ""
 
 
 def save_features(

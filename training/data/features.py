@@ -92,9 +92,9 @@ class _Bank:
         if Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
             return Located(alone, alone, wanted[alone])
         for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
-            other = str(Path(name).with_suffix(".pt"))
-            if feature_path(self.directory, other).exists():
-                return Located(other, name, left)
+            for other in (str(Path(name).with_suffix(suffix)) for suffix in (".pt", ".PT")):
+                if feature_path(self.directory, other).exists():
+                    return Located(other, name, left)
         raise DataError(self._missing(alone))
 
     def _missing(self, name: str) -> str:

@@ -4,6 +4,7 @@ The published reader trains on min(T, int(duration)) rows of a file, evenly spac
 those rows. Only tensors and numbers are loaded (`weights_only`): such a file could otherwise run code.
 """
 
+import errno
 import math
 import pickle
 from pathlib import Path
@@ -65,7 +66,8 @@ def _load(path: Path) -> dict[str, Any]:
             "vid_feat as a tensor and duration as a number"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        why = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
+        refused = isinstance(error, OSError) and error.errno != errno.EINVAL  # what torch says of a file that was cut
+        why = why_unreadable(error) if refused else "truncated, or not such a file"
         raise DataError(f"{path}: cannot be read as a file of features ({why})") from None
     if not isinstance(found, dict):
         raise DataError(f"{path}: holds {kind_of(found)}; a file of features holds 'vid_feat' and 'duration'")

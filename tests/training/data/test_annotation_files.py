@@ -11,7 +11,8 @@ from afterview.training.base.errors import DataError
 from afterview.training.data.annotation_files import read_items
 from afterview.training.data.media_keys import media_problem
 from afterview.training.data.mixtures import Strategy
-from afterview.training.data.report import ItemProblem
+from afterview.training.data.report import ItemProblem, ItemReport
+from afterview.training.data.streams import DataStream, read_streams
 from tests.support.annotations import turns, write
 
 TEXT = {"conversations": turns("What is it?", "a ring")}
@@ -210,3 +211,14 @@ def test_unread_keys_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     caplog.set_level("INFO")
     read_items(write(tmp_path / "a.json", [{**TEXT, "width": 3}, {**TEXT, "width": 4, "model": "x"}]))
     assert "keys that are not read, and how many items have them: 'width' (2), 'model' (1)" in caplog.text
+
+
+def test_one_bad_conversation_does_not_refuse_a_large_file(tmp_path: Path) -> None:
+    """It is dropped, counted and named; the others are trained on, without `bad_items: drop`."""
+    sound = json.dumps({"conversations": turns("What?", "x")})
+    bad = {17_000: json.dumps({"conversations": turns("What?")}), 18_000: '{"conversations": [', 19_000: "null"}
+    path, report = tmp_path / "large.jsonl", ItemReport()
+    path.write_text("\n".join(bad.get(number, sound) for number in range(20_000)))
+    (kept,) = read_streams([DataStream(annotations=path)], report=report)
+    assert len(kept) == 20_000 - len(bad)
+    assert [(problem.item, problem.happened) for problem in report.problems] == [(n, "dropped") for n in bad]

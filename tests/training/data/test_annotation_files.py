@@ -153,6 +153,19 @@ VIDEO = {"video": "a.mp4", "conversations": turns("<image>\nWhat?", "x")}
         ({**TEXT, "video": "a.mp4"}, "hold 0 tags"),
         ({**TEXT, "image": "a.png"}, "hold 0 tags"),
         ({"image": ["a.png", "b.png"], "conversations": turns("<image>?", "x")}, "hold 1 tag, but it has 2 pictures"),
+        ({**TEXT, "imagePath": "a"}, "unknown key 'imagePath'; did you mean 'video' or 'image'?"),
+        ({**TEXT, "depth_map": "a.EXR"}, "It names media ('a.EXR')"),
+        ({**VIDEO, "start": 3.0, "end": 9.0}, "unknown key 'start': the whole video would be seen"),
+        ({**VIDEO, "end_time": "00:01:00"}, "unknown key 'end_time': the whole video would be seen"),
+        ({"conversations": [{**turns("What?")[0], "image": "a.png"}, turns("", "x")[1]]}, "a turn names media under 'image'"),
+        (
+            {"conversations": [{"from": "human", "value": [{"type": "video", "video": "a"}]}, turns("", "x")[1]]},
+            "a turn names media under 'value'",
+        ),
+        ({"conversations": turns("<Image>\nWhat?", "x")}, "a question holds <Image>, but there is neither"),
+        ({"conversations": turns("<|image_pad|>What?", "x")}, "a question holds <|image_pad|>, but there is neither"),
+        ({"image": [["a.png", "b.png"]], "conversations": turns("<image><image>", "x")}, "expected a name or a list of names"),
+        ({"image": [{"path": "a.png"}], "conversations": turns("<image>", "x")}, "expected a name or a list of names"),
     ],
 )  # fmt: skip
 def test_media_that_would_be_left_out_are_a_problem_of_media(item: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -172,6 +185,8 @@ def test_media_that_would_be_left_out_are_a_problem_of_media(item: dict[str, Any
         {**TEXT, "id": 3, "data_source": "x", "width": 3, "source": "y", "model": "z.v1"},
         {**VIDEO, "video_id": "abc", "images": 3, "frames": 128, "image": None, "clip": [0.0, 3.5]},
         {**TEXT, "image_id": 5, "has_image": True, "images": [], "video_path": None},
+        {"conversations": turns("Explain <img src='a.png'> and <video controls>.", "x <Image>")},
+        {"conversations": [{**turn, "weight": 1, "loss": True} for turn in turns("What?", "x")]},
     ],
 )
 def test_details_of_published_files_are_no_media(item: dict[str, Any]) -> None:

@@ -29,11 +29,13 @@ from tests.support.presets import write_preset
 SECONDS, RATE = 20, 5
 
 
-def clip(path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS, gop: int = RATE) -> Path:
+def clip(
+    path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS, gop: int = RATE, bf: int = 0
+) -> Path:
     """5 frames a second, a key frame every `gop` frames. when: frame -> its time in frames."""
     options = {"movflags": "faststart"} if container == "mp4" else {}
     with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream("libx264", rate=RATE, options={"g": str(gop), "bf": "0", "sc_threshold": "0"})
+        stream = output.add_stream("libx264", rate=RATE, options={"g": str(gop), "bf": str(bf), "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for number in range(seconds * RATE):
             frame = av.VideoFrame.from_ndarray(picture(number, width=96, height=64), format="rgb24")
@@ -255,3 +257,25 @@ def test_what_an_edit_list_cuts_off_is_not_missing(tmp_path: Path) -> None:
     done = extract([tmp_path / "cut.mp4"], "tiny", tmp_path / "bank")
     assert done.damaged == {}
     assert len(rows(tmp_path / "bank", "cut.mp4")) == SECONDS - 3
+
+
+def test_whole_videos_of_other_forms_are_not_called_damaged(tmp_path: Path) -> None:
+    """Of a variable rate with reordered pictures, and with sound that is longer than the video."""
+    clip(tmp_path / "held.mp4", "mp4", lambda number: number if number < 20 else number + 30, seconds=8, bf=3)
+    with (
+        av.open(str(clip(tmp_path / "silent.mkv", "matroska", seconds=6))) as silent,
+        av.open(str(tmp_path / "sound.mkv"), "w") as output,
+    ):
+        video = silent.streams.video[0]
+        stream, sound = output.add_stream_from_template(video), output.add_stream("pcm_s16le", rate=8000)
+        for second in range(15):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 8000, 8000 * second
+            output.mux(sound.encode(frame))
+        for packet in silent.demux(video):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    done = extract([tmp_path / "held.mp4", tmp_path / "sound.mkv"], "tiny", tmp_path / "bank")
+    assert done.damaged == {}
+    assert [len(rows(tmp_path / "bank", name)) for name in ("held.mp4", "sound.mkv")] == [14, 6]

@@ -57,10 +57,10 @@ class ClipEncoder(VisionEncoder):
         """Rows [B, 16, C] of consecutive frames, clip by clip; only the last clip may be short. Differentiable."""
         whole = len(frames) - len(frames) % FRAMES_PER_CLIP
         clips_n64C = self.clips(frames[:whole])
-        rows = [clips_n64C.reshape(whole, MERGED.tokens_per_frame, -1)]
+        rows = [clips_n64C.reshape(whole, MERGED.tokens_per_frame, self.spec.width)]
         if short := len(frames) - whole:
             tokens = self._merged(_completed(frames[whole:])[None], short * MERGED.tokens_per_frame)
-            rows.append(tokens.reshape(short, MERGED.tokens_per_frame, -1))
+            rows.append(tokens.reshape(short, MERGED.tokens_per_frame, self.spec.width))
         return torch.cat(rows)
 
     def clips(self, frames: NDArray[np.uint8]) -> Tensor:

@@ -12,7 +12,7 @@ from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
-from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, umt_config
+from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, tower_size, umt_config
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
@@ -133,7 +133,10 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
     """A VideoChat-Flash: without MemAug, unless its tensors have one or the preset wants a new one."""
     name = at.name
     refuse_unimplemented(raw, name=name, rules=FLASH_KEYS)
-    tensors = _tensors(at)
+    parse_config({**raw, "mm_resampler_type": None}, name=name, needs_memaug=False)
+    size, decided = tower_size(raw, name=name), implied(raw, preset, name=name)
+    _require_tiles(raw, size, name)
+    tensors = _tensors(at)  # only now: for a hub id they may have to be fetched
     stored = any(tensor.startswith(MEMAUG_PREFIX) for tensor in tensors)
     draws = not stored and preset.init_memaug and preset.use_memaug
     if not (stored or draws) and preset.use_memaug and "use_memaug" in preset.model_fields_set:
@@ -143,14 +146,12 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
         )
     resampler = {"mm_resampler_type": init.MEMAUG} if stored or draws else {}
     config = parse_config({**raw, "mm_resampler_type": None, **resampler}, name=name, needs_memaug=False)
-    tower = umt_config(raw, tensors, name=name)
     require_projector(tensors, name=name)
-    _require_tiles(raw, int(tower["image_size"]), name)
     return Sources(
         where=name,
         raw_config={**raw, **resampler},
         config=config if resampler else config.model_copy(update={"memaug_depth": 0}),
-        tower_config=tower,
+        tower_config=umt_config(raw, tensors, size=size, name=name),
         tensors=tensors,
         drawn=(MEMAUG_PREFIX, NEWLINE) if draws else (),
         seed=preset.seed,
@@ -159,7 +160,7 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
         notes=tuple(flash_notes(raw)),
         adapter=at.adapter,
         family=VIDEOCHAT_FLASH,
-        implied=implied(raw, preset, memaug=bool(resampler), name=name),
+        implied=decided | {"use_memaug": bool(resampler) and preset.use_memaug},
     )
 
 

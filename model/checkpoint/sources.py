@@ -31,6 +31,7 @@ from afterview.model.checkpoint.published import (
     parse_config,
     read_config,
 )
+from afterview.model.checkpoint.raw_tower import read_raw_tower
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer
 from afterview.model.checkpoint.towers import tower_config
 from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
@@ -92,6 +93,8 @@ def find_sources(preset: ModelPreset) -> Sources:
     if preset.architecture is not None:
         return _seed(preset, preset.architecture)
     if preset.vision is not None and preset.language is not None:
+        if preset.tower is not None:
+            return _flash_pair(preset, preset.vision, preset.language)
         return _pair(preset, preset.vision, preset.language)
     assert preset.checkpoint is not None, "a preset has exactly one source"
     return _checkpoint(preset, preset.checkpoint)
@@ -161,6 +164,36 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
         adapter=at.adapter,
         family=VIDEOCHAT_FLASH,
         implied=decided | {"use_memaug": bool(resampler) and preset.use_memaug},
+    )
+
+
+def _flash_pair(preset: ModelPreset, vision: str, language: str) -> Sources:
+    """A VideoChat-Flash before its training: a UMT-L alone and a Qwen, with a new projector; with `init_memaug` also a new MemAug."""
+    decoder_place = locate(language)
+    tower = read_raw_tower(vision)
+    name = f"{vision} with {decoder_place.name}"
+    size = tower_size({"mm_vision_tower": preset.tower}, name=name)
+    geometry = umt_config({"mm_vision_tower": preset.tower}, tower, size=size, name=vision)
+    keys = init.flash_keys(str(preset.tower), size, int(geometry["hidden_size"]))
+    draws = preset.init_memaug and preset.use_memaug
+    resampler = {"mm_resampler_type": init.MEMAUG, "memaug_depth": preset.memaug_depth} if draws else {}
+    raw = {**read_config(decoder_place), **keys, **resampler}
+    tensors = open_tensors(decoder_place)
+    _require_language_model(tensors, decoder_place.name)
+    config = parse_config({"mm_resampler_type": None, **raw}, name=name, needs_memaug=False)
+    return Sources(
+        where=name,
+        raw_config=raw,
+        config=config if draws else config.model_copy(update={"memaug_depth": 0}),
+        tower_config=geometry,
+        tensors={**tensors, **tower},
+        drawn=(VIDEOCHAT_FLASH.projector, *((MEMAUG_PREFIX, NEWLINE) if draws else ())),
+        seed=preset.seed,
+        read_tokenizer=lambda: find_tokenizer(decoder_place),
+        generation=read_generation(decoder_place),
+        notes=tuple(flash_notes(raw)),
+        family=VIDEOCHAT_FLASH,
+        implied=implied(raw, preset, name=name) | {"use_memaug": draws},
     )
 
 

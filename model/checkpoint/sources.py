@@ -10,17 +10,22 @@ from afterview.model.base.errors import CheckpointError, explained
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
+from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
+from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, umt_config
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
+    HOUR_LLAVA,
     MEMAUG_PREFIX,
     NEWLINE,
     PROJECTOR_PREFIX,
     TOWER_PREFIX,
+    VIDEOCHAT_FLASH,
+    Family,
     PublishedConfig,
     instead_of,
     parse_config,
@@ -51,6 +56,8 @@ class Sources:
     generation: Mapping[str, Any] = field(default_factory=dict)  # generation_config.json
     notes: tuple[str, ...] = ()  # what is assumed, replaced or ignored, in words
     adapter: Adapter | None = None  # already in `tensors` if it is merged here
+    family: Family = HOUR_LLAVA
+    implied: Mapping[str, object] = field(default_factory=dict)  # keys of the preset that the checkpoint decides
     # Prefixes of drawn parameters that are initialised to keep the variance; see model.checkpoint.init.
     keeps_variance: tuple[str, ...] = (TOWER_PREFIX,)
 
@@ -68,6 +75,11 @@ class Sources:
         """Name of the vision tower for people: its hub id or directory."""
         named = self.config.mm_vision_tower or ""
         return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
+
+    @property
+    def has_newline(self) -> bool:
+        """Whether frames end with a newline token: in every Hour-LLaVA, and in any model with MemAug."""
+        return self.family is HOUR_LLAVA or self.config.memaug_depth > 0
 
     @property
     def untied_head(self) -> TensorSource | None:
@@ -89,12 +101,11 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
     at = find_places(place, preset.adapter)
     raw = at.config()
     name = at.name
+    if is_flash(raw, name=name):
+        return _flash(preset, at, raw)
     needs_memaug = preset.use_memaug and not preset.init_memaug
     config = parse_config(raw, name=name, needs_memaug=needs_memaug, instead=instead_of(at.base))
-    tensors = open_tensors(at.base)
-    if at.adapter is not None:
-        tensors = merged(tensors, at.adapter, where=at.base.name)
-    _require_language_model(tensors, at.base.name)
+    tensors = _tensors(at)
     lacks_memaug = not any(name.startswith(MEMAUG_PREFIX) for name in tensors)
     goes_without = lacks_memaug and not preset.use_memaug
     draws = lacks_memaug and preset.init_memaug and not goes_without
@@ -111,11 +122,62 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
         tensors=tensors,
         drawn=(MEMAUG_PREFIX,) if draws else (),
         seed=preset.seed,
-        read_tokenizer=lambda: next((found for one in at.all if (found := find_tokenizer(one)) is not None), None),
-        generation=next((found for one in at.all if (found := read_generation(one))), {}),
+        read_tokenizer=lambda: _tokenizer(at),
+        generation=_generation(at),
         notes=tuple(said),
         adapter=at.adapter,
     )
+
+
+def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
+    """A VideoChat-Flash: without MemAug, unless its tensors have one or the preset wants a new one."""
+    name = at.name
+    refuse_unimplemented(raw, name=name, rules=FLASH_KEYS)
+    tensors = _tensors(at)
+    stored = any(tensor.startswith(MEMAUG_PREFIX) for tensor in tensors)
+    draws = not stored and preset.init_memaug and preset.use_memaug
+    if not (stored or draws) and preset.use_memaug and "use_memaug" in preset.model_fields_set:
+        raise CheckpointError(
+            f"{name}: a VideoChat-Flash without MemAug, but the preset says use_memaug: true; remove the key, or set init_memaug: true to "
+            "initialise an untrained one"
+        )
+    resampler = {"mm_resampler_type": init.MEMAUG} if stored or draws else {}
+    config = parse_config({**raw, "mm_resampler_type": None, **resampler}, name=name, needs_memaug=False)
+    tower = umt_config(raw, tensors, name=name)
+    require_projector(tensors, name=name)
+    _require_tiles(raw, int(tower["image_size"]), name)
+    return Sources(
+        where=name,
+        raw_config={**raw, **resampler},
+        config=config if resampler else config.model_copy(update={"memaug_depth": 0}),
+        tower_config=tower,
+        tensors=tensors,
+        drawn=(MEMAUG_PREFIX, NEWLINE) if draws else (),
+        seed=preset.seed,
+        read_tokenizer=lambda: _tokenizer(at),
+        generation=_generation(at),
+        notes=tuple(flash_notes(raw)),
+        adapter=at.adapter,
+        family=VIDEOCHAT_FLASH,
+        implied=implied(raw, preset, memaug=bool(resampler), name=name),
+    )
+
+
+def _tensors(at: Place) -> Mapping[str, TensorSource]:
+    """The tensors of a checkpoint, with its adapter merged. Raises CheckpointError if they hold no language model."""
+    tensors = open_tensors(at.base)
+    if at.adapter is not None:
+        tensors = merged(tensors, at.adapter, where=at.base.name)
+    _require_language_model(tensors, at.base.name)
+    return tensors
+
+
+def _tokenizer(at: Place) -> PreTrainedTokenizerBase | None:
+    return next((found for one in at.all if (found := find_tokenizer(one)) is not None), None)
+
+
+def _generation(at: Place) -> Mapping[str, Any]:
+    return next((found for one in at.all if (found := read_generation(one))), {})
 
 
 def _tower(at: Place, raw: Mapping[str, Any], config: PublishedConfig) -> Mapping[str, Any]:
@@ -124,13 +186,17 @@ def _tower(at: Place, raw: Mapping[str, Any], config: PublishedConfig) -> Mappin
     with explained(at.name):
         side = int((found.get("vision_config") or found).get("image_size") or 0)
     if side:
-        try:
-            Tiling.of(raw).sizes(side)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"{at.name}: {error}; videos do not depend on it: correct it in a copy of config.json"
-            ) from None
+        _require_tiles(raw, side, at.name)
     return found
+
+
+def _require_tiles(raw: Mapping[str, Any], side: int, name: str) -> None:
+    try:
+        Tiling.of(raw).sizes(side)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{name}: {error}; videos do not depend on it: correct it in a copy of config.json"
+        ) from None
 
 
 def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:

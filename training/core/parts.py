@@ -23,9 +23,11 @@ def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.P
     The tower's post_layernorm is excluded: it is stored with the tower but unused.
     """
     embeddings = [] if model.token_embeddings is None else list(model.token_embeddings.parameters())
+    if model.newline is not None:
+        embeddings.insert(0, model.newline)
     return {
         "vision": [value for name, value in tower.named_parameters() if not name.startswith("post_layernorm.")],
-        "projector": [*model.projector.parameters(), model.newline, *embeddings],
+        "projector": [*model.projector.parameters(), *embeddings],
         "memaug": list(model.memaug.parameters()),
         "language": list(model.language.parameters()),
     }

@@ -15,6 +15,7 @@ import torch
 
 from afterview.cli.main import main
 from afterview.memory.reading.reader import CameraReader
+from afterview.model.vision.preprocess import to_square
 from afterview.stream.source.coverage import Coverage
 from afterview.training.data.extraction import extract
 from afterview.training.data.features import FeatureBank, FrameBank, damage_in
@@ -22,7 +23,8 @@ from afterview.training.data.report import ItemReport
 from afterview.training.data.rows import plan_rows
 from afterview.training.data.streams import DataStream, read_streams
 from tests.support.annotations import turns, write
-from tests.support.clips import picture
+from tests.support.clips import make_clip, picture
+from tests.support.presets import write_preset
 
 SECONDS, RATE = 20, 5
 
@@ -201,3 +203,37 @@ def test_a_picture_that_is_to_be_shown_for_long_is_no_hole() -> None:
     assert held.holes == []
     assert lost.holes == [(0.4, 10.0)]
     assert unknown.holes[1:] == []
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset whose recordings are sampled as published."""
+    return write_preset(tmp_path_factory.mktemp("preset"), short_videos="published")
+
+
+def test_a_short_video_that_is_sampled_as_published_has_the_published_frames_and_states_its_length(
+    videos: Path, published: Path, tmp_path: Path
+) -> None:
+    long = make_clip(tmp_path / "long.mp4", frames=300, rate=20, width=96, height=64)  # 15 s
+    extract([videos / "whole.mp4", long], str(published), tmp_path / "bank", frames=True)
+    for path, total, rate in ((videos / "whole.mp4", 100, 5), (long, 300, 20)):
+        frames, seconds = FrameBank(tmp_path / "bank").load(path.name)
+        assert len(frames) == min(total, 128)
+        assert seconds == total / rate
+        with av.open(str(path)) as container:
+            every = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        side = frames.shape[1]
+        expected = [to_square(every[n], side) for n in np.linspace(0, total - 1, min(total, 128), dtype=int)]
+        # A JPEG lies between; another frame differs by far more.
+        assert np.abs(frames.numpy().astype(int) - np.stack(expected)).mean(axis=(1, 2, 3)).max() < 4
+
+
+def test_missing_frames_of_a_short_video_keep_their_places(videos: Path, published: Path, tmp_path: Path) -> None:
+    done = extract([videos / "whole.mp4", videos / "hole.mp4"], str(published), tmp_path)
+    whole, hole = rows(tmp_path, "whole.mp4"), rows(tmp_path, "hole.mp4")
+    assert len(whole) == len(hole) == 100
+    torch.testing.assert_close(hole[:35], whole[:35])
+    torch.testing.assert_close(hole[65:], whole[65:])
+    torch.testing.assert_close(hole[35:65], whole[34].expand(30, -1, -1))
+    assert "6 s without a picture (7 to 13 s)" in done.damaged["hole.mp4"]
+    assert FeatureBank(tmp_path).load("hole.mp4")[1] == SECONDS

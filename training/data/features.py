@@ -13,6 +13,7 @@ found for a name without a folder only, and `afterview extract` renames it when 
 training.data.extraction writes these files.
 """
 
+import glob
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from afterview.memory.base.durable import write_file
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
 from afterview.training.data.bank_files import (
+    SUFFIX,
     Header,
     bank_name,
     feature_path,
@@ -102,7 +104,13 @@ class _Bank:
         lacks, extract = f"{self.directory} does not have '{name}'", f"`afterview extract VIDEO --out {self.directory}"
         rooted = f"{extract} --root DIR`, where VIDEO is DIR/{name},"
         if alone == name:
-            return f"{lacks}; {extract}` adds it"
+            suffixed = next(self.directory.glob(f"{glob.escape(name)}.*{SUFFIX}"), None)
+            other = (
+                f", only '{suffixed.name.removesuffix(SUFFIX)}': annotations name videos with their suffix"
+                if suffixed
+                else ""
+            )
+            return f"{lacks}{other}; {extract}` adds it"
         if feature_path(self.directory, alone).exists():
             return f"{lacks}, only '{alone}', which was extracted without its folder and may be another video; {rooted} adds it"
         if is_legacy(old):

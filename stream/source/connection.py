@@ -275,7 +275,7 @@ class Connection:
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
         if packet.pts is not None:
-            if self._began is None:
+            if self._began is None and not packet.is_discard:  # an edit list cuts off what only the decoder needs
                 self._earliest = min(self._earliest, packet.pts)
             if self._reached is None and self._delivered is not None:
                 self._clock.waited_s = now - self._delivered

@@ -29,11 +29,11 @@ from tests.support.presets import write_preset
 SECONDS, RATE = 20, 5
 
 
-def clip(path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS) -> Path:
-    """5 frames a second, a key frame every second. when: frame -> its time in frames."""
+def clip(path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS, gop: int = RATE) -> Path:
+    """5 frames a second, a key frame every `gop` frames. when: frame -> its time in frames."""
     options = {"movflags": "faststart"} if container == "mp4" else {}
     with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream("libx264", rate=RATE, options={"g": str(RATE), "bf": "0", "sc_threshold": "0"})
+        stream = output.add_stream("libx264", rate=RATE, options={"g": str(gop), "bf": "0", "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for number in range(seconds * RATE):
             frame = av.VideoFrame.from_ndarray(picture(number, width=96, height=64), format="rgb24")
@@ -237,3 +237,21 @@ def test_missing_frames_of_a_short_video_keep_their_places(videos: Path, publish
     torch.testing.assert_close(hole[35:65], whole[34].expand(30, -1, -1))
     assert "6 s without a picture (7 to 13 s)" in done.damaged["hole.mp4"]
     assert FeatureBank(tmp_path).load("hole.mp4")[1] == SECONDS
+
+
+def test_what_an_edit_list_cuts_off_is_not_missing(tmp_path: Path) -> None:
+    """A cut without encoding keeps the pictures since the last key frame, for the decoder alone."""
+    with (
+        av.open(str(clip(tmp_path / "whole.mp4", "mp4", gop=50))) as whole,
+        av.open(str(tmp_path / "cut.mp4"), "w", options={"avoid_negative_ts": "disabled", "use_editlist": "1"}) as cut,
+    ):
+        video = whole.streams.video[0]
+        stream = cut.add_stream_from_template(video)
+        for packet in whole.demux(video):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = (int(time - 3.5 / video.time_base) for time in (packet.pts, packet.dts))
+                packet.stream = stream
+                cut.mux(packet)
+    done = extract([tmp_path / "cut.mp4"], "tiny", tmp_path / "bank")
+    assert done.damaged == {}
+    assert len(rows(tmp_path / "bank", "cut.mp4")) == SECONDS - 3

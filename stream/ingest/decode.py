@@ -71,7 +71,6 @@ class CameraDecoder:
         self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
         # Chosen frames whose time is not known until the clock has settled.
         self._held: list[tuple[Chosen, Frame | Passed]] = []
-        self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
@@ -184,7 +183,7 @@ class CameraDecoder:
         return [] if self._archive is None else self._archive.outcomes
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_began, self._chosen_at = True, "", None
+        self._connected_once, self.never_began = True, ""
         self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected(by_arrival=event.longest_step_s is not None)
@@ -250,14 +249,13 @@ class CameraDecoder:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
-                self._clock.connected()
+                self._clock.connected(goes_on=True)
             if self._key_frames is not None:
                 self._key_frames.chosen(chosen)
             if event.picture_damaged:
                 self._whole_first.hold(chosen, event)
             else:
                 self._held.append((chosen, event))
-            self._chosen_at = event.arrival_time
         self._observe(event)
 
     def _take_damaged(self) -> None:
@@ -301,8 +299,6 @@ class CameraDecoder:
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
             return
         self._held = dated_by_arrival(self._held, event, 1 / self._config.fps)
-        if self._chosen_at is not None:  # no frame was chosen while the clock stood still, but none is missing
-            self._inbox.put(Pace(event.arrival_time - self._chosen_at + 1 / self._config.fps))
         self._stats.clock = f"stream clock wrong: it {problem}; frames are dated by arrival until it is right"
         self._stats.set_source("online", self._stats.clock)
 

@@ -192,7 +192,8 @@ class Connection:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
                     smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
-                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
+                    note = "; ".join(filter(None, (self.times.note, self._clock.note)))
+                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, note)
                     sound_until = self.damaged
             silence.require_picture()
             if notice := silence.notice():
@@ -277,6 +278,8 @@ class Connection:
         if packet.pts is not None:
             if self._began is None and not packet.is_discard:  # an edit list cuts off what only the decoder needs
                 self._earliest = min(self._earliest, packet.pts)
+            if self._reached is None and self._delivered is not None:
+                self._clock.waited_s = now - self._delivered
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
         self._delivered = now
 

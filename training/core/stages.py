@@ -18,6 +18,7 @@ from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.model.vision.tiles import Tiling
+from afterview.training.core.lora import LoraSettings
 from afterview.training.core.parts import MODEL_PARTS, fault_of
 from afterview.training.core.trainer import StepOutput
 from afterview.training.core.trainer_config import TrainerConfig
@@ -55,6 +56,9 @@ class StageConfig(Schema):
     use_memaug: bool | None = None  # false: the decoder receives the decayed tokens as they are
     rotary: bool | None = None  # false: MemAug without rotary positions
     memaug_depth: int | None = Field(default=None, ge=1)  # blocks of a new MemAug, or how many of the checkpoint's
+    lora: LoraSettings | None = (
+        None  # the decoder learns by low-rank updates, at its learning rate; see training.core.lora
+    )
     # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
     # first stage leaves it out, the others have it.
     time_instruction: bool | None = None
@@ -70,6 +74,8 @@ class StageConfig(Schema):
     def _learns_what_is_used(self) -> "StageConfig":
         if self.use_memaug is False and self.trainer.learning_rates.get("memaug"):
             raise ValueError("use_memaug is false, so MemAug cannot learn; leave it out of learning_rates")
+        if self.lora is not None and not self.trainer.learning_rates.get("language"):
+            raise ValueError("lora: its updates learn at the rate of language, which learning_rates does not have")
         return self
 
     @property

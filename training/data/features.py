@@ -17,6 +17,7 @@ import glob
 import json
 import math
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -99,6 +100,16 @@ class _Bank:
                     return Located(other, name, left)
         raise DataError(self._missing(alone))
 
+    @cached_property
+    def _folders(self) -> dict[str, str]:
+        """Names of videos without their folders -> one name with them."""
+        found = (path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"*/**/*{SUFFIX}"))
+        return {Path(name).name: name.removesuffix(SUFFIX) for name in found}
+
+    def _in_a_folder(self, name: str) -> str:
+        near = self._folders.get(f"{name}{SUFFIX}")
+        return f", only '{near}': annotations name videos by their paths below the --root of `extract`" if near else ""
+
     def _missing(self, name: str) -> str:
         alone, old = Path(name).name, legacy_path(self.directory, name)
         lacks, extract = f"{self.directory} does not have '{name}'", f"`afterview extract VIDEO --out {self.directory}"
@@ -108,7 +119,7 @@ class _Bank:
             other = (
                 f", only '{suffixed.name.removesuffix(SUFFIX)}': annotations name videos with their suffix"
                 if suffixed
-                else ""
+                else self._in_a_folder(name)
             )
             return f"{lacks}{other}; {extract}` adds it"
         if feature_path(self.directory, alone).exists():

@@ -152,6 +152,11 @@ def test_videos_of_one_name_in_two_folders_are_two_videos(root: Path, tmp_path: 
         DataError, match=r"does not have 'x/plain\.mp4', only 'plain\.mp4', which was extracted without its folder"
     ):
         bank.load("x/plain.mp4")
+    with pytest.raises(
+        DataError,
+        match=r"does not have 'split_1\.mp4', only '(one|two)/split_1\.mp4': annotations name videos by their paths",
+    ):
+        bank.load("split_1.mp4")
     path = write(tmp_path / "a.json", [video("plain.mp4", data_source="one"), video("plain.mp4", data_source="two")])
     with pytest.raises(DataError, match=r"item 1: 'plain\.mp4' of 'one' and 'plain\.mp4' of 'two' would be one"):
         read_streams([stream(root, path)])

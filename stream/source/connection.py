@@ -25,7 +25,8 @@ from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.coverage import Coverage, ends_within_packet, stated_s
+from afterview.stream.source.coverage import Coverage, stated_s
+from afterview.stream.source.cut import cut_within
 from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.decoding.held import Packet, Times, number_of
 from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
@@ -332,7 +333,7 @@ class Connection:
         if lacking.end_s:
             words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
         if lacking.cut:
-            words.append("it ends within a packet, so it was cut")
+            words.append(f"it ends within a {lacking.cut}, so it was cut")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
@@ -343,6 +344,6 @@ class Connection:
         begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
         stated = stated_s(self._container, self._stream, self.about.duration_s or 0.0)
         end_s = self._coverage.missing_s(stated, begins_s, self.times.latest_wrong_s)
-        cut = self._address.kind == "file" and ends_within_packet(self._address.url, self._container.format.name)
+        cut = cut_within(self._address.url, self._container.format.name) if self._address.kind == "file" else ""
         holes = self._coverage.real_holes(indexed="mp4" in self._container.format.name)
         return Lacking(max(0.0, -(first_s or 0.0)), end_s, holes, cut)

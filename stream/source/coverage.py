@@ -1,9 +1,8 @@
-"""Which stretches of a recording its pictures cover, and whether its file ends where a whole one would.
+"""Which stretches of a recording its pictures cover, and how long it states to be.
 
 A picture of a variable rate may be shown for minutes, as its packet says. A hole is a stretch that no picture covers.
 """
 
-import os
 import re
 from collections import deque
 from statistics import median
@@ -15,8 +14,6 @@ _HOLE_STEPS = 2.5  # nor is one of fewer usual steps: some containers do not say
 _STEPS = 9  # the latest ones, whose median is the usual one
 _MOST_HOLES = 1000
 _EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
-_TRANSPORT = ((188, 0), (192, 4))  # bytes of a packet of MPEG-TS, and where in it the sync byte is
-_SYNC = 0x47
 _TIME = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -77,19 +74,3 @@ def stated_s(container: av.container.InputContainer, stream: av.VideoStream, des
     if tag and "matroska" in name:  # of the video alone; FFmpeg takes that of the whole file, whose sound may be longer
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
     return described_s
-
-
-def ends_within_packet(path: str, container: str) -> bool:
-    """Whether a file of MPEG-TS was cut: it does not end with a whole packet. container: FFmpeg's name of the format."""
-    if container != "mpegts":
-        return False
-    try:
-        size = os.stat(path).st_size
-        with open(path, "rb") as file:
-            head = file.read(2 * max(packet for packet, _ in _TRANSPORT))
-    except OSError:
-        return False
-    for packet, sync in _TRANSPORT:
-        if len(head) > packet + sync and head[sync] == head[packet + sync] == _SYNC:
-            return size % packet != 0
-    return False

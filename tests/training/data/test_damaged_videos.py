@@ -30,10 +30,16 @@ SECONDS, RATE = 20, 5
 
 
 def clip(
-    path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS, gop: int = RATE, bf: int = 0
+    path: Path,
+    container: str,
+    when: Callable[[int], int] = int,
+    seconds: int = SECONDS,
+    gop: int = RATE,
+    bf: int = 0,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """5 frames a second, a key frame every `gop` frames. when: frame -> its time in frames."""
-    options = {"movflags": "faststart"} if container == "mp4" else {}
+    options = options or ({"movflags": "faststart"} if container == "mp4" else {})
     with av.open(str(path), "w", format=container, options=options) as output:
         stream = output.add_stream("libx264", rate=RATE, options={"g": str(gop), "bf": str(bf), "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
@@ -66,6 +72,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, container in (("half.mp4", "mp4"), ("half.mkv", "matroska"), ("half.ts", "mpegts"), ("half.avi", "avi")):
         content = (whole if container == "mp4" else clip(root / "other", container)).read_bytes()
         (root / name).write_bytes(content[: len(content) // 2 // 188 * 188 + 100])
+    content = clip(root / "other", "mp4", options={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
+    (root / "fragments.mp4").write_bytes(content[: len(content) // 2])  # states no length
     (root / "other").unlink()
     # Its picture of 6.8 s is to be shown until 13 s, and its file says so.
     clip(root / "held.mp4", "mp4", lambda number: number if number < 35 else number + 30, seconds=14)
@@ -107,7 +115,16 @@ def test_damage_is_recorded_and_the_report_names_every_damaged_video_and_no_whol
     for name in ("half.mp4", "half.mkv", "half.avi"):
         assert "before its stated length" in report["damaged"][name]
     assert "ends within a packet" in report["damaged"]["half.ts"]
-    assert set(report["damaged"]) == {"hole.mp4", "start.mp4", "half.mp4", "half.mkv", "half.ts", "half.avi"}
+    assert "ends within a box" in report["damaged"]["fragments.mp4"]
+    assert set(report["damaged"]) == {
+        "hole.mp4",
+        "start.mp4",
+        "half.mp4",
+        "half.mkv",
+        "half.ts",
+        "half.avi",
+        "fragments.mp4",
+    }
     assert {name: damage_in(directory, name) for name in report["damaged"]} == report["damaged"]
     assert not damage_in(directory, "whole.mp4") + damage_in(directory, "held.mp4")
     assert len(rows(directory, "half.mkv")) < 12  # only what is there

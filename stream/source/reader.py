@@ -126,6 +126,8 @@ class _Reader:
                 if connection.finite and self._first_picture_at is not None:
                     yield Ended(connection.ending(), self._frames, connection.damaged)
                     return None
+                if isinstance(connection, PictureConnection):
+                    return SourceLost(f"{self._address.redacted}: {connection.ending()}")
         except SourceError as error:
             return error
         return SourceLost(f"{self._address.redacted}: the stream ended")

@@ -121,8 +121,13 @@ def _of_http(address: SourceAddress) -> SourceError | None:
         remedy = _REMEDIES.get(status, "check the path, and the log of the camera or the server")
         return SourceUnreachable(f"{address.redacted}: the server answers {status}: {remedy}")
     if status == 200 and kind in ("text/html", "application/xhtml+xml"):
-        return NotAVideo(
-            f"{address.redacted}: is a web page, not a video; give the address of the stream itself (rtsp://, .m3u8 or MJPEG; see the "
-            "camera's manual)"
-        )
+        return web_page(address)
     return None
+
+
+def web_page(address: SourceAddress, redirected_to: str = "") -> NotAVideo:
+    """A server answers with a web page. redirected_to: the path to which it redirects, if it does."""
+    what = f"redirects to a web page ({redirected_to}), perhaps to log in" if redirected_to else "is a web page"
+    return NotAVideo(
+        f"{address.redacted}: {what}, not a video; give the address of the stream itself (rtsp://, .m3u8 or MJPEG; see the camera's manual)"
+    )

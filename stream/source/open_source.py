@@ -20,6 +20,7 @@ from afterview.stream.source.pictures.motion_jpeg import MotionJpeg
 from afterview.stream.source.pictures.parts import MOST_BYTES, Found, PictureParts, content_type
 from afterview.stream.source.pictures.pictures import PictureConnection, PictureFeed
 from afterview.stream.source.pictures.snapshot import ONE_MORE_S, Snapshots, read_body, take_picture
+from afterview.stream.source.segments import SegmentWatch
 
 _ROWS = {"video/x-motion-jpeg", "video/x-jpeg", "video/mjpeg", "video/x-mjpeg", "video/jpeg", "image/mjpeg"}
 _VIDEO = (
@@ -49,17 +50,18 @@ def open_source(
     *,
     stop: threading.Event,
     wait: Wait,
+    segments: SegmentWatch | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     clock: Callable[[], float] = time.time,
 ) -> Connection | PictureConnection:
-    """Open `address`. wait: see Connection. Raises SourceError, redacted."""
+    """Open `address`. wait, segments: see Connection. Raises SourceError, redacted."""
     if address.kind == "http":
         feed = _open_pictures(address, config, stop, wait, monotonic)
         if feed is not None:
             return PictureConnection(
                 feed, address.redacted, decoder_threads=config.decoder_threads, monotonic=monotonic, clock=clock
             )
-    return Connection(address, config, wait=wait, monotonic=monotonic, clock=clock)
+    return Connection(address, config, wait=wait, segments=segments, monotonic=monotonic, clock=clock)
 
 
 def sends_pictures(address: SourceAddress, config: SourceConfig) -> bool:

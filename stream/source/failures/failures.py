@@ -18,7 +18,7 @@ from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.address.schemes import NO_SRT
 from afterview.stream.source.failures.hls_answer import explain_hls
-from afterview.stream.source.failures.refusals import explain_refusal
+from afterview.stream.source.failures.refusals import explain_refusal, explain_silence
 from afterview.stream.source.failures.unfinished import NEVER_FINISHED, was_never_finished
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
@@ -36,6 +36,8 @@ def explain_opening(
     if address.kind == "hls" and (timed_out or isinstance(error, ValueError)) and (cause := explain_hls(address)):
         return cause
     if timed_out:
+        if cause := explain_silence(address, transport):
+            return cause
         return SourceTimeout(
             f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
         )

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -49,7 +49,9 @@ class Reply:
 
     def __init__(self, session: "HttpSession", response: httpx2.Response) -> None:
         self._session, self._response = session, response
-        self._body: AsyncIterator[bytes] = response.aiter_bytes()  # some servers compress though nobody asked for it
+        self._body: AsyncGenerator[bytes, None] = (
+            response.aiter_bytes()
+        )  # some servers compress though nobody asked for it
         self._next: asyncio.Task[bytes] | None = None
         self._redirected_to = session.redirected_to
 
@@ -101,6 +103,7 @@ class Reply:
         if self._next is not None:
             self._session.cancel(self._next)
             self._next = None
+        self._session.finish(self._body.aclose())  # from the outside in: asyncio cannot close what lies in one another
         self._session.finish(self._response.aclose())
 
 
@@ -132,6 +135,7 @@ class HttpSession:
         parts = urlsplit(address.url)
         self._login = Login(parts)
         self._origin = _origin(parts)
+        self._reply: Reply | None = None  # the latest
         self._kept = False  # there may be an open connection
         self.redirected_to = ""  # path to which redirects of the latest answer led
         self.retry_after_s = 0.0  # seconds that the latest refusal asks to wait
@@ -148,6 +152,8 @@ class HttpSession:
         """Close all connections."""
         if self._loop.is_closed():
             return
+        if self._reply is not None:
+            self._reply.close()
         self.finish(self._client.aclose())
         for task in asyncio.all_tasks(self._loop):
             self.cancel(task)
@@ -166,7 +172,8 @@ class HttpSession:
                 response = task.result()
                 failure = self._refusal(response, limit_s, again)
                 if failure is None:
-                    return Reply(self, response)
+                    self._reply = Reply(self, response)
+                    return self._reply
                 self.finish(response.aclose())
             else:
                 failure = self._explain(TimeoutError(), limit_s, limit_s)

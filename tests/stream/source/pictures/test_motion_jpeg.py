@@ -323,7 +323,7 @@ def test_a_camera_that_never_ends_its_pictures_and_loses_a_part_of_them_counts_e
     assert [frame.damaged for frame in frames(events)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_redirect_to_a_login_page_is_named() -> None:
+def test_a_redirect_to_a_login_page_is_named(caplog: pytest.LogCaptureFixture) -> None:
     def camera(request: Request) -> bool:
         if request.path == "/login":
             request.answer(b"<!DOCTYPE html><title>Log in</title>", "text/html; charset=utf-8")
@@ -333,6 +333,7 @@ def test_a_redirect_to_a_login_page_is_named() -> None:
 
     with picture_server(camera) as server, pytest.raises(NotAVideo, match=r"redirects to a web page \(/login\)"):
         events_of(server, until_lost)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []  # everything was closed in order
 
 
 def test_a_stream_that_ends_is_connected_to_anew() -> None:
@@ -352,7 +353,7 @@ def test_a_server_that_ends_after_every_picture_is_asked_again_when_the_next_one
         assert len(server.requests) == 5
     assert [type(event) for event in events] == [Opened] + [Frame] * 5
     assert [nearest(frame, 12) for frame in frames(events)] == [0, 1, 2, 3, 4]
-    assert [frame.pts_s for frame in frames(events)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=0.08)
+    assert (frames(events)[-1].pts_s or 0) > 0.3  # at the sampling rate, not at once
 
 
 def test_a_connection_is_closed_with_its_events() -> None:

@@ -33,6 +33,7 @@ from afterview.stream.source.failures.failures import codec_changed, explain_rea
 from afterview.stream.source.geometry import PixelShape
 from afterview.stream.source.opening.choice import choose_stream, discard_others
 from afterview.stream.source.opening.opening import describe, has_no_times, open_container
+from afterview.stream.source.segments import SegmentWatch
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
@@ -43,9 +44,7 @@ _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder de
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed
-_LONGEST_PLAYLIST_S = (
-    120.0  # between the newest segment and the picture that is shown; more apart are times of two clocks
-)
+_LONGEST_PLAYLIST_S = 120.0  # from the picture that is shown to the newest segment; more apart are times of two clocks
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
@@ -59,6 +58,7 @@ class _Moment(NamedTuple):
     source_time: float | None
     reached_s: float | None
     clock_problem: str
+    old: bool  # see SegmentWatch
 
 
 class Connection:
@@ -72,12 +72,14 @@ class Connection:
         config: SourceConfig,
         *,
         wait: Wait,
+        segments: SegmentWatch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
+        self._segments = segments or SegmentWatch(address)
         self._unreadable = 0  # places of a recording that were skipped
         self._decoder: Decoder[_Moment] | None = None
         self._opened = ExitStack()
@@ -173,6 +175,7 @@ class Connection:
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
         unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
+        due = self._segments.asked(due)
         decoder = make_decoder(
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
@@ -186,14 +189,18 @@ class Connection:
             for moment, decoded in self._decode(decoder, packet):
                 if stop.is_set():
                     return
+                if moment.old:
+                    continue
                 silence.picture_came()
                 times = moment.pts_s, moment.arrival_time, moment.source_time
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
                     smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
-                    note = "; ".join(filter(None, (self.times.note, self._clock.note)))
-                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, note)
+                    self._segments.picture(moment.pts_s, damaged=smeared)
+                    yield Frame(
+                        *times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, self._note()
+                    )
                     sound_until = self.damaged
             silence.require_picture()
             if notice := silence.notice():
@@ -201,13 +208,17 @@ class Connection:
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
+    def _note(self) -> str:
+        return "; ".join(filter(None, (self.times.note, self._clock.note)))
+
     def _moment(self, times: Times, stop: threading.Event) -> _Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
         pts_s = self._pts_s(times)
         source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
         if self._paced:
             self._wait_until(pts_s, stop)
-        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem)
+        old = self._segments.is_old(times.pts)
+        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
 
     def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
@@ -237,9 +248,8 @@ class Connection:
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
-            packets: Iterator[Packet] = (
-                self._container.demux() if self._address.live else self._container.demux(self._stream)
-            )
+            streams = () if self._address.live else (self._stream,)
+            packets: Iterator[Packet] = self._container.demux(*streams)
             try:
                 for packet in silence.watch(packets):
                     failures = 0
@@ -262,6 +272,7 @@ class Connection:
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return
         self._note_arrival(packet)
+        self._segments.note(packet)
         if self.times.changes != self._changes:
             self._changes = self.times.changes
             self._clock.forget_wall_clock()

@@ -97,7 +97,7 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
-        self.times = PacketTimes(self._stream, monotonic, self._live_line())
+        self.times = PacketTimes(self._stream, monotonic, self._live_line(), recorded=address.kind == "file")
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
@@ -334,10 +334,11 @@ class Connection:
 
         For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
         """
-        stated = self.about.duration_s or 0.0
+        stated = 0.0 if self.times.length_unknown else self.about.duration_s or 0.0
         missing = stated - self._end_s
         start_s = -(self._clock.position(0) or 0.0)
-        # The container may count a wrong time as its end.
-        wrong_s = self.times.latest_wrong_s - self._end_s
-        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
+        # The container may count a wrong time as its end, or as its beginning.
+        wrong_s, begin_s = self.times.latest_wrong_s - self._end_s, start_s - self.times.earliest_wrong_s
+        index_s = self._fragments.index_start_s if self._fragments else 0.0
+        excused = start_s, index_s, wrong_s, wrong_s - start_s, begin_s
         return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing

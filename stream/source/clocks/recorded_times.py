@@ -133,6 +133,12 @@ def _are_alike(steps: Sequence[float]) -> bool:
     return min(steps) >= usual / 2 and max(steps) <= 2 * usual
 
 
+def _common_times(items: deque[Timed[Any]]) -> tuple[float | None, float | None] | None:
+    """The times that all these packets have; None if they differ."""
+    times = {(item.dts, item.pts) for item in items}
+    return times.pop() if len(times) == 1 and (None, None) not in times else None
+
+
 class RecordedTimes(Generic[Packet]):
     """Of one stream. `add` every packet in file order, `rest` at the end; both give packets that are ready, in the same order."""
 
@@ -145,9 +151,13 @@ class RecordedTimes(Generic[Packet]):
         self._lead = self._least_lead = self._longest_lead = self._usual = 0.0
         self._even = False  # steps are all alike
         self._begun = False
+        self._stuck: tuple[float | None, float | None] | None = None  # the times of all packets: the file has none
 
     def add(self, item: Timed[Packet], size: int = 0) -> Iterator[Timed[Packet]]:
         """The packets that are ready now. size: bytes."""
+        if self._stuck == (item.dts, item.pts) and not self._ahead:
+            yield replace(item, dts=None, pts=None, mended=True)
+            return
         self._ahead.append(item)
         self._bytes.append(size)
         self._total += size
@@ -176,7 +186,11 @@ class RecordedTimes(Generic[Packet]):
     def _next(self, *, ended: bool) -> Timed[Packet]:
         """The first packet that waits, with the times that it should have."""
         item = self._ahead[0]
-        if not self._is_right(item):
+        if not self._begun and len(self._ahead) > _AHEAD:
+            self._stuck = _common_times(self._ahead)
+        if self._stuck is not None and self._stuck == (item.dts, item.pts):
+            item = replace(item, dts=None, pts=None, mended=True)
+        elif not self._is_right(item):
             self._learn()
             item = self._judged(item, ended=ended)
         self._ahead.popleft()

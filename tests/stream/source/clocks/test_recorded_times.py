@@ -129,6 +129,12 @@ def test_recordings_one_after_the_other_are_left_as_they_are(length: int, begins
     assert (out, mended) == ([*part, *other], [])
 
 
+def test_if_all_packets_have_one_time_none_of_them_has() -> None:
+    out, mended = verified([(7.0, 7.0)] * 100)
+    assert out == [(None, None)] * 100  # counted by the rate that the file states
+    assert mended == list(range(100))
+
+
 def test_what_nobody_doubts_does_not_wait() -> None:
     recorded: RecordedTimes[int] = RecordedTimes()
     waiting, most = 0, 0

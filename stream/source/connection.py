@@ -21,8 +21,8 @@ import av
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.clocks.clock import SourceClock
 from afterview.stream.source.clocks.fragments import FragmentReader
+from afterview.stream.source.clocks.live_wall import LiveWall
 from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
-from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.coverage import Coverage, ends_within_packet, stated_by_frames
@@ -41,10 +41,6 @@ _PARSED = {"h264", "hevc", "mpeg4"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
-# Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
-_DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed
-_LONGEST_PLAYLIST_S = 120.0  # from the picture that is shown to the newest segment; more apart are times of two clocks
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
@@ -99,12 +95,12 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
-        self.times = PacketTimes(self._stream, monotonic, self._live_line())
+        self.times = PacketTimes(self._stream, monotonic, self._live_line(), recorded=address.kind == "file")
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
-        self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
+        dated = address.url if address.kind == "hls" and not self.finite else None
+        self._wall = LiveWall(self._clock, dated, self._unit, monotonic)
         self._held_back = address.kind in ("rtsp", "sdp") and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
         # Presentation time of the latest packet, and when it began to arrive.
@@ -295,7 +291,7 @@ class Connection:
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
-            return self._wall(pts)
+            return self._wall.at(pts)
         if self._references is not None and self._references.known:
             return self._recorded_wall(self._references, pts)
         start = self._stated_start()
@@ -306,28 +302,6 @@ class Connection:
         if reference is not None:
             self._clock.learn_wall_clock(reference.media_time, round(reference.unix_s * 1e6))
         return self._clock.wall(pts)
-
-    def _wall(self, pts: int | None) -> float | None:
-        now = self._monotonic()
-        if now >= self._date_due:
-            self._read_date(pts, now)
-        wall = self._clock.wall(pts)
-        if wall is None and self._wall_known:  # the stream's clock restarted, and the date belongs to the old one
-            self._read_date(pts, now)
-            wall = self._clock.wall(pts)
-        if wall is None and self._dated:
-            self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
-        self._wall_known = wall is not None
-        return wall
-
-    def _read_date(self, pts: int | None, now: float) -> None:
-        date = read_program_date(self._address.url)
-        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
-            date = None  # of the clock before or after a restart
-        if date is not None:
-            self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-        self._dated = self._dated or date is not None
-        self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
 
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
@@ -352,6 +326,7 @@ class Connection:
         first_s = None if math.isinf(self._earliest) else self._clock.position(int(self._earliest))
         begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
         stated_s = max(self.about.duration_s or 0.0, stated_by_frames(self._container, self._stream))
-        end_s = self._coverage.missing_s(stated_s, begins_s, self.times.latest_wrong_s)
+        stated_s = 0.0 if self.times.length_unknown else stated_s
+        end_s = self._coverage.missing_s(stated_s, begins_s, (self.times.earliest_wrong_s, self.times.latest_wrong_s))
         cut = self._address.kind == "file" and ends_within_packet(self._address.url, self._container.format.name)
         return Lacking(max(0.0, -(first_s or 0.0)), end_s, tuple(self._coverage.holes), cut)

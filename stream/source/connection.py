@@ -25,7 +25,8 @@ from afterview.stream.source.clocks.live_wall import LiveWall
 from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
-from afterview.stream.source.coverage import Coverage, ends_within_packet, stated_by_frames
+from afterview.stream.source.coverage import Coverage, stated_s
+from afterview.stream.source.cut import cut_within
 from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.decoding.held import Packet, Times, number_of
 from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
@@ -269,6 +270,7 @@ class Connection:
             return
         self._note_arrival(packet)
         self._segments.note(packet)
+        self._coverage.packets += not (last or packet.is_discard)
         if self.times.changes != self._changes:
             self._changes = self.times.changes
             self._clock.forget_wall_clock()
@@ -316,7 +318,7 @@ class Connection:
         if lacking.end_s:
             words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
         if lacking.cut:
-            words.append("it ends within a packet, so it was cut")
+            words.append(f"it ends within a {lacking.cut}, so it was cut")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
@@ -325,8 +327,9 @@ class Connection:
         """What is known to be missing of a recording; call it at its end."""
         first_s = None if math.isinf(self._earliest) else self._clock.position(int(self._earliest))
         begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
-        stated_s = max(self.about.duration_s or 0.0, stated_by_frames(self._container, self._stream))
-        stated_s = 0.0 if self.times.length_unknown else stated_s
-        end_s = self._coverage.missing_s(stated_s, begins_s, (self.times.earliest_wrong_s, self.times.latest_wrong_s))
-        cut = self._address.kind == "file" and ends_within_packet(self._address.url, self._container.format.name)
-        return Lacking(max(0.0, -(first_s or 0.0)), end_s, tuple(self._coverage.holes), cut)
+        stated = stated_s(self._container, self._stream, self.about.duration_s or 0.0)
+        wrong_s = self.times.earliest_wrong_s, self.times.latest_wrong_s
+        end_s = self._coverage.missing_s(0.0 if self.times.length_unknown else stated, begins_s, wrong_s)
+        cut = cut_within(self._address.url, self._container.format.name) if self._address.kind == "file" else ""
+        holes = self._coverage.real_holes(indexed="mp4" in self._container.format.name)
+        return Lacking(max(0.0, -(first_s or 0.0)), end_s, holes, cut)

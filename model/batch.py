@@ -25,6 +25,7 @@ from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, 
 from afterview.model.video_language import (
     TOKENS_PER_CHUNK,
     Features,
+    FrameLayout,
     VideoInputs,
     VideoLanguageModel,
     evidence_weights,
@@ -40,7 +41,9 @@ MEMORY_TOGETHER = 2048
 class Sample:
     """One video or set of images, with its conversation."""
 
-    features: Features  # [R, P, Dv] with a VideoLayout; projected tokens [T, D] with any other
+    features: (
+        Features  # [R, P, Dv] with a layout of frames (VideoLayout, ClipLayout); projected tokens [T, D] with any other
+    )
     layout: TokenLayout
     prompt: Prompt
     labels: NDArray[np.int64] | None = None  # [n + m] of the text, IGNORED_LABEL where not supervised
@@ -93,13 +96,13 @@ def assemble(
         ]
         lengths = [own.memory_tokens for own in tokens]
         kept = model.memaug.remember(
-            _memory_chunks(model, tokens, tokens_at_once or max(lengths)), max(lengths), _valid(lengths, model.newline)
+            _memory_chunks(model, tokens, tokens_at_once or max(lengths)), max(lengths), _valid(lengths, model.like)
         )
         augmented_BQD, mass_BN = model.memaug(
             _pad(queries),
             _pad([model.positions(plan.positions) for plan in plans]),
             kept,
-            valid_BQ=_valid([len(row) for row in queries], model.newline),
+            valid_BQ=_valid([len(row) for row in queries], model.like),
             evidence=_evidence_request(model, samples, plans) if want_evidence else None,
         )
         visual = [tuple(rows[part] for part in plan.visual) for rows, plan in zip(augmented_BQD, plans, strict=True)]
@@ -130,13 +133,14 @@ def assemble(
 def several_inputs(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[VideoInputs]:
     """The result of `VideoLanguageModel.inputs_embeds` for each of several videos. Videos with short memories share a batch."""
     inputs: list[VideoInputs] = []
-    for first, end in consecutive([len(sample.layout.key_tokens()) for sample in samples], MEMORY_TOGETHER):
+    sizes = [len(sample.layout.key_tokens()) if model.use_memaug else MEMORY_TOGETHER for sample in samples]
+    for first, end in consecutive(sizes, MEMORY_TOGETHER):
         inputs += _together(model, samples[first:end])
     return inputs
 
 
 def _together(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[VideoInputs]:
-    if len(samples) == 1 and isinstance(layout := samples[0].layout, VideoLayout):
+    if len(samples) == 1 and isinstance(layout := samples[0].layout, FrameLayout):
         return [model.inputs_embeds(samples[0].features, layout, samples[0].prompt)]
     batch = assemble(model, samples, want_evidence=True, tokens_at_once=TOKENS_PER_CHUNK)
     inputs = []
@@ -154,12 +158,11 @@ class _Tokens:
     def __init__(self, model: VideoLanguageModel, sample: Sample) -> None:
         self._layout = sample.layout
         self._embedder = None
-        if isinstance(sample.layout, VideoLayout):
+        if isinstance(sample.layout, FrameLayout):
             model.check(sample.features, sample.layout)
-            self._read, self._embedder = (
-                model.feature_reader(sample.features),
-                model.embedder(sample.features, sample.layout),
-            )
+            self._read = model.feature_reader(sample.features)
+            if isinstance(sample.layout, VideoLayout):
+                self._embedder = model.embedder(sample.features, sample.layout)
         else:
             self._read = model.token_reader(model.tensor(sample.features))
         self._places, self.positions = sample.layout.key_tokens(), sample.layout.key_position_ids()
@@ -195,8 +198,8 @@ def _evidence_request(
     size = sizes.pop()
     if sizes or size is None:
         raise InputMismatch("evidence needs videos with the same number of memory tokens per frame, and no images")
-    rows = [torch.from_numpy(plan.question).to(model.newline.device) for plan in plans]
-    return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid([len(row) for row in rows], model.newline))
+    rows = [torch.from_numpy(plan.question).to(model.like.device) for plan in plans]
+    return EvidenceRequest(_pad(rows), size, model.evidence_blocks, _valid([len(row) for row in rows], model.like))
 
 
 def _labels(sample: Sample, spans: Spans, length: int) -> Tensor:

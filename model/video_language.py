@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.base.errors import InputMismatch
 from afterview.model.base.generation import GenerationSettings
@@ -30,6 +31,7 @@ TOKENS_PER_CHUNK = 16 * 65
 CHUNKS = 64  # most chunks of a long memory: a chunk's temporary tensors stay a small share of its keys and values
 
 Features = NDArray[np.floating] | Tensor
+FrameLayout = VideoLayout | ClipLayout  # of the rows of a memory; a ClipLayout for a model without MemAug and newline
 TokenReader = Callable[[NDArray[np.int64]], Tensor]  # indices of visual tokens [n] -> projected tokens [n, D]
 
 
@@ -49,7 +51,7 @@ class VideoLanguageModel(nn.Module):
         self,
         projector: Projector,
         memaug: MemAug,
-        newline: nn.Parameter,
+        newline: nn.Parameter | None,
         language: LanguageModel,
         evidence_blocks: Sequence[int] | None = None,
         *,
@@ -58,7 +60,8 @@ class VideoLanguageModel(nn.Module):
         use_memaug: bool = True,
         rotary: bool = True,
     ) -> None:
-        """newline [D] ends every frame. evidence_blocks: MemAug blocks that evidence is read from; None: all but the last.
+        """newline [D] ends every frame; None: nothing does (VideoChat-Flash). evidence_blocks: MemAug blocks that evidence is
+        read from; None: all but the last.
 
         token_embeddings: see model.memaug.token_embeddings. augmented_question: give the decoder the question's tokens
         as augmented by MemAug instead of plainly embedded ones; small models learn faster with it, published models do
@@ -81,7 +84,7 @@ class VideoLanguageModel(nn.Module):
     def inputs_embeds(
         self,
         features: Features,
-        layout: VideoLayout,
+        layout: FrameLayout,
         prompt: Prompt,
         *,
         want_evidence: bool = True,
@@ -96,6 +99,9 @@ class VideoLanguageModel(nn.Module):
         self.check(features, layout)
         read = self.feature_reader(features)
         plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
+        if isinstance(layout, ClipLayout):
+            embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, None, None)
+            return VideoInputs(embeds, None, visual_spans(prompt, plan))
         request = self._evidence_request(plan, layout) if want_evidence else None
         embedder = self.embedder(features, layout)
         if key_values is None and self.use_memaug:
@@ -191,15 +197,22 @@ class VideoLanguageModel(nn.Module):
     def tensor(self, features: Features) -> Tensor:
         """Features on the model's device, in its dtype."""
         rows = torch.from_numpy(np.ascontiguousarray(features)) if isinstance(features, np.ndarray) else features
-        return rows.to(device=self.newline.device, dtype=self.newline.dtype)
+        return rows.to(device=self.like.device, dtype=self.like.dtype)
+
+    @property
+    def like(self) -> Tensor:
+        """A parameter whose device and dtype are those of tokens."""
+        return next(self.projector.parameters()) if self.newline is None else self.newline
 
     def positions(self, ids: NDArray[np.float64]) -> Tensor:
         """Position ids for MemAug, float32. Exact up to 16.7 million; the position policies keep them below that."""
         used = ids if self.rotary else np.zeros_like(ids)
-        return torch.from_numpy(used).to(device=self.newline.device, dtype=torch.float32)
+        return torch.from_numpy(used).to(device=self.like.device, dtype=torch.float32)
 
-    def check(self, features: Features, layout: VideoLayout) -> None:
+    def check(self, features: Features, layout: FrameLayout) -> None:
         """Raise InputMismatch, with both shapes, unless the features fit the layout and the model."""
+        if self.use_memaug and isinstance(layout, ClipLayout):
+            raise InputMismatch("a ClipLayout was given to a model with MemAug; plan its memory with `plan_layout`")
         expected = (layout.rows, layout.tokens_per_frame, self.projector.vision_width)
         if tuple(features.shape) != expected:
             raise InputMismatch(f"features have shape {tuple(features.shape)} but layout and model expect {expected}")
@@ -257,11 +270,16 @@ class VideoLanguageModel(nn.Module):
     def _evidence_request(self, plan: QueryPlan, layout: VideoLayout) -> EvidenceRequest | None:
         if not len(plan.question):
             return None
-        rows_1n = torch.from_numpy(plan.question).to(self.newline.device)[None]
+        rows_1n = torch.from_numpy(plan.question).to(self.like.device)[None]
         return EvidenceRequest(rows_1n, layout.key_tokens_per_frame, self.evidence_blocks)
 
     def _with_newlines(self, tokens_nD: Tensor, places: NDArray[np.int64]) -> Tensor:
-        newlines = torch.from_numpy(places == NEWLINE).to(tokens_nD.device)
+        is_newline = places == NEWLINE
+        if self.newline is None:
+            if is_newline.any():
+                raise InputMismatch("this model has no newline token; give a ClipLayout (memory.plans.clips)")
+            return tokens_nD
+        newlines = torch.from_numpy(is_newline).to(tokens_nD.device)
         return torch.where(newlines[:, None], self.newline, tokens_nD)
 
 

@@ -2,11 +2,12 @@
 
 `GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
 need no code. A case's type follows from its place: hour_llava/NAME/, images/NAME.safetensors, memaug/NAME.safetensors,
-prompts/NAME.json with prompts/tokenizer/, videochat_flash/*.safetensors.
+prompts/NAME.json with prompts/tokenizer/, sampling/NAME.json, videochat_flash/*.safetensors, videochat_flash/model_NAME/.
 """
 
 import json
 import os
+import shutil
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,18 +20,24 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.published_sampling import extraction_frames, feature_rows, video_frames
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.conversation import Turn, encode, time_sentence
 from afterview.model.language.prompt import IMAGE_ID, SYSTEM, from_ids
 from afterview.model.language.visual_dropout import DroppingDecoder, VisualDropoutConfig
 from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.splice import plan_queries
-from afterview.model.video_language import VideoLanguageModel
+from afterview.model.video_language import VideoInputs, VideoLanguageModel
+from afterview.model.vision.clip_encoder import ClipEncoder
+from afterview.model.vision.merged_pictures import MergedPictures, see_merged
 from afterview.model.vision.pictures import ImageLayout, see_pictures
+from afterview.model.vision.preprocess import to_square
 from afterview.model.vision.projector import Projector
 from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.token_merging import ClipCompressor
@@ -191,6 +198,23 @@ def test_prompts(path: Path, supervise_roles: bool) -> None:
     assert shown == expected["text"]
 
 
+@pytest.mark.parametrize("path", cases("sampling/*.json"))
+def test_sampling(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    for row in case["rows"]:
+        frames, fps, shortest = row["frames"], row["fps"], case["min_frames"]
+        if row["kind"] == "features":
+            indices, seconds = feature_rows(frames, row["duration"]), row["duration"]
+        elif row["kind"] == "extraction":
+            indices, seconds = extraction_frames(frames, fps, shortest=shortest), row["duration"]
+        else:
+            indices, seconds = video_frames(frames, fps, shortest=shortest, video_fps=case["video_fps"]), frames / fps
+        assert indices.tolist() == row["indices"], row
+        if row["stated_frames"] is not None:
+            said = f"lasts for {row['stated_seconds']} seconds, and {row['stated_frames']} frames"
+            assert said in time_sentence(len(indices), seconds)
+
+
 def _optional(tensors: dict[str, Tensor], name: str) -> np.ndarray | None:
     return tensors[name].numpy() if name in tensors else None
 
@@ -246,3 +270,106 @@ def test_visual_dropout(path: Path) -> None:
     out = DroppingDecoder(model, dropout).forward(case.tensors["input.embeds"], spans)
     assert out.layer_lengths == case.tensors["expected.sequence_lengths"].tolist()
     close(out.hidden, case.tensors["expected.last_hidden_state"])
+
+
+class FlashCase(NamedTuple):
+    """A whole VideoChat-Flash with its inputs."""
+
+    case: Case
+    model: AfterviewModel
+    vision: ClipEncoder
+    video: np.ndarray  # [T, S, S, 3]
+    picture: np.ndarray  # [H, W, 3]
+
+
+def read_flash(path: Path) -> FlashCase:
+    case = read_case(path / "expected.safetensors")
+    model = load_pretrained(path, device="cpu", dtype="float32")
+    assert isinstance(model.vision, ClipEncoder)
+    frames, repeat = int(case.metadata["frames"]), int(case.metadata["repeat"])
+    shape = (frames + 1, *json.loads(case.metadata["grid"]), 3)
+    coarse = np.random.default_rng(int(case.metadata["frames_seed"])).integers(0, 256, shape, dtype=np.uint8)
+    pictures = coarse.repeat(repeat, 1).repeat(repeat, 2)
+    assert list(pictures.shape[1:3]) == json.loads(case.metadata["frame_size"])
+    squares = np.stack([to_square(rgb, model.vision.spec.resolution) for rgb in pictures[:frames]])
+    return FlashCase(case, model, model.vision, squares, pictures[-1])
+
+
+def tile_picture_of(flash: FlashCase) -> np.ndarray:
+    """The picture for the tiled views, which the metadata describe in words."""
+    words, frame = flash.case.metadata["tile_image"], flash.picture
+    if "copy" not in words:
+        assert words == "the frame itself"
+        return frame
+    copy = frame[:, ::-1] if "mirrored" in words else frame
+    copy = copy[::-1] if "upside-down" in words else copy
+    places = {"above": 0, "side by side": 1, "beside": 1}
+    axis = next((axis for place, axis in places.items() if place in words), None)
+    assert axis is not None, f"tile_image: {words}"
+    return np.concatenate([frame, copy], axis=axis)
+
+
+@pytest.mark.parametrize("path", cases("videochat_flash/model_*"))
+@torch.inference_mode()
+def test_flash_tower(path: Path) -> None:
+    case, _, vision, video, picture = flash = read_flash(path)
+    expected = case.tensors
+    side, projector = vision.spec.resolution, flash.model.video_language.projector
+    close(vision.pixels(video[:2])[:, :, ::7, ::7], expected["pixel_values_sample"])
+    close(vision.tower(vision.pixels(video[:4]).transpose(0, 1)[None])[0], expected["tower.clip_features"])
+    single = to_square(picture, side)[None]
+    close(vision.patches(single)[0], expected["tower.image_features"])
+    close(vision.clips(video), expected["merged.video"])
+    close(vision.features(video).reshape(expected["merged.video"].shape), expected["merged.video"])
+    close(projector(vision.clips(video)), expected["tokens.video"])
+    close(projector(vision.images(single))[0], expected["tokens.image"])
+
+
+@pytest.mark.parametrize("path", cases("videochat_flash/model_*"))
+@torch.inference_mode()
+def test_flash_video(path: Path, tmp_path: Path) -> None:
+    case, model, vision, video, _ = read_flash(path)
+    inputs = flash_inputs(model, vision.features(video), case)
+    close(inputs.inputs_embeds, case.tensors["inputs_embeds"])
+    check_answer(model, inputs, case, "")
+    place = shutil.copytree(path, tmp_path / "compressing")
+    config = json.loads((place / "config.json").read_text()) | {"mm_llm_compress": True}
+    (place / "config.json").unlink()
+    (place / "config.json").write_text(json.dumps(config))
+    dropping = load_pretrained(place, device="cpu", dtype="float32")
+    inputs = flash_inputs(dropping, vision.features(video), case)
+    check_answer(dropping, inputs, case, "compress.")
+    decoder = dropping.video_language.language.dropping
+    assert decoder is not None
+    out = decoder.forward(inputs.inputs_embeds[None], [inputs.visual])
+    assert out.layer_lengths == case.tensors["compress.sequence_lengths"].tolist()
+
+
+@pytest.mark.parametrize("path", cases("videochat_flash/model_*"))
+@torch.inference_mode()
+def test_flash_pictures(path: Path) -> None:
+    case, model, vision, _, picture = flash = read_flash(path)
+    network, prompt = model.video_language, from_ids(case.tensors["image_input_ids"].numpy())
+    single = network.projector(vision.images(to_square(picture, vision.spec.resolution)[None]))[0]
+    inputs = network.image_inputs(single, MergedPictures((len(single),)), prompt)
+    close(inputs.inputs_embeds, case.tensors["image.inputs_embeds"])
+    close(network.first_token_logits(inputs), case.tensors["image.last_logits"])
+    tokens, layout = see_merged([tile_picture_of(flash)], vision, network.projector, Tiling.of(model.config))
+    assert len(tokens) == 64 * int(case.metadata["tile_views"])
+    tiled = network.image_inputs(tokens, layout, prompt)
+    close(tiled.inputs_embeds, case.tensors["image_tiles.inputs_embeds"])
+
+
+def flash_inputs(model: AfterviewModel, features: Tensor, case: Case) -> VideoInputs:
+    prompt = from_ids(case.tensors["input_ids"].numpy())
+    layout = ClipLayout(len(features), model.vision.spec.tokens_per_frame)
+    (inputs,) = model.video_inputs([(features, layout, prompt)])
+    return inputs
+
+
+def check_answer(model: AfterviewModel, inputs: VideoInputs, case: Case, kind: str) -> None:
+    """The scores of the first token, and the tokens of the answer, which the published code did not end."""
+    close(model.video_language.first_token_logits(inputs), case.tensors[f"{kind}last_logits"])
+    expected = case.tensors[f"{kind}greedy_tokens"].tolist()
+    model.video_language.language.stop_ids = frozenset()
+    assert list(model.video_language.generate(inputs, max_new_tokens=len(expected))) == expected

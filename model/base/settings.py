@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from afterview.configs import Schema
 
+FRAMES_PER_CLIP = 4  # frames of a clip of VideoChat-Flash
 POOLED_TOKENS = 64  # tokens of a frame that is pooled to an 8x8 grid (Hour-LLaVA)
 TOKENS_PER_CLIP = 64  # a clip of 4 frames keeps 16 tokens per frame; a single frame keeps all 64
 

@@ -1,6 +1,7 @@
 """The keys of a published config.json that need a decision: implemented, refused by name, or without effect and said.
 
-What each key does in the published code (github.com/jylins/hourllava, hour_llava_arch.py and train.py):
+VideoChat-Flash: the values in VIDEOCHAT_FLASH, which are those of the released models; model.checkpoint.flash reads the rest.
+Hour-LLaVA: what each key does in the published code (github.com/jylins/hourllava, hour_llava_arch.py and train.py):
 
 | key | here |
 |---|---|
@@ -23,58 +24,110 @@ keys of other resamplers.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from afterview.model.base.errors import CheckpointError
+from afterview.model.base.settings import FRAMES_PER_CLIP
 
+MERGING_PROJECTOR = "tome16_mlp_hd64"  # mm_projector_type of VideoChat-Flash: 16 tokens a frame, then an MLP
 MEMAUG = "memaug"  # mm_resampler_type of a checkpoint with MemAug
 TIME_INSTRUCTION = "add_time_instruction"
 _TILED = re.compile(r"anyres_max_\d+")  # image_aspect_ratio
 
-# Values that are implemented. The first is what a missing key (or null) stands for.
-_IMPLEMENTED: dict[str, tuple[Any, ...]] = {
-    "mm_resampler_type": (None, MEMAUG),
-    "mm_projector_type": ("mlp2x_gelu",),
-    "mm_spatial_pool_mode": ("bilinear",),
-    "mm_patch_merge_type": ("spatial_unpad",),
-    "mm_newline_position": ("grid",),
-    "image_aspect_ratio": ("anyres_max_9", "anyres"),
-    TIME_INSTRUCTION: (True, False),
-    "add_faster_video": (False,),
-    "mm_use_im_start_end": (False,),
-    "mm_llm_compress": (False,),
-    "quantization_config": (None,),
-}
-_REMEDIES = {
-    "image_aspect_ratio": "videos do not depend on it: to ask about videos alone, correct it in a copy of config.json",
-    "mm_llm_compress": "use `visual_dropout` in a preset file, and set it to false in a copy of config.json",
-    "quantization_config": "convert the weights to bfloat16",
-}
+
+@dataclass(frozen=True)
+class KeyRules:
+    """The keys of one family of checkpoints."""
+
+    implemented: Mapping[str, tuple[Any, ...]]  # the first value is what a missing key (or null) stands for
+    said_if_missing: tuple[str, ...]  # because the published code then does something else or nothing at all
+    remedies: Mapping[str, str] = field(default_factory=dict)
+
+
+_CONVERT = "convert the weights to bfloat16"
+_VIDEOS_ALONE = "videos do not depend on it: to ask about videos alone, correct it in a copy of config.json"
+_NO_NEWLINES = "such a checkpoint holds newline tokens; take one of the released layout"
+
+HOUR_LLAVA: Final = KeyRules(
+    implemented={
+        "mm_resampler_type": (None, MEMAUG),
+        "mm_projector_type": ("mlp2x_gelu",),
+        "mm_spatial_pool_mode": ("bilinear",),
+        "mm_patch_merge_type": ("spatial_unpad",),
+        "mm_newline_position": ("grid",),
+        "image_aspect_ratio": ("anyres_max_9", "anyres"),
+        TIME_INSTRUCTION: (True, False),
+        "add_faster_video": (False,),
+        "mm_use_im_start_end": (False,),
+        "mm_llm_compress": (False,),
+        "quantization_config": (None,),
+    },
+    said_if_missing=(
+        "mm_projector_type",
+        "mm_patch_merge_type",
+        "mm_newline_position",
+        "mm_spatial_pool_mode",
+        "image_aspect_ratio",
+        TIME_INSTRUCTION,
+    ),
+    remedies={
+        "image_aspect_ratio": _VIDEOS_ALONE,
+        "mm_llm_compress": "use `visual_dropout` in a preset file, and set it to false in a copy of config.json",
+        "quantization_config": _CONVERT,
+    },
+)
+VIDEOCHAT_FLASH: Final = KeyRules(
+    implemented={
+        "mm_projector_type": (MERGING_PROJECTOR,),
+        "vision_encode_type": ("video_image",),
+        "mm_local_num_frames": (FRAMES_PER_CLIP,),
+        "mm_patch_merge_type": ("spatial_nopad",),
+        "mm_newline_position": ("nothing",),
+        "image_aspect_ratio": ("anyres_nopad",),
+        "frame_aspect_ratio": ("square",),
+        TIME_INSTRUCTION: (True, False),
+        "mm_use_im_start_end": (False,),
+        "mm_llm_compress": (False, True),
+        "quantization_config": (None,),
+    },
+    said_if_missing=(
+        "vision_encode_type",
+        "mm_local_num_frames",
+        "mm_patch_merge_type",
+        "mm_newline_position",
+        "image_aspect_ratio",
+    ),
+    remedies={
+        "mm_patch_merge_type": _NO_NEWLINES,
+        "mm_newline_position": _NO_NEWLINES,
+        "image_aspect_ratio": _VIDEOS_ALONE,
+        "quantization_config": _CONVERT,
+    },
+)
+
 # What a training of a new MemAug sets, whatever the checkpoint before it said (the published scripts pass all of them).
 REPLACED_FOR_NEW_MEMAUG = ("mm_newline_position", "image_aspect_ratio", "mm_spatial_pool_mode")
-# Keys whose absence is said, because the published code then does something else or nothing at all.
-_SAID_IF_MISSING = ("mm_projector_type", "mm_patch_merge_type", "mm_newline_position", "mm_spatial_pool_mode", "image_aspect_ratio",
-                    TIME_INSTRUCTION)  # fmt: skip
 _TRAINING_ONLY = ("use_pos_skipping", "attention_dropout")
 _WITHOUT_EFFECT = re.compile(
-    r"mm_(hidden_size|vision_tower|vision_select_\w+|spatial_pool_(stride|out_channels)|use_im_patch_token|tunable_parts|\w+_lr"
+    r"mm_(hidden_size|vision_tower|vision_select_\w+|spatial_pool_(mode|stride|out_channels)|resampler_type|use_im_patch_token|tunable_parts|\w+_lr"
     r"|mask_drop_\w+|perceiver_\w+|pos_num_frames|close_init|num_compress_\w+|local_num_frames|vision_resampler_\w+)"
 )
 
 
-def refuse_unimplemented(raw: Mapping[str, Any], *, name: str) -> None:
+def refuse_unimplemented(raw: Mapping[str, Any], *, name: str, rules: KeyRules = HOUR_LLAVA) -> None:
     """Raise CheckpointError, naming key, value and what is implemented, for a configuration of something that is not."""
-    for key in _IMPLEMENTED:
-        refuse_key(raw, key, name=name)
+    for key in rules.implemented:
+        refuse_key(raw, key, name=name, rules=rules)
 
 
-def refuse_key(raw: Mapping[str, Any], key: str, *, name: str) -> None:
+def refuse_key(raw: Mapping[str, Any], key: str, *, name: str, rules: KeyRules = HOUR_LLAVA) -> None:
     """The same for one key."""
-    known, value = _IMPLEMENTED[key], raw.get(key)
-    tiled = key == "image_aspect_ratio" and _TILED.fullmatch(str(value))
+    known, value = rules.implemented[key], raw.get(key)
+    tiled = key == "image_aspect_ratio" and rules is HOUR_LLAVA and _TILED.fullmatch(str(value))
     if value is not None and value not in known and not tiled:
         shown = " or ".join("null" if one is None else _plain(one) for one in known)
-        remedy = _REMEDIES.get(key, "take a checkpoint that was trained so")
+        remedy = rules.remedies.get(key, "take a checkpoint that was trained so")
         raise CheckpointError(f"{name}: config.json: {key} {_shown(value)} is not supported, only {shown}; {remedy}")
 
 
@@ -82,16 +135,16 @@ def with_implemented(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     """The configuration for a new MemAug, and what was replaced in it ('mm_newline_position: one_token, now grid')."""
     other = {
         key: known[0]
-        for key, known in _IMPLEMENTED.items()
+        for key, known in HOUR_LLAVA.implemented.items()
         if key in REPLACED_FOR_NEW_MEMAUG and raw.get(key) is not None and raw[key] not in known
     }
     return {**raw, **other}, [f"{key}: {raw[key]}, now {value}" for key, value in other.items()]
 
 
-def notes(raw: Mapping[str, Any]) -> list[str]:
+def notes(raw: Mapping[str, Any], rules: KeyRules = HOUR_LLAVA) -> list[str]:
     """What is assumed for missing keys, and which keys are ignored, in words."""
     said = []
-    missing = [f"{key} ({_plain(_IMPLEMENTED[key][0])})" for key in _SAID_IF_MISSING if raw.get(key) is None]
+    missing = [f"{key} ({_plain(rules.implemented[key][0])})" for key in rules.said_if_missing if raw.get(key) is None]
     if missing:
         said.append(f"config.json lacks {', '.join(missing)}; in brackets what is taken")
     if scaled := _scaling(raw):
@@ -102,7 +155,9 @@ def notes(raw: Mapping[str, Any]) -> list[str]:
         if raw.get(key)
     ]
     unknown = [
-        key for key in raw if key.startswith("mm_") and key not in _IMPLEMENTED and not _WITHOUT_EFFECT.fullmatch(key)
+        key
+        for key in raw
+        if key.startswith("mm_") and key not in rules.implemented and not _WITHOUT_EFFECT.fullmatch(key)
     ]
     if unknown:
         said.append(f"config.json: unknown keys are ignored: {', '.join(unknown)}")

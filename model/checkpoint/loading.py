@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from afterview.model.base.errors import BackendUnavailable, CheckpointError, HubUnreachable, explained
 from afterview.model.checkpoint import init
@@ -26,7 +26,6 @@ from afterview.model.checkpoint.preset import ModelPreset, find_preset, is_hub_i
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
-    TOWER_PREFIX,
     decoder_settings,
     missing_decoder_keys,
     published_slots,
@@ -41,10 +40,12 @@ from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.memaug.token_embeddings import TokenEmbeddings
 from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
 from afterview.model.vision.no_index import NoIndex
 from afterview.model.vision.projector import Projector
-from afterview.model.vision.tower import VisionEncoder, build_tower
+from afterview.model.vision.tower import Tower, VisionEncoder, build_tower
+from afterview.model.vision.umt import UmtTower
 
 __all__ = [
     "build_network",
@@ -59,6 +60,7 @@ _LOGGER = logging.getLogger(__name__)
 _INDEX_REMEDY = (
     "give --index-encoder with the directory or hub id of a SigLIP with both towers, or index_encoder in a preset file"
 )
+UNTRAINED_PROJECTOR_NOTICE = "The projector is newly initialised: answers mean nothing until it is trained."
 UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
 
 
@@ -66,7 +68,7 @@ class Network(NamedTuple):
     """The modules of a whole model, and its parameters by their published names."""
 
     video_language: VideoLanguageModel
-    tower: PreTrainedModel
+    tower: Tower
     slots: dict[str, Slot]
 
 
@@ -94,6 +96,7 @@ def load_pretrained(
     preset = preset.model_copy(update=dict(changes or {}))
     target = choose_target(device, dtype)
     sources = find_sources(preset)
+    preset = preset.model_copy(update=dict(sources.implied))
     tokenizer = sources.read_tokenizer()
     stops = stop_ids(tokenizer, sources.config.eos_token_id, end_tokens(sources.generation))
     with explained(sources.where):
@@ -141,10 +144,11 @@ def load_encoders(
     preset = _adjusted(find_preset(name_or_path), True, index_encoder, recorded_index)
     target = choose_target(device, dtype)
     sources = find_sources(preset)
+    preset, prefix = preset.model_copy(update=dict(sources.implied)), sources.family.tower
     with explained(sources.tower_name or sources.where):
         tower = build_tower(sources.tower_config)
-    slots = slots_of(tower, TOWER_PREFIX)
-    tensors = {name: source for name, source in sources.complete(slots).items() if name.startswith(TOWER_PREFIX)}
+    slots = slots_of(tower, prefix)
+    tensors = {name: source for name, source in sources.complete(slots).items() if name.startswith(prefix)}
     check(slots, tensors, where=sources.where)
     fill(slots, tensors, target)
     tower.to(target.device)
@@ -194,7 +198,7 @@ def build_network(sources: Sources, preset: ModelPreset, stops: frozenset[int] =
         video_language = VideoLanguageModel(
             Projector(int(tower.config.hidden_size), config.hidden_size),
             MemAug(heads, depth=config.memaug_depth, rope_theta=rotary_base(used)),
-            nn.Parameter(torch.empty(config.hidden_size)),
+            nn.Parameter(torch.empty(config.hidden_size)) if sources.has_newline else None,
             LanguageModel(decoder, stops, preset.visual_dropout),
             preset.evidence_blocks,
             token_embeddings=TokenEmbeddings(
@@ -269,10 +273,13 @@ def _finish(network: Network, sources: Sources, target: Target) -> None:
 
 
 def _vision_encoder(
-    tower: PreTrainedModel, sources: Sources, tensors: Mapping[str, TensorSource], preset: ModelPreset
+    tower: Tower, sources: Sources, tensors: Mapping[str, TensorSource], preset: ModelPreset
 ) -> VisionEncoder:
-    names = sorted(name for name in tensors if name.startswith(TOWER_PREFIX))
-    weights = digest((name.removeprefix(TOWER_PREFIX), tensors[name]) for name in names)
+    prefix = sources.family.tower
+    names = sorted(name for name in tensors if name.startswith(prefix))
+    weights = digest((name.removeprefix(prefix), tensors[name]) for name in names)
+    if isinstance(tower, UmtTower):
+        return ClipEncoder(tower, name=sources.tower_name, weights=weights)
     return VisionEncoder(tower, name=sources.tower_name, weights=weights, merging=preset.token_merging)
 
 
@@ -307,7 +314,8 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     if "forgetting" not in preset.model_fields_set:
         update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})
     if sources.drawn:
-        update |= {"trained": False, "notice": preset.notice or UNTRAINED_NOTICE}
+        new = UNTRAINED_NOTICE if sources.config.memaug_depth else UNTRAINED_PROJECTOR_NOTICE
+        update |= {"trained": False, "notice": preset.notice or new}
     return preset.model_copy(update=update)
 
 

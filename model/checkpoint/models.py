@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from afterview.memory.base.feature_spec import FeatureSpec
-from afterview.memory.plans.positions import VideoLayout
 from afterview.model.base.generation import GenerationSettings
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import moment_id
-from afterview.model.language.prompt import Prompt, require_tokenizer
+from afterview.model.language.prompt import HOUR_LLAVA_TIME, VIDEOCHAT_FLASH_TIME, Prompt, require_tokenizer
 from afterview.model.language.sampling import GREEDY
 from afterview.model.language.stopping import StopTexts
-from afterview.model.video_language import Features, VideoInputs, VideoLanguageModel
+from afterview.model.video_language import Features, FrameLayout, VideoInputs, VideoLanguageModel
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder
+from afterview.model.vision.merged_pictures import see_merged
 from afterview.model.vision.pictures import see_pictures
 from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import VisionEncoder
@@ -93,10 +94,15 @@ class AfterviewModel:
         """
         if not self.time_instruction:
             return build(self.tokenizer, question)
-        return build(self.tokenizer, question, frames=frames, seconds=seconds)
+        of_flash = self.preset.sees_clips or isinstance(self.vision, ClipEncoder)
+        family = VIDEOCHAT_FLASH_TIME if of_flash else HOUR_LLAVA_TIME
+        return build(self.tokenizer, question, frames=frames, seconds=seconds, family=family)
 
-    def video_inputs(self, videos: Sequence[tuple[Features, VideoLayout, Prompt]]) -> list[VideoInputs]:
-        """Inputs of `answer_several` for videos: features [R, P, Dv], layout and prompt of each. Raises InputMismatch."""
+    def video_inputs(self, videos: Sequence[tuple[Features, FrameLayout, Prompt]]) -> list[VideoInputs]:
+        """Inputs of `answer_several` for videos: features [R, P, Dv], layout and prompt of each. Raises InputMismatch.
+
+        The layout is a VideoLayout with MemAug, and a ClipLayout without (VideoChat-Flash).
+        """
         return several_inputs(self.video_language, [Sample(*video) for video in videos])
 
     def picture_inputs(
@@ -114,6 +120,8 @@ class AfterviewModel:
         about = build(self.tokenizer, question, pictures=len(pictures))
         tiling = Tiling.of(self.config)
         with torch.inference_mode():
+            if isinstance(self.vision, ClipEncoder):
+                return network.image_inputs(*see_merged(pictures, self.vision, network.projector, tiling), about)
             tokens, layout = see_pictures(pictures, self.vision, network.projector, forgetting, tiling, seed=seed)
         return network.image_inputs(tokens, layout, about)
 

@@ -1,15 +1,14 @@
-"""The published layout of a Hour-LLaVA checkpoint: configuration keys, and which tensor is which parameter.
+"""The published layouts of Hour-LLaVA and VideoChat-Flash: configuration keys, and which tensor is which parameter.
 
 config.json has flat Qwen2 keys and mm_* keys. `model_type` and nested sections of published files are wrong and are not
-read; `mm_resampler_type` identifies the checkpoint.
+read; `mm_resampler_type` identifies a Hour-LLaVA, `mm_projector_type` a VideoChat-Flash (model.checkpoint.flash).
 """
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from transformers import PreTrainedModel
 
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError
@@ -18,6 +17,8 @@ from afterview.model.checkpoint.config_keys import MEMAUG, refuse_key
 from afterview.model.checkpoint.hub import Directory, Location
 from afterview.model.checkpoint.weights import Slot, read_json, slots_of
 from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.tower import Tower
+from afterview.model.vision.umt import UmtTower
 
 NEWLINE = "model.image_newline"
 PROJECTOR_PREFIX = "model.mm_projector."
@@ -26,6 +27,18 @@ MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 TOWER_DIRECTORY = "vision_tower"  # holds config.json of a tower that has no hub id
+
+
+class Family(NamedTuple):
+    """What differs between the published families of checkpoints: prefixes of tensor names."""
+
+    name: str
+    tower: str
+    projector: str
+
+
+HOUR_LLAVA: Final = Family("Hour-LLaVA", TOWER_PREFIX, PROJECTOR_PREFIX)
+VIDEOCHAT_FLASH: Final = Family("VideoChat-Flash", "model.vision_tower.vision_tower.", f"{PROJECTOR_PREFIX}mlp.")
 
 _DECODER_KEYS = (
     "vocab_size",
@@ -141,14 +154,15 @@ def missing_decoder_keys(raw: Mapping[str, Any], used: Mapping[str, Any]) -> str
     return ", ".join(f"{key} ({value})" for key, value in lacking.items())
 
 
-def published_slots(model: VideoLanguageModel, tower: PreTrainedModel, *, tied: bool) -> dict[str, Slot]:
+def published_slots(model: VideoLanguageModel, tower: Tower, *, tied: bool) -> dict[str, Slot]:
     """Every parameter by its published name. A tied lm_head is the embedding and has no name of its own."""
+    family = VIDEOCHAT_FLASH if isinstance(tower, UmtTower) else HOUR_LLAVA
     slots = {
         **slots_of(model.language.decoder),
-        **slots_of(model.projector, PROJECTOR_PREFIX),
+        **slots_of(model.projector, family.projector),
         **slots_of(model.memaug, MEMAUG_PREFIX),
-        **slots_of(tower, TOWER_PREFIX),
-        NEWLINE: Slot(model, "newline"),
+        **slots_of(tower, family.tower),
+        **({} if model.newline is None else {NEWLINE: Slot(model, "newline")}),
         **(slots_of(model.token_embeddings, TOKEN_EMBEDDINGS_PREFIX) if model.token_embeddings is not None else {}),
     }
     if tied:

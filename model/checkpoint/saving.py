@@ -18,11 +18,13 @@ from torch import Tensor
 from afterview.configs.system_errors import reason
 from afterview.memory.base.durable import replacing, write_file
 from afterview.model.base.errors import NotSaved
+from afterview.model.checkpoint.flash import dropout_of
 from afterview.model.checkpoint.generation import GENERATION_FILE, generation_document
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
 from afterview.model.checkpoint.published import TOWER_DIRECTORY, published_slots
 from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder
 from afterview.model.vision.tower import KNOWN_TOWERS
 
@@ -40,7 +42,7 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     changed if the disk has not enough space.
     """
     root = Path(directory)
-    with _named(root):
+    with saved_in(root):
         root.mkdir(parents=True, exist_ok=True)
         _save(model, root)
 
@@ -53,7 +55,7 @@ def _save(model: AfterviewModel, root: Path) -> None:
     index = model.encoders.index if own_index else None  # loaded before the directory changes: it may lie there
     _require_space(root, tensors)
     (root / "config.json").unlink(missing_ok=True)
-    if config["mm_vision_tower"] not in KNOWN_TOWERS:
+    if config["mm_vision_tower"] not in KNOWN_TOWERS and not isinstance(model.vision, ClipEncoder):
         config["mm_vision_tower"] = f"./{TOWER_DIRECTORY}"
         write_json(root / TOWER_DIRECTORY / "config.json", model.tower_config)
     write_tensors(root, tensors)
@@ -66,7 +68,7 @@ def _save(model: AfterviewModel, root: Path) -> None:
         model.tokenizer.save_pretrained(root)
     if index is not None:
         save_index_encoder(index, root / INDEX_DIRECTORY)
-    _write_preset(root, model.preset, own_index)
+    _write_preset(root, model, own_index)
     write_json(root / "config.json", config)  # last: without it, a directory is not accepted as a checkpoint
 
 
@@ -125,7 +127,7 @@ def _free(place: Path) -> int:
 
 
 @contextmanager
-def _named(place: Path) -> Iterator[None]:
+def saved_in(place: Path) -> Iterator[None]:
     """Raise NotSaved, which names the place, the reason and the remedy, for what the system refuses."""
     try:
         yield
@@ -155,12 +157,24 @@ def _has_own_index(preset: ModelPreset) -> bool:
     return Path(preset.index_encoder).is_dir()
 
 
-def _write_preset(root: Path, preset: ModelPreset, own_index: bool) -> None:
-    """The preset of the saved model: the same, but with this directory as its source."""
-    kept = preset.model_dump(
-        mode="json",
-        exclude_defaults=True,
-        exclude={"vision", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"},
-    )
+def _write_preset(root: Path, model: AfterviewModel, own_index: bool) -> None:
+    """The preset of the saved model: the same, but with this directory as its source, and without what the checkpoint itself says."""
+    source = {"vision", "tower", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"}
+    implied = _implied_keys(model)
+    kept = model.preset.model_dump(mode="json", exclude_defaults=True, exclude=source | implied)
+    if implied and "visual_dropout" not in implied and model.preset.visual_dropout is None:
+        kept["visual_dropout"] = None  # switched off, whatever config.json says
     kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
     write_file(root / PRESET_FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())
+
+
+def _implied_keys(model: AfterviewModel) -> set[str]:
+    """Keys of the preset that a VideoChat-Flash checkpoint gives again when it is loaded."""
+    if not isinstance(model.vision, ClipEncoder):
+        return set()
+    keys = {"token_merging"}
+    if not len(model.video_language.memaug.layers):
+        keys.add("use_memaug")
+    if model.preset.visual_dropout == dropout_of(model.config, name=model.preset.name):
+        keys.add("visual_dropout")
+    return keys

@@ -24,11 +24,12 @@ from transformers import PreTrainedTokenizerBase
 
 from afterview.model.base.errors import InputMismatch
 from afterview.model.language.prompt import (
+    HOUR_LLAVA_TIME,
     IGNORED_LABEL,
     IMAGE_ID,
     SYSTEM,
-    TIME_SENTENCE,
     Prompt,
+    TimeSentence,
     from_ids,
     require_tokenizer,
 )
@@ -83,17 +84,19 @@ class Encoded:
         return prompt, self.labels[self.ids != IMAGE_ID]
 
 
-def time_sentence(frames: int, seconds: float) -> str:
+def time_sentence(frames: int, seconds: float, family: TimeSentence = HOUR_LLAVA_TIME) -> str:
     """The published sentence about a video. frames: those that were read, before any repetition."""
-    return TIME_SENTENCE.format(seconds=seconds, frames=frames)
+    return family.form.format(seconds=seconds, frames=frames)
 
 
-def place_media(said: Sequence[tuple[Role, str]], *, media: int, time: str | None = None) -> Conversation:
+def place_media(
+    said: Sequence[tuple[Role, str]], *, media: int, time: str | None = None, gap: str = HOUR_LLAVA_TIME.gap
+) -> Conversation:
     """Give each video or picture its place, as published.
 
     said: role and text of each turn. media: their number; with 0 tags are ordinary text, as they are in answers always.
-    time: the sentence about the video, which brings the tag with it. Raises InputMismatch unless there are as many tags
-    as media.
+    time: the sentence about the video, which brings the tag with it. gap: what stands after the sentence. Raises
+    InputMismatch unless there are as many tags as media.
     """
     dropped: tuple[str, ...] = ()
     if said and said[0][0] == "assistant":
@@ -102,12 +105,12 @@ def place_media(said: Sequence[tuple[Role, str]], *, media: int, time: str | Non
     texts = [text for _, text in said]
     if time is not None and said:
         texts = [text if role == "assistant" else text.replace(IMAGE_TAG, "") for role, text in said]
-        texts[0] = f"{IMAGE_TAG}\n{time}\n{texts[0]}"
+        texts[0] = f"{IMAGE_TAG}\n{time}{gap}{texts[0]}"
     turns = tuple(
         Turn(role, _pieces(text) if media and role != "assistant" else (text,))
         for (role, _), text in zip(said, texts, strict=True)
     )
-    placed = Conversation(turns, _lead(turns, time), dropped)
+    placed = Conversation(turns, _lead(turns, "" if time is None else f"\n{time}{gap}"), dropped)
     if placed.media != media:
         raise InputMismatch(
             f"the text has {placed.media} {IMAGE_TAG} tags but there are {media} videos or pictures; put one tag where each goes"
@@ -122,10 +125,9 @@ def _pieces(text: str) -> tuple[str, ...]:
     return tuple(text.split(IMAGE_TAG))
 
 
-def _lead(turns: Sequence[Turn], time: str | None) -> int:
+def _lead(turns: Sequence[Turn], time: str) -> int:
     after = next((turn.pieces[1] for turn in turns if len(turn.pieces) > 1), "")
-    words = after if time is None else after.removeprefix(f"\n{time}\n")
-    return len(after) - len(words.lstrip())
+    return len(after) - len(after.removeprefix(time).lstrip())
 
 
 def encode(
@@ -230,18 +232,21 @@ def build(
     frames: int | None = None,
     seconds: float | None = None,
     pictures: int | None = None,
+    family: TimeSentence = HOUR_LLAVA_TIME,
 ) -> Prompt:
     """Prompt for one question about a video, or about `pictures` pictures.
 
     frames: frames of the span, before any repetition. seconds: its duration. Without them the prompt does not state the
-    time. Pictures stand at the tags <image> of the question; without tags, before it. A video always stands before it.
-    Control tokens in the question are read as plain text. Raises TokenizerMissing without a tokenizer, InputMismatch for
-    an empty question and for a number of tags unlike that of the pictures.
+    time. family: whose sentence about the time it is. Pictures stand at the tags <image> of the question; without tags,
+    before it. A video always stands before it. Control tokens in the question are read as plain text. Raises
+    TokenizerMissing without a tokenizer, InputMismatch for an empty question and for a number of tags unlike that of the
+    pictures.
     """
     if pictures is None:
         text = _stripped(_without_tag(question))
-        time = "" if frames is None or seconds is None else f"\n{time_sentence(frames, seconds)}"
-        lead = f"{time}\n"
+        lead = "\n"
+        if frames is not None and seconds is not None:
+            lead = f"\n{time_sentence(frames, seconds, family)}{family.gap}"
         asked = Conversation((Turn("user", ("", lead + text)),), len(lead))
     else:
         text = _stripped(question)

@@ -1,6 +1,7 @@
 """A prompt as token ids, with the places of its video or pictures. model.language.conversation makes prompts from text."""
 
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,17 @@ SYSTEM = "You are a helpful assistant."
 IMAGE_ID = -200  # the place of a video or picture in published token sequences
 IGNORED_LABEL = -100  # label of tokens that are not supervised
 
-TIME_SENTENCE = (
-    "The video lasts for {seconds:.2f} seconds, and {frames} frames are uniformly sampled from it. "
-    "Please answer the following questions related to this video."
-)
+
+class TimeSentence(NamedTuple):
+    """The sentence about the length of a video that stands before a question, as a family of models was trained with it."""
+
+    form: str  # of {seconds} and {frames}
+    gap: str  # between the sentence and the question
+
+
+_LENGTH = "The video lasts for {seconds:.2f} seconds, and {frames} frames are uniformly sampled from it."
+HOUR_LLAVA_TIME: Final = TimeSentence(f"{_LENGTH} Please answer the following questions related to this video.", "\n")
+VIDEOCHAT_FLASH_TIME: Final = TimeSentence(_LENGTH, " ")
 
 
 @dataclass(frozen=True)

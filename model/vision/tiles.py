@@ -38,7 +38,7 @@ class Tiling:
     def of(cls, config: Mapping[str, Any]) -> "Tiling":
         """That of a checkpoint's config.json; the published one where it says nothing. Raises CheckpointError for what is not known."""
         shape = config.get("image_aspect_ratio") or PUBLISHED_SHAPE
-        most = re.fullmatch(r"anyres(?:_max_(\d+))?", str(shape))
+        most = re.fullmatch(r"anyres(?:_nopad|_max_(\d+))?", str(shape))
         if most is None:
             raise CheckpointError(
                 f"config.json: image_aspect_ratio '{shape}' is not supported for pictures; only anyres and anyres_max_N are"
@@ -96,6 +96,15 @@ def tile_picture(rgb: NDArray[np.uint8], side: int, tiling: Tiling = PUBLISHED) 
     return Tiles(np.concatenate([to_square(rgb, side)[None], cut]), rows, columns, height, width)
 
 
+def stretched_tiles(rgb: NDArray[np.uint8], side: int, tiling: Tiling) -> tuple[NDArray[np.uint8], int, int]:
+    """The same without padding, as `anyres_nopad` cuts: pixels [1 + rows * columns, S, S, 3], rows, columns."""
+    height, width = rgb.shape[:2]
+    rows, columns = best_grid(height, width, side, tiling)
+    fitted = np.asarray(Image.fromarray(rgb).resize((columns * side, rows * side), Image.Resampling.BICUBIC))
+    cut = fitted.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    return np.concatenate([to_square(rgb, side)[None], cut]), rows, columns
+
+
 def best_grid(height: int, width: int, side: int, tiling: Tiling = PUBLISHED) -> tuple[int, int]:
     """Rows and columns of the grid that shows the most pixels of the picture; among equals, the one with the least padding."""
 
@@ -108,11 +117,11 @@ def best_grid(height: int, width: int, side: int, tiling: Tiling = PUBLISHED) ->
     return max(tiling.sizes(side), key=worth)
 
 
-def pad_to_square(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture centred in a grey square, resized to [S, S, 3]."""
+def pad_to_square(rgb: NDArray[np.uint8], side: int, colour: int | tuple[int, int, int] = GREY) -> NDArray[np.uint8]:
+    """A picture centred in a square of one colour, resized to [S, S, 3]."""
     height, width = rgb.shape[:2]
     longer = max(height, width)
-    square = np.full((longer, longer, 3), GREY, dtype=np.uint8)
+    square = np.full((longer, longer, 3), colour, dtype=np.uint8)
     top, left = (longer - height) // 2, (longer - width) // 2
     square[top : top + height, left : left + width] = rgb
     return to_square(square, side)

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from afterview.model.base.errors import InputMismatch
-from afterview.model.base.settings import TOKENS_PER_CLIP
+from afterview.model.base.settings import FRAMES_PER_CLIP, TOKENS_PER_CLIP
 from afterview.model.vision.projector import Projector
-
-FRAMES_PER_CLIP = 4
 
 
 class ClipCompressor(nn.Module):

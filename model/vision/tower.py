@@ -10,7 +10,7 @@ Legend: B frames, S pixels per side, P tokens per frame (pooled: a grid x grid, 
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from afterview.memory.base.feature_spec import TokenSpec
 from afterview.model.base.errors import CheckpointError, InputMismatch
 from afterview.model.base.settings import POOLED_TOKENS, TokenMergingConfig
 from afterview.model.vision.token_merging import merge_frames
+from afterview.model.vision.umt import UMT, UmtTower, build_umt
+
+Tower: TypeAlias = PreTrainedModel | UmtTower
 
 GRID = math.isqrt(POOLED_TOKENS)  # tokens per side of a pooled frame
 
@@ -40,11 +43,13 @@ KNOWN_TOWERS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
+def build_tower(config: Mapping[str, Any]) -> Tower:
     """The tower of a SigLIP configuration (both towers or vision only) without last layer and head; parameters on the meta device.
 
-    Raises CheckpointError for another model type, or if no layer would remain.
+    For model_type `umt` (model.vision.umt) it is that one. Raises CheckpointError for another model type, or if no layer would remain.
     """
+    if config.get("model_type") == UMT:
+        return build_umt(config)
     values = dict(config.get("vision_config") or config)
     kind = values.pop("model_type", config.get("model_type", "siglip_vision_model"))
     values = {**values, "vision_use_head": False}
@@ -66,6 +71,9 @@ def build_tower(config: Mapping[str, Any]) -> PreTrainedModel:
 
 class VisionEncoder:
     """Maps frames to the tokens that a memory stores."""
+
+    tower: Any  # typed by what it is built from
+    merging: TokenMergingConfig | None
 
     def __init__(
         self, tower: PreTrainedModel, *, name: str, weights: str, merging: TokenMergingConfig | None = None

@@ -18,7 +18,8 @@ def dated_by_arrival(
 ) -> list[tuple[Chosen, Frame | Passed]]:
     """The held frames, with presentation times by their arrival before that of `event`, the first frame that is dated so.
 
-    Of a clock that ran fast more frames were chosen than one per `period_s`; those too many are left out.
+    Of a clock that ran fast more frames were chosen than one per `period_s`; those too many are left out. Of one that ran slow they lie
+    closer together than they came; their times stay, and the line of time makes good the rest (packet_times.py).
     """
     if event.pts_s is None:
         return list(held)
@@ -26,7 +27,7 @@ def dated_by_arrival(
     for chosen, frame in held:
         if kept and frame.arrival_time < kept[-1][1].arrival_time + period_s - TOLERANCE_S:
             continue
-        pts_s = event.pts_s - (event.arrival_time - frame.arrival_time)
+        pts_s = max(chosen.pts_s, event.pts_s - (event.arrival_time - frame.arrival_time))
         kept.append((replace(chosen, pts_s=pts_s), frame))
     return kept
 

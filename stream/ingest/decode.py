@@ -22,6 +22,7 @@ from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.short_recording import ShortRecording, ShortSampler, short_recording
 from afterview.stream.ingest.speed import Speed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
@@ -65,11 +66,11 @@ class CameraDecoder:
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), Speed(config.speed)
         self._whole_first, self._damage_note = WholeFirst(self._sampler), DamageNote(stats)
+        self.short: ShortRecording | None = None  # the source, if it is sampled as one
         self._clock: LiveClock | RecordedClock | None = None
         self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
         # Chosen frames whose time is not known until the clock has settled.
         self._held: list[tuple[Chosen, Frame | Passed]] = []
-        self._chosen_at: float | None = None  # when the latest of them arrived
         self._pace_known = True  # of a recording; its first frames wait for it
         self._clock_problem = ""  # of the stream's clock, at the latest frame
         self._key_frames = KeyFramePace(config.fps) if config.source.decode == "keyframes" else None
@@ -125,7 +126,12 @@ class CameraDecoder:
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
         """Read one source. Returns why it ended."""
-        config, instead = self._config, self._whole_first.wanted_instead
+        config = self._config
+        self.short = short_recording(config, address, self._controls.encoders)
+        if self.short is not None:
+            self._sampler = ShortSampler(self.short)
+            self._whole_first = WholeFirst(self._sampler)
+        instead = self._whole_first.wanted_instead
         source = config.source.model_copy(update={"poll_fps": config.fps})
         events = read_events(
             address, source, stop=stop, keep_trying=config.keep_trying, due=self._asked(), instead=instead
@@ -166,7 +172,7 @@ class CameraDecoder:
                     self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                     self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                 case Ended():
-                    ending = event.reason
+                    ending, self._stats.damaged, self._stats.lacking = event.reason, event.damaged, event.lacking
         self._take_damaged()
         self._release()
         return ending
@@ -177,7 +183,7 @@ class CameraDecoder:
         return [] if self._archive is None else self._archive.outcomes
 
     def _connected(self, event: Opened) -> None:
-        self._connected_once, self.never_began, self._chosen_at = True, "", None
+        self._connected_once, self.never_began = True, ""
         self._clock_problem = self._source_note = ""
         if isinstance(self._clock, LiveClock):
             self._clock.connected(by_arrival=event.longest_step_s is not None)
@@ -243,14 +249,13 @@ class CameraDecoder:
             self._pace.wait_until(chosen.pts_s, stop, restarted=chosen.discontinuity)
             if chosen.discontinuity and isinstance(self._clock, LiveClock):
                 self._release()  # by the clock that they came under
-                self._clock.connected()
+                self._clock.connected(goes_on=True)
             if self._key_frames is not None:
                 self._key_frames.chosen(chosen)
             if event.picture_damaged:
                 self._whole_first.hold(chosen, event)
             else:
                 self._held.append((chosen, event))
-            self._chosen_at = event.arrival_time
         self._observe(event)
 
     def _take_damaged(self) -> None:
@@ -294,8 +299,6 @@ class CameraDecoder:
             self._stats.set_source("online", "the stream's clock is right again; frames are dated by it")
             return
         self._held = dated_by_arrival(self._held, event, 1 / self._config.fps)
-        if self._chosen_at is not None:  # no frame was chosen while the clock stood still, but none is missing
-            self._inbox.put(Pace(event.arrival_time - self._chosen_at + 1 / self._config.fps))
         self._stats.clock = f"stream clock wrong: it {problem}; frames are dated by arrival until it is right"
         self._stats.set_source("online", self._stats.clock)
 

@@ -6,7 +6,8 @@ same spacing as its recording. The anchor is the source's wall clock (RTCP sende
 otherwise the arrival of the least delayed frame of the connection.
 
 Anchors change: a camera's first report comes seconds after its first frame; clocks drift and are set. The time line never goes back and
-never stops. It follows at once when the anchor moves ahead. When the anchor moves back, the time line continues at half the stream's
+never stops. It follows at once when the anchor moves ahead, but at one and a half times the stream's speed if that moved because arrivals
+fell behind while frames came all the time. When the anchor moves back, the time line continues at half the stream's
 speed until it agrees: one minute ahead is corrected after two minutes. A stream whose clock runs faster than its frames arrive counts as
 no faster than these, so the time line never lies more than 1.5 times _AHEAD (_BURSTS_AHEAD) ahead of arrival, unless it began ahead.
 """
@@ -25,6 +26,7 @@ _AHEAD = 2.0  # seconds that a source clock may lie ahead of arrival: clocks of 
 _BURSTS_AHEAD = 10.0  # ... and HLS segments may be dated by their publication
 _MOST_LAG = 120.0  # seconds that a source clock may lie behind arrival: broadcasts are half a minute late
 _HYSTERESIS = 0.5  # a rejected clock is accepted within these bounds times this (hysteresis)
+_CATCH_UP = 0.5  # seconds per second by which the time line goes faster if the anchor moves ahead though frames came all the time
 _BEHIND = 10.0  # seconds: if stream time and arrivals differ by more between two frames, a clock has jumped
 _LONGEST_STEP = 60.0  # seconds between two connections; a longer step may mean that this machine's clock was set
 _DRIFT = 1e-4  # seconds per second that the two clocks may drift apart: ten times the drift of quartz
@@ -86,15 +88,21 @@ class LiveClock:
         self._learn_s, self._learn_at_most_s = (0.0, math.inf) if bursts else (_LEARN_S, _LEARN_AT_MOST_S)
         self._wanted = math.inf  # where the latest frame should lie
         self._credit = self._ahead  # seconds of the stream that may come at once
+        self._latency = 0.0  # seconds from the source's clock to arrivals; bursts only
+        self._lag = (
+            0.0  # seconds that the time line makes good little by little: a leap would look as if frames were missing
+        )
         self.rejected: float | None = None
         self.connected()
 
-    def connected(self, *, by_arrival: bool = False) -> None:
+    def connected(self, *, by_arrival: bool = False, goes_on: bool = False) -> None:
         """A new connection has its own presentation clock, and so has a stream whose clock began anew. Date held frames first.
 
         by_arrival: presentation times are the arrivals of single pictures: nothing needs to be learnt from later ones.
+        goes_on: the same connection goes on: its segments come as late as before.
         """
         self._by_arrival = by_arrival
+        self._latency = self._latency if goes_on else 0.0
         self.settled, self.basis = False, TimeBasis.ARRIVAL
         self._stamped = False  # the source gives presentation times
         self._began: float | None = None  # when the first frame arrived
@@ -125,11 +133,14 @@ class LiveClock:
         on_time = self._follow(pts_s, arrival_time, pts_s if reached_s is None else reached_s)
         accepted = source_time is not None and self._accepts(source_time - arrival_time)
         self._source = source_time - pts_s if source_time is not None and accepted else None
+        if self._bursts and self._source is not None:
+            self._latency = max(0.0, self._arrivals - self._source)
         if self._began is None or (self.settled and self._rushes()):
             self._began, self.settled = arrival_time, False
         known = on_time and arrival_time - self._improved >= self._learn_s
         late = arrival_time - self._began >= self._learn_at_most_s
-        self.settled = self.settled or accepted or known or late or self._by_arrival
+        told = accepted and (on_time or self._bursts)  # else a clock of many times its rate may be about to be found
+        self.settled = self.settled or told or known or late or self._by_arrival
 
     def _follow(self, pts_s: float, arrival_time: float, reached_s: float) -> bool:
         """Learn from an arrival. Returns whether the frame came no faster than the stream's own time."""
@@ -168,16 +179,33 @@ class LiveClock:
         if restarted or math.isinf(self._arrivals):
             self._arrivals = arrival_time - pts_s
         self.basis = TimeBasis.ARRIVAL if self._source is None else TimeBasis.SOURCE
-        anchor, tolerance = (self._arrivals, self._slack) if self._source is None else (self._source, _TOLERANCE)
+        anchor, tolerance = (
+            (self._arrivals - self._latency, self._slack) if self._source is None else (self._source, _TOLERANCE)
+        )
+        self._make_good(pts_s, arrival_time, None if restarted or self._source is not None else anchor - tolerance)
         if restarted or self._offset is None or abs(anchor - self._offset) > tolerance:
             self._offset = anchor
-        wanted = min(self._offset + pts_s, arrival_time + self._ahead)
+        wanted = min(self._offset + pts_s, arrival_time + self._ahead) - self._lag
         step = min(wanted - self._wanted, _LONGEST_STEP)
-        if self._given is not None and not restarted:
-            step = self._arrived_step(pts_s - self._given[0], arrival_time - self._given[1], step)
+        if self._given is not None:
+            waited = arrival_time - self._given[1]
+            step = min(step, max(0.0, waited) + self._ahead)
+            if not restarted:
+                step = self._arrived_step(pts_s - self._given[0], waited, step)
         self._newest = max(wanted, self._newest + max(SMALLEST_STEP, _SLOWEST * step))
         self._given, self._wanted = (pts_s, arrival_time), wanted
         return self._newest
+
+    def _make_good(self, pts_s: float, arrival_time: float, least: float | None) -> None:
+        """least: the anchor in use moves ahead if it lies before this, because arrivals fell behind; None if it moves for other reasons."""
+        if least is None or self._given is None or self._offset is None:
+            self._lag = 0.0
+            return
+        step, waited = pts_s - self._given[0], max(0.0, arrival_time - self._given[1])
+        self._lag = max(0.0, self._lag - _CATCH_UP * waited)
+        if self._offset < least and 0 <= step < _BEHIND:
+            silence = max(0.0, waited - step)  # nothing came for so long: these seconds are missing indeed
+            self._lag = max(self._lag, self._arrivals - self._latency - self._offset - silence)
 
     def _arrived_step(self, step: float, waited: float, wanted: float) -> float:
         """The stream's step (also where the anchor has just moved), as far as arrivals bear it out; `wanted` where a clock has jumped."""

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from io import FileIO
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import av
 
@@ -25,11 +25,13 @@ from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.coverage import Coverage, ends_within_packet, stated_by_frames
 from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.decoding.held import Packet, Times, number_of
-from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
+from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
 from afterview.stream.source.failures.failures import codec_changed, explain_reading
 from afterview.stream.source.geometry import PixelShape
+from afterview.stream.source.moment import Moment
 from afterview.stream.source.opening.choice import choose_stream, discard_others
 from afterview.stream.source.opening.opening import describe, has_no_times, open_container
 from afterview.stream.source.segments import SegmentWatch
@@ -40,7 +42,6 @@ _PARSED = {"h264", "hevc", "mpeg4"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
-_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed
@@ -48,17 +49,6 @@ _LONGEST_PLAYLIST_S = 120.0  # from the picture that is shown to the newest segm
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-
-
-class _Moment(NamedTuple):
-    """The times of a picture: see Frame."""
-
-    pts_s: float | None
-    arrival_time: float
-    source_time: float | None
-    reached_s: float | None
-    clock_problem: str
-    old: bool  # see SegmentWatch
 
 
 class Connection:
@@ -81,7 +71,7 @@ class Connection:
         self._monotonic, self._unix_time = monotonic, clock
         self._segments = segments or SegmentWatch(address)
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: Decoder[_Moment] | None = None
+        self._decoder: Decoder[Moment] | None = None
         self._opened = ExitStack()
         again = partial(open_container, address, config, monotonic)
         self._container = self._opened.enter_context(again())
@@ -110,7 +100,7 @@ class Connection:
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
         self._began: float | None = None  # when the first frame came, on the monotonic clock
-        self._end_s = 0.0  # where the newest frame ends, seconds
+        self._coverage, self._earliest = Coverage(), math.inf  # pts of the first packet
 
     def __enter__(self) -> Self:
         return self
@@ -198,7 +188,9 @@ class Connection:
                 else:
                     smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
                     self._segments.picture(moment.pts_s, damaged=smeared)
-                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared)
+                    yield Frame(
+                        *times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, self._note()
+                    )
                     sound_until = self.damaged
             silence.require_picture()
             if notice := silence.notice():
@@ -206,21 +198,24 @@ class Connection:
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _moment(self, times: Times, stop: threading.Event) -> _Moment:
+    def _note(self) -> str:
+        return "; ".join(filter(None, (self.times.note, self._clock.note)))
+
+    def _moment(self, times: Times, stop: threading.Event) -> Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
         pts_s = self._pts_s(times)
         source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
         if self._paced:
             self._wait_until(pts_s, stop)
         old = self._segments.is_old(times.pts)
-        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
+        return Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
 
     def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
         pts_s = self._clock.seconds(times.pts, times.dts)
         if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + times.duration * self._unit)
+            self._coverage.picture(pts_s, times.duration * self._unit)
         return pts_s
 
     def _reached_s(self) -> float | None:
@@ -262,7 +257,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[Moment], packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return
@@ -281,6 +276,10 @@ class Connection:
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
         if packet.pts is not None:
+            if self._began is None and not packet.is_discard:  # an edit list cuts off what only the decoder needs
+                self._earliest = min(self._earliest, packet.pts)
+            if self._reached is None and self._delivered is not None:
+                self._clock.waited_s = now - self._delivered
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
         self._delivered = now
 
@@ -329,22 +328,20 @@ class Connection:
             words.append(f"it states no frame rate: {self.about.rate:g} per second assumed")
         if self.times.mended:
             words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
-        missing = self._missing_s()
-        if missing > _EARLY_END_S:
-            words.append(f"it stops {missing:.1f} s before its stated length")
+        lacking = self.lacking()
+        if lacking.end_s:
+            words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
+        if lacking.cut:
+            words.append("it ends within a packet, so it was cut")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
 
-    def _missing_s(self) -> float:
-        """Seconds by which a recording stops before its stated length.
-
-        For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
-        """
-        stated = self.about.duration_s or 0.0
-        missing = stated - self._end_s
-        start_s = -(self._clock.position(0) or 0.0)
-        # The container may count a wrong time as its end.
-        wrong_s = self.times.latest_wrong_s - self._end_s
-        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
-        return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing
+    def lacking(self) -> Lacking:
+        """What is known to be missing of a recording; call it at its end."""
+        first_s = None if math.isinf(self._earliest) else self._clock.position(int(self._earliest))
+        begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
+        stated_s = max(self.about.duration_s or 0.0, stated_by_frames(self._container, self._stream))
+        end_s = self._coverage.missing_s(stated_s, begins_s, self.times.latest_wrong_s)
+        cut = self._address.kind == "file" and ends_within_packet(self._address.url, self._container.format.name)
+        return Lacking(max(0.0, -(first_s or 0.0)), end_s, tuple(self._coverage.holes), cut)

@@ -136,6 +136,7 @@ class StudyObjective(nn.Module):
         """Memory tokens with their embeddings [S, N, P + 1, D], and the numbers of the frames [S, N]."""
         model, embeddings = self.model, self.model.token_embeddings
         assert embeddings is not None, "checked in __init__"
+        assert model.newline is not None, "a model with MemAug has one"
         features = batch.features.to(model.newline.dtype)
         tokens = model.projector(features)
         newline = model.newline.to(tokens.dtype).expand(*tokens.shape[:2], 1, -1)

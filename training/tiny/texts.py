@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.language.moments import MOMENT
-from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
+from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldQuestion
 from afterview.training.world.rewording import reworded
@@ -47,7 +47,7 @@ class Words:
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
-        sentence = TIME_SENTENCE.format(seconds=float(span), frames=span)
+        sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
         return Text(
             lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer_of(question)) + self._end

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from afterview.model.language.moments import MOMENT
-from afterview.model.language.prompt import SYSTEM, TIME_SENTENCE
+from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.model.language.tokenizer import CHATML, PADDING, TURN_END, TURN_START
 from afterview.model.vision.index_encoder import canonical
 from afterview.training.base.seeds import seeded
@@ -46,7 +46,7 @@ def corpus() -> Iterator[str]:
     """Texts of the training split: the prompt, every trained wording, questions and answers of some stories, cased and canonical."""
     slots = dict.fromkeys(("the", "one", "two", "three"), "the red circle") | {"a": "a red circle", "scene": "city"}
     for _ in range(_LEAST_FREQUENT):
-        yield from (SYSTEM, TIME_SENTENCE, "system", "user", "assistant", STILL)
+        yield from (SYSTEM, HOUR_LLAVA_TIME.form, "system", "user", "assistant", STILL)
         for kind in KINDS:
             for number in wordings(kind, held_out=False):
                 text = word(kind, number, {**slots, "qualifier": " in the forest scene"})

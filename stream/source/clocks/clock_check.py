@@ -7,6 +7,7 @@ same way from group to group, as far as no buffer and no jam explains. docs/cloc
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 _FINE_S, _COARSE_S = 0.25, 1.0  # seconds of arrivals in one group
@@ -22,6 +23,9 @@ _STANDS = -0.95  # the lead of a clock that stands still falls by a second per s
 _USUAL_S = 5.0  # seconds of arrivals after which it is known how often packets come
 _OFTEN = 0.8  # so much of the usual number of packets is as often as before
 _RIGHT_S = 10.0  # seconds during which a wrong clock must be right to be used again
+_MOST_JUMPS, _JUMPS_WITHIN_S = 3, 30.0  # a clock that jumps so often is none
+_LEAST_APART_S = 1.0  # seconds between two jumps that count
+_CALM_S = 60.0  # seconds without a jump after which such a clock is used again
 _RIGHT_SPREAD_S = 0.7  # seconds that the lead may vary meanwhile
 
 
@@ -100,12 +104,14 @@ class ClockCheck:
     """Of one connection. `see` every packet of a live stream, in order of arrival.
 
     problem: what is wrong with the clock, for people, or ''. since: when the packets that showed it began to come (arrival, and the
-    stream's time then); None if there is no problem.
+    stream's time then); None if there is no problem, or if the clock jumps.
     """
 
     def __init__(self) -> None:
         self.problem = ""
         self.since: tuple[float, float] | None = None
+        self._jumps: deque[float] = deque(maxlen=_MOST_JUMPS)  # arrivals of the latest
+        self._right_s = _RIGHT_S  # how long it must be right to be used again
         self.restart()
 
     def restart(self) -> None:
@@ -115,6 +121,14 @@ class ClockCheck:
             None  # when the lead began to be steady; its least and greatest
         )
         self._usual: tuple[float, int] | None = None  # since when packets come as the clock says, and how many
+
+    def jumped(self, arrived_s: float) -> None:
+        """The clock jumps here (after `restart`). Once is a clock that was set; again and again is no clock."""
+        if self._jumps and arrived_s - self._jumps[-1] < _LEAST_APART_S:
+            return
+        self._jumps.append(arrived_s)
+        if not self.problem and len(self._jumps) == _MOST_JUMPS and arrived_s - self._jumps[0] <= _JUMPS_WITHIN_S:
+            self.problem, self._right_s = "jumps again and again", _CALM_S
 
     def see(self, time_s: float, arrived_s: float) -> str:
         """A packet with this time on the stream's clock arrived then (any origins). Returns `problem`."""
@@ -171,7 +185,7 @@ class ClockCheck:
         rate = (last.lead - run.from_lead + span) / span
         self.problem = "stands still" if self._fine.stands else f"runs {how}, at {rate:.1f} times its rate"
         self.since = run.since, run.from_lead + run.since
-        self._steady = None
+        self._steady, self._right_s = None, _RIGHT_S
 
     def _is_right(self, group: _Group) -> bool:
         began, least, most = self._steady or (group.began, group.lead, group.lead)
@@ -179,4 +193,4 @@ class ClockCheck:
         if most - least > _RIGHT_SPREAD_S:
             began, least, most = group.began, group.lead, group.lead
         self._steady = began, least, most
-        return group.began - began >= _RIGHT_S
+        return group.began - began >= self._right_s

@@ -76,7 +76,7 @@ class Outliers(Generic[Packet]):
         jumped = bool(waiting)
         for item in waiting:
             if item.line is not None:
-                item, jumped = replace(item, jumped=jumped), False
+                item, jumped = replace(item, jumped=jumped or not self._follows(item)), False
                 self._take(item)
             yield item
 

@@ -14,7 +14,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.sources import find_sources
 from afterview.model.checkpoint.weights import SINGLE_FILE
-from afterview.model.language.prompt import TIME_SENTENCE
+from afterview.model.language.prompt import HOUR_LLAVA_TIME
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import KNOWN_TOWERS
 from tests.support.checkpoints import TIED, UNTIED, copied, rewrite
@@ -113,7 +113,7 @@ def test_decoder_and_memaug_have_the_same_base(
 
 
 def test_prompts_have_the_time_sentence_only_where_the_checkpoint_was_trained_with_it(tmp_path: Path) -> None:
-    sentence = TIME_SENTENCE.format(seconds=9.0, frames=9)
+    sentence = HOUR_LLAVA_TIME.form.format(seconds=9.0, frames=9)
     for number, (value, has) in enumerate(((True, True), (False, False), (None, True))):
         place = copied(TIED, tmp_path / str(number), config={"add_time_instruction": value})
         byte_tokenizer().save_pretrained(place)

@@ -139,6 +139,60 @@ def test_hls_segments_may_run_ahead() -> None:
     assert [clock.time_of(float(k), START) - START for k in range(6)] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_hls_whose_date_is_unknown_after_a_discontinuity_goes_on_as_late_as_before() -> None:
+    """Segments of 2 s are dated 3 s before they arrive. Their date is read again after a discontinuity; that may fail."""
+    clock, held, times = LiveClock(bursts=True), [], []
+
+    def deliver(number: int, pts: float, *, dated: bool) -> None:
+        arrival = START + 2 * number + 3 + 2
+        for tenth in range(20):
+            clock.observe(pts + tenth / 10, arrival, START + 2 * number + tenth / 10 if dated else None)
+            held.append((pts + tenth / 10, arrival))
+            while clock.settled and held:
+                times.append(clock.time_of(*held.pop(0)) - START)
+
+    for number in range(5):
+        deliver(number, 100 + 2 * number, dated=True)
+    clock.connected(goes_on=True)
+    for number in range(5, 10):
+        deliver(number, 2 * number - 8.6, dated=False)
+    assert times == pytest.approx([tenth / 10 for tenth in range(len(times))], abs=0.3)
+    assert len(times) > 180
+    clock.connected()  # another connection begins at another place of the playlist
+    held.clear()
+    deliver(10, 0.0, dated=False)
+    deliver(11, 2.0, dated=False)
+    assert times[-1] == pytest.approx(2 * 11 + 5, abs=0.3)
+
+
+def test_a_reported_clock_does_not_settle_a_stream_that_comes_too_fast() -> None:
+    """Ten times its rate, as RTP and RTCP say: that is found after 1.6 s, and until then the frames wait."""
+    clock = LiveClock()
+    for number in range(30):
+        clock.observe(number / 2, START + number / 20, START + number / 20)
+        assert not clock.settled
+
+
+@pytest.mark.parametrize("rate", [0.75, 0.8, 0.9])
+def test_a_clock_that_falls_behind_is_made_good_without_a_leap(rate: float) -> None:
+    clock, times = LiveClock(), []
+    for number in range(10 * 150):
+        pts, arrival = rate * number / 10, START + number / 10
+        clock.observe(pts, arrival)
+        if not times or pts >= times[-1][0] + 1:
+            times.append((pts, clock.time_of(pts, arrival)))
+    steps = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(times)]
+    assert max(steps) < 1.8
+    assert times[-1][1] - START == pytest.approx(150, abs=11)
+
+
+def test_a_silence_that_the_stream_leaves_out_still_shows() -> None:
+    """The camera's clock stands still while it sends nothing for 30 s."""
+    clock = LiveClock()
+    times = [clock.time_of(float(second), START + second + 30 * (second >= 10)) - START for second in range(20)]
+    assert times[10] == pytest.approx(40, abs=0.6)
+
+
 @given(
     st.lists(st.tuples(st.floats(-100, 1e6), st.floats(-100, 1e6), st.booleans()), min_size=2, max_size=50),
     st.booleans(),

@@ -1,5 +1,6 @@
 """Raw timestamps to seconds since the first frame, with the holes that real streams have."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -82,6 +83,41 @@ def test_the_first_report_of_a_connection_waits_for_a_second_that_agrees() -> No
     assert clock.wall(27_000) == pytest.approx(1_700_000_000.3)
     clock.hear_report(36_000, 1_700_000_007_400_000)
     assert clock.wall(36_000) == pytest.approx(1_700_000_007.4)
+
+
+def report(clock: SourceClock, second: float, shown_s: float) -> None:
+    clock.hear_report(round(90_000 * second), round((1_700_000_000 + shown_s) * 1e6))
+
+
+@pytest.mark.parametrize(
+    "shown", [lambda second: 0.0, lambda second: 3600.0 * (second // 2 % 2) + second], ids=["stands still", "flips"]
+)
+def test_reports_that_contradict_each_other_are_not_believed(shown: Callable[[float], float]) -> None:
+    clock = SourceClock(RTP)
+    for second in range(12):
+        report(clock, second, shown(second))
+    assert "contradict" in clock.note
+    assert clock.wall(12 * 90_000) is None
+    for second in range(12, 90):
+        report(clock, second, second)
+    assert clock.note == ""
+    assert clock.wall(90 * 90_000) == pytest.approx(1_700_000_090)
+
+
+def test_a_clock_that_is_set_once_contradicts_nothing() -> None:
+    clock = SourceClock(RTP)
+    for second in range(30):
+        report(clock, second, second + 3600 * (second > 10))
+    assert clock.note == ""
+    assert clock.wall(30 * 90_000) == pytest.approx(1_700_003_630)
+
+
+def test_the_first_rtsp_frame_lies_before_the_second_if_ffmpeg_counts_from_that_one() -> None:
+    """The first picture's RTP time is 0: FFmpeg counts from the second one, which comes 5 s later at 0.2 frames per second."""
+    clock = SourceClock(RTP, rtsp=True)
+    assert clock.seconds(None, None) == 0.0
+    clock.waited_s = 5.0
+    assert [clock.seconds(pts, None) for pts in (0, 450_000)] == pytest.approx([5.0, 10.0])
 
 
 def test_positions_count_from_the_first_frame_and_change_nothing() -> None:

@@ -56,6 +56,32 @@ def test_a_clock_that_is_nearly_right_is_used(rate: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("jumps", "found"), [([5, 9, 12], True), ([5, 12], False), ([5, 21, 36], False), ([5, 5.4, 6.3], False)]
+)
+def test_a_clock_that_jumps_again_and_again_is_none(jumps: list[float], found: bool) -> None:
+    """Three times within 30 s; jumps less than a second apart are one."""
+    check = ClockCheck()
+    for second in jumps:
+        check.restart()
+        check.jumped(second)
+    assert (check.problem == "jumps again and again") == found
+
+
+def test_a_clock_that_jumped_again_and_again_is_used_after_a_calm_minute() -> None:
+    check, changes = ClockCheck(), [""]
+    for number in range(100 * 10):
+        second = number / 10
+        if second in (2, 4, 6):
+            check.restart()
+            check.jumped(second)
+        if check.see(second, second) != changes[-1]:
+            changes.append(check.problem)
+            right = second
+    assert changes == ["", "jumps again and again", ""]
+    assert 66 <= right <= 69
+
+
+@pytest.mark.parametrize(
     "arrives",
     [
         lambda second: max(second / 50, second - 10),

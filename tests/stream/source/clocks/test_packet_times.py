@@ -1,6 +1,7 @@
 """The line of time of a live stream: at the pace of arrivals whenever its clock is wrong, on its own clock whenever that is right."""
 
 import itertools
+import random
 from collections.abc import Callable
 
 import pytest
@@ -40,12 +41,22 @@ def test_a_line_with_a_wrong_clock_goes_at_the_pace_of_arrivals(rate: float) -> 
     assert last_line - line == pytest.approx(last_arrived - arrived, abs=0.01)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
-def test_a_line_that_fell_back_is_made_good_at_once(rate: float) -> None:
-    """So that no gap appears where frames came."""
-    placed, _ = lay(lambda second: rate * second)
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.7])
+def test_a_line_that_fell_back_is_made_good_without_a_leap(rate: float) -> None:
+    """A leap of two seconds would leave out the frame of a second, and no gap would say so."""
+    placed, _ = lay(lambda second: rate * second, seconds=90)
     steps = [after - before for (_, before), (_, after) in itertools.pairwise(placed)]
-    assert 1.5 < max(steps) < 2.5
+    assert max(steps) < 2 / FPS + 0.13  # 0.1 s of packets may share one time
+    assert placed[-1][1] == pytest.approx(placed[-1][0], abs=0.05)
+
+
+def test_a_line_that_is_made_good_goes_on_so_when_the_clock_is_right_again() -> None:
+    placed, problems = lay(
+        lambda second: second if second < 10 else 10 + 0.7 * min(second - 10, 36) + max(0.0, second - 46), seconds=90
+    )
+    assert len(problems) == 3
+    steps = [after - before for (_, before), (_, after) in itertools.pairwise(placed)]
+    assert max(steps) < 2 / FPS
     assert placed[-1][1] == pytest.approx(placed[-1][0], abs=0.05)
 
 
@@ -91,6 +102,34 @@ def test_a_format_without_times_goes_by_arrivals_from_the_start() -> None:
     placed, problems = lay(lambda second: 1000 + second / 7, without_times=True)
     assert problems == [""]
     assert [line for _, line in placed] == pytest.approx([arrived for arrived, _ in placed])
+
+
+@pytest.mark.parametrize("gop_s", [1, 4, 10])
+def test_a_camera_that_gives_new_times_to_key_frames_only_keeps_the_pace_of_arrivals(gop_s: int) -> None:
+    placed, _ = lay(lambda second: float(second // gop_s * gop_s))
+    assert [line for _, line in placed] == pytest.approx([arrived for arrived, _ in placed], abs=0.13)
+
+
+def test_a_clock_of_random_times_is_found_and_arrivals_count() -> None:
+    dice = random.Random(3)
+    placed, problems = lay(lambda second: dice.random() * 40_000)
+    assert problems == ["", "jumps again and again"]
+    first = placed[0][1]
+    assert [line - first for _, line in placed] == pytest.approx([arrived for arrived, _ in placed], abs=0.5)
+
+
+def test_times_that_jitter_by_a_second_leave_the_line_near_its_arrivals() -> None:
+    dice = random.Random(3)
+    placed, problems = lay(lambda second: second + dice.random())
+    assert problems == [""]
+    assert [line for _, line in placed] == pytest.approx([arrived for arrived, _ in placed], abs=1.0)
+
+
+def test_the_two_fields_of_a_picture_may_share_one_time() -> None:
+    line = LiveLine(without_times=False)
+    times = [line.place(Timed(number, None, number // 2 / 25, number / 50))[1] for number in range(100)]
+    assert times == [number // 2 / 25 for number in range(100)]
+    assert line.repeated == 0
 
 
 STRETCHES = st.lists(

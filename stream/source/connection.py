@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from io import FileIO
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import av
 
@@ -32,6 +32,7 @@ from afterview.stream.source.decoding.held import Packet, Times, number_of
 from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
 from afterview.stream.source.failures.failures import codec_changed, explain_reading
 from afterview.stream.source.geometry import PixelShape
+from afterview.stream.source.moment import Moment
 from afterview.stream.source.opening.choice import choose_stream, discard_others
 from afterview.stream.source.opening.opening import describe, has_no_times, open_container
 from afterview.stream.source.segments import SegmentWatch
@@ -45,17 +46,6 @@ _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder de
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-
-
-class _Moment(NamedTuple):
-    """The times of a picture: see Frame."""
-
-    pts_s: float | None
-    arrival_time: float
-    source_time: float | None
-    reached_s: float | None
-    clock_problem: str
-    old: bool  # see SegmentWatch
 
 
 class Connection:
@@ -78,7 +68,7 @@ class Connection:
         self._monotonic, self._unix_time = monotonic, clock
         self._segments = segments or SegmentWatch(address)
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: Decoder[_Moment] | None = None
+        self._decoder: Decoder[Moment] | None = None
         self._opened = ExitStack()
         again = partial(open_container, address, config, monotonic)
         self._container = self._opened.enter_context(again())
@@ -208,14 +198,14 @@ class Connection:
     def _note(self) -> str:
         return "; ".join(filter(None, (self.times.note, self._clock.note)))
 
-    def _moment(self, times: Times, stop: threading.Event) -> _Moment:
+    def _moment(self, times: Times, stop: threading.Event) -> Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
         pts_s = self._pts_s(times)
         source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
         if self._paced:
             self._wait_until(pts_s, stop)
         old = self._segments.is_old(times.pts)
-        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
+        return Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
 
     def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
@@ -264,7 +254,7 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[Moment], packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return

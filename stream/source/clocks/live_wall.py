@@ -11,7 +11,7 @@ from afterview.stream.source.clocks.program_date import read_program_date
 
 # The program date of HLS is read again for the drift of clocks: seconds.
 _DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed
+_DATE_AGAIN_S = 10.0  # ... after a read that failed; twice as long each time if there never was a date
 _LONGEST_PLAYLIST_S = 120.0  # from the picture that is shown to the newest segment; more apart are times of two clocks
 
 
@@ -22,6 +22,7 @@ class LiveWall:
         """playlist: its address; None for a source that is no HLS. unit: seconds of a presentation time."""
         self._clock, self._playlist, self._unit, self._monotonic = clock, playlist or "", unit, monotonic
         self._due = math.inf if playlist is None else -math.inf  # monotonic
+        self._again_s = _DATE_AGAIN_S
         self._dated = self._known = False  # the date was known once, and at the latest picture
 
     def at(self, pts: int | None) -> float | None:
@@ -47,4 +48,5 @@ class LiveWall:
         if date is not None:
             self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
         self._dated = self._dated or date is not None
-        self._due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
+        self._due = now + (_DATE_EVERY_S if date else self._again_s)
+        self._again_s = _DATE_AGAIN_S if self._dated else min(_DATE_EVERY_S, 2 * self._again_s)

@@ -5,7 +5,7 @@ packet whose two times go on from the last ones is right. A doubtful one waits f
 
 - a later packet is back on the old line, and comes from elsewhere: those between are wrong, however many;
 - it stands alone, and the packets after it, which are of one line, lie before it, or begin that line anew;
-- it is one of the last few of a recording whose steps were all alike, and lies far from them;
+- it is one of the last few of a recording whose steps were all alike, and lies far from them (ten minutes, if both times may be a pause);
 - the other time goes on, and this one leads further than pictures are reordered: before a pause the decoding times reach it.
 
 Otherwise the recording leaves time out, or its clock began anew: the times are left as they are.
@@ -30,7 +30,10 @@ _SHIFTED_S, _SHIFTED_STEPS = 10.0, 50.0  # a longer usual lead is one that the f
 _FEW = 3  # packets that are few enough to be wrong where nothing but their number tells
 _LINE = 4  # packets that follow one another are a line
 _LONGEST_FIRST_S = 60.0  # the longest step after a first packet that stands alone, before alike steps
-_LONGEST_LAST_S = 10.0  # ... and before the last few packets, after alike steps
+_LONGEST_LAST_S = (
+    10.0  # the longest step of one of the two times alone before the last few packets, after alike steps ...
+)
+_LONGEST_LAST_PAUSE_S = 600.0  # ... and of both, which may be a pause
 _RECENT = 16  # latest packets that show what is usual
 
 
@@ -70,8 +73,11 @@ class _Series:
             self.last = time
             self.recent.append(time)
 
-    def mended(self, times: Sequence[float | None], *, even: bool, ended: bool) -> float | None:
-        """What the first of these times should be; None if it is right. even: steps are all alike. ended: no more follow."""
+    def mended(self, times: Sequence[float | None], *, even: bool, ended: bool, pauses: bool) -> float | None:
+        """What the first of these times should be; None if it is right.
+
+        even: steps are all alike. ended: no more follow. pauses: the other time, if there is one, moves with it.
+        """
         if times[0] is None or self.goes_on(times[0]):
             return None
         known = [(place, time) for place, time in enumerate(times) if time is not None]
@@ -81,7 +87,8 @@ class _Series:
         lone = self._lone(known, even=even)
         if lone is None and ended and len(known) <= _FEW and self.last is not None:
             step = known[0][1] - self.last
-            far = step < -self._back or step > max(_LONGEST_LAST_S, self._most)
+            longest = _LONGEST_LAST_PAUSE_S if pauses else _LONGEST_LAST_S
+            far = step < -self._back or step > max(longest, self._most)
             return self.last + self._usual if far and even else None
         return lone
 
@@ -219,9 +226,10 @@ class RecordedTimes(Generic[Packet]):
 
     def _judged(self, item: Timed[Packet], *, ended: bool) -> Timed[Packet]:
         if item.dts is None:
-            pts = self._pts.mended([one.pts for one in self._ahead], even=self._even, ended=ended)
+            pts = self._pts.mended([one.pts for one in self._ahead], even=self._even, ended=ended, pauses=True)
             return item if pts is None else replace(item, pts=pts, mended=True)
-        dts = self._dts.mended([one.dts for one in self._ahead], even=self._even, ended=ended)
+        pauses = item.pts is None or self._is_lead_usual(item)
+        dts = self._dts.mended([one.dts for one in self._ahead], even=self._even, ended=ended, pauses=pauses)
         if dts is not None:  # if both are wrong, they are so by the same
             both = item.pts is not None and self._is_lead_usual(item)
             pts = item.pts + dts - item.dts if item.pts is not None and both else item.pts

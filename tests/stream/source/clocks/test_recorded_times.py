@@ -54,6 +54,14 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize("pause_s", [12.0, 40.0, 590.0])
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_pause_before_the_last_pictures_is_kept(pause_s: float, last: int) -> None:
+    """Screen recorders write such a last picture."""
+    times = plain([time + pause_s * (number >= 301 - last) for number, time in enumerate(LINE)])
+    assert verified(times) == (times, [])
+
+
 @pytest.mark.parametrize("which", ["pts", "dts", "both"])
 @pytest.mark.parametrize("off", [9800.0, -9800.0, 40.0])
 @pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
@@ -64,6 +72,8 @@ def test_wrong_times_are_replaced(stream: Times, places: set[int], off: float, w
         for number, (dts, pts) in enumerate(stream)
         if dts is not None and pts is not None
     ]
+    if off == 40 and which == "both" and min(places) >= 298:
+        return  # a pause before the last pictures, see below
     out, mended = verified(wrong)
     assert set(mended) == places
     for (dts, pts), (right_dts, right_pts) in zip(out, stream, strict=True):

@@ -51,14 +51,15 @@ class Coverage:
             return ()
         return tuple(self.holes)
 
-    def missing_s(self, stated_s: float, begins_s: tuple[float, float], latest_wrong_s: float) -> float:
+    def missing_s(self, stated_s: float, begins_s: tuple[float, float], wrong_s: tuple[float, float]) -> float:
         """Seconds by which the recording stops before its stated length; 0 if it does not.
 
         For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length. begins_s:
-        where its first picture is on that clock, and where the index begins. latest_wrong_s: the container may count that as its end.
+        where its first picture is on that clock, and where the index begins. wrong_s: the earliest and the latest wrong time; the container
+        may count them as its beginning and its end.
         """
-        missing, wrong_s = stated_s - self.end_s, latest_wrong_s - self.end_s
-        excused = *begins_s, wrong_s, wrong_s - begins_s[0]
+        missing, late_s = stated_s - self.end_s, wrong_s[1] - self.end_s
+        excused = *begins_s, late_s, late_s - begins_s[0], begins_s[0] - wrong_s[0]
         whole = missing <= _EARLY_END_S or any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused)
         return 0.0 if whole else missing
 

@@ -2,8 +2,9 @@
 
 The published chat takes one frame a second in multiples of 8, at least 64 and at most 512, at the midpoints of equal
 segments of the video (arXiv 2501.00574; reference code at commit 2f8e2f5). A memory holds clips of four frames, so the same
-number of frames is taken there as whole clips, at the midpoints of equal segments of the clips. Where a span holds more than
-the most, the index helps to choose (memory.plans.recall), unless the preset says `recall: full`.
+number of frames is taken there as whole clips, at the midpoints of equal segments of the clips; where only the multiple would
+leave frames out, all clips are taken, because these frames would be the latest ones as likely as any. Where a span holds more
+than the most, the index helps to choose (memory.plans.recall), unless the preset says `recall: full`.
 """
 
 from collections.abc import Callable
@@ -79,7 +80,9 @@ def plan_clips(
     the most frames: half of the clips at midpoints, then the newest window, then the nearest, then a uniform fill.
     """
     held = int(clips.sizes.sum())
-    wanted = min(len(clips), max(1, frames_wanted(held, seconds, config) // frames_per_clip))
+    frames = frames_wanted(held, seconds, config)
+    rounded = held < frames + config.multiple and held <= config.max_frames
+    wanted = len(clips) if rounded else min(len(clips), max(1, frames // frames_per_clip))
     most = config.max_frames // frames_per_clip
     by_index = len(clips) > wanted >= most and bool(recall.window or recall.nearest)
     if by_index:

@@ -69,9 +69,7 @@ class Repository:
         self._joint: GapReason | None = None  # see goes_on; why a long silence before the next frame is a gap
         self._pace = SourcePace(1 / state.info.fps)
         if state.last_time is not None:
-            lasting = (
-                state.unsealed.open_gap
-            )  # an outage or a pause that began before the last process ended stays that
+            lasting = state.unsealed.open_gap  # an outage or a pause before the last process ended stays that
             self._next_gap = "crashed" if lasting is None else lasting.reason
         self._drop_torn_clip()
         finish_interrupted(state)

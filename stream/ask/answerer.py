@@ -240,7 +240,7 @@ class Answerer:
             positions=self._positions(context),
             recalled=len(context.recall.frames),
             visible=len(np.unique(context.visible_frames)),
-            left_out=context.left_out,
+            in_no_whole_clip=context.left_out,
         )
 
     def _positions(self, context: Context) -> str:

@@ -32,7 +32,6 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import frame_record, gap_record
 from afterview.memory.format.usage import Usage
 from afterview.memory.index.files import drop_unfinished
-from afterview.memory.plans.clip_marks import torn_frames
 from afterview.memory.plans.retention import Limits
 from afterview.memory.plans.silence import SourcePace
 from afterview.memory.writing.disk_reserve import Reserve
@@ -82,8 +81,7 @@ class Repository:
     def _drop_torn_clip(self) -> None:
         """Take back the first frames of a clip that a crash cut off. They were never acknowledged: a clip is, as a whole."""
         unsealed = self._state.unsealed
-        torn = torn_frames([frame.clip or 0 for frame in unsealed.frames])
-        if torn:
+        if torn := unsealed.torn:
             del unsealed.frames[-torn:]
             unsealed.gaps = [gap for gap in unsealed.gaps if gap.before_frame < unsealed.end]
             self._state.journal.replace(unsealed.entries())
@@ -242,12 +240,12 @@ class Repository:
         if journal.suspect:
             journal.replace(unsealed.entries())
         journal.sync()
-        start = max(0, self._synced - unsealed.first)
+        start, end = max(0, self._synced - unsealed.first), len(unsealed.frames) - unsealed.torn
         self._durable += [
             Acknowledgement(unsealed.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding))
-            for row, frame in enumerate(unsealed.frames[start:], start)
+            for row, frame in enumerate(unsealed.frames[start:end], start)
         ]
-        self._synced = unsealed.end
+        self._synced = max(self._synced, unsealed.first + end)
 
     def _seal(self) -> None:
         state, unsealed = self._state, self._state.unsealed

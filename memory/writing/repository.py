@@ -129,6 +129,8 @@ class Repository:
         """
         self._check(frame)
         frame = frame.stored_as(self.spec.tokens.storage)
+        if not self.spec.tokens.clip_marks:  # also of merged tokens, in a memory of an earlier version
+            frame = replace(frame, clip=None)
         gap = self._gap_before(frame.time)
         if gap:
             self._state.journal.append(*gap_record(gap))
@@ -150,8 +152,8 @@ class Repository:
             )
         if frame.embedding.shape != (self.spec.index.width,) or frame.embedding.dtype != np.float32:
             raise ValueError(f"embedding is {frame.embedding.shape}, the spec says float32 ({self.spec.index.width},)")
-        if (frame.clip is not None) != tokens.clip_marks:
-            raise ValueError(f"the frame's clip is {frame.clip}, the spec says clip_marks: {tokens.clip_marks}")
+        if frame.clip is None and tokens.clip_marks:
+            raise ValueError("the frame does not say its clip; the spec says clip_marks")
         if not (np.isfinite(frame.tokens).all() and np.isfinite(frame.embedding).all()):
             raise ValueError("features hold NaN or infinity: the encoder overflowed; run it in float32 or bfloat16")
         if self._state.last_time is not None and not frame.time > self._state.last_time:

@@ -356,7 +356,7 @@ def test_the_writer_keeps_a_clip_together_and_acknowledges_it_at_once(tmp_path: 
 
 
 def test_a_frame_must_say_its_clip_where_the_spec_does(tmp_path: Path) -> None:
-    with open_camera(tmp_path, "a", clip_spec()) as camera, pytest.raises(ValueError, match="clip is None"):
+    with open_camera(tmp_path, "a", clip_spec()) as camera, pytest.raises(ValueError, match="does not say its clip"):
         camera.append(make_frame(0, clip_spec()))
 
 

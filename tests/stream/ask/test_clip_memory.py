@@ -2,6 +2,9 @@
 
 import asyncio
 import errno
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +48,7 @@ from afterview.stream.source.address.address import parse_source
 from tests.support.clips import make_clip
 from tests.support.flash import flash_preset
 from tests.support.memory_world import kill_writer, make_frame, make_spec
+from tests.support.processes import environment
 from tests.support.servers import RtspServer, need_rtsp
 
 FPS, FRAMES, RATE = 10.0, 92, 20  # 46 frames of memory: eleven clips of four, and one of two
@@ -386,6 +390,41 @@ def test_an_exported_span_keeps_its_clips_and_loses_those_that_it_cuts(tmp_path:
         assert import_span(span, camera) == 8
     with open_camera(tmp_path, "b", clip_spec()) as camera:
         assert camera.frames == 8  # nothing is taken back as torn
+
+
+@pytest.mark.slow
+def test_a_recording_that_was_killed_goes_on_without_a_hole_or_a_double(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed while frames of a clip wait: none of those was acknowledged, and the memory ends up as that of one run."""
+    folder, memory, acks = tmp_path / "archive", tmp_path / "memory", tmp_path / "acks"
+    folder.mkdir()
+    make_clip(folder / "2025-01-01_00-00-00.mp4", frames=90, rate=2)
+    command = ["replay", str(folder), "--memory", str(memory), "--model", str(preset)]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "afterview", *command, "--camera", "a", "--speed", "10", "--ack-file", str(acks)],
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (acks.exists() and acks.read_text().count("\n") >= 10):
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    promised = [int(line.split()[0]) for line in acks.read_text().splitlines()]
+    assert promised == list(range(len(promised)))
+    assert len(promised) % 4 == 0
+    assert 8 < len(promised) < 45
+    assert CameraReader(memory / "a").snapshot().frames >= len(promised)
+    for name in ("a", "whole"):
+        assert main([*command, "--camera", name, "--speed", "max"]) == 0
+    capsys.readouterr()
+    model = load_pretrained(preset, device="cpu", dtype="float32")
+    gone_on, whole = (CameraReader(memory / name).snapshot() for name in ("a", "whole"))
+    np.testing.assert_array_equal(gone_on.times, whole.times)
+    np.testing.assert_array_equal(gone_on.clip_marks(gone_on.ids), whole.clip_marks(whole.ids))
+    assert gone_on.frames == 45
+    assert gone_on.gaps == ()
+    assert_same(model, plan(model, memory, "a"), plan(model, memory, "whole"))
 
 
 # --- re-embedding, through the command line ---

@@ -30,6 +30,7 @@ from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import RecallPlan, plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.stream.ask.length import span_seconds
 from afterview.stream.ask.question import Question, Search
 from afterview.stream.ask.span import find_span
 from afterview.stream.errors import Cancelled
@@ -131,7 +132,7 @@ class Planner:
             trained_frames=preset.trained_frames, random_constant=snapshot.info.random_constant,
             grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
         )  # fmt: skip
-        seconds = _seconds(snapshot, first, end)
+        seconds = span_seconds(self._memory.camera(snapshot.info.id), snapshot, first, end)
         prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
         features = _read_tokens(snapshot, ids[recall.frames], cancel)
         return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
@@ -154,7 +155,8 @@ class Planner:
             )
         rows = found.rows()
         ids, clips = every[rows], Clips(np.cumsum(found.sizes) - found.sizes, found.sizes)
-        seconds = _seconds(snapshot, first + int(rows[0]), first + int(rows[-1]) + 1)
+        reader = self._memory.camera(snapshot.info.id)
+        seconds = span_seconds(reader, snapshot, first + int(rows[0]), first + int(rows[-1]) + 1)
         searched: list[Search] = []
 
         def nearest() -> NDArray[np.int64]:
@@ -212,11 +214,6 @@ def require_wanted(cancel: threading.Event | None) -> None:
     """Raise Cancelled once `cancel` is set."""
     if cancel is not None and cancel.is_set():
         raise Cancelled("the question was cancelled")
-
-
-def _seconds(snapshot: MemorySnapshot, first: int, end: int) -> float:
-    """Length of a span of rows. It ends when its last frame's second does, as a recording of it would."""
-    return round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
 
 
 def _read_tokens(

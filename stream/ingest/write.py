@@ -166,7 +166,9 @@ class CameraWriter:
         for frame in frames:
             self._stats.recorded += 1
             self._stats.last_time = frame.time
-            self._stats.latencies.append(now - frame.arrival_time)
+        waits = [now - frame.arrival_time for frame in frames]
+        # The newest frame's wait is reported; of frames that waited for each other in a clip, the longest.
+        self._stats.latencies.extend(sorted(waits) if self._repository.spec.tokens.clip_marks else waits)
         self._on_durable(acknowledged)
 
     def _append(self, item: Stored) -> None:

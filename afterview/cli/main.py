@@ -85,6 +85,9 @@ def _add_ask(commands: Commands) -> None:
     parser.add_argument("question", metavar="QUESTION", help='in quotes, for example "Did you see a red ring?"')
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
     parser.add_argument(
+        "--recording", metavar="FILE", help="ask a VideoChat-Flash about a video file itself, without a memory"
+    )
+    parser.add_argument(
         "--evidence",
         type=int,
         default=8,

@@ -17,6 +17,7 @@ from afterview.cli.arguments import (
     require_question,
     seed,
 )
+from afterview.cli.commands import ask_recording
 from afterview.cli.models import load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             'the question is empty; ask, for example: afterview ask "Which scene do you see now?" --memory DIR'
         )
+    if arguments.recording is not None:
+        return ask_recording.run(arguments)
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)

@@ -2,7 +2,8 @@
 
 `GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
 need no code. A case's type follows from its place: hour_llava/NAME/, images/NAME.safetensors, memaug/NAME.safetensors,
-prompts/NAME.json with prompts/tokenizer/, videochat_flash/*.safetensors, videochat_flash/model_NAME/.
+prompts/NAME.json with prompts/tokenizer/, sampling/NAME.json, videochat_flash/*.safetensors,
+videochat_flash/model_NAME/.
 """
 
 import json
@@ -22,6 +23,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.published_sampling import extraction_frames, feature_rows, video_frames
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.loading import load_pretrained
@@ -195,6 +197,23 @@ def test_prompts(path: Path, supervise_roles: bool) -> None:
     turns = [Turn("system", (SYSTEM,)), *placed.turns]
     shown = "".join(f"<|im_start|>{turn.role}\n{'<image>'.join(turn.pieces)}<|im_end|>\n" for turn in turns)
     assert shown == expected["text"]
+
+
+@pytest.mark.parametrize("path", cases("sampling/*.json"))
+def test_sampling(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    for row in case["rows"]:
+        frames, fps, shortest = row["frames"], row["fps"], case["min_frames"]
+        if row["kind"] == "features":
+            indices, seconds = feature_rows(frames, row["duration"]), row["duration"]
+        elif row["kind"] == "extraction":
+            indices, seconds = extraction_frames(frames, fps, shortest=shortest), row["duration"]
+        else:
+            indices, seconds = video_frames(frames, fps, shortest=shortest, video_fps=case["video_fps"]), frames / fps
+        assert indices.tolist() == row["indices"], row
+        if row["stated_frames"] is not None:
+            said = f"lasts for {row['stated_seconds']} seconds, and {row['stated_frames']} frames"
+            assert said in time_sentence(len(indices), seconds)
 
 
 def _optional(tensors: dict[str, Tensor], name: str) -> np.ndarray | None:

@@ -125,8 +125,8 @@ def train_stage(
         items.write(out)
     batches = Prefetcher(data, stride=processes)
     try:
-        with progress("training", "steps", bar=False) as report:
-            trainer.run(batches, report=report)
+        with progress("training", "steps", bar=False) as shown:
+            trainer.run(batches, report=shown)
     finally:
         batches.close()
     whole = _whole(trainer, model, config)

@@ -14,6 +14,7 @@ from afterview.configs import Schema, load, preset_names, preset_path
 from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
+from afterview.memory.plans.published_sampling import ShortVideos
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
@@ -97,6 +98,8 @@ class ModelPreset(Schema):
     recall: RecallConfig = RecallConfig()
     positions: Policy = "interpolate"  # for more frames than the weights were trained with
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
+    # How a recording of less than 128 s is sampled. A published checkpoint without this key: published. Live video is never sampled so.
+    short_videos: ShortVideos = "per-second"
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
     token_storage: Storage = "float16"  # for new cameras; a camera never changes its storage
     rotary: bool = True  # false: MemAug without rotary positions (ablation)
@@ -169,14 +172,14 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         if (base := _preset_of_base(path)) is not None:
             update = {"name": text, "adapter": str(path.resolve())}
             return base.model_copy(update=update).found_at(path.resolve())
-        return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
+        return ModelPreset(name=text, checkpoint=str(path.resolve()), short_videos="published").found_at(path.resolve())
     if os.path.isfile(path):
         raise ModelNotFound(
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"
         )
     if is_hub_id(text):
-        return ModelPreset(name=text, checkpoint=text)
+        return ModelPreset(name=text, checkpoint=text, short_videos="published")
     hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
     raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
 
@@ -200,7 +203,11 @@ def _preset_of_base(adapter: Path) -> ModelPreset | None:
 def read_preset(path: Path) -> ModelPreset:
     """Read a preset file and make its directories absolute. A directory beside the file takes precedence over a hub id of the same name."""
     preset = load(path, ModelPreset)
-    places = {}
+    places: dict[str, str] = {}
+    if preset.checkpoint is not None and path.name != PRESET_FILE and "short_videos" not in preset.model_fields_set:
+        places["short_videos"] = (
+            "published"  # what this package saved itself has the key, or learnt from one frame per second
+        )
     for key in ("checkpoint", "adapter", "vision", "language", "index_encoder"):
         value = getattr(preset, key)
         if value is not None and (path.parent / Path(value).expanduser()).is_dir():

@@ -205,7 +205,9 @@ class CameraIngest:
         """Note in the settings how this session records."""
         try:
             before = read_settings(self.repository.directory)
-            settings = with_session(before, self.config, first_time=first_time, last_before=self._last_before)
+            settings = with_session(
+                before, self.config, first_time=first_time, last_before=self._last_before, short=self._decoder.short
+            )
             if settings != before:
                 write_settings(self.repository.directory, settings)
                 self._controls.settings = settings

@@ -1,6 +1,7 @@
 """Runs one training configuration from start to end: a stage of a published geometry, or the recipe of the small model."""
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def train(
         recipe = load(config, Recipe)
         with removed_if_unused(out):
             make(recipe, out, cpu=cpu, progress=progress)
-        return _finished(out / "study", out / "model", recipe.study.trainer.steps)
+        return _finished(out / "study", out / "model", recipe.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
@@ -106,6 +107,7 @@ def train_stage(
     with progress("checking the items"):
         data = StageData(config, model, items=streams, processes=processes, report=items)
     del streams
+    config = _with_steps(config, data.samples, processes)
     trainer = Trainer(
         StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
@@ -163,6 +165,16 @@ def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:
             )  # fmt: skip
             trainer["accumulate"] = accumulate
     return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)}) if trainer else config
+
+
+def _with_steps(config: StageConfig, samples: int, processes: int) -> StageConfig:
+    """The configuration with its epochs as steps. samples: of an epoch."""
+    epochs, together = config.trainer.epochs, config.batch * config.trainer.accumulate * processes
+    if epochs is None:
+        return config
+    steps = math.ceil(round(epochs * samples / together, 6))
+    _LOGGER.info("%g epochs of %d samples, %d a step, are %d steps", epochs, samples, together, steps)
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"steps": steps, "epochs": None})})
 
 
 @contextmanager

@@ -172,7 +172,7 @@ class CameraDecoder:
                     self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                     self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                 case Ended():
-                    ending = event.reason
+                    ending, self._stats.damaged, self._stats.lacking = event.reason, event.damaged, event.lacking
         self._take_damaged()
         self._release()
         return ending

@@ -25,9 +25,10 @@ from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
 from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.coverage import Coverage, ends_within_packet, stated_by_frames
 from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.decoding.held import Packet, Times, number_of
-from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
+from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
 from afterview.stream.source.failures.failures import codec_changed, explain_reading
 from afterview.stream.source.geometry import PixelShape
 from afterview.stream.source.opening.choice import choose_stream, discard_others
@@ -39,7 +40,6 @@ _PARSED = {"h264", "hevc", "mpeg4"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
-_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
 # Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
 _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed
@@ -108,7 +108,7 @@ class Connection:
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
         self._began: float | None = None  # when the first frame came, on the monotonic clock
-        self._end_s = 0.0  # where the newest frame ends, seconds
+        self._coverage, self._earliest = Coverage(), math.inf  # pts of the first packet
 
     def __enter__(self) -> Self:
         return self
@@ -214,7 +214,7 @@ class Connection:
         self._began = now if self._began is None else self._began
         pts_s = self._clock.seconds(times.pts, times.dts)
         if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + times.duration * self._unit)
+            self._coverage.picture(pts_s, times.duration * self._unit)
         return pts_s
 
     def _reached_s(self) -> float | None:
@@ -277,6 +277,8 @@ class Connection:
         if packet.pts is not None:
             if self._reached is None and self._delivered is not None:
                 self._clock.waited_s = now - self._delivered
+            if self._began is None:
+                self._earliest = min(self._earliest, packet.pts)
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
         self._delivered = now
 
@@ -325,22 +327,20 @@ class Connection:
             words.append(f"it states no frame rate: {self.about.rate:g} per second assumed")
         if self.times.mended:
             words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
-        missing = self._missing_s()
-        if missing > _EARLY_END_S:
-            words.append(f"it stops {missing:.1f} s before its stated length")
+        lacking = self.lacking()
+        if lacking.end_s:
+            words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
+        if lacking.cut:
+            words.append("it ends within a packet, so it was cut")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
 
-    def _missing_s(self) -> float:
-        """Seconds by which a recording stops before its stated length.
-
-        For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
-        """
-        stated = self.about.duration_s or 0.0
-        missing = stated - self._end_s
-        start_s = -(self._clock.position(0) or 0.0)
-        # The container may count a wrong time as its end.
-        wrong_s = self.times.latest_wrong_s - self._end_s
-        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
-        return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing
+    def lacking(self) -> Lacking:
+        """What is known to be missing of a recording; call it at its end."""
+        first_s = None if math.isinf(self._earliest) else self._clock.position(int(self._earliest))
+        begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
+        stated_s = max(self.about.duration_s or 0.0, stated_by_frames(self._container, self._stream))
+        end_s = self._coverage.missing_s(stated_s, begins_s, self.times.latest_wrong_s)
+        cut = self._address.kind == "file" and ends_within_packet(self._address.url, self._container.format.name)
+        return Lacking(max(0.0, -(first_s or 0.0)), end_s, tuple(self._coverage.holes), cut)

@@ -84,7 +84,7 @@ class _Reader:
                 raise NotAVideo(
                     f"{self._address.redacted}: not one picture in it can be decoded ({connection.ending()})"
                 )
-            yield Ended(connection.ending(), self._frames, connection.damaged)
+            yield Ended(connection.ending(), self._frames, connection.damaged, connection.lacking())
 
     def live(self, backoff: Backoff, keep_trying: bool) -> Iterator[Event]:
         """Opened, frames, Lost, Retry, Opened ... without end; Ended only for a recording behind a live kind of address."""

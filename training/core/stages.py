@@ -19,7 +19,8 @@ from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.model.vision.tiles import Tiling
 from afterview.training.core.parts import MODEL_PARTS, fault_of
-from afterview.training.core.trainer import StepOutput, TrainerConfig
+from afterview.training.core.trainer import StepOutput
+from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.data.examples import Example, perceive, too_long
 from afterview.training.data.items import BadItems
 from afterview.training.data.report import ItemProblem

@@ -13,11 +13,12 @@ found for a name without a folder only, and `afterview extract` renames it when 
 training.data.extraction writes these files.
 """
 
+import glob
 import json
 import math
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -28,6 +29,7 @@ from afterview.memory.base.durable import write_file
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
 from afterview.training.data.bank_files import (
+    SUFFIX,
     Header,
     bank_name,
     feature_path,
@@ -42,6 +44,15 @@ SPEC, FRAMES = "spec.json", "frames.json"
 BankKind = Literal["features", "frames"]
 _MAKE = "`afterview extract VIDEO --out DIR` makes a bank"  # `--frames` is added for one of frames
 _AGAIN = "delete it and run `afterview extract` again"
+
+
+class Located(NamedTuple):
+    """A video in a bank. key: its name there. asked: the name that was looked for, which may have another suffix. left: folders that were
+    given and are no part of it."""
+
+    key: str
+    asked: str
+    left: str
 
 
 class _Bank:
@@ -59,10 +70,10 @@ class _Bank:
 
     def find(self, video: str, data_source: str | None = None, data_root: str | None = None) -> str:
         """The name that the bank knows a video by. Raises DataError if it has none, or if it cannot tell which one is meant."""
-        return self.locate(video, data_source, data_root)[0]
+        return self.locate(video, data_source, data_root).key
 
-    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[str, str]:
-        """The name that the bank knows a video by, and which folders of those that were given are no part of it.
+    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> Located:
+        """The name that the bank knows a video by.
 
         As the published reader does, it looks below data_source first; data_root is that of a mixture. Raises DataError as `find` does.
         """
@@ -78,14 +89,14 @@ class _Bank:
             wanted.setdefault(bank_name(os.path.join(*folders, video)), left)
         for name, left in wanted.items():
             if feature_path(self.directory, name).exists():
-                return name, left
+                return Located(name, name, left)
         alone = bank_name(video)
         if Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
-            return alone, wanted[alone]
+            return Located(alone, alone, wanted[alone])
         for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
-            other = str(Path(name).with_suffix(".pt"))
-            if feature_path(self.directory, other).exists():
-                return other, left
+            for other in (str(Path(name).with_suffix(suffix)) for suffix in (".pt", ".PT")):
+                if feature_path(self.directory, other).exists():
+                    return Located(other, name, left)
         raise DataError(self._missing(alone))
 
     def _missing(self, name: str) -> str:
@@ -93,7 +104,13 @@ class _Bank:
         lacks, extract = f"{self.directory} does not have '{name}'", f"`afterview extract VIDEO --out {self.directory}"
         rooted = f"{extract} --root DIR`, where VIDEO is DIR/{name},"
         if alone == name:
-            return f"{lacks}; {extract}` adds it"
+            suffixed = next(self.directory.glob(f"{glob.escape(name)}.*{SUFFIX}"), None)
+            other = (
+                f", only '{suffixed.name.removesuffix(SUFFIX)}': annotations name videos with their suffix"
+                if suffixed
+                else ""
+            )
+            return f"{lacks}{other}; {extract}` adds it"
         if feature_path(self.directory, alone).exists():
             return f"{lacks}, only '{alone}', which was extracted without its folder and may be another video; {rooted} adds it"
         if is_legacy(old):
@@ -243,6 +260,14 @@ def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> b
             "or delete that file to replace it"
         )
     return True
+
+
+def damage_in(directory: Path, video: str) -> str:
+    """What is wrong with a video that the bank has, for people; empty if nothing is known to be, or if it does not have it."""
+    try:
+        return read_header(feature_path(directory, video)).damage
+    except (OSError, SafetensorError, ValueError):
+        return ""
 
 
 def save_features(

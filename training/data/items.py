@@ -9,7 +9,7 @@ from typing import Literal
 from afterview.training.base.errors import DataError
 from afterview.training.data.conversations import Annotation
 from afterview.training.data.features import FeatureBank, FrameBank
-from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
+from afterview.training.data.report import Happened, ItemProblem, ItemReport, listing, log_problems
 
 BadItems = Literal["refuse", "drop"]
 Named = tuple[str, str | None, str | None]  # a video, its data_source and data_root, as a bank is asked for it
@@ -24,9 +24,9 @@ class Item:
     number: int
     data_root: str | None = None
 
-    def problem(self, why: str) -> ItemProblem:
+    def problem(self, why: str, happened: Happened = "dropped") -> ItemProblem:
         """What is wrong with it, before the first step."""
-        return ItemProblem(self.file, self.number, why, "dropped")
+        return ItemProblem(self.file, self.number, why, happened)
 
     @property
     def video(self) -> Named:
@@ -59,10 +59,11 @@ def missing_media(
 ) -> Iterator[ItemProblem]:
     """Items whose video the bank of their stream cannot give, or whose pictures are not in its directory.
 
-    Each file of the bank is opened once for its shape; what is wrong with its values shows while training.
+    Items with a damaged video are among them, as "damaged". Each file of the bank is opened once for its shape; what is wrong with its
+    values shows while training.
     """
     known: dict[Path, str | None] = {}
-    videos: dict[Named, str | None] = {}
+    videos: dict[Named, tuple[str, str]] = {}
     claims: dict[Path, tuple[str, str]] = {}
     for item in items:
         annotation = item.annotation
@@ -70,32 +71,39 @@ def missing_media(
             asked = item.video
             if asked not in videos:
                 videos[asked] = _video_problem(bank, asked, claims)
-            if why := videos[asked]:
+            why, damage = videos[asked]
+            if why:
                 yield item.problem(why)
+            elif damage:
+                yield item.problem(f"{annotation.video}: is damaged: {damage}", "damaged")
         for name in annotation.pictures:
             path = item.picture(pictures, name)
             if path not in known:
                 known[path] = _picture_problem(path, f"{item.data_root or pictures} does not have '{name}'")
-            if why := known[path]:
-                yield item.problem(why)
+            if missing := known[path]:
+                yield item.problem(missing)
                 break
 
 
-def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: dict[Path, tuple[str, str]]) -> str | None:
-    """Why the bank cannot give a video. claims: files that others were given: name in the bank, and folder."""
+def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: dict[Path, tuple[str, str]]) -> tuple[str, str]:
+    """Why the bank cannot give a video, and the damage of one that it gives; empty for none.
+
+    claims: files that others were given: the name that was asked for, and the folders that are no part of it.
+    """
     try:
-        key, folder = bank.locate(*named)
-        bank.check(key)
+        found = bank.locate(*named)
+        damage = bank.check(found.key).damage
     except DataError as error:
-        return str(error)
-    other = claims.setdefault(bank.path(key), (key, folder))
-    if other == (key, folder) or (other[0] == key and not (other[1] and folder)):
-        return None
-    one, two = (f"'{name}'{f' of {origin!r}' if origin else ''}" for name, origin in (other, (key, folder)))
+        return str(error), ""
+    mine = found.asked, found.left
+    other = claims.setdefault(bank.path(found.key), mine)
+    if other == mine or (other[0] == mine[0] and not (other[1] and mine[1])):
+        return "", damage
+    one, two = (f"'{name}'{f' of {origin!r}' if origin else ''}" for name, origin in (other, mine))
     return (
         f"{one} and {two} would be one video in {bank.directory}; extract each with `--root DIR`, below which they have different paths "
         "(a data_source, and the data_root of a mixture, are folders there)"
-    )
+    ), ""
 
 
 def _picture_problem(path: Path, missing: str) -> str | None:

@@ -18,7 +18,15 @@ _WORDS: Final = re.compile(
 )
 _IGNORE: Final = "list it in the stream's `ignored_keys` if it is not meant to be seen"
 _FILES: Final = re.compile(
-    r"(?i)\.(mp4|m4v|mkv|webm|avi|mov|flv|wmv|mpe?g|ts|m2ts|3gp|gif|jpe?g|png|bmp|webp|tiff?|heic|npy|npz|pt|wav|mp3|flac|ogg|m4a|aac)$"
+    r"(?i)\.(mp4|m4v|mkv|webm|avi|mov|flv|wmv|mpe?g|m2v|m?2?ts|mts|vob|ogv|rmvb?|asf|3gp|gif|jpe?g|png|bmp|webp|avif|jp2|exr|tiff?|hei[cf]|"
+    r"npy|npz|pth?|h5|hdf5|safetensors|wav|mp3|flac|ogg|m4a|aac)$"
+)
+_PART: Final = re.compile(
+    r"(?i)(clip|video|segment)?_?(start|begin|end|stop)_?(times?|s|secs?|seconds?|ts|timestamps?|frames?|offset)?"
+)
+# Tags of other templates, and misspelt ones. Not those of HTML, which have attributes.
+_OTHER_TAG: Final = re.compile(
+    r"(?i)<\s*(image|video)s?[ _-]?\d*\s*>|<\|(image|video|vision)[^|<>\n]*\|>|<(image|video)_(pad|token)>"
 )
 
 
@@ -43,6 +51,15 @@ def media_problem(value: Any, ignored_keys: Iterable[str] = ()) -> str | None:
             given = given and bool(_near(key))
         if given and (meant := _meant(key)):
             return f"unknown key '{key}'{meant} {_IGNORE[0].upper()}{_IGNORE[1:]}"
+        if (
+            "video" in has
+            and _PART.fullmatch(str(key))
+            and isinstance(value[key], int | float | str)
+            and value[key] != ""
+        ):
+            return f"unknown key '{key}': the whole video would be seen, not a part of it; cut it before, or {_IGNORE}"
+    if why := _in_turns(value, ignored_keys):
+        return why
     if not has and (tag := _tag(value)):
         return f"a question holds {tag}, but there is neither a key 'video' nor a key 'image'"
     return None
@@ -51,6 +68,27 @@ def media_problem(value: Any, ignored_keys: Iterable[str] = ()) -> str | None:
 def unread_keys(value: Any) -> list[str]:
     """Keys of an item that have no meaning here."""
     return [key for key in value if key not in _READ] if isinstance(value, dict) else []
+
+
+def _in_turns(value: dict[str, Any], ignored_keys: Iterable[str]) -> str | None:
+    """Media that stand in the turns of the conversation, where nothing reads them."""
+    turns = value.get("conversations")
+    for turn in turns if isinstance(turns, list) else []:
+        for key in turn if isinstance(turn, dict) else ():
+            if key in ("from", "role", *ignored_keys) or (key == "value" and isinstance(turn[key], str)):
+                continue
+            named = _parts(turn[key]) if key in ("value", "content") else bool(turn[key]) and bool(_meant(key))
+            if named or any(_FILES.search(text) for text in _texts(turn[key]) if key not in ("value", "content")):
+                return (
+                    f"a turn names media under '{key}'; only 'video' and 'image' of the item itself are read; {_IGNORE}"
+                )
+    return None
+
+
+def _parts(content: Any) -> bool:
+    """Whether the parts of a turn, as chat templates have them, name media."""
+    parts = content if isinstance(content, list) else [content]
+    return any(isinstance(part, dict) and any(_meant(key) for key in (*part, part.get("type", ""))) for part in parts)
 
 
 def _wrong(value: dict[str, Any]) -> str | None:
@@ -87,7 +125,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _meant(key: object) -> str:
     """`; did you mean 'video'?` for a name that is like one of a medium, else empty."""
-    text = str(key)
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(key))  # imagePath
     if near := _near(key):
         return f"; did you mean '{near}'?"
     if not _WORDS.search(text):
@@ -107,6 +145,6 @@ def _tag(value: dict[str, Any]) -> str | None:
         if isinstance(turns, list)
         else []
     )
-    return next(
-        (tag for tag in (IMAGE_TAG, VIDEO_TAG) if any(isinstance(text, str) and tag in text for text in asked)), None
-    )
+    texts = [text for text in asked if isinstance(text, str)]
+    other = next((found[0] for text in texts if (found := _OTHER_TAG.search(text))), None)
+    return next((tag for tag in (IMAGE_TAG, VIDEO_TAG) if any(tag in text for text in texts)), other)

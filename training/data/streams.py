@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,6 +28,9 @@ class DataStream(Schema):
     frames: Path | None = None  # frames of its videos, instead of features: for stages that train the vision tower
     pictures: Path | None = None  # directory of its pictures
     ignored_keys: tuple[str, ...] = ()  # keys of the annotations that name media which are not meant to be seen
+    damaged_videos: Literal["keep", "refuse"] = (
+        "keep"  # those of which the bank says so: train on them and name them, or not
+    )
     weight: float = Field(default=1.0, gt=0)
 
     @field_validator("sampling_strategy")
@@ -57,7 +62,7 @@ def read_streams(
     files that cannot be read, and for a stream of which nothing is left. Needs no model, so a mistake shows before gigabytes are loaded.
     """
     report = ItemReport() if report is None else report
-    read, problems = [], list[ItemProblem]()
+    read, problems, damaged = [], list[ItemProblem](), list[ItemProblem]()
     for stream in streams:
         reading = read_items(
             stream.annotations,
@@ -67,7 +72,7 @@ def read_streams(
         )
         read.append(reading)
         problems += reading.media
-        problems += _missing(stream, reading.items)
+        problems += _missing(stream, reading.items, damaged)
     kept = without_bad([reading.items for reading in read], problems, bad_items, report)
     for stream, reading, items in zip(streams, read, kept, strict=True):
         if reading.conversations:
@@ -76,13 +81,20 @@ def read_streams(
             )
             log_problems(report.add(reading.conversations))
         report.add(reading.shortened)
+        used = {(item.file, item.number) for item in items}
+        if own := [problem for problem in damaged if (problem.file, problem.item) in used]:
+            _LOGGER.warning("%s: %d items are about damaged videos, and are used", stream.annotations, len(own))
+            log_problems(report.add(own))
         if not items:
             raise DataError(f"{stream.annotations}: no item is left{_why(reading, problems)}")
     return kept
 
 
-def _missing(stream: DataStream, items: list[Item]) -> list[ItemProblem]:
-    """What a stream lacks of the media of its items. Raises DataError if it does not say where they are."""
+def _missing(stream: DataStream, items: list[Item], damaged: list[ItemProblem]) -> list[ItemProblem]:
+    """What a stream lacks of the media of its items. damaged: gets those that are used although their videos are damaged.
+
+    Raises DataError if the stream does not say where its media are.
+    """
     for item in items:
         video, pictures = item.annotation.video, item.annotation.pictures
         if video is not None and not (stream.features or stream.frames):
@@ -92,7 +104,11 @@ def _missing(stream: DataStream, items: list[Item]) -> list[ItemProblem]:
     if stream.pictures and not stream.pictures.is_dir():
         named = next((name for item in items for name in item.annotation.pictures), "any picture")
         raise DataError(f"{stream.pictures}: there is no such directory, so it does not have '{named}'")
-    return list(missing_media(items, stream.bank(), stream.pictures))
+    found = list(missing_media(items, stream.bank(), stream.pictures))
+    if stream.damaged_videos == "keep":
+        damaged += [replace(problem, happened="damaged") for problem in found if problem.happened == "damaged"]
+        return [problem for problem in found if problem.happened != "damaged"]
+    return [replace(problem, happened="dropped") for problem in found]
 
 
 def _why(reading: Reading, problems: list[ItemProblem]) -> str:

@@ -16,7 +16,7 @@ import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.decoding.damage import STRICT
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.events import Frame, Lacking, Passed, Picture
 from afterview.stream.source.offered import OfferedStream
 from afterview.stream.source.pictures.jpeg_end import Format
 from afterview.stream.source.pictures.parts import Found
@@ -94,6 +94,10 @@ class PictureConnection:
     def ending(self) -> str:
         """How the connection ended, for people."""
         return "; ".join(filter(None, ["the stream ended", self._feed.ending()]))
+
+    def lacking(self) -> Lacking:
+        """Nothing is known to be missing."""
+        return Lacking()
 
     def frames(
         self, stop: threading.Event, due: Due | None = None, instead: Due | None = None

@@ -34,10 +34,10 @@ from afterview.training.core.trainer import (
     OnLog,
     StepOutput,
     Trainer,
-    TrainerConfig,
     precision_of,
     rate_share,
 )
+from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.data.conversations import Annotation, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage

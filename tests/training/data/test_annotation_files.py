@@ -11,7 +11,8 @@ from afterview.training.base.errors import DataError
 from afterview.training.data.annotation_files import read_items
 from afterview.training.data.media_keys import media_problem
 from afterview.training.data.mixtures import Strategy
-from afterview.training.data.report import ItemProblem
+from afterview.training.data.report import ItemProblem, ItemReport
+from afterview.training.data.streams import DataStream, read_streams
 from tests.support.annotations import turns, write
 
 TEXT = {"conversations": turns("What is it?", "a ring")}
@@ -152,6 +153,19 @@ VIDEO = {"video": "a.mp4", "conversations": turns("<image>\nWhat?", "x")}
         ({**TEXT, "video": "a.mp4"}, "hold 0 tags"),
         ({**TEXT, "image": "a.png"}, "hold 0 tags"),
         ({"image": ["a.png", "b.png"], "conversations": turns("<image>?", "x")}, "hold 1 tag, but it has 2 pictures"),
+        ({**TEXT, "imagePath": "a"}, "unknown key 'imagePath'; did you mean 'video' or 'image'?"),
+        ({**TEXT, "depth_map": "a.EXR"}, "It names media ('a.EXR')"),
+        ({**VIDEO, "start": 3.0, "end": 9.0}, "unknown key 'start': the whole video would be seen"),
+        ({**VIDEO, "end_time": "00:01:00"}, "unknown key 'end_time': the whole video would be seen"),
+        ({"conversations": [{**turns("What?")[0], "image": "a.png"}, turns("", "x")[1]]}, "a turn names media under 'image'"),
+        (
+            {"conversations": [{"from": "human", "value": [{"type": "video", "video": "a"}]}, turns("", "x")[1]]},
+            "a turn names media under 'value'",
+        ),
+        ({"conversations": turns("<Image>\nWhat?", "x")}, "a question holds <Image>, but there is neither"),
+        ({"conversations": turns("<|image_pad|>What?", "x")}, "a question holds <|image_pad|>, but there is neither"),
+        ({"image": [["a.png", "b.png"]], "conversations": turns("<image><image>", "x")}, "expected a name or a list of names"),
+        ({"image": [{"path": "a.png"}], "conversations": turns("<image>", "x")}, "expected a name or a list of names"),
     ],
 )  # fmt: skip
 def test_media_that_would_be_left_out_are_a_problem_of_media(item: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -171,6 +185,8 @@ def test_media_that_would_be_left_out_are_a_problem_of_media(item: dict[str, Any
         {**TEXT, "id": 3, "data_source": "x", "width": 3, "source": "y", "model": "z.v1"},
         {**VIDEO, "video_id": "abc", "images": 3, "frames": 128, "image": None, "clip": [0.0, 3.5]},
         {**TEXT, "image_id": 5, "has_image": True, "images": [], "video_path": None},
+        {"conversations": turns("Explain <img src='a.png'> and <video controls>.", "x <Image>")},
+        {"conversations": [{**turn, "weight": 1, "loss": True} for turn in turns("What?", "x")]},
     ],
 )
 def test_details_of_published_files_are_no_media(item: dict[str, Any]) -> None:
@@ -210,3 +226,14 @@ def test_unread_keys_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     caplog.set_level("INFO")
     read_items(write(tmp_path / "a.json", [{**TEXT, "width": 3}, {**TEXT, "width": 4, "model": "x"}]))
     assert "keys that are not read, and how many items have them: 'width' (2), 'model' (1)" in caplog.text
+
+
+def test_one_bad_conversation_does_not_refuse_a_large_file(tmp_path: Path) -> None:
+    """It is dropped, counted and named; the others are trained on, without `bad_items: drop`."""
+    sound = json.dumps({"conversations": turns("What?", "x")})
+    bad = {17_000: json.dumps({"conversations": turns("What?")}), 18_000: '{"conversations": [', 19_000: "null"}
+    path, report = tmp_path / "large.jsonl", ItemReport()
+    path.write_text("\n".join(bad.get(number, sound) for number in range(20_000)))
+    (kept,) = read_streams([DataStream(annotations=path)], report=report)
+    assert len(kept) == 20_000 - len(bad)
+    assert [(problem.item, problem.happened) for problem in report.problems] == [(n, "dropped") for n in bad]

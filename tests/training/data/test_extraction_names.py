@@ -21,7 +21,7 @@ def test_another_video_of_the_same_name_is_refused_later(tmp_path: Path) -> None
     assert extract_video(tmp_path / "one" / "door.mp4", encoders, bank)
     assert not extract_video(tmp_path / "one" / "door.mp4", encoders, bank)
     before = feature_path(bank, "door.mp4").read_bytes()
-    with pytest.raises(DataError, match="was made of another 'door.mp4'"):
+    with pytest.raises(DataError, match=r"was made of another 'door\.mp4'"):
         extract_video(tmp_path / "two" / "door.mp4", encoders, bank)
     assert feature_path(bank, "door.mp4").read_bytes() == before
 

@@ -29,6 +29,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = load_encoders(write_toy(root), device="cpu").feature_spec
     for number, name in enumerate(("one/split_1.mp4", "two/split_1.mp4", "plain.mp4")):
         save_features(root / "bank", name, torch.full((4, 64, 32), float(number)).half(), 4.0, spec)
+    half = torch.ones(2, 64, 32).half()
+    save_features(root / "bank", "half.mp4", half, 2.0, spec, damage="it stops 2.0 s before its stated length")
     Image.new("RGB", (40, 30)).save(root / "a.png")
     (root / "empty.png").touch()
     path = feature_path(root / "bank", "damaged.mp4")
@@ -51,7 +53,8 @@ SOUND = [
     picture("a.png"),
     {"conversations": turns("What?", "x")},
 ]
-# Kept without its first turn; the others are left out.
+# Kept, although its video is damaged; kept without its first turn; the others are left out.
+HALF = video("half.mp4")
 GREETING = {"conversations": [{"from": "gpt", "value": "Hello"}, *turns("What?", "x")]}
 NOT_LEARNT: list[tuple[Any, str]] = [
     ({"conversations": turns("What?", "x", "And?")}, "must take turns"),
@@ -77,7 +80,7 @@ NOT_SEEN: list[tuple[Any, str]] = [
 
 
 def everything(path: Path) -> Path:
-    return write(path, [*SOUND, GREETING, *(item for item, _ in (*NOT_LEARNT, *NOT_SEEN))])
+    return write(path, [*SOUND, HALF, GREETING, *(item for item, _ in (*NOT_LEARNT, *NOT_SEEN))])
 
 
 def stream(root: Path, annotations: Path, **more: Any) -> DataStream:
@@ -87,15 +90,17 @@ def stream(root: Path, annotations: Path, **more: Any) -> DataStream:
 def test_one_bad_item_of_each_kind_is_left_out_and_the_report_names_each(root: Path, tmp_path: Path) -> None:
     path, report = everything(tmp_path / "all.json"), ItemReport()
     (kept,) = read_streams([stream(root, path)], bad_items="drop", report=report)
-    assert [item.number for item in kept] == list(range(len(SOUND) + 1))
+    assert [item.number for item in kept] == list(range(len(SOUND) + 2))
     found = {problem.item: problem for problem in report.problems}
-    first = len(SOUND) + 1
-    assert found[len(SOUND)].happened == "shortened"
+    first = len(SOUND) + 2
+    assert found[len(SOUND)].happened == "damaged"
+    assert "half.mp4: is damaged: it stops 2.0 s before" in found[len(SOUND)].why
+    assert found[len(SOUND) + 1].happened == "shortened"
     assert set(found) == set(range(len(SOUND), first + len(NOT_LEARNT) + len(NOT_SEEN)))
     for number, (_, said) in enumerate((*NOT_LEARNT, *NOT_SEEN), first):
         assert said in found[number].why
         assert (found[number].file, found[number].happened) == (str(path), "dropped")
-    assert report.counts == {"dropped": len(NOT_LEARNT) + len(NOT_SEEN), "shortened": 1}
+    assert report.counts == {"dropped": len(NOT_LEARNT) + len(NOT_SEEN), "shortened": 1, "damaged": 1}
 
 
 def test_a_run_over_them_finishes_with_that_report(root: Path, tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_a_run_over_them_finishes_with_that_report(root: Path, tmp_path: Path) -
     done = train_stage(config, tmp_path / "out", cpu=True)
     assert done.steps == 2
     items = json.loads((tmp_path / "out" / REPORT).read_text())["items"]
-    assert {item["item"] for item in items} == set(range(len(SOUND), len(SOUND) + 1 + len(NOT_LEARNT) + len(NOT_SEEN)))
+    assert {item["item"] for item in items} == set(range(len(SOUND), len(SOUND) + 2 + len(NOT_LEARNT) + len(NOT_SEEN)))
     assert {item["file"] for item in items} == {str(path)}
 
 

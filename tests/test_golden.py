@@ -299,16 +299,15 @@ def read_flash(path: Path) -> FlashCase:
 def tile_picture_of(flash: FlashCase) -> np.ndarray:
     """The picture for the tiled views, which the metadata describe in words."""
     words, frame = flash.case.metadata["tile_image"], flash.picture
-    if words == "the frame itself":
+    if "copy" not in words:
+        assert words == "the frame itself"
         return frame
-    copy = frame
-    if "mirrored" in words:
-        copy = copy[:, ::-1]
-    if "upside-down" in words:
-        copy = copy[::-1]
-    axis = {"above": 0, "side by side": 1}
-    assert copy is not frame, words
-    return np.concatenate([frame, copy], axis=next(axis[place] for place in axis if place in words))
+    copy = frame[:, ::-1] if "mirrored" in words else frame
+    copy = copy[::-1] if "upside-down" in words else copy
+    places = {"above": 0, "side by side": 1, "beside": 1}
+    axis = next((axis for place, axis in places.items() if place in words), None)
+    assert axis is not None, f"tile_image: {words}"
+    return np.concatenate([frame, copy], axis=axis)
 
 
 @pytest.mark.parametrize("path", cases("videochat_flash/model_*"))

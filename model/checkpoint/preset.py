@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -19,7 +20,13 @@ from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
 from afterview.model.base.generation import DEFAULT_MAX_NEW_TOKENS
-from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
+from afterview.model.base.settings import (
+    FRAMES_PER_CLIP,
+    POOLED_TOKENS,
+    EmbeddingKind,
+    TokenMergingConfig,
+    VisualDropoutConfig,
+)
 from afterview.model.language.scope import Scope
 
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
@@ -83,6 +90,9 @@ class ModelPreset(Schema):
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
     adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
     vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
+    tower: Literal["umt-large", "umt-hd-large"] | None = (
+        None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
+    )
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
@@ -116,6 +126,12 @@ class ModelPreset(Schema):
         return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
 
     @property
+    def sees_clips(self) -> bool:
+        """Whether the decoder receives merged clips as VideoChat-Flash does: all tokens of the chosen frames (memory.plans.clips)."""
+        merging = self.token_merging
+        return merging is not None and merging.frames_per_clip == FRAMES_PER_CLIP and not self.use_memaug
+
+    @property
     def suggestion(self) -> str:
         """A question that this model can answer, to suggest to a user."""
         return _GENERAL_QUESTION if self.scope is None else self.scope.examples[-1]
@@ -143,7 +159,9 @@ class ModelPreset(Schema):
         sources = [self.checkpoint, self.vision, self.architecture]
         if sum(source is not None for source in sources) != 1:
             raise ValueError("give exactly one of: checkpoint, vision with language, architecture")
-        if self.vision is not None and not self.init_memaug:
+        if self.tower is not None and self.vision is None:
+            raise ValueError("tower names what lies at `vision`, which is missing")
+        if self.vision is not None and self.tower is None and not self.init_memaug:
             raise ValueError("vision with language has no MemAug of its own; set init_memaug: true")
         if self.adapter is not None and self.checkpoint is None:
             raise ValueError("adapter needs a checkpoint, whose weights it changes")
@@ -210,6 +228,9 @@ def read_preset(path: Path) -> ModelPreset:
         )
     for key in ("checkpoint", "adapter", "vision", "language", "index_encoder"):
         value = getattr(preset, key)
-        if value is not None and (path.parent / Path(value).expanduser()).is_dir():
-            places[key] = str((path.parent / Path(value).expanduser()).resolve())
+        if value is None:
+            continue
+        place = path.parent / Path(value).expanduser()
+        if place.is_dir() or (key == "vision" and preset.tower is not None and place.is_file()):
+            places[key] = str(place.resolve())
     return preset.model_copy(update=places)

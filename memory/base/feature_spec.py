@@ -28,6 +28,9 @@ class TokenSpec(Schema):
     frames_per_record: int = (
         1  # frames that are compressed together (clips of VideoChat-Flash: 4); each has its own row
     )
+    clip_marks: bool = (
+        False  # each frame says its place in its clip (memory.plans.clip_marks): only whole clips mean something
+    )
 
 
 class IndexSpec(Schema):
@@ -52,10 +55,12 @@ class FeatureSpec(Schema):
         return self.model_copy(update={"tokens": self.tokens.model_copy(update={"storage": storage})})
 
     def document(self) -> dict[str, Any]:
-        """As JSON. Float16 storage is not written, so that versions without int8 read such a spec, and refuse others."""
+        """As JSON. Float16 storage and absent marks are not written: versions without these read such a spec, and refuse others."""
         document = self.model_dump(mode="json")
         if self.tokens.storage == "float16":
             del document["tokens"]["storage"]
+        if not self.tokens.clip_marks:
+            del document["tokens"]["clip_marks"]
         return document
 
     def differences(self, other: "FeatureSpec") -> list[str]:

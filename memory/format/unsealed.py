@@ -12,6 +12,7 @@ from afterview.memory.base.feature_spec import FeatureSpec, TokenSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import FrameRecord, Gap, GapReason, TimeBasis
 from afterview.memory.format.journal import Entry, Record
+from afterview.memory.plans.clip_marks import LOOSE
 
 
 @dataclass
@@ -97,6 +98,7 @@ def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
         image=b"",
         tokens=np.zeros((tokens.tokens_per_frame, tokens.width), dtype=tokens.dtype),
         embedding=np.zeros(spec.index.width, dtype=np.float32),
+        clip=LOOSE if tokens.clip_marks else None,
     )
     return frame.stored_as(tokens.storage)
 
@@ -123,6 +125,7 @@ def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureS
         embedding=np.frombuffer(parts["embedding"], dtype=np.float32),
         codes=codes,
         picture_damaged=bool(header.get("picture_damaged", False)),
+        clip=parts["clips"][0] if spec.tokens.clip_marks else None,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from afterview.configs import Schema, load, preset_names, preset_path
 from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
+from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.published_sampling import ShortVideos
 from afterview.memory.plans.recall import RecallConfig
@@ -116,6 +117,7 @@ class ModelPreset(Schema):
     use_memaug: bool = True  # false: the decoder receives the decayed tokens as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; the features of the two are incompatible
     visual_dropout: VisualDropoutConfig | None = None
+    clip_sampling: ClipSampling = ClipSampling()  # how many frames a VideoChat-Flash sees
     max_new_tokens: int = Field(default=DEFAULT_MAX_NEW_TOKENS, ge=1)  # takes precedence over generation_config.json
 
     _found: str | None = PrivateAttr(default=None)

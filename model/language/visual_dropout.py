@@ -25,6 +25,7 @@ from afterview.model.base.errors import InputMismatch
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.language.cache import LayerCache
 from afterview.model.language.prompt import IGNORED_LABEL
+from afterview.model.language.visual_attention import VisualAttention
 
 Rotary = tuple[Tensor, Tensor]
 Spans = Sequence[tuple[int, int]]  # (start, count) of the runs of visual tokens of one sequence, ascending
@@ -60,6 +61,7 @@ class _State:
     spans: list[list[TokenRun]]
     prompt_ends: list[int]  # index of each prompt's last token
     labels: list[Tensor] | None
+    origins: list[Tensor]  # of each sequence's tokens: their places before any drop
 
 
 class DroppingDecoder:
@@ -80,18 +82,22 @@ class DroppingDecoder:
         prompt_ends: Sequence[int] | None = None,
         labels: Tensor | None = None,
         keep_cache: bool = False,
+        attention: Sequence[VisualAttention | None] = (),
+        evidence_layer: int = -1,
     ) -> Dropped:
         """Run whole sequences through all layers.
 
         spans: the visual runs of each sequence. lengths: without padding; None: all L. prompt_ends: index of the token
         whose attention decides what remains; None: the last token of each sequence. labels [B, L]: for training; then
         the tokens before each supervised run decide, and a sequence without one drops nothing by attention. keep_cache:
-        return the cache for `decode`.
+        return the cache for `decode`. attention: of each sequence, filled with the scores in layer `evidence_layer`.
         """
         state = self._start(embeds_BLD, spans, lengths, prompt_ends, labels)
         cache, layer_lengths = [], []
         checkpointing = torch.is_grad_enabled() and self.model.is_activation_checkpointing and not keep_cache
         for number, layer in enumerate(self.model.layers):
+            if number == evidence_layer:
+                self._note_attention(state, layer, spans, attention)
             if number in self.config.layers:
                 self._drop(state, layer, self.config.layers.index(number))
             rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
@@ -141,7 +147,7 @@ class DroppingDecoder:
         runs = [[TokenRun(start, count, count) for start, count in places] for places in spans]
         rows = None if labels is None else [row[:size] for row, size in zip(labels, sizes, strict=True)]
         ends = [size - 1 for size in sizes] if prompt_ends is None else list(prompt_ends)
-        return _State(embeds_BLD, sizes, runs, ends, rows)
+        return _State(embeds_BLD, sizes, runs, ends, rows, [torch.arange(size) for size in sizes])
 
     def _drop(self, state: _State, layer: Layer, stage: int) -> None:
         """Apply drop number `stage`, before `layer`, to the state."""
@@ -159,11 +165,24 @@ class DroppingDecoder:
         state.x_BLD = pad_sequence(rows, batch_first=True)
         if state.labels is not None:
             state.labels = [row[places.to(row.device)] for row, places in zip(state.labels, kept, strict=True)]
+        state.origins = [origin[places] for origin, places in zip(state.origins, kept, strict=True)]
         state.spans = [_moved(runs, places) for runs, places in zip(state.spans, kept, strict=True)]
         state.prompt_ends = [
             int(torch.searchsorted(places, end)) for end, places in zip(state.prompt_ends, kept, strict=True)
         ]
         state.lengths = [len(places) for places in kept]
+
+    def _note_attention(
+        self, state: _State, layer: Layer, spans: Sequence[Spans], attention: Sequence[VisualAttention | None]
+    ) -> None:
+        """Fill in the attention to each visual token, also to those that were dropped: they have none."""
+        for row, note in enumerate(attention):
+            scores = None if note is None else self._scores(state, row, layer)
+            if note is None or scores is None:
+                continue
+            whole = scores.new_zeros(int(state.origins[row][-1]) + 1)
+            whole[state.origins[row].to(scores.device)] = scores
+            note.mass = torch.cat([whole[start : start + count] for start, count in spans[row]])
 
     @torch.no_grad()
     def _scores(self, state: _State, row: int, layer: Layer) -> Tensor | None:

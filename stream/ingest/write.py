@@ -17,6 +17,7 @@ from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import DamagedMemory, NotWritable, Unreadable
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
+from afterview.memory.plans.clip_marks import ends_clip
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
 from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls
@@ -60,6 +61,7 @@ class CameraWriter:
         self._repository, self._outbox, self._stats, self._controls = repository, outbox, stats, controls
         self._on_durable, self._sync_every_s = on_durable, sync_every_s
         self._waiting: list[FrameRecord] = []  # written, but not durable yet
+        self._clip: list[Stored] = []  # of a clip whose last frame has not come: written and acknowledged as a whole
         self._sync_due = math.inf  # monotonic
         self._commands: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
         self._incoming = repository.spec
@@ -158,6 +160,19 @@ class CameraWriter:
         self._on_durable(acknowledged)
 
     def _append(self, item: Stored) -> None:
+        """Append an item, or hold it until the clip that it is in is complete. After an OSError, call it again with the same item."""
+        if not self._clip or self._clip[-1] is not item:
+            self._clip.append(item)
+        if isinstance(item, FrameRecord):
+            if item.clip is not None and not ends_clip(item.clip):
+                return
+        elif len(self._clip) > 1:
+            return
+        while self._clip:
+            self._append_now(self._clip[0])
+            self._clip.pop(0)
+
+    def _append_now(self, item: Stored) -> None:
         if isinstance(item, FeaturesOf):
             self._incoming = item.spec
             return

@@ -168,7 +168,7 @@ class ClipStudyObjective(nn.Module):
         self, attentions: Sequence[Tensor], batch: ClipDeviceBatch, each: int, longest: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Minus the log of the attention to the proof: of the question's tokens, and of the last one before the answer."""
-        n, (stories, clips, read, _) = len(self.head), batch.tokens.shape
+        n, (clips, read) = len(self.head), batch.tokens.shape[1:3]
         proven = batch.needles.any(1)
         losses, right = [], batch.needles.any(1)
         for layer in (NEW_LAYERS - 1, self._dropping):

@@ -157,7 +157,7 @@ def _learn(
         return clips_to_device(drawn, table, shown, progress.plan.tokens_read, config.loudness)
 
     with attention_to_train_with(table.device, objective.model.language.decoder):
-        done = trainer.step >= config.trainer.steps or trainer.run(batch, deadline=deadline)
+        done = trainer.step >= config.trainer.length or trainer.run(batch, deadline=deadline)
     objective.eval()
     return done
 

@@ -15,10 +15,12 @@ from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.base.errors import NotSaved
 from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
+from afterview.model.checkpoint.flash import dropout_keys
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
@@ -192,6 +194,13 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
     model = load_pretrained(
         config.model, init_memaug=config.init_memaug, device=device, dtype="float32", changes=config.ablations
     )
+    if not isinstance(model.vision, ClipEncoder) and (config.sampling or config.tower):
+        key = "tower" if config.tower else "sampling"
+        raise UsageError(f"{config.model}: is no VideoChat-Flash, which {key} is for; remove the key")
+    if (
+        isinstance(model.vision, ClipEncoder) and config.visual_dropout is not None
+    ):  # so that any reader of its files drops tokens, too
+        model = replace(model, config={**model.config, **dropout_keys(config.visual_dropout)})
     if config.time_instruction is None:
         return model
     stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}

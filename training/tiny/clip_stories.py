@@ -147,7 +147,7 @@ def _video(story: Story, count: int, shelf: ClipShelf, draw: np.random.Generator
     asked = {number for question in story.questions for number in question.events}
     started = [event for event in story.script.events if event.start_s <= story.at_s]
     others = [event for event in started if event.number not in asked]
-    draw.shuffle(others)  # type: ignore[arg-type]  # a list is shuffled in place
+    draw.shuffle(others)
     taken: list[tuple[float, int, int]] = []
     for event in [*(event for event in started if event.number in asked), *others]:
         own = _clips_of(event, story, shelf)
@@ -166,5 +166,6 @@ def _clips_of(event: Event, story: Story, shelf: ClipShelf) -> list[tuple[float,
     first = story.clip_rows[event.number]
     begins = math.ceil(event.start_s) - shelf.offsets[first]
     return [
-        (float(begins + FRAMES_PER_CLIP * number), first + number, event.number) for number in range(shelf.counts[first])
+        (float(begins + FRAMES_PER_CLIP * number), first + number, event.number)
+        for number in range(shelf.counts[first])
     ]

@@ -47,7 +47,9 @@ class ClipDeviceBatch:
     needles: Tensor
     kinds: Tensor
     denied: Tensor
-    loudness: tuple[float, float] | None = None  # range of the factor with which a question is told what proves its answer; None: not told
+    loudness: tuple[float, float] | None = (
+        None  # range of the factor with which a question is told what proves its answer; None: not told
+    )
 
 
 def clips_to_device(
@@ -139,7 +141,9 @@ class ClipStudyObjective(nn.Module):
             1,
         )
         shared = n + clips * read + most_lead
-        owner = torch.cat([torch.full((shared,), -1, device=on), torch.arange(each, device=on).repeat_interleave(longest)])
+        owner = torch.cat(
+            [torch.full((shared,), -1, device=on), torch.arange(each, device=on).repeat_interleave(longest)]
+        )
         rows = torch.arange(len(owner), device=on)
         sees = (rows[:, None] >= rows) & ((owner == -1) | (owner[:, None] == owner))
         real_ST = torch.ones(stories, len(owner), dtype=torch.bool, device=on)

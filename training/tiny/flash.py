@@ -172,7 +172,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m afterview.training.tiny.flash", description=main.__doc__)
     parser.add_argument("config", type=Path, help="the recipe (configs/training/tiny-flash.yaml)")
     parser.add_argument("--out", type=Path, required=True, help="directory of the training")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time; run again to continue")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after this time; run again to continue"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("afterview").setLevel(logging.INFO)

@@ -121,7 +121,9 @@ def labelled(jobs: list[WindowJob]) -> Bank:
     return Bank(np.zeros((len(rows), 1), np.uint8), rows, np.zeros((len(rows), 2), np.float32), (), {})
 
 
-def make_windows(jobs: list[WindowJob], config: WindowConfig, vision: VisionEncoder, path: Path, report: Report) -> Tensor:
+def make_windows(
+    jobs: list[WindowJob], config: WindowConfig, vision: VisionEncoder, path: Path, report: Report
+) -> Tensor:
     """Merged tokens of all clips, float16 [W, 64, C], rendered and encoded unless `path` holds them. report: jobs done, jobs in all."""
     total = jobs[-1].first_clip + jobs[-1].clips
     if path.exists():

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from afterview.memory.plans.clip_sampling import ClipSampling
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 from torch.nn import functional
 
 from afterview.configs import Schema
+from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.settings import TowerName, VisualDropoutConfig
 from afterview.model.batch import Sample, assemble

@@ -7,10 +7,10 @@ merged features   whole clips, at midpoints of equal segments, as a memory is as
 from dataclasses import dataclass
 
 import numpy as np
-from afterview.memory.plans.clip_sampling import ClipSampling, dense_indices, plan_clips
 from numpy.typing import NDArray
 
 from afterview.memory.plans.clip_marks import marks_of, whole_clips
+from afterview.memory.plans.clip_sampling import ClipSampling, dense_indices, plan_clips
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.base.settings import FRAMES_PER_CLIP
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +229,7 @@ def test_an_epoch_of_the_four_stages_at_toy_size(toy: Path, tmp_path: Path) -> N
     )  # fmt: skip
     four = train_stage(last, tmp_path / "4", cpu=True)
     before = [load_file(result.model / "model.safetensors") for result in (one, two, three, four)]
-    moved = [
-        {n.split(".")[1] for n in a if not torch.equal(a[n], b[n])} for a, b in zip(before, before[1:], strict=False)
-    ]
+    moved = [{n.split(".")[1] for n in a if not torch.equal(a[n], b[n])} for a, b in pairwise(before)]
     assert moved[0] == moved[1] == {"vision_tower", "mm_projector", "embed_tokens", "layers", "norm"}
     assert moved[2] == {"vision_tower", "mm_projector"}
     assert all(line["loss"] > 0 for line in map(json.loads, four.log.read_text().splitlines()))

@@ -66,13 +66,13 @@ class FeatureSpec(Schema):
     def differences(self, other: "FeatureSpec") -> list[str]:
         """`tokens.width: 96 here, 1152 there` for every field that differs.
 
-        Names of models and encoders do not count, and neither does the storage, which no model depends on.
+        Names of models and encoders do not count, and neither do the storage and the marks, which say nothing of the tokens.
         """
         found = []
         for half in ("tokens", "index"):
             mine, theirs = getattr(self, half), getattr(other, half)
             for field in type(mine).model_fields:
-                if field in ("encoder", "storage"):
+                if field in ("encoder", "storage", "clip_marks"):
                     continue
                 here, there = getattr(mine, field), getattr(theirs, field)
                 if here != there:

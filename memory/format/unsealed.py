@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.feature_spec import FeatureSpec, TokenSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
-from afterview.memory.base.records import FrameRecord, Gap, GapReason, TimeBasis
+from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, TimeBasis
 from afterview.memory.format.journal import Entry, Record
-from afterview.memory.plans.clip_marks import LOOSE
+from afterview.memory.plans.clip_marks import LOOSE, torn_frames
 
 
 @dataclass
@@ -28,6 +28,11 @@ class Unsealed:
     def end(self) -> int:
         """The id that the next frame gets."""
         return self.first + len(self.frames)
+
+    @property
+    def torn(self) -> int:
+        """How many of the newest frames belong to a clip that is not complete."""
+        return torn_frames([frame.clip or LOOSE for frame in self.frames[-SEAL_FRAMES:]])
 
     def add_gap(self, gap: Gap) -> None:
         """Add a gap before the next frame. It replaces one whose frame could not be written."""

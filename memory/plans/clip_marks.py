@@ -71,6 +71,13 @@ def without_parts(marks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return kept
 
 
+def with_whole_clips(chosen: NDArray[np.bool_], ids: NDArray[np.int64], marks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which frames to remove so that nothing of the chosen ones is left: their clips, as far as they are among `ids`. bool [R]."""
+    first = ids - marks.astype(np.int64) % _SIZE
+    of_clip = (marks != LOOSE) & np.isin(first, np.unique(first[chosen & (marks != LOOSE)]))
+    return chosen | of_clip
+
+
 def torn_frames(marks: Sequence[int]) -> int:
     """How many of the newest frames belong to a clip whose last frame is missing. marks: of the newest frames, oldest first."""
     if not marks or ends_clip(marks[-1]):

@@ -32,7 +32,6 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import frame_record, gap_record
 from afterview.memory.format.usage import Usage
 from afterview.memory.index.files import drop_unfinished
-from afterview.memory.plans.clip_marks import torn_frames
 from afterview.memory.plans.retention import Limits
 from afterview.memory.plans.silence import SourcePace
 from afterview.memory.writing.disk_reserve import Reserve
@@ -82,8 +81,7 @@ class Repository:
     def _drop_torn_clip(self) -> None:
         """Take back the first frames of a clip that a crash cut off. They were never acknowledged: a clip is, as a whole."""
         unsealed = self._state.unsealed
-        torn = torn_frames([frame.clip or 0 for frame in unsealed.frames])
-        if torn:
+        if torn := unsealed.torn:
             del unsealed.frames[-torn:]
             unsealed.gaps = [gap for gap in unsealed.gaps if gap.before_frame < unsealed.end]
             self._state.journal.replace(unsealed.entries())
@@ -131,6 +129,8 @@ class Repository:
         """
         self._check(frame)
         frame = frame.stored_as(self.spec.tokens.storage)
+        if not self.spec.tokens.clip_marks:  # also of merged tokens, in a memory of an earlier version
+            frame = replace(frame, clip=None)
         gap = self._gap_before(frame.time)
         if gap:
             self._state.journal.append(*gap_record(gap))
@@ -152,8 +152,8 @@ class Repository:
             )
         if frame.embedding.shape != (self.spec.index.width,) or frame.embedding.dtype != np.float32:
             raise ValueError(f"embedding is {frame.embedding.shape}, the spec says float32 ({self.spec.index.width},)")
-        if (frame.clip is not None) != tokens.clip_marks:
-            raise ValueError(f"the frame's clip is {frame.clip}, the spec says clip_marks: {tokens.clip_marks}")
+        if frame.clip is None and tokens.clip_marks:
+            raise ValueError("the frame does not say its clip; the spec says clip_marks")
         if not (np.isfinite(frame.tokens).all() and np.isfinite(frame.embedding).all()):
             raise ValueError("features hold NaN or infinity: the encoder overflowed; run it in float32 or bfloat16")
         if self._state.last_time is not None and not frame.time > self._state.last_time:
@@ -242,12 +242,12 @@ class Repository:
         if journal.suspect:
             journal.replace(unsealed.entries())
         journal.sync()
-        start = max(0, self._synced - unsealed.first)
+        start, end = max(0, self._synced - unsealed.first), len(unsealed.frames) - unsealed.torn
         self._durable += [
             Acknowledgement(unsealed.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding))
-            for row, frame in enumerate(unsealed.frames[start:], start)
+            for row, frame in enumerate(unsealed.frames[start:end], start)
         ]
-        self._synced = unsealed.end
+        self._synced = max(self._synced, unsealed.first + end)
 
     def _seal(self) -> None:
         state, unsealed = self._state, self._state.unsealed

@@ -93,11 +93,6 @@ class AfterviewModel:
         """Whether the model is trained. The answers of an untrained model mean nothing."""
         return self.preset.trained
 
-    @property
-    def sees_clips(self) -> bool:
-        """Whether it is given whole clips of merged frames, without MemAug (a ClipLayout): VideoChat-Flash."""
-        return isinstance(self.vision, ClipEncoder) and not self.video_language.use_memaug
-
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
         """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch.
 

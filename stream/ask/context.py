@@ -15,6 +15,7 @@ from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import (
     DamagedFrames,
     NothingRecorded,
+    SpecMismatch,
     StoreUnreachable,
     UnreachableFrames,
     UnreachableOnStore,
@@ -117,7 +118,7 @@ class Planner:
         """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames, Cancelled."""
         require_same(snapshot.spec, self._model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
-        if self._model.sees_clips:
+        if self._model.preset.sees_clips:
             return self._plan_clips(snapshot, question, first, end, cancel)
         ids, count = snapshot.ids[first:end], end - first
         preset = self._model.preset
@@ -141,6 +142,11 @@ class Planner:
     ) -> Context:
         """The same for a model that sees whole clips. As of a moment, a clip that was not complete then is not seen."""
         preset, spec, every = self._model.preset, snapshot.spec.tokens, snapshot.ids[first:end]
+        if not spec.clip_marks:
+            raise SpecMismatch(
+                f"camera '{snapshot.info.id}': its memory does not say which frames were merged together, as those of earlier versions; "
+                "rebuild it with `reembed`"
+            )
         found = whole_clips(every, snapshot.clip_marks(every))
         if not len(found):
             raise NothingRecorded(

@@ -49,12 +49,13 @@ class ClipGatherer:
         held = self._held.pop(camera, None)
         return self._close(camera, held) if held else []
 
+    def _of(self, camera: CameraIngest) -> _Held:
+        if camera not in self._held:
+            self._held[camera] = _Held(SourcePace(1 / camera.config.fps))
+        return self._held[camera]
+
     def _frame(self, camera: CameraIngest, frame: Sampled) -> list[Group]:
-        size = clip_size(frame)
-        held = self._held.get(camera)
-        if size == 1 and held is None:  # nothing is merged
-            return [(camera, [frame])]
-        held = held or self._held.setdefault(camera, _Held(SourcePace(1 / camera.config.fps)))
+        size, held = clip_size(frame), self._of(camera)
         ready: list[Group] = []
         step = None if held.last is None else frame.time - held.last
         first = next((item for item in held.items if isinstance(item, Sampled)), None)
@@ -67,9 +68,7 @@ class ClipGatherer:
         return [*ready, *self._close(camera, held)] if held.frames == size else ready
 
     def _marker(self, camera: CameraIngest, marker: Marker) -> list[Group]:
-        held = self._held.get(camera)
-        if held is None:
-            return [(camera, marker)]
+        held = self._of(camera)
         match marker:
             case Pace():
                 held.pace.allow(marker.step_s)

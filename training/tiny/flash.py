@@ -40,6 +40,7 @@ from afterview.training.tiny.clip_study import (
     begin_by_likeness,
     clips_to_device,
 )
+from afterview.training.tiny.flash_model import save_flash
 from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.stage import attention_to_train_with
@@ -93,6 +94,7 @@ def make_flash(recipe: FlashRecipe, directory: Path, *, deadline: float = math.i
             network, words.head, names, evidence_weight=config.evidence_weight, dropping=recipe.dropout.layers[0]
         )
         done = done and _learn(learner, config, directory / stage, (shelf, words, table, shown), recipe.seed, deadline)
+    save_flash(network, base, recipe.dropout, name=recipe.name, notice=recipe.notice, directory=directory / "model")
     return done
 
 

@@ -13,6 +13,7 @@ from afterview.memory.plans.clip_marks import marks_of, whole_clips
 from afterview.memory.plans.clip_sampling import ClipSampling, dense_indices, plan_clips
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.base.settings import FRAMES_PER_CLIP
+from afterview.training.base.errors import DataError
 
 _NO_INDEX = RecallConfig(window=0, nearest=0)
 
@@ -23,6 +24,20 @@ class SeenRows:
 
     rows: NDArray[np.int64]
     sizes: tuple[int, ...]
+
+
+def require_regular(video: str, marks: NDArray[np.uint8], frames: NDArray[np.int64]) -> None:
+    """Raise DataError unless the clips of a bank of merged features follow one another without a gap, as `clip_rows` takes them.
+
+    marks: of the recorded frames. frames: which of them each row of the bank shows.
+    """
+    if not np.array_equal(frames, np.arange(len(marks))) or not np.array_equal(
+        marks, marks_of(len(marks), FRAMES_PER_CLIP)
+    ):
+        raise DataError(
+            f"'{video}': seconds are missing, so its clips of {FRAMES_PER_CLIP} frames are not whole, and merged features cannot stand for "
+            "it; extract it with --frames, which repeats the frame before each of them"
+        )
 
 
 def clip_rows(rows: int, seconds: float, sampling: ClipSampling | None, *, merged: bool) -> SeenRows:

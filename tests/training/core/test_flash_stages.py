@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from afterview.configs import UsageError, load
+from afterview.memory.plans.clip_marks import marks_of
 from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
@@ -20,10 +21,10 @@ from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import ModelPreset
-from afterview.training.base.errors import TrainingError
+from afterview.training.base.errors import DataError, TrainingError
 from afterview.training.core.stage_data import StageData
 from afterview.training.core.stages import StageConfig, StageObjective
-from afterview.training.data.clip_rows import clip_rows
+from afterview.training.data.clip_rows import clip_rows, require_regular
 from afterview.training.data.examples import Example
 from afterview.training.data.features import save_features, save_frames
 from afterview.training.data.report import REPORT, ItemProblem
@@ -148,6 +149,14 @@ def test_frames_follow_from_the_duration(frames: int, seen: int) -> None:
 def test_without_sampling_the_last_frame_completes_the_last_clip() -> None:
     assert clip_rows(6, 6.0, None, merged=False).rows.tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
     assert clip_rows(6, 6.0, None, merged=True).sizes == (4, 2)
+
+
+def test_merged_features_of_a_video_with_a_gap_are_not_extracted() -> None:
+    require_regular("whole", marks_of(6, 4), np.arange(6))
+    after_gap = np.concatenate([marks_of(3, 4), marks_of(4, 4)])
+    for marks, shown in ((after_gap, np.arange(7)), (marks_of(6, 4), np.array([0, 1, 2, 2, 3, 4, 5]))):
+        with pytest.raises(DataError, match="'v': seconds are missing, so its clips of 4 frames are not whole"):
+            require_regular("v", marks, shown)
 
 
 def examples(config: StageConfig) -> tuple[AfterviewModel, list[Example]]:

@@ -159,7 +159,7 @@ class DroppingDecoder:
         """Apply drop number `stage`, before `layer`, to the state."""
         ratio = self.config.ratios[stage + 1]
         kept = []
-        if self.config.by_attention(stage) and isinstance(layer, FSDPModule):
+        if self.config.by_attention(stage) and _sharded(layer):
             layer.unshard()  # the scores need its projections before it runs; every process comes here
         for row, length in enumerate(state.lengths):
             if not self.config.by_attention(stage):
@@ -220,6 +220,10 @@ def _run_layer(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Ten
     # padding is on the right, so the causal mask hides it from every real token
     read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return _finish(layer, x_BLD, read.transpose(1, 2).flatten(2)), k, v
+
+
+def _sharded(layer: Layer) -> bool:
+    return isinstance(layer, FSDPModule)
 
 
 def _mask(layer: Layer, x_BLD: Tensor) -> Tensor | None:

@@ -2,8 +2,7 @@
 
 `GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
 need no code. A case's type follows from its place: hour_llava/NAME/, images/NAME.safetensors, memaug/NAME.safetensors,
-prompts/NAME.json with prompts/tokenizer/, sampling/NAME.json, videochat_flash/*.safetensors,
-videochat_flash/model_NAME/.
+prompts/NAME.json with prompts/tokenizer/, sampling/NAME.json, videochat_flash/*.safetensors, videochat_flash/model_NAME/.
 """
 
 import json

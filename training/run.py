@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from torch import nn
 
 from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
@@ -25,6 +26,7 @@ from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
 from afterview.training.core.curves import draw_curves, new_figure
+from afterview.training.core.lora import ADAPTER, add_lora, finish_lora
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.processes import require_same
@@ -39,7 +41,7 @@ from afterview.training.tiny.recipe import Recipe
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -139,6 +141,8 @@ def train_stage(
         learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
         kept = model.preset.model_copy(update=learnt)
         with _model_saved(out):
+            if config.lora is not None:
+                finish_lora(whole, config.lora, _learned_whole(whole, config), out / ADAPTER)
             save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
@@ -201,6 +205,8 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
         isinstance(model.vision, ClipEncoder) and config.visual_dropout is not None
     ):  # so that any reader of its files drops tokens, too
         model = replace(model, config={**model.config, **dropout_keys(config.visual_dropout)})
+    if config.lora is not None:
+        add_lora(model.video_language.language.decoder, config.lora, seed=config.trainer.seed)
     if config.time_instruction is None:
         return model
     stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}
@@ -217,6 +223,13 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
     model.video_language.eval()
     model.vision.tower.eval()
     return model
+
+
+def _learned_whole(model: AfterviewModel, config: StageConfig) -> list[nn.Parameter]:
+    """Parameters that were learned besides LoRA's."""
+    parts = parts_of(model.video_language, model.vision.tower)
+    learned = [name for name, rate in config.trainer.learning_rates.items() if rate and name != "language"]
+    return [value for name in learned for value in parts[name]]
 
 
 def is_recipe(config: Path) -> bool:

@@ -42,7 +42,7 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     changed if the disk has not enough space.
     """
     root = Path(directory)
-    with _named(root):
+    with saved_in(root):
         root.mkdir(parents=True, exist_ok=True)
         _save(model, root)
 
@@ -127,7 +127,7 @@ def _free(place: Path) -> int:
 
 
 @contextmanager
-def _named(place: Path) -> Iterator[None]:
+def saved_in(place: Path) -> Iterator[None]:
     """Raise NotSaved, which names the place, the reason and the remedy, for what the system refuses."""
     try:
         yield

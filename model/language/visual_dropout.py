@@ -103,9 +103,7 @@ class DroppingDecoder:
                 self._drop(state, layer, self.config.layers.index(number))
             rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
             layer_lengths.append(state.x_BLD.shape[1])
-            if isinstance(
-                layer, FSDPModule
-            ):  # its parameters are gathered by its own call, which also recomputes activations
+            if _sharded(layer):  # its parameters are gathered by its own call, which also recomputes activations
                 state.x_BLD = layer(state.x_BLD, attention_mask=_mask(layer, state.x_BLD), position_embeddings=rotary)
                 continue
             if checkpointing:

@@ -20,6 +20,7 @@ from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.model.vision.tiles import Tiling
+from afterview.training.core.lora import LoraSettings
 from afterview.training.core.parts import MODEL_PARTS, fault_of
 from afterview.training.core.trainer import StepOutput
 from afterview.training.core.trainer_config import TrainerConfig
@@ -64,6 +65,9 @@ class StageConfig(Schema):
     # Of a VideoChat-Flash: visual dropout while training, which its config.json then asks for, too; null: as the initial model does.
     visual_dropout: VisualDropoutConfig | None = None
     tower: TowerName | None = None  # of a VideoChat-Flash: its tower for another size of pictures (umt-hd-large: 448)
+    lora: LoraSettings | None = (
+        None  # the decoder learns by low-rank updates, at its learning rate; see training.core.lora
+    )
     # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
     # first stage leaves it out, the others have it.
     time_instruction: bool | None = None
@@ -79,6 +83,8 @@ class StageConfig(Schema):
     def _learns_what_is_used(self) -> "StageConfig":
         if self.use_memaug is False and self.trainer.learning_rates.get("memaug"):
             raise ValueError("use_memaug is false, so MemAug cannot learn; leave it out of learning_rates")
+        if self.lora is not None and not self.trainer.learning_rates.get("language"):
+            raise ValueError("lora: its updates learn at the rate of language, which learning_rates does not have")
         return self
 
     @property

@@ -19,7 +19,7 @@ def damage_of_video(stats: IngestStats, rows: Rows) -> str:
     if lacking.end_s:
         words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
     if lacking.cut:
-        words.append("it ends within a packet, so it was cut")
+        words.append(f"it ends within a {lacking.cut}, so it was cut")
     if stats.pictures_damaged:
         words.append(f"{stats.pictures_damaged} of its pictures are damaged")
     if stats.damaged:

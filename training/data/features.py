@@ -17,6 +17,7 @@ import glob
 import json
 import math
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -89,17 +90,30 @@ class _Bank:
             ((), os.path.join(inner, source)),
         ):
             wanted.setdefault(bank_name(os.path.join(*folders, video)), left)
+        if source and any((self.directory / place / source).is_dir() for place in ("", inner)):
+            # This bank keeps the folders of data_source: the same name outside of them is another video.
+            wanted = {name: left for name, left in wanted.items() if os.path.basename(source) not in left.split(os.sep)}
         for name, left in wanted.items():
             if feature_path(self.directory, name).exists():
                 return Located(name, name, left)
         alone = bank_name(video)
-        if Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
+        if alone in wanted and Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
             return Located(alone, alone, wanted[alone])
         for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
             for other in (str(Path(name).with_suffix(suffix)) for suffix in (".pt", ".PT")):
                 if feature_path(self.directory, other).exists():
                     return Located(other, name, left)
-        raise DataError(self._missing(alone))
+        raise DataError(self._missing(alone if alone in wanted else next(iter(wanted))))
+
+    @cached_property
+    def _folders(self) -> dict[str, str]:
+        """Names of videos without their folders -> one name with them."""
+        found = (path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"*/**/*{SUFFIX}"))
+        return {Path(name).name: name.removesuffix(SUFFIX) for name in found}
+
+    def _in_a_folder(self, name: str) -> str:
+        near = self._folders.get(f"{name}{SUFFIX}")
+        return f", only '{near}': annotations name videos by their paths below the --root of `extract`" if near else ""
 
     def _missing(self, name: str) -> str:
         alone, old = Path(name).name, legacy_path(self.directory, name)
@@ -110,7 +124,7 @@ class _Bank:
             other = (
                 f", only '{suffixed.name.removesuffix(SUFFIX)}': annotations name videos with their suffix"
                 if suffixed
-                else ""
+                else self._in_a_folder(name)
             )
             return f"{lacks}{other}; {extract}` adds it"
         if feature_path(self.directory, alone).exists():

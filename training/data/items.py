@@ -14,6 +14,9 @@ from afterview.training.data.report import Happened, ItemProblem, ItemReport, li
 BadItems = Literal["refuse", "drop"]
 Named = tuple[str, str | None, str | None]  # a video, its data_source and data_root, as a bank is asked for it
 
+Claims = dict[str, tuple[str, str]]
+"""Files of banks that items were given -> the name that was asked for, and the folders that are no part of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -55,16 +58,16 @@ def without_bad(
 
 
 def missing_media(
-    items: Sequence[Item], bank: FeatureBank | FrameBank | None, pictures: Path | None
+    items: Sequence[Item], bank: FeatureBank | FrameBank | None, pictures: Path | None, claims: Claims
 ) -> Iterator[ItemProblem]:
     """Items whose video the bank of their stream cannot give, or whose pictures are not in its directory.
 
+    claims: files of banks that items were given, which other streams may share.
     Items with a damaged video are among them, as "damaged". Each file of the bank is opened once for its shape; what is wrong with its
     values shows while training.
     """
     known: dict[Path, str | None] = {}
     videos: dict[Named, tuple[str, str]] = {}
-    claims: dict[Path, tuple[str, str]] = {}
     for item in items:
         annotation = item.annotation
         if bank is not None and annotation.video is not None:
@@ -85,10 +88,10 @@ def missing_media(
                 break
 
 
-def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: dict[Path, tuple[str, str]]) -> tuple[str, str]:
+def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: Claims) -> tuple[str, str]:
     """Why the bank cannot give a video, and the damage of one that it gives; empty for none.
 
-    claims: files that others were given: the name that was asked for, and the folders that are no part of it.
+    claims: gets its file.
     """
     try:
         found = bank.locate(*named)
@@ -96,8 +99,8 @@ def _video_problem(bank: FeatureBank | FrameBank, named: Named, claims: dict[Pat
     except DataError as error:
         return str(error), ""
     mine = found.asked, found.left
-    other = claims.setdefault(bank.path(found.key), mine)
-    if other == mine or (other[0] == mine[0] and not (other[1] and mine[1])):
+    other = claims.setdefault(os.path.abspath(bank.path(found.key)), mine)
+    if other == mine:
         return "", damage
     one, two = (f"'{name}'{f' of {origin!r}' if origin else ''}" for name, origin in (other, mine))
     return (

@@ -12,7 +12,7 @@ from afterview.configs import Schema
 from afterview.training.base.errors import DataError
 from afterview.training.data.annotation_files import Reading, read_items
 from afterview.training.data.features import FeatureBank, FrameBank
-from afterview.training.data.items import BadItems, Item, missing_media, without_bad
+from afterview.training.data.items import BadItems, Claims, Item, missing_media, without_bad
 from afterview.training.data.mixtures import Strategy
 from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
 
@@ -63,6 +63,7 @@ def read_streams(
     """
     report = ItemReport() if report is None else report
     read, problems, damaged = [], list[ItemProblem](), list[ItemProblem]()
+    claims: Claims = {}
     for stream in streams:
         reading = read_items(
             stream.annotations,
@@ -72,7 +73,7 @@ def read_streams(
         )
         read.append(reading)
         problems += reading.media
-        problems += _missing(stream, reading.items, damaged)
+        problems += _missing(stream, reading.items, damaged, claims)
     kept = without_bad([reading.items for reading in read], problems, bad_items, report)
     for stream, reading, items in zip(streams, read, kept, strict=True):
         if reading.conversations:
@@ -90,7 +91,7 @@ def read_streams(
     return kept
 
 
-def _missing(stream: DataStream, items: list[Item], damaged: list[ItemProblem]) -> list[ItemProblem]:
+def _missing(stream: DataStream, items: list[Item], damaged: list[ItemProblem], claims: Claims) -> list[ItemProblem]:
     """What a stream lacks of the media of its items. damaged: gets those that are used although their videos are damaged.
 
     Raises DataError if the stream does not say where its media are.
@@ -104,7 +105,7 @@ def _missing(stream: DataStream, items: list[Item], damaged: list[ItemProblem]) 
     if stream.pictures and not stream.pictures.is_dir():
         named = next((name for item in items for name in item.annotation.pictures), "any picture")
         raise DataError(f"{stream.pictures}: there is no such directory, so it does not have '{named}'")
-    found = list(missing_media(items, stream.bank(), stream.pictures))
+    found = list(missing_media(items, stream.bank(), stream.pictures, claims))
     if stream.damaged_videos == "keep":
         damaged += [replace(problem, happened="damaged") for problem in found if problem.happened == "damaged"]
         return [problem for problem in found if problem.happened != "damaged"]

@@ -29,11 +29,19 @@ from tests.support.presets import write_preset
 SECONDS, RATE = 20, 5
 
 
-def clip(path: Path, container: str, when: Callable[[int], int] = int, seconds: int = SECONDS) -> Path:
-    """5 frames a second, a key frame every second. when: frame -> its time in frames."""
-    options = {"movflags": "faststart"} if container == "mp4" else {}
+def clip(
+    path: Path,
+    container: str,
+    when: Callable[[int], int] = int,
+    seconds: int = SECONDS,
+    gop: int = RATE,
+    bf: int = 0,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """5 frames a second, a key frame every `gop` frames. when: frame -> its time in frames."""
+    options = options or ({"movflags": "faststart"} if container == "mp4" else {})
     with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream("libx264", rate=RATE, options={"g": str(RATE), "bf": "0", "sc_threshold": "0"})
+        stream = output.add_stream("libx264", rate=RATE, options={"g": str(gop), "bf": str(bf), "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for number in range(seconds * RATE):
             frame = av.VideoFrame.from_ndarray(picture(number, width=96, height=64), format="rgb24")
@@ -64,6 +72,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, container in (("half.mp4", "mp4"), ("half.mkv", "matroska"), ("half.ts", "mpegts"), ("half.avi", "avi")):
         content = (whole if container == "mp4" else clip(root / "other", container)).read_bytes()
         (root / name).write_bytes(content[: len(content) // 2 // 188 * 188 + 100])
+    content = clip(root / "other", "mp4", options={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
+    (root / "fragments.mp4").write_bytes(content[: len(content) // 2])  # states no length
     (root / "other").unlink()
     # Its picture of 6.8 s is to be shown until 13 s, and its file says so.
     clip(root / "held.mp4", "mp4", lambda number: number if number < 35 else number + 30, seconds=14)
@@ -105,7 +115,16 @@ def test_damage_is_recorded_and_the_report_names_every_damaged_video_and_no_whol
     for name in ("half.mp4", "half.mkv", "half.avi"):
         assert "before its stated length" in report["damaged"][name]
     assert "ends within a packet" in report["damaged"]["half.ts"]
-    assert set(report["damaged"]) == {"hole.mp4", "start.mp4", "half.mp4", "half.mkv", "half.ts", "half.avi"}
+    assert "ends within a box" in report["damaged"]["fragments.mp4"]
+    assert set(report["damaged"]) == {
+        "hole.mp4",
+        "start.mp4",
+        "half.mp4",
+        "half.mkv",
+        "half.ts",
+        "half.avi",
+        "fragments.mp4",
+    }
     assert {name: damage_in(directory, name) for name in report["damaged"]} == report["damaged"]
     assert not damage_in(directory, "whole.mp4") + damage_in(directory, "held.mp4")
     assert len(rows(directory, "half.mkv")) < 12  # only what is there
@@ -237,3 +256,43 @@ def test_missing_frames_of_a_short_video_keep_their_places(videos: Path, publish
     torch.testing.assert_close(hole[35:65], whole[34].expand(30, -1, -1))
     assert "6 s without a picture (7 to 13 s)" in done.damaged["hole.mp4"]
     assert FeatureBank(tmp_path).load("hole.mp4")[1] == SECONDS
+
+
+def test_what_an_edit_list_cuts_off_is_not_missing(tmp_path: Path) -> None:
+    """A cut without encoding keeps the pictures since the last key frame, for the decoder alone."""
+    with (
+        av.open(str(clip(tmp_path / "whole.mp4", "mp4", gop=50))) as whole,
+        av.open(str(tmp_path / "cut.mp4"), "w", options={"avoid_negative_ts": "disabled", "use_editlist": "1"}) as cut,
+    ):
+        video = whole.streams.video[0]
+        stream = cut.add_stream_from_template(video)
+        for packet in whole.demux(video):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = (int(time - 3.5 / video.time_base) for time in (packet.pts, packet.dts))
+                packet.stream = stream
+                cut.mux(packet)
+    done = extract([tmp_path / "cut.mp4"], "tiny", tmp_path / "bank")
+    assert done.damaged == {}
+    assert len(rows(tmp_path / "bank", "cut.mp4")) == SECONDS - 3
+
+
+def test_whole_videos_of_other_forms_are_not_called_damaged(tmp_path: Path) -> None:
+    """Of a variable rate with reordered pictures, and with sound that is longer than the video."""
+    clip(tmp_path / "held.mp4", "mp4", lambda number: number if number < 20 else number + 30, seconds=8, bf=3)
+    with (
+        av.open(str(clip(tmp_path / "silent.mkv", "matroska", seconds=6))) as silent,
+        av.open(str(tmp_path / "sound.mkv"), "w") as output,
+    ):
+        video = silent.streams.video[0]
+        stream, sound = output.add_stream_from_template(video), output.add_stream("pcm_s16le", rate=8000)
+        for second in range(15):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 8000, 8000 * second
+            output.mux(sound.encode(frame))
+        for packet in silent.demux(video):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    done = extract([tmp_path / "held.mp4", tmp_path / "sound.mkv"], "tiny", tmp_path / "bank")
+    assert done.damaged == {}
+    assert [len(rows(tmp_path / "bank", name)) for name in ("held.mp4", "sound.mkv")] == [14, 6]

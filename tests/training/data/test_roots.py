@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from afterview.cli.main import main
+from afterview.training.data.bank_files import feature_path, legacy_path
 from afterview.training.data.features import FeatureBank
 from tests.support.clips import make_clip
 
@@ -70,3 +74,23 @@ def test_a_root_that_the_sources_do_not_lie_below_is_refused(
         bank = tmp_path / f"bank{len(root)}"
         assert main(["extract", "split_1.mp4", "--root", root, "--out", str(bank), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["made"] == ["part1/split_1.mp4"]
+
+
+def test_a_file_of_an_earlier_bank_is_renamed_when_its_video_is_met_and_never_read_for_another(
+    data: Path, tmp_path: Path
+) -> None:
+    """Versions up to 0.1 named it after the stem alone: both videos below would have been split_1.safetensors."""
+    bank = tmp_path / "bank"
+    extracted(data, bank, ["part1/split_1.mp4"])
+    with safe_open(feature_path(bank, "split_1.mp4"), framework="pt") as file:
+        features = file.get_tensor("features")
+        metadata = {key: value for key, value in file.metadata().items() if key != "name"}
+    feature_path(bank, "split_1.mp4").unlink()
+    old = legacy_path(bank, "split_1.mp4")
+    save_file({"features": features + 1}, old, metadata=metadata)
+    assert extracted(data, bank, ["part2/split_1.mp4"], "--root", str(data))[1]["made"] == ["part2/split_1.mp4"]
+    assert old.exists()
+    assert extracted(data, bank, ["part1/split_1.mp4"], "--root", str(data))[1]["made"] == []
+    assert not old.exists()
+    assert torch.equal(FeatureBank(bank).load("part1/split_1.mp4")[0], features + 1)
+    assert len(FeatureBank(bank).load("part2/split_1.mp4")[0]) == 3

@@ -152,8 +152,22 @@ def test_videos_of_one_name_in_two_folders_are_two_videos(root: Path, tmp_path: 
         DataError, match=r"does not have 'x/plain\.mp4', only 'plain\.mp4', which was extracted without its folder"
     ):
         bank.load("x/plain.mp4")
-    path = write(tmp_path / "a.json", [video("plain.mp4", data_source="one"), video("plain.mp4", data_source="two")])
-    with pytest.raises(DataError, match=r"item 1: 'plain\.mp4' of 'one' and 'plain\.mp4' of 'two' would be one"):
+    with pytest.raises(
+        DataError,
+        match=r"does not have 'split_1\.mp4', only '(one|two)/split_1\.mp4': annotations name videos by their paths",
+    ):
+        bank.load("split_1.mp4")
+    left, right, none = (video("plain.mp4", data_source=source) for source in ("left", "right", None))
+    path = write(tmp_path / "a.json", [left, right])
+    with pytest.raises(DataError, match=r"item 1: 'plain\.mp4' of 'left' and 'plain\.mp4' of 'right' would be one"):
+        read_streams([stream(root, path)])
+    one, other = write(tmp_path / "left.json", [left, left]), write(tmp_path / "none.json", [none])
+    with pytest.raises(DataError, match=r"none\.json: item 0: 'plain\.mp4' of 'left' and 'plain\.mp4' would be one"):
+        read_streams([stream(root, one), stream(root, other)])
+    path = write(tmp_path / "known.json", [video("plain.mp4", data_source="one")])  # the bank keeps the folder `one`
+    with pytest.raises(
+        DataError, match=r"does not have 'one/plain\.mp4', only 'plain\.mp4', which was extracted without"
+    ):
         read_streams([stream(root, path)])
 
 

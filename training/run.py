@@ -35,13 +35,14 @@ from afterview.training.core.stage_data import StageData, read_streams
 from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import LOG, Trainer
 from afterview.training.data.report import REPORT, ItemReport
+from afterview.training.tiny.flash import WINDOWS, FlashRecipe, make_flash
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -90,6 +91,11 @@ def train(
         with removed_if_unused(out):
             make(recipe, out, cpu=cpu, progress=progress)
         return _finished(out / "study", out / "model", recipe.study.trainer.length)
+    if is_recipe(config, "windows"):
+        small = load(config, FlashRecipe)
+        with removed_if_unused(out):
+            make_flash(small, out, progress=progress)
+        return _finished(out / "study", out / "model", small.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
@@ -232,13 +238,13 @@ def _learned_whole(model: AfterviewModel, config: StageConfig) -> list[nn.Parame
     return [value for name in learned for value in parts[name]]
 
 
-def is_recipe(config: Path) -> bool:
-    """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
+def is_recipe(config: Path, key: str = "architecture") -> bool:
+    """Whether a configuration is the recipe of the small model: it has this key. That of the small VideoChat-Flash has `windows`."""
     try:
         found = read_yaml(config)
     except ConfigError:
         return False  # the strict loader reports the error
-    return isinstance(found, dict) and "architecture" in found
+    return isinstance(found, dict) and key in found
 
 
 def _finished(directory: Path, model: Path, steps: int) -> TrainingResult:

@@ -1,24 +1,19 @@
-"""Makes the small VideoChat-Flash: `python -m afterview.training.tiny.flash CONFIG --out DIR [--minutes M]`.
+"""Makes the small VideoChat-Flash: `afterview train configs/training/tiny-flash.yaml --out DIR`. On the CPU; one thread is enough.
 
 It takes the tower, the index and the tokenizer of the small Hour-LLaVA as they are (the published recipe starts from UMT-L). Projector and
-decoder are new. Resumable; DIR/model is written whenever the training stops, so a model that is not finished can be measured, too.
+decoder are new. Resumable.
 
 DIR/windows.safetensors   merged clips of the world        DIR/sentences/, DIR/study/   training        DIR/model/   the model
 """
 
-import argparse
 import logging
-import math
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from afterview.configs import AfterviewError, Schema, load
+from afterview.configs import Schema
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.loading import load_pretrained
@@ -31,6 +26,7 @@ from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.memaug import MemAug
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.projector import Projector
+from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import Trainer, TrainerConfig
 from afterview.training.tiny.clip_stories import ClipShelf, FlashWords, clip_shelf, make_clip_batch
@@ -76,26 +72,26 @@ class FlashRecipe(Schema):
     study: ClipStageConfig
 
 
-def make_flash(recipe: FlashRecipe, directory: Path, *, deadline: float = math.inf) -> bool:
-    """Run all stages that are not done yet, on the CPU. Returns whether the training is finished; if not, call it again."""
+def make_flash(recipe: FlashRecipe, directory: Path, *, progress: ShowProgress = unseen) -> None:
+    """Run all stages that are not done yet. progress: how long work is shown."""
     keep_configuration(recipe, directory)
     base = load_pretrained(recipe.encoders, device="cpu", dtype="float32")
     jobs = plan_windows(recipe.windows)
-    table = make_windows(jobs, recipe.windows, base.vision, directory / WINDOWS, _say_jobs)
+    with progress("clips", "scenes") as report:
+        table = make_windows(jobs, recipe.windows, base.vision, directory / WINDOWS, report)
     assert base.tokenizer is not None, "the small model has one"
     network, words, shelf = new_network(recipe, base), FlashWords(base.tokenizer), clip_shelf(jobs)
     labels = labelled(jobs)
     names, shown = words_of_frames(labels, base.tokenizer, table.device)
     learn_names(network, base.tokenizer, labels, table, recipe.naming, seed=recipe.seed)
     begin_by_likeness(network, recipe.seed)
-    done = True
     for stage, config in (("sentences", recipe.sentences), ("study", recipe.study)):
         learner = ClipStudyObjective(
             network, words.head, names, evidence_weight=config.evidence_weight, dropping=recipe.dropout.layers[0]
         )
-        done = done and _learn(learner, config, directory / stage, (shelf, words, table, shown), recipe.seed, deadline)
+        with progress(stage, "steps", bar=False) as report:
+            _learn(learner, config, directory / stage, (shelf, words, table, shown), recipe.seed, report)
     save_flash(network, base, recipe.dropout, name=recipe.name, notice=recipe.notice, directory=directory / "model")
-    return done
 
 
 def new_network(recipe: FlashRecipe, base: AfterviewModel) -> VideoLanguageModel:
@@ -135,8 +131,8 @@ def _learn(
     directory: Path,
     data: tuple[ClipShelf, FlashWords, Tensor, Tensor],
     seed: int,
-    deadline: float,
-) -> bool:
+    report: Report,
+) -> None:
     shelf, words, table, shown = data
     progress = Progress(list(config.lessons))
 
@@ -159,37 +155,6 @@ def _learn(
         return clips_to_device(drawn, table, shown, progress.plan.tokens_read, config.loudness)
 
     with attention_to_train_with(table.device, objective.model.language.decoder):
-        done = trainer.step >= config.trainer.length or trainer.run(batch, deadline=deadline)
+        if trainer.step < config.trainer.length:
+            trainer.run(batch, report=report)
     objective.eval()
-    return done
-
-
-def _say_jobs(done: int, total: int) -> None:
-    if done % 20 == 0 or done == total:
-        _LOGGER.info("clips: %d of %d scenes", done, total)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 finished, 3 if the time ran out (run the command again), 1 or 2 for an error."""
-    parser = argparse.ArgumentParser(prog="python -m afterview.training.tiny.flash", description=main.__doc__)
-    parser.add_argument("config", type=Path, help="the recipe (configs/training/tiny-flash.yaml)")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the training")
-    parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop after this time; run again to continue"
-    )
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("afterview").setLevel(logging.INFO)
-    torch.set_num_threads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + 60 * arguments.minutes
-    try:
-        done = make_flash(load(arguments.config, FlashRecipe), arguments.out, deadline=deadline)
-    except (AfterviewError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return error.exit_status if isinstance(error, AfterviewError) else 1
-    return 0 if done else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ from afterview.configs import load
 from afterview.memory.plans.clips import ClipLayout
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from afterview.training.run import is_recipe
 from afterview.training.tiny.bank import CODE, LABELS
 from afterview.training.tiny.clip_stories import ClipBatch, ClipShelf, FlashWords, clip_shelf, make_clip_batch
 from afterview.training.tiny.clip_study import NEW_LAYERS, ClipStudyObjective, begin_by_likeness, clips_to_device
@@ -143,6 +144,13 @@ def test_a_step_has_a_loss_and_gradients_for_every_part(
     assert float(output.figures["evidence/asked"]) == batch.needles.any(1).sum()
     assert all(p.grad is not None for p in network.projector.parameters())
     assert all(layer.self_attn.q_proj.weight.grad is not None for layer in network.language.decoder.model.layers)
+
+
+def test_train_knows_its_recipe() -> None:
+    assert (is_recipe(RECIPE), is_recipe(RECIPE, "windows")) == (False, True)
+    recipe = load(RECIPE, FlashRecipe)
+    assert recipe.dropout.layers[0] < recipe.language.layers
+    assert [lesson.frames for lesson in recipe.study.lessons] == [12, 32, 96, 512]
 
 
 def test_the_checkpoint_sees_clips_and_drops_visual_tokens(base: AfterviewModel, tmp_path: Path) -> None:

@@ -37,8 +37,10 @@ def _add_config(commands: Commands) -> None:
         description="Print the JSON schema of the file. Many editors check a file that begins with\n"
         "# yaml-language-server: $schema=afterview.schema.json\n\nexamples:\n  afterview config schema",
     )  # fmt: skip
-    check = actions.add_parser("check", help="read a file, and say what is wrong with it",
-                               description="Read a file as `serve` does. Connects to no camera.\n\nexamples:\n  afterview config check home.yaml")  # fmt: skip
+    check = actions.add_parser(
+        "check", help="read a file, and say what is wrong with it",
+        description="Read a file as `serve` does. Connects to no camera.\n\nexamples:\n  afterview config check home.yaml",
+    )  # fmt: skip
     check.add_argument("config", metavar="CONFIG.yaml", help="configuration file")
     for action in (schema, check):
         strict(action)

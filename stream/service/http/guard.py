@@ -26,6 +26,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 1 << 20  # bytes
+_LARGEST_DISCARDED = (
+    16 << 20
+)  # bytes of a larger body that are read: a client that is still sending would not see the refusal
 LONGEST_HEAD = 16 << 10  # bytes
 OPEN_TO_ALL = ("/health/live", "/health/ready")
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -140,7 +143,7 @@ class Guard:
         """The body, or the refusal; None for a client that left."""
         too_large = error_response(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
         stated = headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > LARGEST_BODY:
+        if stated.isdecimal() and int(stated) > _LARGEST_DISCARDED:
             return too_large
         parts, size = [], 0
         try:
@@ -149,12 +152,12 @@ class Guard:
                     message = await receive()
                     if message["type"] != "http.request":
                         return None
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > LARGEST_BODY:
-                        return too_large
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size <= LARGEST_BODY:
+                        parts.append(part)
+                    if not message.get("more_body", False) or size > _LARGEST_DISCARDED:
+                        return b"".join(parts) if size <= LARGEST_BODY else too_large
         except TimeoutError:
             why = f"the body did not come within {self._rules.body_timeout_s:g} s"
             return error_response(408, "too_slow", why)

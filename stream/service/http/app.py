@@ -52,7 +52,7 @@ def make_app(parts: Parts, rules: Rules) -> App:
         title="Afterview", version=parts.engine.version, description=_DESCRIPTION, default_response_class=Json, docs_url=None,
         redoc_url=None, openapi_url="/api/v1/openapi.json", redirect_slashes=False,
     )  # fmt: skip
-    add_error_handlers(app)
+    add_error_handlers(app, parts.engine.path)
     responses: Responses = {status: {"model": ErrorDocument, "description": text} for status, text in _EVERY.items()}
     api = APIRouter(prefix="/api/v1", responses=responses)
     for routes in (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -82,12 +83,16 @@ def document_of(error: AfterviewError | OSError) -> dict[str, Any]:
     return found
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Give every error its one shape."""
+def add_error_handlers(app: FastAPI, memory: Path) -> None:
+    """Give every error its one shape. memory: its place on this machine, which no client needs to know."""
 
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, AfterviewError | OSError)
-        return response_of(error)
+        found = response_of(error)
+        hidden = bytes(found.body).replace(json.dumps(str(memory))[1:-1].encode(), b"the memory")
+        found.headers["Content-Length"] = str(len(hidden))
+        found.body = hidden
+        return found
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

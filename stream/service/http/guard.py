@@ -159,6 +159,8 @@ class Guard:
                     if not message.get("more_body", False) or size > _LARGEST_DISCARDED:
                         return b"".join(parts) if size <= LARGEST_BODY else too_large
         except TimeoutError:
+            if size > LARGEST_BODY:
+                return too_large
             why = f"the body did not come within {self._rules.body_timeout_s:g} s"
             return error_response(408, "too_slow", why)
 

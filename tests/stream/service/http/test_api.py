@@ -95,6 +95,7 @@ def test_wrong_questions_are_refused_in_one_shape(
     assert sent.status_code == status, sent.text
     assert sent.json()["error"]["kind"] == kind
     assert set(sent.json()) == {"error"}
+    assert str(service.memory) not in sent.text
 
 
 def test_search_finds_frames_with_their_pictures(service: ServiceHere) -> None:

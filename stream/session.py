@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from afterview.memory.directory import Memory
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ask.answerer import Answerer, OnCameras
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.camera import CameraIngest
@@ -46,9 +47,17 @@ class Session:
         """Those that were added and not removed, whether or not they have ended."""
         return self._supervisor.cameras
 
-    def add(self, name: str, config: IngestConfig, **options: Any) -> CameraIngest:
-        """Open a camera for writing and start recording its source. options and errors: those of Supervisor.add."""
-        return self._supervisor.add(name, config, **options)
+    def add(self, name: str, config: IngestConfig) -> CameraIngest:
+        """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
+        return self._supervisor.add(name, config)
+
+    def open(self, name: str, config: IngestConfig, **options: Any) -> Repository:
+        """The first half of `add`, from any thread: open a camera for writing. options and errors: those of Supervisor.open."""
+        return self._supervisor.open(name, config, **options)
+
+    def start(self, config: IngestConfig, repository: Repository) -> CameraIngest:
+        """The second half: start recording its source. The camera is closed if that fails."""
+        return self._supervisor.start(config, repository)
 
     async def remove(self, camera: CameraIngest) -> None:
         """Stop one camera, wait until everything of it is written, and remove it from the session."""

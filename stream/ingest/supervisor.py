@@ -59,24 +59,36 @@ class Supervisor:
         """Those that were added and not removed, whether or not they have ended."""
         return list(self._supervising)
 
-    def add(
+    def add(self, name: str, config: IngestConfig) -> CameraIngest:
+        """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
+        return self.start(config, self.open(name, config))
+
+    def open(
         self,
         name: str,
         config: IngestConfig,
         *,
         timezone: str | None = None,
         settings: Mapping[str, Any] | None = None,
-    ) -> CameraIngest:
-        """Open a camera for writing and start recording its source. Raises the errors of open_camera, and RequestRefused.
+    ) -> Repository:
+        """Open a camera for writing, for `start`; from any thread. Raises the errors of open_camera, and RequestRefused.
 
         timezone: of a new camera, instead of the session's. settings: changes of its settings, in force before the first frame.
         """
-        if self._encoding is None:
-            self._encoding = _in_thread("encode", self._encode)
         repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=timezone or self._timezone)
         try:
             if settings:
                 _change_settings(repository, settings)
+        except BaseException:
+            repository.close()
+            raise
+        return repository
+
+    def start(self, config: IngestConfig, repository: Repository) -> CameraIngest:
+        """Start recording a source into an open camera, which is closed if that fails."""
+        if self._encoding is None:
+            self._encoding = _in_thread("encode", self._encode)
+        try:
             ingest = CameraIngest(
                 config, repository, self._encoders, self._stage.work,
                 on_durable=lambda acknowledgements: self._on_durable(ingest, acknowledgements), on_state=self._on_state,

@@ -1,11 +1,17 @@
-"""Work in a daemon thread: the process may end before it has ended."""
+"""Work in a daemon thread, which the end of the process does not wait for, and why work failed, in one line."""
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from afterview.configs import AfterviewError
+from afterview.configs.system_errors import describe
+from afterview.stream.source.address.redact import redact
+
+_LOGGER = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
@@ -33,3 +39,13 @@ async def in_daemon_thread(name: str, work: Callable[[], _Result]) -> _Result:
 
     threading.Thread(target=main, name=name, daemon=True).start()
     return await future
+
+
+def in_one_line(error: Exception) -> str:
+    """An error in one line; what nobody expected has its traceback in the log."""
+    if isinstance(error, AfterviewError):
+        return str(error)
+    if isinstance(error, OSError):
+        return describe(error)
+    _LOGGER.debug("unexpected", exc_info=error)
+    return redact(f"{type(error).__name__}: {error}".splitlines()[0])

@@ -1,5 +1,6 @@
 """From a camera's configuration to what ingest is given. Opens nothing."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.address.redact import hide_values, redact, redact_address
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoding.hardware import require_decoder
+
+_TEST_PICTURE = re.compile(r"lavfi:(testsrc2?|smptebars|smptehdbars|rgbtestsrc|color|mandelbrot)(=[\w=:.]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ def require_literal(camera: CameraConfig) -> None:
         raise UsageError(
             "source: {AFTERVIEW_...} is filled in the configuration file only; give the address itself (it is stored in a file that only "
             "the service's user can read, and never shown)"
+        )
+    if camera.source.lower().startswith("lavfi:") and not _TEST_PICTURE.fullmatch(camera.source):
+        raise UsageError(
+            "source: of lavfi only plain test pictures come by the API, such as lavfi:testsrc2=size=640x360:rate=5; a filter graph could "
+            "read files of this machine: write it into the configuration file"
         )
     _, separator, rest = camera.source.partition("://")
     user, at, _ = rest.rpartition("@")

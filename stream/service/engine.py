@@ -7,18 +7,19 @@ model; ingest and the language model have those of the session. What they report
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from afterview.configs import AfterviewError, UsageError
-from afterview.configs.system_errors import describe
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.directory import Memory
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.commands import apply
-from afterview.stream.service.aside import in_daemon_thread
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.service.aside import in_daemon_thread, in_one_line
 from afterview.stream.service.cameras import plan_camera, require_literal
 from afterview.stream.service.config import CameraConfig, ServiceConfig, camera_changes, require_name, settings_of
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
@@ -67,7 +68,7 @@ class Engine:
         self._added: dict[str, CameraConfig] = {}
         self._loop = asyncio.get_running_loop()
         self._changing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="search")
         self._stopping = False
@@ -102,11 +103,12 @@ class Engine:
         for pool in (self._readers, self._searcher):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def spawn(self, work: Any) -> None:
+    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
         """Run a coroutine until it or the service ends."""
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _load(self) -> None:
         """Load the model, then begin to record."""
@@ -114,15 +116,16 @@ class Engine:
         try:
             self._model = await in_daemon_thread("load", self._chosen_model)
             encoders = self._model.encoders
-        except (AfterviewError, OSError) as error:
-            self._set_model("failed", str(error) if isinstance(error, AfterviewError) else describe(error))
+        except Exception as error:  # of torch, too: a GPU without room
+            self._set_model("failed", in_one_line(error))
             return
         self._session = Session(
             self.path, encoders, opened=self.memory, timezone=self.config.zone, on_state=self._state_changed
         )
         self._set_model("ready")
-        for camera in list(self.cameras.values()):
-            await self._begin(camera)
+        async with self._changing:
+            for camera in list(self.cameras.values()):
+                await self._begin(camera)
 
     def _chosen_model(self) -> "AfterviewModel":
         try:
@@ -259,27 +262,35 @@ class Engine:
     async def _change_settings(self, camera: ServedCamera, config: CameraConfig) -> None:
         camera.config = config
         values = settings_of(config)
-        if values and camera.ingest is not None:
-            await self.read(lambda: apply(self.memory().camera(camera.id), {"do": "set", "settings": values}))
+        try:
+            if values and camera.ingest is not None:
+                await self.read(lambda: apply(self.memory().camera(camera.id), {"do": "set", "settings": values}))
+        except (AfterviewError, OSError) as error:
+            _LOGGER.error("%s: its settings were not changed: %s", camera.id, in_one_line(error))
         self._said(camera, "changed")
 
     async def _begin(self, camera: ServedCamera) -> None:
         """Start to record. A failure is a state of this camera, and tried again; the others go on."""
-        if self._session is None or self._stopping:
+        session = self._session
+        if session is None or self._stopping:
             return
         camera.retry = None
+
+        def opened() -> tuple[IngestConfig, Repository]:
+            planned = plan_camera(self.path, camera.name, camera.config, self.config.zone, self._environment)
+            settings = settings_of(camera.config)
+            return planned.ingest, session.open(camera.name, planned.ingest, timezone=planned.zone, settings=settings)
+
+        opening = self._readers.submit(opened)
         try:
-            planned = await self.read(
-                lambda: plan_camera(self.path, camera.name, camera.config, self.config.zone, self._environment),
-            )
-            if self.cameras.get(camera.id) is not camera or self._session is None:
-                return  # removed meanwhile
-            camera.ingest = self._session.add(
-                camera.name, planned.ingest, timezone=planned.zone, settings=settings_of(camera.config)
-            )
+            config, repository = await asyncio.wrap_future(opening)
+            camera.ingest = session.start(config, repository)
             camera.failure = ""
-        except (AfterviewError, OSError) as error:
-            self._failed(camera, str(error) if isinstance(error, AfterviewError) else describe(error))
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
+        except Exception as error:  # whatever it is, the other cameras go on
+            self._failed(camera, in_one_line(error))
 
     def _failed(self, camera: ServedCamera, why: str) -> None:
         if why != camera.failure:
@@ -326,3 +337,9 @@ class Engine:
 
     def _said(self, camera: ServedCamera, change: str) -> None:
         self.hub.publish("camera", {**camera.to_dict(self.model_state), "change": change})
+
+
+def _close_unused(opening: "Future[tuple[IngestConfig, Repository]]") -> None:
+    """Close a camera that was opened for a service that is ending."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()

@@ -25,7 +25,7 @@ from afterview.stream.ask.saved_answers import find_saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.service.degraded import notes_on
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound
+from afterview.stream.service.errors import NotFound, Stopping
 from afterview.stream.service.measured import Measured
 
 _MOST_IMAGES = 20  # saved per search
@@ -78,7 +78,7 @@ class Questions:
 
         async with engine.line.turn(client):
             began = loop.time()
-            task = loop.create_task(
+            task = engine.spawn(
                 session.ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
@@ -88,6 +88,8 @@ class Questions:
             try:
                 while (piece := await pieces.get()) is not None:
                     yield piece
+                if task.cancelled():
+                    raise Stopping("the service is ending")
                 answer = task.result()
             except Exception:
                 self._measured.questions["failed"] += 1

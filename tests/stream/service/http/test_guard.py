@@ -191,6 +191,25 @@ def test_variables_are_not_filled_for_clients(
     assert "a-secret" not in str(refused)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "lavfi:movie=/etc/hostname",
+        "lavfi:testsrc2,drawtext=textfile=/etc/passwd",
+        "lavfi:color=c=red[a];[a]subtitles=/etc/passwd",
+        "LAVFI:testsrc2,null",
+        "front.mp4",
+        "/etc/passwd",
+        "gopher://h/",
+        "",
+    ],
+)
+def test_clients_cannot_have_files_of_this_machine_read(service: ServiceHere, source: str) -> None:
+    refused = service.client.put(f"{API}/cameras/thief", json={"source": source})
+    assert refused.status_code in (400, 422), refused.text
+    assert "thief" not in service.client.get(f"{API}/cameras").text
+
+
 def test_a_wrong_value_is_not_quoted(service: ServiceHere) -> None:
     refused = service.json("PUT", "/cameras/door", {"source": ["rtsp://u:hunter2hunter2@h/"]}, status=422)
     assert "hunter2" not in str(refused)

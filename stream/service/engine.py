@@ -327,9 +327,10 @@ class Engine:
         if camera is None:
             return
         status = ingest.status()
-        detail = f": {status.cause or status.detail}" if status.cause or status.detail else ""
-        _LOGGER.info("%s: %s%s", camera.id, status.state, detail)
-        self._said(camera, status.state)
+        if camera.is_news(status):
+            detail = f": {status.cause or status.detail}" if status.cause or status.detail else ""
+            _LOGGER.info("%s: %s%s", camera.id, status.state, detail)
+            self._said(camera, status.state)
         if status.state == "online":
             camera.delay_s = FIRST_RETRY_S
         if status.state == "failed" and not self._stopping:

@@ -39,6 +39,7 @@ class Service:
         self._token: Token | None = read_token(config.http.token_file)
         require_token(self._token, config.http.bind, loopback=is_loopback(config.http.bind))
         self._server: Server | None = None
+        self.engine: Engine | None = None  # while it runs
         self.url = ""
 
     async def run(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
@@ -55,7 +56,7 @@ class Service:
     async def _serve(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
         http = self._config.http
         delete_exports(self._memory)
-        engine = Engine(
+        engine = self.engine = Engine(
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
         measured, jobs = Measured(), Jobs(engine.hub)

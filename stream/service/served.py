@@ -1,18 +1,21 @@
 """A camera of the service, and what is said of it."""
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from afterview.memory.base.iso_times import with_iso
 from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.service.cameras import shown_source
 from afterview.stream.service.config import CameraConfig
 
 ModelState = Literal["loading", "ready", "failed"]
 Origin = Literal["configuration", "api"]
 FIRST_RETRY_S = 2.0
+_NEXT_TRY = re.compile(r"; next try in .*")
 
 
 @dataclass
@@ -28,6 +31,13 @@ class ServedCamera:
     since: float = field(default_factory=time.time)
     retry: asyncio.TimerHandle | None = None
     delay_s: float = FIRST_RETRY_S
+    _said: tuple[str, str] = ("", "")
+
+    def is_news(self, status: CameraStatus) -> bool:
+        """Whether a status says more than the last one that was asked about: a source that is down for days says the same at each try."""
+        said = (status.state, _NEXT_TRY.sub("", status.cause or status.detail))
+        before, self._said = self._said, said
+        return before != said
 
     def to_dict(self, model: ModelState) -> dict[str, Any]:
         """As JSON: what it records, and how that goes."""

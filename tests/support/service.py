@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ import httpx2
 
 from afterview.memory.writing.open import open_camera
 from afterview.stream.service.config import ServiceConfig
+from afterview.stream.service.engine import Engine
 from afterview.stream.service.serve import Service
 from afterview.stream.session import run as run_loop
 from tests.support.memory_world import make_frame
@@ -75,6 +76,12 @@ class ServiceHere:
 
     def state_of(self, camera: str) -> str:
         return str(self.json("GET", f"/cameras/{camera}")["state"])
+
+    def in_loop(self, work: Callable[[Engine], Coroutine[Any, Any, Any]]) -> Any:
+        """Let the engine do something in the service's loop; its result."""
+        assert self._loop is not None
+        assert self.service.engine is not None
+        return asyncio.run_coroutine_threadsafe(work(self.service.engine), self._loop).result(30)
 
     def stop(self, within_s: float = 20.0) -> None:
         """End it cleanly."""

@@ -1,4 +1,4 @@
-"""One tiny model for all tests of the HTTP API."""
+"""One tiny model for all tests of the service."""
 
 from typing import Any
 

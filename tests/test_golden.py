@@ -2,7 +2,7 @@
 
 `GOLDEN_DIR=<dir> pytest tests/test_golden.py` runs the cases in that directory (default tests/golden), so further cases
 need no code. A case's type follows from its place: hour_llava/NAME/, images/NAME.safetensors, memaug/NAME.safetensors,
-prompts/NAME.json with prompts/tokenizer/, videochat_flash/*.safetensors, videochat_flash/model_NAME/.
+prompts/NAME.json with prompts/tokenizer/, sampling/NAME.json, videochat_flash/*.safetensors, videochat_flash/model_NAME/.
 """
 
 import json
@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import plan_layout
+from afterview.memory.plans.published_sampling import extraction_frames, feature_rows, video_frames
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.loading import load_pretrained
@@ -197,6 +198,23 @@ def test_prompts(path: Path, supervise_roles: bool) -> None:
     assert shown == expected["text"]
 
 
+@pytest.mark.parametrize("path", cases("sampling/*.json"))
+def test_sampling(path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    for row in case["rows"]:
+        frames, fps, shortest = row["frames"], row["fps"], case["min_frames"]
+        if row["kind"] == "features":
+            indices, seconds = feature_rows(frames, row["duration"]), row["duration"]
+        elif row["kind"] == "extraction":
+            indices, seconds = extraction_frames(frames, fps, shortest=shortest), row["duration"]
+        else:
+            indices, seconds = video_frames(frames, fps, shortest=shortest, video_fps=case["video_fps"]), frames / fps
+        assert indices.tolist() == row["indices"], row
+        if row["stated_frames"] is not None:
+            said = f"lasts for {row['stated_seconds']} seconds, and {row['stated_frames']} frames"
+            assert said in time_sentence(len(indices), seconds)
+
+
 def _optional(tensors: dict[str, Tensor], name: str) -> np.ndarray | None:
     return tensors[name].numpy() if name in tensors else None
 
@@ -280,16 +298,15 @@ def read_flash(path: Path) -> FlashCase:
 def tile_picture_of(flash: FlashCase) -> np.ndarray:
     """The picture for the tiled views, which the metadata describe in words."""
     words, frame = flash.case.metadata["tile_image"], flash.picture
-    if words == "the frame itself":
+    if "copy" not in words:
+        assert words == "the frame itself"
         return frame
-    copy = frame
-    if "mirrored" in words:
-        copy = copy[:, ::-1]
-    if "upside-down" in words:
-        copy = copy[::-1]
-    axis = {"above": 0, "side by side": 1}
-    assert copy is not frame, words
-    return np.concatenate([frame, copy], axis=next(axis[place] for place in axis if place in words))
+    copy = frame[:, ::-1] if "mirrored" in words else frame
+    copy = copy[::-1] if "upside-down" in words else copy
+    places = {"above": 0, "side by side": 1, "beside": 1}
+    axis = next((axis for place, axis in places.items() if place in words), None)
+    assert axis is not None, f"tile_image: {words}"
+    return np.concatenate([frame, copy], axis=axis)
 
 
 @pytest.mark.parametrize("path", cases("videochat_flash/model_*"))

@@ -1,6 +1,7 @@
 """Runs one training configuration from start to end: a stage of a published geometry, or the recipe of the small model."""
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from torch import nn
 
 from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
@@ -22,6 +24,7 @@ from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
 from afterview.training.core.curves import draw_curves, new_figure
+from afterview.training.core.lora import ADAPTER, add_lora, finish_lora
 from afterview.training.core.parts import parts_of
 from afterview.training.core.prefetch import Prefetcher
 from afterview.training.core.processes import require_same
@@ -36,7 +39,7 @@ from afterview.training.tiny.recipe import Recipe
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -84,7 +87,7 @@ def train(
         recipe = load(config, Recipe)
         with removed_if_unused(out):
             make(recipe, out, cpu=cpu, progress=progress)
-        return _finished(out / "study", out / "model", recipe.study.trainer.steps)
+        return _finished(out / "study", out / "model", recipe.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
@@ -106,6 +109,7 @@ def train_stage(
     with progress("checking the items"):
         data = StageData(config, model, items=streams, processes=processes, report=items)
     del streams
+    config = _with_steps(config, data.samples, processes)
     trainer = Trainer(
         StageObjective(model, config),
         parts_of(model.video_language, model.vision.tower),
@@ -125,8 +129,8 @@ def train_stage(
         items.write(out)
     batches = Prefetcher(data, stride=processes)
     try:
-        with progress("training", "steps", bar=False) as report:
-            trainer.run(batches, report=report)
+        with progress("training", "steps", bar=False) as shown:
+            trainer.run(batches, report=shown)
     finally:
         batches.close()
     whole = _whole(trainer, model, config)
@@ -135,6 +139,8 @@ def train_stage(
         learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
         kept = model.preset.model_copy(update=learnt)
         with _model_saved(out):
+            if config.lora is not None:
+                finish_lora(whole, config.lora, _learned_whole(whole, config), out / ADAPTER)
             save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
@@ -165,6 +171,16 @@ def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:
     return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)}) if trainer else config
 
 
+def _with_steps(config: StageConfig, samples: int, processes: int) -> StageConfig:
+    """The configuration with its epochs as steps. samples: of an epoch."""
+    epochs, together = config.trainer.epochs, config.batch * config.trainer.accumulate * processes
+    if epochs is None:
+        return config
+    steps = math.ceil(round(epochs * samples / together, 6))
+    _LOGGER.info("%g epochs of %d samples, %d a step, are %d steps", epochs, samples, together, steps)
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"steps": steps, "epochs": None})})
+
+
 @contextmanager
 def _model_saved(out: Path) -> Iterator[None]:
     """Save the model of a complete training. Raises TrainingError, which says how to save it later."""
@@ -180,6 +196,8 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
     model = load_pretrained(
         config.model, init_memaug=config.init_memaug, device=device, dtype="float32", changes=config.ablations
     )
+    if config.lora is not None:
+        add_lora(model.video_language.language.decoder, config.lora, seed=config.trainer.seed)
     if config.time_instruction is None:
         return model
     stated = {**model.config, TIME_INSTRUCTION: config.time_instruction}
@@ -196,6 +214,13 @@ def _whole(trainer: Trainer, model: AfterviewModel, config: StageConfig) -> Afte
     model.video_language.eval()
     model.vision.tower.eval()
     return model
+
+
+def _learned_whole(model: AfterviewModel, config: StageConfig) -> list[nn.Parameter]:
+    """Parameters that were learned besides LoRA's."""
+    parts = parts_of(model.video_language, model.vision.tower)
+    learned = [name for name, rate in config.trainer.learning_rates.items() if rate and name != "language"]
+    return [value for name in learned for value in parts[name]]
 
 
 def is_recipe(config: Path) -> bool:

@@ -87,7 +87,7 @@ def plan_archive(
         return _plan_pictures(archive, found, arguments, reader, info, start)
     if arguments.interval is not None:
         raise UsageError("--interval: is for pictures only; recordings say how long they are")
-    left_out = (*found.left_out, *(picture.url for picture in found.pictures)) if found is not None else ()
+    left_out = (*found.left_out, *(picture.redacted for picture in found.pictures)) if found is not None else ()
     if left_out:
         _LOGGER.warning("note: %s left out: %s", counted(len(left_out), "other file"), _some(left_out))
     with progress("looking at the files", "files") as report:

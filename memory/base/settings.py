@@ -30,6 +30,8 @@ class CameraSettings(Schema):
     image_size: int | None = Field(default=None, gt=0)  # pixels, short side of stored images; None: the default
     # Spans [from, to], Unix seconds, in which frames were sampled at key frames alone; to is null in the one that still lasts.
     key_frames: tuple[tuple[float, float | None], ...] = ()
+    # Spans [from, to] of short recordings, sampled more densely than the camera's rate, and how many seconds the last frame of each lasts.
+    dense: tuple[tuple[float, float, float], ...] = ()
 
     @field_validator("masks")
     @classmethod
@@ -73,7 +75,7 @@ def has_settings(camera: Path) -> bool:
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
     values = settings.model_dump(mode="json")
-    for key in ("image_size", "key_frames"):
+    for key in ("image_size", "key_frames", "dense"):
         if not values[key]:
             del values[key]  # so that versions without it, which refuse unknown keys, read these settings
     write_json(camera / FILE, values)

@@ -20,7 +20,7 @@ from torch import Tensor
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
 from afterview.model.checkpoint.hub import Location, find_optional
-from afterview.model.checkpoint.weights import TensorSource, read_json, read_torch_file
+from afterview.model.checkpoint.weights import TensorSource, in_memory, read_json, read_torch_file
 
 ADAPTER_CONFIG, ADAPTER_FILE, ADAPTER_TORCH_FILE = (
     "adapter_config.json",
@@ -128,7 +128,7 @@ def read_adapter(location: Location, config: AdapterConfig) -> Adapter:
 
 def merged(base: Mapping[str, TensorSource], adapter: Adapter, *, where: str) -> dict[str, TensorSource]:
     """The base's tensors with the adapter in them. Each is computed when it is read. Raises TensorMismatch if they do not fit."""
-    tensors = {**base, **{name: _stored(tensor) for name, tensor in adapter.whole.items()}}
+    tensors = {**base, **{name: in_memory(tensor) for name, tensor in adapter.whole.items()}}
     for module, update in adapter.updates.items():
         name = f"{module}.weight"
         if name not in tensors:
@@ -146,12 +146,6 @@ def merged(base: Mapping[str, TensorSource], adapter: Adapter, *, where: str) ->
         scale = adapter.config.scale(module, a.shape[0])
         tensors[name] = _updated(tensors[name], update, scale)
     return tensors
-
-
-def _stored(tensor: Tensor) -> TensorSource:
-    return TensorSource(
-        shape=lambda: tuple(tensor.shape), pieces=lambda: iter([tensor.detach().contiguous().reshape(-1)])
-    )
 
 
 def _updated(base: TensorSource, update: _Update, scale: float) -> TensorSource:

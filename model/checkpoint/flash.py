@@ -46,9 +46,8 @@ def is_flash(raw: Mapping[str, Any], *, name: str) -> bool:
     )
 
 
-def umt_config(raw: Mapping[str, Any], tensors: Mapping[str, TensorSource], *, name: str) -> dict[str, Any]:
-    """The tower's configuration, from its name and its tensors. Raises CheckpointError for another tower, naming it and the remedy."""
-    size = _size(str(raw["mm_vision_tower"]), name)
+def umt_config(raw: Mapping[str, Any], tensors: Mapping[str, TensorSource], *, size: int, name: str) -> dict[str, Any]:
+    """The tower's configuration, from its tensors. size: from `tower_size`. Raises CheckpointError for another tower, with the remedy."""
     if _PATCHES not in tensors:
         found = sorted(n for n in tensors if n.startswith(_ALL_TOWERS))
         held = f"holds tensors of another one ({found[0]}, ...)" if found else "holds no tensors of a tower"
@@ -73,8 +72,9 @@ def umt_config(raw: Mapping[str, Any], tensors: Mapping[str, TensorSource], *, n
     return UmtGeometry(width, depth, image_size=size).document()
 
 
-def _size(tower: str, name: str) -> int:
-    """Pixels per side of the pictures that a tower of this name takes."""
+def tower_size(raw: Mapping[str, Any], *, name: str) -> int:
+    """Pixels per side of the pictures that the named tower takes. Raises CheckpointError for the name of another tower."""
+    tower = str(raw["mm_vision_tower"])
     if _OTHER_TOWER in tower.lower():
         raise CheckpointError(
             f"{name}: config.json: mm_vision_tower '{tower}': the tower InternVideo2-1B is not built; it would need its blocks (layer "
@@ -146,13 +146,13 @@ def dropout_of(raw: Mapping[str, Any], *, name: str) -> VisualDropoutConfig | No
     return config
 
 
-def implied(raw: Mapping[str, Any], preset: ModelPreset, *, memaug: bool, name: str) -> dict[str, object]:
-    """The keys of the preset that the checkpoint decides. Its own `visual_dropout` takes precedence over that of config.json."""
+def implied(raw: Mapping[str, Any], preset: ModelPreset, *, name: str) -> dict[str, object]:
+    """The keys of the preset that config.json decides. A `visual_dropout` in the preset takes precedence."""
     if preset.token_merging not in (None, MERGED):
         raise CheckpointError(
             f"{preset.name}: token_merging: {name} merges clips of {MERGED.frames_per_clip} frames; remove the key"
         )
-    update: dict[str, object] = {"token_merging": MERGED, "use_memaug": memaug and preset.use_memaug}
+    update: dict[str, object] = {"token_merging": MERGED}
     configured = dropout_of(raw, name=name)
     if "visual_dropout" not in preset.model_fields_set:
         update["visual_dropout"] = configured

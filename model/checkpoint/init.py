@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afterview.model.checkpoint.config_keys import MEMAUG, TIME_INSTRUCTION
+from afterview.model.base.settings import FRAMES_PER_CLIP
+from afterview.model.checkpoint.config_keys import MEMAUG, MERGING_PROJECTOR, TIME_INSTRUCTION
 from afterview.model.checkpoint.preset import Architecture, TowerGeometry
 from afterview.model.checkpoint.weights import Slot, TensorSource
 from afterview.model.language.tokenizer import BYTE_VOCABULARY
@@ -99,6 +100,30 @@ def memaug_keys(tower: str, tower_width: int, depth: int) -> dict[str, Any]:
         "mm_newline_position": "grid",
         "image_aspect_ratio": "anyres_max_9",
         TIME_INSTRUCTION: True,
+    }
+
+
+def flash_keys(tower: str, size: int, width: int) -> dict[str, Any]:
+    """The keys that turn a Qwen configuration into one of VideoChat-Flash. size: pixels of its tower. width: of the tower."""
+    return {
+        "architectures": ["VideoChatFlashQwenForCausalLM"],
+        "model_type": "videochat_flash_qwen",
+        "mm_vision_tower": tower,
+        "mm_hidden_size": width,
+        "mm_vision_select_layer": -2,
+        "mm_vision_select_feature": "patch",
+        "mm_projector_type": MERGING_PROJECTOR,
+        "vision_encode_type": "video_image",
+        "mm_local_num_frames": FRAMES_PER_CLIP,
+        "mm_patch_merge_type": "spatial_nopad",
+        "mm_newline_position": "nothing",
+        "image_aspect_ratio": "anyres_nopad",
+        "image_grid_pinpoints": [[size * wide, size * high] for wide in range(1, 7) for high in range(1, 7)],
+        "frame_aspect_ratio": "square",
+        "frame_grid_pinpoints": None,
+        "mm_use_im_start_end": False,
+        "mm_use_im_patch_token": False,
+        "mm_llm_compress": False,
     }
 
 

@@ -60,6 +60,7 @@ _LOGGER = logging.getLogger(__name__)
 _INDEX_REMEDY = (
     "give --index-encoder with the directory or hub id of a SigLIP with both towers, or index_encoder in a preset file"
 )
+UNTRAINED_PROJECTOR_NOTICE = "The projector is newly initialised: answers mean nothing until it is trained."
 UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
 
 
@@ -313,7 +314,8 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     if "forgetting" not in preset.model_fields_set:
         update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})
     if sources.drawn:
-        update |= {"trained": False, "notice": preset.notice or UNTRAINED_NOTICE}
+        new = UNTRAINED_NOTICE if sources.config.memaug_depth else UNTRAINED_PROJECTOR_NOTICE
+        update |= {"trained": False, "notice": preset.notice or new}
     return preset.model_copy(update=update)
 
 

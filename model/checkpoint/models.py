@@ -94,7 +94,8 @@ class AfterviewModel:
         """
         if not self.time_instruction:
             return build(self.tokenizer, question)
-        family = VIDEOCHAT_FLASH_TIME if isinstance(self.vision, ClipEncoder) else HOUR_LLAVA_TIME
+        of_flash = self.preset.sees_clips or isinstance(self.vision, ClipEncoder)
+        family = VIDEOCHAT_FLASH_TIME if of_flash else HOUR_LLAVA_TIME
         return build(self.tokenizer, question, frames=frames, seconds=seconds, family=family)
 
     def video_inputs(self, videos: Sequence[tuple[Features, FrameLayout, Prompt]]) -> list[VideoInputs]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -14,11 +15,18 @@ from afterview.configs import Schema, load, preset_names, preset_path
 from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
+from afterview.memory.plans.published_sampling import ShortVideos
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.errors import ModelNotFound
 from afterview.model.base.generation import DEFAULT_MAX_NEW_TOKENS
-from afterview.model.base.settings import POOLED_TOKENS, EmbeddingKind, TokenMergingConfig, VisualDropoutConfig
+from afterview.model.base.settings import (
+    FRAMES_PER_CLIP,
+    POOLED_TOKENS,
+    EmbeddingKind,
+    TokenMergingConfig,
+    VisualDropoutConfig,
+)
 from afterview.model.language.scope import Scope
 
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
@@ -82,6 +90,9 @@ class ModelPreset(Schema):
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
     adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
     vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
+    tower: Literal["umt-large", "umt-hd-large"] | None = (
+        None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
+    )
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
@@ -97,6 +108,8 @@ class ModelPreset(Schema):
     recall: RecallConfig = RecallConfig()
     positions: Policy = "interpolate"  # for more frames than the weights were trained with
     trained_frames: int = Field(default=TRAINED_FRAMES, ge=2)
+    # How a recording of less than 128 s is sampled. A published checkpoint without this key: published. Live video is never sampled so.
+    short_videos: ShortVideos = "per-second"
     evidence_blocks: tuple[int, ...] | None = None  # MemAug blocks; null: all but the last
     token_storage: Storage = "float16"  # for new cameras; a camera never changes its storage
     rotary: bool = True  # false: MemAug without rotary positions (ablation)
@@ -111,6 +124,12 @@ class ModelPreset(Schema):
     def tokens_per_frame(self) -> int:
         """Tokens that a memory stores per frame."""
         return POOLED_TOKENS if self.token_merging is None else self.token_merging.tokens_per_frame
+
+    @property
+    def sees_clips(self) -> bool:
+        """Whether the decoder receives merged clips as VideoChat-Flash does: all tokens of the chosen frames (memory.plans.clips)."""
+        merging = self.token_merging
+        return merging is not None and merging.frames_per_clip == FRAMES_PER_CLIP and not self.use_memaug
 
     @property
     def suggestion(self) -> str:
@@ -140,7 +159,9 @@ class ModelPreset(Schema):
         sources = [self.checkpoint, self.vision, self.architecture]
         if sum(source is not None for source in sources) != 1:
             raise ValueError("give exactly one of: checkpoint, vision with language, architecture")
-        if self.vision is not None and not self.init_memaug:
+        if self.tower is not None and self.vision is None:
+            raise ValueError("tower names what lies at `vision`, which is missing")
+        if self.vision is not None and self.tower is None and not self.init_memaug:
             raise ValueError("vision with language has no MemAug of its own; set init_memaug: true")
         if self.adapter is not None and self.checkpoint is None:
             raise ValueError("adapter needs a checkpoint, whose weights it changes")
@@ -169,14 +190,14 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
         if (base := _preset_of_base(path)) is not None:
             update = {"name": text, "adapter": str(path.resolve())}
             return base.model_copy(update=update).found_at(path.resolve())
-        return ModelPreset(name=text, checkpoint=str(path.resolve())).found_at(path.resolve())
+        return ModelPreset(name=text, checkpoint=str(path.resolve()), short_videos="published").found_at(path.resolve())
     if os.path.isfile(path):
         raise ModelNotFound(
             f"model '{text}': this file is neither a preset (.yaml) nor a model; a checkpoint is named by the directory that holds its "
             "config.json and safetensors"
         )
     if is_hub_id(text):
-        return ModelPreset(name=text, checkpoint=text)
+        return ModelPreset(name=text, checkpoint=text, short_videos="published")
     hint = did_you_mean(text, preset_names()) or f"; presets: {', '.join(preset_names())}"
     raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
 
@@ -200,9 +221,16 @@ def _preset_of_base(adapter: Path) -> ModelPreset | None:
 def read_preset(path: Path) -> ModelPreset:
     """Read a preset file and make its directories absolute. A directory beside the file takes precedence over a hub id of the same name."""
     preset = load(path, ModelPreset)
-    places = {}
+    places: dict[str, str] = {}
+    if preset.checkpoint is not None and path.name != PRESET_FILE and "short_videos" not in preset.model_fields_set:
+        places["short_videos"] = (
+            "published"  # what this package saved itself has the key, or learnt from one frame per second
+        )
     for key in ("checkpoint", "adapter", "vision", "language", "index_encoder"):
         value = getattr(preset, key)
-        if value is not None and (path.parent / Path(value).expanduser()).is_dir():
-            places[key] = str((path.parent / Path(value).expanduser()).resolve())
+        if value is None:
+            continue
+        place = path.parent / Path(value).expanduser()
+        if place.is_dir() or (key == "vision" and preset.tower is not None and place.is_file()):
+            places[key] = str(place.resolve())
     return preset.model_copy(update=places)

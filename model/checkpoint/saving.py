@@ -42,7 +42,7 @@ def save_pretrained(model: AfterviewModel, directory: str | Path) -> None:
     changed if the disk has not enough space.
     """
     root = Path(directory)
-    with _named(root):
+    with saved_in(root):
         root.mkdir(parents=True, exist_ok=True)
         _save(model, root)
 
@@ -127,7 +127,7 @@ def _free(place: Path) -> int:
 
 
 @contextmanager
-def _named(place: Path) -> Iterator[None]:
+def saved_in(place: Path) -> Iterator[None]:
     """Raise NotSaved, which names the place, the reason and the remedy, for what the system refuses."""
     try:
         yield
@@ -159,7 +159,7 @@ def _has_own_index(preset: ModelPreset) -> bool:
 
 def _write_preset(root: Path, model: AfterviewModel, own_index: bool) -> None:
     """The preset of the saved model: the same, but with this directory as its source, and without what the checkpoint itself says."""
-    source = {"vision", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"}
+    source = {"vision", "tower", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"}
     implied = _implied_keys(model)
     kept = model.preset.model_dump(mode="json", exclude_defaults=True, exclude=source | implied)
     if implied and "visual_dropout" not in implied and model.preset.visual_dropout is None:

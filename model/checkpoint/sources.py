@@ -12,7 +12,7 @@ from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
-from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, umt_config
+from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, tower_size, umt_config
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
@@ -31,6 +31,7 @@ from afterview.model.checkpoint.published import (
     parse_config,
     read_config,
 )
+from afterview.model.checkpoint.raw_tower import read_raw_tower
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer
 from afterview.model.checkpoint.towers import tower_config
 from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors, slots_of
@@ -92,6 +93,8 @@ def find_sources(preset: ModelPreset) -> Sources:
     if preset.architecture is not None:
         return _seed(preset, preset.architecture)
     if preset.vision is not None and preset.language is not None:
+        if preset.tower is not None:
+            return _flash_pair(preset, preset.vision, preset.language)
         return _pair(preset, preset.vision, preset.language)
     assert preset.checkpoint is not None, "a preset has exactly one source"
     return _checkpoint(preset, preset.checkpoint)
@@ -133,7 +136,10 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
     """A VideoChat-Flash: without MemAug, unless its tensors have one or the preset wants a new one."""
     name = at.name
     refuse_unimplemented(raw, name=name, rules=FLASH_KEYS)
-    tensors = _tensors(at)
+    parse_config({**raw, "mm_resampler_type": None}, name=name, needs_memaug=False)
+    size, decided = tower_size(raw, name=name), implied(raw, preset, name=name)
+    _require_tiles(raw, size, name)
+    tensors = _tensors(at)  # only now: for a hub id they may have to be fetched
     stored = any(tensor.startswith(MEMAUG_PREFIX) for tensor in tensors)
     draws = not stored and preset.init_memaug and preset.use_memaug
     if not (stored or draws) and preset.use_memaug and "use_memaug" in preset.model_fields_set:
@@ -143,14 +149,12 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
         )
     resampler = {"mm_resampler_type": init.MEMAUG} if stored or draws else {}
     config = parse_config({**raw, "mm_resampler_type": None, **resampler}, name=name, needs_memaug=False)
-    tower = umt_config(raw, tensors, name=name)
     require_projector(tensors, name=name)
-    _require_tiles(raw, int(tower["image_size"]), name)
     return Sources(
         where=name,
         raw_config={**raw, **resampler},
         config=config if resampler else config.model_copy(update={"memaug_depth": 0}),
-        tower_config=tower,
+        tower_config=umt_config(raw, tensors, size=size, name=name),
         tensors=tensors,
         drawn=(MEMAUG_PREFIX, NEWLINE) if draws else (),
         seed=preset.seed,
@@ -159,7 +163,37 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
         notes=tuple(flash_notes(raw)),
         adapter=at.adapter,
         family=VIDEOCHAT_FLASH,
-        implied=implied(raw, preset, memaug=bool(resampler), name=name),
+        implied=decided | {"use_memaug": bool(resampler) and preset.use_memaug},
+    )
+
+
+def _flash_pair(preset: ModelPreset, vision: str, language: str) -> Sources:
+    """A VideoChat-Flash before its training: a UMT-L alone and a Qwen, with a new projector; with `init_memaug` also a new MemAug."""
+    decoder_place = locate(language)
+    tower = read_raw_tower(vision)
+    name = f"{vision} with {decoder_place.name}"
+    size = tower_size({"mm_vision_tower": preset.tower}, name=name)
+    geometry = umt_config({"mm_vision_tower": preset.tower}, tower, size=size, name=vision)
+    keys = init.flash_keys(str(preset.tower), size, int(geometry["hidden_size"]))
+    draws = preset.init_memaug and preset.use_memaug
+    resampler = {"mm_resampler_type": init.MEMAUG, "memaug_depth": preset.memaug_depth} if draws else {}
+    raw = {**read_config(decoder_place), **keys, **resampler}
+    tensors = open_tensors(decoder_place)
+    _require_language_model(tensors, decoder_place.name)
+    config = parse_config({"mm_resampler_type": None, **raw}, name=name, needs_memaug=False)
+    return Sources(
+        where=name,
+        raw_config=raw,
+        config=config if draws else config.model_copy(update={"memaug_depth": 0}),
+        tower_config=geometry,
+        tensors={**tensors, **tower},
+        drawn=(VIDEOCHAT_FLASH.projector, *((MEMAUG_PREFIX, NEWLINE) if draws else ())),
+        seed=preset.seed,
+        read_tokenizer=lambda: find_tokenizer(decoder_place),
+        generation=read_generation(decoder_place),
+        notes=tuple(flash_notes(raw)),
+        family=VIDEOCHAT_FLASH,
+        implied=implied(raw, preset, name=name) | {"use_memaug": draws},
     )
 
 

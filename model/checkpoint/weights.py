@@ -58,6 +58,13 @@ class TensorSource:
         return torch.cat([piece.clone() for piece in self.pieces()]).reshape(self.shape())
 
 
+def in_memory(tensor: Tensor) -> TensorSource:
+    """The source of a tensor that was read already."""
+    return TensorSource(
+        shape=lambda: tuple(tensor.shape), pieces=lambda: iter([tensor.detach().contiguous().reshape(-1)])
+    )
+
+
 @dataclass(frozen=True)
 class Slot:
     """The place of a parameter: an attribute of a module."""
@@ -217,8 +224,8 @@ class _TorchShard:
         return self._tensors[name]
 
 
-def read_torch_file(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file written by torch.save, by name. Runs no code of the file.
+def read_torch_file(path: Path, *, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a file written by torch.save, by name: those whose name starts with `prefix`. Runs no code of the file.
 
     Raises CheckpointError if it holds other things than tensors, DamagedCheckpoint if it cannot be read.
     """
@@ -234,6 +241,8 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: holds Python objects besides tensors, which are not read; {remedy}") from None
     except Exception as error:  # torch raises many types for a damaged file
         raise DamagedCheckpoint(f"{path}: truncated, or no file of torch.save; download it again") from error
+    if isinstance(found, dict):
+        found = {name: value for name, value in found.items() if str(name).startswith(prefix)}
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise CheckpointError(f"{path}: holds {kind_of(found)} instead of tensors by name; {remedy}")
     return found

@@ -25,6 +25,7 @@ from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import RecallPlan, plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.memory.reading.snapshot import MemorySnapshot
+from afterview.stream.ask.length import span_seconds
 from afterview.stream.ask.question import Question, Search
 from afterview.stream.ask.span import find_span
 from afterview.stream.errors import Cancelled
@@ -122,8 +123,7 @@ class Planner:
             trained_frames=preset.trained_frames, random_constant=snapshot.info.random_constant,
             grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
         )  # fmt: skip
-        # The span ends when its last frame's second does, as a recording of it would.
-        seconds = round(float(snapshot.times[end - 1] - snapshot.times[first]) + 1 / snapshot.info.fps, 3)
+        seconds = span_seconds(self._memory.camera(snapshot.info.id), snapshot, first, end)
         prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
         features = _read_tokens(snapshot, ids[recall.frames], cancel)
         return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)

@@ -29,6 +29,7 @@ from afterview.stream.ingest.decode import STOPPED, CameraDecoder, Item
 from afterview.stream.ingest.items import FeaturesOf, Marker
 from afterview.stream.ingest.queues import Blocking, BoundedQueue, Closed, DropOldest
 from afterview.stream.ingest.session_settings import with_session
+from afterview.stream.ingest.short_recording import ShortRecording
 from afterview.stream.ingest.status import CameraStatus, ImageStatus, IngestStats
 from afterview.stream.ingest.upgrade import Upgrade
 from afterview.stream.ingest.upload import FINISH_UPLOAD_S, Uploader
@@ -98,6 +99,11 @@ class CameraIngest:
     def cut_short(self) -> bool:
         """Whether somebody stopped it before its source had ended."""
         return self._decoder.end_reason == STOPPED
+
+    @property
+    def short(self) -> ShortRecording | None:
+        """How its source is sampled, if that is a short recording which is sampled as published."""
+        return self._decoder.short
 
     @property
     def outcomes(self) -> list[FileOutcome]:
@@ -205,7 +211,9 @@ class CameraIngest:
         """Note in the settings how this session records."""
         try:
             before = read_settings(self.repository.directory)
-            settings = with_session(before, self.config, first_time=first_time, last_before=self._last_before)
+            settings = with_session(
+                before, self.config, first_time=first_time, last_before=self._last_before, short=self._decoder.short
+            )
             if settings != before:
                 write_settings(self.repository.directory, settings)
                 self._controls.settings = settings

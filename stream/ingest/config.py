@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from afterview.memory.base.settings import CameraSettings
+from afterview.memory.plans.published_sampling import ShortVideos
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.recordings.archive import ArchivedFile
@@ -22,6 +23,7 @@ class IngestConfig:
     live: bool = True
     speed: float = math.inf  # of a recording: 1 is its own pace, inf as fast as possible
     start: float | None = None  # Unix time of a recording's first frame
+    short_videos: ShortVideos | None = None  # how a short recording is sampled; None: as the model's preset says
     files: tuple[ArchivedFile, ...] = ()  # recordings, in order of time; `address` then stands for all of them
     keep_trying: bool = False
     image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting

@@ -22,6 +22,7 @@ from afterview.stream.ingest.key_frame_pace import KeyFramePace
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost, Sampled, preprocess
 from afterview.stream.ingest.queues import BoundedQueue, Closed
 from afterview.stream.ingest.sampler import Chosen, Sampler
+from afterview.stream.ingest.short_recording import ShortRecording, ShortSampler, short_recording
 from afterview.stream.ingest.speed import Speed
 from afterview.stream.ingest.status import IngestStats
 from afterview.stream.ingest.timeline import LiveClock, RecordedClock
@@ -65,6 +66,7 @@ class CameraDecoder:
         self.images = ImageCost(config.image_size or controls.settings.image_size or DEFAULT_IMAGE_SIZE)
         self._sampler, self._pace = Sampler(config.fps), Speed(config.speed)
         self._whole_first, self._damage_note = WholeFirst(self._sampler), DamageNote(stats)
+        self.short: ShortRecording | None = None  # the source, if it is sampled as one
         self._clock: LiveClock | RecordedClock | None = None
         self._archive = ArchiveReading(config.files, repository.last_time) if config.files else None
         # Chosen frames whose time is not known until the clock has settled.
@@ -124,7 +126,12 @@ class CameraDecoder:
 
     def _read(self, address: SourceAddress, stop: threading.Event) -> str:
         """Read one source. Returns why it ended."""
-        config, instead = self._config, self._whole_first.wanted_instead
+        config = self._config
+        self.short = short_recording(config, address, self._controls.encoders)
+        if self.short is not None:
+            self._sampler = ShortSampler(self.short)
+            self._whole_first = WholeFirst(self._sampler)
+        instead = self._whole_first.wanted_instead
         source = config.source.model_copy(update={"poll_fps": config.fps})
         events = read_events(
             address, source, stop=stop, keep_trying=config.keep_trying, due=self._asked(), instead=instead
@@ -165,7 +172,7 @@ class CameraDecoder:
                     self.never_began = "" if self._connected_once else f"never connected: {event.reason}"
                     self._stats.set_source("offline", f"{event.reason}; next try in {event.delay_s:.1f} s")
                 case Ended():
-                    ending = event.reason
+                    ending, self._stats.damaged, self._stats.lacking = event.reason, event.damaged, event.lacking
         self._take_damaged()
         self._release()
         return ending

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE, ImageCost
 from afterview.stream.ingest.upload import UploadProgress
+from afterview.stream.source.events import Lacking
 from afterview.stream.source.offered import OfferedStream
 
 State = Literal["starting", "online", "offline", "paused", "disk full", "ended", "failed"]
@@ -116,6 +117,7 @@ class IngestStats:
     recorded: int = 0
     reconnects: int = 0
     damaged: int = 0  # packets that could not be decoded, of the present connection
+    lacking: Lacking = field(default_factory=Lacking)  # of the recording that ended last
     pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
     last_time: float | None = None

@@ -14,24 +14,28 @@ from contextlib import ExitStack
 from functools import partial
 from io import FileIO
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import av
 
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.clocks.clock import SourceClock
 from afterview.stream.source.clocks.fragments import FragmentReader
+from afterview.stream.source.clocks.live_wall import LiveWall
 from afterview.stream.source.clocks.packet_times import LiveLine, PacketTimes
-from afterview.stream.source.clocks.program_date import read_program_date
 from afterview.stream.source.clocks.reference_clock import ReferenceClock
 from afterview.stream.source.config import SourceConfig
+from afterview.stream.source.coverage import Coverage, stated_s
+from afterview.stream.source.cut import cut_within
 from afterview.stream.source.decoding.decoders import Decoder, Due, make_decoder
 from afterview.stream.source.decoding.held import Packet, Times, number_of
-from afterview.stream.source.events import WHOLE, Frame, Passed, Picture, Waiting
+from afterview.stream.source.events import WHOLE, Frame, Lacking, Passed, Picture, Waiting
 from afterview.stream.source.failures.failures import codec_changed, explain_reading
 from afterview.stream.source.geometry import PixelShape
+from afterview.stream.source.moment import Moment
 from afterview.stream.source.opening.choice import choose_stream, discard_others
 from afterview.stream.source.opening.opening import describe, has_no_times, open_container
+from afterview.stream.source.segments import SegmentWatch
 from afterview.stream.source.silence import SilenceLimit
 
 # Over RTSP, FFmpeg delivers a packet of these codecs only when the next packet begins to arrive.
@@ -39,26 +43,9 @@ _PARSED = {"h264", "hevc", "mpeg4"}
 _GIVE_UP_AFTER = 16  # failed reads in a row that end a damaged recording
 _UNDECODABLE = 50  # packets in a row; if a live connection gave pictures before, its codec has changed
 _SOUND_DELAY_S = 0.1  # seconds that sound begins earlier because its encoder delays it
-_EARLY_END_S = 2.0  # a recording that stops this much before its stated length is reported as cut off
-# Seconds between two reads of the program date of HLS: clocks drift a tenth of a second in that time.
-_DATE_EVERY_S = 3600.0
-_DATE_AGAIN_S = 10.0  # ... after a read that failed
-_LONGEST_PLAYLIST_S = (
-    120.0  # between the newest segment and the picture that is shown; more apart are times of two clocks
-)
 _PRFT = struct.Struct("<q")  # AVProducerReferenceTime.wallclock, microseconds since 1970
 
 Wait = Callable[[float], object]
-
-
-class _Moment(NamedTuple):
-    """The times of a picture: see Frame."""
-
-    pts_s: float | None
-    arrival_time: float
-    source_time: float | None
-    reached_s: float | None
-    clock_problem: str
 
 
 class Connection:
@@ -72,14 +59,16 @@ class Connection:
         config: SourceConfig,
         *,
         wait: Wait,
+        segments: SegmentWatch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Opens it. wait: sleeps so many seconds, or less when told to stop. clock: Unix seconds. Raises SourceError, redacted."""
         self._address, self._config, self._wait = address, config, wait
         self._monotonic, self._unix_time = monotonic, clock
+        self._segments = segments or SegmentWatch(address)
         self._unreadable = 0  # places of a recording that were skipped
-        self._decoder: Decoder[_Moment] | None = None
+        self._decoder: Decoder[Moment] | None = None
         self._opened = ExitStack()
         again = partial(open_container, address, config, monotonic)
         self._container = self._opened.enter_context(again())
@@ -97,18 +86,18 @@ class Connection:
         assert unit is not None, "every demuxed stream has a time base"
         self._unit = float(unit)
         self._clock = SourceClock(unit, rate=self.about.rate, rtsp=address.kind in ("rtsp", "sdp"))
-        self.times = PacketTimes(self._stream, monotonic, self._live_line())
+        self.times = PacketTimes(self._stream, monotonic, self._live_line(), recorded=address.kind == "file")
         self._changes = 0  # of the line of times, that the clock knows of
         self._fragments = self._fragment_reader()
         self._references = None if self._fragments is None else ReferenceClock(self._fragments, self._unit, now=clock())
-        self._dated = self._wall_known = False  # the program date was known once, and at the latest picture
-        self._date_due = -math.inf if address.kind == "hls" and not self.finite else math.inf  # monotonic
+        dated = address.url if address.kind == "hls" and not self.finite else None
+        self._wall = LiveWall(self._clock, dated, self._unit, monotonic)
         self._held_back = address.kind in ("rtsp", "sdp") and self.about.codec in _PARSED
         self._delivered: float | None = None  # when FFmpeg delivered the latest packet
         # Presentation time of the latest packet, and when it began to arrive.
         self._reached: tuple[int, float] | None = None
         self._began: float | None = None  # when the first frame came, on the monotonic clock
-        self._end_s = 0.0  # where the newest frame ends, seconds
+        self._coverage, self._earliest = Coverage(), math.inf  # pts of the first packet
 
     def __enter__(self) -> Self:
         return self
@@ -173,6 +162,7 @@ class Connection:
         due: whether the frame at this `pts_s` is wanted, asked after all frames before it were taken. Other frames are not decoded
         unless they are needed. None: all are wanted. instead: whether it is wanted unless it is known to be damaged.
         """
+        due = self._segments.asked(due)
         decoder = make_decoder(
             self._stream.codec_context, self._config.decode, lambda times: self._moment(times, stop), due, instead
         )
@@ -186,14 +176,18 @@ class Connection:
             for moment, decoded in self._decode(decoder, packet):
                 if stop.is_set():
                     return
+                if moment.old:
+                    continue
                 silence.picture_came()
                 times = moment.pts_s, moment.arrival_time, moment.source_time
                 if decoded is None:
                     yield Passed(*times, self.damaged, moment.reached_s, moment.clock_problem)
                 else:
                     smeared, picture = decoder.damage.suspects(number_of(decoded)), Picture(decoded, pixel.now())
-                    note = "; ".join(filter(None, (self.times.note, self._clock.note)))
-                    yield Frame(*times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, note)
+                    self._segments.picture(moment.pts_s, damaged=smeared)
+                    yield Frame(
+                        *times, picture, self.damaged, moment.reached_s, moment.clock_problem, smeared, self._note()
+                    )
                     sound_until = self.damaged
             silence.require_picture()
             if notice := silence.notice():
@@ -201,20 +195,24 @@ class Connection:
             if self._address.live and self.damaged - sound_until > _UNDECODABLE:
                 raise codec_changed(self._address)
 
-    def _moment(self, times: Times, stop: threading.Event) -> _Moment:
+    def _note(self) -> str:
+        return "; ".join(filter(None, (self.times.note, self._clock.note)))
+
+    def _moment(self, times: Times, stop: threading.Event) -> Moment:
         """The times of the picture whose turn it is. Waits for it if the source is paced."""
         pts_s = self._pts_s(times)
         source_time, reached_s = self._source_time(times.pts, pts_s), self._reached_s()
         if self._paced:
             self._wait_until(pts_s, stop)
-        return _Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem)
+        old = self._segments.is_old(times.pts)
+        return Moment(pts_s, self._unix_time(), source_time, reached_s, self.times.problem, old)
 
     def _pts_s(self, times: Times) -> float | None:
         now = self._monotonic()
         self._began = now if self._began is None else self._began
         pts_s = self._clock.seconds(times.pts, times.dts)
         if pts_s is not None:
-            self._end_s = max(self._end_s, pts_s + times.duration * self._unit)
+            self._coverage.picture(pts_s, times.duration * self._unit)
         return pts_s
 
     def _reached_s(self) -> float | None:
@@ -237,9 +235,8 @@ class Connection:
         """
         failures = 0
         while failures < _GIVE_UP_AFTER:
-            packets: Iterator[Packet] = (
-                self._container.demux() if self._address.live else self._container.demux(self._stream)
-            )
+            streams = () if self._address.live else (self._stream,)
+            packets: Iterator[Packet] = self._container.demux(*streams)
             try:
                 for packet in silence.watch(packets):
                     failures = 0
@@ -257,11 +254,13 @@ class Connection:
         drain: Packet = av.Packet()
         yield drain
 
-    def _decode(self, decoder: Decoder[_Moment], packet: Packet) -> Iterator[tuple[_Moment, av.VideoFrame | None]]:
+    def _decode(self, decoder: Decoder[Moment], packet: Packet) -> Iterator[tuple[Moment, av.VideoFrame | None]]:
         last = packet.size == 0 and packet.pts is None and packet.dts is None
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return
         self._note_arrival(packet)
+        self._segments.note(packet)
+        self._coverage.packets += not (last or packet.is_discard)
         if self.times.changes != self._changes:
             self._changes = self.times.changes
             self._clock.forget_wall_clock()
@@ -275,6 +274,8 @@ class Connection:
     def _note_arrival(self, packet: Packet) -> None:
         now = self._monotonic()
         if packet.pts is not None:
+            if self._began is None and not packet.is_discard:  # an edit list cuts off what only the decoder needs
+                self._earliest = min(self._earliest, packet.pts)
             if self._reached is None and self._delivered is not None:
                 self._clock.waited_s = now - self._delivered
             self._reached = packet.pts, self._delivered if self._held_back and self._delivered is not None else now
@@ -282,7 +283,7 @@ class Connection:
 
     def _source_time(self, pts: int | None, pts_s: float | None) -> float | None:
         if self._address.live:
-            return self._wall(pts)
+            return self._wall.at(pts)
         if self._references is not None and self._references.known:
             return self._recorded_wall(self._references, pts)
         start = self._stated_start()
@@ -294,28 +295,6 @@ class Connection:
             self._clock.learn_wall_clock(reference.media_time, round(reference.unix_s * 1e6))
         return self._clock.wall(pts)
 
-    def _wall(self, pts: int | None) -> float | None:
-        now = self._monotonic()
-        if now >= self._date_due:
-            self._read_date(pts, now)
-        wall = self._clock.wall(pts)
-        if wall is None and self._wall_known:  # the stream's clock restarted, and the date belongs to the old one
-            self._read_date(pts, now)
-            wall = self._clock.wall(pts)
-        if wall is None and self._dated:
-            self._date_due = min(self._date_due, now + _DATE_AGAIN_S)
-        self._wall_known = wall is not None
-        return wall
-
-    def _read_date(self, pts: int | None, now: float) -> None:
-        date = read_program_date(self._address.url)
-        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
-            date = None  # of the clock before or after a restart
-        if date is not None:
-            self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
-        self._dated = self._dated or date is not None
-        self._date_due = now + (_DATE_EVERY_S if date else _DATE_AGAIN_S) if self._dated else math.inf
-
     def ending(self) -> str:
         """How a recording ended, for people, with warnings about damaged packets and about an end before its stated length."""
         words = [WHOLE]
@@ -325,22 +304,22 @@ class Connection:
             words.append(f"it states no frame rate: {self.about.rate:g} per second assumed")
         if self.times.mended:
             words.append(f"{self.times.mended} wrong time{'s' * (self.times.mended > 1)} replaced")
-        missing = self._missing_s()
-        if missing > _EARLY_END_S:
-            words.append(f"it stops {missing:.1f} s before its stated length")
+        lacking = self.lacking()
+        if lacking.end_s:
+            words.append(f"it stops {lacking.end_s:.1f} s before its stated length")
+        if lacking.cut:
+            words.append(f"it ends within a {lacking.cut}, so it was cut")
         if self._references is not None:
             words += self._references.warnings()
         return "; ".join(words)
 
-    def _missing_s(self) -> float:
-        """Seconds by which a recording stops before its stated length.
-
-        For Matroska, and for DASH by its index (sidx), FFmpeg states the time of the end on the file's own clock, not the length.
-        """
-        stated = self.about.duration_s or 0.0
-        missing = stated - self._end_s
-        start_s = -(self._clock.position(0) or 0.0)
-        # The container may count a wrong time as its end.
-        wrong_s = self.times.latest_wrong_s - self._end_s
-        excused = start_s, self._fragments.index_start_s if self._fragments else 0.0, wrong_s, wrong_s - start_s
-        return 0.0 if any(abs(missing - excuse_s) < _EARLY_END_S for excuse_s in excused) else missing
+    def lacking(self) -> Lacking:
+        """What is known to be missing of a recording; call it at its end."""
+        first_s = None if math.isinf(self._earliest) else self._clock.position(int(self._earliest))
+        begins_s = -(self._clock.position(0) or 0.0), self._fragments.index_start_s if self._fragments else 0.0
+        stated = stated_s(self._container, self._stream, self.about.duration_s or 0.0)
+        wrong_s = self.times.earliest_wrong_s, self.times.latest_wrong_s
+        end_s = self._coverage.missing_s(0.0 if self.times.length_unknown else stated, begins_s, wrong_s)
+        cut = cut_within(self._address.url, self._container.format.name) if self._address.kind == "file" else ""
+        holes = self._coverage.real_holes(indexed="mp4" in self._container.format.name)
+        return Lacking(max(0.0, -(first_s or 0.0)), end_s, holes, cut)

@@ -142,12 +142,27 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """What is known to be missing of a recording, in seconds. Whole recordings lack nothing.
+
+    start_s: before its first picture, where there are packets that could not be decoded. end_s: up to its stated length.
+    holes: stretches [from, to] after the first picture in which nothing is shown. cut: the file ends within one: packet, box.
+    """
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    holes: tuple[tuple[float, float], ...] = ()
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The recording is over. Not sent when the reader was told to stop."""
 
     reason: str
     frames: int = 0
     damaged: int = 0
+    lacking: Lacking = Lacking()
 
 
 Event = Opened | Frame | Passed | Waiting | Lost | Retry | Ended

@@ -19,6 +19,7 @@ from afterview.stream.source.geometry import describe_angle
 from afterview.stream.source.open_source import open_source
 from afterview.stream.source.pictures.pictures import PictureConnection
 from afterview.stream.source.recordings.animation import is_animated_webp, read_animation
+from afterview.stream.source.segments import SegmentWatch
 
 __all__ = [
     "Ended", "Event", "Frame", "Lost", "Opened", "Passed", "Picture", "Retry", "SourceConfig", "Waiting", "read_events",
@@ -69,6 +70,7 @@ class _Reader:
         self._address, self._config, self._stop, self._due = address, config, stop, due
         self._instead = instead
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
+        self._segments = SegmentWatch(address)
         self._was_live = False  # a live connection, not a recording's, has given pictures
         self._first_picture_at: float | None = None  # of the present connection, as are these:
         self._frames = 0
@@ -84,7 +86,7 @@ class _Reader:
                 raise NotAVideo(
                     f"{self._address.redacted}: not one picture in it can be decoded ({connection.ending()})"
                 )
-            yield Ended(connection.ending(), self._frames, connection.damaged)
+            yield Ended(connection.ending(), self._frames, connection.damaged, connection.lacking())
 
     def live(self, backoff: Backoff, keep_trying: bool) -> Iterator[Event]:
         """Opened, frames, Lost, Retry, Opened ... without end; Ended only for a recording behind a live kind of address."""
@@ -126,16 +128,20 @@ class _Reader:
                 if connection.finite and self._first_picture_at is not None:
                     yield Ended(connection.ending(), self._frames, connection.damaged)
                     return None
+                if isinstance(connection, PictureConnection):
+                    return SourceLost(f"{self._address.redacted}: {connection.ending()}")
         except SourceError as error:
-            return error
+            return self._segments.explained(error)
         return SourceLost(f"{self._address.redacted}: the stream ended")
 
     def _connect(self) -> Connection | PictureConnection:
+        self._segments.connected()
         return open_source(
             self._address,
             self._config,
             stop=self._stop,
             wait=self._sleep,
+            segments=self._segments,
             monotonic=self._monotonic,
             clock=self._clock,
         )

@@ -161,6 +161,18 @@ def test_pictures_are_asked_through_the_same_door(model: AfterviewModel, vision:
     assert "".join(model.answer(one, max_new_tokens=3)) == "".join(model.answer(one, max_new_tokens=3))
 
 
+def test_pictures_are_asked_with_an_added_memaug() -> None:
+    model = load_pretrained(TIED, device="cpu", init_memaug=True)
+    assert isinstance(model.vision, ClipEncoder)
+    pictures = [np.full((50, 60, 3), shade, dtype=np.uint8) for shade in (0, 200)]
+    with torch.inference_mode():
+        tokens, layout = see_merged(pictures, model.vision, model.video_language.projector, Tiling())
+    prompt = from_ids(np.array([5, -200, 6, -200, 7]), media=2)
+    seen = model.video_language.image_inputs(tokens, layout, prompt)
+    assert seen.inputs_embeds.shape == (3 + 128, 96)
+    assert not torch.allclose(seen.inputs_embeds[1:65], tokens[:64])
+
+
 @torch.inference_mode()
 def test_a_cached_answer_with_dropout_equals_a_recomputation_without_cache(model: AfterviewModel) -> None:
     """Each token again from all tokens before it, in one pass that drops what the last token of the prompt decides."""

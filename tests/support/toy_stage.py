@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.training.core.lora import add_lora
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.stage_data import StageData
@@ -82,6 +83,8 @@ def first_gradients(config: StageConfig, directory: Path) -> dict[str, torch.Ten
 def train_until(config: StageConfig, out: Path, step: int) -> None:
     """Train as `afterview train` does, but stop after a step, as a run that was interrupted after a save."""
     model = load_pretrained(config.model, device="cpu", dtype="float32", changes=config.ablations)
+    if config.lora is not None:
+        add_lora(model.video_language.language.decoder, config.lora, seed=config.trainer.seed)
     parts = parts_of(model.video_language, model.vision.tower)
     trainer = Trainer(StageObjective(model, config), parts, config.trainer, out, cpu=True, batch=config.batch)
     if trainer.accelerator.is_main_process:

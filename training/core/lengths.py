@@ -4,14 +4,13 @@ Most items are so far below the limit that the number of their characters shows 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from afterview.memory.plans.visibility import ForgettingConfig, plan_repetition, uniform_cells, visible_count
 from afterview.model.checkpoint.models import AfterviewModel
@@ -22,7 +21,8 @@ from afterview.training.base.errors import DataError
 from afterview.training.core.stages import StageConfig
 from afterview.training.data.conversations import Annotation
 from afterview.training.data.examples import too_long
-from afterview.training.data.features import FeatureBank, FrameBank, feature_path
+from afterview.training.data.features import FeatureBank, FrameBank
+from afterview.training.data.items import Item
 
 _TEMPLATE = 200  # tokens of the template around the first turn, at most, and the sentence about the video
 _TURN = 16  # and around each further turn
@@ -42,8 +42,9 @@ class Lengths:
         self._tiling = Tiling.of(model.config)
         self._grid = math.isqrt(model.vision.spec.tokens_per_frame)
 
-    def fault(self, annotation: Annotation, bank: FeatureBank | FrameBank | None, pictures: Path | None) -> str | None:
+    def fault(self, item: Item, bank: FeatureBank | FrameBank | None, pictures: Path | None) -> str | None:
         """Why the item is too long; None if it is not. Raises DataError if its media cannot be read."""
+        annotation = item.annotation
         turns = annotation.conversations
         # A tokenizer that knows bytes makes at most one token of each.
         words = sum(len(turn.value.encode()) for turn in turns) + _TURN * len(turns) + _TEMPLATE
@@ -53,11 +54,11 @@ class Lengths:
         seen = 0
         if annotation.video is not None:
             assert bank is not None, "checked by read_streams"
-            frames = _frames_of(bank, annotation.video)
+            frames = bank.rows(*item.video)
             seen = self._of_video(frames)
             about = {"frames": frames, "seconds": float(frames)} if self._states_length else {}
-        elif annotation.pictures and pictures is not None:
-            seen = self._of_pictures(annotation.pictures, pictures)
+        elif annotation.pictures:
+            seen = self._of_pictures([item.picture(pictures, name) for name in annotation.pictures])
         prompt, _ = self._text(annotation, **about)
         length = len(prompt.before) + len(prompt.after) + seen
         return too_long(annotation.name, length, self._most) if length > self._most else None
@@ -77,11 +78,11 @@ class Lengths:
         visible = visible_count(slots, forgetting.temporal_ratio, forgetting.max_frames)
         return visible * (kept_cells(self._grid, self._grid, forgetting) + 1)
 
-    def _of_pictures(self, names: tuple[str, ...], directory: Path) -> int:
+    def _of_pictures(self, files: Sequence[Path]) -> int:
         whole = kept_cells(self._side, self._side, self._forgetting)
-        if len(names) > 1:
-            return len(names) * (whole + 1)
-        rows, columns = self._grid_of(directory / names[0])
+        if len(files) > 1:
+            return len(files) * (whole + 1)
+        rows, columns = self._grid_of(files[0])
         return whole + kept_cells(rows, columns, self._forgetting) + rows
 
     def _grid_of(self, path: Path) -> tuple[int, int]:
@@ -104,14 +105,3 @@ def kept_cells(rows: int, columns: int, forgetting: ForgettingConfig) -> int:
     if forgetting.spatial == "uniform":
         return len(uniform_cells(rows, columns, forgetting.spatial_ratio))
     return -(-(rows * columns) // forgetting.spatial_ratio)
-
-
-def _frames_of(bank: FeatureBank | FrameBank, video: str) -> int:
-    """Frames of a video in the bank. Reads only the header. Raises DataError if it cannot be read."""
-    path, kind = feature_path(bank.directory, video), "frames" if isinstance(bank, FrameBank) else "features"
-    try:
-        with safe_open(path, framework="pt") as file:
-            return int(file.get_slice(kind).get_shape()[0])
-    except (OSError, SafetensorError):
-        bank.load(video)  # raises DataError with the reason
-        raise DataError(f"{path}: {kind} of '{video}' cannot be read") from None

@@ -13,6 +13,7 @@ from torch import nn
 
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.base.errors import TrainingError
+from afterview.training.core.lora import lora_parameters
 
 MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `parts_of`
 
@@ -20,7 +21,7 @@ MODEL_PARTS: Final = ("vision", "projector", "memaug", "language")  # keys of `p
 def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The parameters of a whole model by part. Newline and token embeddings belong to the projector, because they live in the same space.
 
-    The tower's post_layernorm is excluded: it is stored with the tower but unused.
+    The tower's post_layernorm is excluded: it is stored with the tower but unused. With LoRA, the decoder's part is its updates alone.
     """
     embeddings = [] if model.token_embeddings is None else list(model.token_embeddings.parameters())
     if model.newline is not None:
@@ -29,7 +30,7 @@ def parts_of(model: VideoLanguageModel, tower: nn.Module) -> dict[str, list[nn.P
         "vision": [value for name, value in tower.named_parameters() if not name.startswith("post_layernorm.")],
         "projector": [*model.projector.parameters(), *embeddings],
         "memaug": list(model.memaug.parameters()),
-        "language": list(model.language.parameters()),
+        "language": lora_parameters(model.language) or list(model.language.parameters()),
     }
 
 

@@ -22,12 +22,14 @@ from afterview.model.language.prompt import Prompt, require_tokenizer
 from afterview.training.base.errors import DataError
 from afterview.training.core.epochs import Drawn, SampleOrder
 from afterview.training.core.lengths import Lengths
-from afterview.training.core.stages import DataStream, StageConfig
-from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
+from afterview.training.core.stages import StageConfig
+from afterview.training.data import streams as data_streams
+from afterview.training.data.conversations import Annotation, read_conversation
 from afterview.training.data.examples import Example, read_picture
 from afterview.training.data.features import FeatureBank, FrameBank
-from afterview.training.data.items import Item, missing_media, without_bad
+from afterview.training.data.items import Item, without_bad
 from afterview.training.data.report import ItemProblem, ItemReport
+from afterview.training.data.streams import DataStream
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ class StageData:
         for items, stream, bank in zip(streams, self._config.streams, self._banks, strict=True):
             for item in items:
                 try:
-                    why = self._lengths.fault(item.annotation, bank, stream.pictures)
+                    why = self._lengths.fault(item, bank, stream.pictures)
                 except DataError as error:
                     why = str(error)
                 if why is not None:
@@ -118,7 +120,7 @@ class StageData:
                 return self._video(item, self._banks[drawn.stream], seed)
             directory = self._config.streams[drawn.stream].pictures
             prompt, labels = self._text(item.annotation)
-            pictures = tuple(read_picture(directory / name) for name in item.annotation.pictures) if directory else ()
+            pictures = tuple(read_picture(item.picture(directory, name)) for name in item.annotation.pictures)
             example = Example(
                 item.annotation.name, prompt, labels, seed, pictures=pictures, file=item.file, item=item.number
             )
@@ -129,8 +131,7 @@ class StageData:
 
     def _video(self, item: Item, bank: Bank | None, seed: int) -> Example:
         assert bank is not None, "checked by read_streams"
-        assert item.annotation.video is not None
-        seen, seconds = bank.load(item.annotation.video)
+        seen, seconds = bank.load(*item.video)
         stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}  # as in asking
         prompt, labels = self._text(item.annotation, **stated)
         layout = partial(
@@ -167,29 +168,7 @@ def _chosen(
 
 
 def read_streams(config: StageConfig, report: ItemReport | None = None) -> list[list[Item]]:
-    """The items of each stream. Raises DataError for files that cannot be read, and for media that are not there.
-
-    report: for items that are dropped, if the configuration says so. Needs no model, so a mistake shows before gigabytes are loaded.
-    """
-    streams, problems = [], list[ItemProblem]()
-    for stream in config.streams:
-        file = str(stream.annotations)
-        items = [Item(found, file, number) for number, found in enumerate(read_annotations(stream.annotations))]
-        _require_media(stream, items)
-        if stream.features:
-            FeatureBank(stream.features)
-        if stream.frames:
-            FrameBank(stream.frames)
-        problems += missing_media(items, stream.features or stream.frames, stream.pictures)
-        streams.append(items)
-    return without_bad(streams, problems, config.bad_items, ItemReport() if report is None else report)
-
-
-def _require_media(stream: DataStream, items: list[Item]) -> None:
-    """Raise DataError if a stream does not say where the media of its annotations are."""
-    for item in items:
-        video, pictures = item.annotation.video, item.annotation.pictures
-        if video is not None and not (stream.features or stream.frames):
-            raise DataError(f"{stream.annotations}: has videos ('{video}'); give the stream `features` or `frames`")
-        if pictures and not stream.pictures:
-            raise DataError(f"{stream.annotations}: has pictures ('{pictures[0]}'); give the stream `pictures`")
+    """The items of each stream. report: for those that are dropped. Raises DataError (training.data.streams)."""
+    return data_streams.read_streams(
+        config.streams, bad_items=config.bad_items, seed=config.trainer.seed, report=report
+    )

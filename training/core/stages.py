@@ -5,7 +5,6 @@ training.core.stage_data reads its batches.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,28 +18,16 @@ from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
 from afterview.model.vision.tiles import Tiling
+from afterview.training.core.lora import LoraSettings
 from afterview.training.core.parts import MODEL_PARTS, fault_of
-from afterview.training.core.trainer import StepOutput, TrainerConfig
+from afterview.training.core.trainer import StepOutput
+from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.data.examples import Example, perceive, too_long
+from afterview.training.data.items import BadItems
 from afterview.training.data.report import ItemProblem
+from afterview.training.data.streams import DataStream
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class DataStream(Schema):
-    """Annotations and the media they describe. weight: uses of an item per epoch (0.5: a new random half in each epoch)."""
-
-    annotations: Path
-    features: Path | None = None  # cached features of its videos; see training.data.features
-    frames: Path | None = None  # frames of its videos, instead of features: for stages that train the vision tower
-    pictures: Path | None = None  # directory of its pictures
-    weight: float = Field(default=1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "DataStream":
-        if self.features and self.frames:
-            raise ValueError("features and frames are given; give one of them")
-        return self
 
 
 class StageConfig(Schema):
@@ -58,7 +45,7 @@ class StageConfig(Schema):
     max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input
     truncate: bool = False  # cut a longer sample at its end, as the published code does; otherwise it is a bad item
     # Items that are found to be unusable before the first step: refuse to start, or drop and report them.
-    bad_items: Literal["refuse", "drop"] = "refuse"
+    bad_items: BadItems = "refuse"
     # Share of the items that may turn out to be unusable while training (damaged files); they are left out and reported. None: 1 %, and
     # ten items in small sets.
     max_skipped: float | None = Field(default=None, ge=0, le=1)
@@ -69,6 +56,9 @@ class StageConfig(Schema):
     use_memaug: bool | None = None  # false: the decoder receives the decayed tokens as they are
     rotary: bool | None = None  # false: MemAug without rotary positions
     memaug_depth: int | None = Field(default=None, ge=1)  # blocks of a new MemAug, or how many of the checkpoint's
+    lora: LoraSettings | None = (
+        None  # the decoder learns by low-rank updates, at its learning rate; see training.core.lora
+    )
     # Whether prompts of videos say how long these are, and the trained checkpoint says so; null: as the initial one does. The published
     # first stage leaves it out, the others have it.
     time_instruction: bool | None = None
@@ -84,6 +74,8 @@ class StageConfig(Schema):
     def _learns_what_is_used(self) -> "StageConfig":
         if self.use_memaug is False and self.trainer.learning_rates.get("memaug"):
             raise ValueError("use_memaug is false, so MemAug cannot learn; leave it out of learning_rates")
+        if self.lora is not None and not self.trainer.learning_rates.get("language"):
+            raise ValueError("lora: its updates learn at the rate of language, which learning_rates does not have")
         return self
 
     @property

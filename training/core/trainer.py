@@ -14,21 +14,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, set_seed
-from pydantic import Field
 from torch import Tensor, nn
 
-from afterview.configs import Schema
 from afterview.memory.base.durable import write_file
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import Report
 from afterview.training.core.checkpoints import STATE, find_state, load_state, save_state
 from afterview.training.core.parts import parameter_groups, rates_of
 from afterview.training.core.processes import done_by_all, over_processes
+from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.data.report import ItemProblem, ItemReport, listing, log_problems
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,31 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 LOG: Final = "log.jsonl"
 _WEIGHT: Final = "loss/weight"  # what the sum of losses is divided by for the log
 _DIGITS: Final = 6  # significant digits of figures in the log
-Beta = Annotated[float, Field(ge=0, lt=1)]
 # accelerate warns at every checkpoint that tied embeddings are saved once. This is intended.
 logging.getLogger("accelerate.utils.other").addFilter(lambda record: "Removed shared tensor" not in record.getMessage())
-
-
-class TrainerConfig(Schema):
-    """Length and rates of a training. The defaults are the paper's where it gives them."""
-
-    steps: int = Field(ge=1)  # optimizer steps
-    learning_rates: dict[str, Annotated[float, Field(ge=0, le=1)]]  # by part; other parts are frozen
-    warmup: float = Field(default=0.03, ge=0, le=1)  # share of the steps with a rising rate
-    schedule: Literal["cosine", "constant", "cooldown"] = "cosine"  # cooldown: constant, then linear decrease
-    cooldown: float = Field(default=0.2, ge=0, le=1)  # share of the steps with a falling rate
-    floor: float = Field(default=0.0, ge=0, le=1)  # final share of the rate
-    weight_decay: float = Field(default=0.0, ge=0, le=1)
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    clip: float = Field(default=1.0, gt=0)  # norm of the gradient
-    accumulate: int = Field(default=1, ge=1)  # batches per step and process
-    # What the loss of a step is a mean of. tokens: all its supervised tokens, so it does not matter how the step is divided into batches.
-    # batches: the means of its batches (older trainers), in which the tokens of a batch with few of them weigh more.
-    loss_over: Literal["tokens", "batches"] = "tokens"
-    precision: Literal["no", "bf16", "auto"] = "no"  # auto: bf16 if the machine supports it, see `precision_of`
-    seed: int = 0
-    log_every: int = Field(default=10, ge=1)  # steps
-    save_every: int = Field(default=0, ge=0)  # steps; 0: only at the end
 
 
 @dataclass(frozen=True)
@@ -126,7 +102,7 @@ class Trainer:
 
         deadline: time.monotonic() after which no new step starts. report: called after each step. Returns whether all steps are done.
         """
-        end = self.config.steps if until is None else min(until, self.config.steps)
+        end = self.config.length if until is None else min(until, self.config.length)
         self.objective.train()
         while self.step < end and time.monotonic() < deadline:
             self._take_step(batch_of)
@@ -137,7 +113,7 @@ class Trainer:
             if self.config.save_every and self.step % self.config.save_every == 0:
                 self.save()
         self.save()
-        return self.step >= self.config.steps
+        return self.step >= self.config.length
 
     def save(self) -> None:
         """Write a checkpoint: parameters, optimizer, random state and step. The previous one stays intact until the new one is complete.
@@ -315,15 +291,15 @@ def precision_of(config: TrainerConfig, *, cpu: bool = False) -> Literal["no", "
 
 def rate_share(step: int, config: TrainerConfig) -> float:
     """The share of its full rate that every part has at a step: linear warmup, then the schedule. Pure."""
-    warm = config.warmup * config.steps
+    warm = config.warmup * config.length
     if step < warm:
         return (step + 1) / (warm + 1)
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "cooldown":
-        left = (config.steps - step) / max(1.0, config.cooldown * config.steps)
+        left = (config.length - step) / max(1.0, config.cooldown * config.length)
         return config.floor + (1 - config.floor) * min(1.0, left)
-    done = (step - warm) / max(1.0, config.steps - warm)
+    done = (step - warm) / max(1.0, config.length - warm)
     return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -1,47 +1,214 @@
 """Cached features and cached frames: one safetensors file per video, so that training needs neither zarr nor faiss nor PyAV.
 
     DIR/spec.json                 whose features these are (memory.base.feature_spec.FeatureSpec)
-    DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: seconds, source
+    DIR/NAME.safetensors          "features" [T, P, Dv]; metadata: name, seconds, source, damage
 
     DIR/frames.json               {"resolution": S}: a bank of frames, for stages that train the vision tower
-    DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: seconds, source
+    DIR/NAME.safetensors          "frames" uint8 [T, S, S, 3]; metadata: name, seconds, source, damage
+
+NAME is the path of the video below the root of the data, with its suffix: part1/split_1.mp4 lies in DIR/part1/split_1.mp4.safetensors. A
+camera of a memory has its id. Versions up to 0.1 named a file after the stem of the video alone, without metadata "name"; such a file is
+found for a name without a folder only, and `afterview extract` renames it when it meets the video that it was made of.
 
 training.data.extraction writes these files.
 """
 
+import glob
 import json
 import math
 import os
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from afterview.configs import why_unreadable
-from afterview.memory.base.durable import replacing, write_file
+from afterview.memory.base.durable import write_file
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.training.base.errors import DataError
+from afterview.training.data.bank_files import (
+    SUFFIX,
+    Header,
+    bank_name,
+    feature_path,
+    is_legacy,
+    legacy_path,
+    read_header,
+    rename,
+    save,
+)
 
 SPEC, FRAMES = "spec.json", "frames.json"
 BankKind = Literal["features", "frames"]
 _MAKE = "`afterview extract VIDEO --out DIR` makes a bank"  # `--frames` is added for one of frames
+_AGAIN = "delete it and run `afterview extract` again"
 
 
-class FeatureBank:
-    """Features by video name."""
+class Located(NamedTuple):
+    """A video in a bank. key: its name there. asked: the name that was looked for, which may have another suffix. left: folders that were
+    given and are no part of it."""
+
+    key: str
+    asked: str
+    left: str
+
+
+class _Bank:
+    """Files by the name of a video."""
+
+    kind: BankKind
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of one row."""
+        raise NotImplementedError
+
+    def find(self, video: str, data_source: str | None = None, data_root: str | None = None) -> str:
+        """The name that the bank knows a video by. Raises DataError if it has none, or if it cannot tell which one is meant."""
+        return self.locate(video, data_source, data_root).key
+
+    def locate(self, video: str, data_source: str | None = None, data_root: str | None = None) -> Located:
+        """The name that the bank knows a video by.
+
+        As the published reader does, it looks below data_source first; data_root is that of a mixture. Raises DataError as `find` does.
+        """
+        root, source = os.path.normpath(data_root or ""), data_source or ""
+        inner = "" if os.path.isabs(root) or root == os.curdir else root
+        wanted: dict[str, str] = {}  # name -> folders that it leaves out
+        for folders, left in (
+            ((inner, source), ""),
+            ((inner,), source),
+            ((source,), inner),
+            ((), os.path.join(inner, source)),
+        ):
+            wanted.setdefault(bank_name(os.path.join(*folders, video)), left)
+        if source and any((self.directory / place / source).is_dir() for place in ("", inner)):
+            # This bank keeps the folders of data_source: the same name outside of them is another video.
+            wanted = {name: left for name, left in wanted.items() if os.path.basename(source) not in left.split(os.sep)}
+        for name, left in wanted.items():
+            if feature_path(self.directory, name).exists():
+                return Located(name, name, left)
+        alone = bank_name(video)
+        if alone in wanted and Path(alone).name == alone and is_legacy(legacy_path(self.directory, alone)):
+            return Located(alone, alone, wanted[alone])
+        for name, left in wanted.items():  # published files of features are called as the video is, with another suffix
+            for other in (str(Path(name).with_suffix(suffix)) for suffix in (".pt", ".PT")):
+                if feature_path(self.directory, other).exists():
+                    return Located(other, name, left)
+        raise DataError(self._missing(alone if alone in wanted else next(iter(wanted))))
+
+    @cached_property
+    def _folders(self) -> dict[str, str]:
+        """Names of videos without their folders -> one name with them."""
+        found = (path.relative_to(self.directory).as_posix() for path in self.directory.glob(f"*/**/*{SUFFIX}"))
+        return {Path(name).name: name.removesuffix(SUFFIX) for name in found}
+
+    def _in_a_folder(self, name: str) -> str:
+        near = self._folders.get(f"{name}{SUFFIX}")
+        return f", only '{near}': annotations name videos by their paths below the --root of `extract`" if near else ""
+
+    def _missing(self, name: str) -> str:
+        alone, old = Path(name).name, legacy_path(self.directory, name)
+        lacks, extract = f"{self.directory} does not have '{name}'", f"`afterview extract VIDEO --out {self.directory}"
+        rooted = f"{extract} --root DIR`, where VIDEO is DIR/{name},"
+        if alone == name:
+            suffixed = next(self.directory.glob(f"{glob.escape(name)}.*{SUFFIX}"), None)
+            other = (
+                f", only '{suffixed.name.removesuffix(SUFFIX)}': annotations name videos with their suffix"
+                if suffixed
+                else self._in_a_folder(name)
+            )
+            return f"{lacks}{other}; {extract}` adds it"
+        if feature_path(self.directory, alone).exists():
+            return f"{lacks}, only '{alone}', which was extracted without its folder and may be another video; {rooted} adds it"
+        if is_legacy(old):
+            return (
+                f"{lacks}, only '{old.name}' of an earlier version, which did not keep folders, and may be another video; {rooted} "
+                "renames that file if it was made of this video"
+            )
+        return f"{lacks}; {rooted} adds it"
+
+    def rows(self, video: str, data_source: str | None = None, data_root: str | None = None) -> int:
+        """How many frames a video has, from its header. Raises DataError as `load` does."""
+        return self.check(self.find(video, data_source, data_root)).shape[0]
+
+    def check(self, video: str) -> Header:
+        """What the file of a video says of itself; its values are not read. video: its name here.
+
+        Raises DataError unless it has the right kind and shape.
+        """
+        path = self.path(video)
+        try:
+            header = read_header(path)
+        except (OSError, SafetensorError, ValueError) as error:
+            reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
+            raise DataError(f"{path}: {self.kind} of '{video}' cannot be read ({reason}); {_AGAIN}") from None
+        if header.kind != self.kind:
+            raise DataError(f"{path}: holds {header.kind}, not {self.kind}; {_AGAIN}")
+        self._require(path, video, header.dtype, header.shape)
+        if (
+            header.name is not None and header.name != video
+        ):  # renamed by hand, or a file system without upper and lower case
+            raise DataError(f"{path}: is of '{header.name}', not of '{video}'; {_AGAIN}")
+        return header
+
+    def load(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[Tensor, float]:
+        """Features [T, P, Dv] or frames uint8 [T, S, S, 3], and the duration in seconds. data_source, data_root: as for `locate`.
+
+        Raises DataError if the video is missing or does not fit.
+        """
+        video = self.find(video, data_source, data_root)
+        path, kind = self.path(video), self.kind
+        try:
+            with safe_open(path, framework="pt") as file:
+                # A copy: the file is memory-mapped and would be read page by page during a step.
+                found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
+            raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {_AGAIN}") from None
+        self._require(path, video, str(found.dtype).removeprefix("torch."), tuple(found.shape))
+        ends = found.aminmax() if found.is_floating_point() else ()  # 20 times as fast as isfinite
+        if not (math.isfinite(seconds) and seconds > 0 and all(math.isfinite(float(end)) for end in ends)):
+            raise DataError(
+                f"{path}: {kind} of '{video}', or their duration, hold values that are not finite; {_AGAIN}"
+            )
+        return found, seconds
+
+    def _require(self, path: Path, video: str, dtype: str, shape: tuple[int, ...]) -> None:
+        right = "uint8" if self.kind == "frames" else "float16"
+        if shape[1:] != self._shape or not shape[0] or dtype != right:
+            got, wanted = f"{dtype} {list(shape)}", f"{right} [T, {', '.join(map(str, self._shape))}]"
+            raise DataError(f"{path}: {self.kind} of '{video}' are {got}; {wanted} is expected, T at least 1; {_AGAIN}")
+
+    def path(self, video: str) -> Path:
+        """The file of a video by its name in the bank, also one of an earlier version."""
+        path, old = feature_path(self.directory, video), legacy_path(self.directory, video)
+        return old if not path.exists() and is_legacy(old) and Path(video).name == video else path
+
+
+class FeatureBank(_Bank):
+    """Features by the name of a video."""
+
+    kind: BankKind = "features"
 
     def __init__(self, directory: Path) -> None:
         """Raises DataError if there is no spec."""
-        self.directory = directory
+        super().__init__(directory)
         try:
             self.spec = FeatureSpec.model_validate_json((directory / SPEC).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
             reason = "damaged" if isinstance(error, ValidationError) else why_unreadable(error)
             raise DataError(f"{directory / SPEC}: no features can be read without it ({reason}); {_MAKE}") from None
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.spec.tokens.tokens_per_frame, self.spec.tokens.width
 
     def require(self, spec: FeatureSpec) -> None:
         """Raise DataError unless the tower of `spec` made these tokens. Training does not use the index."""
@@ -50,24 +217,25 @@ class FeatureBank:
                 f"{self.directory}: features of '{self.spec.model}' cannot train '{spec.model}': their vision towers differ"
             )
 
-    def load(self, video: str) -> tuple[Tensor, float]:
-        """Features [T, P, Dv] and the duration in seconds. Raises DataError if the video is missing or does not fit the spec."""
-        tokens = self.spec.tokens
-        return _load(self.directory, video, "features", (tokens.tokens_per_frame, tokens.width))
 
+class FrameBank(_Bank):
+    """Frames by the name of a video, in the tower's resolution."""
 
-class FrameBank:
-    """Frames by video name, in the tower's resolution."""
+    kind: BankKind = "frames"
 
     def __init__(self, directory: Path) -> None:
         """Raises DataError if the directory is not a bank of frames."""
-        self.directory = directory
+        super().__init__(directory)
         try:
             self.resolution = int(json.loads((directory / FRAMES).read_text(encoding="utf-8"))["resolution"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{directory / FRAMES}: no frames can be read without it ({why_unreadable(error)}); {_MAKE} --frames"
             ) from None
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.resolution, self.resolution, 3
 
     def require(self, resolution: int) -> None:
         """Raise DataError unless the frames have the tower's resolution, in pixels."""
@@ -76,81 +244,71 @@ class FrameBank:
                 f"{self.directory}: frames of {self.resolution} pixels cannot train a tower that takes {resolution}"
             )
 
-    def load(self, video: str) -> tuple[Tensor, float]:
-        """Frames uint8 [T, S, S, 3] and the duration in seconds. Raises DataError if the video is missing."""
-        return _load(self.directory, video, "frames", (self.resolution, self.resolution, 3))
-
-
-def _load(directory: Path, video: str, kind: BankKind, shape: tuple[int, ...]) -> tuple[Tensor, float]:
-    path = feature_path(directory, video)
-    remedy = "delete it and run `afterview extract` again"
-    try:
-        with safe_open(path, framework="pt") as file:
-            # A copy: the file is memory-mapped and would be read page by page during a step.
-            found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
-        raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {remedy}") from None
-    right, dtype = "uint8" if kind == "frames" else "float16", str(found.dtype).removeprefix("torch.")
-    if found.shape[1:] != shape or not len(found) or dtype != right:
-        got, wanted = f"{dtype} {list(found.shape)}", f"{right} [T, {', '.join(map(str, shape))}]"
-        raise DataError(f"{path}: {kind} of '{video}' are {got}; {wanted} is expected, T at least 1; {remedy}")
-    ends = found.aminmax() if found.is_floating_point() else ()  # 20 times as fast as isfinite
-    if not (math.isfinite(seconds) and seconds > 0 and all(math.isfinite(float(end)) for end in ends)):
-        raise DataError(f"{path}: {kind} of '{video}', or their duration, hold values that are not finite; {remedy}")
-    return found, seconds
-
-
-def require_videos(directory: Path, videos: Iterable[str]) -> None:
-    """Raise DataError unless the bank has a file for every video. Missing files then show up before an epoch, not during it."""
-    there = {entry.name for entry in os.scandir(directory)}
-    missing = sorted({video for video in videos if feature_path(directory, video).name not in there})
-    if missing:
-        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(
-            f"{directory}: does not have '{missing[0]}'{more}; `afterview extract VIDEO --out {directory}` adds it"
-        )
-
 
 def holds(directory: Path, video: str, kind: BankKind, *, source: str = "") -> bool:
     """Whether the bank has a readable file for a video.
 
-    source: what the video is made of, as `save_features` was told. Raises DataError if the file is of another source or kind. (A bank of
-    an earlier version does not know its sources.)
+    source: what the video is made of, as `save_features` was told. A file of an earlier version that was made of it is renamed. Raises
+    DataError if the file is of another source or kind. (A bank of an earlier version may not know its sources.)
     """
-    path = feature_path(directory, video)
+    path, old = feature_path(directory, video), legacy_path(directory, video)
+    if not path.exists() and is_legacy(old):
+        known = read_header(old).source
+        if source and known == source:
+            rename(old, path, video)
+        elif (
+            known or Path(video).name != video
+        ):  # of another video, or nobody knows: it stays, and is never read for this one
+            return False
+        else:
+            path = old
     try:
-        with safe_open(path, framework="pt") as file:
-            kinds, known = list(file.keys()), (file.metadata() or {}).get("source", "")
-    except (OSError, SafetensorError):  # missing, or truncated by a crash of version 0.1.0
+        header = read_header(path)
+    except (OSError, SafetensorError, ValueError):  # missing, or truncated by a crash of version 0.1.0
         return False
-    if kinds != [kind]:
-        raise DataError(f"{path}: holds {' and '.join(kinds)}, not {kind}; give another directory")
-    if source and known and known != source:
+    if header.kind != kind:
+        raise DataError(f"{path}: holds {header.kind}, not {kind}; give another directory")
+    if source and header.source and header.source != source:
         raise DataError(
-            f"{path}: was made of another '{Path(video).stem}'; rename this one, use another bank, or delete that file to replace it"
+            f"{path}: was made of another '{video}'; give `--root DIR`, below which the two have different paths, use another bank, "
+            "or delete that file to replace it"
         )
     return True
 
 
-def feature_path(directory: Path, video: str) -> Path:
-    """Path of a video's file in the bank."""
-    return directory / f"{Path(video).stem}.safetensors"
+def damage_in(directory: Path, video: str) -> str:
+    """What is wrong with a video that the bank has, for people; empty if nothing is known to be, or if it does not have it."""
+    try:
+        return read_header(feature_path(directory, video)).damage
+    except (OSError, SafetensorError, ValueError):
+        return ""
 
 
 def save_features(
-    directory: Path, video: str, features: Tensor, seconds: float, spec: FeatureSpec, *, source: str = ""
+    directory: Path,
+    video: str,
+    features: Tensor,
+    seconds: float,
+    spec: FeatureSpec,
+    *,
+    source: str = "",
+    damage: str = "",
 ) -> None:
-    """Add a video to a bank, creating the bank if necessary. source: what it is made of. Raises DataError for another tower."""
+    """Add a video to a bank, creating the bank if necessary. source: what it is made of. damage: what is wrong with it, for people.
+
+    Raises DataError for another tower.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     if (directory / SPEC).exists():
         FeatureBank(directory).require(spec)
     else:
         write_file(directory / SPEC, json.dumps(spec.model_dump(mode="json"), indent=1).encode())
-    _save(directory, video, {"features": features.contiguous()}, seconds, source)
+    _save_video(directory, video, {"features": features.contiguous()}, seconds, source, damage)
 
 
-def save_frames(directory: Path, video: str, frames: Tensor, seconds: float, *, source: str = "") -> None:
+def save_frames(
+    directory: Path, video: str, frames: Tensor, seconds: float, *, source: str = "", damage: str = ""
+) -> None:
     """Add the frames of a video, uint8 [T, S, S, 3], to a bank, creating it if necessary. Raises DataError for another resolution."""
     directory.mkdir(parents=True, exist_ok=True)
     resolution = int(frames.shape[1])
@@ -158,9 +316,11 @@ def save_frames(directory: Path, video: str, frames: Tensor, seconds: float, *, 
         FrameBank(directory).require(resolution)
     else:
         write_file(directory / FRAMES, json.dumps({"resolution": resolution}).encode())
-    _save(directory, video, {"frames": frames.contiguous()}, seconds, source)
+    _save_video(directory, video, {"frames": frames.contiguous()}, seconds, source, damage)
 
 
-def _save(directory: Path, video: str, tensors: dict[str, Tensor], seconds: float, source: str) -> None:
-    with replacing(feature_path(directory, video)) as partial:
-        save_file(tensors, partial, metadata={"seconds": repr(seconds), "source": source})
+def _save_video(
+    directory: Path, video: str, tensors: dict[str, Tensor], seconds: float, source: str, damage: str
+) -> None:
+    metadata = {"name": bank_name(video), "seconds": repr(seconds), "source": source}
+    save(feature_path(directory, video), tensors, metadata | ({"damage": damage} if damage else {}))

@@ -15,9 +15,9 @@ from afterview.memory.base.durable import write_file
 
 REPORT: Final = "report.json"
 
-Happened = Literal["refused", "dropped", "skipped", "truncated", "shortened"]
+Happened = Literal["refused", "dropped", "skipped", "truncated", "shortened", "damaged"]
 """refused: the training did not start. dropped: left out before the first step. skipped: left out while training. truncated: cut at
-max_length. shortened: used without its leading turn of gpt."""
+max_length. shortened: used without its leading turn of gpt. damaged: used, although the bank says that its video is damaged."""
 
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = 20  # items that a message names; the report names all

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from afterview.memory.directory import Memory
+from afterview.memory.plans.published_sampling import video_frames
 from afterview.memory.plans.recall import RecallConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel, Encoders
@@ -53,7 +54,7 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progr
         footage = test.footage(seed)
         memory, videos = directory / footage.memory, {}
         for camera, script in footage.scripts.items():
-            if not _holds(memory, camera, test.frames):
+            if not _holds(memory, camera, _sampled(test.frames, encoders)):
                 videos[camera] = directory / f"{footage.video(camera)}.mp4"
                 with progress(f"drawing {camera}", "frames") as report:
                     write_video(World.of(script), videos[camera], video=VideoFormat(rate=VIDEO_RATE), progress=report)
@@ -106,6 +107,13 @@ def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple
         }
         return read_cameras(question, {name: said[name] for name in footage.scripts}), None, answer.total_s
     return answer.text, answer.evidence[0].time - START if answer.evidence else None, answer.total_s
+
+
+def _sampled(seconds: int, encoders: Encoders) -> int:
+    """How many frames of a video of so many seconds a memory holds."""
+    if encoders.preset.short_videos == "per-second":
+        return seconds
+    return len(video_frames(seconds * VIDEO_RATE, VIDEO_RATE))
 
 
 def _holds(memory: Path, camera: str, frames: int) -> bool:

@@ -1,12 +1,12 @@
 """The configuration of the small model: configs/training/tiny.yaml."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from afterview.configs import Schema
 from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.preset import Architecture
-from afterview.training.core.trainer import TrainerConfig
+from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.tiny.bank import BankConfig
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig
@@ -53,3 +53,9 @@ class Recipe(Schema):
     naming: NamingConfig = NamingConfig()
     sentences: SentencesConfig
     study: StudyConfig
+
+    @model_validator(mode="after")
+    def _in_steps(self) -> "Recipe":
+        if None in (self.sight.trainer.steps, self.sentences.trainer.steps, self.study.trainer.steps):
+            raise ValueError("epochs count the items of a stage; a recipe needs trainer.steps")
+        return self

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from afterview.memory.base.durable import replacing
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
-from afterview.training.core.trainer import BatchOf, Trainer, TrainerConfig
+from afterview.training.core.trainer import BatchOf, Trainer
+from afterview.training.core.trainer_config import TrainerConfig
 
 _FINISHED = "learnt.safetensors"
 
@@ -53,7 +54,7 @@ def learn_stage(
         return True
     trainer = Trainer(objective, parts, config, context.directory, cpu=context.device.type == "cpu")
     trainer.resume()
-    done = trainer.step >= config.steps
+    done = trainer.step >= config.length
     if not done:
         with context.progress(context.directory.name, "steps", bar=False) as report:
             done = trainer.run(batches(), deadline=context.deadline, report=report)

@@ -129,10 +129,17 @@ def _add_evaluate(commands: Commands) -> None:
 def _add_extract(commands: Commands) -> None:
     parser = add_command(
         commands, "extract", "cache features of videos and memories for training",
-        "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.\n\n"
-        "example:\n  afterview extract story.mp4 ./cameras --out features",
+        "Ingests every SOURCE as `replay`\ndoes and keeps its features, one file per video, for a training configuration.\n"
+        "A SOURCE that cannot be used does not end the others: it is named at the end, and the exit status is 1.\n\n"
+        "examples:\n  afterview extract story.mp4 ./cameras --out features\n"
+        "  afterview extract data/*/*.mp4 --root data --out features",
     )  # fmt: skip
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="a video file, or a memory: one video per camera")
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="a video file, a published file of features (.pt), or a memory: one video per camera",
+    )
     add_memory(parser, "a memory, as a further SOURCE; without any SOURCE the one to extract", instead="sources")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory for the files; existing ones are kept")
     parser.add_argument(
@@ -143,6 +150,16 @@ def _add_extract(commands: Commands) -> None:
         action="store_true",
         help="keep frames instead of features, for a stage that trains the vision tower",
     )
+    parser.add_argument(
+        "--root",
+        metavar="ROOT",
+        help="name videos by their paths below ROOT, as annotations do (default: by their file names)",
+    )
+    parser.add_argument(
+        "--damaged", choices=("keep", "refuse"), default="keep",
+        help="keep: missing seconds of a damaged video keep their places, and the damage is recorded and named; refuse: it is a failure "
+        "(default: keep)",
+    )  # fmt: skip
 
 
 def _add_train(commands: Commands) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
-from afterview.stream.source.address.redact import redact, redact_address
+from afterview.stream.source.address.redact import printable, redact, redact_address
 from afterview.stream.source.address.schemes import SCHEMES, STDIN, Kind, Unreadable, refusal
 from afterview.stream.source.address.variables import fill_variables
 
@@ -69,7 +69,7 @@ def _show(text: str) -> str:
     """An address for people, without its credentials."""
     prefix = _PATTERN_PREFIX if text.startswith(_PATTERN_PREFIX) else ""
     plain = unquote(urlsplit(text).path) if text.lower().startswith("file://") else text
-    return prefix + redact_address(plain.removeprefix(prefix))
+    return prefix + printable(redact_address(plain.removeprefix(prefix)))
 
 
 def _recognise(text: str, shown: str) -> SourceAddress:
@@ -162,7 +162,7 @@ def _device(path: str, shown: str) -> SourceAddress:
 
 def file_address(path: str) -> SourceAddress:
     """The file at a path, which is taken as it is. Raises SourceNotFound, NotAVideo."""
-    return _file(path, path)
+    return _file(path, printable(path))
 
 
 def _file(text: str, shown: str) -> SourceAddress:

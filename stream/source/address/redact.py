@@ -32,6 +32,11 @@ def redact(text: str) -> str:
     return _PAIR.sub(_hide_pair, _URL.sub(_hide_userinfo, redact_values(text)))
 
 
+def printable(text: str) -> str:
+    """`text` in one line that every terminal can print: names of files may hold line ends, control characters, and bytes of no letter."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def hide_values(values: Iterable[str]) -> None:
     """From now on, `redact` and `redact_values` hide these texts wherever they occur."""
     _values.update(value for value in values if len(value) >= SHORTEST_VALUE)

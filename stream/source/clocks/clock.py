@@ -9,7 +9,8 @@ _RTSP_START_S = 5.0
 _AGREE_S = 0.1  # seconds within which two reports agree
 # Reports that contradict each other: so many changes, so far apart, within so many seconds. Believed again after as many without one.
 _CHANGES, _APART_S, _WITHIN_S = 3, 1.0, 60.0
-_JUMP_S = 10.0  # after a larger jump the stream has another clock, and old reports no longer apply
+_JUMP_S = 10.0  # after a larger jump the stream has another clock, and old reports no longer apply ...
+_BACK_S = 1.0  # ... nor after a larger step back: pictures are out of order by less
 
 
 class SourceClock:
@@ -106,7 +107,7 @@ class SourceClock:
         if pts is None or self._wall_offset is None:
             return None
         time = pts * self._unit
-        if self._wall_at is not None and abs(time - self._wall_at) > _JUMP_S:
+        if self._wall_at is not None and not -_BACK_S <= time - self._wall_at <= _JUMP_S:
             self._wall_offset = None
             return None
         self._wall_at = time

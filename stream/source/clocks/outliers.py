@@ -54,8 +54,8 @@ class Outliers(Generic[Packet]):
         self._steps: deque[float] = deque(maxlen=_STEPS)
         self._waiting: list[Timed[Packet]] = []
 
-    def add(self, item: Timed[Packet]) -> Iterator[Timed[Packet]]:
-        """The packets that are ready now."""
+    def add(self, item: Timed[Packet], size: int = 0) -> Iterator[Timed[Packet]]:
+        """The packets that are ready now. size: bytes; a few packets are never too large."""
         item = self._mend_presentation(item)
         if item.line is None:  # no time to judge by
             if not self._waiting:

@@ -2,7 +2,7 @@
 
 What comes out is one line of time in the stream's own unit, which everything behind it can use: the decoder, the sampler and the time line.
 
-recordings           the packets' own times
+recordings           the packets' own times; packets are read ahead to judge doubtful ones (recorded_times.py)
 live                 the same; where the clock jumps, the line goes on by arrivals
 live, times repeated  the arrivals since the first packet of that time are added: some cameras give new times to key frames only
 live, clock wrong    by arrivals, until the clock is right again (clock_check.py)
@@ -20,6 +20,8 @@ import av
 
 from afterview.stream.source.clocks.clock_check import ClockCheck
 from afterview.stream.source.clocks.outliers import Outliers, Timed
+from afterview.stream.source.clocks.recorded_times import RecordedTimes
+from afterview.stream.source.clocks.wrapped_times import WrappedTimes
 
 _LEAST_STEP_S = 0.001
 _CATCH_UP = 0.5  # seconds per second by which the line goes faster to make good what a slow clock left out
@@ -166,15 +168,29 @@ def _moved(time: float | None, shift: float) -> float | None:
 
 
 class PacketTimes:
-    """Of one connection. mended: how many times were wrong and were replaced. latest_wrong_s: the greatest of these, seconds."""
+    """Of one connection. mended: how many times were wrong and were replaced.
 
-    def __init__(self, stream: av.VideoStream, monotonic: Callable[[], float], line: LiveLine | None) -> None:
-        """stream: whose packets are verified. line: of a live stream; None for recordings, HLS and paced sources."""
+    latest_wrong_s, earliest_wrong_s: the greatest and the least of these, seconds.
+    """
+
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        monotonic: Callable[[], float],
+        line: LiveLine | None,
+        *,
+        recorded: bool = False,
+    ) -> None:
+        """stream: whose packets are verified. line: of a live stream; None for recordings, HLS and paced sources.
+
+        recorded: all of it is there already, so that packets may be read ahead.
+        """
         assert stream.time_base is not None, "every demuxed stream has a time base"
         self._index, self._unit, self._monotonic, self._line = stream.index, float(stream.time_base), monotonic, line
-        self._outliers: Outliers[Packet] = Outliers()
+        self._outliers: Outliers[Packet] | RecordedTimes[Packet] = RecordedTimes() if recorded else Outliers()
         self.mended = 0
-        self.latest_wrong_s = -math.inf
+        self.latest_wrong_s, self.earliest_wrong_s = -math.inf, math.inf
+        self._wrapped = WrappedTimes.of(stream) if recorded else None
 
     @property
     def problem(self) -> str:
@@ -187,6 +203,11 @@ class PacketTimes:
         if self._line is None or not (self.mended or self._line.repeated):
             return ""
         return "some pictures come with a wrong or repeated time; they get times between those of their neighbours"
+
+    @property
+    def length_unknown(self) -> bool:
+        """Whether FFmpeg misread the times, and with them the length of the recording."""
+        return self._wrapped is not None and self._wrapped.found
 
     @property
     def changes(self) -> int:
@@ -204,7 +225,8 @@ class PacketTimes:
                 continue
             arrived = None if self._line is None else self._monotonic()
             item = Timed(packet, self._seconds(packet.dts), self._seconds(packet.pts), arrived)
-            yield from map(self._placed, self._outliers.add(item))
+            item = item if self._wrapped is None else self._wrapped.unwrapped(item)
+            yield from map(self._placed, self._outliers.add(item, packet.size))
         yield from map(self._placed, self._outliers.rest())
 
     def _seconds(self, time: int | None) -> float | None:
@@ -213,9 +235,12 @@ class PacketTimes:
     def _placed(self, item: Timed[Packet]) -> Packet:
         if item.mended:
             self.mended += 1
-            self.latest_wrong_s = max(self.latest_wrong_s, self._seconds(item.packet.pts) or -math.inf)
+            stated = self._seconds(item.packet.pts)
+            if stated is not None:
+                self.latest_wrong_s = max(self.latest_wrong_s, stated)
+                self.earliest_wrong_s = min(self.earliest_wrong_s, stated)
         dts, pts = (item.dts, item.pts) if self._line is None else self._line.place(item)
-        if item.mended or (dts, pts) != (item.dts, item.pts):
+        if item.mended or self._wrapped is not None or (dts, pts) != (item.dts, item.pts):
             item.packet.dts, item.packet.pts = self._units(dts), self._units(pts)
         return item.packet
 

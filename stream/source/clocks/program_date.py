@@ -13,7 +13,7 @@ import io
 import logging
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import av
@@ -64,9 +64,8 @@ async def _fetch(url: str) -> tuple[bytes, float | None] | None:
     async with asyncio.timeout(TIMEOUT_S), httpx2.AsyncClient(headers=headers, timeout=TIMEOUT_S) as client:
         fetch = _Fetcher(client, url)
         url, playlist = await fetch.get(url, _LONGEST_PLAYLIST)
-        variant = first_variant(playlist.decode())
-        if variant is not None:
-            url, playlist = await fetch.get(urljoin(url, variant), _LONGEST_PLAYLIST)
+        if variants := variants_of(playlist.decode()):
+            url, playlist = await _first_that_is_there(fetch, [urljoin(url, variant) for variant in variants])
         segment = newest_segment(playlist.decode())
         if segment is None or segment.start is segment.head is None:
             return None
@@ -77,10 +76,26 @@ async def _fetch(url: str) -> tuple[bytes, float | None] | None:
         return head + data, segment.start
 
 
-def first_variant(playlist: str) -> str | None:
-    """URI of a master playlist's first variant (all variants have the same times); None for a media playlist."""
+async def _first_that_is_there(fetch: "_Fetcher", urls: list[str]) -> tuple[str, bytes]:
+    for url in urls[:-1]:
+        try:
+            return await fetch.get(url, _LONGEST_PLAYLIST)
+        except httpx2.HTTPError:
+            continue
+    return await fetch.get(urls[-1], _LONGEST_PLAYLIST)
+
+
+def variants_of(playlist: str) -> list[str]:
+    """URIs of a master playlist's variants (all have the same times), those with pictures first; none for a media playlist."""
     variants = m3u8.loads(playlist).playlists
-    return variants[0].uri if variants else None
+    return [variant.uri for variant in sorted(variants, key=lambda variant: not _has_pictures(variant.stream_info))]
+
+
+def _has_pictures(about: Any) -> bool:
+    if about.resolution:
+        return True
+    codecs = [codec.strip() for codec in (about.codecs or "").split(",") if codec.strip()]
+    return not codecs or not all(codec.startswith(("mp4a", "ac-3", "ec-3", "opus", "fLaC")) for codec in codecs)
 
 
 def newest_segment(playlist: str) -> Segment | None:

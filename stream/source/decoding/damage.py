@@ -69,11 +69,15 @@ class Damage:
         self._plain = 0
         self.believes_marks = True
 
+    def marked(self, packet: Packet) -> bool:
+        """Whether the demuxer marks it as damaged, and is believed."""
+        return packet.is_corrupt and self.believes_marks
+
     def packet(self, number: int, packet: Packet, kind: PacketKind | None = None) -> None:
         """The next packet. number: ascending from 1. kind: if it is known already."""
         if self._kinds is not None and kind is None:
             kind = self._kinds.of(bytes(packet))
-        if packet.is_corrupt and self.believes_marks:
+        if self.marked(packet):
             self._broken[number] = kind is not None and kind.disposable
         root = _Root(number, packet.pts)
         if kind is None:

@@ -34,7 +34,7 @@ class KeyFrameDecoder(Generic[Moment]):
             if self._begun:
                 yield self._moment(Times.of(packet)), None
             return
-        self.damaged += packet.is_corrupt
+        self.damaged += self.damage.marked(packet)
         moment = self._moment(Times.of(packet))
         if self._begun and not self._due(moment):
             yield moment, None
@@ -50,7 +50,7 @@ class KeyFrameDecoder(Generic[Moment]):
         try:
             frames = [*self._context.decode(packet), *self._context.decode(None)]
         except (av.FFmpegError, ValueError):
-            self.damaged += not packet.is_corrupt  # otherwise it is counted
+            self.damaged += not self.damage.marked(packet)  # otherwise it is counted
             frames = self.damage.refused(packet)
         self.damage.decoded(frames)
         return frames

@@ -74,7 +74,7 @@ class LazyDecoder(Generic[Moment]):
                 yield from self._shown(self._decode(None))
             yield from self._turns(None, last=True)
             return
-        self.damaged += packet.is_corrupt
+        self.damaged += self.damage.marked(packet)
         self._count += 1
         packet.opaque = PacketNumber(self._count)
         kind = None if self._kinds is None else self._kinds.of(bytes(packet))
@@ -331,7 +331,7 @@ class LazyDecoder(Generic[Moment]):
         except av.error.EOFError:
             return []  # drained already
         except (av.FFmpegError, ValueError):
-            self.damaged += packet is None or not packet.is_corrupt  # otherwise it is counted
+            self.damaged += packet is None or not self.damage.marked(packet)  # otherwise it is counted
             frames = self.damage.refused(packet)
         self.damage.decoded(frames)
         self._begun = self._begun or bool(frames)

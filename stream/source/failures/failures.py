@@ -17,7 +17,8 @@ from afterview.stream.errors import (
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.address.schemes import NO_SRT
-from afterview.stream.source.failures.refusals import explain_refusal
+from afterview.stream.source.failures.hls_answer import explain_hls
+from afterview.stream.source.failures.refusals import explain_refusal, explain_silence
 from afterview.stream.source.failures.unfinished import NEVER_FINISHED, was_never_finished
 
 _REFUSED = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
@@ -31,7 +32,12 @@ def explain_opening(
 
     took_s: how long opening took; over RTSP, FFmpeg reports a timeout as one of several other errors.
     """
-    if isinstance(error, av.error.ExitError) or (address.live and took_s >= timeout_s):
+    timed_out = isinstance(error, av.error.ExitError) or (address.live and took_s >= timeout_s)
+    if address.kind == "hls" and (timed_out or isinstance(error, ValueError)) and (cause := explain_hls(address)):
+        return cause
+    if timed_out:
+        if cause := explain_silence(address, transport):
+            return cause
         return SourceTimeout(
             f"{address.redacted}: no answer within {timeout_s:g} s; check the address and that the camera is on"
         )
@@ -69,6 +75,11 @@ def codec_changed(address: SourceAddress) -> SourceLost:
 
 def _classify(error: Exception, address: SourceAddress) -> tuple[type[SourceError], str]:
     if isinstance(error, _REFUSED):
+        if "***" in address.redacted.partition("?")[2]:
+            return (
+                AuthenticationFailed,
+                "the server refuses the token in the address; it may have expired: get a new address",
+            )
         if "@" not in address.redacted:
             return (
                 AuthenticationFailed,

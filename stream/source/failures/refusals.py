@@ -12,13 +12,14 @@ import av
 from afterview.stream.errors import NotAVideo, SourceError, SourceUnreachable
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.address.redact import redact
-from afterview.stream.source.failures.rtsp_status import LIMIT_S, RtspAnswer, ask
+from afterview.stream.source.failures.rtsp_status import INCOMPLETE, LIMIT_S, RtspAnswer, ask
 
 _CLEAR = (
     av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, av.error.HTTPNotFoundError, ConnectionRefusedError,
     av.error.ExitError, av.error.ProtocolNotFoundError,
 )  # fmt: skip
 """Errors of FFmpeg that say what the matter is."""
+_SILENT_S = 0.5  # for a server that has been silent for long
 _OTHER_TRANSPORT = {
     "tcp": "try --udp",
     "udp": "leave out --udp",
@@ -70,15 +71,39 @@ def _of_rtsp(address: SourceAddress, answer: RtspAnswer, transport: str) -> Sour
     if answer.method and answer.status == 461:
         over = {"tcp": "TCP", "udp": "UDP", "multicast": "multicast"}.get(transport, transport)
         text = f"the server does not send over {over} (461 {answer.text}); {_OTHER_TRANSPORT[transport]}"
+    elif answer.method and answer.other_transport:
+        text = f"the server answers SETUP with another transport than it was asked for; {_OTHER_TRANSPORT[transport]}"
+    elif answer.status == 200 and not answer.described:
+        text = "the server's description of the stream is empty, or states no length; look at the log of the camera or the server"
+    elif answer.location:
+        text = _redirected(answer)
     elif answer.status in (401, 403, 404) or (answer.method and 200 <= answer.status < 300):
         return None
     elif answer.status:
         number = f"{answer.status} {answer.text}".strip()
         remedy = _REMEDIES.get(answer.status, "check the path, and the log of the camera or the server")
-        text = f"the server refused {answer.method} with {redact(number)}: {remedy}"
+        asked = answer.method + (
+            f" of its video track {answer.track}" if answer.track > 1 and answer.method == "SETUP" else ""
+        )
+        text = f"the server refused {asked} with {redact(number)}: {remedy}"
     else:
         return _not_rtsp(address, answer)
     return SourceUnreachable(f"{address.redacted}: {text}")
+
+
+def _redirected(answer: RtspAnswer) -> str:
+    """FFmpeg follows redirects to RTSP only, and without end."""
+    if answer.location.startswith(("rtsp://", "rtsps://")):
+        return f"the server redirects ({answer.status}) to {answer.location}, perhaps in a circle; watch the address that has the stream"
+    return f"the server redirects ({answer.status}) to {answer.location}, which is not RTSP; watch that address"
+
+
+def explain_silence(address: SourceAddress, transport: str) -> SourceError | None:
+    """The same for an RTSP source that gave no picture before a timeout: something that is not RTSP, or redirects in a circle."""
+    answer = ask(address.url, transport, play=False, limit_s=_SILENT_S) if address.kind == "rtsp" else None
+    if answer is None or not (answer.location or (answer.method and not answer.status and answer.text != "no answer")):
+        return None
+    return _of_rtsp(address, answer, transport)
 
 
 def _not_rtsp(address: SourceAddress, answer: RtspAnswer) -> SourceError | None:
@@ -86,6 +111,8 @@ def _not_rtsp(address: SourceAddress, answer: RtspAnswer) -> SourceError | None:
         text = "what answers there does not speak TLS; write rtsp:// instead of rtsps://, or check the port"
     elif not answer.method:
         return None
+    elif answer.text == INCOMPLETE:
+        text = f"the server's answer to {answer.method} is shorter than it states; look at the log of the camera or the server"
     elif answer.text.startswith("HTTP/"):
         text = "a web server answers there, not RTSP; write http://, or give the RTSP port (often 554 or 8554)"
     elif answer.text == "no answer":
@@ -121,8 +148,13 @@ def _of_http(address: SourceAddress) -> SourceError | None:
         remedy = _REMEDIES.get(status, "check the path, and the log of the camera or the server")
         return SourceUnreachable(f"{address.redacted}: the server answers {status}: {remedy}")
     if status == 200 and kind in ("text/html", "application/xhtml+xml"):
-        return NotAVideo(
-            f"{address.redacted}: is a web page, not a video; give the address of the stream itself (rtsp://, .m3u8 or MJPEG; see the "
-            "camera's manual)"
-        )
+        return web_page(address)
     return None
+
+
+def web_page(address: SourceAddress, redirected_to: str = "") -> NotAVideo:
+    """A server answers with a web page. redirected_to: the path to which it redirects, if it does."""
+    what = f"redirects to a web page ({redirected_to}), perhaps to log in" if redirected_to else "is a web page"
+    return NotAVideo(
+        f"{address.redacted}: {what}, not a video; give the address of the stream itself (rtsp://, .m3u8 or MJPEG; see the camera's manual)"
+    )

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
+from afterview.stream.source.address.redact import redact
+
+INCOMPLETE = "an answer without its end"
 LIMIT_S = 2.0  # of all requests together
 _MOST_BYTES = 65536  # of an answer
 _STATUS = re.compile(r"RTSP/\d\.\d (\d{3}) ?([^\r\n]*)")
@@ -29,13 +32,19 @@ class RtspAnswer:
     """What the server answered to the last request.
 
     method: that request; "" if no connection was made. status: 0 if the answer is not RTSP. text: its first line, or why there is none, of
-    printable ASCII. media: the kinds of media in its description, such as "video" and "audio".
+    printable ASCII. media: the kinds of media in its description, such as "video" and "audio". described: it had a description.
+    location: where it redirects to, for people. other_transport: it set up another transport than it was asked for.
+    track: the number of the video track that was asked for last, from 1.
     """
 
     method: str
     status: int
     text: str
     media: tuple[str, ...] = ()
+    described: bool = True
+    location: str = ""
+    other_transport: bool = False
+    track: int = 1
 
 
 class _NoAnswer(Exception):
@@ -43,7 +52,12 @@ class _NoAnswer(Exception):
 
 
 def ask(
-    url: str, transport: str, *, play: bool = True, monotonic: Callable[[], float] = time.monotonic
+    url: str,
+    transport: str,
+    *,
+    play: bool = True,
+    limit_s: float = LIMIT_S,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> RtspAnswer | None:
     """The first answer that is not 200, or the last one; None within no time or for a transport that is not asked over.
 
@@ -53,7 +67,7 @@ def ask(
         return None
     parts = urlsplit(url)
     try:
-        with _Dialogue(parts, monotonic() + LIMIT_S, monotonic) as dialogue:
+        with _Dialogue(parts, monotonic() + limit_s, monotonic) as dialogue:
             return dialogue.run(_TRANSPORTS[transport], play=play)
     except _NoAnswer as error:
         return RtspAnswer(dialogue.method, 0, str(error), tuple(dialogue.media))
@@ -70,7 +84,9 @@ class _Dialogue:
         netloc = parts.netloc.rpartition("@")[2]
         self._url = parts._replace(scheme="rtsp", netloc=netloc).geturl()
         tls = parts.scheme == "rtsps"
-        self._socket = socket.create_connection((parts.hostname or "", parts.port or (322 if tls else 554)), LIMIT_S)
+        self._socket = socket.create_connection(
+            (parts.hostname or "", parts.port or (322 if tls else 554)), until - monotonic()
+        )
         if tls:
             context = ssl.create_default_context()  # like FFmpeg, which checks no certificates: cameras sign their own
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -84,6 +100,7 @@ class _Dialogue:
         self._challenge, self._session = "", ""
         self.method = ""
         self.media: list[str] = []
+        self._track, self._other_transport = 1, False
 
     def __enter__(self) -> "_Dialogue":
         return self
@@ -93,31 +110,49 @@ class _Dialogue:
 
     def run(self, transport: str, *, play: bool) -> RtspAnswer:
         """OPTIONS, DESCRIBE, SETUP and PLAY, until one is refused."""
-        status, text, _, _ = self._request("OPTIONS", self._url)
+        status, text, head, body = self._request("OPTIONS", self._url)
+        described = True
         if status == 200:
             status, text, head, body = self._request("DESCRIBE", self._url, "Accept: application/sdp\r\n")
-            self.media = re.findall(r"^m=(\w+)", body, re.MULTILINE)
+            self.media, described = re.findall(r"^m=(\w+)", body, re.MULTILINE), status != 200 or "=" in body
             if status == 200 and play and "video" in self.media:
-                status, text = self._set_up(_header(head, "Content-Base") or self._url, body, transport)
-        return RtspAnswer(self.method, status, text, tuple(self.media))
-
-    def _set_up(self, base: str, description: str, transport: str) -> tuple[int, str]:
-        section = description.partition("m=video")[2].partition("\nm=")[0]
-        found = re.search(r"^a=control:(\S+)", section, re.MULTILINE)
-        control = found[1] if found else ""
-        track = (
-            control if "://" in control else base if control in ("", "*") else urljoin(base.rstrip("/") + "/", control)
+                status, text, head = self._set_up(_header(head, "Content-Base") or self._url, body, transport)
+        location = redact(_printable(_header(head, "Location"))) if 300 <= status < 400 else ""
+        return RtspAnswer(
+            self.method, status, text, tuple(self.media), described, location, self._other_transport, self._track
         )
-        status, text, head, _ = self._request("SETUP", track, f"Transport: {transport}\r\n")
-        if status == 200:
+
+    def _set_up(self, base: str, description: str, transport: str) -> tuple[int, str, str]:
+        """SETUP of every video track, as FFmpeg sends it, and PLAY."""
+        status, text, head = 0, "", ""
+        for self._track, section in enumerate(
+            re.findall(r"^m=video.*?(?=^m=|\Z)", description, re.MULTILINE | re.DOTALL), 1
+        ):
+            found = re.search(r"^a=control:(\S+)", section, re.MULTILINE)
+            control = found[1] if found else ""
+            track = (
+                control
+                if "://" in control
+                else base
+                if control in ("", "*")
+                else urljoin(base.rstrip("/") + "/", control)
+            )
+            status, text, head, _ = self._request("SETUP", track, f"Transport: {transport}\r\n")
+            if status != 200:
+                return status, text, head
             self._session = _header(head, "Session").partition(";")[0]
-            status, text, _, _ = self._request("PLAY", self._url, "Range: npt=0.000-\r\n")
-            self._socket.sendall(self._text("TEARDOWN", self._url, ""))
-        return status, text
+            got = _header(head, "Transport").upper()
+            self._other_transport = bool(got) and ("TCP" in got) != ("TCP" in transport)
+            if self._other_transport:
+                return status, text, head
+        status, text, head, _ = self._request("PLAY", self._url, "Range: npt=0.000-\r\n")
+        self._socket.sendall(self._text("TEARDOWN", self._url, ""))
+        return status, text, head
 
     def _request(self, method: str, url: str, headers: str = "") -> tuple[int, str, str, str]:
         """Status, first line, headers and body of the answer; with the login if the server asks for it."""
         self.method = method
+        status, text, head, body = 0, "", "", ""
         for _ in range(2):
             self._socket.sendall(self._text(method, url, headers))
             status, text, head, body = self._answer()
@@ -147,8 +182,11 @@ class _Dialogue:
             raise _NoAnswer(_printable(head))
         length = _header(head, "Content-Length")
         wanted = min(int(length), _MOST_BYTES) if length.isdecimal() else 0
-        while len(self._data) < wanted:
-            self._receive()
+        try:
+            while len(self._data) < wanted:
+                self._receive()
+        except _NoAnswer:
+            raise _NoAnswer(INCOMPLETE) from None
         body, self._data = self._data[:wanted], self._data[wanted:]
         return int(match[1]), _printable(match[2]), head, body.decode("utf-8", "replace").replace("\r\n", "\n")
 

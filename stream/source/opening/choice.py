@@ -15,8 +15,9 @@ from collections.abc import Callable
 import av
 from av.stream import Discard, Disposition
 
-from afterview.stream.errors import NotAVideo
+from afterview.stream.errors import NotAVideo, SourceError
 from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.failures.hls_answer import explain_hls
 from afterview.stream.source.failures.refusals import no_video_described
 from afterview.stream.source.offered import OfferedStream, list_streams
 from afterview.stream.source.opening.stated_size import stated_size
@@ -81,7 +82,9 @@ def _unusable(stream: av.VideoStream) -> str:
     return "text" if stream.codec_context.name in _TEXT_CODECS else ""
 
 
-def _no_video(container: av.container.InputContainer, address: SourceAddress, why: set[str]) -> NotAVideo:
+def _no_video(container: av.container.InputContainer, address: SourceAddress, why: set[str]) -> SourceError:
+    if address.kind == "hls" and len(container.streams) == 0 and (cause := explain_hls(address)):
+        return cause
     if address.kind == "rtsp" and len(container.streams) == 0:
         return no_video_described(address)
     if "no decoder" in why:

@@ -8,6 +8,14 @@ from afterview.stream.source.opening.first_picture import WITHOUT_ANALYSIS, key_
 
 # Frames and microseconds that FFmpeg analyses while opening; its default of 20 frames takes 3 s over RTSP at 10 frames per second.
 _QUICK_START = {"fpsprobesize": "3", "analyzeduration": "500000"}
+# Segments may be called anything (.jpg, or nothing): local files are out of reach of a playlist from a server. With a connection that is
+# kept, FFmpeg waits in vain for a second range of one file (#EXT-X-BYTERANGE).
+_HLS = {
+    "allowed_extensions": "ALL",
+    "allowed_segment_extensions": "ALL",
+    "extension_picky": "0",
+    "http_persistent": "0",
+}
 _SDP_NEEDS = "file,udp,rtp"  # FFmpeg lets a file name no network protocols unless it is told to
 _TRANSPORTS = {"tcp": "tcp", "udp": "udp", "http": "http", "multicast": "udp_multicast"}
 
@@ -33,7 +41,7 @@ def dialing(address: SourceAddress, config: SourceConfig) -> Dialing:
         case "network" if address.url.startswith("tcp:"):
             options = dict(_QUICK_START)  # raw H.264 at 10 frames per second: 3 s for 12
         case "hls" | "http":
-            options = {"live_start_index": "-1", **_QUICK_START}  # the newest segment, not a burst of old ones
+            options = {"live_start_index": "-1", **_QUICK_START, **_HLS}  # the newest segment, not a burst of old ones
         case "sdp":
             format_name, options = (
                 "sdp",

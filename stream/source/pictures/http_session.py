@@ -5,7 +5,6 @@ stop flag is checked four times a second. Nothing else runs in it.
 """
 
 import asyncio
-import base64
 import contextlib
 import errno
 import os
@@ -13,10 +12,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import av
 import httpx2
@@ -25,6 +24,7 @@ from afterview.stream.errors import SourceError, SourceLost, SourceNotFound, Sou
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.failures.failures import explain_opening
+from afterview.stream.source.pictures.http_login import Login
 
 _LOOK_EVERY_S = 0.25  # for the stop flag
 _CLOSE_WITHIN_S = 1.0
@@ -49,8 +49,11 @@ class Reply:
 
     def __init__(self, session: "HttpSession", response: httpx2.Response) -> None:
         self._session, self._response = session, response
-        self._body: AsyncIterator[bytes] = response.aiter_raw()
+        self._body: AsyncGenerator[bytes, None] = (
+            response.aiter_bytes()
+        )  # some servers compress though nobody asked for it
         self._next: asyncio.Task[bytes] | None = None
+        self._redirected_to = session.redirected_to
 
     @property
     def content_type(self) -> str:
@@ -63,6 +66,16 @@ class Reply:
         """Bytes of the body, if stated."""
         text = self._response.headers.get("content-length", "")
         return int(text) if text.isdecimal() else None
+
+    @property
+    def unchanged(self) -> bool:
+        """The server says that nothing changed since its last answer, and sends no body."""
+        return self._response.status_code == 304
+
+    @property
+    def redirected_to(self) -> str:
+        """The path that redirects led to, without a query; '' if there were none."""
+        return self._redirected_to
 
     @property
     def tag(self) -> str:
@@ -90,6 +103,7 @@ class Reply:
         if self._next is not None:
             self._session.cancel(self._next)
             self._next = None
+        self._session.finish(self._body.aclose())  # from the outside in: asyncio cannot close what lies in one another
         self._session.finish(self._response.aclose())
 
 
@@ -107,6 +121,10 @@ class Stopped(SourceLost):
     """The reader was told to stop."""
 
 
+class CutOff(SourceLost):
+    """The server closed the connection before the end of its answer."""
+
+
 class HttpSession:
     """Connections to the server of one source. Use as a context manager, in one thread."""
 
@@ -115,9 +133,12 @@ class HttpSession:
         self._loop = asyncio.new_event_loop()
         self._client = httpx2.AsyncClient(headers=_HEADERS, verify=_tls(), timeout=None, follow_redirects=False)
         parts = urlsplit(address.url)
-        self._login = _Login(parts)
+        self._login = Login(parts)
         self._origin = _origin(parts)
+        self._reply: Reply | None = None  # the latest
         self._kept = False  # there may be an open connection
+        self.redirected_to = ""  # path to which redirects of the latest answer led
+        self.retry_after_s = 0.0  # seconds that the latest refusal asks to wait
 
     def __enter__(self) -> Self:
         return self
@@ -131,22 +152,28 @@ class HttpSession:
         """Close all connections."""
         if self._loop.is_closed():
             return
+        if self._reply is not None:
+            self._reply.close()
         self.finish(self._client.aclose())
         for task in asyncio.all_tasks(self._loop):
             self.cancel(task)
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    def get(self, limit_s: float) -> Reply:
-        """The answer to a GET, once its headers are there. Raises SourceError, NotUnderstood, Stopped."""
+    def get(self, limit_s: float, *, again: bool = False) -> Reply:
+        """The answer to a GET, once its headers are there. again: there was one before, so "not modified" is an answer.
+
+        Raises SourceError, NotUnderstood, Stopped.
+        """
         began = time.monotonic()
         task = self.start(self._answer())
         try:
             if self.wait_for(task, limit_s):
                 response = task.result()
-                failure = self._refusal(response, limit_s)
+                failure = self._refusal(response, limit_s, again)
                 if failure is None:
-                    return Reply(self, response)
+                    self._reply = Reply(self, response)
+                    return self._reply
                 self.finish(response.aclose())
             else:
                 failure = self._explain(TimeoutError(), limit_s, limit_s)
@@ -170,7 +197,7 @@ class HttpSession:
 
     async def _follow(self) -> httpx2.Response:
         """GET, along redirects. The login goes to the source's own host only."""
-        url, login = self._address.url, self._login
+        url, login, self.redirected_to = self._address.url, self._login, ""
         for _ in range(_MOST_REDIRECTS + 1):
             parts = urlsplit(url)
             plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -182,8 +209,9 @@ class HttpSession:
             target = urlsplit(url)
             if target.scheme not in _DEFAULT_PORTS:
                 raise httpx2.UnsupportedProtocol(f"redirected to {redact(target.scheme)}://")
+            self.redirected_to = redact(target.path)
             if target.username is not None or not self._is_own(target):
-                login = _Login(target)
+                login = Login(target)
         raise httpx2.TooManyRedirects(f"more than {_MOST_REDIRECTS} redirects")
 
     def _is_own(self, target: SplitResult) -> bool:
@@ -193,8 +221,16 @@ class HttpSession:
             (self._origin[0], self._origin[2]) == ("http", 80) and origin == ("https", self._origin[1], 443)
         )
 
-    def _refusal(self, response: httpx2.Response, limit_s: float) -> SourceError | None:
+    def _refusal(self, response: httpx2.Response, limit_s: float, again: bool) -> SourceError | None:
         status = response.status_code
+        stated = response.headers.get("retry-after", "")
+        self.retry_after_s = float(stated) if stated.isascii() and stated.isdecimal() and len(stated) < 6 else 0.0
+        if status == 304 and again:
+            return None
+        if status in (204, 205):
+            return SourceUnreachable(
+                f"{self._address.redacted}: the server has no picture at present ({status}); is the camera on?"
+            )
         if status == 401 or status == 403:
             kind = av.error.HTTPUnauthorizedError if status == 401 else av.error.HTTPForbiddenError
             return explain_opening(kind(status, ""), self._address, limit_s, took_s=0.0)
@@ -226,11 +262,11 @@ class HttpSession:
 
     def explain_reading(self, error: Exception) -> SourceError:
         """Of an error while the body was read."""
-        cause = _system_error(error)
         if isinstance(error, httpx2.RemoteProtocolError):
-            reason = "the server closed the connection in the middle"
-        else:
-            reason = _text(cause) or "the connection broke"
+            return CutOff(f"{self._address.redacted}: reading failed: the server closed the connection in the middle")
+        if isinstance(error, httpx2.DecodingError):
+            return SourceLost(f"{self._address.redacted}: reading failed: the server's compression is damaged")
+        reason = _text(_system_error(error)) or "the connection broke"
         return SourceLost(f"{self._address.redacted}: reading failed: {redact(reason)}")
 
     # --- waiting ---
@@ -299,38 +335,3 @@ def _system_error(error: BaseException | None) -> OSError | None:
             continue
         error, seen = error.__cause__ or error.__context__, seen + 1
     return found
-
-
-class _Login(httpx2.Auth):
-    """The login of a URL: sent only when the server asks for it, then with every request. Digest is preferred to Basic."""
-
-    def __init__(self, parts: SplitResult) -> None:
-        self._known = parts.username is not None
-        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
-        self._digest: httpx2.DigestAuth | None = None
-        self._basic = False
-
-    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """See httpx2.Auth."""
-        if self._digest is not None:
-            yield from self._digest.auth_flow(request)
-            return
-        if self._basic:
-            request.headers["Authorization"] = self._basic_header()
-        response = yield request
-        if response.status_code != 401 or not self._known or self._basic:
-            return
-        asked = [value.strip().lower() for value in response.headers.get_list("www-authenticate")]
-        if any(value.startswith("digest ") for value in asked):
-            digest = httpx2.DigestAuth(self._user, self._password)
-            flow = digest.auth_flow(request)
-            next(flow)  # the request that has been sent
-            yield flow.send(response)
-            self._digest = digest
-        elif any(value.startswith("basic") for value in asked) or not asked:
-            self._basic = True
-            request.headers["Authorization"] = self._basic_header()
-            yield request
-
-    def _basic_header(self) -> str:
-        return "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()

@@ -6,7 +6,10 @@ A JPEG is read by its structure, so markers inside an embedded thumbnail (EXIF) 
 import re
 from typing import Literal, NamedTuple
 
-Format = Literal["mjpeg", "png", "webp"]  # names of FFmpeg's decoders
+Decoded = Literal["mjpeg", "png", "webp"]  # names of FFmpeg's decoders
+Format = Decoded | Literal["gif", "bmp", "tiff", "avif"]
+
+WHOLE_FILES = ("gif", "bmp", "tiff", "avif")  # these are read by the file, where an answer is one picture
 
 SOI = b"\xff\xd8\xff"  # a JPEG begins so
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
@@ -39,6 +42,19 @@ def format_of(data: bytes | bytearray) -> Format | Literal["unknown"] | None:
     return "unknown" if len(head) < _SNIFF and (partial or riff) else None
 
 
+def file_format_of(data: bytes) -> Format | None:
+    """The format of a whole picture file, of any that can be read."""
+    kind = format_of(data)
+    if kind is not None and kind != "unknown":
+        return kind
+    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis", b"mif1"):
+        return "avif"
+    starts: tuple[tuple[bytes, Format], ...] = (
+        (b"GIF8", "gif"), (b"BM", "bmp"), (b"II*\0", "tiff"), (b"MM\0*", "tiff"),
+    )  # fmt: skip
+    return next((kind for start, kind in starts if data.startswith(start)), None)
+
+
 class PictureEnd:
     """Of one picture, whose bytes come piece by piece."""
 
@@ -47,6 +63,8 @@ class PictureEnd:
         self._at = 2  # up to here the picture is known
         self._in_scan = False
         self._table_at: int | None = None  # a segment that cannot hold another picture, before _at
+        self._note_at: int | None = None  # a comment or application data, which may hold anything, before _at
+        self._notes: list[tuple[int, int]] = []  # such segments that a marker follows: they are whole
 
     def find(self, data: bytearray) -> End | None:
         """data: all bytes so far, from the picture's first one. None: more are needed."""
@@ -59,6 +77,12 @@ class PictureEnd:
         found = data.find(_PNG_END, max(0, self._at - len(_PNG_END)))
         self._at = len(data)
         return None if found < 0 else End(found + len(_PNG_END))
+
+    def past_note(self, at: int) -> int | None:
+        """Where the comment or application data ends that this byte lies in; that may be beyond the data so far. None: it lies in none."""
+        if self._note_at is not None and self._note_at <= at < self._at:
+            return self._at
+        return next((end for begin, end in self._notes if begin <= at < end), None)
 
     def _jpeg(self, data: bytearray) -> End | None:
         while True:
@@ -76,6 +100,10 @@ class PictureEnd:
                 if start >= 0:
                     return End(start, cut=True)
             marker = data[self._at + 1]
+            if self._note_at is not None:
+                if data[self._at] == 0xFF and marker not in (0x00, 0x01):
+                    self._notes.append((self._note_at, self._at))
+                self._note_at = None
             if data[self._at] == 0xFF and marker == _EOI:
                 return End(self._at + 2)
             if data[self._at : self._at + 3] == SOI:
@@ -94,5 +122,7 @@ class PictureEnd:
             self._at, self._in_scan = at + 2, True  # damage: the next marker may be sound
             return
         self._at, self._in_scan = at + 2 + length, marker == _SOS
-        if marker != 0xFE and not 0xE0 <= marker <= 0xEF:  # comments and application data may hold a thumbnail
+        if marker == 0xFE or 0xE0 <= marker <= 0xEF:  # comments and application data may hold a thumbnail
+            self._note_at = at + 4
+        else:
             self._table_at = at + 4

@@ -8,12 +8,14 @@ a part is a picture if its first bytes say so, and it ends where the picture end
 from email.message import Message
 from typing import NamedTuple
 
+from afterview.stream.source.address.redact import redact
 from afterview.stream.source.pictures.jpeg_end import SOI, Format, PictureEnd, format_of
 
 MOST_BYTES = 64 << 20  # of one picture
 MOST_HEADER_BYTES = 64 << 10  # of one part
 _LONGEST_BOUNDARY = 100  # bytes; RFC 2046 allows 70
 _SHORT = 4  # bytes; a boundary shorter than this counts at the beginning of a line only, as it may occur in a picture
+_QUOTED = 80  # letters of a text that are shown
 _MAYBE_PICTURES = ("image/", "application/octet-stream", "video/")  # types of parts in which a picture is looked for
 
 
@@ -42,12 +44,24 @@ def content_type(value: str) -> tuple[str, str]:
     return kind, boundary if isinstance(boundary, str) else ""
 
 
+def _first_line(data: bytes) -> str:
+    """Of a text, for people."""
+    line = redact((data.decode("utf-8", "replace").strip().splitlines() or [""])[0])[:_QUOTED]
+    return line if line.isprintable() else ""
+
+
 class PictureParts:
-    """Of one body. skipped: parts that were no pictures; skipped_type: the type of the latest. closed: the final boundary came last."""
+    """Of one body. closed: the final boundary came last.
+
+    skipped: parts that were no pictures; skipped_type: the type of the latest; skipped_text: the latest short text among them, for people.
+    empty_parts: those without data.
+    """
 
     def __init__(self, boundary: str = "") -> None:
         """boundary: as the Content-Type states it; '' where it states none."""
-        self.skipped, self.skipped_type, self.closed = 0, "", False
+        self.skipped, self.skipped_type, self.skipped_text = 0, "", ""
+        self.closed, self.empty_parts = False, 0
+        self._shortened = False  # of the part that is passed over, some bytes are gone
         # The boundary without the dashes before it. None: unknown.
         self._token: bytes | None = boundary.strip().strip('"').lstrip("-").encode("latin-1", "ignore") or None
         self._seen = False  # the boundary occurred in the body ...
@@ -143,6 +157,7 @@ class PictureParts:
             del data[:blank]
             return True
         if self._delimiter(0) == 0:
+            self.empty_parts += 1
             return self._next_part()
         kind = format_of(data)
         if kind == "unknown":
@@ -151,7 +166,7 @@ class PictureParts:
         if kind is None:
             self._state = self._other
             self.skipped += 1
-            self.skipped_type = (self._headers or {}).get("content-type", "")
+            self.skipped_type, self._shortened = (self._headers or {}).get("content-type", ""), False
             self._rest = self._length()
             return True
         self._begun, self._state = (kind, self._at, PictureEnd(kind)), self._picture
@@ -162,7 +177,9 @@ class PictureParts:
     def _picture(self, found: list[Found]) -> bool:
         assert self._begun is not None
         end = self._begun[2].find(self._data)
-        boundary = self._delimiter(self._searched)
+        boundary = self._boundary_outside(self._begun[2])
+        if boundary is not None and boundary > len(self._data):
+            return False  # a comment that is not complete holds a boundary, or the picture was cut in it
         if boundary is not None and (end is None or boundary < end.at):
             self._emit(found, boundary, cut=True)
             return self._next_part()
@@ -176,6 +193,15 @@ class PictureParts:
         if len(self._data) > MOST_BYTES:
             raise PartError(f"a picture of more than {MOST_BYTES >> 20} MiB")
         return False
+
+    def _boundary_outside(self, picture: PictureEnd) -> int | None:
+        """Where the next boundary begins that stands in no comment of the picture. Beyond the data: that cannot be told yet."""
+        place = self._delimiter(self._searched)
+        while place is not None and (past := picture.past_note(place)) is not None:
+            if past >= len(self._data):
+                return past + 1
+            place = self._delimiter(past)
+        return place
 
     def _emit(self, found: list[Found], end: int, *, cut: bool) -> None:
         assert self._begun is not None
@@ -217,9 +243,12 @@ class PictureParts:
             ends += [start + 1 if start >= 0 else None]
         end = min((end for end in ends if end is not None), default=None)
         if end is not None:
+            if kind.startswith("text/") and not self._shortened:
+                self.skipped_text = _first_line(bytes(data[:end]))
             del data[:end]
             return self._next_part()
         gone = max(0, len(data) - _LONGEST_BOUNDARY)
+        self._shortened = self._shortened or gone > 0
         del data[:gone]
         self._rest -= gone
         return False

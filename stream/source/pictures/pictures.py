@@ -6,19 +6,20 @@ whatever pace they come.
 Threads: a connection belongs to the thread that opened it.
 """
 
+import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 import av
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.decoding.damage import STRICT
-from afterview.stream.source.events import Frame, Passed, Picture
+from afterview.stream.source.events import Frame, Lacking, Passed, Picture
 from afterview.stream.source.offered import OfferedStream
-from afterview.stream.source.pictures.jpeg_end import Format
+from afterview.stream.source.pictures.jpeg_end import WHOLE_FILES, Decoded
 from afterview.stream.source.pictures.parts import Found
 
 _GIVE_UP_AFTER = 16  # pictures in a row, from the first one on, that cannot be decoded
@@ -74,7 +75,7 @@ class PictureConnection:
         self._monotonic, self._unix_time = monotonic, clock
         self.about = PictureAbout()
         self.damaged = self.decoded = 0
-        self._contexts: dict[tuple[Format, bool], av.VideoCodecContext] = {}
+        self._contexts: dict[tuple[Decoded, bool], av.VideoCodecContext] = {}
         self._latest: tuple[bytes, av.VideoFrame, bool] | None = None
         self._whole = self._cut = 0  # pictures
 
@@ -95,6 +96,10 @@ class PictureConnection:
         """How the connection ended, for people."""
         return "; ".join(filter(None, ["the stream ended", self._feed.ending()]))
 
+    def lacking(self) -> Lacking:
+        """Nothing is known to be missing."""
+        return Lacking()
+
     def frames(
         self, stop: threading.Event, due: Due | None = None, instead: Due | None = None
     ) -> Iterator[Frame | Passed]:
@@ -112,7 +117,7 @@ class PictureConnection:
                 newest = pts_s
                 yield Passed(pts_s, arrival, None, self.damaged)
                 continue
-            decoded = self._decode(found)
+            decoded = self._decode(found, whole)
             if decoded is None:
                 continue
             frame, sound = decoded
@@ -140,8 +145,8 @@ class PictureConnection:
         self.damaged += 1
         return False
 
-    def _decode(self, found: Found) -> tuple[av.VideoFrame, bool] | None:
-        """The picture, and whether its decoder found nothing wrong with it."""
+    def _decode(self, found: Found, whole: bool) -> tuple[av.VideoFrame, bool] | None:
+        """The picture, and whether its decoder found nothing wrong with it. whole: it is not counted as damaged yet."""
         if self._latest is not None and self._latest[0] == found.data:
             return self._latest[1], self._latest[2]
         self.decoded += 1
@@ -149,21 +154,33 @@ class PictureConnection:
         if not frames:
             frames, sound = self._decode_by(found, strict=False), False
         if not frames:
-            self.damaged += 1
+            self.damaged += whole
             if self._latest is None and self.damaged >= _GIVE_UP_AFTER:
                 raise NotAVideo(f"{self._shown}: its pictures cannot be decoded ({found.kind})")
             return None
-        self.damaged += not (sound or found.cut)  # what is cut was counted
+        self.damaged += whole and not sound  # others were counted
         self._latest = found.data, frames[-1], sound
         return frames[-1], sound
 
     def _decode_by(self, found: Found, *, strict: bool) -> list[av.VideoFrame]:
         """strict: not if a part is missing. FFmpeg otherwise fills it, and does not say so."""
-        context = self._contexts.get((found.kind, strict))
+        if found.kind in WHOLE_FILES:
+            return _decode_file(found.data) if strict else []
+        kind = cast("Decoded", found.kind)
+        context = self._contexts.get((kind, strict))
         if context is None:
-            context = self._contexts[found.kind, strict] = av.VideoCodecContext.create(found.kind, "r")
+            context = self._contexts[kind, strict] = av.VideoCodecContext.create(kind, "r")
             context.thread_count, context.options = self._threads, STRICT if strict else {}
         try:
             return context.decode(av.Packet(found.data))
         except (av.FFmpegError, ValueError):
             return []
+
+
+def _decode_file(data: bytes) -> list[av.VideoFrame]:
+    """The first picture of a file."""
+    try:
+        with av.open(io.BytesIO(data), "r", metadata_errors="replace") as container:
+            return [next(container.decode(video=0))]
+    except (av.FFmpegError, ValueError, OSError, IndexError, StopIteration):
+        return []

@@ -10,6 +10,7 @@ from typing import Literal
 from afterview.memory.base.camera import ANSWERS
 from afterview.stream.errors import BadUrl, NotAVideo, SourceNotFound
 from afterview.stream.source.address.address import SourceAddress, file_address, parse_source
+from afterview.stream.source.address.redact import printable
 from afterview.stream.source.recordings.animation import is_animated_webp
 from afterview.stream.source.recordings.name_dates import natural
 
@@ -57,20 +58,27 @@ def find_files(texts: Sequence[str]) -> FoundFiles:
     """
     videos: dict[str, SourceAddress] = {}
     pictures: dict[str, SourceAddress] = {}
-    left_out: list[str] = []
+    left_out: dict[str, str] = {}  # for people, by the true path
     for text in texts:
         for path, named in _paths(text):
             kind = kind_of(path)
             if kind == "other" and not named:
-                left_out.append(path)
+                left_out.setdefault(_true_path(path), printable(path))
                 continue
             if not named and (why := _unusable(path)):
-                left_out.append(f"{path} ({why})")
+                left_out.setdefault(_true_path(path), f"{printable(path)} ({why})")
                 continue
             (pictures if kind == "picture" else videos).setdefault(os.path.realpath(path), file_address(path))
     if not (videos or pictures):
-        raise NotAVideo(f"{', '.join(texts)}: there is no video and no picture in it{_examples(left_out)}")
-    return FoundFiles(_sorted(videos), _sorted(pictures), tuple(left_out))
+        raise NotAVideo(
+            f"{', '.join(map(printable, texts))}: there is no video and no picture in it{_examples(list(left_out.values()))}"
+        )
+    return FoundFiles(_sorted(videos), _sorted(pictures), tuple(left_out.values()))
+
+
+def _true_path(path: str) -> str:
+    """The path without the links that lead to its folder: links in a circle lead to a file in many ways."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def _unusable(path: str) -> str:
@@ -93,7 +101,7 @@ def _paths(text: str) -> Iterator[tuple[str, bool]]:
     if not _exists(text) and _is_pattern(text):
         matches = sorted(glob.glob(os.path.expanduser(text), recursive=True), key=natural)
         if not matches:
-            raise SourceNotFound(f"{text}: no file matches this pattern")
+            raise SourceNotFound(f"{printable(text)}: no file matches this pattern")
         for match in matches:
             if os.path.isdir(match):
                 if not text.endswith("**"):
@@ -111,7 +119,7 @@ def _paths(text: str) -> Iterator[tuple[str, bool]]:
 
 def _in_folder(folder: str) -> Iterator[str]:
     def refuse(error: OSError) -> None:
-        raise SourceNotFound(f"{error.filename or folder}: cannot be read: {error.strerror}")
+        raise SourceNotFound(f"{printable(error.filename or folder)}: cannot be read: {error.strerror}")
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         # `@eaDir` is where Synology keeps its thumbnails; `camera.json` marks a camera of a memory, with its own pictures

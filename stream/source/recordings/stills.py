@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from afterview.stream.errors import NotAVideo
 from afterview.stream.source.address.address import SourceAddress
+from afterview.stream.source.address.redact import printable
 from afterview.stream.source.events import WHOLE, Ended, Event, Frame, Opened, Passed, Picture
 
 _LOGGER = logging.getLogger(__name__)
@@ -81,7 +82,9 @@ def read_pictures(
                 frame = upright_frame(image)
         except UNREADABLE as error:
             damaged += 1
-            _LOGGER.warning("%s: this picture cannot be read (%s); it is left out", picture.path, _reason(error))
+            _LOGGER.warning(
+                "%s: this picture cannot be read (%s); it is left out", printable(picture.path), _reason(error)
+            )
             continue
         if not opened:
             opened = True

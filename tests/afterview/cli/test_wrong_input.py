@@ -305,9 +305,15 @@ MAKING: list[Row] = [
     (["demo", "--output", "text.txt"], 2, "is not a directory"),
     (["demo", "--seed", "-1"], 2, "--seed"),
     *((["extract", "clip.mp4", source, "--out", "bank"], 2, part) for source, part in (
-        ("", "is empty"), ("missing.mp4", "no such file"), ("empty.mp4", "is empty"), ("text.txt", "holds no video"),
-        ("picture.png", "still picture"), ("junk.mp4", "not a video"), ("dir", "holds no camera"), ("rtsp://x/y", "is live"),
+        ("", "is empty"), ("dir", "holds no camera"), ("rtsp://x/y", "is live"),
     )),
+    *((["extract", source, "--out", "bank"], 2, part) for source, part in (
+        ("missing.mp4", "no such file"), ("empty.mp4", "is empty"), ("text.txt", "holds no video"), ("picture.png", "still picture"),
+        ("junk.mp4", "not a video"), ("missing.pt", "no such file"),
+    )),
+    (["extract", "junk.mp4", "missing.mp4", "--out", "bank"], 2, "no source can be read: junk.mp4: "),
+    (["extract", "clip.mp4", "--out", "bank", "--root", "none"], 2, "--root none: is not a directory"),
+    (["extract", "clip.mp4", "--out", "bank", "--root", "dir"], 2, "does not lie below --root dir"),
     *((["extract", "clip.mp4", "--out", out], 2, part) for out, part in (
         ("", "is empty"), ("text.txt", "is not a directory"), ("mem", "is a memory"),
     )),

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from afterview.configs import preset_names
+from afterview.configs import ConfigError, preset_names
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import plan_layout
 from afterview.model.base.errors import CheckpointError, InputMismatch, TensorMismatch
@@ -281,3 +281,72 @@ def test_unknown_and_idle_keys_are_said(tmp_path: Path, caplog: pytest.LogCaptur
     caplog.clear()
     load_pretrained(LARGE, device="cpu")
     assert not caplog.records
+
+
+# --- a UMT-L alone and a Qwen, before the training ---
+
+
+def raw_tower(place: Path) -> Path:
+    """The golden tower as it is published for training: with another last norm, a block that never runs, and other parts."""
+    prefix = "model.vision_tower.vision_tower."
+    tower = {n.removeprefix(prefix): t for n, t in stored(TIED).items() if n.startswith(prefix)}
+    tower = {name.replace("encoder.vision_layernorm", "encoder.norm"): tensor for name, tensor in tower.items()}
+    last = {n.replace("blocks.0", "blocks.23"): t for n, t in tower.items() if ".blocks.0." in n}
+    torch.save(tower | last | {"text_encoder.weight": torch.zeros(3), "epoch": 7}, place)
+    return place
+
+
+def decoder_alone(place: Path) -> Path:
+    """The golden decoder as a plain Qwen2 checkpoint."""
+    place.mkdir()
+    tensors = {n: t for n, t in stored(TIED).items() if "vision_tower" not in n and "mm_projector" not in n}
+    save_file(tensors, place / "model.safetensors")
+    raw = json.loads((TIED / "config.json").read_text())
+    return write_config(
+        place, {key: value for key, value in raw.items() if not key.startswith(("mm_", "image_", "frame_"))}
+    )
+
+
+def write_pair(directory: Path, **keys: str) -> Path:
+    raw_tower(directory / "umt.pt"), decoder_alone(directory / "qwen")
+    values = {"name": "pair", "vision": "umt.pt", "tower": "umt-large", "language": "qwen"} | keys
+    path = directory / "pair.yaml"
+    path.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
+    return path
+
+
+@pytest.mark.parametrize("memaug", [False, True], ids=["alone", "with MemAug"])
+def test_a_tower_alone_and_a_qwen_make_an_untrained_model(memaug: bool, tmp_path: Path) -> None:
+    path = write_pair(tmp_path, **({"init_memaug": "true"} if memaug else {}))
+    model, whole = load_pretrained(path, device="cpu"), load_pretrained(TIED, device="cpu")
+    assert not model.trained
+    assert str(model.notice).startswith("MemAug is newly" if memaug else "The projector is newly initialised")
+    assert (model.preset.use_memaug, model.preset.sees_clips) == (memaug, not memaug)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.vision.encode(frames), whole.vision.encode(frames))
+    assert load_encoders(path, device="cpu", with_index=False).vision.spec == model.vision.spec
+    save_pretrained(model, tmp_path / "saved")
+    again = load_pretrained(tmp_path / "saved", device="cpu")
+    for one, other in [(again.video_language, model.video_language), (again.vision.tower, model.vision.tower)]:
+        values = other.state_dict()
+        assert all(torch.equal(values.pop(name), value) for name, value in one.state_dict().items())
+        assert not values
+    assert again.config["mm_projector_type"] == "tome16_mlp_hd64"
+    assert again.preset.use_memaug == memaug
+    assert not again.trained
+
+
+def test_what_is_no_raw_tower_is_refused(tmp_path: Path) -> None:
+    path = write_pair(tmp_path)
+    torch.save({"visual.weight": torch.zeros(3)}, tmp_path / "umt.pt")
+    with pytest.raises(CheckpointError, match=r"umt.pt: holds no tensors of a UMT-L .* give UMT-L_f4_vision.pt"):
+        load_pretrained(path, device="cpu")
+    (tmp_path / "umt.pt").unlink()
+    (tmp_path / "umt.pt").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"umt.pt: holds no UMT-L: none of UMT-L_f4_vision.pt, model.safetensors is there"
+    ):
+        load_pretrained(path, device="cpu")
+    (tmp_path / "alone.yaml").write_text(f"name: alone\ncheckpoint: {TIED}\ntower: umt-large\n")
+    with pytest.raises(ConfigError, match="tower names what lies at `vision`, which is missing"):
+        load_pretrained(tmp_path / "alone.yaml", device="cpu")

@@ -292,8 +292,9 @@ def test_frames_that_cannot_be_encoded_fail_their_camera_alone(
     async def main() -> tuple[CameraStatus, CameraStatus]:
         index = SimpleNamespace(encode_images=refuse_black)
         encoders = SimpleNamespace(
-            feature_spec=model.encoders.feature_spec, vision=model.encoders.vision, index=index, name="tiny"
-        )
+            feature_spec=model.encoders.feature_spec, vision=model.encoders.vision, index=index, name="tiny",
+            preset=model.preset,
+        )  # fmt: skip
         async with Session(tmp_path / "m", encoders) as session:
             dark = open_camera(tmp_path / "m", "dark", model.encoders.feature_spec)
             write_settings(dark.directory, CameraSettings(masks=(((0, 0), (1, 0), (1, 1), (0, 1)),)))

@@ -110,6 +110,20 @@ def test_two_packets_with_a_time_hours_off_change_nothing_else(tmp_path: Path, n
     assert events[-1] == Ended("end of file; 2 wrong times replaced", frames=200)
 
 
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.ts", "clip.mp4"])
+@pytest.mark.parametrize(("step", "pause"), [(0.1, 600.0), (20.0, 0.0)], ids=["a pause", "a time-lapse"])
+def test_pauses_and_time_lapses_with_b_frames_keep_their_times(
+    tmp_path: Path, name: str, step: float, pause: float
+) -> None:
+    times = [step * number + pause * (number >= 25) for number in range(50)]
+    with VideoWriter(tmp_path / name, 160, 120, 10, options={"preset": "medium", "bf": "3"}) as video:
+        for number, time in enumerate(times):
+            video.write(picture(number), pts_s=time)
+    events = read(tmp_path / name)
+    assert [frame.pts_s for frame in frames_of(events)] == pytest.approx(times, abs=0.002)
+    assert events[-1] == Ended("end of file", frames=50)
+
+
 def test_variable_rate_b_frames_and_a_late_start(tmp_path: Path) -> None:
     times = [5.0, 5.1, 5.15, 5.9, 6.02, 6.03, 9.5]
     with VideoWriter(tmp_path / "clip.mkv", 160, 120, 10, options={"preset": "medium", "bf": "3"}) as video:

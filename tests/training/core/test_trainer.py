@@ -34,13 +34,14 @@ from afterview.training.core.trainer import (
     OnLog,
     StepOutput,
     Trainer,
-    TrainerConfig,
     precision_of,
     rate_share,
 )
-from afterview.training.data.conversations import Annotation, read_annotations, read_conversation
+from afterview.training.core.trainer_config import TrainerConfig
+from afterview.training.data.conversations import Annotation, read_conversation
 from afterview.training.data.features import FeatureBank, save_features
 from afterview.training.run import train_stage
+from tests.support.annotations import read_annotations
 from tests.support.presets import write_preset, write_toy
 
 
@@ -442,7 +443,7 @@ def test_features_of_another_tower_and_missing_ones_are_refused(toy: Path, tmp_p
 
 
 def _saved(directory: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> None:
-    save_file(tensors, directory / "camera-0.safetensors", metadata=metadata)
+    save_file(tensors, directory / "camera-0.mp4.safetensors", metadata=metadata)
 
 
 @pytest.mark.parametrize(
@@ -477,7 +478,7 @@ def test_damaged_features_are_named_with_their_remedy(
 def test_what_a_stage_lacks_shows_before_it_begins(toy: Path, tmp_path: Path) -> None:
     model = load_pretrained(toy / "toy.yaml", device="cpu")
     shutil.copytree(toy / "features", tmp_path / "bank")
-    (tmp_path / "bank" / "camera-1.safetensors").unlink()
+    (tmp_path / "bank" / "camera-1.mp4.safetensors").unlink()
     streams = [{"annotations": toy / "annotations.json", "features": tmp_path / "bank"}]
     with pytest.raises(
         DataError, match=r"does not have 'camera-1\.mp4'; `afterview extract VIDEO --out .*bank` adds it"

@@ -8,7 +8,8 @@ import pytest
 
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.training.base.errors import DataError
-from afterview.training.data.conversations import read_annotations, read_conversation
+from afterview.training.data.conversations import read_conversation
+from tests.support.annotations import read_annotations
 
 TURNS = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "a ring"}]
 TAGGED = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a ring"}]

@@ -7,8 +7,9 @@ import torch
 
 from afterview.model.checkpoint.loading import load_encoders
 from afterview.training.base.errors import DataError
+from afterview.training.data.bank_files import feature_path
 from afterview.training.data.extraction import extract_video
-from afterview.training.data.features import feature_path, holds, save_frames
+from afterview.training.data.features import holds, save_frames
 from tests.support.clips import make_clip
 
 
@@ -20,7 +21,7 @@ def test_another_video_of_the_same_name_is_refused_later(tmp_path: Path) -> None
     assert extract_video(tmp_path / "one" / "door.mp4", encoders, bank)
     assert not extract_video(tmp_path / "one" / "door.mp4", encoders, bank)
     before = feature_path(bank, "door.mp4").read_bytes()
-    with pytest.raises(DataError, match="was made of another 'door'"):
+    with pytest.raises(DataError, match=r"was made of another 'door\.mp4'"):
         extract_video(tmp_path / "two" / "door.mp4", encoders, bank)
     assert feature_path(bank, "door.mp4").read_bytes() == before
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -283,9 +284,11 @@ def test_extract_reads_memories_and_passes_over_what_is_there(
     again, _ = FeatureBank(tmp_path / "bank").load("gate")
     assert torch.equal(again, remembered)
     assert {path.name for path in (tmp_path / "bank").iterdir()} == {"spec.json", "gate.safetensors"}
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(video, tmp_path / "other")
     for arguments, message in (
         ([str(tmp_path / "nothing.mp4")], "no such file"),
-        ([video, memory, video], "would both be 'story-gate' in the bank"),
+        ([video, memory, twin], "would both be 'story-gate.mp4' in the bank; give `--root DIR`"),
         ([memory, "--frames"], "is a bank of features; give another directory for frames"),
         ([memory, "--model", "tiny"], "their vision towers differ"),
     ):

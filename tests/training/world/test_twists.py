@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from afterview.cli.main import main
 from afterview.training.base.errors import WorldError
-from afterview.training.data.conversations import read_annotations
 from afterview.training.evaluation.judge import is_right, named
 from afterview.training.world import (
     Event,
@@ -35,6 +34,7 @@ from afterview.training.world.history import Reference
 from afterview.training.world.truth import truth_of
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS, kinds_of
 from afterview.training.world.vocabulary import COLOURS, SIZES, listing
+from tests.support.annotations import read_annotations
 
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
 INNER = (max, max, min, min)  # of two boxes, the edges of what both hold

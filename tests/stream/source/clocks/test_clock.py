@@ -70,6 +70,15 @@ def test_a_date_is_learnt_again_when_the_streams_own_clock_began_anew() -> None:
     assert clock.wall(90_000 * 3602) == pytest.approx(1_700_000_100)
 
 
+def test_a_clock_that_steps_back_by_seconds_is_another_clock() -> None:
+    """A looped broadcast of 8 s: its date before belongs to the loop before. Pictures out of order do not step back so far."""
+    clock = SourceClock(RTP)
+    clock.learn_wall_clock(0, 1_700_000_000_000_000)
+    assert clock.wall(90_000 * 8) == pytest.approx(1_700_000_008)
+    assert clock.wall(90_000 * 8 - 45_000) == pytest.approx(1_700_000_007.5)
+    assert clock.wall(0) is None
+
+
 def test_the_first_report_of_a_connection_waits_for_a_second_that_agrees() -> None:
     """FFmpeg puts it to the packet before the one that it is about."""
     clock = SourceClock(RTP)

@@ -13,7 +13,7 @@ import av
 import pytest
 
 from afterview.stream.source.address.address import parse_source
-from afterview.stream.source.clocks.program_date import Segment, first_variant, newest_segment, read_program_date
+from afterview.stream.source.clocks.program_date import Segment, newest_segment, read_program_date, variants_of
 from afterview.stream.source.reader import Frame, SourceConfig, read_events
 from tests.support.clips import make_clip
 from tests.support.reading import FAST
@@ -66,8 +66,25 @@ def test_a_segment_that_lasts_no_time_there_is_dates_nothing(duration: str) -> N
 
 
 def test_a_master_playlist_names_its_variants() -> None:
-    assert first_variant(HEAD + "#EXT-X-STREAM-INF:BANDWIDTH=1\n\nlow/live.m3u8\n") == "low/live.m3u8"
-    assert first_variant(HEAD + "#EXTINF:4,\na.ts\n") is None
+    assert variants_of(HEAD + "#EXT-X-STREAM-INF:BANDWIDTH=1\n\nlow/live.m3u8\n") == ["low/live.m3u8"]
+    assert variants_of(HEAD + "#EXTINF:4,\na.ts\n") == []
+
+
+SOUND = '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="mp4a.40.2"\nsound.m3u8\n'
+PICTURES = '#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="avc1.64001f,mp4a.40.2"\nlive.m3u8\n'
+
+
+def test_variants_without_pictures_come_last() -> None:
+    assert variants_of(HEAD + SOUND + PICTURES) == ["live.m3u8", "sound.m3u8"]
+
+
+@pytest.mark.parametrize("first", [SOUND, "#EXT-X-STREAM-INF:BANDWIDTH=9\ngone.m3u8\n"], ids=["sound", "broken"])
+def test_the_date_of_a_master_playlist_is_that_of_a_variant_with_pictures(first: str, tmp_path: Path) -> None:
+    routes = broadcast(tmp_path / "b", "mpegts") | {"/master.m3u8": (HEAD + first + PICTURES).encode()}
+    with serving(routes, []) as port:
+        dates = [read_program_date(f"http://127.0.0.1:{port}/{name}.m3u8") for name in ("master", "live")]
+    assert dates[0] is not None
+    assert dates[0] == dates[1]
 
 
 @pytest.fixture

@@ -171,3 +171,74 @@ def test_a_silent_server_is_asked_for_two_seconds_at_most() -> None:
         answer = ask(f"rtsp://{host}/x", "tcp", monotonic=lambda: next(times))
     assert answer is not None
     assert answer.status == 0
+
+
+class _Changed(RefusingCamera):
+    """Each answer to a method is changed by a pattern and its replacement. second: the description has the track twice."""
+
+    def __init__(self, clip: Path, method: str, pattern: bytes, replacement: bytes, *, second: bool = False) -> None:
+        super().__init__(clip)
+        self._method, self._pattern, self._replacement, self._second = method, pattern, replacement, second
+
+    def _answer(self, method: bytes, number: bytes) -> bytes:
+        answer = super()._answer(method, number)
+        if method == b"DESCRIBE" and self._second:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            body += body[body.index(b"m=video") :].replace(b"control:track", b"control:other")
+            answer = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head) + b"\r\n\r\n" + body
+        again = method == b"SETUP" and self._second and self.asked.count("SETUP") % 2 == 1
+        return answer if method.decode() != self._method or again else re.sub(self._pattern, self._replacement, answer)
+
+
+_OK = rb"RTSP/1.0 200 OK"
+
+
+@pytest.mark.parametrize(
+    ("method", "pattern", "replacement", "second", "said"),
+    [
+        ("DESCRIBE", rb"Content-Length: \d+\r\n", b"", False, "description of the stream is empty, or states no length"),
+        ("DESCRIBE", rb"Content-Length: \d+[^$]*", b"Content-Length: 0\r\n\r\n", False, "description of the stream is empty"),
+        ("DESCRIBE", _OK, b"RTSP/1.0 302 Moved\r\nLocation: http://10.0.0.9/x", False, r"redirects \(302\) to http://10.0.0.9/x, "),
+        ("SETUP", rb"RTP/AVP/TCP;unicast;interleaved=0-1", b"RTP/AVP;unicast;client_port=1-2", False, "another transport .* --udp"),
+        ("SETUP", _OK, b"RTSP/1.0 453 No", True, "refused SETUP of its video track 2 with 453"),
+    ],
+)  # fmt: skip
+def test_answers_that_ffmpeg_does_not_explain(
+    clip: Path, method: str, pattern: bytes, replacement: bytes, second: bool, said: str
+) -> None:
+    with _Changed(clip, method, pattern, replacement, second=second) as camera:
+        assert re.search(said, str(refusal(camera.url)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "said"),
+    [
+        (_OK, b"RTSP/1.0 302 Moved\r\nLocation: %URL", "redirects (302) to rtsp://127.0.0.1"),
+        (rb"Content-Length: \d+", b"Content-Length: 5000", "answer to DESCRIBE is shorter than it states"),
+    ],
+)
+def test_a_source_that_is_silent_is_asked_why(clip: Path, pattern: bytes, replacement: bytes, said: str) -> None:
+    with _Changed(clip, "DESCRIBE", pattern, b"") as camera:
+        camera._replacement = replacement.replace(b"%URL", camera.url.encode())
+        with pytest.raises(SourceError) as raised:
+            probe(parse_source(camera.url), SourceConfig(open_timeout_s=0.5, read_timeout_s=1))
+    assert said in str(raised.value)
+
+
+def test_a_greeting_of_another_service_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            for _ in range(2):
+                client, _ = listener.accept()
+                client.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                kept.append(client)
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=greet, daemon=True).start()
+        url = f"rtsp://127.0.0.1:{listener.getsockname()[1]}/x"
+        with pytest.raises(SourceError) as raised:
+            probe(parse_source(url), SourceConfig(open_timeout_s=0.5, read_timeout_s=1))
+        for client in kept:
+            client.close()
+    assert "does not speak RTSP" in str(raised.value)

@@ -1,5 +1,6 @@
 """Motion JPEG over HTTP: which answers are read as such, when pictures come, logins, redirects, and how connections end."""
 
+import gzip
 import re
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceTimeout, SourceUnreachable
+from afterview.stream.errors import AuthenticationFailed, NotAVideo, SourceLost, SourceTimeout, SourceUnreachable
 from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.opening.opening import open_container
@@ -277,10 +278,82 @@ def test_a_stop_takes_effect_within_half_a_second(when: str) -> None:
 # --- connections ---
 
 
+def test_parts_that_say_what_is_wrong_are_quoted() -> None:
+    def camera(request: Request) -> None:
+        request.head(MULTIPART)
+        for _ in range(3):
+            request.send(b"--frame\r\nContent-Type: text/plain\r\n\r\nno sensor found\r\n")
+        request.send(b"--frame--\r\n")
+
+    with picture_server(camera) as server, pytest.raises(SourceLost) as error:
+        events_of(server, until_lost)
+    assert "3 parts that were no pictures skipped (text/plain: 'no sensor found')" in str(error.value)
+
+
+def test_parts_without_data_are_named() -> None:
+    def camera(request: Request) -> None:
+        request.head(MULTIPART)
+        for _ in range(5):
+            request.send(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 0\r\n\r\n\r\n")
+
+    with picture_server(camera) as server, pytest.raises(SourceLost, match="parts without data; is the camera on"):
+        events_of(server, until_lost)
+
+
+def test_a_server_that_compresses_unasked_is_read() -> None:
+    def camera(request: Request) -> None:
+        request.head(MULTIPART, "Content-Encoding: gzip")
+        request.send(gzip.compress(b"".join(part(number) for number in range(4))))
+
+    with picture_server(camera) as server:
+        events = events_of(server, until_lost)
+    assert [nearest(frame, 12) for frame in frames(events)] == [0, 1, 2, 3]
+
+
+def test_a_camera_that_never_ends_its_pictures_and_loses_a_part_of_them_counts_each() -> None:
+    def camera(request: Request) -> None:
+        request.head(MULTIPART)
+        for number in range(6):
+            data = jpeg(number)
+            request.send(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + data[: len(data) * 2 // 3] + b"\r\n")
+
+    with picture_server(camera) as server:
+        events = events_of(server, until_lost)
+    assert [frame.picture_damaged for frame in frames(events)] == [True] * 6
+    assert [frame.damaged for frame in frames(events)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_redirect_to_a_login_page_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def camera(request: Request) -> bool:
+        if request.path == "/login":
+            request.answer(b"<!DOCTYPE html><title>Log in</title>", "text/html; charset=utf-8")
+        else:
+            request.answer(b"", "text/html", "Location: /login", status="302 Found")
+        return True
+
+    with picture_server(camera) as server, pytest.raises(NotAVideo, match=r"redirects to a web page \(/login\)"):
+        events_of(server, until_lost)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []  # everything was closed in order
+
+
 def test_a_stream_that_ends_is_connected_to_anew() -> None:
     with picture_server(lambda request: send_pictures(request, 2)) as server:
         events = events_of(server, lambda events: sum(isinstance(event, Opened) for event in events) == 2)
     assert [type(event) for event in events] == [Opened, Frame, Frame, Lost, Retry, Opened, Frame]
+
+
+def test_a_server_that_ends_after_every_picture_is_asked_again_when_the_next_one_is_due() -> None:
+    def camera(request: Request) -> None:
+        request.head(MULTIPART)
+        request.send(part(len(server.requests) - 1) + b"--frame--\r\n")
+
+    with picture_server(camera) as server:
+        config = FAST.model_copy(update={"poll_fps": 10.0})
+        events = events_of(server, lambda events: len(frames(events)) == 5, config)
+        assert len(server.requests) == 5
+    assert [type(event) for event in events] == [Opened] + [Frame] * 5
+    assert [nearest(frame, 12) for frame in frames(events)] == [0, 1, 2, 3, 4]
+    assert (frames(events)[-1].pts_s or 0) > 0.3  # at the sampling rate, not at once
 
 
 def test_a_connection_is_closed_with_its_events() -> None:
@@ -307,7 +380,7 @@ def test_what_is_no_picture_is_handed_to_ffmpeg_on_a_second_connection() -> None
         for other in open_now:
             assert other.connection.fileno() == -1 or other.connection.recv(1) == b""
         open_now.append(request)
-        request.answer(b"<html>no video</html>" * 100, "text/html")
+        request.answer(b"no video" * 100, "video/mp4")
         request.connection.recv(1)
 
     with picture_server(page) as server, pytest.raises(NotAVideo, match="not a video"):

@@ -222,3 +222,26 @@ def test_formats_are_told_by_their_first_bytes() -> None:
         None, None, "unknown", None, None,
     ]  # fmt: skip
     assert PictureEnd("mjpeg").find(bytearray(JPEGS[0])) == (len(JPEGS[0]), False)
+
+
+def with_comment(data: bytes, text: bytes) -> bytes:
+    return data[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + data[2:]
+
+
+@pytest.mark.parametrize("piece", [1, 50, 1 << 20])
+@pytest.mark.parametrize("text", [b"--frame\r\n", b"x\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"])
+def test_a_boundary_in_a_comment_does_not_end_a_picture(piece: int, text: bytes) -> None:
+    pictures = [with_comment(data, text) for data in JPEGS]
+    body = b"".join(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + data + b"\r\n" for data in pictures)
+    found, _ = read_parts(body, "frame", piece)
+    assert [picture.data for picture in found] == pictures
+    assert not any(picture.cut for picture in found)
+
+
+@pytest.mark.parametrize("piece", [1, 50, 1 << 20])
+def test_a_picture_that_is_cut_in_its_comment_ends_at_the_boundary(piece: int) -> None:
+    cut = with_comment(JPEGS[0], b"c" * 40)[:20]
+    body = b"".join(b"--frame\r\n\r\n" + data + b"\r\n" for data in (cut, *JPEGS[1:]))
+    found, _ = read_parts(body, "frame", piece)
+    assert [picture.cut for picture in found] == [True, False, False]
+    assert [picture.data for picture in found[1:]] == JPEGS[1:]

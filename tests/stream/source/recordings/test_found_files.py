@@ -67,3 +67,23 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(error, match=part):
             find_files([text, str(tmp_path)])
+
+
+def test_links_in_a_circle_lead_to_each_file_once(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    found = find_files([str(tmp_path / "**" / "*.*")])
+    assert names(found.videos) == ["a.mp4"]
+    assert sorted(Path(path).name for path in found.left_out) == ["gone.mp4 (a broken link)", "notes.txt"]
+
+
+def test_names_are_shown_in_one_line_that_every_terminal_can_print(tmp_path: Path) -> None:
+    (tmp_path / "a\nb\x1b[2J.mp4").write_bytes(b"x")
+    (tmp_path / "c\td.txt").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4")).write_bytes(b"x")
+    found = find_files([str(tmp_path)])
+    assert [Path(video.redacted).name for video in found.videos] == ["a\\nb\\x1b[2J.mp4", "\\udcff.mp4"]
+    assert [Path(path).name for path in found.left_out] == ["c\\td.txt"]
+    assert all(os.path.isfile(video.url) for video in found.videos)

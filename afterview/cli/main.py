@@ -10,7 +10,6 @@ import gc
 import importlib
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -23,9 +22,10 @@ from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
+from afterview.cli.parsers.service import add_service_commands
 from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
-from afterview.configs.errors import AfterviewError, ExitStatus
+from afterview.configs.errors import AfterviewError, ExitStatus, error_kind
 
 _EXAMPLES = """\
 first steps (synthetic video, no camera needed):
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"afterview {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_recording_commands(commands)
+    add_service_commands(commands)
     _add_ask(commands)
     add_looking_commands(commands)
     _add_info(commands)
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report("usage", str(error), ExitStatus.USAGE, as_json=as_json)
     except AfterviewError as error:
         hint = _memory_hint(error, chosen)
-        return _report(_kind(error), f"{_words(error)}{hint}", error.exit_status, as_json=as_json)
+        return _report(error_kind(error), f"{_words(error)}{hint}", error.exit_status, as_json=as_json)
     except KeyboardInterrupt:
         return _report("interrupted", "interrupted", ExitStatus.INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
@@ -191,11 +192,6 @@ def _memory_hint(error: AfterviewError, chosen: argparse.Namespace) -> str:
     from afterview.memory.base.errors import MemoryNotFound  # late: `--help` does not need it
 
     return getattr(chosen, "memory_hint", "") if isinstance(error, MemoryNotFound) else ""
-
-
-def _kind(error: AfterviewError) -> str:
-    """The class of an error as a word for programs: `memory_not_found`, `usage`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower().removesuffix("_error")
 
 
 def _report(kind: str, text: str, status: int, *, as_json: bool) -> int:

@@ -17,7 +17,7 @@ from afterview.cli.arguments import (
     require_question,
     seed,
 )
-from afterview.cli.models import load_model
+from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
@@ -67,7 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
     spec = cameras[0].spec
-    model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
+    model = load_model(
+        arguments.model or spec.model,
+        arguments.index_encoder,
+        recorded=spec,
+        announce=for_a_question(as_json=arguments.json),
+    )
     streamed = not arguments.json and sys.stdout.isatty()
     with announced("answering") as end:
         answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)

@@ -127,13 +127,13 @@ class _Chat:
         text = describe_failure(error)
         say(text)
         if self._json:
-            failure = {"kind": kind_of(error), "message": text, "exit_status": int(_status(error))}
+            failure = {
+                "kind": kind_of(error),
+                "message": text,
+                "exit_status": int(getattr(error, "exit_status", ExitStatus.FAILURE)),
+            }
             dump({"error": failure})
             sys.stdout.flush()
-
-
-def _status(error: Exception) -> int:
-    return error.exit_status if isinstance(error, AfterviewError) else ExitStatus.FAILURE
 
 
 @contextmanager

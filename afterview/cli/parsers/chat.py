@@ -13,7 +13,7 @@ def add_chat_command(commands: Commands) -> None:
         "second one ends; so does Ctrl-D. Where the input is no terminal,\neach question gets one line, with --json one document; "
         "the exit status is then 1 if a question failed.\n\n"
         "examples:\n  afterview chat --memory ./cameras\n  afterview chat --memory ./cameras --camera hall --last 2h\n"
-        "  afterview chat --memory ./cameras --json < questions.txt",
+        "  afterview chat --memory ./cameras --json",
     )  # fmt: skip
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
     parser.add_argument(

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -26,6 +25,7 @@ from afterview.model.base.settings import (
     POOLED_TOKENS,
     EmbeddingKind,
     TokenMergingConfig,
+    TowerName,
     VisualDropoutConfig,
 )
 from afterview.model.language.scope import Scope
@@ -91,9 +91,7 @@ class ModelPreset(Schema):
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
     adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
     vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
-    tower: Literal["umt-large", "umt-hd-large"] | None = (
-        None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
-    )
+    tower: TowerName | None = None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`

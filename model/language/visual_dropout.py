@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
@@ -102,6 +103,9 @@ class DroppingDecoder:
                 self._drop(state, layer, self.config.layers.index(number))
             rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
             layer_lengths.append(state.x_BLD.shape[1])
+            if _sharded(layer):  # its parameters are gathered by its own call, which also recomputes activations
+                state.x_BLD = layer(state.x_BLD, attention_mask=_mask(layer, state.x_BLD), position_embeddings=rotary)
+                continue
             if checkpointing:
                 state.x_BLD, *_ = checkpoint(_run_layer, layer, state.x_BLD, rotary, use_reentrant=False)
                 continue
@@ -153,6 +157,8 @@ class DroppingDecoder:
         """Apply drop number `stage`, before `layer`, to the state."""
         ratio = self.config.ratios[stage + 1]
         kept = []
+        if self.config.by_attention(stage) and _sharded(layer):
+            layer.unshard()  # the scores need its projections before it runs; every process comes here
         for row, length in enumerate(state.lengths):
             if not self.config.by_attention(stage):
                 kept.append(_kept_places(state.spans[row], length, ratio, None))
@@ -212,6 +218,18 @@ def _run_layer(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Ten
     # padding is on the right, so the causal mask hides it from every real token
     read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return _finish(layer, x_BLD, read.transpose(1, 2).flatten(2)), k, v
+
+
+def _sharded(layer: Layer) -> bool:
+    return isinstance(layer, FSDPModule)
+
+
+def _mask(layer: Layer, x_BLD: Tensor) -> Tensor | None:
+    """The causal mask, where the layer's attention does not add it by itself."""
+    if layer.self_attn.config._attn_implementation != "eager":
+        return None
+    length = x_BLD.shape[1]
+    return x_BLD.new_full((length, length), torch.finfo(x_BLD.dtype).min).triu(1)[None, None]
 
 
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:

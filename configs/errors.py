@@ -6,6 +6,7 @@ AfterviewError             exit status 1: something failed
 `- (memory.base.errors, model.base.errors, stream.errors and training.base.errors continue the tree)
 """
 
+import re
 from enum import IntEnum
 
 
@@ -32,3 +33,8 @@ class UsageError(AfterviewError):
 
 class ConfigError(UsageError):
     """A configuration file or value is wrong."""
+
+
+def error_kind(error: AfterviewError) -> str:
+    """The class of an error as a word for programs: `memory_not_found`, `usage`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower().removesuffix("_error")

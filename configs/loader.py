@@ -1,6 +1,6 @@
 """Reads a YAML file into a frozen pydantic schema. Unknown and repeated keys are fatal, and the nearest known key is named."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -24,6 +24,7 @@ class Schema(BaseModel):
 
 
 S = TypeVar("S", bound=Schema)
+Place = Callable[[Sequence[str]], str]  # ", line 7" for a key, by its path
 
 
 def preset_names() -> list[str]:
@@ -95,20 +96,23 @@ def _strict_loader() -> "type[yaml.SafeLoader]":
     return Strict
 
 
-def load_mapping(values: Any, schema: type[S], *, source: str) -> S:
-    """Check `values` against `schema`. source: the name of their origin in error messages."""
+def load_mapping(values: Any, schema: type[S], *, source: str, place: Place | None = None) -> S:
+    """Check `values` against `schema`. source: the name of their origin in error messages. place: where a key stands in it, for them."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{source}: must hold keys with values, such as `name: mine`; it holds {kind_of(values)}")
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(error, schema, source))) from None
+        raise ConfigError("; ".join(_describe(error, schema, source, place))) from None
 
 
-def _describe(error: ValidationError, schema: type[BaseModel], source: str) -> Iterator[str]:
+def _describe(error: ValidationError, schema: type[BaseModel], source: str, place: Place | None) -> Iterator[str]:
+    origin = source
     for problem in error.errors():
         location = place_of(problem)
         name = ".".join(location)
+        if place is not None:
+            source = f"{origin}{place(location)}"
         hint = ""
         if problem["type"] == "extra_forbidden":
             hint = did_you_mean(str(location[-1]), _keys_at(schema, location[:-1]))

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from afterview.memory.directory import Memory
-from afterview.stream.ask.answerer import Answerer
+from afterview.memory.writing.repository import Repository
+from afterview.stream.ask.answerer import Answerer, OnCameras
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
@@ -32,9 +33,11 @@ class Session:
         await session.run()
     """
 
-    def __init__(self, memory: Path, encoders: "Encoders", **options: Any) -> None:
-        """options: those of Supervisor."""
-        self._memory = memory
+    def __init__(
+        self, memory: Path, encoders: "Encoders", *, opened: Callable[[], Memory] | None = None, **options: Any
+    ) -> None:
+        """opened: gives the memory for reading; by default it is opened at the first question. options: those of Supervisor."""
+        self._opened = opened or (lambda: Memory(memory))
         self._supervisor = Supervisor(memory, encoders, **options)
         self._language = ThreadPoolExecutor(1, thread_name_prefix="language")
         self._answerer: Answerer | None = None
@@ -47,6 +50,14 @@ class Session:
     def add(self, name: str, config: IngestConfig) -> CameraIngest:
         """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
         return self._supervisor.add(name, config)
+
+    def open(self, name: str, config: IngestConfig, **options: Any) -> Repository:
+        """The first half of `add`, from any thread: open a camera for writing. options and errors: those of Supervisor.open."""
+        return self._supervisor.open(name, config, **options)
+
+    def start(self, config: IngestConfig, repository: Repository) -> CameraIngest:
+        """The second half: start recording its source. The camera is closed if that fails."""
+        return self._supervisor.start(config, repository)
 
     async def remove(self, camera: CameraIngest) -> None:
         """Stop one camera, wait until everything of it is written, and remove it from the session."""
@@ -65,15 +76,19 @@ class Session:
         self._supervisor.stop()
 
     async def ask(
-        self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None = None
+        self,
+        model: "AfterviewModel",
+        question: Question,
+        on_text: Callable[[str], None] | None = None,
+        on_cameras: OnCameras | None = None,
     ) -> Answer:
         """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation.
 
-        Raises what Answerer.ask raises.
+        on_text, on_cameras: those of Answerer.ask, called in the language thread. Raises what Answerer.ask raises.
         """
         cancel, loop = threading.Event(), asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._language, self._ask, model, question, on_text, cancel)
+            return await loop.run_in_executor(self._language, self._ask, model, question, on_text, on_cameras, cancel)
         finally:
             cancel.set()
 
@@ -82,11 +97,12 @@ class Session:
         model: "AfterviewModel",
         question: Question,
         on_text: Callable[[str], None] | None,
+        on_cameras: OnCameras | None,
         cancel: threading.Event,
     ) -> Answer:
         if self._answerer is None or self._answerer.model is not model:
-            self._answerer = Answerer(Memory(self._memory), model)
-        return self._answerer.ask(question, on_text=on_text, cancel=cancel)
+            self._answerer = Answerer(self._opened(), model)
+        return self._answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ A part belongs to one camera, so only the writer of that camera ever changes it 
 change one file. Earlier versions saved only the images.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,9 +43,10 @@ def saved_directories(memory: Path) -> list[SavedDirectory]:
     found = []
     for path in _directories(memory):
         try:
-            files = [entry.stat() for entry in path.iterdir()]
-            about = path / RECORD if (path / RECORD).exists() else path
-            found.append(SavedDirectory(path.name, path, about.stat().st_mtime, sum(file.st_size for file in files)))
+            with os.scandir(path) as entries:
+                files = {entry.name: entry.stat() for entry in entries}
+            about = files[RECORD] if RECORD in files else path.stat()
+            found.append(SavedDirectory(path.name, path, about.st_mtime, sum(file.st_size for file in files.values())))
         except FileNotFoundError:
             continue  # another process deletes it now
         except OSError:  # it must not vanish from the list: opening it says why
@@ -248,6 +250,10 @@ def _directories(memory: Path) -> Iterable[Path]:
     """Directories of saved answers, also those that a crash left unfinished; links are not followed."""
     answers = memory / ANSWERS
     try:
-        return [entry for entry in sorted(answers.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+        with os.scandir(answers) as entries:
+            return [
+                answers / name
+                for name in sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -133,12 +133,12 @@ class LanguageModel(nn.Module):
 
         Each answer equals that of `generate`, except for rounding. embeds: [L, D] each, of any lengths. Each answer has
         its own generator, seeded with `seed`. ended: answers that end now; the consumer adds to it while it reads.
-        attention: of each prompt, filled in before its first token where it is not None.
+        attention: of each prompt, filled in before its first token where it is not None (not by decoders with sliding windows).
         """
         spans = [()] * len(embeds) if visual is None else list(visual)
         everyone = list(range(len(embeds)))
         for rows in [[row] for row in everyone] if self._slides else [everyone] if embeds else []:
-            notes = [attention[row] for row in rows] if attention else []
+            notes = [attention[row] for row in rows] if attention and not self._slides else []
             run = self._run(several=len(rows) > 1 or any(note is not None for note in notes))
             chances = {row: torch.Generator().manual_seed(seed) for row in rows}
             said: dict[int, set[int]] = {row: set() for row in rows}

@@ -10,9 +10,9 @@ import threading
 import time
 import unicodedata
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ _LOGGER = logging.getLogger(__name__)
 
 LONGEST_QUESTION = 2000  # characters
 FEATURES_HELD = 64e6  # bytes of features that are given to the model together
+OnCameras: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], None]
 CAMERAS_TOGETHER = 8  # answers generated in one batch; the keys and values of each prompt stay in memory meanwhile
 
 
@@ -72,13 +73,19 @@ class Answerer:
         self._planner = Planner(memory, model, self._embed)
 
     def ask(
-        self, question: Question, *, on_text: OnText | None = None, cancel: threading.Event | None = None
+        self,
+        question: Question,
+        *,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+        on_cameras: OnCameras | None = None,
     ) -> Answer:
         """Answer from everything committed by now.
 
         on_text receives the text as it is generated: the first camera's at once, then each further one's as soon as those before it are
         complete. All pieces together are the answer's text, except for white space around each camera's.
         cancel: once it is set (from any thread), reading the memory and generating stop within one piece, or one token.
+        on_cameras: called before the model runs, with the ids of the cameras that answer and, by id, why others do not.
 
         A question that the model's preset does not know is declined: the answer says so, and has no parts.
 
@@ -111,6 +118,8 @@ class Answerer:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
             raise _with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
+        if on_cameras is not None:
+            on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
         timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)

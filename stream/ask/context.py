@@ -205,8 +205,9 @@ class Planner:
         index.catch_up(snapshot)
         found = index.search(self._embed(text), recall.nearest, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         frames = np.array([hit.frame for hit in found.hits], dtype=np.int64)
-        frames = frames[np.isin(frames, ids)]
-        return np.searchsorted(ids, frames), "exact" if found.exact else "approximate"
+        places = np.searchsorted(ids, frames)
+        held = ids[np.minimum(places, len(ids) - 1)] == frames  # others are in no whole clip
+        return places[held], "exact" if found.exact else "approximate"
 
 
 def require_wanted(cancel: threading.Event | None) -> None:

@@ -44,7 +44,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1.
+    """A frame that MemAug attended to; without MemAug, a frame of a clip that the decoder attended to, which stands for the clip.
+
+    weight: its share of the attention; all frames of its camera sum to 1.
 
     picture_damaged: parts of the picture were lost between camera and record.
     """

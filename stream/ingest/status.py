@@ -59,7 +59,8 @@ class CameraStatus:
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     progress: of an archive, which of its files is read. short_clips: clips that ended before they had all their frames.
-    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
+    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame, or of the first one of
+    its clip. NaN before the first frame.
     """
 
     camera: str

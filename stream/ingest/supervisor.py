@@ -7,14 +7,16 @@ through call_soon_threadsafe. A camera whose stage fails ends with that cause as
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from afterview.memory.base.feature_spec import Storage
+from afterview.memory.base.settings import read_settings
+from afterview.memory.writing.commands import execute
 from afterview.memory.writing.open import open_camera
-from afterview.memory.writing.repository import Acknowledgement
+from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.encode import EncodeStage
@@ -59,9 +61,33 @@ class Supervisor:
 
     def add(self, name: str, config: IngestConfig) -> CameraIngest:
         """Open a camera for writing and start recording its source. Raises the errors of open_camera."""
+        return self.start(config, self.open(name, config))
+
+    def open(
+        self,
+        name: str,
+        config: IngestConfig,
+        *,
+        timezone: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Repository:
+        """Open a camera for writing, for `start`; from any thread. Raises the errors of open_camera, and RequestRefused.
+
+        timezone: of a new camera, instead of the session's. settings: changes of its settings, in force before the first frame.
+        """
+        repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=timezone or self._timezone)
+        try:
+            if settings:
+                _change_settings(repository, settings)
+        except BaseException:
+            repository.close()
+            raise
+        return repository
+
+    def start(self, config: IngestConfig, repository: Repository) -> CameraIngest:
+        """Start recording a source into an open camera, which is closed if that fails."""
         if self._encoding is None:
             self._encoding = _in_thread("encode", self._encode)
-        repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=self._timezone)
         try:
             ingest = CameraIngest(
                 config, repository, self._encoders, self._stage.work,
@@ -130,6 +156,12 @@ class Supervisor:
             for camera in self.cameras:
                 camera.fail(error)
                 camera.outbox.close()
+
+
+def _change_settings(repository: Repository, values: Mapping[str, Any]) -> None:
+    known = read_settings(repository.directory)
+    if known.changed(**values) != known:
+        execute(repository, {"do": "set", "settings": dict(values)})
 
 
 def _in_thread(name: str, function: Callable[..., None], *arguments: object) -> asyncio.Future[None]:

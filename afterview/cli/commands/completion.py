@@ -80,4 +80,4 @@ def _completed_by(action: argparse.Action) -> Any:
         return {"bash": function, "zsh": function}
     if action.metavar == "DIR":
         return shtab.DIRECTORY
-    return shtab.FILE if action.metavar in ("FILE", "SOURCE", "CONFIG") else None
+    return shtab.FILE if action.metavar in ("FILE", "SOURCE", "CONFIG", "CONFIG.yaml") else None

@@ -42,7 +42,7 @@ def complete(script: Path, *words: object, **environment: str) -> set[str]:
 
 
 def test_commands_and_their_actions(script: Path) -> None:
-    assert complete(script, "se") == {"search"}
+    assert complete(script, "se") == {"search", "serve"}
     assert complete(script, "re") == {"replay", "resume", "retain", "reembed"}
     assert complete(script, "store", "s") == {"set", "status"}
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,28 @@ def test_the_writer_keeps_a_clip_together_and_acknowledges_it_at_once(tmp_path: 
     snapshot = CameraReader(tmp_path / "a").snapshot()
     np.testing.assert_array_equal(snapshot.clip_marks(snapshot.ids), marks_of(10, 4))
     np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
+
+
+def test_frames_that_wait_for_their_clip_are_forgotten_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    camera = open_camera(tmp_path, "a", clip_spec())
+    nobody: Any = None
+    outbox: Blocking[Stored] = Blocking(64)
+    writer = CameraWriter(camera, outbox, IngestStats(), Controls(read_settings(camera.directory), nobody))
+    frames = frames_of(16)
+    writer._store(frames[:6])
+    with ThreadPoolExecutor(1) as other:  # as the control socket's thread
+        result = other.submit(writer.command, {"do": "forget", "start": frames[3].time, "stop": frames[5].time})
+        while not result.done():
+            writer._execute_commands()
+            time.sleep(0.01)
+    assert result.result()["frames"] == 4
+    late = replace(frames[8], arrival_time=time.time() + 1)
+    writer._store([*frames[6:8], late, *frames[9:12], *frames[12:]])
+    assert "4 frames that were on their way when their span was forgotten are not recorded" in caplog.text
+    outbox.close()
+    writer.run()
+    snapshot = CameraReader(tmp_path / "a").snapshot()
+    np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames[8:]])
 
 
 def test_a_frame_must_say_its_clip_where_the_spec_does(tmp_path: Path) -> None:

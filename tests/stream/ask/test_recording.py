@@ -1,11 +1,13 @@
 """A question about a recording itself: the published indices of its frames, and an answer from those pixels."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import afterview
+from afterview.cli.main import main
 from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
@@ -18,8 +20,13 @@ RELEASED = ClipSampling()
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> AfterviewModel:
-    return load_pretrained(flash_preset(tmp_path_factory.mktemp("flash")), device="cpu", dtype="float32")
+def flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return flash_preset(tmp_path_factory.mktemp("flash"))
+
+
+@pytest.fixture(scope="module")
+def model(flash: Path) -> AfterviewModel:
+    return load_pretrained(flash, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +88,19 @@ def test_what_cannot_be_asked_is_named(model: AfterviewModel, tmp_path: Path, vi
         afterview.ask_recording(video, "What?", model="tiny")
     with pytest.raises(afterview.UsageError, match="question: is empty"):
         afterview.ask_recording(video, " ", model=model)
+
+
+def test_the_command_asks_a_file(
+    flash: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: AfterviewModel
+) -> None:
+    command = ["ask", "What happened?", "--recording", str(video), "--model", str(flash)]
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["answer"] == afterview.ask_recording(video, "What happened?", model=model).text
+    assert document["indices"] == plan_recording(75, 25.0, RELEASED)[0].tolist()
+    assert main([*command, "--at", "12:00"]) == 2
+    assert "--at is about a memory, and --recording asks a file itself" in capsys.readouterr().err
+    assert main(command[:4]) == 2
+    assert "--recording needs --model" in capsys.readouterr().err
+    assert main([*command[:3], str(tmp_path / "no.mp4"), *command[4:]]) == 2
+    assert "no such file" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""`afterview config`: the service's configuration. Loads no model."""
+
+import argparse
+import json
+from pathlib import Path
+
+from afterview.cli.output.documents import dump, printable
+from afterview.configs import ExitStatus
+from afterview.memory.base.counts import counted
+from afterview.stream.service.cameras import shown_source
+from afterview.stream.service.config import json_schema, load_service_config
+from afterview.stream.service.http_address import is_loopback
+from afterview.stream.service.secrets import SecretVariables, read_token, require_token
+from afterview.stream.source.address.address import parse_source
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the schema, or check a file."""
+    if arguments.action == "schema":
+        print(json.dumps(json_schema(), indent=None if arguments.json else 2))
+        return ExitStatus.OK
+    config = load_service_config(Path(arguments.config))
+    for camera in config.cameras.values():
+        parse_source(camera.source, SecretVariables())
+    token = read_token(config.http.token_file)
+    require_token(token, config.http.bind, loopback=is_loopback(config.http.bind))
+    cameras = {name: shown_source(camera) for name, camera in config.cameras.items()}
+    if arguments.json:
+        dump(
+            {
+                "config": arguments.config,
+                "cameras": [{"name": name, "source": source} for name, source in cameras.items()],
+            }
+        )
+        return ExitStatus.OK
+    print(f"{arguments.config}: {counted(len(cameras), 'camera')}, http://{config.http.bind}:{config.http.port}")
+    for name, source in cameras.items():
+        print(printable(f"  {name}: {source}"))
+    return ExitStatus.OK

@@ -1,0 +1,48 @@
+"""The errors of the service.
+
+StreamError                            (stream.errors)
+|- ServiceBusy               usage     another service has this memory, or another program the port
+|- TokenRequired             usage     an address that others reach, and no token
+|- ModelNotReady                       the model is still loading, or could not be loaded
+|- TooManyQuestions                    the queue of questions is full; retry_after_s says when to try again
+|- TooManyJobs                         too many jobs are waiting
+|- Stopping                            the service is ending
+`- NotFound                  usage     no such job, answer or camera
+"""
+
+from afterview.configs import UsageError
+from afterview.stream.errors import StreamError
+
+
+class ServiceBusy(StreamError, UsageError):
+    """Another service has this memory, or another program listens on the port."""
+
+
+class TokenRequired(StreamError, UsageError):
+    """The service would be reachable from other machines without a token."""
+
+
+class ModelNotReady(StreamError):
+    """Questions and searches need a model, which is still loading, or could not be loaded."""
+
+
+class TooManyQuestions(StreamError):
+    """The queue of questions is full."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(StreamError):
+    """Too many jobs are waiting."""
+
+    retry_after_s = 5
+
+
+class Stopping(StreamError):
+    """The service is ending."""
+
+
+class NotFound(StreamError, UsageError):
+    """There is no such job or answer, or the service does not record such a camera."""

@@ -1,0 +1,113 @@
+"""Routes of questions, searches and saved answers."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from afterview.configs import AfterviewError
+from afterview.memory.format.answer_files import delete_answer, saved_directories
+from afterview.stream.ask.saved_answers import changes_since, find_saved
+from afterview.stream.service.engine import Engine
+from afterview.stream.service.http import schemas
+from afterview.stream.service.http.errors import Json, Responses, document_of
+from afterview.stream.service.http.parameters import client_of, server_sent, unless_left
+from afterview.stream.service.questions import Ask, Piece, Questions
+
+_SENT = """Server-sent events: `cameras` (which are asked, and why others are not), `text` (pieces of the answer), then `answer` (the whole
+document) or `error`."""
+_NOTHING: Responses = {
+    404: {"model": schemas.ErrorDocument, "description": "No such camera or answer, or nothing recorded then."}
+}
+_GONE: Responses = {
+    410: {"model": schemas.ErrorDocument, "description": "The frames of the span are no longer remembered."}
+}
+_OTHER_MODEL: Responses = {409: {"model": schemas.ErrorDocument, "description": "Recorded with another model."}}
+_FULL: Responses = {
+    429: {
+        "model": schemas.ErrorDocument,
+        "description": "Too many questions wait.",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+    }
+}
+AnswerId = Annotated[str, Path(description="Id of an answer or a search.", min_length=1, max_length=64)]
+
+
+def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
+    """Routes of /ask, /search and /answers."""
+    routes = APIRouter(tags=["questions"])
+    streamed: Responses = {
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string", "description": _SENT}}},
+            "description": "The answer.",
+        }
+    }
+
+    @routes.post("/ask", response_model=schemas.AnswerDocument, summary="Ask a question",
+                 responses={**streamed, **_NOTHING, **_GONE, **_OTHER_MODEL, **_FULL})  # fmt: skip
+    async def ask(request: Request, body: schemas.AskRequest) -> Response:
+        """The answer with its evidence and coverage; a client that leaves cancels it. `follows` asks on about the same cameras and span."""
+        asked, client = _asked(body), client_of(request)
+        if not (body.stream or "text/event-stream" in request.headers.get("accept", "")):
+            return Json(await unless_left(request, questions.ask(asked, client)))
+        pieces = questions.stream(asked, client)
+        first = await unless_left(request, _next(pieces))  # what is wrong from the start has a status of its own
+        return StreamingResponse(
+            _events(first, pieces), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+
+    @routes.post("/search", response_model=schemas.SearchDocument, summary="Find frames by a text",
+                 responses={**_NOTHING, **_OTHER_MODEL})  # fmt: skip
+    async def search(body: schemas.SearchRequest) -> JSONResponse:
+        return Json(await questions.search(body.text, body.cameras, body.start, body.at, body.last, body.top))
+
+    @routes.get("/answers", response_model=schemas.SavedAnswers, summary="Saved answers and searches, newest first")
+    async def answers(limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50) -> JSONResponse:
+        found = await engine.read(lambda: saved_directories(engine.path))
+        return Json({"answers": [{"id": one.id, "saved": one.saved, "bytes": one.bytes} for one in found[:limit]]})
+
+    @routes.get("/answers/{answer}", response_model=schemas.AnswerDocument | schemas.SearchDocument, responses=_NOTHING,
+                summary="An answer again")  # fmt: skip
+    async def saved_answer(answer: AnswerId) -> JSONResponse:
+        """The answer as it was given, with what became of its frames in `notes`."""
+
+        def opened() -> dict[str, Any]:
+            record = questions.answer(answer)
+            document = questions.document(record)
+            return {**document, "notes": changes_since(record, engine.path)}
+
+        return Json(await engine.read(opened))
+
+    @routes.delete("/answers/{answer}", status_code=204, responses=_NOTHING, summary="Delete a saved answer")
+    async def delete(answer: AnswerId) -> Response:
+        def work() -> None:
+            questions.answer(answer)
+            delete_answer(find_saved(engine.path, answer).path)
+
+        await engine.read(work)
+        return Response(status_code=204)
+
+    return routes
+
+
+def _asked(body: schemas.AskRequest) -> Ask:
+    more: dict[str, Any] = {"seed": body.seed, "evidence": body.evidence, "max_new_tokens": body.max_tokens}
+    more |= {name: getattr(body, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
+    more["stop"] = None if body.stop is None else tuple(body.stop)
+    return Ask(body.question, tuple(body.cameras), body.start, body.at, body.last, body.follows, more)
+
+
+async def _next(pieces: AsyncIterator[Piece]) -> Piece:
+    return await anext(pieces)
+
+
+async def _events(first: Piece, pieces: AsyncIterator[Piece]) -> AsyncIterator[str]:
+    try:
+        yield server_sent(first.kind, first.data)
+        async for piece in pieces:
+            yield server_sent(piece.kind, piece.data)
+    except (AfterviewError, OSError) as error:
+        yield server_sent("error", document_of(error))
+    finally:
+        await pieces.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,82 @@
+"""The HTTP API: FastAPI's application, its parts and its OpenAPI document. It only translates between HTTP and the engine's values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from afterview.stream.service.engine import Engine
+from afterview.stream.service.http.answers import answer_routes
+from afterview.stream.service.http.cameras import camera_routes
+from afterview.stream.service.http.changes import change_routes
+from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
+from afterview.stream.service.http.events import event_routes
+from afterview.stream.service.http.frames import frame_routes
+from afterview.stream.service.http.guard import App, Guard, Rules
+from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.schemas import ErrorDocument
+from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.measured import Measured
+from afterview.stream.service.questions import Questions
+
+_DESCRIPTION = """Ask about anything that the cameras of this service have seen.
+
+Every error has one shape, `{"error": {"kind": "...", "message": "..."}}`. Times are Unix seconds; beside each stands `KEY_iso`, in the zone
+of the camera."""
+_EVERY = {
+    400: "What is asked for is impossible.",
+    401: "The token is missing or wrong.",
+    403: "The request comes from a page of another site.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    421: "The Host header names another service.",
+    422: "The request has not the form that this document describes.",
+    503: "The model is not loaded, the service is ending, or a store or the disk refuses.",
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the API speaks to."""
+
+    engine: Engine
+    questions: Questions
+    jobs: Jobs
+    measured: Measured
+
+
+def make_app(parts: Parts, rules: Rules) -> App:
+    """The guarded API."""
+    app = FastAPI(
+        title="Afterview", version=parts.engine.version, description=_DESCRIPTION, default_response_class=Json, docs_url=None,
+        redoc_url=None, openapi_url="/api/v1/openapi.json", redirect_slashes=False,
+    )  # fmt: skip
+    add_error_handlers(app, parts.engine.path)
+    responses: Responses = {status: {"model": ErrorDocument, "description": text} for status, text in _EVERY.items()}
+    api = APIRouter(prefix="/api/v1", responses=responses)
+    for routes in (
+        camera_routes(parts.engine, parts.questions),
+        answer_routes(parts.engine, parts.questions),
+        frame_routes(parts.engine),
+        change_routes(parts.engine, parts.jobs),
+        event_routes(parts.engine),
+    ):
+        api.include_router(routes)
+    app.include_router(api)
+    guard = Guard(app, rules)
+    app.include_router(health_routes(parts.engine, parts.measured, guard.is_known))
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return guard
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the token that everything but health may need."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema.setdefault("components", {})["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer", "description": "Needed if the service has a token."}
+        }
+        schema["security"] = [{}, {"token": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,112 @@
+"""Routes of cameras: what there is, adding, changing, removing."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import JSONResponse
+
+from afterview.configs import AfterviewError
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.description import CameraDescription
+from afterview.stream.service.config import CameraConfig
+from afterview.stream.service.engine import Engine
+from afterview.stream.service.errors import NotFound
+from afterview.stream.service.http import schemas
+from afterview.stream.service.http.errors import Json
+from afterview.stream.service.http.parameters import CameraName
+from afterview.stream.service.questions import Questions
+
+NewName = Annotated[str, Path(description="Name of the camera.", min_length=1, max_length=200, examples=["front door"])]
+
+
+def camera_routes(engine: Engine, questions: Questions) -> APIRouter:
+    """Routes under /cameras, and the service itself."""
+    routes = APIRouter(tags=["cameras"])
+
+    @routes.get("/service", response_model=schemas.ServiceDocument, summary="The service itself")
+    async def service() -> JSONResponse:
+        return Json(
+            {
+                "version": engine.version,
+                "began": engine.began,
+                "model": {"state": engine.model_state, "detail": engine.model_problem},
+                "questions": {"waiting": engine.line.waiting, "longest": engine.config.http.longest_queue},
+                "cameras": len(engine.cameras),
+            }
+        )
+
+    @routes.get("/cameras", response_model=schemas.CameraList, summary="All cameras and their states")
+    async def cameras() -> JSONResponse:
+        served = {camera.id: camera.to_dict(engine.model_state) for camera in engine.cameras.values()}
+        others, skipped = await engine.read(lambda: _others(engine, set(served)))
+        return Json({"cameras": [*served.values(), *others], "skipped": skipped})
+
+    @routes.get("/cameras/{camera}", response_model=schemas.CameraDetails, summary="One camera and its memory",
+                responses={404: {"model": schemas.ErrorDocument, "description": "No such camera."}})  # fmt: skip
+    async def camera_details(camera: CameraName) -> JSONResponse:
+        return Json(await _details(engine, camera))
+
+    @routes.put(
+        "/cameras/{camera}", response_model=schemas.CameraDocument, summary="Add a camera, or change one",
+        responses={
+            201: {"model": schemas.CameraDocument, "description": "It is new."},
+            409: {"model": schemas.ErrorDocument, "description": "Another process records it, or its name is taken."},
+        },
+    )  # fmt: skip
+    async def put_camera(camera: NewName, config: CameraConfig) -> JSONResponse:
+        """It is recorded from now on, also after a restart. A camera of the configuration file is changed there."""
+        put, new = await engine.put_camera(camera, config)
+        return Json(put.to_dict(engine.model_state), 201 if new else 200)
+
+    @routes.delete("/cameras/{camera}", status_code=204, summary="Stop recording a camera",
+                   responses={404: {"model": schemas.ErrorDocument, "description": "No such camera."}})  # fmt: skip
+    async def delete_camera(camera: CameraName) -> Response:
+        """What it has recorded stays; `forget` deletes. Only for cameras that were added by the API."""
+        await engine.remove_camera(camera)
+        return Response(status_code=204)
+
+    return routes
+
+
+def _others(engine: Engine, served: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Cameras of the memory that the service does not record; and those that cannot be read. In a thread."""
+    try:
+        memory = engine.memory()
+        found = [
+            _unrecorded(reader.info.id, reader.info.name) for reader in memory.cameras() if reader.info.id not in served
+        ]
+        return found, memory.skipped()
+    except MemoryNotFound:
+        return [], {}
+
+
+def _unrecorded(identity: str, name: str) -> dict[str, Any]:
+    return {
+        "camera": identity, "name": name, "source": None, "origin": None, "state": "not recorded", "cause": None, "detail": "",
+        "recorded": 0, "dropped": 0, "reconnects": 0, "last_time": None, "lag_s": None,
+    }  # fmt: skip
+
+
+async def _details(engine: Engine, name: str) -> dict[str, Any]:
+    """State and memory of a camera. Raises MemoryNotFound."""
+
+    def described() -> dict[str, Any]:
+        return CameraDescription.of(engine.memory().camera(name)).to_dict()
+
+    try:
+        state: dict[str, Any] | None = engine.served(name).to_dict(engine.model_state)
+    except NotFound:
+        state = None
+    try:
+        memory: dict[str, Any] | None = await engine.read(described)
+    except MemoryNotFound:
+        if state is None:
+            raise
+        memory = None
+    except (AfterviewError, OSError) as error:
+        if state is None:
+            raise
+        memory = {"problem": str(error)}
+    if state is None and memory is not None:
+        state = _unrecorded(memory["camera"], memory["name"])
+    return {**(state or {}), "memory": memory}

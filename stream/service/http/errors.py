@@ -1,0 +1,117 @@
+"""Errors as the API gives them: one shape, `{"error": {"kind": ..., "message": ...}}`, and the status of each kind."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from afterview.configs import AfterviewError, UsageError
+from afterview.configs.errors import error_kind
+from afterview.configs.system_errors import describe
+from afterview.configs.wording import describe_problem
+from afterview.memory.base.errors import (
+    CameraBusy,
+    MemoryNotFound,
+    NameTaken,
+    NoLongerRemembered,
+    NothingRecorded,
+    RequestRefused,
+    SpecMismatch,
+    StoreError,
+)
+from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping, TooManyJobs, TooManyQuestions
+from afterview.stream.source.address.redact import redact
+
+# The first class that fits counts.
+_STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
+    (NotFound, 404),
+    (MemoryNotFound, 404),
+    (NoLongerRemembered, 410),
+    (NothingRecorded, 404),
+    (TooManyQuestions, 429),
+    (TooManyJobs, 429),
+    (ModelNotReady, 503),
+    (Stopping, 503),
+    (StoreError, 503),
+    (SpecMismatch, 409),
+    (CameraBusy, 409),
+    (NameTaken, 409),
+    (RequestRefused, 409),
+    (UsageError, 400),
+)
+_MOST_PROBLEMS = 5
+_KINDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+Responses = dict[int | str, dict[str, Any]]  # of a route, as FastAPI takes them
+
+
+class Json(JSONResponse):
+    """JSON in which letters of any script stay readable, and that any client can decode."""
+
+    def render(self, content: Any) -> bytes:
+        """Bytes of the document."""
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+
+
+def error_response(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error in its one shape."""
+    return Json({"error": {"kind": kind, "message": redact(message)}}, status, headers)
+
+
+def response_of(error: AfterviewError | OSError) -> JSONResponse:
+    """What a client gets for an error of this project, or of the system."""
+    if not isinstance(error, AfterviewError):
+        return error_response(503, "system", describe(error))
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = {}
+    if isinstance(error, TooManyQuestions | TooManyJobs):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif status == 503:
+        headers["Retry-After"] = "5"
+    return error_response(status, error_kind(error), str(error), headers)
+
+
+def document_of(error: AfterviewError | OSError) -> dict[str, Any]:
+    """The same as a document, for streams that have begun."""
+    found: dict[str, Any] = json.loads(bytes(response_of(error).body))
+    return found
+
+
+def add_error_handlers(app: FastAPI, memory: Path) -> None:
+    """Give every error its one shape. memory: its place on this machine, which no client needs to know."""
+
+    async def own(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, AfterviewError | OSError)
+        found = response_of(error)
+        hidden = bytes(found.body).replace(json.dumps(str(memory))[1:-1].encode(), b"the memory")
+        found.headers["Content-Length"] = str(len(hidden))
+        found.body = hidden
+        return found
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        problems = error.errors()
+        said = [f"{'.'.join(map(str, problem['loc']))}: {_problem(problem)}" for problem in problems[:_MOST_PROBLEMS]]
+        return error_response(422, "invalid_request", "; ".join(said))
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        kind = _KINDS.get(error.status_code, "invalid_request")
+        return error_response(error.status_code, kind, f"{request.url.path}: {error.detail}", error.headers)
+
+    app.add_exception_handler(AfterviewError, own)
+    app.add_exception_handler(OSError, own)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return "not JSON"
+    return describe_problem({**problem, "input": None})  # what came may be a secret: it is not quoted

@@ -1,0 +1,45 @@
+"""The route of events."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from fastapi.responses import StreamingResponse
+
+from afterview.stream.service.engine import Engine
+from afterview.stream.service.errors import TooManyJobs
+from afterview.stream.service.events import MOST_LISTENERS
+from afterview.stream.service.http import schemas
+from afterview.stream.service.http.parameters import server_sent
+
+_SENT = "Server-sent events: `camera` (a state changed), `job`, `answer`, `model`, `configuration`, `missed` (events were lost)."
+
+
+def event_routes(engine: Engine) -> APIRouter:
+    """GET /events."""
+    routes = APIRouter(tags=["events"])
+
+    @routes.get(
+        "/events", summary="What happens, as server-sent events", response_class=StreamingResponse,
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string", "description": _SENT}}}, "description": "Without end."},
+            429: {"model": schemas.ErrorDocument, "description": "Too many clients listen."},
+        },
+    )  # fmt: skip
+    async def events(
+        last_event_id: Annotated[
+            str | None, Header(description="Number of the newest event that the client has.")
+        ] = None,
+    ) -> StreamingResponse:
+        if engine.hub.listeners >= MOST_LISTENERS:
+            raise TooManyJobs(f"{MOST_LISTENERS} clients listen to events already")
+        after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 16 else None
+
+        async def sent() -> AsyncIterator[str]:
+            yield ": welcome\n\n"
+            async for event in engine.hub.listen(after):
+                yield ": still here\n\n" if event is None else server_sent(event.kind, event.to_dict(), event.number)
+
+        return StreamingResponse(sent(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    return routes

@@ -1,0 +1,102 @@
+"""The line in which questions wait for the one language model: bounded, and fair among clients.
+
+One task is served at a time. Clients take turns: a client with ten questions waits behind one with a single question. Belongs to one
+event loop.
+"""
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from afterview.stream.service.errors import Stopping, TooManyQuestions
+
+_FIRST_GUESS_S = 1.0  # that an answer takes, before the first one
+_WEIGHT = 0.3  # of the newest answer in the mean
+
+
+class QuestionLine:
+    """Gives out turns. waiting: how many wait now. refused: how many found it full."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._busy = self._closed = False
+        self._mean_s = _FIRST_GUESS_S
+        self.refused = 0
+
+    @property
+    def waiting(self) -> int:
+        """Without the one that is being answered."""
+        return sum(len(own) for own in self._waiting.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        return self._busy
+
+    def retry_after_s(self) -> int:
+        """When a place may be free again, whole seconds."""
+        return max(1, math.ceil(self._mean_s * (self.waiting + 1) / 2))
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it. Raises TooManyQuestions, Stopping."""
+        await self._enter(client)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            yield
+        finally:
+            self._mean_s += _WEIGHT * (loop.time() - began - self._mean_s)
+            self._next()
+
+    async def _enter(self, client: str) -> None:
+        if self._closed:
+            raise Stopping("the service is ending")
+        if not self._busy:
+            self._busy = True
+            return
+        if self.waiting >= self._longest:
+            self.refused += 1
+            wait = self.retry_after_s()
+            raise TooManyQuestions(f"{self.waiting} questions are waiting; try again in {wait} s", wait)
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(place)
+        try:
+            await place
+        except BaseException:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self._next()  # it was given the turn at the moment in which it left
+            else:
+                self._forget(client, place)
+            raise
+
+    def _forget(self, client: str, place: asyncio.Future[None]) -> None:
+        own = self._waiting.get(client)
+        if own is not None and place in own:
+            own.remove(place)
+            if not own:
+                del self._waiting[client]
+
+    def _next(self) -> None:
+        """Give the turn to the next client that waits."""
+        while self._waiting:
+            client, own = self._waiting.popitem(last=False)
+            place = own.popleft()
+            if own:
+                self._waiting[client] = own  # at the end: the others first
+            if not place.done():
+                place.set_result(None)
+                return
+        self._busy = False
+
+    def close(self) -> None:
+        """Refuse everybody who waits, and who comes."""
+        self._closed = True
+        for own in self._waiting.values():
+            for place in own:
+                if not place.done():
+                    place.set_exception(Stopping("the service is ending"))
+        self._waiting.clear()

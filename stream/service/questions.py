@@ -1,0 +1,235 @@
+"""Questions and searches of clients: from what they ask to values, and what is said about the result.
+
+Belongs to the event loop; what reads the memory runs in the engine's threads.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from afterview.configs import UsageError
+from afterview.memory.base.camera import CameraInfo
+from afterview.memory.base.errors import MemoryNotFound
+from afterview.memory.base.iso_times import with_iso
+from afterview.memory.base.typed_times import agreed_time, parse_duration
+from afterview.memory.directory import Memory
+from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
+from afterview.stream.ask.frame_images import frame_images
+from afterview.stream.ask.question import Answer, Question
+from afterview.stream.ask.saved_answers import find_saved, open_saved, save
+from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.service.degraded import notes_on
+from afterview.stream.service.engine import Engine
+from afterview.stream.service.errors import NotFound, Stopping
+from afterview.stream.service.measured import Measured
+
+_MOST_IMAGES = 20  # saved per search
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question as a client gives it. Times: Unix seconds, or texts as on the command line. follows: the id of an earlier answer, whose
+    cameras and span count where this question names none."""
+
+    text: str
+    cameras: tuple[str, ...] = ()
+    start: float | str | None = None
+    at: float | str | None = None
+    last: float | str | None = None
+    follows: str | None = None
+    more: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # seed, evidence and how the answer is generated, as in Question
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer as it comes: `cameras`, `text`, then `answer`. data: JSON."""
+
+    kind: Literal["cameras", "text", "answer"]
+    data: dict[str, Any]
+
+
+class Questions:
+    """Asks the engine's model, saves what it answers, and opens it again."""
+
+    def __init__(self, engine: Engine, measured: Measured) -> None:
+        self._engine, self._measured = engine, measured
+
+    async def stream(self, asked: Ask, client: str) -> AsyncIterator[Piece]:
+        """The parts of an answer as they come. Closing the iterator cancels the generation.
+
+        Raises what Answerer.ask raises, ModelNotReady, TooManyQuestions, NotFound.
+        """
+        engine, loop = self._engine, asyncio.get_running_loop()
+        model, session, came = engine.model, engine.session, time.time()
+        question = await engine.read(lambda: self._question(asked, came))
+        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
+
+        def put(piece: Piece | None) -> None:
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        async with engine.line.turn(client):
+            began = loop.time()
+            task = engine.spawn(
+                session.ask(
+                    model, question, lambda text: put(Piece("text", {"text": text})),
+                    lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
+                )
+            )  # fmt: skip
+            task.add_done_callback(lambda _: pieces.put_nowait(None))
+            try:
+                while (piece := await pieces.get()) is not None:
+                    yield piece
+                if task.cancelled():
+                    raise Stopping("the service is ending")
+                answer = task.result()
+            except Exception:
+                self._measured.questions["failed"] += 1
+                raise
+            finally:
+                if not task.done():
+                    self._measured.questions["cancelled"] += 1
+                task.cancel()  # a client that left: the generation ends within a token
+            self._measured.answered(loop.time() - began, answer)
+        document = await engine.read(lambda: self._document(answer, question, came))
+        engine.hub.publish("answer", {"id": answer.id, "cameras": [part.coverage.camera for part in answer.parts]})
+        yield Piece("answer", document)
+
+    async def ask(self, asked: Ask, client: str) -> dict[str, Any]:
+        """The whole answer."""
+        found: dict[str, Any] = {}
+        pieces = self.stream(asked, client)
+        try:
+            async for piece in pieces:
+                found = piece.data
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+        return found
+
+    def _question(self, asked: Ask, now: float) -> Question:
+        """In a thread. Raises UsageError, MemoryNotFound, NotFound."""
+        memory = self._engine.memory()
+        before = self.answer(asked.follows) if asked.follows else None
+        if before is not None and not isinstance(before, AnswerRecord):
+            raise UsageError(f"follows: '{asked.follows}' is a search; a question follows an answer")
+        if asked.start is not None and asked.last is not None:
+            raise UsageError("start and last both say where the span begins; give one of them")
+        cameras = asked.cameras or (tuple(before.about.cameras) if before else ())
+        zones = [memory.camera(name).info.timezone for name in cameras] or [
+            reader.info.timezone for reader in memory.cameras()
+        ]
+        start, at, last_s = _span(asked, zones, now)
+        if before is not None and (start, at, last_s) == (None, None, None):
+            start, at = span_of(before.about)
+        return Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
+
+    def _document(self, answer: Answer, question: Question, asked: float) -> dict[str, Any]:
+        """Save an answer; its JSON. In a thread."""
+        memory = self._engine.memory()
+        infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
+        record = AnswerRecord.of(
+            answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version
+        )
+        saved = save(record, memory.held.path)
+        document = self.document(record)
+        document["notes"] += saved.notes
+        return document
+
+    def document(self, record: Record) -> dict[str, Any]:
+        """An answer or a search as JSON, with the addresses of its images, and notes on what does not work now."""
+        cameras = list(record.about.cameras)
+        images = {(camera, frame): image_url(camera, frame) for camera in cameras for frame in record.shown(camera)}
+        document = record.to_dict(images)
+        del document["memory"]  # a path of this machine
+        document |= {"kind": record.kind, "notes": self.notes(cameras)}
+        return dict(with_iso(document, record.about.cameras))
+
+    def notes(self, cameras: Sequence[str]) -> list[str]:
+        """What an answer about these cameras must say of their state now."""
+        served = [self._engine.cameras[name] for name in cameras if name in self._engine.cameras]
+        return notes_on(camera.to_dict(self._engine.model_state) for camera in served)
+
+    async def search(
+        self, text: str, cameras: Sequence[str], start: float | str | None, at: float | str | None,
+        last: float | str | None, top: int,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
+        encoders, now = self._engine.model.encoders, time.time()
+        _ = self._engine.session
+
+        def work() -> dict[str, Any]:
+            memory = self._engine.memory()
+            readers = [memory.camera(name) for name in cameras] or memory.cameras()
+            given = Ask(text, start=start, at=at, last=last)
+            spans: dict[str, TimeRange] = {}
+            for reader in readers:
+                first, end, length = _span(given, [reader.info.timezone], now)
+                spans[reader.info.id] = ((now if end is None else end) - length if length is not None else first, end)
+            found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
+            if not cameras:
+                found = replace(found, skipped={**memory.skipped(), **found.skipped})
+            pictures, _ = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
+            options = {"camera": list(cameras), "start": start, "last": last, "at": at, "top": top}
+            about = Origin(
+                uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
+                {reader.info.id: reader.info for reader in readers},
+            )  # fmt: skip
+            record = SearchRecord(about, found, pictures)
+            save(record, memory.held.path)
+            return self.document(record)
+
+        return await self._engine.search(work)
+
+    def answer(self, given: str) -> Record:
+        """A saved answer or search, by its id. Raises NotFound. In a thread."""
+        try:
+            saved = find_saved(self.place(), given)
+            return open_saved(saved.path, images=False)[0]
+        except (UsageError, MemoryNotFound):
+            raise NotFound(f"no saved answer '{given}'") from None
+
+    def place(self) -> Path:
+        """The memory's directory."""
+        return self._engine.path
+
+    def infos(self, memory: Memory) -> dict[str, CameraInfo]:
+        """Of all cameras that can be read, for times in their zones."""
+        return {reader.info.id: reader.info for reader in memory.cameras()}
+
+
+def image_url(camera: str, frame: int) -> str:
+    """Where the API has the image of a frame."""
+    from urllib.parse import quote
+
+    return f"/api/v1/cameras/{quote(camera, safe='')}/frames/{frame}/image"
+
+
+def span_of(about: Origin) -> tuple[float | None, float | None]:
+    """The span of an earlier question, fixed: one that lasted until "now" ends when it was asked. Nothing if it named none. Pure."""
+    start, at, last_s = (about.options.get(name) for name in ("start", "at", "last_s"))
+    if start is None and last_s is None:
+        return None, at
+    end = about.asked if at is None else at
+    return (start if last_s is None else end - last_s), end
+
+
+def _span(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
+    """start, at, last_s of a question. Raises UsageError."""
+    start, at = (None if value is None else agreed_time(value, zones, now=now) for value in (asked.start, asked.at))
+    if asked.last is None:
+        length = None
+    else:
+        length = parse_duration(asked.last) if isinstance(asked.last, str) else float(asked.last)
+        if not length > 0:
+            raise UsageError(f"last: {asked.last}: must be longer than 0 s")
+    if start is not None and at is not None and start > at:
+        raise UsageError("the span ends before it begins")
+    return start, at, length

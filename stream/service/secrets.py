@@ -1,0 +1,97 @@
+"""Secrets of the service: the token of the API, and variables of sources, from the environment or from files.
+
+{AFTERVIEW_DOOR} is the variable AFTERVIEW_DOOR, or the content of the file that AFTERVIEW_DOOR_FILE names (as for secrets of containers).
+"""
+
+import hmac
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from afterview.configs import ConfigError
+from afterview.configs.system_errors import describe
+from afterview.stream.service.errors import TokenRequired
+from afterview.stream.source.address.redact import hide_values
+
+TOKEN_VARIABLE = "AFTERVIEW_TOKEN"
+SHORTEST_TOKEN = 16  # characters
+_LARGEST = 65536  # bytes of a file with a secret
+
+
+class SecretVariables(Mapping[str, str]):
+    """An environment in which NAME is also the content of the file that NAME_FILE names. Raises ConfigError for an unreadable file."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._environment or f"{name}_FILE" not in self._environment:
+            return self._environment[name]
+        return _content(Path(self._environment[f"{name}_FILE"]), f"{name}_FILE")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._environment or f"{name}_FILE" in self._environment
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environment)
+
+    def __len__(self) -> int:
+        return len(self._environment)
+
+
+class Token:
+    """The token of the API. Never shown."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value.encode()
+        hide_values([value])
+
+    def is_given_by(self, authorization: str) -> bool:
+        """Whether an Authorization header has it. Takes as long for a wrong token as for the right one."""
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._value)
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+
+def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> Token | None:
+    """The token that is configured, or None. Raises ConfigError for one that is unreadable, too short, or readable by others."""
+    if file is not None:
+        if TOKEN_VARIABLE in environment:
+            raise ConfigError(f"the token is given twice: by http.token_file and by {TOKEN_VARIABLE}; leave out one")
+        value, origin = _content(file, "http.token_file", private=True), f"http.token_file: {file}"
+    elif TOKEN_VARIABLE in environment:
+        value, origin = environment[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE
+    else:
+        return None
+    if len(value) < SHORTEST_TOKEN or not value.isascii() or not value.isprintable() or " " in value:
+        raise ConfigError(
+            f"{origin}: a token has at least {SHORTEST_TOKEN} printable ASCII characters without blanks; for example: openssl rand -hex 32"
+        )
+    return Token(value)
+
+
+def require_token(token: Token | None, bind: str, *, loopback: bool) -> None:
+    """Raise TokenRequired for a service that other machines reach without a token."""
+    if token is None and not loopback:
+        raise TokenRequired(
+            f"http.bind {bind}: other machines can reach this address, so a token is needed: put one into a file (mode 600) that "
+            f"http.token_file names, or into the variable {TOKEN_VARIABLE}"
+        )
+
+
+def _content(path: Path, key: str, *, private: bool = False) -> str:
+    try:
+        if private and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+            raise ConfigError(f"{key}: {path} has mode {mode:o}: other users may read or replace it; chmod 600 {path}")
+        with path.open("rb") as file:
+            text = file.read(_LARGEST).decode().strip()
+    except OSError as error:
+        raise ConfigError(f"{key}: {describe(error, path, action='read')}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: {path}: not UTF-8 text") from None
+    if not text:
+        raise ConfigError(f"{key}: {path} is empty")
+    return text

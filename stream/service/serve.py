@@ -1,0 +1,110 @@
+"""Runs the service in one event loop: engine, HTTP server, signals."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from afterview.configs import AfterviewError
+from afterview.stream.service.changes import delete_exports
+from afterview.stream.service.config import ServiceConfig, needs_restart
+from afterview.stream.service.engine import Engine, LoadModel
+from afterview.stream.service.http.app import Parts, make_app
+from afterview.stream.service.http.guard import Rules
+from afterview.stream.service.http.server import Server, listen, make_server, url_of
+from afterview.stream.service.http_address import is_loopback
+from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.measured import Measured
+from afterview.stream.service.places import ServiceLock
+from afterview.stream.service.questions import Questions
+from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
+
+_LOGGER = logging.getLogger(__name__)
+
+Reload = Callable[[], ServiceConfig]
+
+
+class Service:
+    """One service. `run` ends after SIGTERM, SIGINT or `end`; SIGHUP reads the configuration again."""
+
+    def __init__(
+        self, memory: Path, config: ServiceConfig, load_model: LoadModel, *, version: str, reload: Reload | None = None
+    ) -> None:
+        """reload: reads the configuration again; None without a file. Raises ConfigError and TokenRequired."""
+        self._memory, self._config, self._load_model = memory, config, load_model
+        self._version, self._reload = version, reload
+        self._token: Token | None = read_token(config.http.token_file)
+        require_token(self._token, config.http.bind, loopback=is_loopback(config.http.bind))
+        self._server: Server | None = None
+        self.engine: Engine | None = None  # while it runs
+        self.url = ""
+
+    async def run(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
+        """Serve until the end. on_ready: called with the address once it listens. Raises ServiceBusy, ConfigError, FormatMismatch."""
+        listener = listen(self._config.http)
+        try:
+            self.url = url_of(self._config.http, listener)
+            with ServiceLock(self._memory) as lock:
+                lock.say(self.url)
+                await self._serve(listener, on_ready)
+        finally:
+            listener.close()
+
+    async def _serve(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+        http = self._config.http
+        delete_exports(self._memory)
+        engine = self.engine = Engine(
+            self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
+        )
+        measured, jobs = Measured(), Jobs(engine.hub)
+        parts = Parts(engine, Questions(engine, measured), jobs, measured)
+        rules = Rules.of(http.bind, http.allowed_hosts, self._token, body_timeout_s=http.body_timeout_s)
+        server = self._server = make_server(make_app(parts, rules), http)
+        engine.start()
+        engine.spawn(measured.watch_loop())
+        self._listen_to_signals(engine)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        on_ready(self.url)
+        try:
+            while not (server.should_exit or serving.done()):
+                await asyncio.sleep(0.1)
+            _LOGGER.info("stopping: cameras end, and what was decoded is written")
+            await asyncio.gather(engine.stop(), jobs.close())
+            await serving
+        finally:
+            serving.cancel()
+            delete_exports(self._memory)
+
+    def end(self) -> None:
+        """Stop cleanly. In the event loop; more than once is fine."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def _listen_to_signals(self, engine: Engine) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.end)
+            loop.add_signal_handler(signal.SIGHUP, lambda: engine.spawn(self._read_again(engine)))
+        except (RuntimeError, ValueError):
+            _LOGGER.debug("not in the main thread: signals are left alone")
+
+    async def _read_again(self, engine: Engine) -> None:
+        """What SIGHUP does. A configuration that is broken changes nothing."""
+        if self._reload is None:
+            _LOGGER.warning("SIGHUP: the service was started without a configuration file; nothing to read again")
+            return
+        try:
+            config = self._reload()
+        except AfterviewError as error:
+            _LOGGER.error("SIGHUP: nothing changed: %s", error)
+            return
+        later = needs_restart(self._config, config)
+        changes = await engine.reload(config)
+        said = ", ".join(f"{name}: {change}" for name, change in changes.items()) or "no camera changed"
+        _LOGGER.info("SIGHUP: %s (process %d)", said, os.getpid())
+        if later:
+            _LOGGER.warning("SIGHUP: %s: changes count after a restart", ", ".join(later))

@@ -1,0 +1,117 @@
+"""Questions that wait, that are refused, and whose clients leave. The model is replaced by one that answers when it is told to."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from afterview.stream.errors import Cancelled
+from afterview.stream.session import Session
+from tests.support.servers import wait_until
+from tests.support.service import API, ServiceHere, record_camera
+
+BODY = {"question": "Did you see a red ring?"}
+
+
+class SlowModel:
+    """Answers nothing until `go` is set; counts what it was asked, and what was cancelled."""
+
+    def __init__(self) -> None:
+        self.asked, self.cancelled, self.go = 0, 0, threading.Event()
+
+    async def ask(
+        self, session: Session, model: Any, question: Any, on_text: Any = None, on_cameras: Any = None
+    ) -> Any:
+        self.asked += 1
+        on_cameras(["yard"], {})
+        on_text("no")
+        try:
+            while not self.go.is_set():
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        raise Cancelled("told to")
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> SlowModel:
+    made = SlowModel()
+    monkeypatch.setattr(Session, "ask", lambda session, *given: made.ask(session, *given))
+    return made
+
+
+@pytest.fixture
+def service(tiny: Any, tmp_path: Path, slow: SlowModel) -> Iterator[ServiceHere]:
+    record_camera(tmp_path, "yard", tiny, 3)
+    with ServiceHere(tmp_path, tiny, http={"longest_queue": 2}) as running:
+        yield running
+
+
+def leave_early(service: ServiceHere, *, stream: bool) -> None:
+    """Ask, and leave without an answer."""
+    with httpx2.Client(base_url=service.url, timeout=0.3, trust_env=False) as client:
+        if stream:
+            with client.stream("POST", f"{API}/ask", json={**BODY, "stream": True}) as response:
+                next(response.iter_lines())
+        else:
+            with pytest.raises(httpx2.ReadTimeout):
+                client.post(f"{API}/ask", json=BODY)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_cancels_its_generation(service: ServiceHere, slow: SlowModel, stream: bool) -> None:
+    leave_early(service, stream=stream)
+    assert wait_until(lambda: slow.cancelled == 1, 5)
+    assert service.json("GET", "/service")["questions"]["waiting"] == 0
+    assert 'afterview_questions_total{outcome="cancelled"} 1' in service.client.get("/metrics").text
+    leave_early(service, stream=stream)  # the turn was given back
+    assert wait_until(lambda: slow.asked == 2, 5)
+
+
+def test_a_full_queue_says_when_to_come_again(service: ServiceHere, slow: SlowModel) -> None:
+    asking = [
+        threading.Thread(target=lambda: httpx2.post(f"{service.url}{API}/ask", json=BODY, timeout=20)) for _ in range(3)
+    ]
+    for thread in asking:
+        thread.start()
+    assert wait_until(lambda: service.json("GET", "/service")["questions"]["waiting"] == 2, 5)
+    refused = service.client.post(f"{API}/ask", json=BODY)
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (429, "too_many_questions")
+    assert int(refused.headers["retry-after"]) >= 1
+    streamed = service.client.post(f"{API}/ask", json={**BODY, "stream": True})
+    assert streamed.status_code == 429
+    slow.go.set()
+    for thread in asking:
+        thread.join(10)
+    assert slow.asked == 3
+    assert "afterview_questions_refused_total 2" in service.client.get("/metrics").text
+
+
+def test_stopping_does_not_wait_for_questions_and_listeners(tiny: Any, tmp_path: Path, slow: SlowModel) -> None:
+    record_camera(tmp_path, "yard", tiny, 3)
+    found: list[Any] = []
+
+    def ask(body: dict[str, Any]) -> None:
+        try:
+            found.append(httpx2.post(f"{service.url}{API}/ask", json=body, timeout=20).status_code)
+        except httpx2.TransportError as error:
+            found.append(type(error))
+
+    with ServiceHere(tmp_path, tiny) as service:
+        asking = [threading.Thread(target=ask, args=({**BODY, "stream": stream},)) for stream in (True, False, False)]
+        for thread in asking:
+            thread.start()
+        with service.client.stream("GET", f"{API}/events") as events:
+            lines = events.iter_lines()
+            next(lines)
+            assert wait_until(lambda: slow.asked == 1 and len(service.memory.name) > 0, 5)
+            service.stop(within_s=10)
+        for thread in asking:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert len(found) == 3
